@@ -1,0 +1,66 @@
+"""What happens while a turn is answered. Meaning only: how a channel shows it is the door's affair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One short line about what is being done now."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextAdded:
+    """More of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    call_id: str
+    name: str
+    succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """`position` is the n of `[n]` in the answer's text."""
+
+    position: int
+    title: str
+    url: str | None = None
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of a turn that was answered. `text` is the whole answer as Markdown, equal to all `TextAdded` joined.
+
+    `by_model` is False for what the program itself says (commands, notices): it bears no AI label.
+    """
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    by_model: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The end of a turn that failed. `text` is what had been answered before; `sentence` tells the person what to do."""
+
+    sentence: str
+    error_id: str
+    text: str = ""
+
+
+Event = Status | TextAdded | ToolStarted | ToolFinished | Citation | Answer | Failure

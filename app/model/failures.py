@@ -1,0 +1,60 @@
+"""Why a model did not answer, split by what the person who asked can do about it."""
+
+from __future__ import annotations
+
+
+class ModelFailure(Exception):
+    """`str()` is for the log: it may quote the endpoint, and never holds a credential."""
+
+
+class SignInFailed(ModelFailure):
+    """The credential was refused or could not be had (401)."""
+
+
+class NoPermission(ModelFailure):
+    """The identity is known but may not query the endpoint (403)."""
+
+
+class UnknownModel(ModelFailure):
+    """There is no endpoint of that name (404)."""
+
+
+class ConversationTooLong(ModelFailure):
+    """The request does not fit the model's context or the endpoint's payload limit."""
+
+
+class ContentFiltered(ModelFailure):
+    """A guardrail stopped the question or the answer; `categories` says what it named, if it did."""
+
+    def __init__(self, message: str, *, side: str = "input", categories: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.side = side
+        self.categories = categories
+
+
+class Busy(ModelFailure):
+    """Rate limited after every retry (429); `retry_after` in seconds if the endpoint said so."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class WakingUp(ModelFailure):
+    """The endpoint is scaled to zero, provisioning or temporarily unavailable (503, 504)."""
+
+
+class ModelTimedOut(ModelFailure):
+    """No answer within the time limit."""
+
+
+class StreamCut(ModelFailure):
+    """The stream ended before the endpoint said it was complete; what arrived has been yielded."""
+
+
+class Unreachable(ModelFailure):
+    """No connection could be made: wrong host, no network, or an IP access list."""
+
+
+class RequestRefused(ModelFailure):
+    """The endpoint rejects what we send (400 and anything unforeseen): for the operator, not the person."""
