@@ -1,0 +1,139 @@
+"""The agent: a question and what was said before in, events out. Knows no channel and keeps nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+from app.agent.events import Answer, Citation, Event, Failure, TextAdded, ToolFinished, ToolStarted
+from app.agent.memory import within_budget
+from app.agent.sentences import UNEXPECTED, sentence_for
+from app.agent.tools import Toolbox
+from app.agent.turn import Turn
+from app.model.failures import ModelFailure
+from app.model.types import Completed, Message, Model, ModelRequest, Source, TextDelta
+from app.storage.conversations import StoredMessage
+
+_log = logging.getLogger(__name__)
+
+
+def new_error_id() -> str:
+    return secrets.token_hex(6)
+
+
+class Agent:
+    def __init__(
+        self,
+        model: Model,
+        toolbox: Toolbox,
+        *,
+        system_prompt: str,
+        history_token_budget: int,
+        step_limit: int = 8,
+        new_error_id: Callable[[], str] = new_error_id,
+    ) -> None:
+        self._model = model
+        self._toolbox = toolbox
+        self._system_prompt = system_prompt
+        self._history_token_budget = history_token_budget
+        self._step_limit = step_limit
+        self._new_error_id = new_error_id
+
+    async def answer(self, turn: Turn, history: Sequence[StoredMessage]) -> AsyncGenerator[Event, None]:
+        """Ends with one `Answer` or one `Failure`. Closing it, or cancelling its consumer, ends the model's request."""
+        work = _Work(turn, self._messages(turn, history))
+        try:
+            if turn.unread:
+                yield work.add(_unread_notice(turn.unread))
+            if turn.question.strip():
+                async with aclosing(self._steps(work)) as events:
+                    async for event in events:
+                        yield event
+            yield Answer(work.text, tuple(work.citations))
+        except ModelFailure as failure:
+            yield self._failed(work, sentence_for(failure), failure)
+        except Exception as error:
+            yield self._failed(work, UNEXPECTED, error)
+
+    def _messages(self, turn: Turn, history: Sequence[StoredMessage]) -> list[Message]:
+        remembered = within_budget(history, self._history_token_budget)
+        return [Message("system", self._system_prompt), *remembered, Message("user", turn.question)]
+
+    async def _steps(self, work: _Work) -> AsyncGenerator[Event, None]:
+        for step in range(self._step_limit):
+            # The last step gets no tools, so that it has to answer with what is known by then.
+            tools = self._toolbox.definitions if step < self._step_limit - 1 else ()
+            said_before = work.length
+            completed = Completed()
+            async with aclosing(self._model.stream(ModelRequest(tuple(work.messages), tools))) as stream:
+                async for event in stream:
+                    match event:
+                        case TextDelta(text) if text:
+                            yield work.add(text, new_paragraph=work.length == said_before)
+                        case Source():
+                            yield work.cite(event)
+                        case Completed():
+                            completed = event
+            if completed.truncated:
+                yield work.add("\n\n*(The answer reached its length limit.)*")
+            if not completed.tool_calls:
+                return
+            work.messages.append(Message("assistant", work.text[said_before:].lstrip(), completed.tool_calls))
+            async with aclosing(self._use_tools(work, completed)) as events:
+                async for tool_event in events:
+                    yield tool_event
+
+    async def _use_tools(self, work: _Work, completed: Completed) -> AsyncGenerator[Event, None]:
+        for call in completed.tool_calls:
+            yield ToolStarted(call.id, call.name)
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(self._toolbox.run(call)) for call in completed.tool_calls]
+        for task in running:
+            result = task.result()
+            work.messages.append(result.as_message())
+            yield ToolFinished(result.call.id, result.call.name, result.succeeded)
+
+    def _failed(self, work: _Work, sentence: str, error: Exception) -> Failure:
+        error_id = self._new_error_id()
+        _log.error("Turn failed, error id %s", error_id, exc_info=error)
+        return Failure(sentence, error_id, work.text)
+
+
+class _Work:
+    """What has come together in one turn so far."""
+
+    def __init__(self, turn: Turn, messages: list[Message]) -> None:
+        self.turn = turn
+        self.messages = messages
+        self.citations: list[Citation] = []
+        self._parts: list[str] = []
+        self.length = 0
+
+    @property
+    def text(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    def add(self, text: str, *, new_paragraph: bool = False) -> TextAdded:
+        if new_paragraph and self._parts and not self.text.endswith("\n\n"):
+            text = "\n\n" + text
+        self._parts.append(text)
+        self.length += len(text)
+        return TextAdded(text)
+
+    def cite(self, source: Source) -> Citation:
+        for known in self.citations:
+            if (known.title, known.url) == (source.title, source.url):
+                return known
+        citation = Citation(len(self.citations) + 1, source.title, source.url, source.quote)
+        self.citations.append(citation)
+        return citation
+
+
+def _unread_notice(names: Sequence[str]) -> str:
+    listed = ", ".join(names)
+    return f"> I cannot read attachments yet, so I have not read: {listed}\n\n"

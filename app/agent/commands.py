@@ -1,0 +1,49 @@
+"""What a person can type instead of a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.agent.turn import Turn
+from app.storage.conversations import ConversationLog
+
+HELP = """\
+Ask me anything in your own words; I answer with a model in your Databricks workspace and remember this conversation.
+
+- **/reset** – forget this conversation and start afresh
+- **/about** – which model answers, and with whose access
+- **/help** – this text
+
+In a group or channel, mention me so that I know you mean me."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    model: str
+    workspace: str
+    access: str
+
+
+class Commands:
+    def __init__(self, log: ConversationLog, about: Callable[[], About]) -> None:
+        self._log = log
+        self._about = about
+
+    async def answer(self, turn: Turn) -> str | None:
+        """The answer to a command, None if the question is none."""
+        match turn.question.strip().lower():
+            case "/help":
+                return HELP
+            case "/about":
+                about = self._about()
+                return (
+                    f"Model: **{about.model}**\n\nWorkspace: {about.workspace}\n\n"
+                    f"Access: {about.access}. Everybody who talks to me here sees what that identity may see."
+                )
+            case "/reset":
+                await self._log.forget(turn.conversation)
+                return "Done: I have forgotten this conversation. What would you like to know?"
+            case "" if not turn.unread:
+                return HELP
+        return None

@@ -1,0 +1,59 @@
+"""What a person reads when something went wrong: one sentence they can act on."""
+
+from __future__ import annotations
+
+from app.model import failures
+
+TURN_TIMED_OUT = "The answer took longer than allowed. Please ask again, or ask for less at once."
+UNEXPECTED = "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."
+
+_SENTENCES: tuple[tuple[type[failures.ModelFailure], str], ...] = (
+    (failures.SignInFailed, "Databricks did not accept this agent's sign-in. Please tell your administrator."),
+    (
+        failures.NoPermission,
+        "This agent is not allowed to use the model. Please ask your administrator to grant it Can Query on the "
+        "serving endpoint.",
+    ),
+    (
+        failures.UnknownModel,
+        "The model this agent is set up to use does not exist in the workspace. Please tell your administrator.",
+    ),
+    (
+        failures.ConversationTooLong,
+        "This is too long for the model. Type /reset to start afresh, or ask with less text.",
+    ),
+    (failures.WakingUp, "The model is waking up. Please ask again in a minute or two."),
+    (failures.ModelTimedOut, "The model took too long to answer. Please ask again, or ask for less at once."),
+    (
+        failures.StreamCut,
+        "The connection to the model broke, so this answer is incomplete. Please ask again if you need the rest.",
+    ),
+    (
+        failures.Unreachable,
+        "The Databricks workspace cannot be reached. Please try again; if it stays so, tell your administrator.",
+    ),
+    (
+        failures.RequestRefused,
+        "The model refused the request. Please try other words; if it happens again, tell your administrator.",
+    ),
+)
+
+
+def sentence_for(failure: failures.ModelFailure) -> str:
+    if isinstance(failure, failures.ContentFiltered):
+        return _filtered(failure)
+    if isinstance(failure, failures.Busy):
+        return _busy(failure)
+    return next((sentence for kind, sentence in _SENTENCES if isinstance(failure, kind)), UNEXPECTED)
+
+
+def _filtered(failure: failures.ContentFiltered) -> str:
+    what = "The answer" if failure.side == "output" else "Your question"
+    why = f" ({', '.join(failure.categories)})" if failure.categories else ""
+    return f"{what} was stopped by the workspace's content filter{why}. Please ask in other words."
+
+
+def _busy(failure: failures.Busy) -> str:
+    if failure.retry_after and failure.retry_after > 1:
+        return f"The model is busy. Please ask again in {round(failure.retry_after)} seconds."
+    return "The model is busy. Please ask again in a minute."

@@ -1,0 +1,86 @@
+"""Tools the model may call: looked up by name, run with a time limit, their failures told to the model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.model.types import Message, ToolCall, ToolDefinition
+
+_log = logging.getLogger(__name__)
+_LONGEST_RESULT = 20_000
+
+
+class ToolFailed(Exception):
+    """`str()` is told to the model, so that it can try otherwise."""
+
+
+class Tool(Protocol):
+    @property
+    def definition(self) -> ToolDefinition: ...
+
+    @property
+    def time_limit(self) -> float:
+        """Seconds."""
+        ...
+
+    async def run(self, arguments: Mapping[str, Any]) -> str:
+        """Raises `ToolFailed`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    call: ToolCall
+    text: str
+    succeeded: bool
+
+    def as_message(self) -> Message:
+        return Message("tool", self.text, tool_call_id=self.call.id)
+
+
+class Toolbox:
+    def __init__(self, tools: Sequence[Tool] = ()) -> None:
+        self._tools = {tool.definition.name: tool for tool in tools}
+
+    @property
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        return tuple(tool.definition for tool in self._tools.values())
+
+    async def run(self, call: ToolCall) -> ToolResult:
+        """Never raises for what the model or the tool did wrong."""
+        try:
+            text = await self._run(call)
+        except ToolFailed as failure:
+            return ToolResult(call, f"The tool failed: {failure}", succeeded=False)
+        except Exception:
+            _log.exception("Tool %s failed unexpectedly", call.name if call.name in self._tools else "(unknown)")
+            return ToolResult(call, "The tool failed for a reason that is not known.", succeeded=False)
+        if len(text) > _LONGEST_RESULT:
+            text = f"{text[:_LONGEST_RESULT]}\n[The rest, {len(text) - _LONGEST_RESULT} characters, was left out.]"
+        return ToolResult(call, text, succeeded=True)
+
+    async def _run(self, call: ToolCall) -> str:
+        tool = self._tools.get(call.name)
+        if tool is None:
+            raise ToolFailed(f"there is no tool of that name; there are: {', '.join(self._tools) or 'none'}")
+        arguments = _read_arguments(call.arguments)
+        try:
+            async with asyncio.timeout(tool.time_limit):
+                return await tool.run(arguments)
+        except TimeoutError:
+            raise ToolFailed(f"it did not end within {tool.time_limit:g} seconds") from None
+
+
+def _read_arguments(text: str) -> Mapping[str, Any]:
+    try:
+        arguments = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        raise ToolFailed("its arguments are not JSON") from None
+    if not isinstance(arguments, dict):
+        raise ToolFailed("its arguments are not a JSON object")
+    return arguments

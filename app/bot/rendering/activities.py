@@ -1,0 +1,97 @@
+"""What is sent, as JSON of the Bot Framework's activity schema. Pure: an event goes in, an activity comes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from app.agent.events import Answer, Citation, Failure
+
+Json = dict[str, Any]
+
+# https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bot-messages-ai-generated-content
+_MOST_CITATIONS = 20
+_LONGEST_TITLE = 80
+_LONGEST_ABSTRACT = 160
+# https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux
+_LONGEST_INFORMATIVE = 1000
+
+
+def typing() -> Json:
+    return {"type": "typing"}
+
+
+def message(text: str) -> Json:
+    return {"type": "message", "text": text, "textFormat": "markdown", "inputHint": "acceptingInput"}
+
+
+def informative(text: str, sequence: int, stream_id: str | None) -> Json:
+    return _stream_update(text[:_LONGEST_INFORMATIVE], "informative", sequence, stream_id)
+
+
+def streamed(text: str, sequence: int, stream_id: str | None) -> Json:
+    return _stream_update(text, "streaming", sequence, stream_id)
+
+
+def _stream_update(text: str, kind: str, sequence: int, stream_id: str | None) -> Json:
+    info: Json = {"type": "streaminfo", "streamType": kind, "streamSequence": sequence}
+    if stream_id is not None:
+        info["streamId"] = stream_id
+    return {"type": "typing", "text": text, "textFormat": "markdown", "entities": [info]}
+
+
+def closing_stream(activity: Json, stream_id: str) -> Json:
+    """The same message as the last of its stream, which has no sequence number."""
+    info = {"type": "streaminfo", "streamType": "final", "streamId": stream_id}
+    return {**activity, "entities": [*activity.get("entities", ()), info]}
+
+
+def labelled(activity: Json, citations: Sequence[Citation]) -> Json:
+    """The same message marked as written by a model, with the citations its text refers to."""
+    entity: Json = {
+        "type": "https://schema.org/Message",
+        "@type": "Message",
+        "@context": "https://schema.org",
+        "@id": "",
+        "additionalType": ["AIGeneratedContent"],
+    }
+    used = [citation for citation in citations if f"[{citation.position}]" in activity["text"]][:_MOST_CITATIONS]
+    if used:
+        entity["citation"] = [_claim(citation) for citation in used]
+    return {**activity, "entities": [*activity.get("entities", ()), entity]}
+
+
+def _claim(citation: Citation) -> Json:
+    appearance: Json = {
+        "@type": "DigitalDocument",
+        "name": _shortened(citation.title or citation.url or "Source", _LONGEST_TITLE),
+        "abstract": _shortened(citation.quote or citation.title or "Source", _LONGEST_ABSTRACT),
+    }
+    if citation.url and citation.url.startswith("https://"):
+        appearance["url"] = citation.url
+    return {"@type": "Claim", "position": citation.position, "appearance": appearance}
+
+
+def _shortened(text: str, most: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def with_feedback(activity: Json) -> Json:
+    return {**activity, "channelData": {**activity.get("channelData", {}), "feedbackLoop": {"type": "default"}}}
+
+
+def text_of(end: Answer | Failure) -> str:
+    """The whole text of a turn's end. Begins with what was answered, so that it can end a stream of it."""
+    if isinstance(end, Answer):
+        return end.text + _sources_line(end)
+    notice = f"⚠️ {end.sentence} (error id: {end.error_id})"
+    return f"{end.text}\n\n{notice}" if end.text.strip() else notice
+
+
+def _sources_line(answer: Answer) -> str:
+    unnamed = [c.position for c in answer.citations if not re.search(rf"\[{c.position}\]", answer.text)]
+    if not unnamed or not answer.text:
+        return ""
+    return "\n\nSources: " + " ".join(f"[{position}]" for position in unnamed[:_MOST_CITATIONS])

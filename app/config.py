@@ -1,0 +1,194 @@
+"""Every setting, validated once at start. Names are those of Azure application settings and `local.settings.json`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+DEFAULT_SYSTEM_PROMPT = (
+    "You are a helpful assistant for people who work with data in Databricks. "
+    "Answer in the language of the question, briefly, in Markdown. Say so when you do not know."
+)
+
+BotAppType = Literal["UserAssignedMSI", "SingleTenant", "MultiTenant"]
+BotCloud = Literal["public", "gcc-high", "dod"]
+ModelApi = Literal["auto", "chat", "responses"]
+
+
+class SettingsError(Exception):
+    """Every missing or invalid setting, one line each: its name and what to put there. Holds no value that was set."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("These settings need attention:\n" + "\n".join(f"  {problem}" for problem in problems))
+        self.problems = tuple(problems)
+
+
+def _setting(name: str, **field: Any) -> Any:  # noqa: ANN401 - Field's own signature
+    return Field(validation_alias=AliasChoices(name), **field)
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        case_sensitive=True, extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    bot_app_id: str | None = _setting(
+        "MicrosoftAppId",
+        default=None,
+        pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+        description="the bot's application (client) id, a GUID; empty only on a developer's machine",
+    )
+    bot_app_type: BotAppType = _setting(
+        "MicrosoftAppType", default="UserAssignedMSI", description="UserAssignedMSI, SingleTenant or MultiTenant"
+    )
+    bot_tenant_id: str | None = _setting(
+        "MicrosoftAppTenantId", default=None, description="the tenant of the bot's identity, a GUID"
+    )
+    bot_password: SecretStr | None = _setting(
+        "MicrosoftAppPassword", default=None, description="the bot's client secret; not with UserAssignedMSI"
+    )
+    bot_cloud: BotCloud = _setting(
+        "BOT_CLOUD", default="public", description="the Teams cloud of the tenant: public, gcc-high or dod"
+    )
+
+    databricks_base_url: str = _setting(
+        "DATABRICKS_BASE_URL", description="the workspace, for example https://<workspace>/serving-endpoints"
+    )
+    databricks_model_name: str = _setting(
+        "DATABRICKS_MODEL_NAME", min_length=1, description="the name of the serving endpoint that answers"
+    )
+    databricks_api: ModelApi = _setting(
+        "DATABRICKS_API", default="auto", description="chat, responses, or auto: as the endpoint's task says"
+    )
+    databricks_token: SecretStr | None = _setting(
+        "DATABRICKS_TOKEN", default=None, description="a personal access token"
+    )
+    databricks_client_id: str | None = _setting(
+        "DATABRICKS_CLIENT_ID", default=None, description="an OAuth service principal's client id"
+    )
+    databricks_client_secret: SecretStr | None = _setting(
+        "DATABRICKS_CLIENT_SECRET", default=None, description="that service principal's secret"
+    )
+    databricks_auth_type: str | None = _setting(
+        "DATABRICKS_AUTH_TYPE",
+        default=None,
+        description="azure-managed-identity for the bot's own identity, or a method of databricks-sdk",
+    )
+    databricks_config_profile: str | None = _setting(
+        "DATABRICKS_CONFIG_PROFILE", default=None, description="a profile in .databrickscfg, on a developer's machine"
+    )
+
+    system_prompt: str = _setting(
+        "SYSTEM_PROMPT", default=DEFAULT_SYSTEM_PROMPT, description="what the model is told before every conversation"
+    )
+    max_tokens: int | None = _setting(
+        "OPENAI_MAX_TOKENS", default=None, ge=1, le=1_000_000, description="the longest answer, in tokens (1 or more)"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = _setting(
+        "OPENAI_TEMPERATURE", default=None, description="a number from 0 to 2"
+    )
+    history_token_budget: int = _setting(
+        "HISTORY_TOKEN_BUDGET",
+        default=3000,
+        ge=0,
+        le=1_000_000,
+        description="how much of the conversation the model is reminded of, in tokens (0 or more)",
+    )
+    turn_timeout_seconds: float = _setting(
+        "TURN_TIMEOUT_SECONDS", default=300, gt=0, le=3600, description="the time limit of an answer, in seconds"
+    )
+    data_dir: Path | None = _setting(
+        "DATA_DIR", default=None, description="the folder that conversations are kept in; .data outside Azure"
+    )
+
+    in_azure: bool = Field(default=False, exclude=True, validation_alias=AliasChoices("in_azure"))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # load_settings hands over the environment itself, so that a test can hand over another.
+        return (init_settings,)
+
+    @field_validator("databricks_base_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if not parts.hostname or parts.username or (parts.scheme != "https" and not (parts.scheme == "http" and loopback)):
+            raise PydanticCustomError("address", "must begin with https:// and name the workspace")
+        return value.strip().rstrip("/")
+
+    @property
+    def conversations_file(self) -> Path:
+        folder = self.data_dir or (Path("/tmp/agent") if self.in_azure else Path(".data"))  # noqa: S108 - a worker's own
+        return folder / "conversations.sqlite"
+
+
+def setting_names() -> dict[str, str]:
+    """Every setting's name and what to put there."""
+    return {
+        str(field.validation_alias.choices[0]): field.description or ""
+        for field in Settings.model_fields.values()
+        if isinstance(field.validation_alias, AliasChoices) and field.description
+    }
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Raises `SettingsError` with every problem at once."""
+    names = setting_names()
+    given = {name: environment[name] for name in names if environment.get(name, "").strip()}
+    in_azure = _runs_in_azure(environment)
+    problems = [*_bot_problems(given, in_azure=in_azure), *_service_principal_problems(given)]
+    try:
+        settings = Settings(**given, in_azure=in_azure)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = [*(_describe(dict(detail), names) for detail in error.errors()), *problems]
+        raise SettingsError(problems) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _runs_in_azure(environment: Mapping[str, str]) -> bool:
+    if any(environment.get(name) for name in ("WEBSITE_SITE_NAME", "WEBSITE_INSTANCE_ID")):
+        return True
+    # `func start` sets WEBSITE_HOSTNAME too, to an address of the laptop's own.
+    host = environment.get("WEBSITE_HOSTNAME", "").partition(":")[0]
+    return host not in {"", "localhost", "127.0.0.1", "0.0.0.0"}  # noqa: S104 - compared, not bound
+
+
+def _bot_problems(given: Mapping[str, str], *, in_azure: bool) -> list[str]:
+    if "MicrosoftAppId" not in given:
+        return ["MicrosoftAppId: missing; in Azure the bot never runs without its id"] if in_azure else []
+    app_type = given.get("MicrosoftAppType", "UserAssignedMSI")
+    problems = []
+    if app_type in {"UserAssignedMSI", "SingleTenant"} and "MicrosoftAppTenantId" not in given:
+        problems.append(f"MicrosoftAppTenantId: missing; {app_type} needs the tenant's id")
+    if app_type in {"SingleTenant", "MultiTenant"} and "MicrosoftAppPassword" not in given:
+        problems.append(f"MicrosoftAppPassword: missing; {app_type} needs the bot's client secret")
+    return problems
+
+
+def _service_principal_problems(given: Mapping[str, str]) -> list[str]:
+    pair = ("DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET")
+    missing = [name for name in pair if name not in given]
+    return [f"{missing[0]}: missing; a service principal has both an id and a secret"] if len(missing) == 1 else []
+
+
+def _describe(detail: dict[str, Any], names: Mapping[str, str]) -> str:
+    name = str(detail["loc"][0])
+    fault = "missing" if detail["type"] == "missing" else "not valid"
+    return f"{name}: {fault}; put {names.get(name, '')}"

@@ -1,0 +1,85 @@
+"""What the fakes saw of a turn. Every instant is `time.monotonic()`, in seconds, comparable between processes of one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Place = Literal["personal", "groupChat"]
+
+
+@dataclass(slots=True)
+class Send:
+    """One activity that the bot sent to the connector, from its arrival to the connector's response."""
+
+    arrived: float
+    answered: float
+    method: str
+    type: str
+    stream_type: str | None
+    text: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """One question. Instants are None for what never happened; `status` is that of the POST, 0 without a response."""
+
+    conversation: str
+    number: int
+    expected: str
+    posted: float
+    status: int = 0
+    acknowledged: float | None = None
+    model_asked: float | None = None
+    last_token: float | None = None
+    sends: list[Send] = field(default_factory=list)
+
+    @property
+    def final(self) -> Send | None:
+        return next((send for send in self.sends if send.type == "message"), None)
+
+    @property
+    def answered(self) -> bool:
+        """The person got the whole of what the model said, and the call was acknowledged."""
+        return self.final is not None and self.expected in self.final.text and 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the load driver does: `conversations` at once, in each `turns` one after the other. Times in seconds.
+
+    With `connect_for` the driver waits that long for the bot to listen. `first_number` continues earlier conversations.
+    """
+
+    target: str
+    name: str
+    place: Place = "personal"
+    conversations: int = 1
+    turns: int = 1
+    first_number: int = 1
+    stagger: float = 0.1
+    pause: float = 1.0
+    duration: float | None = None
+    tokens: int = 5
+    first_delay: float = 0.05
+    gap: float = 0.01
+    connector_delay: float = 0.0
+    connect_for: float = 0.0
+    turn_limit: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`driver_lag` is the longest the fakes' own event loop was late, in seconds: instants are no better than that."""
+
+    turns: list[Turn]
+    driver_lag: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Run:
+        turns = [Turn(**{**turn, "sends": [Send(**send) for send in turn["sends"]]}) for turn in data["turns"]]
+        return cls(turns=turns, driver_lag=data["driver_lag"])
