@@ -1,0 +1,124 @@
+"""`POST /api/messages`: whatever comes in is answered as the Bot Framework wants, and never with a fault of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from botbuilder.core import InvokeResponse, TurnContext
+from botbuilder.schema import Activity
+
+from app.agent.agent import new_error_id
+from app.agent.sentences import UNEXPECTED
+from app.bot.activity import BadActivity, parse_activity
+from app.bot.adapter import Adapter
+from app.bot.authentication import Unauthenticated
+from app.bot.bot import conversation_of
+from app.bot.rendering import activities
+from app.turns.seen import Seen
+
+_log = logging.getLogger(__name__)
+
+# Teams repeats what is not acknowledged within 15 seconds.
+ACKNOWLEDGE_AFTER = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    status: int
+    body: str = ""
+    content_type: str = "text/plain"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class MessagesEndpoint:
+    """`acknowledge_after` and `time_limit` in seconds; the first for messages, the second for those who wait for the replies."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        on_turn: Callable[[TurnContext], Awaitable[None]],
+        *,
+        acknowledge_after: float = ACKNOWLEDGE_AFTER,
+        time_limit: float = 200.0,
+    ) -> None:
+        self._adapter = adapter
+        self._on_turn = on_turn
+        self._acknowledge_after = acknowledge_after
+        self._time_limit = time_limit
+        self._seen = Seen()
+        self._running: set[asyncio.Task[InvokeResponse | None]] = set()
+
+    async def receive(
+        self, method: str, headers: Mapping[str, str], body: bytes, client_address: str | None = None
+    ) -> HttpAnswer:
+        if method.upper() != "POST":
+            return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send activities with POST.", headers={"Allow": "POST"})
+        try:
+            activity = parse_activity(body)
+            identity = await self._adapter.authenticate(activity, headers, client_address)
+        except BadActivity as bad:
+            return HttpAnswer(bad.status, bad.sentence)
+        except Unauthenticated as refusal:
+            _log.warning("An activity was refused: %s", refusal)
+            return HttpAnswer(HTTPStatus.UNAUTHORIZED, "This activity is not authenticated.")
+        if _is_repeatable(activity) and not self._seen.first_time((conversation_of(activity), activity.id)):
+            return HttpAnswer(HTTPStatus.OK)
+        return await self._acknowledge(activity, self._adapter.process_activity(identity, activity, self._guarded))
+
+    async def _acknowledge(
+        self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None]
+    ) -> HttpAnswer:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        caller_waits = activity.type == "invoke" or activity.delivery_mode == "expectReplies"
+        await asyncio.wait([task], timeout=self._time_limit if caller_waits else self._acknowledge_after)
+        if not task.done():
+            return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT if caller_waits else HTTPStatus.ACCEPTED)
+        if task.cancelled() or task.exception() is not None:
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE if caller_waits else HTTPStatus.OK)
+        return _as_http(task.result())
+
+    def _finished(self, task: asyncio.Task[InvokeResponse | None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("A turn ended unexpectedly", exc_info=error)
+
+    async def _guarded(self, context: TurnContext) -> None:
+        """Nobody is left without an answer, whatever broke."""
+        try:
+            await self._on_turn(context)
+        except Exception as error:
+            error_id = new_error_id()
+            _log.error("Turn failed, error id %s", error_id, exc_info=error)
+            if context.activity.type == "message":
+                outlet = self._adapter.outlet(context)
+                await outlet.post(activities.message(f"⚠️ {UNEXPECTED} (error id: {error_id})"))
+
+    async def close(self, *, grace: float = 5.0) -> None:
+        """Gives running turns `grace` seconds to end, then ends them."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+
+
+def _is_repeatable(activity: Activity) -> bool:
+    # An invoke is answered each time: its caller waits for the body. Edits of one message share its id.
+    return bool(activity.id) and activity.type not in {"invoke", "messageUpdate"}
+
+
+def _as_http(response: InvokeResponse | None) -> HttpAnswer:
+    if response is None:
+        return HttpAnswer(HTTPStatus.OK)
+    if response.body is None:
+        return HttpAnswer(int(response.status))
+    return HttpAnswer(int(response.status), json.dumps(response.body), "application/json")

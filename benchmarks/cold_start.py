@@ -1,0 +1,56 @@
+"""From the start of the process to the first visible sign and to the first answer, with and without compiled bytecode."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.measure import Effort, Measured
+from benchmarks.process import ROOT, Fakes, Subject, running
+from benchmarks.records import Place, Plan
+
+_PLACES: tuple[tuple[Place, str], ...] = (("personal", ""), ("groupChat", "_group"))
+
+
+def cold(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
+    """Medians. One to one the pacing puts a second between sign and answer; in a group chat nothing does."""
+    measured: Measured = {}
+    _start(subject, fakes, "personal", {})  # so that bytecode and the disk's cache are there
+    for place, suffix in _PLACES:
+        starts = [_start(subject, fakes, place, {}) for _ in range(effort.cold_starts)]
+        measured |= _medians("cold", suffix, starts)
+    if effort.without_bytecode:
+        measured |= _without_bytecode(subject, fakes, effort)
+    return measured
+
+
+def _without_bytecode(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
+    """As on a read-only Function App package: only Python's own library is compiled."""
+    measured: Measured = {}
+    with TemporaryDirectory(prefix="bench-bytecode-") as cache:
+        _start(subject, fakes, "personal", {"PYTHONPYCACHEPREFIX": cache})
+        for package_root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)):
+            shutil.rmtree(Path(cache) / package_root.lstrip("/"), ignore_errors=True)
+        bare = {"PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": "1"}
+        for place, suffix in _PLACES:
+            starts = [_start(subject, fakes, place, bare) for _ in range(effort.cold_starts)]
+            measured |= _medians("bare", suffix, starts)
+    return measured
+
+
+def _start(subject: Subject, fakes: Fakes, place: Place, environment: Mapping[str, str]) -> tuple[float, float]:
+    with running(subject, fakes, environment=environment, wait=False) as bot:
+        turn = bot.run(Plan("", "cold", place=place, connect_for=60.0, turn_limit=60.0)).turns[0]
+    assert turn.final is not None
+    return (turn.sends[0].arrived - bot.started) * 1000, (turn.final.arrived - bot.started) * 1000
+
+
+def _medians(kind: str, suffix: str, starts: list[tuple[float, float]]) -> Measured:
+    return {
+        f"{kind}_sign{suffix}": median(sign for sign, _ in starts),
+        f"{kind}_answer{suffix}": median(answer for _, answer in starts),
+    }

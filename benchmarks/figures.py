@@ -1,0 +1,95 @@
+"""The figures: what each means, in which unit, and what it may be at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+Values = Mapping[str, Mapping[str, float]]
+"""Figure, then subject, to value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`ours` may be at most `limit`, times the `figure` of `against` if that is given."""
+
+    limit: float
+    against: str | None = None
+    figure: str | None = None
+    strict: bool = False
+
+    def __str__(self) -> str:
+        sign = "<" if self.strict else "≤"
+        if self.against is None:
+            return f"{sign} {self.limit:g}"
+        of = f" ({FIGURES[self.figure].title})" if self.figure else ""
+        return f"{sign} {self.limit:g} × {self.against}{of}"
+
+    def verdict(self, figure: str, values: Values) -> str:
+        """'met' or 'missed', with the ratio where it is one; 'not measured' where a value lacks."""
+        ours = values.get(figure, {}).get("ours")
+        base = 1.0 if self.against is None else values.get(self.figure or figure, {}).get(self.against)
+        if ours is None or not base:
+            return "not measured"
+        ratio = ours / base
+        met = ratio < self.limit if self.strict else ratio <= self.limit
+        said = "met" if met else "missed"
+        return said if self.against is None else f"{said} ({ratio:.2f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    title: str
+    unit: str
+    budgets: tuple[Budget, ...] = ()
+
+
+FIGURES: Mapping[str, Figure] = {
+    "cpu_short": Figure(
+        "CPU per turn, 5 tokens", "ms", (Budget(2.5, "floor"), Budget(0.25, "plain bot", strict=True))
+    ),
+    "cpu_long": Figure("CPU per turn, 120 tokens", "ms", (Budget(1.5, "floor"),)),
+    "sign_median": Figure("time to first visible update, median", "ms"),
+    "sign_p95": Figure("time to first visible update, p95", "ms"),
+    "last_token_median": Figure("last token to final message, median", "ms"),
+    "last_token_p95": Figure("last token to final message, p95", "ms"),
+    "late_median": Figure("… of that beyond the pacing, median", "ms", (Budget(50),)),
+    "late_p95": Figure("… of that beyond the pacing, p95", "ms", (Budget(50),)),
+    "turns_per_second": Figure("turns per second on one core", "/s"),
+    "core_used": Figure("… share of that core it used", "%"),
+    "breaches": Figure("pacing breaches, 50 turns at once", "", (Budget(0),)),
+    "breached_turns": Figure("… turns with a breach", "%"),
+    "crowd_late_p95": Figure("… final beyond the pacing, p95", "ms"),
+    "memory": Figure("peak memory", "MB", (Budget(90),)),
+    "cold_sign": Figure(
+        "cold start to first sign, one to one", "ms", (Budget(0.6, "plain bot", figure="cold_answer"),)
+    ),
+    "cold_answer": Figure("cold start to first answer, one to one", "ms", (Budget(0.75, "plain bot"),)),
+    "cold_sign_group": Figure(
+        "cold start to first sign, group", "ms", (Budget(0.6, "plain bot", figure="cold_answer_group"),)
+    ),
+    "cold_answer_group": Figure("cold start to first answer, group", "ms", (Budget(0.75, "plain bot"),)),
+    "bare_sign": Figure("… to first sign, one to one, no bytecode", "ms", (Budget(0.6, "plain bot", "bare_answer"),)),
+    "bare_answer": Figure("… to first answer, one to one, no bytecode", "ms", (Budget(0.75, "plain bot"),)),
+    "bare_sign_group": Figure(
+        "… to first sign, group, no bytecode", "ms", (Budget(0.6, "plain bot", "bare_answer_group"),)
+    ),
+    "bare_answer_group": Figure("… to first answer, group, no bytecode", "ms", (Budget(0.75, "plain bot"),)),
+    "depth_cpu": Figure("turn 200 / turn 20, CPU", "×", (Budget(1.1),)),
+    "depth_latency": Figure("turn 200 / turn 20, time to answer", "×", (Budget(1.1),)),
+    "blocks_cold": Figure("blocks > 20 ms on the loop, first turn", "", (Budget(0),)),
+    "blocks_warm": Figure("blocks > 20 ms on the loop, warm turns", "", (Budget(0),)),
+    "longest_cold": Figure("… longest, first turn", "ms"),
+    "longest_warm": Figure("… longest, warm turns", "ms"),
+}
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that at least `share` of `values` do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def median_and_p95(values: list[float]) -> tuple[float, float]:
+    return median(values), percentile(values, 0.95)

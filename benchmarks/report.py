@@ -1,0 +1,92 @@
+"""The table that a person reads and the JSON that a later run is compared with."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import FIGURES, Values
+
+RESULTS = Path(__file__).parent / "results"
+_COLUMNS = ("", "floor", "plain bot", "ours", "ours/floor", "ours/plain", "budget for ours", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    cores: int
+    processor: str
+    python: str
+    system: str
+    load_at_start: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cores} cores, {self.processor}; Python {self.python}, {self.system}; "
+            f"load average {self.load_at_start:.1f} when it began"
+        )
+
+
+def this_machine() -> Machine:
+    found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return Machine(
+        cores=len(os.sched_getaffinity(0)),
+        processor=found[0].partition(":")[2].strip() if found else platform.machine(),
+        python=platform.python_version(),
+        system=platform.platform(aliased=True, terse=True),
+        load_at_start=os.getloadavg()[0],
+    )
+
+
+def table(values: Values) -> str:
+    """One line per figure and budget, the verdict at its end."""
+    rows = [_COLUMNS]
+    for key, figure in FIGURES.items():
+        found = values.get(key)
+        if not found:
+            continue
+        title = f"{figure.title} ({figure.unit})" if figure.unit else figure.title
+        cells = [_number(found.get(subject)) for subject in ("floor", "plain bot", "ours")]
+        ratios = [_ratio(found, "floor"), _ratio(found, "plain bot")]
+        budgets = [(str(budget), budget.verdict(key, values)) for budget in figure.budgets] or [("", "")]
+        rows.append((title, *cells, *ratios, *budgets[0]))
+        rows += [("", "", "", "", "", "", *budget) for budget in budgets[1:]]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    return "\n".join(_line(row, widths) for row in rows)
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    numbers = range(1, 6)
+    cells = [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+    return "  ".join(cells).rstrip()
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if value and abs(value) < 10 and value != int(value) else f"{value:.0f}"
+
+
+def _ratio(found: Mapping[str, float], against: str) -> str:
+    ours, other = found.get("ours"), found.get(against)
+    return f"{ours / other:.2f}" if ours is not None and other else ""
+
+
+def save(values: Values, machine: Machine, notes: Mapping[str, Any]) -> Path:
+    """Writes everything to a file of its own in `benchmarks/results/`, and returns where."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    budgets = {
+        key: [{"budget": str(budget), "verdict": budget.verdict(key, values)} for budget in figure.budgets]
+        for key, figure in FIGURES.items()
+        if key in values and figure.budgets
+    }
+    facts = {field: getattr(machine, field) for field in Machine.__slots__}
+    content = {"machine": facts, "figures": values, "budgets": budgets, **notes}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+    return path

