@@ -32,7 +32,7 @@ HELP = """python dev.py COMMAND
 Everything is installed into .venv the first time it is needed."""
 
 
-class Failed(Exception):
+class SetupError(Exception):
     """`str()` is what the person at the terminal must know."""
 
 
@@ -63,7 +63,7 @@ class Environment:
         made = subprocess.run([base, "-m", "venv", *clear, str(self.folder)], capture_output=True, text=True)
         if made.returncode or not self._works("pip"):
             say((made.stdout + made.stderr).strip())
-            raise Failed(
+            raise SetupError(
                 f"{base} could not make a virtual environment. "
                 f"On Debian and Ubuntu this helps: sudo apt install python{PYTHON_VERSION}-venv"
             )
@@ -110,15 +110,27 @@ class Environment:
                 say(f"  {done}/{packages} {line.strip()[:90]}")
         if pip.wait():
             say("\n".join(output[-15:]))
-            raise Failed(f"pip could not install {lock}. What it said is above; the same command tries again.")
+            raise SetupError(f"pip could not install {lock}. What it said is above; the same command tries again.")
         say(f"Installed {lock} in {time.monotonic() - started:.0f} s.")
 
     def run(self, *command: str | Path) -> int:
         """Runs `command` to its end and returns its exit code; whoever stops dev.py stops the command too."""
         child = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=self._variables())
+        interrupted = False
+
+        def interrupt(*_: object) -> None:
+            nonlocal interrupted
+            interrupted = True
+            if not sys.stdin.isatty():  # a terminal has told the child already
+                child.send_signal(signal.SIGINT)
+
+        signal.signal(signal.SIGINT, interrupt)
         signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        signal.signal(signal.SIGINT, lambda *_: None if sys.stdin.isatty() else child.send_signal(signal.SIGINT))
         code = child.wait()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if interrupted:
+            raise KeyboardInterrupt
         return code if code >= 0 else 128 - code
 
     def become(self, module: str, *arguments: str) -> int:
@@ -127,8 +139,7 @@ class Environment:
         if os.name == "nt":
             return self.run(*command)
         os.chdir(ROOT)
-        sys.stdout.flush()
-        os.execve(command[0], command, self._variables())
+        os.execve(command[0], command, self._variables())  # noqa: RET503 - it does not return
 
     def _variables(self) -> dict[str, str]:
         path = os.pathsep.join([str(self.bin), os.environ.get("PATH", "")])
@@ -170,7 +181,7 @@ def _local_model() -> list[str]:
     try:
         add_local_settings(settings, ROOT)
     except LocalSettingsError as error:
-        raise Failed(str(error)) from None
+        raise SetupError(str(error)) from None
     return [] if workspace_is_configured(settings) else [LOCAL_MODEL_LOCK]
 
 
@@ -235,8 +246,8 @@ def lock(environment: Environment, arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except Failed as failure:
-        say(str(failure))
+    except SetupError as error:
+        say(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,4 +1,7 @@
-"""`local.settings.json`, read as Azure Functions Core Tools reads it. Standard library only: dev.py uses it before anything is installed."""
+"""`local.settings.json`, read as Azure Functions Core Tools reads it.
+
+Standard library only: dev.py needs it before anything is installed.
+"""
 
 from __future__ import annotations
 

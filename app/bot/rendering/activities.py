@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,7 +90,8 @@ def text_of(end: Answer | Failure) -> str:
 
 
 def _sources_line(answer: Answer) -> str:
-    unnamed = [c.position for c in answer.citations if not re.search(rf"\[{c.position}\]", answer.text)]
-    if not unnamed or not answer.text:
+    """Teams shows only the citations that the text refers to; a model that refers to none of its sources is helped."""
+    positions = [citation.position for citation in answer.citations[:_MOST_CITATIONS]]
+    if not answer.text or not positions or any(f"[{position}]" in answer.text for position in positions):
         return ""
-    return "\n\nSources: " + " ".join(f"[{position}]" for position in unnamed[:_MOST_CITATIONS])
+    return "\n\nSources: " + " ".join(f"[{position}]" for position in positions)

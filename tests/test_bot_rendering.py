@@ -1,0 +1,68 @@
+"""What is sent, to the letter. A golden file that has to change is written anew with UPDATE_GOLDEN=1 and read before it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.agent.events import Answer, Citation, Failure
+from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.message_reply import dressed
+from app.bot.rendering import activities
+
+GOLDEN = Path(__file__).parent / "golden"
+
+CITED = Answer(
+    "Sales grew by **4 %** [1], mostly in Porto [2].",
+    (
+        Citation(1, "Sales by region", "https://adb-1.azuredatabricks.net/q/1", "region, revenue"),
+        Citation(2, "T" * 100, "http://not-secure.example", "q " * 200),
+        Citation(3, "Never referred to"),
+    ),
+)
+FAILED = Failure("The model is busy. Please ask again in a minute.", "0f3a", "Sales grew")
+
+
+def final(channel: Channel, end: Answer | Failure) -> dict[str, Any]:
+    return dressed(activities.message(activities.text_of(end)), channel, end, last=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "activity"),
+    [
+        ("informative", activities.informative("Thinking…", 1, None)),
+        ("streamed", activities.streamed("Sales grew", 3, "a-0001")),
+        ("teams_final", activities.closing_stream(final(TEAMS_PERSONAL, CITED), "a-0001")),
+        ("teams_failure", activities.closing_stream(final(TEAMS_PERSONAL, FAILED), "a-0001")),
+        ("teams_group_answer", final(TEAMS_GROUP, CITED)),
+        ("copilot_final", activities.closing_stream(final(COPILOT, CITED), "a-0001")),
+        ("emulator_answer", final(EMULATOR, CITED)),
+        ("other_channel_answer", final(OTHER, CITED)),
+        ("help", final(TEAMS_PERSONAL, Answer("Type **/help**", by_model=False))),
+    ],
+)
+def test_an_activity_is_what_it_was(name: str, activity: dict[str, Any]) -> None:
+    file = GOLDEN / f"{name}.json"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(json.dumps(activity, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert activity == json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_sources_the_text_does_not_name_are_named_below_it() -> None:
+    answer = Answer("Sales grew.", (Citation(1, "Report"), Citation(2, "Wiki")))
+    assert activities.text_of(answer) == "Sales grew.\n\nSources: [1] [2]"
+
+
+def test_never_more_citations_than_teams_takes() -> None:
+    citations = tuple(Citation(n, f"Source {n}") for n in range(1, 41))
+    end = Answer("x", citations)
+    message = final(TEAMS_PERSONAL, end)["entities"][0]
+    assert len(message["citation"]) == 20
+
+
+def test_an_informative_line_is_no_longer_than_teams_takes() -> None:
+    assert len(activities.informative("x" * 5000, 1, None)["text"]) == 1000
