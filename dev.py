@@ -104,10 +104,10 @@ class Environment:
         output, done, shown = [], 0, time.monotonic()
         for line in pip.stdout:
             output.append(line.rstrip())
-            done += line.startswith(("Collecting ", "Requirement already satisfied"))
+            done += line.startswith(("Collecting ", "Processing ", "Ignoring ", "Requirement already satisfied"))
             if time.monotonic() - shown > 5:
                 shown = time.monotonic()
-                say(f"  {done}/{packages} {line.strip()[:90]}")
+                say(f"  {done} of {packages}: {line.strip().partition(' (')[0][:90]}")
         if pip.wait():
             say("\n".join(output[-15:]))
             raise SetupError(f"pip could not install {lock}. What it said is above; the same command tries again.")
@@ -136,10 +136,10 @@ class Environment:
     def become(self, module: str, *arguments: str) -> int:
         """The last step of a command. Where the system can, `module` takes this process over, signals and all."""
         command = [str(self.python), "-m", module, *arguments]
-        if os.name == "nt":
-            return self.run(*command)
-        os.chdir(ROOT)
-        os.execve(command[0], command, self._variables())  # noqa: RET503 - it does not return
+        if os.name != "nt":
+            os.chdir(ROOT)
+            os.execve(command[0], command, self._variables())
+        return self.run(*command)
 
     def _variables(self) -> dict[str, str]:
         path = os.pathsep.join([str(self.bin), os.environ.get("PATH", "")])

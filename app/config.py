@@ -127,7 +127,11 @@ class Settings(BaseSettings):
     def _is_an_address(cls, value: str) -> str:
         parts = urlsplit(value.strip())
         loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-        if not parts.hostname or parts.username or (parts.scheme != "https" and not (parts.scheme == "http" and loopback)):
+        if (
+            not parts.hostname
+            or parts.username
+            or (parts.scheme != "https" and not (parts.scheme == "http" and loopback))
+        ):
             raise PydanticCustomError("address", "must begin with https:// and name the workspace")
         return value.strip().rstrip("/")
 

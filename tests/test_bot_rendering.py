@@ -1,4 +1,4 @@
-"""What is sent, to the letter. A golden file that has to change is written anew with UPDATE_GOLDEN=1 and read before it is kept."""
+"""What is sent, to the letter. UPDATE_GOLDEN=1 writes the files anew: read them before they are kept."""
 
 from __future__ import annotations
 

@@ -211,7 +211,8 @@ def test_an_answer_beyond_the_size_limit_comes_in_whole_parts() -> None:
 
 def test_where_streaming_is_not_allowed_the_answer_comes_as_one_message() -> None:
     fake = converse(
-        lambda reply: answer(reply, WORDS, seconds=5), FakeChannel(faults=[StreamNotAllowed("Content stream is not allowed")])
+        lambda reply: answer(reply, WORDS, seconds=5),
+        FakeChannel(faults=[StreamNotAllowed("Content stream is not allowed")]),
     )
     assert [sent.kind for sent in fake.sent] == ["message"]
     assert fake.visible == [WORDS]
@@ -228,7 +229,8 @@ def test_an_update_that_fails_costs_nothing_but_that_update(fault: SendFailure, 
 def test_a_final_message_found_too_large_is_sent_in_smaller_parts() -> None:
     text = "\n\n".join(f"Paragraph {n}." for n in range(900))
     fake = converse(
-        lambda reply: answer(reply, text, seconds=0.5), FakeChannel(faults=[None, MessageTooLarge("Message size too large")])
+        lambda reply: answer(reply, text, seconds=0.5),
+        FakeChannel(faults=[None, MessageTooLarge("Message size too large")]),
     )
     assert len(fake.visible) == 2
     assert "\n\n".join(part.strip() for part in fake.visible) == text

@@ -47,7 +47,9 @@ def test_every_problem_is_reported_at_once_and_by_name() -> None:
 
 
 def test_a_problem_says_what_to_put_there() -> None:
-    with pytest.raises(SettingsError, match="MicrosoftAppType: not valid; put UserAssignedMSI, SingleTenant or MultiTenant"):
+    with pytest.raises(
+        SettingsError, match="MicrosoftAppType: not valid; put UserAssignedMSI, SingleTenant or MultiTenant"
+    ):
         load_settings({**GOOD, **IDENTITY, "MicrosoftAppType": "singletenant"})
 
 
@@ -73,17 +75,26 @@ def test_a_bot_of_one_tenant_needs_the_tenant(app_type: str) -> None:
     assert problems({**GOOD, **app_id, "MicrosoftAppType": app_type}) == ["MicrosoftAppTenantId"]
 
 
-@pytest.mark.parametrize("url", ["adb-1.net", "http://adb-1.net", "ftp://adb-1.net", "https://", "https://u:p@adb-1.net"])
+@pytest.mark.parametrize(
+    "url", ["adb-1.net", "http://adb-1.net", "ftp://adb-1.net", "https://", "https://u:p@adb-1.net"]
+)
 def test_the_workspace_has_to_be_an_https_address(url: str) -> None:
     assert problems({**GOOD, "DATABRICKS_BASE_URL": url}) == ["DATABRICKS_BASE_URL"]
 
 
 def test_a_stand_in_on_loopback_may_do_without_tls() -> None:
-    assert load_settings({**GOOD, "DATABRICKS_BASE_URL": "http://127.0.0.1:9/x/"}).databricks_base_url == "http://127.0.0.1:9/x"
+    assert (
+        load_settings({**GOOD, "DATABRICKS_BASE_URL": "http://127.0.0.1:9/x/"}).databricks_base_url
+        == "http://127.0.0.1:9/x"
+    )
 
 
 def test_no_secret_shows_in_any_text() -> None:
-    secrets = {"DATABRICKS_TOKEN": "s3cret-a", "MicrosoftAppPassword": "s3cret-b", "DATABRICKS_CLIENT_SECRET": "s3cret-c"}
+    secrets = {
+        "DATABRICKS_TOKEN": "s3cret-a",
+        "MicrosoftAppPassword": "s3cret-b",
+        "DATABRICKS_CLIENT_SECRET": "s3cret-c",
+    }
     settings = load_settings({**GOOD, **IDENTITY, **secrets, "DATABRICKS_CLIENT_ID": "c"})
     assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
     with pytest.raises(SettingsError) as caught:

@@ -44,7 +44,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of a turn that was answered. `text` is the whole answer as Markdown, equal to all `TextAdded` joined.
+    """The end of a turn that was answered. `text` is the whole answer as Markdown: all `TextAdded` joined.
 
     `by_model` is False for what the program itself says (commands, notices): it bears no AI label.
     """

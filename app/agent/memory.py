@@ -1,4 +1,4 @@
-"""What the model is reminded of: the end of the conversation, within a token budget, so that cost per turn stays flat."""
+"""What the model is reminded of: the end of the conversation, within a token budget; so cost per turn stays flat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CUT_OFF = "\n\n[This answer was cut off here.]"
 
 
 def estimate_tokens(text: str) -> int:
-    """Never far below what a tokenizer counts: about 3 bytes of UTF-8 a token, and 4 for the message itself."""
+    """Never far below what a tokenizer counts: 3 bytes of UTF-8 a token, and 4 for the message itself."""
     return len(text.encode("utf-8", "replace")) // 3 + 4
 
 

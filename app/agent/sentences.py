@@ -5,7 +5,9 @@ from __future__ import annotations
 from app.model import failures
 
 TURN_TIMED_OUT = "The answer took longer than allowed. Please ask again, or ask for less at once."
-UNEXPECTED = "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."
+UNEXPECTED = (
+    "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."
+)
 
 _SENTENCES: tuple[tuple[type[failures.ModelFailure], str], ...] = (
     (failures.SignInFailed, "Databricks did not accept this agent's sign-in. Please tell your administrator."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-# Half of what Teams allows a message, counted in UTF-16 code units, so that entities and formatting fit beside the text.
+# Under half of what Teams allows a message, in UTF-16 code units, so that entities and formatting fit beside the text.
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages (100 KB, 80 KB recommended)
 TEXT_LIMIT = 18_000
 

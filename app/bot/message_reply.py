@@ -58,7 +58,7 @@ class MessageReply:
 
 
 async def post_in_parts(outlet: Outlet, channel: Channel, end: Answer | Failure, text: str) -> None:
-    """Posts `text`, which belongs to `end`, as new messages; once more in half the size if the channel finds one too large."""
+    """Posts `text`, which belongs to `end`, as new messages, in half the size if the channel finds one too large."""
     if not text.strip():
         return
     pending = split(text, channel.text_limit)

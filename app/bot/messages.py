@@ -37,7 +37,7 @@ class HttpAnswer:
 
 
 class MessagesEndpoint:
-    """`acknowledge_after` and `time_limit` in seconds; the first for messages, the second for those who wait for the replies."""
+    """Times in seconds: `acknowledge_after` for messages, `time_limit` for callers who wait for the replies."""
 
     def __init__(
         self,
@@ -71,9 +71,7 @@ class MessagesEndpoint:
             return HttpAnswer(HTTPStatus.OK)
         return await self._acknowledge(activity, self._adapter.process_activity(identity, activity, self._guarded))
 
-    async def _acknowledge(
-        self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None]
-    ) -> HttpAnswer:
+    async def _acknowledge(self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None]) -> HttpAnswer:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)

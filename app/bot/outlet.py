@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 
 class Outlet(Protocol):
-    """Both calls raise the failures of `app.bot.send_failures`. An impatient send is not repeated: a newer one follows."""
+    """Both raise the failures of `app.bot.send_failures`. An impatient send is not repeated: a newer one follows."""
 
     async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
         """Returns the activity's id, if the channel gave one."""

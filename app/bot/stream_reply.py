@@ -34,7 +34,7 @@ _THINKING = "Thinking…"
 _STILL_WORKING = "This takes a while. I am still working on it…"
 _CONTINUES = "\n\n*(The answer continues in the next message.)*"
 _EDIT_EVERY = 5.0
-# Beyond this share of the size limit nothing more is streamed, so that the final message has room to close what is open.
+# Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
 
 
@@ -164,7 +164,9 @@ class StreamReply:
         except StreamTimeIsUp:
             self._after_the_stream()
         except (StreamNotAllowed, StreamContentRefused, StreamAlreadyEnded, MessageTooLarge) as refusal:
-            _log.info("The channel does not take this stream (%s); the answer comes as a message", type(refusal).__name__)
+            _log.info(
+                "The channel does not take this stream (%s); the answer comes as a message", type(refusal).__name__
+            )
             self._phase = _Phase.WAITING
         except Throttled as throttled:
             await asyncio.sleep(throttled.retry_after or self._rules.interval)
@@ -188,7 +190,9 @@ class StreamReply:
 
     async def _edit(self, text: str) -> None:
         if text != self.shown and self._stream_id is not None:
-            await self._outlet.update(self._stream_id, activities.message(f"{text}\n\n*{_STILL_WORKING}*"), impatient=True)
+            await self._outlet.update(
+                self._stream_id, activities.message(f"{text}\n\n*{_STILL_WORKING}*"), impatient=True
+            )
             self.shown = text
 
     def _after_the_stream(self) -> None:
@@ -255,9 +259,7 @@ class StreamReply:
             await self._post_final(stream_id, end, first, last=not rest)
         self.shown = text
         for number, part in enumerate(rest, start=1):
-            await self._outlet.post(
-                dressed(activities.message(part), self._channel, end, last=number == len(rest))
-            )
+            await self._outlet.post(dressed(activities.message(part), self._channel, end, last=number == len(rest)))
 
     async def _post_final(self, stream_id: str, end: Answer | Failure, text: str, *, last: bool) -> None:
         activity = dressed(activities.message(text), self._channel, end, last=last)

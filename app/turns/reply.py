@@ -20,7 +20,7 @@ class Reply(Protocol):
         ...
 
     async def finish(self) -> None:
-        """Returns when all that was written has been sent; raises what prevents the person from seeing the end of it."""
+        """Returns when all that was written has been sent; raises what keeps the person from seeing its end."""
         ...
 
     async def abandon(self) -> None:

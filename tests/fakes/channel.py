@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +79,7 @@ class FakeChannel:
 
     def gaps(self) -> Iterator[float]:
         streamed = [s.at for s in self.sent if s.stream]
-        return (later - earlier for earlier, later in zip(streamed, streamed[1:], strict=False))
+        return (later - earlier for earlier, later in itertools.pairwise(streamed))
 
     async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
         return await self._take("POST", activity)
