@@ -15,7 +15,7 @@ METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 @app.route("api/messages", methods=METHODS)
 async def messages(request: func.HttpRequest) -> func.HttpResponse:
-    answer = await services.messages.receive(request.method, request.headers, request.get_body())
+    answer = await services.bot.messages.receive(request.method, request.headers, request.get_body())
     return func.HttpResponse(
         answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.content_type
     )

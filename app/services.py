@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -10,14 +9,14 @@ from app.agent.agent import Agent
 from app.agent.clock_tool import CurrentTime
 from app.agent.commands import About, Commands
 from app.agent.tools import Toolbox
-from app.bot.messages import MessagesEndpoint
+from app.bot.door import BotDoor
+from app.bot.identity import BotIdentity
 from app.config import Settings, load_settings
 from app.databricks_client import DatabricksModel
 from app.storage.sqlite import SqliteConversationLog
 from app.turns.runner import TurnRunner
-
-_log = logging.getLogger(__name__)
-
+from app.workspace.credentials import CredentialChoice, choose_credential
+from app.workspace.workspace import Workspace, WorkspaceAddress
 
 class Services:
     def __init__(self, settings: Settings) -> None:
@@ -33,6 +32,26 @@ class Services:
         return SqliteConversationLog(self.settings.conversations_file)
 
     @cached_property
+    def model(self) -> DatabricksModel:
+        settings = self.settings
+        address = WorkspaceAddress.parse(settings.databricks_base_url)
+        choice = CredentialChoice(
+            token=settings.databricks_token,
+            client_id=settings.databricks_client_id,
+            client_secret=settings.databricks_client_secret,
+            auth_type=settings.databricks_auth_type,
+            config_profile=settings.databricks_config_profile,
+            bot_app_id=settings.bot_app_id,
+        )
+        return DatabricksModel(
+            settings.databricks_model_name,
+            Workspace(address, choose_credential(address.host, choice)),
+            api=settings.databricks_api,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+        )
+
+    @cached_property
     def turns(self) -> TurnRunner:
         settings = self.settings
         agent = Agent(
@@ -44,6 +63,25 @@ class Services:
         commands = Commands(self.conversations, self._about)
         return TurnRunner(agent, commands, self.conversations, time_limit=settings.turn_timeout_seconds)
 
+    @cached_property
+    def bot(self) -> BotDoor:
+        settings = self.settings
+        identity = BotIdentity(
+            app_id=settings.bot_app_id,
+            app_type=settings.bot_app_type,
+            tenant_id=settings.bot_tenant_id,
+            password=settings.bot_password,
+            cloud=settings.bot_cloud,
+        )
+        return BotDoor(identity, self.turns)
+
     def _about(self) -> About:
         workspace = urlsplit(self.settings.databricks_base_url).hostname or ""
         return About(model=self.settings.databricks_model_name, workspace=workspace, access=self.model.credential_name)
+
+    async def close(self) -> None:
+        """Lets running turns end or ends them, then closes what was opened."""
+        opened = vars(self)
+        for name in ("bot", "model", "conversations"):
+            if name in opened:
+                await opened[name].close()

@@ -20,6 +20,7 @@ from app.bot.adapter import Adapter
 from app.bot.authentication import Unauthenticated
 from app.bot.bot import conversation_of
 from app.bot.rendering import activities
+from app.bot.send_failures import SendFailure
 from app.turns.seen import Seen
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,9 @@ class MessagesEndpoint:
         """Nobody is left without an answer, whatever broke."""
         try:
             await self._on_turn(context)
+        except SendFailure:
+            # The channel does not take what we say: telling the person so would go the same way.
+            _log.exception("An answer could not be delivered, error id %s", new_error_id())
         except Exception as error:
             error_id = new_error_id()
             _log.error("Turn failed, error id %s", error_id, exc_info=error)

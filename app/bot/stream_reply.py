@@ -18,6 +18,7 @@ from app.bot.rendering import activities
 from app.bot.rendering.markdown import presentable, utf16_units
 from app.bot.rendering.split import place_to_cut, split
 from app.bot.send_failures import (
+    ChannelUnreachable,
     MessageTooLarge,
     SendFailure,
     StoppedByPerson,
@@ -34,6 +35,8 @@ _THINKING = "Thinking…"
 _STILL_WORKING = "This takes a while. I am still working on it…"
 _CONTINUES = "\n\n*(The answer continues in the next message.)*"
 _EDIT_EVERY = 5.0
+_FINAL_TRIES = 4
+_BETWEEN_FINAL_TRIES = 2.0
 # Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
 
@@ -262,5 +265,12 @@ class StreamReply:
             await self._outlet.post(dressed(activities.message(part), self._channel, end, last=number == len(rest)))
 
     async def _post_final(self, stream_id: str, end: Answer | Failure, text: str, *, last: bool) -> None:
-        activity = dressed(activities.message(text), self._channel, end, last=last)
-        await self._outlet.post(activities.closing_stream(activity, stream_id))
+        activity = activities.closing_stream(dressed(activities.message(text), self._channel, end, last=last), stream_id)
+        for _ in range(_FINAL_TRIES - 1):
+            try:
+                await self._outlet.post(activity)
+                return
+            except ChannelUnreachable:
+                # A stream ends once: a final message that did arrive makes the next one StreamAlreadyEnded, not a second.
+                await asyncio.sleep(_BETWEEN_FINAL_TRIES)
+        await self._outlet.post(activity)

@@ -74,13 +74,15 @@ def index(module: ModuleType, prefix: str) -> FunctionApp:
         raise IndexingError(str(error)) from error
     http = [_http_function(function, prefix) for function in functions if _trigger(function) == HTTP_TRIGGER]
     http.sort(key=lambda function: function.route.precedence)
-    others = (f"{function.get_function_name()} ({_trigger(function)})" for function in functions)
-    return FunctionApp(module, tuple(http), tuple(name for name in others if not name.endswith(f"({HTTP_TRIGGER})")))
+    others = [function for function in functions if _trigger(function) != HTTP_TRIGGER]
+    return FunctionApp(
+        module, tuple(http), tuple(f"{other.get_function_name()} ({_trigger(other)})" for other in others)
+    )
 
 
 def _trigger(function: Function) -> str:
     trigger = function.get_trigger()
-    return trigger.type if trigger else "no trigger"
+    return str(trigger.type) if trigger else "no trigger"
 
 
 def _http_function(function: Function, prefix: str) -> HttpFunction:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 FILE_NAME = "local.settings.json"
 
 

@@ -41,7 +41,11 @@ class Busy(ModelFailure):
 
 
 class WakingUp(ModelFailure):
-    """The endpoint is scaled to zero, provisioning or temporarily unavailable (503, 504)."""
+    """The endpoint is scaled to zero, provisioning or temporarily unavailable (502, 503, 504)."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ModelTimedOut(ModelFailure):
@@ -54,6 +58,10 @@ class StreamCut(ModelFailure):
 
 class Unreachable(ModelFailure):
     """No connection could be made: wrong host, no network, or an IP access list."""
+
+
+class AddressBlocked(Unreachable):
+    """The workspace's IP access list does not know the address we come from: asking again changes nothing."""
 
 
 class RequestRefused(ModelFailure):

@@ -1,0 +1,199 @@
+"""Who is calling: the Bot Framework's tokens, checked as its documentation asks and as the SDK does not.
+
+https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-authentication
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
+
+import jwt
+from botbuilder.schema import Activity
+
+from app.bot.activity import tenant_ids
+from app.bot.http_session import HttpSession
+from app.bot.identity import BotIdentity, addresses_of
+from app.bot.local_caller import why_not_local
+from app.bot.service_url import ServiceUrls, UntrustedServiceUrl
+from app.bot.signing_keys import KeysUnavailable, SigningKey, SigningKeys
+
+_LEEWAY = 5 * 60
+_LONGEST_TOKEN = 16 * 1024
+
+Claims = Mapping[str, Any]
+
+
+class Unauthenticated(PermissionError):
+    """The one refusal. `reason` is for the log: in words of ours alone, without any part of the token."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Authenticator:
+    """`now` is the time of day in seconds since 1970, `clock` measures how long keys are kept."""
+
+    def __init__(
+        self,
+        identity: BotIdentity,
+        session: HttpSession,
+        *,
+        channel_metadata_url: str | None = None,
+        login_metadata_url: str | None = None,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._identity = identity
+        self._addresses = addresses = addresses_of(identity.cloud)
+        self._service_urls = ServiceUrls(identity)
+        self._channel_keys = SigningKeys(channel_metadata_url or addresses.channel_metadata, session, clock=clock)
+        self._login_keys = SigningKeys(login_metadata_url or addresses.login_metadata, session, clock=clock)
+        own_tenant = (identity.own_tenant_only.lower(),) if identity.own_tenant_only else ()
+        self._login_issuers = frozenset(
+            issuer for tenant in (*addresses.login_tenants, *own_tenant) for issuer in addresses.login_issuers(tenant)
+        )
+        self._now = now
+
+    async def warm_up(self) -> None:
+        """Fetches the channels' keys, so that the first message need not wait for them. Raises nothing."""
+        if self._identity.app_id:
+            await self._channel_keys.refresh()
+
+    async def close(self) -> None:
+        await self._channel_keys.close()
+        await self._login_keys.close()
+
+    async def authenticate(
+        self, activity: Activity, headers: Mapping[str, str], client_address: str | None = None
+    ) -> Claims:
+        """The token's claims; none without an app id. Raises `Unauthenticated`, and nothing else."""
+        if not activity.channel_id:
+            raise Unauthenticated("the activity names no channel")
+        try:
+            self._service_urls.check(activity.service_url)
+        except UntrustedServiceUrl as error:
+            raise Unauthenticated(str(error)) from None
+        lower = {name.lower(): value for name, value in headers.items()}
+        if not self._identity.app_id:
+            if reason := why_not_local(lower, client_address):
+                raise Unauthenticated(reason)
+            return {}
+        claims = await self._claims(_bearer_token(lower.get("authorization")), activity)
+        self._check_tenant(activity)
+        return claims
+
+    async def _claims(self, token: str, activity: Activity) -> Claims:
+        # The token is read before its signature is checked, so that only a plausible one makes us fetch keys.
+        header, claims = _read(token)
+        issuer = claims.get("iss")
+        self._check_times(claims)
+        if not _same(claims.get("aud"), self._identity.app_id):
+            raise Unauthenticated("the token is for another audience")
+        if issuer == self._addresses.channel_issuer:
+            if claims.get("serviceurl") != activity.service_url:
+                raise Unauthenticated("the token is for another serviceUrl")
+            key = await _find(self._channel_keys, header["kid"])
+            if not _endorsed(activity.channel_id, key):
+                raise Unauthenticated("the signing key is not endorsed for the channel")
+        elif issuer in self._login_issuers:
+            self._check_is_own_token(claims)
+            key = await _find(self._login_keys, header["kid"])
+            if key.issuer is not None and "{tenantid}" not in key.issuer and key.issuer != issuer:
+                raise Unauthenticated("the signing key belongs to another issuer")
+        else:
+            raise Unauthenticated("the issuer is not one of the Bot Framework's")
+        _check_signature(token, key)
+        return claims
+
+    def _check_times(self, claims: Claims) -> None:
+        now = self._now()
+        expires, not_before = claims.get("exp"), claims.get("nbf", 0)
+        if not _is_time(expires) or not _is_time(not_before):
+            raise Unauthenticated("the token does not say how long it is valid")
+        if now > expires + _LEEWAY:
+            raise Unauthenticated("the token has expired")
+        if now < not_before - _LEEWAY:
+            raise Unauthenticated("the token is not valid yet")
+
+    def _check_is_own_token(self, claims: Claims) -> None:
+        """The Emulator signs in as the bot itself; a skill's caller would be another app, and is refused."""
+        caller = {"1.0": claims.get("appid"), "2.0": claims.get("azp")}.get(str(claims.get("ver")))
+        if not _same(caller, self._identity.app_id):
+            raise Unauthenticated("the token was issued to another app")
+
+    def _check_tenant(self, activity: Activity) -> None:
+        own = self._identity.own_tenant_only
+        if own is None or _channel(activity.channel_id) != "msteams":
+            return
+        tenants = tenant_ids(activity)
+        if not tenants:
+            raise Unauthenticated("the activity names no tenant")
+        if tenants != {own.lower()}:
+            raise Unauthenticated("the activity is from another tenant")
+
+
+def _bearer_token(header: str | None) -> str:
+    if not header:
+        raise Unauthenticated("there is no Authorization header")
+    scheme, _, token = header.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("the Authorization header holds no bearer token")
+    if len(token) > _LONGEST_TOKEN:
+        raise Unauthenticated("the token is too long")
+    return token
+
+
+def _read(token: str) -> tuple[Mapping[str, Any], Claims]:
+    try:
+        parts = jwt.decode_complete(token, options={"verify_signature": False})
+    except Exception:  # what the library raises on a stranger's bytes is a refusal, whatever its type
+        raise Unauthenticated("the token cannot be read") from None
+    header, claims = parts["header"], parts["payload"]
+    if header.get("alg") != "RS256":
+        raise Unauthenticated("the token is not signed with RS256")
+    if not isinstance(header.get("kid"), str) or not isinstance(claims.get("iss"), str):
+        raise Unauthenticated("the token names no key or no issuer")
+    return header, claims
+
+
+def _check_signature(token: str, key: SigningKey) -> None:
+    try:
+        # Every claim is checked above, against our own clock.
+        jwt.api_jws.decode_complete(token, key.public_key, algorithms=["RS256"])
+    except Exception:  # as in _read
+        raise Unauthenticated("the signature does not fit the key") from None
+
+
+async def _find(keys: SigningKeys, key_id: str) -> SigningKey:
+    try:
+        key = await keys.find(key_id)
+    except KeysUnavailable:
+        raise Unauthenticated("the signing keys could not be fetched") from None
+    if key is None:
+        raise Unauthenticated("the signing key is not known")
+    return key
+
+
+def _endorsed(channel_id: str, key: SigningKey) -> bool:
+    return channel_id in key.endorsements or _channel(channel_id) in key.endorsements
+
+
+def _channel(channel_id: str) -> str:
+    """Without the part of a channel that the Agents SDK writes after a colon: `msteams:COPILOT` is msteams."""
+    return channel_id.partition(":")[0]
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _same(value: object, name: str | None) -> bool:
+    """For the ids of apps and tenants, which people write in either case."""
+    return isinstance(value, str) and name is not None and value.lower() == name.lower()

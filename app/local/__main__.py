@@ -1,0 +1,12 @@
+"""`python -m app.local --port N`: the function host alone, in the foreground."""
+
+import gc
+import sys
+
+# What imports make stays; looking through it for garbage would only delay the first answer.
+gc.disable()
+
+from app.local.host import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

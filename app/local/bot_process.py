@@ -1,0 +1,71 @@
+"""The bot on this machine: the function host, and a stand-in workspace where no real one is configured."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.local.model_server import MODEL_NAME
+from app.local.processes import Children
+from app.local.settings import add_local_settings, workspace_is_configured
+
+_SECONDS_TO_START = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """`stand_in` is the address of the stand-in workspace, None where a real one answers as `model`."""
+
+    endpoint: str
+    port: int
+    model: str
+    workspace: str
+    stand_in: bool
+    authenticates: bool
+
+
+async def start_bot(children: Children, root: Path, port: int, show: Callable[[str], object] | None = None) -> Bot:
+    """Raises `ChildFailedError` and `LocalSettingsError`; `show` is given the host's log lines."""
+    settings = dict(os.environ)
+    add_local_settings(settings, root)
+    stand_in = not workspace_is_configured(settings)
+    if stand_in:
+        settings |= await _start_stand_in(children)
+    host = await children.start(
+        "The function host",
+        [sys.executable, "-m", "app.local", "--port", str(port), "--root", str(root), "--parent", str(os.getpid())],
+        ready=r"ready at http://127\.0\.0\.1:(\d+)",
+        environment=settings,
+        show=show,
+    )
+    actual = int((await host.ready(_SECONDS_TO_START))[1])
+    return Bot(
+        endpoint=f"http://127.0.0.1:{actual}/api/messages",
+        port=actual,
+        model=settings.get("DATABRICKS_MODEL_NAME", ""),
+        workspace=settings.get("DATABRICKS_BASE_URL", ""),
+        stand_in=stand_in,
+        authenticates=bool(settings.get("MicrosoftAppId")),
+    )
+
+
+async def _start_stand_in(children: Children) -> dict[str, str]:
+    """The settings that point the agent at it, and away from whatever else the environment says."""
+    token = secrets.token_urlsafe(24)
+    workspace = await children.start(
+        "The stand-in workspace",
+        [sys.executable, "-m", "app.local.workspace", "--parent", str(os.getpid())],
+        ready=r"^DATABRICKS_BASE_URL=(\S+)",
+        environment={**os.environ, "DATABRICKS_TOKEN": token},
+    )
+    return {
+        "DATABRICKS_BASE_URL": (await workspace.ready(_SECONDS_TO_START))[1],
+        "DATABRICKS_MODEL_NAME": MODEL_NAME,
+        "DATABRICKS_TOKEN": token,
+        "DATABRICKS_API": "auto",
+        "DATABRICKS_AUTH_TYPE": "",
+    }

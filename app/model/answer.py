@@ -1,0 +1,75 @@
+"""What the readers of both APIs have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from app.model.json_values import mapping, text
+from app.model.types import Completed, Source, TextDelta
+
+
+class AnswerReader(Protocol):
+    """Turns the payloads of one answer into events."""
+
+    @property
+    def arrived(self) -> Arrived: ...
+
+    @property
+    def finished(self) -> bool:
+        """The endpoint said how the answer ends; only usage can still follow."""
+        ...
+
+    def read(self, payload: dict[str, Any]) -> None:
+        """Raises ModelFailure when the payload is an error."""
+        ...
+
+    def read_whole(self, body: dict[str, Any]) -> None:
+        """An endpoint that does not stream answers with one JSON object. Raises ModelFailure."""
+        ...
+
+    def end(self, *, said_done: bool) -> Completed:
+        """The stream is over. Raises ContentFiltered, or StreamCut when the answer is not complete."""
+        ...
+
+
+class Arrived:
+    """Text and sources since the last `drain`; a source is reported once per answer."""
+
+    def __init__(self) -> None:
+        self.any_text = False
+        self._text: list[str] = []
+        self._sources: list[Source] = []
+        self._known: set[tuple[str, str | None]] = set()
+
+    def add_text(self, piece: str) -> None:
+        if piece:
+            self._text.append(piece)
+            self.any_text = True
+
+    def add_source(self, source: Source | None) -> None:
+        if source is not None and (key := (source.title, source.url)) not in self._known:
+            self._known.add(key)
+            self._sources.append(source)
+
+    def drain(self) -> list[TextDelta | Source]:
+        if not self._text and not self._sources:
+            return []
+        events: list[TextDelta | Source] = [TextDelta("".join(self._text))] if self._text else []
+        events += self._sources
+        self._text = []
+        self._sources = []
+        return events
+
+
+def source_of(annotation: object) -> Source | None:
+    """A citation in any of the forms seen: OpenAI's `url_citation` (nested in chat completions, flat in Responses),
+    its `file_citation`, and the `citation` of a Databricks content part."""
+    outer = mapping(annotation)
+    cited = mapping(outer.get("url_citation")) or outer
+    url = text(cited.get("url")) or None
+    if url is not None and not url.startswith(("https://", "http://")):
+        url = None
+    title = text(cited.get("title")) or text(cited.get("document_title")) or text(cited.get("filename"))
+    if not url and not title:
+        return None
+    return Source(title=title or url or "", url=url, quote=text(cited.get("cited_text")))

@@ -1,0 +1,95 @@
+"""The Databricks workspace: its address, and the REST calls that are not the model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+
+from app.workspace.credentials import Credential
+
+LOOKUP_TIMEOUT_SECONDS = 3
+LOOK_UP_AGAIN_AFTER_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceAddress:
+    """`host` is `https://<workspace>`; `model_base_url` is where the OpenAI-compatible paths begin."""
+
+    host: str
+    model_base_url: str
+
+    @classmethod
+    def parse(cls, base_url: str) -> WorkspaceAddress:
+        """Takes the bare workspace, its serving-endpoints or AI gateway address, or an endpoint's invocation URL.
+
+        Raises ValueError.
+        """
+        given = base_url.strip()
+        parts = urlsplit(given if "://" in given else f"https://{given}")
+        loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        secure = parts.scheme == "https" or (parts.scheme == "http" and loopback)
+        if not parts.hostname or parts.username or not secure:
+            raise ValueError("the workspace's address must begin with https:// and hold no password")
+        host = f"{parts.scheme}://{parts.netloc}"
+        path = parts.path.rstrip("/")
+        for ending in ("/chat/completions", "/responses"):
+            path = path.removesuffix(ending)
+        if not path or (path.startswith("/serving-endpoints/") and path.endswith("/invocations")):
+            path = "/serving-endpoints"
+        return cls(host, host + path)
+
+    @property
+    def has_serving_endpoints(self) -> bool:
+        """Elsewhere, in the AI gateway for one, models are not endpoints and have no task to look up."""
+        return self.model_base_url == f"{self.host}/serving-endpoints"
+
+
+class Workspace:
+    def __init__(
+        self, address: WorkspaceAddress, credential: Credential, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.address = address
+        self.credential = credential
+        self._clock = clock
+        self._tasks: dict[str, str] = {}
+        self._looking_up = asyncio.Lock()
+        self._next_lookup_at = 0.0
+
+    async def endpoint_task(self, endpoint: str) -> str | None:
+        """The endpoint's `task`, such as `agent/v1/responses`; None when it has none or it cannot be looked up.
+
+        Asked once. After a failure the next question comes a minute later, so that it cannot slow every turn.
+        Raises CredentialFailed.
+        """
+        if not self.address.has_serving_endpoints:
+            return None
+        async with self._looking_up:
+            if endpoint not in self._tasks and self._clock() >= self._next_lookup_at:
+                await self._look_up(endpoint)
+        return self._tasks.get(endpoint) or None
+
+    async def close(self) -> None:
+        await self.credential.close()
+
+    async def _look_up(self, endpoint: str) -> None:
+        url = f"{self.address.host}/api/2.0/serving-endpoints/{quote(endpoint, safe='')}"
+        headers = {"Authorization": f"Bearer {await self.credential.token()}"}
+        timeout = aiohttp.ClientTimeout(total=LOOKUP_TIMEOUT_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
+                http.get(url, headers=headers, allow_redirects=False) as response,
+            ):
+                found = await response.json(content_type=None) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            found = None
+        if isinstance(found, dict):
+            task = found.get("task")
+            self._tasks[endpoint] = task if isinstance(task, str) else ""
+        else:
+            self._next_lookup_at = self._clock() + LOOK_UP_AGAIN_AFTER_SECONDS
