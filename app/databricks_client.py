@@ -25,7 +25,7 @@ from app.model.failures import (
     Unreachable,
     WakingUp,
 )
-from app.model.openai_streams import OpenAiStreams
+from app.model.openai_streams import OpenAiStreams, body_of
 from app.model.transport import failure_of_exception
 from app.model.types import ModelEvent, ModelRequest
 from app.workspace.credentials import CredentialChoice, CredentialFailed, choose_credential
@@ -65,7 +65,7 @@ class RetryPolicy:
             return None
         asked_for = failure.retry_after if isinstance(failure, Busy | WakingUp) else None
         if asked_for is None:
-            return min(self.first_wait * 2 ** (attempt - 1), self.longest_wait) * (0.75 + spread / 4)
+            return min(self.first_wait * 2.0 ** (attempt - 1), self.longest_wait) * (0.75 + spread / 4)
         return asked_for + spread / 4 if asked_for <= self.longest_wait else None
 
 
@@ -80,8 +80,8 @@ class DatabricksModel:
         api: Api = "auto",
         max_tokens: int | None = None,
         temperature: float | None = None,
-        limits: TimeLimits = TimeLimits(),  # noqa: B008 - frozen
-        retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        limits: TimeLimits = TimeLimits(),
+        retries: RetryPolicy = RetryPolicy(),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         spread: Callable[[], float] = random.random,
@@ -186,12 +186,19 @@ class DatabricksModel:
         yield completed
 
     async def _question(self, request: ModelRequest) -> tuple[str, dict[str, Any], AnswerReader]:
-        limits = {"max_tokens": self._max_tokens, "temperature": self._temperature}
         if await self._spoken_api() == "responses":
             offered = frozenset(tool.name for tool in request.tools)
-            body = responses.request_body(self._name, request, **limits)
+            body = responses.request_body(
+                self._name, request, max_tokens=self._max_tokens, temperature=self._temperature
+            )
             return responses.PATH, body, responses.ResponsesReader(offered)
-        body = chat_completions.request_body(self._name, request, **limits, ask_for_usage=self._asks_for_usage)
+        body = chat_completions.request_body(
+            self._name,
+            request,
+            max_tokens=self._max_tokens,
+            temperature=self._temperature,
+            ask_for_usage=self._asks_for_usage,
+        )
         return chat_completions.PATH, body, chat_completions.ChatCompletionReader()
 
     async def _spoken_api(self) -> Api:
@@ -213,7 +220,7 @@ class DatabricksModel:
     async def _reads(
         self, response: httpx2.Response, answer: AnswerStream, deadline: float
     ) -> AsyncGenerator[bytes, None]:
-        async with aclosing(response.aiter_bytes()) as chunks:
+        async with aclosing(body_of(response)) as chunks:
             while True:
                 try:
                     chunk = await self._next_read(chunks, deadline, finished=answer.finished)
@@ -252,7 +259,7 @@ def build_model(
     api: Api = "auto",
     max_tokens: int | None = None,
     temperature: float | None = None,
-    limits: TimeLimits = TimeLimits(),  # noqa: B008 - frozen
+    limits: TimeLimits = TimeLimits(),
 ) -> DatabricksModel:
     """Raises ValueError when `base_url` is not a workspace's address."""
     address = WorkspaceAddress.parse(base_url)

@@ -34,7 +34,9 @@ def _run(names: list[str], *, quick: bool) -> int:
     values: dict[str, dict[str, float]] = {}
     notes: dict[str, Any] = {"quick": quick, "failures": [], "blocks": []}
     subjects = [subject for subject in SUBJECTS if subject.exists]
-    print(f"{machine}\nEvery figure with its neighbours from the same run; budgets are ratios, nothing here is asserted.")
+    print(
+        f"{machine}\nEvery figure with its neighbours from the same run; budgets are ratios, nothing here is asserted."
+    )
 
     def attempt(name: str, subject: Subject, take: Callable[[], dict[str, float]]) -> None:
         print(f"  {name}: {subject.name}", flush=True)

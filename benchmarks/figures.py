@@ -46,9 +46,7 @@ class Figure:
 
 
 FIGURES: Mapping[str, Figure] = {
-    "cpu_short": Figure(
-        "CPU per turn, 5 tokens", "ms", (Budget(2.5, "floor"), Budget(0.25, "plain bot", strict=True))
-    ),
+    "cpu_short": Figure("CPU per turn, 5 tokens", "ms", (Budget(2.5, "floor"), Budget(0.25, "plain bot", strict=True))),
     "cpu_long": Figure("CPU per turn, 120 tokens", "ms", (Budget(1.5, "floor"),)),
     "sign_median": Figure("time to first visible update, median", "ms"),
     "sign_p95": Figure("time to first visible update, p95", "ms"),

@@ -29,7 +29,9 @@ async def drive(plan: Plan, service_url: str, expected: str, register: Register)
     watching = asyncio.create_task(lag.watch())
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            people = [_Person(plan, index, service_url, expected, register, session) for index in range(plan.conversations)]
+            people = [
+                _Person(plan, index, service_url, expected, register, session) for index in range(plan.conversations)
+            ]
             asked = await asyncio.gather(*(person.ask_all() for person in people))
     finally:
         watching.cancel()

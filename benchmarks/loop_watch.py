@@ -14,9 +14,9 @@ import runpy
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 NOTED_FROM = 0.005
 _LOOKED_AT_AFTER = 0.008
@@ -76,9 +76,18 @@ class _Onlooker:
             running = self._running
             if running is None or self._seen or time.monotonic() - running[0] < _LOOKED_AT_AFTER:
                 continue
-            frame = sys._current_frames().get(running[1])
-            lines = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_stack(frame)]
-            self._seen = " < ".join(line for line in reversed(lines) if not line.startswith("<frozen"))[:600]
+            self._seen = _stack(sys._current_frames().get(running[1]))
+
+
+def _stack(frame: FrameType | None) -> str:
+    """Innermost first. Without `traceback`, which reads the source files and would come too late."""
+    found: list[str] = []
+    while frame is not None and len(found) < 40:
+        code = frame.f_code
+        if not code.co_filename.startswith("<frozen"):
+            found.append(f"{code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {code.co_name}")
+        frame = frame.f_back
+    return " < ".join(found)
 
 
 def main(arguments: list[str]) -> None:

@@ -21,7 +21,17 @@ from pathlib import Path
 from benchmarks.records import Plan, Run
 
 ROOT = Path(__file__).parent.parent
-_SETTINGS = ("DATABRICKS_", "Microsoft", "MICROSOFT", "OPENAI_", "SYSTEM_PROMPT", "AZURE", "Azure", "WEBSITE_", "PYTHON")
+_SETTINGS = (
+    "DATABRICKS_",
+    "Microsoft",
+    "MICROSOFT",
+    "OPENAI_",
+    "SYSTEM_PROMPT",
+    "AZURE",
+    "Azure",
+    "WEBSITE_",
+    "PYTHON",
+)
 
 
 @dataclass(frozen=True, slots=True)

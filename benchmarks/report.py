@@ -62,7 +62,10 @@ def table(values: Values) -> str:
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
     numbers = range(1, 6)
-    cells = [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+    cells = [
+        cell.rjust(width) if i in numbers else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
     return "  ".join(cells).rstrip()
 
 

@@ -135,8 +135,8 @@ class Connector:
     def _wait_before_repeating(self, request: _Request, failure: SendFailure, pause: float) -> float | None:
         if isinstance(failure, Throttled) and failure.retry_after is not None:
             return max(failure.retry_after, _SHORTEST_PAUSE)
-        # Teams asks to repeat 412, 429, 502 and 504. The first two say that nothing was done; after the others and a lost
-        # connection nobody knows whether a message was posted, and only edits and deletions bear to be done twice.
+        # Teams asks to repeat 412, 429, 502 and 504. The first two say that nothing was done. After the others and a
+        # lost connection nobody knows whether a message was posted: only edits and deletions bear to be done twice.
         # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/rate-limit
         repeatable = (NotDelivered, Throttled, *(() if request.method == "POST" else (PerhapsDelivered,)))
         return pause * (0.5 + self._jitter() / 2) if isinstance(failure, repeatable) else None

@@ -17,7 +17,7 @@ from app.model.failures import ModelFailure, ModelTimedOut
 from app.model.transport import failure_of_exception
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     import httpx2
     import openai
@@ -78,9 +78,10 @@ class OpenAiStreams:
 
     async def _post(self, package: _Package, path: str, body: dict[str, Any]) -> httpx2.Response:
         try:
-            return await package.client.post(
+            response: httpx2.Response = await package.client.post(
                 path, cast_to=package.response_type, body=body, stream=True, stream_cls=package.stream_type
-            )  # type: ignore[return-value]
+            )
+            return response
         except ModelFailure:
             raise
         except package.status_error as error:
@@ -123,6 +124,13 @@ class OpenAiStreams:
             task = asyncio.create_task(_read_to_end(response))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+
+
+def body_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """What arrives, as it arrives. Closing this leaves the response open, unless it came compressed."""
+    if response.headers.get("content-encoding", "identity") == "identity":
+        return response.stream.__aiter__()  # type: ignore[union-attr,return-value]
+    return response.aiter_bytes()
 
 
 async def _read_to_end(response: httpx2.Response) -> None:

@@ -1,0 +1,127 @@
+"""The Bot Framework's CloudAdapter, with our authentication and our connector, and without its faults."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from botbuilder.core import InvokeResponse, TurnContext
+from botbuilder.integration.aiohttp import CloudAdapter
+from botbuilder.schema import Activity
+from botframework.connector.auth import AuthenticateRequestResult
+
+from app.bot.authentication import Authenticator
+from app.bot.connector import Connector, Tokens
+from app.bot.entities import plain
+from app.bot.identity import BotIdentity
+from app.bot.outlet import Json, Outlet, ResponseOutlet
+from app.bot.sdk_authentication import SdkAuthentication
+from app.bot.sdk_clients import PATIENCE, ConnectorClients, UserTokens
+
+_NO_REPLY_TO: Final = frozenset({"directline", "webchat"})
+
+OnTurnError = Callable[[TurnContext, Exception], Awaitable[None]]
+
+
+class Adapter(CloudAdapter):
+    """`process_activity(authenticated, activity, logic)` runs a turn. It returns what an invoke or `expectReplies` is
+    answered with, its body ready for `json.dumps`, or None.
+    """
+
+    def __init__(
+        self,
+        identity: BotIdentity,
+        authenticator: Authenticator,
+        connector: Connector,
+        tokens: Tokens,
+        *,
+        on_turn_error: OnTurnError | None = None,
+    ) -> None:
+        self._connector = connector
+        self._authentication = SdkAuthentication(
+            identity, authenticator, ConnectorClients(connector), UserTokens(identity, tokens)
+        )
+        super().__init__(self._authentication)
+        self.on_turn_error = on_turn_error
+
+    async def authenticate(
+        self, activity: Activity, headers: Mapping[str, str], client_address: str | None = None
+    ) -> AuthenticateRequestResult:
+        """Raises `app.bot.authentication.Unauthenticated`, and nothing else."""
+        return await self._authentication.authenticate(activity, headers, client_address)
+
+    def outlet(self, context: TurnContext) -> Outlet:
+        """Where the turn's replies go, past the SDK: it copies every activity deeply and forgets their ids."""
+        activity = context.activity
+        if activity.delivery_mode == "expectReplies":
+            replies = ResponseOutlet(addressing(activity))
+            # One list with what goes through the SDK, so that the order is kept.
+            replies.activities = context.buffered_reply_activities
+            return replies
+        return ConnectorOutlet(self._connector, activity)
+
+    def _process_turn_results(self, context: TurnContext) -> InvokeResponse | None:
+        # The SDK's own leaves models in the body of an invoke's answer, and drops entities from expected replies.
+        if context.activity.delivery_mode == "expectReplies":
+            replies = [plain(reply) for reply in context.buffered_reply_activities]
+            return InvokeResponse(status=int(HTTPStatus.OK), body={"activities": replies})
+        if context.activity.type != "invoke":
+            return None
+        answered: Any = context.turn_state.get(self._INVOKE_RESPONSE_KEY)
+        answer = plain_invoke_response(answered.value if answered is not None else None)
+        return answer or InvokeResponse(status=int(HTTPStatus.NOT_IMPLEMENTED))
+
+
+class ConnectorOutlet:
+    """Replies to one activity. Raises `app.bot.send_failures`."""
+
+    def __init__(self, connector: Connector, activity: Activity) -> None:
+        self._connector = connector
+        self._addressing = addressing(activity)
+        self._service_url: str = activity.service_url or ""
+        self._conversation_id: str = (activity.conversation.id if activity.conversation else None) or ""
+        self._reply_to: str | None = self._addressing.get("replyToId")
+
+    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+        content = {**self._addressing, **activity}
+        budget = 0.0 if impatient else PATIENCE
+        return await self._connector.send(
+            self._service_url, self._conversation_id, content, self._reply_to, budget=budget
+        )
+
+    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
+        content = {**self._addressing, **activity, "id": activity_id}
+        budget = 0.0 if impatient else PATIENCE
+        await self._connector.update(self._service_url, self._conversation_id, activity_id, content, budget=budget)
+
+
+def addressing(activity: Activity) -> Json:
+    """What every reply to `activity` has in common, as `TurnContext.apply_conversation_reference` fills it in."""
+    fields = {
+        "channelId": activity.channel_id,
+        "serviceUrl": activity.service_url,
+        "conversation": plain(activity.conversation),
+        "from": plain(activity.recipient),
+        "recipient": plain(activity.from_property),
+        "locale": activity.locale,
+        "replyToId": activity.id if _can_be_replied_to(activity) else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _can_be_replied_to(activity: Activity) -> bool:
+    if activity.type == "conversationUpdate" or activity.channel_id in _NO_REPLY_TO:
+        return False
+    # The SDK makes these up, with an id that no channel knows.
+    return not (activity.type == "event" and activity.name in {"ContinueConversation", "CreateConversation"})
+
+
+def plain_invoke_response(value: Any) -> InvokeResponse | None:  # noqa: ANN401 - whatever a handler answered with
+    if isinstance(value, InvokeResponse):
+        status, body = value.status, value.body
+    elif isinstance(value, Mapping):
+        status, body = value.get("status"), value.get("body")
+    else:
+        return None
+    return InvokeResponse(status=int(status or HTTPStatus.OK), body=plain(body))

@@ -1,0 +1,156 @@
+"""The Bot Framework's connector API on loopback: takes what the bot sends, as Teams would.
+
+https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from app.local.lifetime import LOOPBACK, listen, port_of
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the bot. `at` is when it came, in seconds of the server's clock; `activity_id` is the path's."""
+
+    number: int
+    at: float
+    method: str
+    conversation_id: str
+    activity_id: str | None
+    activity: JsonObject
+    headers: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        return str(self.activity.get("text") or "")
+
+    @property
+    def stream(self) -> JsonObject | None:
+        """The streaming protocol's entity: https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux"""
+        entities = self.activity.get("entities") or ()
+        return next((entity for entity in entities if entity.get("type") == "streaminfo"), None)
+
+    @property
+    def is_message(self) -> bool:
+        """A whole message, the last one of a stream included; not an update on the way to one, nor an edit."""
+        return self.method == "POST" and self.activity.get("type") == "message"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`after` is how many seconds the bot waits for it."""
+
+    status: int = 200
+    body: JsonObject = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    after: float = 0.0
+
+    @classmethod
+    def error(cls, status: int, code: str, message: str, **headers: str) -> Answer:
+        return cls(status, {"error": {"code": code, "message": message}}, headers)
+
+
+class ConnectorServer:
+    """Records every call. Answers as Teams does, unless `script` or `rule` says otherwise.
+
+    `rule` is asked about every call that no scripted answer is left for; None leaves the answer to the server.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.calls: list[Call] = []
+        self.rule: Callable[[Call], Answer | None] | None = None
+        self.service_url = ""
+        self._clock = clock
+        self._scripted: deque[Answer | None] = deque()
+        self._ids = itertools.count(1)
+        self._came = asyncio.Condition()
+        self._taken = 0
+
+    async def __aenter__(self) -> ConnectorServer:
+        application = web.Application(client_max_size=1024 * 1024)
+        conversation = "/v3/conversations/{conversation}/activities"
+        application.router.add_post(conversation, self._handle)
+        application.router.add_route("*", conversation + "/{activity}", self._handle)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        listener = listen(0)
+        await web.SockSite(self._runner, listener).start()
+        self.service_url = f"http://{LOOPBACK}:{port_of(listener)}/"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    def script(self, *answers: Answer | None) -> None:
+        """Answers for the next calls, in their order; None is the usual answer."""
+        self._scripted.extend(answers)
+
+    async def next_call(self, timeout: float = 10.0) -> Call:
+        """The first call that `next_call` and `next_message` have not returned yet. Raises TimeoutError."""
+        async with asyncio.timeout(timeout), self._came:
+            await self._came.wait_for(lambda: len(self.calls) > self._taken)
+            self._taken += 1
+            return self.calls[self._taken - 1]
+
+    async def next_message(self, timeout: float = 10.0) -> Call:
+        """As `next_call`, passing over typing indicators, updates of a stream and edits."""
+        async with asyncio.timeout(timeout):
+            while True:
+                call = await self.next_call(timeout)
+                if call.is_message:
+                    return call
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        if request.method not in {"POST", "PUT", "DELETE"}:
+            return web.Response(status=405)
+        at = self._clock()
+        try:
+            activity = json.loads(await request.read() or b"{}")
+        except ValueError:
+            return _response(Answer.error(400, "BadSyntax", "The body is not JSON."))
+        path = request.match_info
+        call = Call(
+            len(self.calls) + 1,
+            at,
+            request.method,
+            path["conversation"],
+            path.get("activity"),
+            activity,
+            dict(request.headers),
+        )
+        answer = self._answer(call)
+        async with self._came:
+            self.calls.append(call)
+            self._came.notify_all()
+        await asyncio.sleep(answer.after)
+        return _response(answer)
+
+    def _answer(self, call: Call) -> Answer:
+        scripted = self._scripted.popleft() if self._scripted else None
+        answer = scripted or (self.rule(call) if self.rule else None)
+        if answer:
+            return answer
+        if call.method == "POST":
+            in_stream = call.stream is not None and "streamId" in call.stream
+            return Answer(202) if in_stream else Answer(201, {"id": f"activity-{next(self._ids)}"})
+        return Answer(200, {"id": call.activity_id})
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.json_response(answer.body, status=answer.status, headers=answer.headers)

@@ -1,0 +1,195 @@
+"""A turn from question to memory: order, Stop, time limits, and what the next question knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.agent.agent import Agent
+from app.agent.commands import HELP, About, Commands
+from app.agent.events import Answer, Event, Failure, TextAdded
+from app.agent.tools import Toolbox
+from app.agent.turn import Turn
+from app.model import failures
+from app.model.scripted import ScriptedModel
+from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.sqlite import SqliteConversationLog
+from app.turns.runner import TurnRunner
+
+ANN = ConversationKey("tenant", "ann")
+
+
+class Heard:
+    """A reply that keeps what was written; `press_stop` is what the person does."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.stopped = False
+        self.abandoned = False
+        self.text_came = asyncio.Event()
+
+    async def begin(self) -> None:
+        pass
+
+    async def write(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, TextAdded):
+            self.text_came.set()
+
+    async def finish(self) -> None:
+        pass
+
+    async def abandon(self) -> None:
+        self.abandoned = True
+
+    def when_stopped(self, stop: Callable[[], object]) -> None:
+        self._stop = stop
+
+    def press_stop(self) -> None:
+        self.stopped = True
+        self._stop()
+
+    @property
+    def shown(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, TextAdded))
+
+    @property
+    def end(self) -> Event:
+        return self.events[-1]
+
+
+class Broken:
+    """A store that is down."""
+
+    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
+        raise OSError("disk gone")
+
+    async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
+        raise OSError("disk gone")
+
+    async def forget(self, key: ConversationKey) -> None:
+        raise OSError("disk gone")
+
+    async def close(self) -> None:
+        pass
+
+
+def runner(model: ScriptedModel, log: Any, time_limit: float = 60) -> TurnRunner:
+    agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
+    commands = Commands(log, lambda: About("m", "w.example", "personal access token"))
+    return TurnRunner(agent, commands, log, time_limit=time_limit)
+
+
+async def ask(turns: TurnRunner, question: str, key: ConversationKey = ANN) -> Heard:
+    heard = Heard()
+    await turns.run(Turn("1", key, question), heard)
+    return heard
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> Any:
+    log = SqliteConversationLog(tmp_path / "kept.sqlite")
+    yield log
+    await log.close()
+
+
+async def test_the_next_question_knows_of_the_last_answer(kept: SqliteConversationLog) -> None:
+    model = ScriptedModel(["I am Bricks.", "Bricks."])
+    turns = runner(model, kept)
+    await ask(turns, "Who are you?")
+    heard = await ask(turns, "Again?")
+    assert [m.content for m in model.requests[1].messages[1:]] == ["Who are you?", "I am Bricks.", "Again?"]
+    assert heard.end == Answer("Bricks.")
+    assert heard.abandoned
+
+
+async def test_reset_forgets_this_conversation_only(kept: SqliteConversationLog) -> None:
+    model = ScriptedModel(["one"], repeat_last=True)
+    turns, bob = runner(model, kept), ConversationKey("tenant", "bob")
+    await ask(turns, "from ann")
+    await ask(turns, "from bob", bob)
+    await ask(turns, " /Reset ")
+    assert await kept.recent(ANN, 9) == []
+    assert len(await kept.recent(bob, 9)) == 2
+
+
+async def test_commands_are_answered_without_the_model_and_bear_no_label(kept: SqliteConversationLog) -> None:
+    model = ScriptedModel()
+    turns = runner(model, kept)
+    assert (await ask(turns, "/help")).end == Answer(HELP, by_model=False)
+    about = (await ask(turns, "/about")).end
+    assert isinstance(about, Answer)
+    assert "personal access token" in about.text
+    assert "w.example" in about.text
+    assert model.requests == []
+
+
+async def test_what_looks_like_a_command_but_is_none_is_a_question(kept: SqliteConversationLog) -> None:
+    model = ScriptedModel(["It is a folder."])
+    await ask(runner(model, kept), "/etc is what?")
+    assert model.requests[0].messages[-1].content == "/etc is what?"
+
+
+async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: SqliteConversationLog) -> None:
+    model = ScriptedModel([["Once upon", asyncio.Event()]])
+    heard = Heard()
+    running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), heard))
+    await heard.text_came.wait()
+    heard.press_stop()
+    await running
+    assert model.streams_closed_early == 1
+    assert await kept.recent(ANN, 9) == [
+        StoredMessage("user", "Tell"), StoredMessage("assistant", "Once upon", complete=False),
+    ]  # fmt: skip
+
+
+async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteConversationLog) -> None:
+    model = ScriptedModel([["Once upon", asyncio.Event()]])
+    heard = Heard()
+    running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), heard))
+    await heard.text_came.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert model.streams_closed_early == 1
+    assert heard.abandoned
+
+
+async def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(kept: SqliteConversationLog) -> None:
+    model = ScriptedModel([["Once upon", asyncio.Event()]])
+    heard = Heard()
+    await runner(model, kept, time_limit=0.05).run(Turn("1", ANN, "Tell"), heard)
+    assert isinstance(heard.end, Failure)
+    assert "longer than allowed" in heard.end.sentence
+    assert heard.end.text == "Once upon"
+    assert (await kept.recent(ANN, 9))[-1] == StoredMessage("assistant", "Once upon", complete=False)
+
+
+async def test_a_failure_without_an_answer_leaves_no_trace_in_the_conversation(kept: SqliteConversationLog) -> None:
+    heard = await ask(runner(ScriptedModel([failures.Busy("x")]), kept), "Why?")
+    assert isinstance(heard.end, Failure)
+    assert await kept.recent(ANN, 9) == []
+
+
+async def test_a_store_that_is_down_is_said_in_a_sentence() -> None:
+    heard = await ask(runner(ScriptedModel(["x"]), Broken()), "Why?")
+    assert isinstance(heard.end, Failure)
+    heard = await ask(runner(ScriptedModel(["x"]), Broken()), "/reset")
+    assert isinstance(heard.end, Failure)
+
+
+async def test_two_questions_at_once_are_answered_one_after_the_other(kept: SqliteConversationLog) -> None:
+    gate = asyncio.Event()
+    model = ScriptedModel([["first", gate], "second"])
+    turns = runner(model, kept)
+    one = asyncio.create_task(ask(turns, "one"))
+    two = asyncio.create_task(ask(turns, "two"))
+    while not model.requests:
+        await asyncio.sleep(0)
+    gate.set()
+    assert [(await one).end, (await two).end] == [Answer("first"), Answer("second")]
+    assert [m.content for m in model.requests[1].messages if m.role != "system"] == ["one", "first", "two"]
