@@ -43,7 +43,8 @@ class Adapter(CloudAdapter):
             identity, authenticator, ConnectorClients(connector), UserTokens(identity, tokens)
         )
         super().__init__(self._authentication)
-        self.on_turn_error = on_turn_error
+        if on_turn_error is not None:
+            self.on_turn_error = on_turn_error
 
     async def authenticate(
         self, activity: Activity, headers: Mapping[str, str], client_address: str | None = None
@@ -61,7 +62,9 @@ class Adapter(CloudAdapter):
             return replies
         return ConnectorOutlet(self._connector, activity)
 
-    def _process_turn_results(self, context: TurnContext) -> InvokeResponse | None:
+    def _process_turn_results(  # type: ignore[override]  # the SDK has two classes of that name
+        self, context: TurnContext
+    ) -> InvokeResponse | None:
         # The SDK's own leaves models in the body of an invoke's answer, and drops entities from expected replies.
         if context.activity.delivery_mode == "expectReplies":
             replies = [plain(reply) for reply in context.buffered_reply_activities]
@@ -69,8 +72,7 @@ class Adapter(CloudAdapter):
         if context.activity.type != "invoke":
             return None
         answered: Any = context.turn_state.get(self._INVOKE_RESPONSE_KEY)
-        answer = plain_invoke_response(answered.value if answered is not None else None)
-        return answer or InvokeResponse(status=int(HTTPStatus.NOT_IMPLEMENTED))
+        return _invoke_response(answered.value if answered is not None else None)
 
 
 class ConnectorOutlet:
@@ -114,14 +116,11 @@ def _can_be_replied_to(activity: Activity) -> bool:
     if activity.type == "conversationUpdate" or activity.channel_id in _NO_REPLY_TO:
         return False
     # The SDK makes these up, with an id that no channel knows.
-    return not (activity.type == "event" and activity.name in {"ContinueConversation", "CreateConversation"})
+    return not (activity.type == "event" and activity.name in ("ContinueConversation", "CreateConversation"))
 
 
-def plain_invoke_response(value: Any) -> InvokeResponse | None:  # noqa: ANN401 - whatever a handler answered with
-    if isinstance(value, InvokeResponse):
-        status, body = value.status, value.body
-    elif isinstance(value, Mapping):
-        status, body = value.get("status"), value.get("body")
-    else:
-        return None
-    return InvokeResponse(status=int(status or HTTPStatus.OK), body=plain(body))
+def _invoke_response(answer: Any) -> InvokeResponse:  # noqa: ANN401 - either class of that name, JSON, or nothing
+    if answer is None:
+        return InvokeResponse(status=int(HTTPStatus.NOT_IMPLEMENTED))
+    fields = answer if isinstance(answer, Mapping) else vars(answer)
+    return InvokeResponse(status=int(fields.get("status") or HTTPStatus.OK), body=plain(fields.get("body")))

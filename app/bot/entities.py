@@ -1,7 +1,7 @@
 """Activities of the SDK as JSON, with everything that their entities say.
 
-The SDK's own serialiser drops every field of an `Entity` but its type (stream information, labels and citations would be
-lost), and raises on one that is a dict.
+The SDK's own serialiser drops every field of an `Entity` but its type (stream information, labels and citations would
+be lost), and raises on one that is a dict.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 def entity(properties: Mapping[str, Any]) -> Entity:
     """An entity for the SDK's `Activity` that keeps all of `properties`."""
-    made = Entity(type=properties.get("type"))
+    made = Entity(type=str(properties.get("type", "")))
     made.additional_properties = {name: value for name, value in properties.items() if name != "type"}
     return made
 

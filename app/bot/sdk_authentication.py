@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from botbuilder.schema import Activity
 from botframework.connector.auth import (
@@ -37,10 +37,10 @@ class SdkAuthentication(BotFrameworkAuthentication):
     ) -> AuthenticateRequestResult:
         """Raises `Unauthenticated`."""
         claims = await self._authenticator.authenticate(activity, headers, client_address)
-        result: Any = AuthenticateRequestResult()
-        result.claims_identity = ClaimsIdentity(dict(claims), True, None if claims else "anonymous")
+        result = AuthenticateRequestResult()
+        result.claims_identity = ClaimsIdentity(dict(claims), True, "" if claims else "anonymous")
         result.audience = self._addresses.connector_resource
-        result.caller_id = self._addresses.caller_id if claims else None
+        result.caller_id = self._addresses.caller_id if claims else ""
         result.connector_factory = self._connectors
         return result
 

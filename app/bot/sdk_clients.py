@@ -33,12 +33,12 @@ class Conversations:
         made = await self._connector.send(
             self._service_url, conversation_id, serialise(activity), reply_to, budget=PATIENCE
         )
-        return ResourceResponse(id=made)
+        return ResourceResponse(id=made or "")
 
     async def update_activity(self, conversation_id: str, activity_id: str, activity: Activity) -> ResourceResponse:
         content = serialise(activity)
         made = await self._connector.update(self._service_url, conversation_id, activity_id, content, budget=PATIENCE)
-        return ResourceResponse(id=made)
+        return ResourceResponse(id=made or "")
 
     async def delete_activity(self, conversation_id: str, activity_id: str) -> None:
         await self._connector.delete(self._service_url, conversation_id, activity_id, budget=PATIENCE)
@@ -46,7 +46,9 @@ class Conversations:
     async def create_conversation(self, parameters: ConversationParameters) -> ConversationResourceResponse:
         made = await self._connector.create_conversation(self._service_url, plain(parameters), budget=PATIENCE)
         return ConversationResourceResponse(
-            id=made.get("id"), activity_id=made.get("activityId"), service_url=made.get("serviceUrl")
+            id=str(made.get("id") or ""),
+            activity_id=str(made.get("activityId") or ""),
+            service_url=str(made.get("serviceUrl") or ""),
         )
 
 

@@ -1,0 +1,43 @@
+"""The Bot Framework door, put together."""
+
+from __future__ import annotations
+
+from app.bot.adapter import Adapter
+from app.bot.app_credentials import AppCredentials
+from app.bot.authentication import Authenticator
+from app.bot.bot import AgentBot
+from app.bot.connector import Connector
+from app.bot.http_session import HttpSession
+from app.bot.identity import BotIdentity
+from app.bot.messages import ACKNOWLEDGE_AFTER, MessagesEndpoint
+from app.bot.service_url import ServiceUrls
+from app.turns.runner import TurnRunner
+
+
+class BotDoor:
+    """`channel_metadata_url` and `login_metadata_url` are the Bot Framework's own unless a test brings another."""
+
+    def __init__(
+        self,
+        identity: BotIdentity,
+        turns: TurnRunner,
+        *,
+        acknowledge_after: float = ACKNOWLEDGE_AFTER,
+        channel_metadata_url: str | None = None,
+        login_metadata_url: str | None = None,
+    ) -> None:
+        self._session = HttpSession()
+        self._tokens = AppCredentials(identity)
+        self._authenticator = Authenticator(
+            identity, self._session, channel_metadata_url=channel_metadata_url, login_metadata_url=login_metadata_url
+        )
+        connector = Connector(self._session, self._tokens, ServiceUrls(identity))
+        adapter = Adapter(identity, self._authenticator, connector, self._tokens)
+        bot = AgentBot(turns, adapter.outlet)
+        self.messages = MessagesEndpoint(adapter, bot.on_turn, acknowledge_after=acknowledge_after)
+
+    async def close(self) -> None:
+        await self.messages.close()
+        await self._authenticator.close()
+        await self._tokens.close()
+        await self._session.close()
