@@ -14,8 +14,8 @@ METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
 @app.route("api/messages", methods=METHODS)
-async def messages(request: func.HttpRequest) -> func.HttpResponse:
-    answer = await services.bot.messages.receive(request.method, request.headers, request.get_body())
+async def messages(req: func.HttpRequest) -> func.HttpResponse:
+    answer = await services.bot.messages.receive(req.method, req.headers, req.get_body())
     return func.HttpResponse(
         answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.content_type
     )

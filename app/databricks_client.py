@@ -28,8 +28,8 @@ from app.model.failures import (
 from app.model.openai_streams import OpenAiStreams, body_of
 from app.model.transport import failure_of_exception
 from app.model.types import ModelEvent, ModelRequest
-from app.workspace.credentials import CredentialChoice, CredentialFailed, choose_credential
-from app.workspace.workspace import Workspace, WorkspaceAddress
+from app.workspace.credentials import CredentialFailed
+from app.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     import httpx2
@@ -249,19 +249,3 @@ class DatabricksModel:
         except Exception as error:
             raise failure_of_exception(error, answer_began=True) from error
         return body if isinstance(body, dict) else {}
-
-
-def build_model(
-    *,
-    base_url: str,
-    name: str,
-    credential: CredentialChoice,
-    api: Api = "auto",
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    limits: TimeLimits = TimeLimits(),
-) -> DatabricksModel:
-    """Raises ValueError when `base_url` is not a workspace's address."""
-    address = WorkspaceAddress.parse(base_url)
-    workspace = Workspace(address, choose_credential(address.host, credential))
-    return DatabricksModel(name, workspace, api=api, max_tokens=max_tokens, temperature=temperature, limits=limits)

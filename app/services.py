@@ -18,6 +18,7 @@ from app.turns.runner import TurnRunner
 from app.workspace.credentials import CredentialChoice, choose_credential
 from app.workspace.workspace import Workspace, WorkspaceAddress
 
+
 class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -8,9 +8,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import msal
 import pytest
 import requests
+from botframework.connector.auth import PasswordServiceClientCredentialFactory, microsoft_app_credentials
 from pydantic import SecretStr
 
 from app.bot.app_credentials import AppCredentials, TokenFailure, TokenRefused, TokenUnreachable
@@ -107,6 +110,36 @@ async def test_one_token_serves_many_turns() -> None:
         assert await bot.credentials.token() == "token-1"
 
     assert len(bot.entra.asked) == 1
+
+
+async def test_the_sdk_makes_a_new_client_of_msal_for_every_turn_and_we_one_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+
+    class CountedClient:
+        def __init__(self, *_: object, **__: object) -> None:
+            made.append(threading.current_thread().name)
+
+        def acquire_token_silent(self, *_: object, **__: object) -> None:
+            return None
+
+        def acquire_token_for_client(self, **_: object) -> dict[str, object]:
+            return {"access_token": "token", "expires_in": 3600}
+
+    monkeypatch.setattr(microsoft_app_credentials, "ConfidentialClientApplication", CountedClient)
+    sdk: Any = PasswordServiceClientCredentialFactory(APP, SECRET)
+    for _ in range(3):
+        credentials = await sdk.create_credentials(APP, "scope", "https://login.microsoftonline.com/x", False)
+        credentials.signed_session()
+    assert made == ["MainThread"] * 3
+
+    made.clear()
+    monkeypatch.setattr(msal, "ConfidentialClientApplication", CountedClient)
+    async with a_bot() as bot:
+        for _ in range(3):
+            await bot.credentials.token()
+    assert made == ["bot-token_0"]
 
 
 async def test_many_who_wait_cause_one_request() -> None:

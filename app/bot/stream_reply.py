@@ -265,7 +265,9 @@ class StreamReply:
             await self._outlet.post(dressed(activities.message(part), self._channel, end, last=number == len(rest)))
 
     async def _post_final(self, stream_id: str, end: Answer | Failure, text: str, *, last: bool) -> None:
-        activity = activities.closing_stream(dressed(activities.message(text), self._channel, end, last=last), stream_id)
+        activity = activities.closing_stream(
+            dressed(activities.message(text), self._channel, end, last=last), stream_id
+        )
         for _ in range(_FINAL_TRIES - 1):
             try:
                 await self._outlet.post(activity)

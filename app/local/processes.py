@@ -42,9 +42,10 @@ class Child:
                 if found and not self._ready.done():
                     self._ready.set_result(found)
                     continue
-                self._lines.append(line)
                 if show:
                     show(line)
+                else:
+                    self._lines.append(line)
         await self._process.wait()
 
     async def ready(self, seconds: float) -> re.Match[str]:
@@ -57,7 +58,7 @@ class Child:
         raise ChildFailedError(self.why() if self.ended.done() else f"{self.name} was not ready within {seconds:.0f} s")
 
     def why(self) -> str:
-        """How the child ended, in its own last words."""
+        """How the child ended, in its own last words where they have not been shown yet."""
         quoted = "".join(f"\n  {line}" for line in self._lines)
         return f"{self.name} ended with exit code {self._process.returncode}." + (
             f" It said:{quoted}" if quoted else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
+from itertools import takewhile
 from typing import TextIO
 
 _DIM, _PLAIN, _CLEAR_BELOW = "\x1b[2m", "\x1b[0m", "\x1b[J"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Screen:
@@ -49,7 +51,8 @@ class Screen:
         self._draw(printable(text))
 
     def _draw(self, text: str) -> None:
-        same = len(os.path.commonprefix([self._drawn, text]))
+        pairs = zip(self._drawn, text, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         if same < len(self._drawn):
             same = text.rfind("\n", 0, same) + 1
             self._out.write(_back_over(self._drawn[same:], *shutil.get_terminal_size()))
@@ -80,4 +83,4 @@ def _back_over(text: str, columns: int, rows: int) -> str:
 
 def printable(text: str) -> str:
     """Without control characters: a model's answer must not drive the terminal."""
-    return "".join(character for character in text if character in "\n\t" or character.isprintable())
+    return _CONTROL.sub("", text)

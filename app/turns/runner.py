@@ -32,8 +32,9 @@ class TurnRunner:
     async def run(self, turn: Turn, reply: Reply) -> None:
         """Raises what kept the person from seeing the end of the answer; every other failure has been told to them."""
         async with self._in_order.of(turn.conversation):
+            command = await self._command(turn)
             await reply.begin()
-            answering = asyncio.create_task(self._answer(turn, reply))
+            answering = asyncio.create_task(self._say(command, reply) if command else self._answer(turn, reply))
             reply.when_stopped(answering.cancel)
             try:
                 await answering
@@ -45,16 +46,14 @@ class TurnRunner:
             finally:
                 await reply.abandon()
 
-    async def _answer(self, turn: Turn, reply: Reply) -> None:
-        command = await self._command(turn)
-        if command is not None:
-            await reply.write(command)
-            await reply.finish()
-            return
-        end = await self._ask(turn, reply)
+    async def _say(self, end: Answer | Failure, reply: Reply) -> None:
         await reply.write(end)
+        await reply.finish()
+
+    async def _answer(self, turn: Turn, reply: Reply) -> None:
+        end = await self._ask(turn, reply)
         try:
-            await reply.finish()
+            await self._say(end, reply)
         finally:
             await self._remember(turn, end, complete=isinstance(end, Answer))
 

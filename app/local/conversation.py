@@ -1,0 +1,140 @@
+"""One person's chat with the bot, as Teams holds it: questions go to `/api/messages`, answers come to a connector."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from app.local.connector import Answer, Call, ConnectorServer
+
+TENANT = "00000000-0000-0000-0000-000000000001"
+_PERSON = "00000000-0000-0000-0000-000000000002"
+
+# All in seconds.
+_ACKNOWLEDGED_EARLY = 11.0
+"""The bot answers the POST when the turn ends, or after 12 s while the turn goes on."""
+_LONG_TURN = 100.0
+"""From here on a stream may have been closed for its age, and its message goes on by edits."""
+_LONGEST_SILENCE = 330.0
+_STOPPED = Answer.error(403, "ContentStreamNotAllowed", "Content stream was canceled by user")
+
+
+class ConversationError(Exception):
+    """The question was not answered; `str()` says why."""
+
+
+class Display(Protocol):
+    """As `app.local.screen.Screen`."""
+
+    def status(self, text: str) -> None: ...
+    def text(self, text: str) -> None: ...
+    def finish(self, text: str | None = None) -> None: ...
+
+
+class Conversation:
+    """`connector` must be this conversation's own."""
+
+    def __init__(self, client: ClientSession, endpoint: str, connector: ConnectorServer) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._connector = connector
+        self._id = f"a:terminal-{uuid.uuid4()}"
+        self._stopped = False
+
+    async def ask(self, text: str, display: Display) -> None:
+        """Returns when the bot has said all it has to say. Raises `ConversationError`."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._stopped, self._connector.rule = False, None
+        post = asyncio.create_task(self._post(text))
+        coming = asyncio.create_task(self._connector.next_call(timeout=None))
+        answered = False
+        try:
+            while True:
+                waiting: list[asyncio.Task[Any]] = [coming] if post.done() else [coming, post]
+                patience = _patience(answered, acknowledged=post.done(), passed=loop.time() - started)
+                done, _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                if post in done:
+                    post.result()
+                if coming in done:
+                    answered = _show(coming.result(), display) or answered
+                    coming = asyncio.create_task(self._connector.next_call(timeout=None))
+        finally:
+            coming.cancel()
+            post.cancel()
+            display.finish()
+        if not answered and not self._stopped:
+            raise ConversationError("The bot took the question and said nothing.")
+
+    def stop(self) -> None:
+        """What the Stop button of Teams does: the bot's next update is refused."""
+        self._stopped = True
+        self._connector.rule = lambda call: _STOPPED if call.stream else None
+
+    async def _post(self, text: str) -> None:
+        timeout = ClientTimeout(total=60, sock_connect=5)
+        try:
+            async with self._client.post(self._endpoint, json=self._activity(text), timeout=timeout) as answer:
+                if answer.status >= 300:
+                    said = (await answer.text())[:500].strip()
+                    raise ConversationError(f"The bot refused the question: HTTP {answer.status}. {said}".strip())
+        except (ClientError, TimeoutError) as error:
+            raise ConversationError(f"The bot at {self._endpoint} does not answer: {error}") from error
+
+    def _activity(self, text: str) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return {
+            "type": "message",
+            "id": str(uuid.uuid4()),
+            "timestamp": now,
+            "localTimestamp": now,
+            "serviceUrl": self._connector.service_url,
+            "channelId": "msteams",
+            "from": {"id": f"29:{_PERSON}", "name": "Terminal", "aadObjectId": _PERSON},
+            "recipient": {"id": "28:bot", "name": "Bot"},
+            "conversation": {"id": self._id, "conversationType": "personal", "tenantId": TENANT},
+            "channelData": {"tenant": {"id": TENANT}},
+            "entities": [{"type": "clientInfo", "locale": "en-US", "country": "US", "platform": "Terminal"}],
+            "locale": "en-US",
+            "textFormat": "plain",
+            "text": text,
+        }
+
+
+def _patience(answered: bool, *, acknowledged: bool, passed: float) -> float:
+    """How long to wait for more, in seconds, before the turn is taken to be over."""
+    if not acknowledged:
+        return _LONGEST_SILENCE
+    if passed < _ACKNOWLEDGED_EARLY:
+        return 0.0 if answered else 1.0
+    if not answered:
+        return _LONGEST_SILENCE
+    return 8.0 if passed > _LONG_TURN else 1.5
+
+
+def _show(call: Call, display: Display) -> bool:
+    """Whether it was an answer rather than a sign that one is coming."""
+    if call.status >= 300:
+        return False
+    if call.is_message:
+        display.finish(_readable(call.activity))
+        return True
+    if call.method == "PUT":
+        display.text(call.text)
+        return True
+    if call.stream is None or call.stream.get("streamType") == "informative":
+        display.status(call.text or "…")
+    else:
+        display.text(call.text)
+    return False
+
+
+def _readable(activity: dict[str, Any]) -> str:
+    cards = [f"[{attachment.get('contentType', 'attachment')}]" for attachment in activity.get("attachments") or ()]
+    return "\n".join([text for text in [str(activity.get("text") or "")] if text] + cards)

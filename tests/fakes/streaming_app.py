@@ -1,0 +1,67 @@
+"""A function app that answers as the bot does, with no model behind it: for tests of what runs around the bot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import aiohttp
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route("api/messages", methods=["POST", "GET"])
+async def messages(req: func.HttpRequest) -> func.HttpResponse:
+    if req.method == "GET":
+        return func.HttpResponse(status_code=405)
+    activity = json.loads(req.get_body())
+    text = activity["text"]
+    if text == "refuse me":
+        return func.HttpResponse("not today", status_code=401)
+    async with aiohttp.ClientSession(activity["serviceUrl"]) as client:
+        turn = _Turn(client, activity["conversation"]["id"])
+        if text == "say nothing":
+            return func.HttpResponse(status_code=200)
+        await turn.update("Thinking…", "informative")
+        if text == "talk for ever":
+            while await turn.update(f"word number {turn.sequence} ", "streaming"):
+                await asyncio.sleep(0.02)
+            return func.HttpResponse(status_code=200)
+        await turn.update("You said", "streaming")
+        await turn.update(f"You said {text}", "streaming")
+        await turn.finish(f"You said {text}.")
+        if text == "twice":
+            await turn.say("And again.")
+    return func.HttpResponse(status_code=200)
+
+
+class _Turn:
+    def __init__(self, client: aiohttp.ClientSession, conversation: str) -> None:
+        self._client = client
+        self._path = f"v3/conversations/{conversation}/activities"
+        self._stream: str | None = None
+        self._said = ""
+        self.sequence = 0
+
+    async def update(self, text: str, kind: str) -> bool:
+        """False when the person has pressed Stop."""
+        self.sequence += 1
+        self._said = self._said + text if text.startswith("word") else text
+        entity = {"type": "streaminfo", "streamType": kind, "streamSequence": self.sequence}
+        return await self._send("typing", self._said, entity)
+
+    async def finish(self, text: str) -> bool:
+        return await self._send("message", text, {"type": "streaminfo", "streamType": "final"})
+
+    async def say(self, text: str) -> bool:
+        self._stream = None
+        return await self._send("message", text, None)
+
+    async def _send(self, kind: str, text: str, entity: dict[str, object] | None) -> bool:
+        if entity and self._stream:
+            entity["streamId"] = self._stream
+        activity = {"type": kind, "text": text, "entities": [entity] if entity else []}
+        async with self._client.post(self._path, json=activity) as answer:
+            self._stream = self._stream or (await answer.json()).get("id")
+            return answer.status < 300

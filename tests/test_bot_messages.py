@@ -1,0 +1,263 @@
+"""The door, over HTTP where it leads outwards: what comes in, what the channel gets, what the caller is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.agent.agent import Agent
+from app.agent.commands import HELP, About, Commands
+from app.agent.tools import Toolbox
+from app.bot.bot import WELCOME
+from app.bot.door import BotDoor
+from app.bot.identity import BotIdentity
+from app.bot.messages import HttpAnswer
+from app.local.connector import Answer, ConnectorServer
+from app.model.scripted import ScriptedModel
+from app.storage.sqlite import SqliteConversationLog
+from app.turns.runner import TurnRunner
+
+LAPTOP = BotIdentity()
+LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
+
+
+class Bot:
+    def __init__(self, door: BotDoor, model: ScriptedModel, connector: ConnectorServer) -> None:
+        self.door = door
+        self.model = model
+        self.connector = connector
+
+    async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.door.messages.receive(method, {**LOCAL, **headers}, raw)
+
+    def activity(self, text: str = "Why?", **more: Any) -> dict[str, Any]:
+        return {
+            "type": "message",
+            "id": str(uuid.uuid4()),
+            "text": text,
+            "channelId": "emulator",
+            "serviceUrl": self.connector.service_url,
+            "from": {"id": "29:ann", "name": "Ann"},
+            "recipient": {"id": "28:bot", "name": "Bricks"},
+            "conversation": {"id": "c1"},
+            **more,
+        }
+
+    @property
+    def messages(self) -> list[str]:
+        return [call.text for call in self.connector.calls if call.is_message]
+
+
+@pytest.fixture
+async def make_bot(tmp_path: Path) -> AsyncIterator[Callable[..., Bot]]:
+    async with ConnectorServer() as connector:
+        doors, log = [], SqliteConversationLog(tmp_path / "c.sqlite")
+
+        def make(*replies: Any, identity: BotIdentity = LAPTOP, acknowledge_after: float = 12.0) -> Bot:
+            model = ScriptedModel(replies)
+            agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
+            commands = Commands(log, lambda: About("m", "w", "a"))
+            turns = TurnRunner(agent, commands, log, time_limit=30)
+            doors.append(BotDoor(identity, turns, acknowledge_after=acknowledge_after))
+            return Bot(doors[-1], model, connector)
+
+        yield make
+        for door in doors:
+            await door.close()
+        await log.close()
+
+
+async def test_a_question_is_answered_in_its_conversation(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("Because.")
+    assert (await bot.send(bot.activity())).status == 200
+    assert bot.messages == ["Because."]
+    answer = bot.connector.calls[-1].activity
+    assert answer["recipient"]["id"] == "29:ann"
+    assert answer["from"]["id"] == "28:bot"
+    assert answer["conversation"]["id"] == "c1"
+
+
+async def test_teams_gets_a_stream_whose_entities_keep_their_fields(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("Because.")
+    teams = bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal", "tenantId": "t"})
+    await bot.send(teams)
+    first, last = bot.connector.calls[0], bot.connector.calls[-1]
+    assert first.stream == {"type": "streaminfo", "streamType": "informative", "streamSequence": 1}
+    assert last.stream is not None
+    assert last.stream["streamType"] == "final"
+    assert last.at - first.at >= 1.0
+
+
+async def test_a_repeated_activity_is_acknowledged_and_does_nothing(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("once", "twice")
+    activity = bot.activity()
+    assert [(await bot.send(activity)).status for _ in range(3)] == [200, 200, 200]
+    assert bot.messages == ["once"]
+
+
+async def test_the_same_words_sent_twice_are_two_questions(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("once", "twice")
+    await bot.send(bot.activity())
+    await bot.send(bot.activity())
+    assert bot.messages == ["once", "twice"]
+
+
+async def test_a_slow_turn_is_acknowledged_and_goes_on(make_bot: Callable[..., Bot]) -> None:
+    gate = asyncio.Event()
+    bot = make_bot([gate, "Late."], acknowledge_after=0.01)
+    assert (await bot.send(bot.activity())).status == 202
+    assert bot.messages == []
+    gate.set()
+    assert (await bot.connector.next_message()).text == "Late."
+
+
+async def test_expected_replies_come_in_the_response_and_nowhere_else(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("Because.", acknowledge_after=0.0)
+    answer = await bot.send(bot.activity(deliveryMode="expectReplies", channelId="msteams"))
+    (reply,) = json.loads(answer.body)["activities"]
+    assert answer.status == 200
+    assert reply["text"] == "Because."
+    assert reply["entities"][0]["additionalType"] == ["AIGeneratedContent"]
+    assert bot.connector.calls == []
+
+
+async def test_in_a_group_only_those_who_mention_the_bot_are_answered(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("Yes?")
+    group: dict[str, Any] = {"channelId": "msteams", "conversation": {"id": "g", "conversationType": "groupChat"}}
+    await bot.send(bot.activity("hello all", **group))
+    mention = {"type": "mention", "text": "<at>Bricks</at>", "mentioned": {"id": "28:bot"}}
+    await bot.send(bot.activity("<at>Bricks</at> hello", entities=[mention], **group))
+    assert bot.messages == ["Yes?"]
+    assert bot.model.requests[0].messages[-1].content == "hello"
+
+
+async def test_who_adds_the_bot_is_welcomed_once_and_nobody_in_copilot(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot()
+    added = {"type": "conversationUpdate", "channelId": "msteams", "membersAdded": [{"id": "28:bot"}, {"id": "29:ann"}]}
+    await bot.send(bot.activity(**added))
+    await bot.send(bot.activity(**{**added, "membersAdded": [{"id": "29:ann"}]}))
+    await bot.send(bot.activity(entities=[{"type": "ProductInfo", "id": "COPILOT"}], **added))
+    assert bot.messages == [WELCOME]
+
+
+async def test_a_mention_without_a_question_is_answered_with_help(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot()
+    await bot.send(bot.activity(" "))
+    assert bot.messages == [HELP]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
+async def test_the_wrong_method_is_told_the_right_one(make_bot: Callable[..., Bot], method: str) -> None:
+    answer = await make_bot().send(b"", method)
+    assert answer.status == 405
+    assert answer.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400), (b"not json", 400), (b"[1]", 400), (b"{}", 400), (b'{"type": 5}', 400), (b"\xff\xfe", 400),
+        (b"[" * 100_000, 400), (b'{"type": "message", "text": "' + b"x" * 300_000 + b'"}', 413),
+    ],
+)  # fmt: skip
+async def test_bad_input_gets_a_sentence(make_bot: Callable[..., Bot], body: bytes, status: int) -> None:
+    answer = await make_bot().send(body)
+    assert answer.status == status
+    assert answer.body.endswith(".")
+
+
+async def test_without_an_app_id_only_this_machine_may_call_or_be_called(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("never")
+    refused = [
+        await bot.send(bot.activity(), Host="bot.example.com"),
+        await bot.send(bot.activity(), Origin="https://evil.example"),
+        await bot.send(bot.activity(serviceUrl="https://evil.example/")),
+        await bot.send(bot.activity(serviceUrl="http://169.254.169.254/")),
+        await bot.send(bot.activity(serviceUrl=None)),
+        await bot.send(bot.activity(channelId=None)),
+    ]
+    assert [answer.status for answer in refused] == [401] * len(refused)
+    assert bot.model.requests == []
+
+
+async def test_with_an_app_id_nobody_comes_in_without_a_token(
+    make_bot: Callable[..., Bot], caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = make_bot("never", identity=BotIdentity("11111111-2222-3333-4444-555555555555", "MultiTenant"))
+    teams = bot.activity(channelId="msteams", serviceUrl="https://smba.trafficmanager.net/emea/")
+    statuses = [
+        (await bot.send(teams)).status,
+        (await bot.send(teams, Authorization="Bearer abc")).status,
+        (await bot.send(bot.activity())).status,
+    ]
+    assert statuses == [401, 401, 401]
+    assert bot.model.requests == []
+    assert len([r for r in caplog.records if "refused" in r.getMessage()]) == 3
+
+
+@pytest.mark.parametrize("kind", ["typing", "event", "messageReaction", "installationUpdate", "messageDelete", "x-new"])
+async def test_other_activities_are_acknowledged_and_reach_no_model(make_bot: Callable[..., Bot], kind: str) -> None:
+    bot = make_bot("never")
+    assert (await bot.send(bot.activity(type=kind))).status == 200
+    assert bot.model.requests == []
+
+
+@pytest.mark.parametrize("name", ["task/fetch", "signin/tokenExchange", "signin/failure", "nonsense", None])
+async def test_an_unknown_invoke_is_answered_with_501(make_bot: Callable[..., Bot], name: str | None) -> None:
+    bot = make_bot()
+    assert (await bot.send(bot.activity(type="invoke", name=name, value={"x": 1}))).status == 501
+
+
+async def test_feedback_is_acknowledged_as_teams_wants_it(
+    make_bot: Callable[..., Bot], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bot = make_bot()
+    value = {"actionName": "feedback", "actionValue": {"reaction": "like", "feedback": '{"feedbackText":"private"}'}}
+    answer = await bot.send(bot.activity(type="invoke", name="message/submitAction", value=value))
+    assert (answer.status, answer.body) == (200, "{}")
+    assert "Feedback: like" in caplog.text
+    assert "private" not in caplog.text
+
+
+async def test_an_old_button_gets_an_answer_that_teams_shows(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot()
+    answer = await bot.send(bot.activity(type="invoke", name="adaptiveCard/action", value={"action": {"verb": "x"}}))
+    assert answer.status == 200
+    assert json.loads(answer.body)["value"]["message"] == "This button is no longer in use."
+
+
+async def test_a_channel_that_is_down_costs_no_500(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("lost")
+    bot.connector.rule = lambda call: Answer.error(400, "BadArgument", "no such conversation")
+    assert (await bot.send(bot.activity())).status == 200
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    [
+        "type", "id", "text", "channelId", "serviceUrl", "from", "recipient", "conversation", "entities", "attachments",
+        "channelData", "value", "name", "membersAdded", "deliveryMode", "replyToId", "timestamp", "locale",
+    ]
+)  # fmt: skip
+
+
+@given(changes=st.dictionaries(FIELDS, JSON, max_size=4))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_nothing_a_stranger_sends_makes_a_500(make_bot: Callable[..., Bot], changes: dict[str, Any]) -> None:
+    bot = make_bot("Because.")
+    activity = bot.activity(**{"type": "typing", **changes}) if "type" not in changes else bot.activity(**changes)
+    assert (await bot.send(activity)).status in {200, 202, 400, 401, 501}
