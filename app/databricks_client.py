@@ -28,7 +28,7 @@ from app.model.failures import (
 from app.model.openai_streams import OpenAiStreams, body_of
 from app.model.transport import failure_of_exception
 from app.model.types import ModelEvent, ModelRequest
-from app.workspace.credentials import CredentialFailed
+from app.workspace.tokens import CredentialFailed
 from app.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

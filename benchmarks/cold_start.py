@@ -1,4 +1,4 @@
-"""From the start of the process to the first visible sign and to the first answer, with and without compiled bytecode."""
+"""From the start of the process to the first visible sign and the first answer, with compiled bytecode and without."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A model serving endpoint and a Bot Framework connector that speak the real protocols, and the load between them.
 
-All in one process beside the measured one: `python -m benchmarks.fakes` prints its port and ends when its standard input does.
+All in one process beside the measured one: `python -m benchmarks.fakes` prints its port, and ends when its standard
+input does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +22,21 @@ from benchmarks.load import drive
 from benchmarks.records import Plan, Send, Turn
 
 _REFERENCE = re.compile(r"\(ref ([0-9a-f]{12})\)")
-_WORDS = "The nightly sales job failed because its source table had moved and the retry found nothing to read".split()
+_WORDS = (
+    "The",
+    "nightly",
+    "sales",
+    "job",
+    "failed",
+    "because",
+    "its",
+    "source",
+    "table",
+    "had",
+    "moved",
+    "last",
+    "week",
+)
 
 
 def answer_tokens(count: int) -> list[str]:
@@ -95,7 +111,7 @@ def _turn_of(body: dict[str, Any], stage: Stage) -> Turn | None:
     return stage.by_reference.get(found[-1])
 
 
-def _chunks_for(model: str) -> Any:
+def _chunks_for(model: str) -> Callable[[dict[str, str], str | None], bytes]:
     head = {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion.chunk",
@@ -114,7 +130,9 @@ async def _receive(request: web.Request) -> web.Response:
     arrived = time.monotonic()
     activity = await request.json()
     stage = request.app[STAGE]
-    info = next((e for e in activity.get("entities") or () if e.get("type", "").lower() == "streaminfo"), {})
+    info: dict[str, Any] = next(
+        (e for e in activity.get("entities") or () if e.get("type", "").lower() == "streaminfo"), {}
+    )
     if stage.plan.connector_delay:
         await asyncio.sleep(stage.plan.connector_delay)
     send = Send(

@@ -80,6 +80,8 @@ FIGURES: Mapping[str, Figure] = {
     "blocks_warm": Figure("blocks > 20 ms on the loop, warm turns", "", (Budget(0),)),
     "longest_cold": Figure("… longest, first turn", "ms"),
     "longest_warm": Figure("… longest, warm turns", "ms"),
+    "tick_cold": Figure("a 5 ms timer was late by at most, first turn", "ms"),
+    "tick_warm": Figure("a 5 ms timer was late by at most, warm turns", "ms"),
 }
 
 

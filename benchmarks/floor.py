@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -54,7 +55,7 @@ class Sender:
         self._stream_id: str | None = None
         self._sequence = 0
 
-    async def send(self, **activity: Any) -> str | None:
+    async def send(self, **activity: object) -> str | None:
         async with self._session.post(self._url, json=self._base | activity) as response:
             response.raise_for_status()
             found: dict[str, str] = await response.json()
@@ -108,7 +109,7 @@ def application() -> web.Application:
     app = web.Application()
     app.add_routes([web.post("/api/messages", receive)])
 
-    async def one_session(app: web.Application) -> Any:
+    async def one_session(app: web.Application) -> AsyncIterator[None]:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             app[SESSION] = session
             yield

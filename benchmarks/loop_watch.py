@@ -1,8 +1,9 @@
-"""Runs a module as `python -m` would and writes down each callback that held its event loop: how long, and where it stood.
+"""Runs a module as `python -m` would and notes what held its event loop: for how long, and where it stood.
 
     python -m benchmarks.loop_watch app.local --port 7071     writes to the file that BENCH_LOOP_WATCH names
 
-Time in which the kernel had given the core to somebody else is not counted.
+A "callback" held the loop itself; a "tick" of 5 ms that came late says the same of everything together, waiting for
+the interpreter lock among it. Time in which the kernel had given the core to somebody else is not counted.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-NOTED_FROM = 0.005
+NOTED_FROM = 0.001
+TICK = 0.005
 _LOOKED_AT_AFTER = 0.008
 
 
 def watch(path: Path) -> None:
-    """Writes one line of JSON for every callback of any event loop that takes longer than NOTED_FROM seconds."""
-    run_handle: Callable[[asyncio.Handle], None] = asyncio.Handle._run  # type: ignore[attr-defined]
+    """Writes a line of JSON for every callback, and every tick, that holds or comes late by more than NOTED_FROM seconds."""
+    run_handle: Callable[[asyncio.Handle], None] = asyncio.Handle._run
     waited, onlooker = _RunQueueWait(), _Onlooker()
     lines = path.open("a", buffering=1)
+
+    def note(kind: str, at: float, held: float, where: str) -> None:
+        if held > NOTED_FROM:
+            lines.write(json.dumps({"kind": kind, "at": at, "held": held, "where": where}) + "\n")
 
     def timed(handle: asyncio.Handle) -> None:
         waited_before, started = waited.seconds(), time.monotonic()
@@ -35,10 +41,26 @@ def watch(path: Path) -> None:
         held = time.monotonic() - started - (waited.seconds() - waited_before)
         where = onlooker.ends()
         if held > NOTED_FROM:
-            lines.write(json.dumps({"at": started, "held": held, "where": where or repr(handle)[:300]}) + "\n")
+            note("callback", started, held, where or repr(handle)[:300])
 
-    asyncio.Handle._run = timed  # type: ignore[attr-defined]
+    setattr(asyncio.Handle, "_run", timed)  # noqa: B010  (typeshed says that it is not to be replaced)
+    _tick_in_every_loop(waited, note)
     threading.Thread(target=onlooker.look, daemon=True, name="loop-watch").start()
+
+
+def _tick_in_every_loop(waited: _RunQueueWait, note: Callable[[str, float, float, str], None]) -> None:
+    run_forever = asyncio.BaseEventLoop.run_forever
+
+    def run_and_tick(loop: asyncio.BaseEventLoop) -> None:
+        def tick(due: float, waited_before: float) -> None:
+            now = time.monotonic()
+            note("tick", due, now - due - (waited.seconds() - waited_before), "")
+            loop.call_at(now + TICK, tick, now + TICK, waited.seconds())
+
+        loop.call_soon(tick, time.monotonic(), waited.seconds())
+        run_forever(loop)
+
+    setattr(asyncio.BaseEventLoop, "run_forever", run_and_tick)  # noqa: B010
 
 
 class _RunQueueWait:

@@ -117,7 +117,7 @@ def crowd(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
 
 
 def depth(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
-    """Turns 191 to 210 of a conversation against turns 11 to 30, in a group chat, where nothing waits for the pacing."""
+    """Turns 191 to 210 of a conversation against 11 to 30, in a group chat, where nothing waits for the pacing."""
     cpu: list[float] = []
     latency: list[float] = []
     with running(subject, fakes) as bot:
@@ -154,14 +154,16 @@ def loop(fakes: Fakes, effort: Effort) -> tuple[Measured, list[dict[str, Any]]]:
             bot.run(Plan("", "warm", conversations=10, turns=effort.long_turns + 1, tokens=120, gap=0.02))
             bot.run(Plan("", "group", place="groupChat", conversations=10, turns=5, pause=0))
         blocks = [json.loads(line) for line in notes.read_text().splitlines()]
-    cold = [block["held"] for block in blocks if began <= block["at"] < warm_from]
-    warm = [block["held"] for block in blocks if block["at"] >= warm_from]
-    measured: Measured = {
-        "blocks_cold": sum(held > BLOCK for held in cold),
-        "blocks_warm": sum(held > BLOCK for held in warm),
-        "longest_cold": max(cold, default=0.0) * 1000,
-        "longest_warm": max(warm, default=0.0) * 1000,
-    }
+    spans = {"cold": (began, warm_from), "warm": (warm_from, float("inf"))}
+    measured: Measured = {}
+    for name, (start, end) in spans.items():
+        held = {
+            kind: [block["held"] for block in blocks if block["kind"] == kind and start <= block["at"] < end]
+            for kind in ("callback", "tick")
+        }
+        measured[f"blocks_{name}"] = sum(seconds > BLOCK for seconds in held["callback"])
+        measured[f"longest_{name}"] = max(held["callback"], default=0.0) * 1000
+        measured[f"tick_{name}"] = max(held["tick"], default=0.0) * 1000
     return measured, [block for block in blocks if block["at"] >= began and block["held"] > BLOCK]
 
 

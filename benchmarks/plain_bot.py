@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 from collections import defaultdict, deque
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
@@ -108,7 +109,7 @@ class PlainBot(ActivityHandler):
         await reply.finish()
         return answer
 
-    async def _deltas(self, messages: list[ChatCompletionMessageParam]) -> Any:
+    async def _deltas(self, messages: list[ChatCompletionMessageParam]) -> AsyncIterator[str]:
         stream = await self._client.chat.completions.create(
             model=os.environ["DATABRICKS_MODEL_NAME"], messages=messages, stream=True
         )

@@ -1,4 +1,4 @@
-"""Starts what is measured and reads what the kernel knows of it. Linux only: /proc, per-process CPU clocks, affinity."""
+"""Starts what is measured and reads what the kernel knows of it. Linux only: /proc, CPU clocks by process, affinity."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class Fakes:
         self.port = port
 
     def run(self, plan: Plan) -> Run:
-        request = urllib.request.Request(  # noqa: S310  (our own loopback address)
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/control/run",
             data=json.dumps(asdict(plan)).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=600) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=600) as response:
             return Run.from_json(json.load(response))
 
 
@@ -153,7 +153,7 @@ def running(
     command = [sys.executable, *(("-m", *subject.wrapper) if subject.wrapper else ("-m",)), subject.module]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, (Path(folder) / "log").open("wb") as log:
         started = time.monotonic()
-        process = subprocess.Popen(  # noqa: PLW1509  (this process has one thread)
+        process = subprocess.Popen(
             [*command, "--port", str(port)],
             cwd=ROOT,
             env=_environment(fakes, folder) | dict(environment or {}),

@@ -1,4 +1,4 @@
-"""What the fakes saw of a turn. Every instant is `time.monotonic()`, in seconds, comparable between processes of one machine."""
+"""What the fakes saw of a turn. Every instant is `time.monotonic()` in seconds, the same clock in every process."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def this_machine() -> Machine:
 
 def table(values: Values) -> str:
     """One line per figure and budget, the verdict at its end."""
-    rows = [_COLUMNS]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for key, figure in FIGURES.items():
         found = values.get(key)
         if not found:

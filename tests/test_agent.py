@@ -117,7 +117,7 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
         (failures.NoPermission("x"), "Can Query"),
         (failures.UnknownModel("x"), "does not exist"),
         (failures.ConversationTooLong("x"), "/reset"),
-        (failures.ContentFiltered("x", side="input", categories=("violence", "hate")), "question was stopped .*violence, hate"),
+        (failures.ContentFiltered("x", categories=("violence", "hate")), "question was stopped .*violence, hate"),
         (failures.ContentFiltered("x", side="output"), "answer was stopped"),
         (failures.Busy("x", retry_after=40), "in 40 seconds"),
         (failures.Busy("x"), "busy"),

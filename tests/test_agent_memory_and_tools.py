@@ -33,7 +33,7 @@ def test_the_memory_never_exceeds_its_budget_and_begins_with_a_question(
 
 
 def test_the_newest_exchanges_are_remembered() -> None:
-    history = [StoredMessage(role, f"{role} {n} " + "x" * 60) for n in range(9) for role in ("user", "assistant")]  # type: ignore[arg-type]
+    history = [StoredMessage(role, f"{role} {n} " + "x" * 60) for n in range(9) for role in ("user", "assistant")]
     assert [m.content[:11].strip() for m in within_budget(history, 120)] == [
         "user 7 xxxx",
         "assistant 7",

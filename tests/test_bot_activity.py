@@ -134,6 +134,10 @@ def test_absurd_nesting_is_refused(depth: int) -> None:
     assert refusal(nested).status == 400
 
 
+def test_nothing_but_brackets_is_not_even_read() -> None:
+    assert refusal(body(value=[{}] * 20_000)).sentence == "The JSON has too many lists and objects."
+
+
 def test_a_card_of_ordinary_depth_is_read() -> None:
     depth = 60
 

@@ -5,81 +5,21 @@ import base64
 import hmac
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from botbuilder.schema import Activity
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.bot.activity import parse_activity
-from app.bot.authentication import Authenticator, Claims, Unauthenticated
+from app.bot.authentication import Authenticator, Unauthenticated
 from app.bot.http_session import HttpSession
-from app.bot.identity import BotIdentity, addresses_of
-from app.bot.service_url import ServiceUrls, UntrustedServiceUrl
-from app.bot.signing_keys import KEPT_FOR
-from app.config import BotAppType, BotCloud
-from tests.fakes.bot_framework_login import BotFrameworkLogin, Key
-
-APP = "c9e8c047-2a34-40a1-b28a-b162d5f5327c"
-TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
-OTHER_TENANT = "11111111-2222-3333-4444-555555555555"
-SERVICE_URL = "https://smba.trafficmanager.net/emea/"
-NOW = 1_800_000_000.0
-
-
-@dataclass
-class Door:
-    """What a caller of the bot meets, with a login service and a clock of its own."""
-
-    login: BotFrameworkLogin
-    sign_in: BotFrameworkLogin
-    authenticator: Authenticator
-    cloud: BotCloud
-    clock: list[float] = field(default_factory=list)
-
-    def claims(self, **changes: Any) -> dict[str, Any]:
-        issuer = addresses_of(self.cloud).channel_issuer
-        claims = {"iss": issuer, "aud": APP, "serviceurl": SERVICE_URL, "nbf": NOW - 60, "exp": NOW + 3600}
-        return {name: value for name, value in {**claims, **changes}.items() if value is not None}
-
-    def own_claims(self, **changes: Any) -> dict[str, Any]:
-        issuer = "https://sts.windows.net/d6d49420-f39b-4df7-a1dc-d59a935871db/"
-        return self.claims(**({"iss": issuer, "ver": "1.0", "appid": APP, "serviceurl": None} | changes))
-
-    async def receives(self, token: str | None, activity: Activity | None = None) -> Claims:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return await self.authenticator.authenticate(activity or an_activity(), headers)
-
-    async def refuses(self, token: str | None, activity: Activity | None = None) -> str:
-        with pytest.raises(Unauthenticated) as caught:
-            await self.receives(token, activity)
-        if token:
-            assert token not in str(caught.value)
-        return caught.value.reason
-
-
-@asynccontextmanager
-async def a_door(app_type: BotAppType = "SingleTenant", cloud: BotCloud = "public") -> AsyncIterator[Door]:
-    identity = BotIdentity(APP, app_type, None if app_type == "MultiTenant" else TENANT, SecretStr("s3cret"), cloud)
-    session, clock = HttpSession(), [0.0]
-    async with BotFrameworkLogin() as login, BotFrameworkLogin() as sign_in:
-        authenticator = Authenticator(
-            identity,
-            session,
-            channel_metadata_url=login.metadata_url,
-            login_metadata_url=sign_in.metadata_url,
-            now=lambda: NOW,
-            clock=lambda: clock[0],
-        )
-        yield Door(login, sign_in, authenticator, cloud, clock)
-        await authenticator.close()
-        await session.close()
+from app.bot.identity import BotIdentity
+from app.config import BotCloud
+from tests.fakes.bot_framework_login import Key
+from tests.fakes.guarded_door import APP, NOW, OTHER_TENANT, TENANT, Door, a_door, an_activity
 
 
 @pytest.fixture
@@ -88,23 +28,9 @@ async def door() -> AsyncIterator[Door]:
         yield opened
 
 
-def an_activity(*, tenant: str | None = TENANT, **changes: Any) -> Activity:
-    fields: dict[str, Any] = {"type": "message", "channelId": "msteams", "serviceUrl": SERVICE_URL}
-    if tenant:
-        fields |= {"channelData": {"tenant": {"id": tenant}}, "conversation": {"id": "a:1", "tenantId": tenant}}
-    fields |= changes
-    return parse_activity(json.dumps({name: value for name, value in fields.items() if value is not None}).encode())
-
-
 def encoded(part: bytes | dict[str, Any]) -> str:
     content = part if isinstance(part, bytes) else json.dumps(part).encode()
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - what is waited for happens in a task of the code under test
-            await asyncio.sleep(0.005)
 
 
 async def test_a_token_of_the_bot_framework_is_accepted(door: Door) -> None:
@@ -113,14 +39,6 @@ async def test_a_token_of_the_bot_framework_is_accepted(door: Door) -> None:
 
 async def test_ids_may_be_written_in_either_case(door: Door) -> None:
     await door.receives(door.login.token(door.claims(aud=APP.upper())), an_activity(tenant=TENANT.upper()))
-
-
-async def test_the_keys_are_fetched_once_for_many_messages(door: Door) -> None:
-    token = door.login.token(door.claims())
-
-    await asyncio.gather(*(door.receives(token) for _ in range(20)))
-
-    assert (door.login.document_requests, door.login.key_requests) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +75,10 @@ async def test_a_missing_header_is_refused(door: Door) -> None:
 async def test_a_header_without_a_token_is_refused(door: Door, header: str) -> None:
     with pytest.raises(Unauthenticated):
         await door.authenticator.authenticate(an_activity(), {"authorization": header})
+
+
+async def test_an_endless_token_is_not_even_read(door: Door) -> None:
+    assert await door.refuses(door.login.token(door.claims(more="x" * 20_000))) == "the token is too long"
 
 
 @pytest.mark.parametrize("token", ["garbage", "a.b.c", "..", "\x00", "é.é.é", "eyJhbGciOiJSUzI1NiJ9.e30.AA"])
@@ -345,117 +267,6 @@ async def test_a_key_that_belongs_to_another_issuer_does_not_sign_for_this_one(d
     assert reason == "the signing key belongs to another issuer"
 
 
-# --- Keys that change
-
-
-async def test_a_rotated_key_is_followed_with_its_first_token(door: Door) -> None:
-    await door.receives(door.login.token(door.claims()))
-    door.login.rotate()
-    door.clock[0] += 3600
-
-    await door.receives(door.login.token(door.claims()))
-
-    assert door.login.document_requests == 2
-
-
-async def test_a_key_that_was_withdrawn_is_refused_after_the_rotation_was_seen(door: Door) -> None:
-    old = door.login.key
-    await door.receives(door.login.token(door.claims()))
-    door.login.rotate()
-    door.clock[0] += 3600
-    await door.receives(door.login.token(door.claims()))
-
-    assert await door.refuses(door.login.token(door.claims(), key=old)) == "the signing key is not known"
-
-
-async def test_invented_keys_do_not_make_us_hammer_the_login_service(door: Door) -> None:
-    for _ in range(50):
-        await door.refuses(door.login.token(door.claims(), key=door.login.invented_key()))
-        door.clock[0] += 1
-
-    assert door.login.document_requests == 1
-    door.clock[0] += 60
-    await door.refuses(door.login.token(door.claims(), key=door.login.invented_key()))
-    assert door.login.document_requests == 2
-
-
-async def test_implausible_tokens_do_not_make_us_fetch_keys(door: Door) -> None:
-    await door.refuses(door.login.token(door.claims(aud="another-app")))
-    await door.refuses(door.login.token(door.claims(exp=NOW - 9999)))
-    await door.refuses(door.login.token(door.claims(serviceurl="https://webchat.botframework.com/")))
-
-    assert door.login.document_requests == 0
-
-
-async def test_keys_are_renewed_every_day_without_anybody_waiting(door: Door) -> None:
-    token = door.login.token(door.claims())
-    await door.receives(token)
-    door.clock[0] += KEPT_FOR + 1
-
-    await door.receives(token)
-    await until(lambda: door.login.key_requests == 2)
-    await door.receives(token)
-    assert door.login.key_requests == 2
-
-
-async def test_a_failed_renewal_keeps_the_old_keys(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    token = door.login.token(door.claims())
-    await door.receives(token)
-    door.login.broken = True
-    door.clock[0] += KEPT_FOR + 1
-
-    await door.receives(token)
-    await until(lambda: door.login.document_requests == 2)
-    await until(lambda: "could not be fetched" in caplog.text)
-    await door.receives(token)
-
-
-async def test_no_keys_at_all_refuses_and_tries_again_a_little_later(door: Door) -> None:
-    door.login.broken = True
-    token = door.login.token(door.claims())
-    assert await door.refuses(token) == "the signing keys could not be fetched"
-    asked = door.login.document_requests
-    assert await door.refuses(token) == "the signing keys could not be fetched"
-    assert door.login.document_requests == asked
-
-    door.login.broken = False
-    door.clock[0] += 5
-    await door.receives(token)
-
-
-@pytest.mark.parametrize("document", [{}, {"jwks_uri": "gopher://x"}, {"jwks_uri": "file:///etc/passwd"}, [], "x"])
-async def test_an_openid_document_that_is_none_is_no_fault(door: Door, document: Any) -> None:
-    door.login.document = document
-
-    assert await door.refuses(door.login.token(door.claims())) == "the signing keys could not be fetched"
-
-
-async def test_a_key_that_cannot_be_read_does_not_hide_the_others(door: Door) -> None:
-    odd: list[Any] = [{"kty": "RSA", "kid": "odd"}, {"kty": "EC", "kid": "ec"}, {"kty": "RSA", "n": "x", "e": "y"}, 5]
-    door.login.keys = [*odd, *door.login.keys]
-
-    await door.receives(door.login.token(door.claims()))
-
-
-async def test_a_caller_who_gives_up_does_not_take_the_keys_from_the_others(door: Door) -> None:
-    token = door.login.token(door.claims())
-    impatient = asyncio.create_task(door.receives(token))
-    patient = asyncio.create_task(door.receives(token))
-    await asyncio.sleep(0)
-    impatient.cancel()
-
-    assert (await patient)["aud"] == APP
-    assert door.login.document_requests == 1
-
-
-async def test_warming_up_fetches_the_keys_before_the_first_message(door: Door) -> None:
-    await door.authenticator.warm_up()
-    assert door.login.key_requests == 1
-
-    await door.receives(door.login.token(door.claims()))
-    assert door.login.key_requests == 1
-
-
 async def test_nothing_of_a_token_is_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         token = door.login.token(door.claims(), key=door.login.new_key())
@@ -485,167 +296,6 @@ def test_no_token_raises_anything_but_unauthenticated(token: str) -> None:
             await authenticator.authenticate(an_activity(), {"authorization": f"Bearer {token}"})
 
     asyncio.run(try_it())
-
-
-# --- Which service URLs may be called back
-
-HOSTS = {
-    "public": [
-        "https://smba.trafficmanager.net/emea/",
-        "https://smba.trafficmanager.net:443/teams/",
-        "https://SMBA.trafficmanager.net/teams",
-        "https://smba.onyx.prod.teams.trafficmanager.net/",
-        "https://smba.infra.gcc.teams.microsoft.com/gcc/",
-        "https://webchat.botframework.com/",
-        "https://directline.botframework.com",
-        "https://europe.webchat.botframework.com/",
-    ],
-    "gcc-high": ["https://smba.infra.gov.teams.microsoft.us/gcch/", "https://directline.botframework.azure.us/"],
-    "dod": ["https://smba.infra.dod.teams.microsoft.us/dod/", "https://webchat.botframework.azure.us/"],
-}
-CLOUDS: list[BotCloud] = ["public", "gcc-high", "dod"]
-
-
-@pytest.mark.parametrize("cloud", CLOUDS)
-def test_every_cloud_trusts_its_own_hosts_and_none_of_the_others(cloud: BotCloud) -> None:
-    service_urls = ServiceUrls(BotIdentity(APP, cloud=cloud))
-    for url in HOSTS[cloud]:
-        assert service_urls.check(url) == url
-    shared = {"gcc-high": HOSTS["dod"][1:], "dod": HOSTS["gcc-high"][1:], "public": []}[cloud]
-    for url in (url for other in CLOUDS if other != cloud for url in HOSTS[other] if url not in shared):
-        with pytest.raises(UntrustedServiceUrl):
-            service_urls.check(url)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://smba.trafficmanager.net/emea/",
-        "https://evil-botframework.com/",
-        "https://botframework.com.evil.example/",
-        "https://evil.trafficmanager.net/",
-        "https://smba.trafficmanager.net.evil.example/",
-        "https://smba.trafficmanager.net@evil.example/",
-        "https://user:password@smba.trafficmanager.net/",
-        "https://evil.example\\@smba.trafficmanager.net/",
-        "https://evil.example#@smba.trafficmanager.net/",
-        "https://evil.example?.botframework.com/",
-        "https://smba.trafficmanager.net:8443/",
-        "https://smba.trafficmanager.net:443@evil.example/",
-        "https://smba.trafficmanager.net:/",
-        "https://smba.trafficmanager.net./",
-        "https://smba.trafficmanager.net/?x=1",
-        "https://smba.trafficmanager.net/\r\nHost: evil.example",
-        " https://smba.trafficmanager.net/",
-        "https://smba.trafficmanager.net/ ",
-        "https:/smba.trafficmanager.net/",
-        "//smba.trafficmanager.net/",
-        "https://botframework。com/",
-        "https://ѕmba.trafficmanager.net/",
-        "https://169.254.169.254/",
-        "https://[::1]/",
-        "https://localhost/",
-        "https://.botframework.com.evil.example/",
-        "https://smba.trafficmanager.net/" + "a" * 3000,
-        "file:///etc/passwd",
-        "",
-        None,
-        5,
-    ],
-)
-def test_nothing_that_only_looks_like_the_bot_framework_is_trusted(url: object) -> None:
-    with pytest.raises(UntrustedServiceUrl):
-        ServiceUrls(BotIdentity(APP)).check(url)
-
-
-# --- Without an app id: this machine only
-
-LOOPBACK_URL = "http://localhost:56150/_connector"
-LOCAL = {"Host": "localhost:7071"}
-
-
-async def local(headers: dict[str, str], address: str | None = "127.0.0.1", service_url: str = LOOPBACK_URL) -> Claims:
-    authenticator = Authenticator(BotIdentity(), HttpSession())
-    return await authenticator.authenticate(an_activity(tenant=None, serviceUrl=service_url), headers, address)
-
-
-@pytest.mark.parametrize("url", [LOOPBACK_URL, "http://127.0.0.1:9000/", "http://127.1.2.3/", "http://[::1]:80/x"])
-async def test_without_an_app_id_this_machine_needs_no_token(url: str) -> None:
-    assert await local(LOCAL, service_url=url) == {}
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://smba.trafficmanager.net/emea/",
-        "http://10.0.0.1/",
-        "http://localhost.evil.example/",
-        "http://2130706433/",
-    ],
-)
-async def test_without_an_app_id_nothing_beyond_this_machine_is_called(url: str) -> None:
-    with pytest.raises(Unauthenticated):
-        await local(LOCAL, service_url=url)
-
-
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1", "127.0.0.1:50123", "::1", "[::1]:50123", "::ffff:127.0.0.1", "localhost"]
-)
-@pytest.mark.parametrize("host", ["localhost:7071", "LOCALHOST", "127.0.0.1:7071", "[::1]:7071", "127.8.8.8"])
-async def test_this_machine_goes_by_many_names(address: str, host: str) -> None:
-    await local({"host": host}, address)
-
-
-@pytest.mark.parametrize("address", ["10.0.0.5", "192.168.1.7:4242", "2001:db8::1", "[2001:db8::1]:80", "", "x"])
-async def test_without_an_app_id_another_machine_is_refused(address: str) -> None:
-    with pytest.raises(Unauthenticated):
-        await local(LOCAL, address)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Host": "evil.example"},
-        {"Host": "evil.example:7071"},
-        {"Host": "localhost.evil.example"},
-        {"Host": "127.0.0.1.nip.io"},
-        {"Host": "127.0.0.1@evil.example"},
-        {**LOCAL, "Origin": "https://evil.example"},
-        {**LOCAL, "Origin": "null"},
-        {**LOCAL, "Origin": "http://["},
-        {**LOCAL, "X-Forwarded-For": "203.0.113.9"},
-        {**LOCAL, "X-Forwarded-For": "127.0.0.1, 203.0.113.9"},
-        {**LOCAL, "X-Forwarded-For": ""},
-        {**LOCAL, "X-Forwarded-Host": "abc.devtunnels.ms"},
-        {**LOCAL, "Forwarded": "for=203.0.113.9;host=localhost"},
-        {**LOCAL, "Forwarded": 'for="[2001:db8::1]:80"'},
-        {**LOCAL, "Forwarded": "proto=https"},
-    ],
-)
-async def test_whoever_comes_from_elsewhere_through_this_machine_is_refused(headers: dict[str, str]) -> None:
-    with pytest.raises(Unauthenticated):
-        await local(headers)
-    with pytest.raises(Unauthenticated):
-        await local(headers, None)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {**LOCAL, "Origin": "http://localhost:56150"},
-        {**LOCAL, "X-Forwarded-For": "127.0.0.1:5000, ::1"},
-        {**LOCAL, "Forwarded": 'for="[::1]:80";host=localhost:7071;proto=http'},
-    ],
-)
-async def test_a_local_page_or_proxy_may_call(headers: dict[str, str]) -> None:
-    assert await local(headers) == {}
-
-
-async def test_where_the_host_does_not_tell_the_address_the_host_header_has_to() -> None:
-    assert await local(LOCAL, None) == {}
-    with pytest.raises(Unauthenticated, match="nothing says where the caller is"):
-        await local({}, None)
-    assert await local({}, "127.0.0.1") == {}
 
 
 async def test_a_secret_is_in_no_text_of_the_identity() -> None:

@@ -88,7 +88,9 @@ async def test_a_question_is_answered_in_its_conversation(make_bot: Callable[...
 
 async def test_teams_gets_a_stream_whose_entities_keep_their_fields(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot("Because.")
-    teams = bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal", "tenantId": "t"})
+    teams = bot.activity(
+        channelId="msteams", conversation={"id": "c1", "conversationType": "personal", "tenantId": "t"}
+    )
     await bot.send(teams)
     first, last = bot.connector.calls[0], bot.connector.calls[-1]
     assert first.stream == {"type": "streaminfo", "streamType": "informative", "streamSequence": 1}
@@ -142,7 +144,11 @@ async def test_in_a_group_only_those_who_mention_the_bot_are_answered(make_bot: 
 
 async def test_who_adds_the_bot_is_welcomed_once_and_nobody_in_copilot(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot()
-    added = {"type": "conversationUpdate", "channelId": "msteams", "membersAdded": [{"id": "28:bot"}, {"id": "29:ann"}]}
+    added: dict[str, Any] = {
+        "type": "conversationUpdate",
+        "channelId": "msteams",
+        "membersAdded": [{"id": "28:bot"}, {"id": "29:ann"}],
+    }
     await bot.send(bot.activity(**added))
     await bot.send(bot.activity(**{**added, "membersAdded": [{"id": "29:ann"}]}))
     await bot.send(bot.activity(entities=[{"type": "ProductInfo", "id": "COPILOT"}], **added))

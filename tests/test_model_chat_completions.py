@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -191,10 +192,8 @@ def test_a_whole_answer_that_was_not_streamed_reads_the_same() -> None:
 def test_whatever_an_endpoint_sends_only_a_model_failure_comes_of_it(
     reader: type[AnswerReader], parts: list[bytes]
 ) -> None:
-    try:
+    with suppress(ModelFailure):
         said(*parts, reader=reader())
-    except ModelFailure as failure:
-        assert str(failure)
 
 
 @pytest.mark.parametrize("reader", [ChatCompletionReader, ResponsesReader])
@@ -203,11 +202,9 @@ def test_whatever_a_whole_answer_holds_only_a_model_failure_comes_of_it(
     reader: type[AnswerReader], body: dict[str, Any]
 ) -> None:
     whole = reader()
-    try:
+    with suppress(ModelFailure):
         whole.read_whole(body)
         whole.end(said_done=True)
-    except ModelFailure as failure:
-        assert str(failure)
 
 
 TOOL = ToolDefinition("time", "Tells the time", {"type": "object", "properties": {}})

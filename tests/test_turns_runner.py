@@ -78,6 +78,10 @@ class Broken:
         pass
 
 
+async def _happening(event: asyncio.Event) -> None:
+    event.set()
+
+
 def runner(model: ScriptedModel, log: Any, time_limit: float = 60) -> TurnRunner:
     agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
     commands = Commands(log, lambda: About("m", "w.example", "personal access token"))
@@ -159,7 +163,9 @@ async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteConversationLog) -
     assert heard.abandoned
 
 
-async def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(kept: SqliteConversationLog) -> None:
+async def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(
+    kept: SqliteConversationLog,
+) -> None:
     model = ScriptedModel([["Once upon", asyncio.Event()]])
     heard = Heard()
     await runner(model, kept, time_limit=0.05).run(Turn("1", ANN, "Tell"), heard)
@@ -183,13 +189,12 @@ async def test_a_store_that_is_down_is_said_in_a_sentence() -> None:
 
 
 async def test_two_questions_at_once_are_answered_one_after_the_other(kept: SqliteConversationLog) -> None:
-    gate = asyncio.Event()
-    model = ScriptedModel([["first", gate], "second"])
+    asked, gate = asyncio.Event(), asyncio.Event()
+    model = ScriptedModel([[_happening(asked), "first", gate], "second"])
     turns = runner(model, kept)
     one = asyncio.create_task(ask(turns, "one"))
     two = asyncio.create_task(ask(turns, "two"))
-    while not model.requests:
-        await asyncio.sleep(0)
+    await asked.wait()
     gate.set()
     assert [(await one).end, (await two).end] == [Answer("first"), Answer("second")]
     assert [m.content for m in model.requests[1].messages if m.role != "system"] == ["one", "first", "two"]

@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The end of a turn that failed. `text` is what had been answered before; `sentence` tells the person what to do."""
+    """The end of a turn that failed. `text` is what was answered before it, `sentence` what the person can do."""
 
     sentence: str
     error_id: str

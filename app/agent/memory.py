@@ -18,7 +18,7 @@ def estimate_tokens(text: str) -> int:
 
 
 def within_budget(history: Sequence[StoredMessage], budget: int) -> tuple[Message, ...]:
-    """The newest whole exchanges of `history` that fit into `budget` tokens, oldest first, beginning with a question."""
+    """The newest whole exchanges that fit into `budget` tokens, oldest first, beginning with a question."""
     kept: list[Message] = []
     exchange: list[Message] = []
     for stored in reversed(history):

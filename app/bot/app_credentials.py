@@ -123,9 +123,9 @@ class AppCredentials:
         except TimeoutError:
             raise TokenUnreachable("Microsoft Entra did not answer in time") from None
         value, expires_in = answer.get("access_token"), answer.get("expires_in")
-        if not isinstance(value, str) or not isinstance(expires_in, int):
+        if not isinstance(value, str) or not str(expires_in).isdecimal():
             raise _failure_of(answer)
-        self._token = _Token(value, self._clock() + expires_in)
+        self._token = _Token(value, self._clock() + int(str(expires_in)))
 
     def _ask(self) -> dict[str, Any]:
         """In the thread."""

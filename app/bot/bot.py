@@ -33,7 +33,7 @@ class Outlets(Protocol):
     def __call__(self, context: TurnContext, /) -> Outlet: ...
 
 
-class AgentBot(ActivityHandler):  # type: ignore[misc]
+class AgentBot(ActivityHandler):
     """Derives from ActivityHandler, not TeamsActivityHandler: that one fetches the roster when somebody joins."""
 
     def __init__(self, runner: TurnRunner, outlets: Outlets) -> None:

@@ -273,6 +273,6 @@ class StreamReply:
                 await self._outlet.post(activity)
                 return
             except ChannelUnreachable:
-                # A stream ends once: a final message that did arrive makes the next one StreamAlreadyEnded, not a second.
+                # A stream ends once: if it did arrive, the next try is StreamAlreadyEnded, not a second message.
                 await asyncio.sleep(_BETWEEN_FINAL_TRIES)
         await self._outlet.post(activity)

@@ -56,8 +56,8 @@ class Conversation:
         try:
             while True:
                 waiting: list[asyncio.Task[Any]] = [coming] if post.done() else [coming, post]
-                patience = _patience(answered, acknowledged=post.done(), passed=loop.time() - started)
-                done, _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                wait_for = patience(answered, acknowledged=post.done(), passed=loop.time() - started)
+                done, _ = await asyncio.wait(waiting, timeout=wait_for, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     break
                 if post in done:
@@ -107,7 +107,7 @@ class Conversation:
         }
 
 
-def _patience(answered: bool, *, acknowledged: bool, passed: float) -> float:
+def patience(answered: bool, *, acknowledged: bool, passed: float) -> float:
     """How long to wait for more, in seconds, before the turn is taken to be over."""
     if not acknowledged:
         return _LONGEST_SILENCE

@@ -14,7 +14,8 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,28 +115,30 @@ def _server(host: FunctionHost) -> web.Server:
     return web.Server(host.handle, request_factory=make_request, access_log=None, auto_decompress=False)
 
 
-async def serve(functions: FunctionApp, listener: socket.socket, parent: int | None = None) -> None:
-    """Serves until the process is told to stop, lets running requests end, and awaits the app's own `close`."""
+@asynccontextmanager
+async def serving(functions: FunctionApp, listener: socket.socket) -> AsyncIterator[None]:
+    """Serves while the context lasts; then lets running requests end, and awaits the app's own `close`."""
     runner = web.ServerRunner(_server(FunctionHost(functions)), shutdown_timeout=_SECONDS_FOR_RUNNING_REQUESTS)
     await runner.setup()
     await web.SockSite(runner, listener).start()
-    for line in _inventory(functions, port_of(listener)):
-        print(line, flush=True)
     try:
-        await stop_requested(parent)
+        yield
     finally:
         await runner.cleanup()
         await _close(functions)
 
 
-def _inventory(functions: FunctionApp, port: int) -> list[str]:
-    if functions.not_served:
-        log.info("started by no HTTP request, so not served here: %s", ", ".join(functions.not_served))
-    triggers = ", ".join(
-        f"{'|'.join(sorted(function.methods)) or 'any method'} /{function.route.template.strip('/')}"
-        for function in functions.http
-    )
-    return [f"Functions host ready at http://{LOOPBACK}:{port} ({triggers or 'no HTTP triggers'})"]
+async def _serve_until_stopped(functions: FunctionApp, listener: socket.socket, parent: int | None) -> None:
+    async with serving(functions, listener):
+        if functions.not_served:
+            log.info("no HTTP request starts these, so they are not served: %s", ", ".join(functions.not_served))
+        print(f"Functions host ready at http://{LOOPBACK}:{port_of(listener)} ({_routes(functions)})", flush=True)
+        await stop_requested(parent)
+
+
+def _routes(functions: FunctionApp) -> str:
+    routes = [f"/{function.route.template.strip('/')}" for function in functions.http]
+    return ", ".join(routes) or "no HTTP triggers"
 
 
 async def _close(functions: FunctionApp) -> None:
@@ -163,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
             functions = load_function_app(root)
             gc.freeze()
             gc.enable()
-            asyncio.run(serve(functions, listener, options.parent))
+            asyncio.run(_serve_until_stopped(functions, listener, options.parent))
     except (PortInUseError, LocalSettingsError, IndexingError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -25,7 +25,7 @@ def listen(port: int) -> socket.socket:
         return socket.create_server((LOOPBACK, port), backlog=128)
     except OSError as error:
         raise PortInUseError(
-            f"Port {port} cannot be used ({error.strerror}). "
+            f"Port {port} cannot be used: {os.strerror(error.errno or 0)}. "
             "If the bot already runs in another terminal, stop it there; or choose another port with --port."
         ) from None
 

@@ -80,14 +80,11 @@ def _what_runs_where(bot: Bot, page: str | None) -> list[str]:
         ]
     else:
         lines.append(f"  model       {bot.model} at {bot.workspace}")
+    chat = "python dev.py chat" + ("" if bot.port == DEFAULT_PORT else f" --port {bot.port}")
     if page:
-        lines += [
-            f"  playground  {page}",
-            "",
-            f"Type a question at {page}, or `python dev.py chat` in another terminal.",
-        ]
+        lines += [f"  playground  {page}", "", f"Type a question at {page}, or use `{chat}` in another terminal."]
     else:
-        lines += ["", "Talk to it with `python dev.py chat` in another terminal.", _WITHOUT_NODE]
+        lines += ["", f"Talk to it with `{chat}` in another terminal.", _WITHOUT_NODE]
     if bot.authenticates:
         lines.append(
             "MicrosoftAppId is set, so only callers with a Bot Framework token are let in: unset it for local chats."
@@ -111,11 +108,12 @@ def main() -> int:
         "--playground-port", type=int, default=PLAYGROUND_PORT, help="(default: %(default)s, or a free one)"
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the Playground's page")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
     options = parser.parse_args()
     try:
         if options.port:
             listen(options.port).close()
-        asyncio.run(run(ROOT, options.port, options.playground_port, browser=not options.no_browser))
+        asyncio.run(run(options.root.resolve(), options.port, options.playground_port, browser=not options.no_browser))
     except (PortInUseError, LocalSettingsError, ChildFailedError, PlaygroundError) as error:
         print(error, file=sys.stderr)
         return 1

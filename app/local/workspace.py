@@ -97,7 +97,9 @@ class StandInWorkspace:
                 told = (await answer.json(content_type=None)).get("error", {})
                 too_long = told.get("type") == "exceed_context_size_error"
                 message = f"{'Maximum context length exceeded: ' if too_long else ''}{told.get('message', '')}"
-                return _refusal(400 if answer.status < 500 else 503, "BAD_REQUEST", message)
+                if answer.status < 500:
+                    return _refusal(400, "BAD_REQUEST", message)
+                return _refusal(503, "TEMPORARILY_UNAVAILABLE", message)
             response = web.StreamResponse(headers={"Content-Type": answer.headers["Content-Type"]})
             await response.prepare(request)
             async for piece in answer.content.iter_any():

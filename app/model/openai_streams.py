@@ -7,8 +7,9 @@ default one does for each streamed chunk.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from app.model.failures import ModelFailure, ModelTimedOut
 from app.model.transport import failure_of_exception
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     import httpx2
     import openai
@@ -46,7 +47,7 @@ class OpenAiStreams:
         self._silence_seconds = silence_seconds
         self._package: _Package | None = None
         self._importing = asyncio.Lock()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], httpx2.Response] = {}
 
     async def prepare(self) -> None:
         await self._imported()
@@ -70,9 +71,12 @@ class OpenAiStreams:
         self._end_body(response)
 
     async def close(self) -> None:
-        for task in tuple(self._ending):
+        ending = dict(self._ending)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
+        for response in ending.values():
+            await response.aclose()  # a task cancelled before its first step has not done so
         if self._package is not None:
             await self._package.client.close()
 
@@ -98,8 +102,9 @@ class OpenAiStreams:
         return self._package
 
     def _import(self) -> _Package:
-        import httpx2  # noqa: PLC0415
-        import openai  # noqa: PLC0415
+        with _uncollected():
+            import httpx2  # noqa: PLC0415
+            import openai  # noqa: PLC0415
 
         client = openai.AsyncOpenAI(
             base_url=self._base_url,
@@ -122,8 +127,20 @@ class OpenAiStreams:
     def _end_body(self, response: httpx2.Response) -> None:
         if not response.is_closed:
             task = asyncio.create_task(_read_to_end(response))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._ending[task] = response
+            task.add_done_callback(self._ending.pop)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """So many new objects bring on a full collection, which stops the event loop for 20 ms from whatever thread."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def body_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:

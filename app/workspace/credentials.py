@@ -6,27 +6,24 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 from pydantic import SecretStr
 
+from app.workspace.tokens import CredentialFailed, IssuedToken, RenewingToken, issued_token, oauth_error, one_line
+
 if TYPE_CHECKING:
     from databricks.sdk.config import Config
 
 AZURE_DATABRICKS_RESOURCE = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d"
 MANAGED_IDENTITY = "azure-managed-identity"
-RENEW_BEFORE_EXPIRY_SECONDS = 120
 TOKEN_TIMEOUT_SECONDS = 20
 SDK_TIMEOUT_SECONDS = 60
 
 _log = logging.getLogger(__name__)
-
-
-class CredentialFailed(Exception):
-    """No token could be had; `str()` says why and never holds a credential."""
 
 
 class Credential(Protocol):
@@ -91,52 +88,6 @@ class PersonalAccessToken:
         pass
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedToken:
-    value: SecretStr
-    lifetime_seconds: float
-
-
-class RenewingToken:
-    """Fetched when there is none or it expires soon; one fetch at a time, and the old one while it still works."""
-
-    def __init__(
-        self, fetch: Callable[[], Awaitable[IssuedToken]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._fetch = fetch
-        self._clock = clock
-        self._fetching = asyncio.Lock()
-        self._current: IssuedToken | None = None
-        self._renew_at = 0.0
-        self._expires_at = 0.0
-
-    async def get(self) -> str:
-        if self._current is None or self._clock() >= self._renew_at:
-            async with self._fetching:
-                if self._current is None or self._clock() >= self._renew_at:
-                    await self._renew()
-        assert self._current is not None
-        return self._current.value.get_secret_value()
-
-    def forget(self) -> bool:
-        had_one = self._current is not None
-        self._current = None
-        return had_one
-
-    async def _renew(self) -> None:
-        asked_at = self._clock()
-        try:
-            issued = await self._fetch()
-        except CredentialFailed as failure:
-            if self._current is None or asked_at >= self._expires_at:
-                raise
-            _log.warning("Databricks token not renewed, the present one goes on: %s", failure)
-            return
-        self._current = issued
-        self._expires_at = asked_at + issued.lifetime_seconds
-        self._renew_at = self._expires_at - min(RENEW_BEFORE_EXPIRY_SECONDS, issued.lifetime_seconds / 2)
-
-
 class ServicePrincipal:
     """OAuth for machines: https://docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m"""
 
@@ -160,21 +111,26 @@ class ServicePrincipal:
         pass
 
     async def _fetch(self) -> IssuedToken:
-        login = aiohttp.BasicAuth(self._client_id, self._client_secret.get_secret_value())
         form = {"grant_type": "client_credentials", "scope": "all-apis"}
         try:
+            login = aiohttp.encode_basic_auth(self._client_id, self._client_secret.get_secret_value())
             async with (
                 aiohttp.ClientSession(
                     timeout=aiohttp.ClientTimeout(total=TOKEN_TIMEOUT_SECONDS), trust_env=True
                 ) as http,
-                http.post(self._url, data=form, auth=login, allow_redirects=False) as response,
+                http.post(self._url, data=form, headers={"Authorization": login}, allow_redirects=False) as response,
             ):
                 body = await _json_object(response)
                 if response.status != 200:
-                    raise CredentialFailed(f"HTTP {response.status} from {self._url}: {_oauth_error(body)}")
+                    raise CredentialFailed(f"HTTP {response.status} from {self._url}: {self._reason(body)}")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CredentialFailed(f"{self._url} did not answer: {type(error).__name__}") from error
-        return _issued(body, self._url)
+        except ValueError as error:
+            raise CredentialFailed("DATABRICKS_CLIENT_ID is not a client id") from error
+        return issued_token(body, self._url)
+
+    def _reason(self, body: Mapping[str, Any]) -> str:
+        return oauth_error(body).replace(self._client_secret.get_secret_value(), "[secret]")
 
 
 class ManagedIdentity:
@@ -204,7 +160,7 @@ class ManagedIdentity:
         except Exception as error:
             # msal lets the exceptions of requests, of json and its own through.
             raise CredentialFailed(f"no token from the managed identity endpoint: {type(error).__name__}") from error
-        return _issued(result, "the managed identity endpoint")
+        return issued_token(result, "the managed identity endpoint")
 
     def _ask_msal(self) -> Mapping[str, Any]:
         import requests  # noqa: PLC0415 - with msal 0.3 s that only this credential pays
@@ -253,7 +209,7 @@ class SdkCredential:
             raise CredentialFailed("databricks-sdk found no credential in time") from error
         except Exception as error:
             # The SDK raises ValueError, its own errors and those of requests; it masks secrets in their text.
-            raise CredentialFailed(f"databricks-sdk found no credential: {_clipped(str(error))}") from error
+            raise CredentialFailed(f"databricks-sdk found no credential: {one_line(str(error))}") from error
         scheme, _, token = header.partition(" ")
         if scheme != "Bearer" or not token:
             raise CredentialFailed(
@@ -285,19 +241,3 @@ async def _json_object(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _issued(body: Mapping[str, Any], source: str) -> IssuedToken:
-    token = body.get("access_token")
-    if not isinstance(token, str) or not token:
-        raise CredentialFailed(f"{source} gave no token: {_oauth_error(body)}")
-    lifetime = body.get("expires_in")
-    return IssuedToken(SecretStr(token), float(lifetime) if isinstance(lifetime, int | float) else 600.0)
-
-
-def _oauth_error(body: Mapping[str, Any]) -> str:
-    return _clipped(f"{body.get('error', 'no reason given')} {body.get('error_description', '')}".strip())
-
-
-def _clipped(said: str) -> str:
-    return " ".join(said.split())[:300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from app.workspace.credentials import Credential
 
 LOOKUP_TIMEOUT_SECONDS = 3
 LOOK_UP_AGAIN_AFTER_SECONDS = 60
+_HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class WorkspaceAddress:
         parts = urlsplit(given if "://" in given else f"https://{given}")
         loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
         secure = parts.scheme == "https" or (parts.scheme == "http" and loopback)
-        if not parts.hostname or parts.username or not secure:
+        if not _HOST_AND_PORT.fullmatch(parts.netloc) or not parts.hostname or parts.port == 0 or not secure:
             raise ValueError("the workspace's address must begin with https:// and hold no password")
         host = f"{parts.scheme}://{parts.netloc}"
         path = parts.path.rstrip("/")

@@ -110,7 +110,7 @@ class ServingEndpoint:
         self._server = TestServer(app, host="127.0.0.1")
 
     async def __aenter__(self) -> Self:
-        await self._server.start_server(handler_cancellation=True, shutdown_timeout=0.1)
+        await self._server.start_server(shutdown_timeout=0.1)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import aiohttp
@@ -26,7 +25,7 @@ async def messages(req: func.HttpRequest) -> func.HttpResponse:
         await turn.update("Thinking…", "informative")
         if text == "talk for ever":
             while await turn.update(f"word number {turn.sequence} ", "streaming"):
-                await asyncio.sleep(0.02)
+                pass
             return func.HttpResponse(status_code=200)
         await turn.update("You said", "streaming")
         await turn.update(f"You said {text}", "streaming")

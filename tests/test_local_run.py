@@ -1,0 +1,221 @@
+"""`dev.py run` and `dev.py chat`, as a person types them, over a function app that needs no model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from app.local.lifetime import listen, port_of
+from app.local.playground import PACKAGE, VERSION, PlaygroundError, installed_playground, start_playground
+from app.local.processes import ChildFailedError, Children
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKSPACE = {"DATABRICKS_BASE_URL": "https://workspace.invalid/serving-endpoints", "DATABRICKS_MODEL_NAME": "model"}
+
+
+@pytest.fixture
+def app_folder(tmp_path: Path) -> Path:
+    code = (ROOT / "tests" / "fakes" / "streaming_app.py").read_text()
+    crash = (
+        '\n\n@app.route("crash")\nasync def crash(req: func.HttpRequest) -> None:\n    import os\n\n    os._exit(3)\n'
+    )
+    (tmp_path / "function_app.py").write_text(code + crash)
+    shutil.copy(ROOT / "host.json", tmp_path)
+    (tmp_path / "no-node").mkdir()
+    return tmp_path
+
+
+@asynccontextmanager
+async def running(folder: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """`dev.py run` where there is no Node.js, with all it says until the bot is ready."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.local.run", "--no-browser", "--port", "0", "--root", str(folder), *arguments),
+        cwd=ROOT,
+        env={**os.environ, **WORKSPACE, "PATH": str(folder / "no-node")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    said = ""
+    try:
+        async with asyncio.timeout(30):
+            while "Ctrl-C ends everything" not in said:
+                line = await process.stdout.readline()
+                assert line, f"it ended, saying: {said}"
+                said += line.decode()
+        yield process, said
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def address_in(said: str) -> str:
+    found = re.search(r"http://localhost:\d+", said)
+    assert found, said
+    return found[0].replace("localhost", "127.0.0.1")
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+async def test_run_says_what_runs_where_and_ends_all_of_it(app_folder: Path, end: signal.Signals) -> None:
+    async with running(app_folder) as (process, said), ClientSession() as client:
+        assert "model       model at https://workspace.invalid/serving-endpoints" in said
+        assert "python dev.py chat --port" in said
+        assert "With Node.js installed" in said
+        address = address_in(said)
+        async with client.get(f"{address}/api/messages") as answer:
+            assert answer.status == 405
+        process.send_signal(end)
+        async with asyncio.timeout(20):
+            rest, _ = await process.communicate()
+        assert process.returncode == 0
+        assert rest.decode().endswith("Stopped.\n")
+        with pytest.raises(OSError, match="refused|connect"):
+            await client.get(f"{address}/api/messages")
+
+
+async def test_a_part_that_dies_ends_the_rest_and_is_named(app_folder: Path) -> None:
+    async with running(app_folder) as (process, said), ClientSession() as client:
+        with pytest.raises(OSError, match="disconnected|reset"):
+            await client.get(f"{address_in(said)}/crash")
+        async with asyncio.timeout(20):
+            rest, _ = await process.communicate()
+        assert process.returncode == 1
+        assert "The function host ended with exit code 3." in rest.decode()
+
+
+def test_a_setting_that_is_wrong_is_said_before_anything_runs(app_folder: Path) -> None:
+    (app_folder / "local.settings.json").write_text("{")
+    done = python("app.local.run", "--no-browser", "--root", str(app_folder), "--port", "0", path=app_folder)
+    assert done.returncode == 1
+    assert "local.settings.json is not valid JSON" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_one_sentence(app_folder: Path) -> None:
+    with listen(0) as taken:
+        port = str(port_of(taken))
+        done = python("app.local.run", "--no-browser", "--root", str(app_folder), "--port", port, path=app_folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Port {port} cannot be used: ")
+
+
+def python(module: str, *arguments: str, path: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **WORKSPACE, "PATH": str(path / "no-node")},
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def chat(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    with listen(0) as nobody:
+        port = port_of(nobody)
+    return python(
+        "app.local.terminal", "--root", str(folder), "--port", str(port), *arguments, path=folder, typed=typed
+    )
+
+
+def test_chat_with_a_question_prints_the_answer_alone(app_folder: Path) -> None:
+    done = chat(app_folder, "hello there")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "You said hello there.\n", "")
+
+
+def test_chat_that_got_no_answer_says_why_and_fails(app_folder: Path) -> None:
+    done = chat(app_folder, "refuse me")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "The bot refused the question: HTTP 401. not today\n"
+
+
+def test_chat_reads_questions_until_there_are_no_more(app_folder: Path) -> None:
+    done = chat(app_folder, typed="one\n\nrefuse me\n/help\n")
+    assert (done.returncode, done.stdout) == (0, "You said one.\nYou said /help.\n")
+    assert "refused" in done.stderr
+
+
+async def test_chat_talks_to_the_bot_that_runs_already(
+    app_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    no_app_here = tmp_path_factory.mktemp("empty")
+    (no_app_here / "no-node").mkdir()
+    async with running(app_folder) as (_, said):
+        url = f"{address_in(said)}/api/messages"
+        done = await asyncio.to_thread(chat, no_app_here, "--url", url, "hello")
+    assert (done.returncode, done.stdout) == (0, "You said hello.\n")
+
+
+async def test_a_child_that_never_gets_ready_is_named_with_its_last_words() -> None:
+    async with Children() as children:
+        child = await children.start(
+            "The thing", [sys.executable, "-c", "print('out of luck'); exit(4)"], ready="never"
+        )
+        with pytest.raises(ChildFailedError, match=r"The thing ended with exit code 4\. It said:\n  out of luck"):
+            await child.ready(20)
+        waiting = await children.start("The other", [sys.executable, "-c", "input()"], ready="never")
+        assert await children.first_to_end() is child
+        with pytest.raises(ChildFailedError, match="The other"):
+            await waiting.ready(0)
+
+
+async def test_children_end_with_whatever_they_started() -> None:
+    inner = "import time; print('up', flush=True); time.sleep(60)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    async with asyncio.timeout(30):
+        async with Children() as children:
+            child = await children.start("Outer", [sys.executable, "-c", outer], ready="up")
+            await child.ready(20)
+        # The inner process holds the pipe, so this is over only when it has ended too.
+        assert child.ended
+        assert child.ended.done()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in for npm is a shell script")
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (None, r"no npx or npm"),
+        ("echo npm error 404; exit 1", r"could not install .*404"),
+        ("exit 0", "could not install"),
+    ],
+)
+async def test_an_install_that_fails_is_a_sentence_and_leaves_nothing_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, sentence: str
+) -> None:
+    if script:
+        npm = tmp_path / "npm"
+        npm.write_text(f"#!/bin/sh\n{script}\n")
+        npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PlaygroundError, match=sentence):
+        await installed_playground(tmp_path / ".data" / "playground")
+    assert not (tmp_path / ".data" / "playground").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None, reason="the Agents Playground comes from npm, which is not installed")
+async def test_the_agents_playground_is_installed_and_serves_its_page() -> None:
+    program = await installed_playground(ROOT / ".data" / "playground")
+    assert program.parts[-4:] == ("node_modules", *PACKAGE.split("/"), "cli.js")
+    async with Children() as children, ClientSession() as client:
+        with listen(0) as free:
+            port = port_of(free)
+        _, page = await start_playground(children, program, "http://127.0.0.1:9/api/messages", port)
+        async with client.get(page) as answer:
+            assert answer.status == 200
+            assert "<div id=" in await answer.text()
+    assert VERSION in (program.parent / "package.json").read_text()
