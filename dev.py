@@ -105,7 +105,7 @@ class Environment:
         for line in pip.stdout:
             output.append(line.rstrip())
             done += line.startswith(("Collecting ", "Processing ", "Ignoring ", "Requirement already satisfied"))
-            if time.monotonic() - shown > 5:
+            if time.monotonic() - shown > 5 and not line.startswith("Successfully"):
                 shown = time.monotonic()
                 say(f"  {done} of {packages}: {line.strip().partition(' (')[0][:90]}")
         if pip.wait():

@@ -188,6 +188,9 @@ def _bot_problems(given: Mapping[str, str], *, in_azure: bool) -> list[str]:
 
 def _service_principal_problems(given: Mapping[str, str]) -> list[str]:
     pair = ("DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET")
+    if given.get("DATABRICKS_AUTH_TYPE") == "azure-managed-identity" and pair[1] not in given:
+        # A client id alone then names another identity than the bot's own.
+        return []
     missing = [name for name in pair if name not in given]
     return [f"{missing[0]}: missing; a service principal has both an id and a secret"] if len(missing) == 1 else []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -26,6 +27,8 @@ class Services:
     @classmethod
     def from_environment(cls) -> Services:
         """Raises `app.config.SettingsError`."""
+        # Its line for every request to the model would be most of the log.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         return cls(load_settings())
 
     @cached_property

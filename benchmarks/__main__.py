@@ -39,13 +39,14 @@ def _run(names: list[str], *, quick: bool) -> int:
     )
 
     def attempt(name: str, subject: Subject, take: Callable[[], dict[str, float]]) -> None:
-        print(f"  {name}: {subject.name}", flush=True)
+        started = time.monotonic()
         try:
             for figure, value in take().items():
                 values.setdefault(figure, {})[subject.name] = value
         except SubjectFailed as failure:
             print(f"    {subject.name} failed: {failure}")
             notes["failures"].append({"measurement": name, "subject": subject.name, "what": str(failure)})
+        print(f"  {name}: {subject.name}, {time.monotonic() - started:.0f} s", flush=True)
 
     def loop(fakes: Fakes) -> dict[str, float]:
         measured, notes["blocks"] = measure.loop(fakes, effort)

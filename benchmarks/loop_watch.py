@@ -25,7 +25,7 @@ _LOOKED_AT_AFTER = 0.008
 
 
 def watch(path: Path) -> None:
-    """Writes a line of JSON for every callback, and every tick, that holds or comes late by more than NOTED_FROM seconds."""
+    """Writes a line of JSON for every callback that takes, and every tick that is late by, more than NOTED_FROM seconds."""
     run_handle: Callable[[asyncio.Handle], None] = asyncio.Handle._run
     waited, onlooker = _RunQueueWait(), _Onlooker()
     lines = path.open("a", buffering=1)

@@ -124,6 +124,7 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
         (failures.WakingUp("x"), "waking up"),
         (failures.ModelTimedOut("x"), "too long to answer"),
         (failures.StreamCut("x"), "incomplete"),
+        (failures.AddressBlocked("x"), "IP access list"),
         (failures.Unreachable("x"), "cannot be reached"),
         (failures.RequestRefused("x"), "refused"),
         (RuntimeError("secret internals"), "our side"),

@@ -89,6 +89,11 @@ def test_a_stand_in_on_loopback_may_do_without_tls() -> None:
     )
 
 
+def test_a_managed_identity_other_than_the_bots_is_named_by_its_client_id_alone() -> None:
+    identity = {"DATABRICKS_AUTH_TYPE": "azure-managed-identity", "DATABRICKS_CLIENT_ID": "c"}
+    assert load_settings({**GOOD, **identity}).databricks_client_id == "c"
+
+
 def test_no_secret_shows_in_any_text() -> None:
     secrets = {
         "DATABRICKS_TOKEN": "s3cret-a",

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
 from app.local.lifetime import listen, port_of
 from app.local.playground import PACKAGE, VERSION, PlaygroundError, installed_playground, start_playground
@@ -81,13 +81,13 @@ async def test_run_says_what_runs_where_and_ends_all_of_it(app_folder: Path, end
             rest, _ = await process.communicate()
         assert process.returncode == 0
         assert rest.decode().endswith("Stopped.\n")
-        with pytest.raises(OSError, match="refused|connect"):
+        with pytest.raises(ClientError):
             await client.get(f"{address}/api/messages")
 
 
 async def test_a_part_that_dies_ends_the_rest_and_is_named(app_folder: Path) -> None:
     async with running(app_folder) as (process, said), ClientSession() as client:
-        with pytest.raises(OSError, match="disconnected|reset"):
+        with pytest.raises(ClientError):
             await client.get(f"{address_in(said)}/crash")
         async with asyncio.timeout(20):
             rest, _ = await process.communicate()

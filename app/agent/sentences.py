@@ -31,6 +31,11 @@ _SENTENCES: tuple[tuple[type[failures.ModelFailure], str], ...] = (
         "The connection to the model broke, so this answer is incomplete. Please ask again if you need the rest.",
     ),
     (
+        failures.AddressBlocked,
+        "The workspace does not let this agent's network address in. Please ask your administrator to add it to the "
+        "workspace's IP access list.",
+    ),
+    (
         failures.Unreachable,
         "The Databricks workspace cannot be reached. Please try again; if it stays so, tell your administrator.",
     ),

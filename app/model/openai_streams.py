@@ -133,12 +133,14 @@ class OpenAiStreams:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """So many new objects bring on a full collection, which stops the event loop for 20 ms from whatever thread."""
+    """So many new objects bring on a full garbage collection, which holds up the event loop for 20 ms and longer from
+    whatever thread. They are modules and classes, which stay: no later collection need look at them either."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was_enabled:
             gc.enable()
 

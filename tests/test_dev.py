@@ -1,0 +1,236 @@
+"""dev.py: one file, any machine, no set-up step."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import dev
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = (ROOT / "dev.py").read_text(encoding="utf-8")
+
+
+def test_an_older_python_can_read_it_and_is_told_which_one_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ast.parse(SOURCE, feature_version=(3, 8))
+    monkeypatch.setattr(sys, "version_info", (3, 8, 18, "final", 0))
+    with pytest.raises(SystemExit, match=r"dev\.py needs Python 3\.11 or later; this is 3\.8, at "):
+        exec(compile(SOURCE, "dev.py", "exec", dont_inherit=True), {"__name__": "__main__", "__file__": "dev.py"})
+
+
+def test_it_needs_the_standard_library_alone() -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(SOURCE)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module or "")
+    assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"app"}
+    own = ast.walk(ast.parse((ROOT / "app" / "local" / "settings.py").read_text(encoding="utf-8")))
+    assert {node.module for node in own if isinstance(node, ast.ImportFrom)} <= {
+        "__future__",
+        "collections.abc",
+        "pathlib",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "first"),
+    [
+        ([], 2, "python dev.py COMMAND"),
+        (["--help"], 0, "python dev.py COMMAND"),
+        (["rum"], 2, "There is no command 'rum'."),
+    ],
+)
+def test_an_unknown_command_shows_the_commands(
+    arguments: list[str], code: int, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dev.main(arguments) == code
+    said = capsys.readouterr().err
+    assert said.startswith(first)
+    assert all(f"\n  {command} " in said for command in ("run", "chat", "test", "check", "bench", "lock"))
+
+
+def venv_of(folder: Path, version: str) -> None:
+    folder.mkdir()
+    (folder / "pyvenv.cfg").write_text(
+        f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}.1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"), [(None, ".venv"), (dev.PYTHON_VERSION, ".venv"), ("3.9", f".venv-{dev.PYTHON_VERSION}")]
+)
+def test_each_python_version_has_an_environment_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: str | None, chosen: str
+) -> None:
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    if present:
+        venv_of(tmp_path / ".venv", present)
+    assert dev.Environment.find().folder == tmp_path / chosen
+
+
+class Installation(dev.Environment):
+    """Records the installs instead of making them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.installed: list[str] = []
+        self.interrupt: Callable[[], None] = lambda: None
+        self.bin.mkdir(parents=True, exist_ok=True)
+        self.python.touch()
+
+    def create(self) -> None:
+        pass
+
+    def _install(self, lock: str, packages: int) -> None:
+        self.installed.append(lock)
+        self.interrupt()
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    (tmp_path / "app" / "local").mkdir(parents=True)
+    for lock in (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.LOCAL_MODEL_LOCK):
+        (tmp_path / lock).write_text("package==1\n")
+    return Installation(tmp_path / ".venv")
+
+
+def test_what_is_installed_already_is_not_installed_again(installation: Installation) -> None:
+    installation.install(dev.RUNTIME_LOCK, dev.LOCAL_MODEL_LOCK)
+    installation.install(dev.RUNTIME_LOCK, dev.LOCAL_MODEL_LOCK)
+    assert installation.installed == [dev.RUNTIME_LOCK, dev.LOCAL_MODEL_LOCK]
+
+
+def test_a_changed_lock_is_installed_again(installation: Installation, tmp_path: Path) -> None:
+    installation.install(dev.RUNTIME_LOCK)
+    (tmp_path / dev.RUNTIME_LOCK).write_text("package==2\n")
+    installation.install(dev.RUNTIME_LOCK)
+    assert len(installation.installed) == 2
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_an_interrupted_install_is_done_again(installation: Installation, tmp_path: Path, before: bool) -> None:
+    if before:
+        installation.install(dev.RUNTIME_LOCK)
+        (tmp_path / dev.RUNTIME_LOCK).write_text("package==2\n")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    installation.interrupt = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        installation.install(dev.RUNTIME_LOCK)
+    (tmp_path / dev.RUNTIME_LOCK).write_text("package==1\n")
+    installation.interrupt = lambda: None
+    installation.installed.clear()
+    installation.install(dev.RUNTIME_LOCK)
+    assert installation.installed == [dev.RUNTIME_LOCK], "what the interrupted install left behind counts as whole"
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "model"),
+    [
+        (None, {}, True),
+        ('{"Values": {"DATABRICKS_BASE_URL": ""}}', {}, True),
+        ('{"Values": {"DATABRICKS_BASE_URL": "https://workspace"}}', {}, False),
+        (None, {"DATABRICKS_MODEL_NAME": "model"}, False),
+    ],
+)
+def test_the_tiny_model_is_installed_only_where_no_workspace_is_configured(
+    installation: Installation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: str | None,
+    environment: dict[str, str],
+    model: bool,
+) -> None:
+    for name in ("DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if settings:
+        (tmp_path / "local.settings.json").write_text(settings)
+    became: list[tuple[str, ...]] = []
+
+    def become(*command: str) -> int:
+        became.append(command)
+        return 0
+
+    monkeypatch.setattr(installation, "become", become)
+    assert dev.run(installation, ["--no-browser"]) == 0
+    assert became == [("app.local.run", "--no-browser")]
+    assert installation.installed == [dev.RUNTIME_LOCK, *([dev.LOCAL_MODEL_LOCK] if model else [])]
+
+
+@pytest.mark.parametrize(
+    ("codes", "result"), [((0, 0), 0), ((1, 0), 1), ((0, 2), 2), ((0, 5), 0), ((5, 5), 0), ((1, 5), 1)]
+)
+def test_the_fast_tests_run_first_and_either_half_can_fail(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], result: int
+) -> None:
+    ran: list[str] = []
+    left = list(codes)
+
+    def run(*command: object) -> int:
+        ran.append(str(command[-1]))
+        return left.pop(0)
+
+    monkeypatch.setattr(installation, "run", run)
+    assert dev.test(installation, []) == result
+    assert ran == ["not slow", "slow"]
+
+
+def pins(lock: str) -> dict[str, set[str]]:
+    """Package to its lines; one package can have a version for each range of Pythons."""
+    found: dict[str, set[str]] = {}
+    for line in (ROOT / lock).read_text().splitlines():
+        found.setdefault(re.split(r"[=\[ ]", line)[0], set()).add(line)
+    return found
+
+
+def test_tests_run_with_the_versions_that_are_deployed() -> None:
+    runtime, development = pins(dev.RUNTIME_LOCK), pins(dev.DEVELOPMENT_LOCK)
+    versions = {package: {line.split(" ;")[0] for line in lines} for package, lines in development.items()}
+    for package, lines in runtime.items():
+        assert {line.split(" ;")[0] for line in lines} == versions.get(package), (
+            f"{package} differs: python dev.py lock"
+        )
+
+
+def test_the_local_models_lock_holds_what_pyproject_asks_for_and_nothing_else() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(pins(dev.LOCAL_MODEL_LOCK)) == set(project["optional-dependencies"]["local-model"])
+
+
+@pytest.mark.slow
+def test_a_fresh_folder_gets_its_environment_and_runs_the_command_in_it(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "dev.py", tmp_path)
+    (tmp_path / "app" / "local").mkdir(parents=True)
+    (tmp_path / "app" / "__init__.py").touch()
+    (tmp_path / "app" / "local" / "__init__.py").touch()
+    shutil.copy(ROOT / "app" / "local" / "settings.py", tmp_path / "app" / "local")
+    (tmp_path / "app" / "local" / "run.py").write_text("import sys\nprint(sys.prefix, sys.argv[1:])\n")
+    for lock in (dev.RUNTIME_LOCK, dev.LOCAL_MODEL_LOCK):
+        (tmp_path / lock).write_text("")
+    outside = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+    command = [sys.executable, "dev.py", "run", "--port", "1"]
+    said = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, timeout=300)
+        assert (done.returncode, done.stdout) == (0, f"{tmp_path / '.venv'} ['--port', '1']\n"), done.stderr
+        said.append(done.stderr)
+    assert "Making .venv" in said[0]
+    assert said[1] == "", "the second time there is nothing to make or install"
