@@ -121,7 +121,7 @@ class Environment:
         def interrupt(*_: object) -> None:
             nonlocal interrupted
             interrupted = True
-            if not sys.stdin.isatty():  # a terminal has told the child already
+            if os.name != "nt" and not sys.stdin.isatty():  # a terminal has told the child already
                 child.send_signal(signal.SIGINT)
 
         signal.signal(signal.SIGINT, interrupt)

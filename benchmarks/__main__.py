@@ -5,74 +5,61 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
 
-NAMES = ("turns", "load", "crowd", "cold", "depth", "loop")
+from benchmarks.cold_start import cold
+from benchmarks.measure import FULL, QUICK, Effort, Measured, crowd, depth, load, loop, turns
+from benchmarks.process import FLOOR, OURS, PLAIN, Fakes, Subject, SubjectFailed, running_fakes
+from benchmarks.report import Results, save, table, this_machine
+
+MEASUREMENTS = {"turns": turns, "load": load, "crowd": crowd, "cold": cold, "depth": depth, "loop": loop}
+COMPARED_WITH = {"depth": (PLAIN,), "loop": ()}
+"""The floor keeps no conversation, and only our own event loop is our affair. The others are measured on everybody."""
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    arguments.add_argument("names", nargs="*", metavar="name", help=f"what to measure, of: {', '.join(NAMES)} (all)")
+    names = ", ".join(MEASUREMENTS)
+    arguments.add_argument("names", nargs="*", metavar="name", help=f"what to measure, of: {names} (all)")
     arguments.add_argument("--quick", action="store_true", help="fewer repetitions: a look, not figures to quote")
     given = arguments.parse_args()
-    unknown = set(given.names) - set(NAMES)
+    unknown = set(given.names) - set(MEASUREMENTS)
     if unknown:
-        arguments.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+        arguments.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {names}")
     if sys.platform != "linux":
         print("The benchmarks read /proc and per-process clocks and therefore need Linux.")
         return 0
-    return _run(given.names or list(NAMES), quick=given.quick)
+    return _run(given.names or list(MEASUREMENTS), QUICK if given.quick else FULL)
 
 
-def _run(names: list[str], *, quick: bool) -> int:
-    from benchmarks import cold_start, measure, report
-    from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectFailed, running_fakes
-
-    effort = measure.QUICK if quick else measure.FULL
-    machine, began = report.this_machine(), time.monotonic()
-    values: dict[str, dict[str, float]] = {}
-    notes: dict[str, Any] = {"quick": quick, "failures": [], "blocks": []}
-    subjects = [subject for subject in SUBJECTS if subject.exists]
-    print(
-        f"{machine}\nEvery figure with its neighbours from the same run; budgets are ratios, nothing here is asserted."
-    )
-
-    def attempt(name: str, subject: Subject, take: Callable[[], dict[str, float]]) -> None:
-        started = time.monotonic()
-        try:
-            for figure, value in take().items():
-                values.setdefault(figure, {})[subject.name] = value
-        except SubjectFailed as failure:
-            print(f"    {subject.name} failed: {failure}")
-            notes["failures"].append({"measurement": name, "subject": subject.name, "what": str(failure)})
-        print(f"  {name}: {subject.name}, {time.monotonic() - started:.0f} s", flush=True)
-
-    def loop(fakes: Fakes) -> dict[str, float]:
-        measured, notes["blocks"] = measure.loop(fakes, effort)
-        return measured
-
-    compared: dict[str, Callable[[Subject, Fakes, measure.Effort], dict[str, float]]] = {
-        "turns": measure.turns,
-        "load": measure.load,
-        "crowd": measure.crowd,
-        "cold": cold_start.cold,
-        "depth": measure.depth,
-    }
+def _run(names: list[str], effort: Effort) -> int:
+    results, began = Results(machine=this_machine(), quick=effort is QUICK), time.monotonic()
+    print(results.machine)
     with running_fakes() as fakes:
         for name in names:
-            if name == "loop":
-                if OURS in subjects:
-                    attempt(name, OURS, lambda: loop(fakes))
-                continue
-            for subject in subjects:
-                attempt(name, subject, lambda s=subject, n=name: compared[n](s, fakes, effort))  # type: ignore[misc]
-    print("\n" + report.table(values))
-    for block in notes["blocks"]:
-        print(f"  held the loop {block['held'] * 1000:.0f} ms: {block['where']}")
-    path = report.save(values, machine, notes)
-    print(f"\n{time.monotonic() - began:.0f} s; also in {path}")
-    return 1 if notes["failures"] else 0
+            for subject in (*COMPARED_WITH.get(name, (FLOOR, PLAIN)), OURS):
+                _measure(name, subject, fakes, effort, results)
+    print(f"\n{table(results.figures)}")
+    for note in results.notes:
+        print(f"  {note}")
+    print(f"\n{time.monotonic() - began:.0f} s; also in {save(results)}")
+    return 1 if results.failures else 0
+
+
+def _measure(name: str, subject: Subject, fakes: Fakes, effort: Effort, results: Results) -> None:
+    if not subject.exists:
+        results.failures.append(f"{name}: there is no {subject.module} to run")
+        return
+    started = time.monotonic()
+    try:
+        measured: Measured = MEASUREMENTS[name](subject, fakes, effort)
+    except SubjectFailed as failure:
+        print(f"  {name}: {subject.name} failed: {failure}", flush=True)
+        results.failures.append(f"{name}: {subject.name}: {failure}")
+        return
+    for figure, value in measured.figures.items():
+        results.figures.setdefault(figure, {})[subject.name] = value
+    results.notes += measured.notes
+    print(f"  {name}: {subject.name}, {time.monotonic() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

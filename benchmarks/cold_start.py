@@ -18,21 +18,21 @@ _PLACES: tuple[tuple[Place, str], ...] = (("personal", ""), ("groupChat", "_grou
 
 def cold(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     """Medians. One to one the pacing puts a second between sign and answer; in a group chat nothing does."""
-    measured: Measured = {}
-    _start(subject, fakes, "personal", {})  # so that bytecode and the disk's cache are there
+    measured: dict[str, float] = {}
+    _start(subject, fakes, "groupChat", {})  # so that bytecode and the disk's cache are there
     for place, suffix in _PLACES:
         starts = [_start(subject, fakes, place, {}) for _ in range(effort.cold_starts)]
         measured |= _medians("cold", suffix, starts)
     if effort.without_bytecode:
         measured |= _without_bytecode(subject, fakes, effort)
-    return measured
+    return Measured(measured)
 
 
-def _without_bytecode(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
+def _without_bytecode(subject: Subject, fakes: Fakes, effort: Effort) -> dict[str, float]:
     """As on a read-only Function App package: only Python's own library is compiled."""
-    measured: Measured = {}
+    measured: dict[str, float] = {}
     with TemporaryDirectory(prefix="bench-bytecode-") as cache:
-        _start(subject, fakes, "personal", {"PYTHONPYCACHEPREFIX": cache})
+        _start(subject, fakes, "groupChat", {"PYTHONPYCACHEPREFIX": cache})
         for package_root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)):
             shutil.rmtree(Path(cache) / package_root.lstrip("/"), ignore_errors=True)
         bare = {"PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -49,7 +49,7 @@ def _start(subject: Subject, fakes: Fakes, place: Place, environment: Mapping[st
     return (turn.sends[0].arrived - bot.started) * 1000, (turn.final.arrived - bot.started) * 1000
 
 
-def _medians(kind: str, suffix: str, starts: list[tuple[float, float]]) -> Measured:
+def _medians(kind: str, suffix: str, starts: list[tuple[float, float]]) -> dict[str, float]:
     return {
         f"{kind}_sign{suffix}": median(sign for sign, _ in starts),
         f"{kind}_answer{suffix}": median(answer for _, answer in starts),

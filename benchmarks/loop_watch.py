@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -75,6 +76,16 @@ class _RunQueueWait:
             file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
             self._of_thread.file = file
         return int(os.pread(file, 96, 0).split()[1]) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One line of the file. `held` in seconds, `at` on the monotonic clock; `where` is empty for a tick."""
+
+    kind: str
+    at: float
+    held: float
+    where: str
 
 
 class _Onlooker:

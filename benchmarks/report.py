@@ -7,9 +7,8 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks.figures import FIGURES, Values
 
@@ -30,6 +29,17 @@ class Machine:
             f"{self.cores} cores, {self.processor}; Python {self.python}, {self.system}; "
             f"load average {self.load_at_start:.1f} when it began"
         )
+
+
+@dataclass(slots=True)
+class Results:
+    """One run. `figures` by the names of FIGURES, then by subject."""
+
+    machine: Machine
+    quick: bool
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def this_machine() -> Machine:
@@ -80,16 +90,14 @@ def _ratio(found: Mapping[str, float], against: str) -> str:
     return f"{ours / other:.2f}" if ours is not None and other else ""
 
 
-def save(values: Values, machine: Machine, notes: Mapping[str, Any]) -> Path:
+def save(results: Results) -> Path:
     """Writes everything to a file of its own in `benchmarks/results/`, and returns where."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     budgets = {
-        key: [{"budget": str(budget), "verdict": budget.verdict(key, values)} for budget in figure.budgets]
+        key: {str(budget): budget.verdict(key, results.figures) for budget in figure.budgets}
         for key, figure in FIGURES.items()
-        if key in values and figure.budgets
+        if key in results.figures and figure.budgets
     }
-    facts = {field: getattr(machine, field) for field in Machine.__slots__}
-    content = {"machine": facts, "figures": values, "budgets": budgets, **notes}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+    path.write_text(json.dumps({**asdict(results), "budgets": budgets}, indent=1, ensure_ascii=False))
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -146,6 +147,58 @@ def test_chat_reads_questions_until_there_are_no_more(app_folder: Path) -> None:
     done = chat(app_folder, typed="one\n\nrefuse me\n/help\n")
     assert (done.returncode, done.stdout) == (0, "You said one.\nYou said /help.\n")
     assert "refused" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_in_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat(app_folder: Path) -> None:
+    chat = [sys.executable, "-m", "app.local.terminal", "--root", str(app_folder), "--port", "1"]
+    in_terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", in_terminal, *chat],
+        cwd=ROOT,
+        env={**os.environ, **WORKSPACE, "PATH": str(app_folder / "no-node"), "TERM": "xterm"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        try:
+            keyboard = Keyboard(process)
+            keyboard.wait_for("> ")
+            keyboard.type("talk for ever\n")
+            keyboard.wait_for("word number 9")
+            keyboard.type("\x03")
+            keyboard.wait_for("\n> ")
+            keyboard.type("hello\n")
+            keyboard.wait_for("You said hello.")
+            keyboard.wait_for("> ")
+            keyboard.type("\x04")
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+class Keyboard:
+    """And the screen: a process in a terminal of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin
+        assert process.stdout
+        self._keys, self._screen = process.stdin, process.stdout
+        self._shown = ""
+
+    def type(self, text: str) -> None:
+        self._keys.write(text.encode())
+        self._keys.flush()
+
+    def wait_for(self, text: str) -> None:
+        """Everything up to `text` is read and forgotten."""
+        while text not in self._shown:
+            ready, _, _ = select.select([self._screen], [], [], 20)
+            assert ready, f"{text!r} did not come after {self._shown[-500:]!r}"
+            new = os.read(self._screen.fileno(), 65536).decode(errors="replace")
+            assert new, f"it ended before {text!r}, after {self._shown[-500:]!r}"
+            self._shown += new.replace("\r\n", "\n")
+        self._shown = self._shown.partition(text)[2]
 
 
 async def test_chat_talks_to_the_bot_that_runs_already(

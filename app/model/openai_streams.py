@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.model.errors import ErrorReply, failure_of_reply
 from app.model.failures import ModelFailure, ModelTimedOut
+from app.model.openai_import import import_openai
 from app.model.transport import failure_of_exception
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ class OpenAiStreams:
 
     def _import(self) -> _Package:
         with _uncollected():
+            openai = import_openai()
             import httpx2  # noqa: PLC0415
-            import openai  # noqa: PLC0415
 
         client = openai.AsyncOpenAI(
             base_url=self._base_url,
