@@ -14,6 +14,8 @@ from benchmarks.report import Results, save, table, this_machine
 MEASUREMENTS = {"turns": turns, "load": load, "crowd": crowd, "cold": cold, "depth": depth, "loop": loop}
 COMPARED_WITH = {"depth": (PLAIN,), "loop": ()}
 """The floor keeps no conversation, and only our own event loop is our affair. The others are measured on everybody."""
+REPEATED = ("turns",)
+"""In rounds, one subject after the other, so that a busy minute of the machine does not fall on one of them alone."""
 
 
 def main() -> int:
@@ -36,9 +38,11 @@ def _run(names: list[str], effort: Effort) -> int:
     print(results.machine)
     with running_fakes() as fakes:
         for name in names:
-            for subject in (*COMPARED_WITH.get(name, (FLOOR, PLAIN)), OURS):
-                _measure(name, subject, fakes, effort, results)
-    print(f"\n{table(results.figures)}")
+            rounds = effort.rounds if name in REPEATED else 1
+            for _ in range(rounds):
+                for subject in (*COMPARED_WITH.get(name, (FLOOR, PLAIN)), OURS):
+                    _measure(name, subject, fakes, effort, results)
+    print(f"\n{table(results.medians())}")
     for note in results.notes:
         print(f"  {note}")
     print(f"\n{time.monotonic() - began:.0f} s; also in {save(results)}")
@@ -56,9 +60,7 @@ def _measure(name: str, subject: Subject, fakes: Fakes, effort: Effort, results:
         print(f"  {name}: {subject.name} failed: {failure}", flush=True)
         results.failures.append(f"{name}: {subject.name}: {failure}")
         return
-    for figure, value in measured.figures.items():
-        results.figures.setdefault(figure, {})[subject.name] = value
-    results.notes += measured.notes
+    results.add(subject.name, measured)
     print(f"  {name}: {subject.name}, {time.monotonic() - started:.0f} s", flush=True)
 
 

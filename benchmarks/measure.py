@@ -31,8 +31,9 @@ class Measured:
 class Effort:
     """How much is asked. The quick one is for a look, the full one for figures to quote."""
 
-    short_turns: int = 8
-    long_turns: int = 3
+    rounds: int = 3
+    short_turns: int = 3
+    long_turns: int = 1
     load_seconds: float = 8.0
     crowds: int = 4
     deep_conversations: int = 5
@@ -41,7 +42,7 @@ class Effort:
 
 
 FULL = Effort()
-QUICK = Effort(short_turns=2, long_turns=1, load_seconds=3.0, crowds=1, deep_conversations=2, without_bytecode=False)
+QUICK = Effort(rounds=1, short_turns=2, load_seconds=3.0, crowds=1, deep_conversations=2, without_bytecode=False)
 
 
 def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
@@ -160,7 +161,7 @@ def loop(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
             bot.run(Plan("", "cold", tokens=20))
             time.sleep(1.0)  # what was put off until after the first turn belongs to it
             warm_from = time.monotonic()
-            bot.run(Plan("", "warm", conversations=10, turns=effort.long_turns, tokens=120, gap=0.02))
+            bot.run(Plan("", "warm", conversations=10, turns=2, tokens=120, gap=0.02))
             bot.run(Plan("", "group", place="groupChat", conversations=10, turns=5, pause=0))
         held = [Held(**json.loads(line)) for line in file.read_text().splitlines()]
     cold = [each for each in held if began <= each.at < warm_from]

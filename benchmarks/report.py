@@ -9,8 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 
 from benchmarks.figures import FIGURES, Values
+from benchmarks.measure import Measured
 
 RESULTS = Path(__file__).parent / "results"
 _COLUMNS = ("", "floor", "plain bot", "ours", "ours/floor", "ours/plain", "budget for ours", "")
@@ -33,13 +35,24 @@ class Machine:
 
 @dataclass(slots=True)
 class Results:
-    """One run. `figures` by the names of FIGURES, then by subject."""
+    """One run. `figures` by the names of FIGURES, then by subject, one value for each round."""
 
     machine: Machine
     quick: bool
-    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def add(self, subject: str, measured: Measured) -> None:
+        for figure, value in measured.figures.items():
+            self.figures.setdefault(figure, {}).setdefault(subject, []).append(value)
+        self.notes += measured.notes
+
+    def medians(self) -> dict[str, dict[str, float]]:
+        return {
+            figure: {subject: median(values) for subject, values in by_subject.items()}
+            for figure, by_subject in self.figures.items()
+        }
 
 
 def this_machine() -> Machine:
@@ -94,10 +107,13 @@ def save(results: Results) -> Path:
     """Writes everything to a file of its own in `benchmarks/results/`, and returns where."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    medians = results.medians()
     budgets = {
-        key: {str(budget): budget.verdict(key, results.figures) for budget in figure.budgets}
+        key: {str(budget): budget.verdict(key, medians) for budget in figure.budgets}
         for key, figure in FIGURES.items()
-        if key in results.figures and figure.budgets
+        if key in medians and figure.budgets
     }
-    path.write_text(json.dumps({**asdict(results), "budgets": budgets}, indent=1, ensure_ascii=False))
+    path.write_text(
+        json.dumps({**asdict(results), "medians": medians, "budgets": budgets}, indent=1, ensure_ascii=False)
+    )
     return path

@@ -10,10 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
 def printed_by(code: str) -> object:
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    result = run(code)
     assert result.returncode == 0, result.stderr
     assert "could not be imported" not in result.stderr
     return json.loads(result.stdout)
@@ -45,7 +48,8 @@ def test_what_the_package_offers_works() -> None:
         "class Add(pydantic.BaseModel):\n    a: int\n"
         "tool = openai.pydantic_function_tool(Add)\n"
         "client = openai.AsyncOpenAI(api_key='x')\n"
-        "print(json.dumps([tool['function']['name'], type(client.responses).__name__, openai.types.CompletionUsage.__name__]))"
+        "shown = [tool['function']['name'], type(client.responses).__name__, openai.types.CompletionUsage.__name__]\n"
+        "print(json.dumps(shown))"
     )
     assert worked == ["Add", "AsyncResponses", "CompletionUsage"]
 
@@ -60,7 +64,4 @@ def test_a_package_that_is_not_what_we_know_is_imported_whole(tmp_path: Path) ->
         f"import sys, json; sys.path.insert(0, {str(tmp_path)!r}); from app.model.openai_import import import_openai\n"
         "print(json.dumps(import_openai().name))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert json.loads(result.stdout) == "odd"
+    assert json.loads(run(code).stdout) == "odd"
