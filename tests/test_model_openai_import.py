@@ -24,7 +24,8 @@ def printed_by(code: str) -> object:
 
 def test_the_first_answer_does_not_wait_for_the_types_of_all_answers() -> None:
     loaded = printed_by(
-        "import json, sys; from app.model.openai_import import import_openai; import_openai().AsyncOpenAI(api_key='x')\n"
+        "import json, sys; from app.model.openai_import import import_openai\n"
+        "import_openai().AsyncOpenAI(api_key='x')\n"
         "print(json.dumps(sum(name.startswith('openai.types.') for name in sys.modules)))"
     )
     assert isinstance(loaded, int)
