@@ -26,7 +26,7 @@ _LOOKED_AT_AFTER = 0.008
 
 
 def watch(path: Path) -> None:
-    """Writes a line of JSON for each callback that takes, and each tick that is late by, more than NOTED_FROM seconds."""
+    """Writes a line of JSON for each callback that takes, or tick that is late by, more than NOTED_FROM seconds."""
     run_handle: Callable[[asyncio.Handle], None] = asyncio.Handle._run
     waited, onlooker = _RunQueueWait(), _Onlooker()
     lines = path.open("a", buffering=1)

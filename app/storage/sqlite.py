@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS message (
 """
 _APPEND = """
 INSERT INTO message (tenant, conversation, position, role, text, complete)
-SELECT ?1, ?2, COALESCE(MAX(position), 0) + 1, ?3, ?4, ?5 FROM message WHERE tenant = ?1 AND conversation = ?2
+SELECT ?, ?, COALESCE(MAX(position), 0) + 1, ?, ?, ? FROM message WHERE tenant = ? AND conversation = ?
 """
 _RECENT = """
 SELECT role, text, complete FROM message WHERE tenant = ? AND conversation = ? ORDER BY position DESC LIMIT ?
@@ -46,7 +46,8 @@ class SqliteConversationLog:
         return [StoredMessage(role, text, bool(complete)) for role, text, complete in reversed(list(rows))]
 
     async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        rows = [(key.tenant, key.conversation, m.role, m.text, int(m.complete)) for m in messages]
+        of_conversation = (key.tenant, key.conversation)
+        rows = [(*of_conversation, m.role, m.text, int(m.complete), *of_conversation) for m in messages]
         async with self._one_at_a_time:
             connection = await self._connected()
             try:

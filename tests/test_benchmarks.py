@@ -1,0 +1,238 @@
+"""What the benchmarks conclude from what they saw, and that their stand-ins speak the protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import __main__ as command
+from benchmarks.activities import message, question
+from benchmarks.fakes import answer_tokens, application
+from benchmarks.figures import FIGURES, Budget, median_and_p95, percentile
+from benchmarks.measure import Measured
+from benchmarks.pacing import breaches, final_allowed, final_lateness
+from benchmarks.records import Plan, Run, Send, Turn
+from benchmarks.report import Machine, Results, table
+
+Client = TestClient[web.Request, web.Application]
+
+
+def sent(arrived: float, *, answered: float | None = None, type: str = "typing", text: str = "") -> Send:
+    return Send(arrived, arrived + 0.01 if answered is None else answered, "POST", type, None, text)
+
+
+def a_turn(*sends: Send, last_token: float | None = 10.0, expected: str = "yes") -> Turn:
+    return Turn("c", 1, expected, posted=9.0, status=200, last_token=last_token, sends=list(sends))
+
+
+def test_updates_a_second_apart_keep_the_pacing() -> None:
+    assert breaches([sent(1.0), sent(2.0), sent(3.0)]) == 0
+
+
+def test_a_clock_that_is_a_few_milliseconds_off_is_no_breach() -> None:
+    assert breaches([sent(1.0), sent(1.996)]) == 0
+
+
+def test_each_update_that_follows_too_soon_is_a_breach() -> None:
+    assert breaches([sent(1.0), sent(1.99), sent(3.0), sent(3.2)]) == 2
+
+
+def test_an_update_sent_before_the_one_before_was_answered_is_a_breach() -> None:
+    assert breaches([sent(1.0, answered=2.6), sent(2.5)]) == 1
+
+
+@given(st.lists(st.floats(0, 100), max_size=20), st.randoms())
+def test_breaches_do_not_depend_on_the_order_in_which_sends_were_noted(arrivals: list[float], random: Any) -> None:
+    sends = [sent(arrived) for arrived in arrivals]
+    shuffled = list(sends)
+    random.shuffle(shuffled)
+    assert breaches(shuffled) == breaches(sends)
+    assert 0 <= breaches(sends) <= max(0, len(sends) - 1)
+
+
+def test_the_final_message_may_come_with_the_last_token_when_the_update_before_is_old() -> None:
+    assert final_allowed(a_turn(sent(8.0), sent(10.02, type="message"))) == 10.0
+
+
+def test_the_final_message_has_to_wait_a_second_after_the_update_before_it() -> None:
+    turn = a_turn(sent(9.5), sent(10.53, type="message"))
+    assert final_allowed(turn) == 10.5
+    assert final_lateness(turn) == pytest.approx(0.03)
+
+
+def test_the_final_message_has_to_wait_until_the_update_before_it_is_answered() -> None:
+    assert final_allowed(a_turn(sent(9.5, answered=10.8), sent(10.9, type="message"))) == 10.8
+
+
+def test_a_final_message_without_an_update_before_it_waits_for_the_model_alone() -> None:
+    assert final_lateness(a_turn(sent(10.25, type="message"))) == 0.25
+
+
+def test_a_turn_without_a_final_message_has_no_lateness() -> None:
+    assert final_lateness(a_turn(sent(9.5))) is None
+
+
+def test_a_turn_counts_as_answered_only_with_all_of_what_the_model_said() -> None:
+    assert a_turn(sent(9.0), sent(10.0, type="message", text="oh yes.")).answered
+    assert not a_turn(sent(10.0, type="message", text="Something went wrong.")).answered
+    assert not a_turn(sent(10.0, type="typing", text="yes")).answered
+
+
+def test_a_turn_whose_call_was_refused_is_not_answered() -> None:
+    assert not replace(a_turn(sent(10.0, type="message", text="yes")), status=500).answered
+
+
+def test_a_run_survives_the_way_from_one_process_to_the_other() -> None:
+    run = Run([a_turn(sent(9.5), sent(10.5, type="message", text="yes"))], driver_lag=0.001)
+    assert Run.from_json(json.loads(json.dumps(run.to_json()))) == run
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=1), st.floats(0.01, 1.0))
+def test_at_least_the_given_share_of_values_is_within_a_percentile(values: list[int], share: float) -> None:
+    found = percentile([float(value) for value in values], share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+
+
+def test_the_95th_percentile_of_a_hundred_values_is_the_95th() -> None:
+    assert median_and_p95([float(value) for value in range(1, 101)]) == (50.5, 95.0)
+
+
+def test_a_budget_names_the_ratio_and_whether_it_is_kept() -> None:
+    values = {"cpu_short": {"floor": 4.0, "plain bot": 40.0, "ours": 10.0}}
+    assert Budget(2.5, "floor").verdict("cpu_short", values) == "met (2.50)"
+    assert Budget(0.25, "plain bot", strict=True).verdict("cpu_short", values) == "missed (0.25)"
+
+
+def test_a_budget_may_be_measured_against_another_figure() -> None:
+    values = {"cold_sign": {"ours": 1000.0}, "cold_answer": {"plain bot": 2000.0}}
+    assert Budget(0.6, "plain bot", figure="cold_answer").verdict("cold_sign", values) == "met (0.50)"
+
+
+def test_a_budget_without_a_neighbour_in_the_same_run_is_not_judged() -> None:
+    assert Budget(2.5, "floor").verdict("cpu_short", {"cpu_short": {"ours": 10.0}}) == "not measured"
+
+
+def test_an_absolute_budget_of_nothing_is_met_by_nothing_alone() -> None:
+    assert Budget(0).verdict("breaches", {"breaches": {"ours": 0.0}}) == "met"
+    assert Budget(0).verdict("breaches", {"breaches": {"ours": 1.0}}) == "missed"
+
+
+def test_every_budget_refers_to_figures_that_exist() -> None:
+    for figure in FIGURES.values():
+        for budget in figure.budgets:
+            assert budget.figure is None or budget.figure in FIGURES
+            assert budget.against in (None, "floor", "plain bot")
+
+
+def test_the_table_shows_each_measured_figure_with_its_budgets_and_leaves_out_the_rest() -> None:
+    lines = table({"cpu_short": {"floor": 4.0, "plain bot": 40.0, "ours": 8.0}}).splitlines()
+    assert len(lines) == 3
+    assert "CPU per turn, 5 tokens (ms)" in lines[1]
+    assert lines[1].endswith("≤ 2.5 × floor       met (2.00)")
+    assert lines[2].endswith("< 0.25 × plain bot  met (0.20)")
+
+
+def test_rounds_are_reported_by_their_median() -> None:
+    results = Results(Machine(2, "a processor", "3.11", "Linux", 0.0), quick=True)
+    for value in (3.0, 100.0, 4.0):
+        results.add("ours", Measured({"cpu_short": value}))
+    assert results.medians() == {"cpu_short": {"ours": 4.0}}
+
+
+def test_elsewhere_than_on_linux_the_benchmarks_say_that_they_need_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--quick"])
+    assert command.main() == 0
+    assert "need Linux" in capsys.readouterr().out
+
+
+def test_an_unknown_measurement_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "spede"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "no such measurement: spede" in capsys.readouterr().err
+
+
+def test_a_question_in_a_group_mentions_the_bot() -> None:
+    activity = message("groupChat", "19:a@thread.v2", question("0123456789ab"), "http://127.0.0.1:1/")
+    mention = next(entity for entity in activity["entities"] if entity["type"] == "mention")
+    assert activity["text"].startswith(mention["text"])
+    assert mention["mentioned"] == activity["recipient"]
+    assert activity["conversation"]["isGroup"]
+
+
+@pytest.fixture
+async def fakes() -> AsyncIterator[Client]:
+    async with TestClient(TestServer(application())) as client:
+        yield client
+
+
+async def test_the_fake_endpoint_streams_each_token_and_then_says_that_it_is_done(fakes: Client) -> None:
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": question("0123456789ab")}]}
+    async with fakes.post("/serving-endpoints/chat/completions", json=body) as response:
+        lines = [line for line in (await response.text()).split("\n\n") if line]
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    assert lines[-1] == "data: [DONE]"
+    assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks[:-1]] == answer_tokens(Plan("", "").tokens)
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_the_fake_workspace_describes_a_chat_endpoint_that_is_ready(fakes: Client) -> None:
+    async with fakes.get("/api/2.0/serving-endpoints/m") as response:
+        assert await response.json() == {"name": "m", "task": "llm/v1/chat", "state": {"ready": "READY"}}
+
+
+async def test_the_fake_connector_gives_an_id_to_a_new_activity_and_none_to_a_streams_update(fakes: Client) -> None:
+    path = "/v3/conversations/c/activities/in"
+    info = {"type": "streaminfo", "streamType": "streaming", "streamSequence": 1}
+    async with fakes.post(path, json={"type": "typing", "text": "a", "entities": [info]}) as response:
+        assert response.status == 201
+        stream_id = (await response.json())["id"]
+    later = info | {"streamId": stream_id, "streamSequence": 2}
+    async with fakes.post(path, json={"type": "typing", "text": "a b", "entities": [later]}) as response:
+        assert (response.status, await response.json()) == (202, {})
+
+
+async def test_the_load_driver_notes_everything_that_happened_in_a_turn(fakes: Client) -> None:
+    async def bot(request: web.Request) -> web.Response:
+        activity = await request.json()
+        body = {"stream": True, "messages": [{"role": "user", "content": activity["text"]}]}
+        await fakes.post("/serving-endpoints/chat/completions", json=body)
+        path = f"/v3/conversations/{activity['conversation']['id']}/activities"
+        await fakes.post(path, json={"type": "typing"})
+        await fakes.post(path, json={"type": "message", "text": "".join(answer_tokens(3))})
+        return web.Response(status=202)
+
+    app = web.Application()
+    app.add_routes([web.post("/api/messages", bot)])
+    async with TestServer(app) as server:
+        plan = Plan(str(server.make_url("/api/messages")), "test", tokens=3, first_delay=0, gap=0, turn_limit=5)
+        async with asyncio.timeout(10), fakes.post("/control/run", json=asdict(plan)) as response:
+            [turn] = Run.from_json(await response.json()).turns
+    assert turn.answered
+    assert turn.status == 202
+    assert [send.type for send in turn.sends] == ["typing", "message"]
+    assert turn.model_asked is not None
+    assert turn.last_token is not None
+    assert turn.posted <= turn.model_asked <= turn.last_token <= turn.sends[0].arrived <= turn.sends[1].arrived
+
+
+async def test_a_bot_that_does_not_listen_leaves_its_turn_unanswered(fakes: Client, unused_tcp_port: int) -> None:
+    plan = Plan(f"http://127.0.0.1:{unused_tcp_port}/api/messages", "test", turn_limit=0.1)
+    async with fakes.post("/control/run", json=asdict(plan)) as response:
+        [turn] = Run.from_json(await response.json()).turns
+    assert (turn.status, turn.answered) == (0, False)
