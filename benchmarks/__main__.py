@@ -8,12 +8,11 @@ import time
 
 from benchmarks.cold_start import cold
 from benchmarks.measure import FULL, QUICK, Effort, Measured, crowd, depth, load, loop, turns
-from benchmarks.process import FLOOR, OURS, PLAIN, Fakes, Subject, SubjectFailed, running_fakes
+from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectFailed, running_fakes
 from benchmarks.report import Results, save, table, this_machine
 
 MEASUREMENTS = {"turns": turns, "load": load, "crowd": crowd, "cold": cold, "depth": depth, "loop": loop}
-COMPARED_WITH = {"depth": (PLAIN,), "loop": ()}
-"""The floor keeps no conversation, and only our own event loop is our affair. The others are measured on everybody."""
+OURS_ALONE = ("depth", "loop")
 REPEATED = ("turns",)
 """In rounds, one subject after the other, so that a busy minute of the machine does not fall on one of them alone."""
 
@@ -40,7 +39,7 @@ def _run(names: list[str], effort: Effort) -> int:
         for name in names:
             rounds = effort.rounds if name in REPEATED else 1
             for _ in range(rounds):
-                for subject in (*COMPARED_WITH.get(name, (FLOOR, PLAIN)), OURS):
+                for subject in (OURS,) if name in OURS_ALONE else SUBJECTS:
                     _measure(name, subject, fakes, effort, results)
     print(f"\n{table(results.medians())}")
     for note in results.notes:

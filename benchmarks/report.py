@@ -95,7 +95,9 @@ def _line(row: tuple[str, ...], widths: list[int]) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.2f}" if value and abs(value) < 10 and value != int(value) else f"{value:.0f}"
+    if value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _ratio(found: Mapping[str, float], against: str) -> str:

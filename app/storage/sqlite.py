@@ -1,14 +1,20 @@
-"""Conversations in one SQLite file, for a laptop."""
+"""Conversations in one SQLite file, for a laptop.
+
+One thread owns the connection and each call is one visit to it: a visit costs more than the query.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import aiosqlite
+from typing import TypeVar
 
 from app.storage.conversations import ConversationKey, StoredMessage
+
+_Result = TypeVar("_Result")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (
@@ -36,46 +42,48 @@ class SqliteConversationLog:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._connection: aiosqlite.Connection | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._closed = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="conversations")
 
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
-        async with self._one_at_a_time:
-            connection = await self._connected()
-            rows = await connection.execute_fetchall(_RECENT, (key.tenant, key.conversation, limit))
-        return [StoredMessage(role, text, bool(complete)) for role, text, complete in reversed(list(rows))]
+        query = (key.tenant, key.conversation, limit)
+        rows = await self._with_connection(lambda connection: connection.execute(_RECENT, query).fetchall())
+        return [StoredMessage(role, text, bool(complete)) for role, text, complete in reversed(rows)]
 
     async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
         of_conversation = (key.tenant, key.conversation)
         rows = [(*of_conversation, m.role, m.text, int(m.complete), *of_conversation) for m in messages]
-        async with self._one_at_a_time:
-            connection = await self._connected()
-            try:
-                await connection.executemany(_APPEND, rows)
-                await connection.commit()
-            except BaseException:
-                await connection.rollback()
-                raise
+        await self._with_connection(lambda connection: connection.executemany(_APPEND, rows))
 
     async def forget(self, key: ConversationKey) -> None:
-        async with self._one_at_a_time:
-            connection = await self._connected()
-            await connection.execute(_FORGET, (key.tenant, key.conversation))
-            await connection.commit()
+        await self._with_connection(lambda connection: connection.execute(_FORGET, (key.tenant, key.conversation)))
 
     async def close(self) -> None:
-        async with self._one_at_a_time:
-            if self._connection is not None:
-                await self._connection.close()
-                self._connection = None
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+            self._thread.shutdown(wait=False)
 
-    async def _connected(self) -> aiosqlite.Connection:
+    async def _with_connection(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        def visit() -> _Result:
+            # The connection as a context commits, or rolls back what failed.
+            with self._connected() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, visit)
+
+    def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            await asyncio.to_thread(self._file.parent.mkdir, parents=True, exist_ok=True)
-            connection = await aiosqlite.connect(self._file, timeout=10)
-            await connection.execute("PRAGMA journal_mode=WAL")
-            await connection.execute("PRAGMA synchronous=NORMAL")
-            await connection.execute(_SCHEMA)
-            await connection.commit()
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._file, timeout=10, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(_SCHEMA)
             self._connection = connection
         return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
