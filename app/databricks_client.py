@@ -39,6 +39,8 @@ Api = Literal["auto", "chat", "responses"]
 RESPONSES_TASK = "agent/v1/responses"
 # After the finish reason only usage can follow; an endpoint that hangs there has answered all the same.
 SECONDS_FOR_USAGE = 2.0
+# Tokens that come together are read together: nobody sees 20 ms, and each read costs more than each token.
+SECONDS_BETWEEN_READS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,8 @@ class DatabricksModel:
                 if chunk is None:
                     return
                 yield chunk
+                if not answer.over:
+                    await asyncio.sleep(SECONDS_BETWEEN_READS)
 
     async def _next_read(self, chunks: AsyncGenerator[bytes, None], deadline: float, *, finished: bool) -> bytes | None:
         left = deadline - self._clock()

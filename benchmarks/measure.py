@@ -54,7 +54,9 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
         long = _cpu_per_turn(bot, long_plan)
     every = short[1].turns + long[1].turns
     sign = median_and_p95([_ms(turn.posted, turn.sends[0].arrived) for turn in every])
-    last_token = median_and_p95([_ms(turn.last_token, turn.final.arrived) for turn in every if turn.final])
+    last_token = median_and_p95(
+        [_ms(turn.last_token, turn.final.arrived) for turn in every if turn.final and turn.last_token]
+    )
     late = median_and_p95(_lateness(every))
     return Measured(
         {
@@ -186,8 +188,8 @@ def _held(name: str, held: list[Held]) -> dict[str, float]:
     }
 
 
-def _ms(start: float | None, end: float) -> float:
-    return float("nan") if start is None else (end - start) * 1000
+def _ms(start: float, end: float) -> float:
+    return (end - start) * 1000
 
 
 def _lateness(turns_: list[Turn]) -> list[float]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +22,10 @@ from benchmarks import __main__ as command
 from benchmarks.activities import message, question
 from benchmarks.fakes import answer_tokens, application
 from benchmarks.figures import FIGURES, Budget, median_and_p95, percentile
+from benchmarks.loop_watch import Held
 from benchmarks.measure import Measured
 from benchmarks.pacing import breaches, final_allowed, final_lateness
+from benchmarks.process import ROOT, SUBJECTS, Subject, running, running_fakes
 from benchmarks.records import Plan, Run, Send, Turn
 from benchmarks.report import Machine, Results, table
 
@@ -236,3 +242,41 @@ async def test_a_bot_that_does_not_listen_leaves_its_turn_unanswered(fakes: Clie
     async with fakes.post("/control/run", json=asdict(plan)) as response:
         [turn] = Run.from_json(await response.json()).turns
     assert (turn.status, turn.answered) == (0, False)
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc: Linux only")
+
+
+@needs_linux
+def test_a_blocking_call_on_the_event_loop_is_noted_with_where_it_stood(tmp_path: Path) -> None:
+    (tmp_path / "blocking_host.py").write_text(
+        "import asyncio, time\n"
+        "async def answer():\n"
+        "    await asyncio.sleep(0)\n"
+        "    time.sleep(0.05)\n"
+        "    await asyncio.sleep(0.02)\n"
+        "asyncio.run(answer())\n"
+    )
+    notes = tmp_path / "held"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "BENCH_LOOP_WATCH": str(notes)}
+    command_line = [sys.executable, "-m", "benchmarks.loop_watch", "blocking_host"]
+    subprocess.run(command_line, cwd=tmp_path, env=environment, check=True, timeout=30)
+    held = [Held(**json.loads(line)) for line in notes.read_text().splitlines()]
+    longest = max((each for each in held if each.kind == "callback"), key=lambda each: each.held)
+    assert longest.held >= 0.045
+    assert "blocking_host.py:4 answer" in longest.where
+    assert any(each.kind == "tick" and each.held > 0.02 for each in held)
+
+
+@needs_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_what_is_measured_answers_and_keeps_the_pacing(subject: Subject) -> None:
+    with running_fakes() as fakes, running(subject, fakes) as bot:
+        [personal] = bot.run(Plan("", "test", tokens=30, gap=0.05, connect_for=30.0)).turns
+        [group] = bot.run(Plan("", "test", place="groupChat")).turns
+        assert bot.cpu_seconds() > 0
+        assert 10 < bot.peak_memory_mb() < 1000
+    assert breaches(personal.sends) == 0
+    assert (personal.sends[0].stream_type, personal.sends[-1].stream_type) == ("informative", "final")
+    assert [send.type for send in group.sends] == ["typing", "message"]

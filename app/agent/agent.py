@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from app.agent.events import Answer, Citation, Event, Failure, TextAdded, ToolFinished, ToolStarted
 from app.agent.memory import within_budget
-from app.agent.sentences import UNEXPECTED, sentence_for
+from app.agent.sentences import NO_ANSWER, UNEXPECTED, sentence_for
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
 from app.model.failures import ModelFailure
@@ -49,10 +49,14 @@ class Agent:
             if turn.unread:
                 yield work.add(_unread_notice(turn.unread))
             if turn.question.strip():
+                noticed = work.length
                 async with aclosing(self._steps(work)) as events:
                     async for event in events:
                         yield event
-            yield Answer(work.text, tuple(work.citations))
+                if not work.text[noticed:].strip() and not work.truncated:
+                    yield self._failed(work, NO_ANSWER, ModelFailure("the model ended without any text"))
+                    return
+            yield Answer(work.text, tuple(work.citations), truncated=work.truncated)
         except ModelFailure as failure:
             yield self._failed(work, sentence_for(failure), failure)
         except Exception as error:
@@ -77,8 +81,7 @@ class Agent:
                             yield work.cite(event)
                         case Completed():
                             completed = event
-            if completed.truncated:
-                yield work.add("\n\n*(The answer reached its length limit.)*")
+            work.truncated = completed.truncated
             if not completed.tool_calls:
                 return
             work.messages.append(Message("assistant", work.text[said_before:].lstrip(), completed.tool_calls))
@@ -109,8 +112,10 @@ class _Work:
         self.turn = turn
         self.messages = messages
         self.citations: list[Citation] = []
+        self.truncated = False
         self._parts: list[str] = []
         self.length = 0
+        self._half_a_pair = ""
 
     @property
     def text(self) -> str:
@@ -119,11 +124,20 @@ class _Work:
         return self._parts[0] if self._parts else ""
 
     def add(self, text: str, *, new_paragraph: bool = False) -> TextAdded:
+        if self._half_a_pair or not text.isascii():
+            text = self._whole_characters(text)
         if new_paragraph and self._parts and not self.text.endswith("\n\n"):
             text = "\n\n" + text
         self._parts.append(text)
         self.length += len(text)
         return TextAdded(text)
+
+    def _whole_characters(self, text: str) -> str:
+        """Endpoints cut text between the halves of a surrogate pair, and half of one can be neither stored nor sent."""
+        text = self._half_a_pair + text
+        self._half_a_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text.removesuffix(self._half_a_pair)
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
     def cite(self, source: Source) -> Citation:
         for known in self.citations:

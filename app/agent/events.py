@@ -46,12 +46,14 @@ class Citation:
 class Answer:
     """The end of a turn that was answered. `text` is the whole answer as Markdown: all `TextAdded` joined.
 
-    `by_model` is False for what the program itself says (commands, notices): it bears no AI label.
+    `by_model` is False for what the program itself says (commands, notices): it bears no AI label. `truncated` says
+    that the model reached its length limit.
     """
 
     text: str
     citations: tuple[Citation, ...] = ()
     by_model: bool = True
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

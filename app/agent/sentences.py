@@ -5,6 +5,8 @@ from __future__ import annotations
 from app.model import failures
 
 TURN_TIMED_OUT = "The answer took longer than allowed. Please ask again, or ask for less at once."
+INTERRUPTED = "The answer was interrupted because this agent is being restarted. Please ask again in a moment."
+NO_ANSWER = "The model ended without an answer. Please ask again, perhaps in other words."
 UNEXPECTED = (
     "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."
 )

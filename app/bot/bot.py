@@ -53,7 +53,7 @@ class AgentBot(ActivityHandler):
             unread=unread_attachments(activity),
             locale=activity.locale or "",
         )
-        await self._runner.run(turn, _reply(self._outlets(turn_context), channel))
+        await self._runner.run(turn, _reply(self._outlets(turn_context), channel), time_limit=channel.time_limit)
 
     async def on_members_added_activity(self, members_added: list[ChannelAccount], turn_context: TurnContext) -> None:
         activity = turn_context.activity
@@ -101,4 +101,4 @@ def _reaction(value: Any) -> str:  # noqa: ANN401 - whatever the client sent
     """`like`, `dislike` or `unknown`: nothing else of the feedback belongs into a log."""
     action = value.get("actionValue") if isinstance(value, dict) else None
     reaction = action.get("reaction") if isinstance(action, dict) else None
-    return reaction if reaction in {"like", "dislike"} else "unknown"
+    return reaction if reaction in ("like", "dislike") else "unknown"

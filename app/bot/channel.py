@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -35,6 +36,7 @@ class Channel:
     welcome: bool = True
     needs_mention: bool = False
     text_limit: int = TEXT_LIMIT
+    time_limit: float = math.inf
 
 
 # Teams ends a stream after two minutes, and allows one request a second
@@ -54,7 +56,8 @@ COPILOT = Channel(
 )
 WEB_CHAT = Channel("Web Chat or Direct Line")
 EMULATOR = Channel("Bot Framework Emulator")
-EXPECT_REPLIES = Channel("replies in the HTTP response", typing=False)
+# Azure Functions ends a call after 230 seconds, and these replies with it.
+EXPECT_REPLIES = Channel("replies in the HTTP response", typing=False, time_limit=180)
 OTHER = Channel("another channel", typing=False, ai_label=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.agent.events import Answer, Event, Failure
 from app.bot.channel import Channel
@@ -58,10 +58,13 @@ class MessageReply:
 
 
 async def post_in_parts(outlet: Outlet, channel: Channel, end: Answer | Failure, text: str) -> None:
-    """Posts `text`, which belongs to `end`, as new messages, in half the size if the channel finds one too large."""
-    if not text.strip():
-        return
-    pending = split(text, channel.text_limit)
+    """Posts `text`, which belongs to `end`, as new messages."""
+    await post_parts(outlet, channel, end, split(text, channel.text_limit))
+
+
+async def post_parts(outlet: Outlet, channel: Channel, end: Answer | Failure, parts: Sequence[str]) -> None:
+    """Posts each part as a new message, in half the size if the channel finds one too large."""
+    pending = [part for part in parts if part.strip()]
     halved = False
     while pending:
         activity = dressed(activities.message(pending[0]), channel, end, last=len(pending) == 1)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -69,16 +70,21 @@ class MessagesEndpoint:
             _log.warning("An activity was refused: %s", refusal)
             return HttpAnswer(HTTPStatus.UNAUTHORIZED, "This activity is not authenticated.")
         if _is_repeatable(activity) and not self._seen.first_time((conversation_of(activity), activity.id)):
-            return HttpAnswer(HTTPStatus.OK)
+            return _as_http(
+                InvokeResponse(status=HTTPStatus.OK, body={"activities": []}) if _expects_replies(activity) else None
+            )
         return await self._acknowledge(activity, self._adapter.process_activity(identity, activity, self._guarded))
 
     async def _acknowledge(self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None]) -> HttpAnswer:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
-        caller_waits = activity.type == "invoke" or activity.delivery_mode == "expectReplies"
+        caller_waits = activity.type == "invoke" or _expects_replies(activity)
         await asyncio.wait([task], timeout=self._time_limit if caller_waits else self._acknowledge_after)
         if not task.done():
+            if caller_waits:
+                # Nobody can hear it any more.
+                task.cancel()
             return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT if caller_waits else HTTPStatus.ACCEPTED)
         if task.cancelled() or task.exception() is not None:
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE if caller_waits else HTTPStatus.OK)
@@ -101,7 +107,8 @@ class MessagesEndpoint:
             _log.error("Turn failed, error id %s", error_id, exc_info=error)
             if context.activity.type == "message":
                 outlet = self._adapter.outlet(context)
-                await outlet.post(activities.message(f"⚠️ {UNEXPECTED} (error id: {error_id})"))
+                with suppress(SendFailure):
+                    await outlet.post(activities.message(f"⚠️ {UNEXPECTED} (error id: {error_id})"))
 
     async def close(self, *, grace: float = 5.0) -> None:
         """Gives running turns `grace` seconds to end, then ends them."""
@@ -116,6 +123,10 @@ class MessagesEndpoint:
 def _is_repeatable(activity: Activity) -> bool:
     # An invoke is answered each time: its caller waits for the body. Edits of one message share its id.
     return bool(activity.id) and activity.type not in {"invoke", "messageUpdate"}
+
+
+def _expects_replies(activity: Activity) -> bool:
+    return bool(activity.delivery_mode == "expectReplies")
 
 
 def _as_http(response: InvokeResponse | None) -> HttpAnswer:

@@ -12,15 +12,17 @@ from enum import Enum
 
 from app.agent.events import Answer, Event, Failure, Status, TextAdded, ToolStarted
 from app.bot.channel import Channel, Streaming, WhenTimeRunsOut
-from app.bot.message_reply import dressed, post_in_parts
+from app.bot.connector_answers import PerhapsDelivered
+from app.bot.message_reply import dressed, post_parts
 from app.bot.outlet import Outlet
 from app.bot.rendering import activities
-from app.bot.rendering.markdown import presentable, utf16_units
-from app.bot.rendering.split import place_to_cut, split
+from app.bot.rendering.markdown import end_of, presentable, utf16_units
+from app.bot.rendering.split import split
 from app.bot.send_failures import (
     ChannelUnreachable,
     MessageTooLarge,
     SendFailure,
+    SendRefused,
     StoppedByPerson,
     StreamAlreadyEnded,
     StreamContentRefused,
@@ -32,11 +34,13 @@ from app.bot.send_failures import (
 _log = logging.getLogger(__name__)
 
 _THINKING = "Thinking…"
-_STILL_WORKING = "This takes a while. I am still working on it…"
-_CONTINUES = "\n\n*(The answer continues in the next message.)*"
+_STILL_WORKING = "*This takes a while. I am still working on it…*"
+_CONTINUES = "*(The answer continues in the next message.)*"
+_THAT_WAS_ALL = "*(That was the whole answer.)*"
 _EDIT_EVERY = 5.0
 _FINAL_TRIES = 4
 _BETWEEN_FINAL_TRIES = 2.0
+_LONGEST_PAUSE_AT_THE_END = 30.0
 # Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
 
@@ -60,6 +64,9 @@ class StreamReply:
         self._last_sent_at = 0.0
         self._keep_alive = False
         self._parts: list[str] = []
+        # The longest text sent; not what was shown if nobody knows whether it arrived.
+        self._attempted = ""
+        self._frozen = False
         self._end: Answer | Failure | None = None
         self._news = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
@@ -145,39 +152,62 @@ class StreamReply:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
 
+    def _showable(self) -> str:
+        """Never less than what was sent before: the channel refuses an update that does not begin with it."""
+        text = presentable(self._text())
+        too_long = utf16_units(text) > self._channel.text_limit * _STREAMED_SHARE
+        return self._streamed if self._frozen or too_long or len(text) < len(self._attempted) else text
+
+    @property
+    def _streamed(self) -> str:
+        return self.shown if self._frozen else self._attempted
+
     async def _show(self) -> None:
         self._news.clear()
         keep_alive, self._keep_alive = self._keep_alive, False
-        if self._phase is _Phase.WAITING:
+        if self._phase is _Phase.WAITING or (self._frozen and not keep_alive):
             return
-        text = presentable(self._text())
-        if utf16_units(text) > self._channel.text_limit * _STREAMED_SHARE:
-            text = self.shown
         try:
             if self._phase is _Phase.EDITING:
-                await self._edit(text)
-            elif text.strip() and (keep_alive or text != self.shown):
-                await self._post_update(activities.streamed(text, self._sequence + 1, self._stream_id))
-                self.shown = text
-            elif not self.shown and (keep_alive or self._status != self._sent_status):
-                await self._post_update(activities.informative(self._status, self._sequence + 1, self._stream_id))
-                self._sent_status = self._status
+                await self._edit()
+            else:
+                await self._update_stream(keep_alive=keep_alive)
         except StoppedByPerson:
             raise
-        except StreamTimeIsUp:
+        except (StreamTimeIsUp, StreamAlreadyEnded):
             self._after_the_stream()
-        except (StreamNotAllowed, StreamContentRefused, StreamAlreadyEnded, MessageTooLarge) as refusal:
-            _log.info(
-                "The channel does not take this stream (%s); the answer comes as a message", type(refusal).__name__
-            )
-            self._phase = _Phase.WAITING
+        except (StreamNotAllowed, StreamContentRefused, MessageTooLarge, SendRefused) as refusal:
+            _log.info("The channel does not take an update (%s); the answer comes in the end", type(refusal).__name__)
+            self._frozen = True
+            if self._stream_id is None:
+                self._phase = _Phase.WAITING
         except Throttled as throttled:
-            await asyncio.sleep(throttled.retry_after or self._rules.interval)
+            await self._pause(throttled.retry_after or self._rules.interval)
             self._news.set()
         except SendFailure as failure:
-            # The next update carries all of the text; only the end has to arrive.
             _log.info("An update did not arrive (%s)", type(failure).__name__)
+            if self._stream_id is None and isinstance(failure, PerhapsDelivered):
+                # Sent again it might open a second stream.
+                self._phase = _Phase.WAITING
+            # The next update carries all of the text; only the end has to arrive.
             self._news.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """As long as the channel asks for, but neither the close of the stream nor the end waits for ever."""
+        until = asyncio.get_running_loop().time() + seconds
+        await self._end_within(min(seconds, self._time_left()) if self._phase is _Phase.STREAMING else seconds)
+        if self._end is not None:
+            await asyncio.sleep(min(until - asyncio.get_running_loop().time(), _LONGEST_PAUSE_AT_THE_END))
+
+    async def _update_stream(self, *, keep_alive: bool) -> None:
+        text = self._showable()
+        if text.strip() and (keep_alive or text != self.shown):
+            self._attempted = text
+            await self._post_update(activities.streamed(text, self._sequence + 1, self._stream_id))
+            self.shown = text
+        elif not self.shown and (keep_alive or self._status != self._sent_status):
+            await self._post_update(activities.informative(self._status, self._sequence + 1, self._stream_id))
+            self._sent_status = self._status
 
     async def _post_update(self, activity: activities.Json) -> None:
         try:
@@ -191,11 +221,12 @@ class StreamReply:
             if stream_id is None:
                 self._phase = _Phase.WAITING
 
-    async def _edit(self, text: str) -> None:
+    async def _edit(self) -> None:
+        text = self._showable()
         if text != self.shown and self._stream_id is not None:
-            await self._outlet.update(
-                self._stream_id, activities.message(f"{text}\n\n*{_STILL_WORKING}*"), impatient=True
-            )
+            self._attempted = text
+            note = activities.message(activities.with_notes(text, _STILL_WORKING))
+            await self._outlet.update(self._stream_id, note, impatient=True)
             self.shown = text
 
     def _after_the_stream(self) -> None:
@@ -203,76 +234,88 @@ class StreamReply:
         self._phase = _Phase.EDITING if edits else _Phase.WAITING
         if not edits:
             self._settled = len(self.shown)
+            self._reopening = end_of(self.shown).opening
 
     async def _close_early(self) -> None:
         """Closes the stream before the channel does, with what there is; the rest follows as the channel allows."""
         if self._stream_id is None:
             self._phase = _Phase.WAITING
             return
-        text = self.shown
-        closing = text
-        settled, reopening = 0, ""
-        if self._rules.then is WhenTimeRunsOut.NEW_MESSAGE and text:
-            place = place_to_cut(text, utf16_units(text) + self._channel.text_limit, at_least=len(text))
-            closing, settled, reopening = text + place.closing + _CONTINUES, len(text), place.opening
-        activity = activities.message(closing or _STILL_WORKING)
-        if closing:
-            activity = activities.labelled(activity, ())
+        text = self._streamed
+        continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
+        activity = activities.message(activities.with_notes(text, _CONTINUES if continues else _STILL_WORKING))
         try:
-            await self._outlet.post(activities.closing_stream(activity, self._stream_id))
-        except (StreamTimeIsUp, StreamAlreadyEnded):
-            settled, reopening = (settled, reopening) if settled else (0, "")
+            await self._end_stream(self._stream_id, activities.labelled(activity, ()) if text else activity)
+            self.shown = text
+        except StoppedByPerson:
+            raise
+        except SendFailure as failure:
+            _log.info("A stream could not be closed (%s); the rest needs it no more", type(failure).__name__)
         self._after_the_stream()
-        self._settled, self._reopening = settled, reopening
 
     async def _finish(self, end: Answer | Failure) -> None:
         text = activities.text_of(end)
-        if self._phase is _Phase.STREAMING and self._stream_id is not None:
+        rest = await self._end_in_stream(end, text)
+        if rest is None:
+            rest = await self._end_by_editing(end, text)
+        if rest is None:
+            rest = self._unsettled(text)
+        await post_parts(self._outlet, self._channel, end, rest)
+        self.shown = text
+
+    async def _end_in_stream(self, end: Answer | Failure, text: str) -> list[str] | None:
+        """The parts that did not fit into the stream's message; None if the stream does not take the end."""
+        if self._phase is not _Phase.STREAMING or self._stream_id is None:
+            return None
+        limit, streamed = self._channel.text_limit, self._streamed
+        try:
             try:
-                await self._close_stream(self._stream_id, end, text)
+                first, *rest = split(text, limit, at_least=len(streamed))
+                await self._end_stream(self._stream_id, self._dressed(end, first, last=not rest))
+            except MessageTooLarge:
+                first, *rest = split(text, max(limit // 2, utf16_units(streamed) + 10), at_least=len(streamed))
+                await self._end_stream(self._stream_id, self._dressed(end, first, last=not rest))
+        except (StreamTimeIsUp, StreamAlreadyEnded, Throttled):
+            self._after_the_stream()
+        except (StreamNotAllowed, StreamContentRefused, MessageTooLarge, SendRefused):
+            self._phase = _Phase.WAITING
+        else:
+            return rest
+        return None
+
+    async def _end_by_editing(self, end: Answer | Failure, text: str) -> list[str] | None:
+        if self._phase is not _Phase.EDITING or self._stream_id is None:
+            return None
+        first, *rest = split(text, self._channel.text_limit)
+        try:
+            await self._outlet.update(self._stream_id, self._dressed(end, first, last=not rest))
+        except SendFailure:
+            # A message that cannot be edited any more must not cost the person the answer.
+            return None
+        return rest
+
+    def _unsettled(self, text: str) -> list[str]:
+        rest = text[self._settled :].lstrip("\n")
+        if self._settled and not rest.strip("\n `~"):
+            return [_THAT_WAS_ALL]
+        return split(self._reopening + rest, self._channel.text_limit)
+
+    def _dressed(self, end: Answer | Failure, text: str, *, last: bool) -> activities.Json:
+        return dressed(activities.message(text), self._channel, end, last=last)
+
+    async def _end_stream(self, stream_id: str, activity: activities.Json) -> None:
+        closing = activities.closing_stream(activity, stream_id)
+        for tries_left in reversed(range(_FINAL_TRIES)):
+            try:
+                await self._outlet.post(closing)
                 return
             except StreamAlreadyEnded:
-                return
-            except StreamTimeIsUp:
-                self._after_the_stream()
-            except (StreamNotAllowed, StreamContentRefused):
-                self._phase = _Phase.WAITING
-        if self._phase is _Phase.EDITING and self._stream_id is not None:
-            first, *rest = split(text, self._channel.text_limit)
-            activity = dressed(activities.message(first), self._channel, end, last=not rest)
-            try:
-                await self._outlet.update(self._stream_id, activity)
-            except SendFailure:
-                # A message that cannot be edited any more must not cost the person the answer.
-                await post_in_parts(self._outlet, self._channel, end, text)
-            else:
-                await post_in_parts(self._outlet, self._channel, end, "\n\n".join(rest))
-        else:
-            rest_of_text = text[self._settled :]
-            await post_in_parts(self._outlet, self._channel, end, self._reopening + rest_of_text.lstrip("\n"))
-        self.shown = text
-
-    async def _close_stream(self, stream_id: str, end: Answer | Failure, text: str) -> None:
-        limit = self._channel.text_limit
-        try:
-            first, *rest = split(text, limit, at_least=len(self.shown))
-            await self._post_final(stream_id, end, first, last=not rest)
-        except MessageTooLarge:
-            first, *rest = split(text, max(limit // 2, utf16_units(self.shown) + 10), at_least=len(self.shown))
-            await self._post_final(stream_id, end, first, last=not rest)
-        self.shown = text
-        for number, part in enumerate(rest, start=1):
-            await self._outlet.post(dressed(activities.message(part), self._channel, end, last=number == len(rest)))
-
-    async def _post_final(self, stream_id: str, end: Answer | Failure, text: str, *, last: bool) -> None:
-        activity = activities.closing_stream(
-            dressed(activities.message(text), self._channel, end, last=last), stream_id
-        )
-        for _ in range(_FINAL_TRIES - 1):
-            try:
-                await self._outlet.post(activity)
+                if tries_left == _FINAL_TRIES - 1:
+                    raise
+                # The try before this one arrived after all.
                 return
             except ChannelUnreachable:
-                # A stream ends once: if it did arrive, the next try is StreamAlreadyEnded, not a second message.
-                await asyncio.sleep(_BETWEEN_FINAL_TRIES)
-        await self._outlet.post(activity)
+                # A stream ends once: sent again this cannot become a second message.
+                if not tries_left:
+                    raise
+            await asyncio.sleep(_BETWEEN_FINAL_TRIES)

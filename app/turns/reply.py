@@ -9,7 +9,7 @@ from app.agent.events import Event
 
 
 class Reply(Protocol):
-    """Writes events as the channel allows. `begin`, `write` and `finish` are called in that order by one task."""
+    """Writes events as the channel allows. `begin`, `write` and `finish` come in that order, never two at once."""
 
     async def begin(self) -> None:
         """Gives the first sign of life without waiting for it to arrive."""

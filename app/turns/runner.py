@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import aclosing
 
 from app.agent.agent import Agent, new_error_id
 from app.agent.commands import Commands
 from app.agent.events import Answer, Failure, TextAdded
 from app.agent.memory import MOST_MESSAGES
-from app.agent.sentences import TURN_TIMED_OUT, UNEXPECTED
+from app.agent.sentences import INTERRUPTED, TURN_TIMED_OUT, UNEXPECTED
 from app.agent.turn import Turn
 from app.storage.conversations import ConversationLog, StoredMessage
 from app.turns.order import InOrder
 from app.turns.reply import Reply
 
 _log = logging.getLogger(__name__)
+
+# Seconds in which a turn that is interrupted may still say so.
+_LAST_WORDS = 4.0
 
 
 class TurnRunner:
@@ -29,33 +33,50 @@ class TurnRunner:
         self._time_limit = time_limit
         self._in_order = InOrder()
 
-    async def run(self, turn: Turn, reply: Reply) -> None:
-        """Raises what kept the person from seeing the end of the answer; every other failure has been told to them."""
+    async def run(self, turn: Turn, reply: Reply, *, time_limit: float = math.inf) -> None:
+        """Raises what kept the person from seeing the end of the answer; every other failure has been told to them.
+
+        `time_limit` in seconds is what the door allows, where that is less than the runner's own.
+        """
         async with self._in_order.of(turn.conversation):
             command = await self._command(turn)
             await reply.begin()
-            answering = asyncio.create_task(self._say(command, reply) if command else self._answer(turn, reply))
-            reply.when_stopped(answering.cancel)
+            limit = min(time_limit, self._time_limit)
+            asking = asyncio.create_task(self._say(command, turn, reply, limit))
+            reply.when_stopped(asking.cancel)
+            answering = asyncio.create_task(self._answer(turn, asking, reply, remember=command is None))
             try:
-                await answering
+                await asyncio.shield(answering)
             except asyncio.CancelledError:
-                this_task = asyncio.current_task()
-                if not reply.stopped or (this_task is not None and this_task.cancelling()):
-                    raise
-                await self._remember(turn, Answer(reply.shown), complete=False)
+                asking.cancel()
+                await asyncio.wait([answering], timeout=_LAST_WORDS)
+                raise
             finally:
                 await reply.abandon()
+                answering.cancel()
+                await asyncio.wait([answering])
 
-    async def _say(self, end: Answer | Failure, reply: Reply) -> None:
+    async def _say(self, command: Answer | Failure | None, turn: Turn, reply: Reply, limit: float) -> Answer | Failure:
+        end = command or await self._ask(turn, reply, limit)
+        # Before anything else runs: an update with the last words alone would hold up the end.
         await reply.write(end)
-        await reply.finish()
+        return end
 
-    async def _answer(self, turn: Turn, reply: Reply) -> None:
-        end = await self._ask(turn, reply)
+    async def _answer(
+        self, turn: Turn, asking: asyncio.Task[Answer | Failure], reply: Reply, *, remember: bool
+    ) -> None:
+        end: Answer | Failure | None = None
         try:
-            await self._say(end, reply)
+            end = await asking
+            await reply.finish()
+        except asyncio.CancelledError:
+            if not reply.stopped:
+                raise
         finally:
-            await self._remember(turn, end, complete=isinstance(end, Answer))
+            if reply.stopped:
+                end = Answer(reply.shown, truncated=True)
+            if remember and end is not None:
+                await self._remember(turn, end)
 
     async def _command(self, turn: Turn) -> Answer | Failure | None:
         try:
@@ -64,10 +85,10 @@ class TurnRunner:
             return _unexpected(error, "")
         return None if text is None else Answer(text, by_model=False)
 
-    async def _ask(self, turn: Turn, reply: Reply) -> Answer | Failure:
+    async def _ask(self, turn: Turn, reply: Reply, time_limit: float) -> Answer | Failure:
         said: list[str] = []
         try:
-            async with asyncio.timeout(self._time_limit):
+            async with asyncio.timeout(time_limit):
                 history = await self._conversations.recent(turn.conversation, MOST_MESSAGES)
                 async with aclosing(self._agent.answer(turn, history)) as events:
                     async for event in events:
@@ -76,15 +97,21 @@ class TurnRunner:
                         if isinstance(event, TextAdded):
                             said.append(event.text)
                         await reply.write(event)
+        except asyncio.CancelledError as error:
+            if reply.stopped:
+                raise
+            # The worker ends: nobody is left with a reply that stays open.
+            return _failure(INTERRUPTED, error, "".join(said))
         except TimeoutError as error:
             return _failure(TURN_TIMED_OUT, error, "".join(said))
         except Exception as error:
             return _unexpected(error, "".join(said))
         raise AssertionError("the agent ended a turn without an Answer or a Failure")
 
-    async def _remember(self, turn: Turn, end: Answer | Failure, *, complete: bool) -> None:
+    async def _remember(self, turn: Turn, end: Answer | Failure) -> None:
         if not end.text or not turn.question.strip():
             return
+        complete = isinstance(end, Answer) and not end.truncated
         messages = (StoredMessage("user", turn.question), StoredMessage("assistant", end.text, complete))
         try:
             await self._conversations.append(turn.conversation, messages)
@@ -97,7 +124,7 @@ def _unexpected(error: Exception, text: str) -> Failure:
     return _failure(UNEXPECTED, error, text)
 
 
-def _failure(sentence: str, error: Exception, text: str) -> Failure:
+def _failure(sentence: str, error: BaseException, text: str) -> Failure:
     error_id = new_error_id()
     _log.error("Turn failed, error id %s", error_id, exc_info=error)
     return Failure(sentence, error_id, text)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.agent.events import Answer, Citation, Failure
+from app.bot.rendering.markdown import end_of
 
 Json = dict[str, Any]
 
@@ -83,15 +84,22 @@ def with_feedback(activity: Json) -> Json:
 
 def text_of(end: Answer | Failure) -> str:
     """The whole text of a turn's end. Begins with what was answered, so that it can end a stream of it."""
-    if isinstance(end, Answer):
-        return end.text + _sources_line(end)
-    notice = f"⚠️ {end.sentence} (error id: {end.error_id})"
-    return f"{end.text}\n\n{notice}" if end.text.strip() else notice
+    if isinstance(end, Failure):
+        return with_notes(end.text, f"⚠️ {end.sentence} (error id: {end.error_id})")
+    length_limit = ["*(The answer reached its length limit.)*"] if end.truncated else []
+    return with_notes(end.text, *length_limit, *_sources_lines(end))
 
 
-def _sources_line(answer: Answer) -> str:
+def with_notes(text: str, *notes: str) -> str:
+    """`text` and below it `notes`, a paragraph each and none of them inside a code block that was left open."""
+    if not notes:
+        return text
+    return "\n\n".join([text + end_of(text).closing, *notes] if text.strip() else notes)
+
+
+def _sources_lines(answer: Answer) -> list[str]:
     """Teams shows only the citations that the text refers to; a model that refers to none of its sources is helped."""
     positions = [citation.position for citation in answer.citations[:_MOST_CITATIONS]]
     if not answer.text or not positions or any(f"[{position}]" in answer.text for position in positions):
-        return ""
-    return "\n\nSources: " + " ".join(f"[{position}]" for position in positions)
+        return []
+    return ["Sources: " + " ".join(f"[{position}]" for position in positions)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -101,6 +102,11 @@ def _in_table(offset: int, table: list[str]) -> LineEnd:
         return LineEnd(offset, Cost.FORBIDDEN)
     header = "".join(table[:2])
     return LineEnd(offset, Cost.TABLE_ROW, opening=header if len(header) <= _LONGEST_REOPENING else "")
+
+
+def end_of(text: str) -> LineEnd:
+    """What a cut after the whole of `text` needs."""
+    return deque(line_ends(text), maxlen=1).pop() if text else LineEnd(0, Cost.PARAGRAPH)
 
 
 def presentable(text: str) -> str:
