@@ -94,7 +94,20 @@ async def test_the_last_step_gets_no_tools_so_that_it_has_to_answer() -> None:
 
 async def test_an_answer_that_reached_its_length_limit_says_so() -> None:
     events = await ask(ScriptedModel([["Once upon", Completed(truncated=True)]]))
-    assert events[-1] == Answer("Once upon\n\n*(The answer reached its length limit.)*")
+    assert events[-1] == Answer("Once upon", truncated=True)
+
+
+@pytest.mark.parametrize("said", [[Completed()], [" \n"], [call(1, a=1, b=1)]])
+async def test_a_model_that_says_nothing_is_a_failure_and_not_silence(said: list[Any]) -> None:
+    end = (await ask(ScriptedModel([said]), step_limit=1, unread=("an image",)))[-1]
+    assert isinstance(end, Failure)
+    assert "without an answer" in end.sentence
+
+
+async def test_a_character_cut_in_half_between_two_chunks_is_made_whole() -> None:
+    events = await ask(ScriptedModel([["Fine \ud83d", "\ude00!", " \ud83d", "x", "\ude00"]]))
+    assert events[-1] == Answer("Fine 😀! \ufffdx\ufffd")
+    assert "".join(event.text for event in events if isinstance(event, TextAdded)) == "Fine 😀! \ufffdx\ufffd"
 
 
 async def test_an_attachment_is_named_as_not_read() -> None:

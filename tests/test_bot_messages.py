@@ -132,6 +132,35 @@ async def test_expected_replies_come_in_the_response_and_nowhere_else(make_bot: 
     assert bot.connector.calls == []
 
 
+async def test_a_repeat_that_expects_replies_gets_none_but_in_the_right_shape(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("Because.")
+    activity = bot.activity(deliveryMode="expectReplies")
+    await bot.send(activity)
+    repeat = await bot.send(activity)
+    assert (repeat.status, json.loads(repeat.body)) == (200, {"activities": []})
+
+
+async def test_who_waits_for_replies_too_long_is_told_and_the_model_is_stopped(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot(["Once", asyncio.Event()])
+    bot.door.messages._time_limit = 0.05
+    assert (await bot.send(bot.activity(deliveryMode="expectReplies"))).status == 504
+    await bot.door.messages.close()
+    assert bot.model.streams_closed_early == 1
+
+
+async def test_a_worker_that_ends_says_so_to_whoever_waits_for_an_answer(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=0.01)
+    await bot.send(bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal"}))
+    while not bot.connector.calls:
+        await asyncio.sleep(0.01)
+    await bot.door.messages.close(grace=0.0)
+    last = bot.connector.calls[-1]
+    assert last.stream is not None
+    assert last.stream["streamType"] == "final"
+    assert last.text.startswith("Once upon\n\n")
+    assert "restarted" in last.text
+
+
 async def test_in_a_group_only_those_who_mention_the_bot_are_answered(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot("Yes?")
     group: dict[str, Any] = {"channelId": "msteams", "conversation": {"id": "g", "conversationType": "groupChat"}}
@@ -233,6 +262,14 @@ async def test_feedback_is_acknowledged_as_teams_wants_it(
     assert (answer.status, answer.body) == (200, "{}")
     assert "Feedback: like" in caplog.text
     assert "private" not in caplog.text
+
+
+@pytest.mark.parametrize("reaction", [[], {}, None, 5])
+async def test_feedback_of_any_shape_is_acknowledged(make_bot: Callable[..., Bot], reaction: Any) -> None:
+    bot = make_bot()
+    value = {"actionName": "feedback", "actionValue": {"reaction": reaction}}
+    answer = await bot.send(bot.activity(type="invoke", name="message/submitAction", value=value))
+    assert (answer.status, answer.body) == (200, "{}")
 
 
 async def test_an_old_button_gets_an_answer_that_teams_shows(make_bot: Callable[..., Bot]) -> None:

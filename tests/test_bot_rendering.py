@@ -57,6 +57,25 @@ def test_sources_the_text_does_not_name_are_named_below_it() -> None:
     assert activities.text_of(answer) == "Sales grew.\n\nSources: [1] [2]"
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        Failure("Ask again.", "e1", "```py\nx = "),
+        Answer("```py\nx = 1\n", truncated=True),
+        Answer("```py\nx = 1", (Citation(1, "Report"),)),
+    ],
+)
+def test_what_is_said_below_an_answer_is_outside_its_code(end: Answer | Failure) -> None:
+    text = activities.text_of(end)
+    assert text.startswith(end.text)
+    assert text.count("```") == 2
+    assert text.rpartition("```")[2].startswith("\n\n")
+
+
+def test_an_answer_that_reached_its_length_limit_says_so() -> None:
+    assert activities.text_of(Answer("Once upon", truncated=True)).endswith("*(The answer reached its length limit.)*")
+
+
 def test_never_more_citations_than_teams_takes() -> None:
     citations = tuple(Citation(n, f"Source {n}") for n in range(1, 41))
     end = Answer("x", citations)

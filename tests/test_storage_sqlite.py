@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -51,6 +52,16 @@ async def test_a_conversation_survives_a_restart(log: SqliteConversationLog, tmp
     reopened = SqliteConversationLog(tmp_path / "folder" / "conversations.sqlite")
     assert await reopened.recent(ANN, 10) == exchange(1)
     await reopened.close()
+
+
+async def test_a_file_that_is_no_database_is_refused_each_time_and_left_closed(tmp_path: Path) -> None:
+    file = tmp_path / "c.sqlite"
+    file.write_bytes(b"no database" * 500)
+    log = SqliteConversationLog(file)
+    for _ in range(2):
+        with pytest.raises(sqlite3.DatabaseError):
+            await log.recent(ANN, 1)
+    await log.close()
 
 
 async def test_an_append_is_all_or_nothing(log: SqliteConversationLog) -> None:

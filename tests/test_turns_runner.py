@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,16 @@ from app.agent.commands import HELP, About, Commands
 from app.agent.events import Answer, Event, Failure, TextAdded
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
+from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.message_reply import MessageReply
+from app.bot.stream_reply import StreamReply
 from app.model import failures
 from app.model.scripted import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.sqlite import SqliteConversationLog
 from app.turns.runner import TurnRunner
+from tests.fakes.channel import FakeChannel
+from tests.fakes.virtual_time import VirtualTimeLoop
 
 ANN = ConversationKey("tenant", "ann")
 
@@ -76,6 +81,24 @@ class Broken:
 
     async def close(self) -> None:
         pass
+
+
+class Forgetful(Broken):
+    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
+        return []
+
+    async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
+        pass
+
+
+class _At:
+    """Waits for `seconds`, unless nobody asks it to."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return asyncio.sleep(self._seconds).__await__()
 
 
 async def _happening(event: asyncio.Event) -> None:
@@ -161,6 +184,53 @@ async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteConversationLog) -
         await running
     assert model.streams_closed_early == 1
     assert heard.abandoned
+    assert isinstance(heard.end, Failure)
+    assert "restarted" in heard.end.sentence
+    assert heard.end.text == "Once upon"
+
+
+@pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT, TEAMS_GROUP])
+@pytest.mark.parametrize("seconds", [0.01, 0.5, 2.0, 3.2, 5.0, 10.02])
+def test_a_worker_that_ends_leaves_nobody_before_a_reply_that_stays_open(channel: Channel, seconds: float) -> None:
+    fake = FakeChannel()
+
+    async def script() -> None:
+        model = ScriptedModel([[_At(2.7), "Once upon ", _At(7.3), "a time"]])
+        reply = StreamReply(fake, channel, channel.streaming) if channel.streaming else MessageReply(fake, channel)
+        running = asyncio.create_task(runner(model, Forgetful()).run(Turn("1", ANN, "Tell"), reply))
+        await asyncio.sleep(seconds)
+        running.cancel()
+        await asyncio.wait([running])
+        assert running.cancelled()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+        virtual.run(script())
+    assert fake.sent[-1].kind == ("final" if channel.streaming else "message")
+    assert len(fake.visible) == 1
+
+
+async def test_stop_while_the_end_is_sent_keeps_what_was_shown_once(kept: SqliteConversationLog) -> None:
+    class StoppedAtTheEnd(Heard):
+        async def finish(self) -> None:
+            self.stopped = True
+            self._stop()
+
+        @property
+        def shown(self) -> str:
+            return "Once upon"
+
+    await runner(ScriptedModel(["Once upon a time"]), kept).run(Turn("1", ANN, "Tell"), StoppedAtTheEnd())
+    assert await kept.recent(ANN, 9) == [
+        StoredMessage("user", "Tell"), StoredMessage("assistant", "Once upon", complete=False),
+    ]  # fmt: skip
+
+
+async def test_a_door_may_allow_less_time_than_the_runner(kept: SqliteConversationLog) -> None:
+    heard = Heard()
+    turns = runner(ScriptedModel([[asyncio.Event()]]), kept)
+    await turns.run(Turn("1", ANN, "Tell"), heard, time_limit=0.01)
+    assert isinstance(heard.end, Failure)
+    assert "longer than allowed" in heard.end.sentence
 
 
 async def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(
