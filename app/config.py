@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -128,8 +129,8 @@ class Settings(BaseSettings):
         parts = urlsplit(value.strip())
         loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
         if (
-            not parts.hostname
-            or parts.username
+            not re.fullmatch(r"([A-Za-z0-9.-]+|\[::1\])(:[0-9]+)?", parts.netloc)
+            or parts.port == 0
             or (parts.scheme != "https" and not (parts.scheme == "http" and loopback))
         ):
             raise PydanticCustomError("address", "must begin with https:// and name the workspace")
@@ -153,7 +154,7 @@ def setting_names() -> dict[str, str]:
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Raises `SettingsError` with every problem at once."""
     names = setting_names()
-    given = {name: environment[name] for name in names if environment.get(name, "").strip()}
+    given = {name: environment[name].strip() for name in names if environment.get(name, "").strip()}
     in_azure = _runs_in_azure(environment)
     problems = [*_bot_problems(given, in_azure=in_azure), *_service_principal_problems(given)]
     try:

@@ -44,6 +44,8 @@ def _run(names: list[str], effort: Effort) -> int:
     print(f"\n{table(results.medians())}")
     for note in results.notes:
         print(f"  {note}")
+    for failure in results.failures:
+        print(f"  failed, so not in the table: {failure.splitlines()[0]}")
     print(f"\n{time.monotonic() - began:.0f} s; also in {save(results)}")
     return 1 if results.failures else 0
 

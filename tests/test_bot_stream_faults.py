@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -156,7 +157,7 @@ def test_an_update_never_takes_back_what_was_shown(pieces: list[str]) -> None:
     fake = FaultyChannel()
     converse(script, fake)
     texts = [sent.text for sent in fake.tries if sent.kind in ("streaming", "final")]
-    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
     assert fake.visible == ["".join(pieces)]
 
 

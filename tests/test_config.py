@@ -76,8 +76,12 @@ def test_a_bot_of_one_tenant_needs_the_tenant(app_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["adb-1.net", "http://adb-1.net", "ftp://adb-1.net", "https://", "https://u:p@adb-1.net"]
-)
+    "url",
+    [
+        "adb-1.net", "http://adb-1.net", "ftp://adb-1.net", "https://", "https://u:p@adb-1.net", "https://adb 1.net",
+        "https://adb_1.net", "https://adb-1.net:99999", "https://adb-1.net:0", "https://adb-1.net:x", "https://[::1",
+    ],
+)  # fmt: skip
 def test_the_workspace_has_to_be_an_https_address(url: str) -> None:
     assert problems({**GOOD, "DATABRICKS_BASE_URL": url}) == ["DATABRICKS_BASE_URL"]
 
@@ -105,6 +109,12 @@ def test_no_secret_shows_in_any_text() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings({**secrets, "OPENAI_MAX_TOKENS": "s3cret-d", "MicrosoftAppId": "s3cret-e"})
     assert "s3cret" not in f"{caught.value!r} {caught.value}"
+
+
+def test_a_line_end_pasted_behind_a_secret_is_no_part_of_it() -> None:
+    token = load_settings({**GOOD, "DATABRICKS_TOKEN": " dapi123\n"}).databricks_token
+    assert token is not None
+    assert token.get_secret_value() == "dapi123"
 
 
 def test_an_empty_setting_counts_as_not_set() -> None:

@@ -84,11 +84,14 @@ class Broken:
 
 
 class Forgetful(Broken):
+    def __init__(self) -> None:
+        self.appended: list[StoredMessage] = []
+
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         return []
 
     async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        pass
+        self.appended += messages
 
 
 class _At:
@@ -209,19 +212,16 @@ def test_a_worker_that_ends_leaves_nobody_before_a_reply_that_stays_open(channel
     assert len(fake.visible) == 1
 
 
-async def test_stop_while_the_end_is_sent_keeps_what_was_shown_once(kept: SqliteConversationLog) -> None:
-    class StoppedAtTheEnd(Heard):
-        async def finish(self) -> None:
-            self.stopped = True
-            self._stop()
-
-        @property
-        def shown(self) -> str:
-            return "Once upon"
-
-    await runner(ScriptedModel(["Once upon a time"]), kept).run(Turn("1", ANN, "Tell"), StoppedAtTheEnd())
-    assert await kept.recent(ANN, 9) == [
-        StoredMessage("user", "Tell"), StoredMessage("assistant", "Once upon", complete=False),
+def test_stop_while_the_end_is_sent_keeps_what_was_shown_once() -> None:
+    log = Forgetful()
+    rules = TEAMS_PERSONAL.streaming
+    assert rules is not None
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+        model = ScriptedModel([["Once upon ", _At(3), "a time"]])
+        reply = StreamReply(FakeChannel(stop_at=1002.5), TEAMS_PERSONAL, rules)
+        virtual.run(runner(model, log).run(Turn("1", ANN, "Tell"), reply))
+    assert log.appended == [
+        StoredMessage("user", "Tell"), StoredMessage("assistant", "Once upon ", complete=False),
     ]  # fmt: skip
 
 
@@ -233,16 +233,14 @@ async def test_a_door_may_allow_less_time_than_the_runner(kept: SqliteConversati
     assert "longer than allowed" in heard.end.sentence
 
 
-async def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(
-    kept: SqliteConversationLog,
-) -> None:
-    model = ScriptedModel([["Once upon", asyncio.Event()]])
-    heard = Heard()
-    await runner(model, kept, time_limit=0.05).run(Turn("1", ANN, "Tell"), heard)
+def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came() -> None:
+    model, heard, log = ScriptedModel([["Once upon", asyncio.Event()]]), Heard(), Forgetful()
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
+        loop.run(runner(model, log, time_limit=60).run(Turn("1", ANN, "Tell"), heard))
     assert isinstance(heard.end, Failure)
     assert "longer than allowed" in heard.end.sentence
     assert heard.end.text == "Once upon"
-    assert (await kept.recent(ANN, 9))[-1] == StoredMessage("assistant", "Once upon", complete=False)
+    assert log.appended[-1] == StoredMessage("assistant", "Once upon", complete=False)
 
 
 async def test_a_failure_without_an_answer_leaves_no_trace_in_the_conversation(kept: SqliteConversationLog) -> None:

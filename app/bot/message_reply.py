@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from app.agent.events import Answer, Event, Failure
 from app.bot.channel import Channel
 from app.bot.outlet import Json, Outlet
 from app.bot.rendering import activities
 from app.bot.rendering.split import split
-from app.bot.send_failures import MessageTooLarge, SendFailure
+from app.bot.send_failures import ChannelUnreachable, MessageTooLarge, SendFailure, StreamAlreadyEnded
 
 # Teams shows a typing indicator for a few seconds.
 _TYPING_EVERY = 4.0
+_STREAM_END_TRIES = 4
+_BETWEEN_STREAM_END_TRIES = 2.0
 
 
 class MessageReply:
@@ -77,6 +80,25 @@ async def post_parts(outlet: Outlet, channel: Channel, end: Answer | Failure, pa
             pending = [part for whole in pending for part in split(whole, channel.text_limit // 2)]
             continue
         pending.pop(0)
+
+
+async def end_stream(outlet: Outlet, stream_id: str, activity: Json) -> None:
+    """A stream ends once: its last message, sent again after nobody knows what, cannot become a second one."""
+    closing = activities.closing_stream(activity, stream_id)
+    perhaps_ended = False
+    for _ in range(_STREAM_END_TRIES - 1):
+        try:
+            await outlet.post(closing)
+            return
+        except StreamAlreadyEnded:
+            if perhaps_ended:
+                return
+            raise
+        except ChannelUnreachable:
+            perhaps_ended = True
+        await asyncio.sleep(_BETWEEN_STREAM_END_TRIES)
+    with suppress(StreamAlreadyEnded):
+        await outlet.post(closing)
 
 
 def dressed(activity: Json, channel: Channel, end: Answer | Failure, *, last: bool) -> Json:

@@ -13,13 +13,12 @@ from enum import Enum
 from app.agent.events import Answer, Event, Failure, Status, TextAdded, ToolStarted
 from app.bot.channel import Channel, Streaming, WhenTimeRunsOut
 from app.bot.connector_answers import PerhapsDelivered
-from app.bot.message_reply import dressed, post_parts
+from app.bot.message_reply import dressed, end_stream, post_parts
 from app.bot.outlet import Outlet
 from app.bot.rendering import activities
 from app.bot.rendering.markdown import end_of, presentable, utf16_units
 from app.bot.rendering.split import split
 from app.bot.send_failures import (
-    ChannelUnreachable,
     MessageTooLarge,
     SendFailure,
     SendRefused,
@@ -38,8 +37,6 @@ _STILL_WORKING = "*This takes a while. I am still working on it…*"
 _CONTINUES = "*(The answer continues in the next message.)*"
 _THAT_WAS_ALL = "*(That was the whole answer.)*"
 _EDIT_EVERY = 5.0
-_FINAL_TRIES = 4
-_BETWEEN_FINAL_TRIES = 2.0
 _LONGEST_PAUSE_AT_THE_END = 30.0
 # Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
@@ -245,7 +242,7 @@ class StreamReply:
         continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
         activity = activities.message(activities.with_notes(text, _CONTINUES if continues else _STILL_WORKING))
         try:
-            await self._end_stream(self._stream_id, activities.labelled(activity, ()) if text else activity)
+            await end_stream(self._outlet, self._stream_id, activities.labelled(activity, ()) if text else activity)
             self.shown = text
         except StoppedByPerson:
             raise
@@ -271,10 +268,10 @@ class StreamReply:
         try:
             try:
                 first, *rest = split(text, limit, at_least=len(streamed))
-                await self._end_stream(self._stream_id, self._dressed(end, first, last=not rest))
+                await end_stream(self._outlet, self._stream_id, self._dressed(end, first, last=not rest))
             except MessageTooLarge:
                 first, *rest = split(text, max(limit // 2, utf16_units(streamed) + 10), at_least=len(streamed))
-                await self._end_stream(self._stream_id, self._dressed(end, first, last=not rest))
+                await end_stream(self._outlet, self._stream_id, self._dressed(end, first, last=not rest))
         except (StreamTimeIsUp, StreamAlreadyEnded, Throttled):
             self._after_the_stream()
         except (StreamNotAllowed, StreamContentRefused, MessageTooLarge, SendRefused):
@@ -302,20 +299,3 @@ class StreamReply:
 
     def _dressed(self, end: Answer | Failure, text: str, *, last: bool) -> activities.Json:
         return dressed(activities.message(text), self._channel, end, last=last)
-
-    async def _end_stream(self, stream_id: str, activity: activities.Json) -> None:
-        closing = activities.closing_stream(activity, stream_id)
-        for tries_left in reversed(range(_FINAL_TRIES)):
-            try:
-                await self._outlet.post(closing)
-                return
-            except StreamAlreadyEnded:
-                if tries_left == _FINAL_TRIES - 1:
-                    raise
-                # The try before this one arrived after all.
-                return
-            except ChannelUnreachable:
-                # A stream ends once: sent again this cannot become a second message.
-                if not tries_left:
-                    raise
-            await asyncio.sleep(_BETWEEN_FINAL_TRIES)
