@@ -19,6 +19,7 @@ from app.model.failures import (
     AddressBlocked,
     Busy,
     ModelFailure,
+    NoCredential,
     RequestRefused,
     SignInFailed,
     StreamCut,
@@ -208,7 +209,7 @@ class DatabricksModel:
             try:
                 task = await self._workspace.endpoint_task(self._name)
             except CredentialFailed as failure:
-                raise SignInFailed(str(failure)) from failure
+                raise NoCredential(str(failure)) from failure
             if task is not None:
                 self._api = "responses" if task == RESPONSES_TASK else "chat"
         return self._api
@@ -217,7 +218,7 @@ class DatabricksModel:
         try:
             return await self._workspace.credential.token()
         except CredentialFailed as failure:
-            raise SignInFailed(str(failure)) from failure
+            raise NoCredential(str(failure)) from failure
 
     async def _reads(
         self, response: httpx2.Response, answer: AnswerStream, deadline: float

@@ -127,6 +127,7 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
     ("failure", "says"),
     [
         (failures.SignInFailed("x"), "sign-in"),
+        (failures.NoCredential("x"), "no working Databricks credential"),
         (failures.NoPermission("x"), "Can Query"),
         (failures.UnknownModel("x"), "does not exist"),
         (failures.ConversationTooLong("x"), "/reset"),
@@ -139,7 +140,7 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
         (failures.StreamCut("x"), "incomplete"),
         (failures.AddressBlocked("x"), "IP access list"),
         (failures.Unreachable("x"), "cannot be reached"),
-        (failures.RequestRefused("x"), "refused"),
+        (failures.RequestRefused("x"), "could not handle"),
         (RuntimeError("secret internals"), "our side"),
     ],
 )  # fmt: skip

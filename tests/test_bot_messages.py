@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from app.agent.agent import Agent
 from app.agent.commands import HELP, About, Commands
 from app.agent.tools import Toolbox
-from app.bot.bot import WELCOME
+from app.bot.bot import MENTION_ME, WELCOME
 from app.bot.door import BotDoor
 from app.bot.identity import BotIdentity
 from app.bot.messages import HttpAnswer
@@ -181,7 +181,8 @@ async def test_who_adds_the_bot_is_welcomed_once_and_nobody_in_copilot(make_bot:
     await bot.send(bot.activity(**added))
     await bot.send(bot.activity(**{**added, "membersAdded": [{"id": "29:ann"}]}))
     await bot.send(bot.activity(entities=[{"type": "ProductInfo", "id": "COPILOT"}], **added))
-    assert bot.messages == [WELCOME]
+    await bot.send(bot.activity(**{**added, "conversation": {"id": "g", "conversationType": "groupChat"}}))
+    assert bot.messages == [WELCOME, WELCOME + MENTION_ME]
 
 
 async def test_a_mention_without_a_question_is_answered_with_help(make_bot: Callable[..., Bot]) -> None:

@@ -125,16 +125,20 @@ def python(module: str, *arguments: str, path: Path, typed: str = "") -> subproc
 
 
 def chat(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    with listen(0) as nobody:
-        port = port_of(nobody)
-    return python(
-        "app.local.terminal", "--root", str(folder), "--port", str(port), *arguments, path=folder, typed=typed
-    )
+    return python("app.local.terminal", "--root", str(folder), "--port", "0", *arguments, path=folder, typed=typed)
 
 
 def test_chat_with_a_question_prints_the_answer_alone(app_folder: Path) -> None:
     done = chat(app_folder, "hello there")
     assert (done.returncode, done.stdout, done.stderr) == (0, "You said hello there.\n", "")
+
+
+def test_chat_with_a_bot_that_does_not_run_says_so_instead_of_asking_another(app_folder: Path) -> None:
+    with listen(0) as nobody:
+        port = port_of(nobody)
+    done = chat(app_folder, "--port", str(port), "hello there")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"No bot answers at http://127.0.0.1:{port}/api/messages" in done.stderr
 
 
 def test_chat_that_got_no_answer_says_why_and_fails(app_folder: Path) -> None:
@@ -151,7 +155,7 @@ def test_chat_reads_questions_until_there_are_no_more(app_folder: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_in_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat(app_folder: Path) -> None:
-    chat = [sys.executable, "-m", "app.local.terminal", "--root", str(app_folder), "--port", "1"]
+    chat = [sys.executable, "-m", "app.local.terminal", "--root", str(app_folder), "--port", "0"]
     in_terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     process = subprocess.Popen(
         [sys.executable, "-c", in_terminal, *chat],

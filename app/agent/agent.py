@@ -101,7 +101,7 @@ class Agent:
 
     def _failed(self, work: _Work, sentence: str, error: Exception) -> Failure:
         error_id = self._new_error_id()
-        _log.error("Turn failed, error id %s", error_id, exc_info=error)
+        _log.error("Turn failed, error id %s: %s", error_id, type(error).__name__, exc_info=error)
         return Failure(sentence, error_id, work.text)
 
 

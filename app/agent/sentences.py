@@ -12,6 +12,7 @@ UNEXPECTED = (
 )
 
 _SENTENCES: tuple[tuple[type[failures.ModelFailure], str], ...] = (
+    (failures.NoCredential, "This agent has no working Databricks credential. Please tell your administrator."),
     (failures.SignInFailed, "Databricks did not accept this agent's sign-in. Please tell your administrator."),
     (
         failures.NoPermission,
@@ -43,7 +44,8 @@ _SENTENCES: tuple[tuple[type[failures.ModelFailure], str], ...] = (
     ),
     (
         failures.RequestRefused,
-        "The model refused the request. Please try other words; if it happens again, tell your administrator.",
+        "The model's endpoint could not handle the request. Please try again, or in other words; if it happens again, "
+        "tell your administrator.",
     ),
 )
 

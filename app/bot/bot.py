@@ -28,6 +28,8 @@ Hello! Ask me about your data or your work in Databricks, in your own words.
 
 Type **/help** to see what else I understand."""
 
+MENTION_ME = "\n\nMention me, so that I know you mean me."
+
 
 class Outlets(Protocol):
     def __call__(self, context: TurnContext, /) -> Outlet: ...
@@ -59,7 +61,8 @@ class AgentBot(ActivityHandler):
         activity = turn_context.activity
         bot_joined = any(member.id == activity.recipient.id for member in members_added if activity.recipient)
         if bot_joined and channel_for(activity).welcome:
-            await self._outlets(turn_context).post(activities.message(WELCOME))
+            hint = MENTION_ME if channel_for(activity).needs_mention else ""
+            await self._outlets(turn_context).post(activities.message(WELCOME + hint))
 
     async def on_invoke_activity(self, turn_context: TurnContext) -> InvokeResponse:
         """Answers what is known; 501 is the protocol's word for the rest."""

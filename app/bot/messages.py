@@ -63,6 +63,8 @@ class MessagesEndpoint:
             return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send activities with POST.", headers={"Allow": "POST"})
         try:
             activity = parse_activity(body)
+            if activity.type == "message" and not (activity.conversation and activity.conversation.id):
+                raise BadActivity("A message needs the id of its conversation.")
             identity = await self._adapter.authenticate(activity, headers, client_address)
         except BadActivity as bad:
             return HttpAnswer(bad.status, bad.sentence)

@@ -14,6 +14,7 @@ from app.local.processes import Child, Children
 PACKAGE = "@microsoft/m365agentsplayground"
 VERSION = "0.2.28"
 DEFAULT_PORT = 56150
+_LOOPBACK_ONLY = Path(__file__).with_name("loopback_only.cjs")
 _SECONDS_TO_INSTALL = 300.0
 _SECONDS_TO_START = 60.0
 
@@ -86,7 +87,19 @@ async def start_playground(
     log = program.parents[3] / "playground.log"
     child = await children.start(
         "The Agents Playground",
-        [node, str(program), "-e", endpoint, "-c", channel, "-p", str(port), "--disable-telemetry"],
+        [
+            node,
+            "--require",
+            str(_LOOPBACK_ONLY),
+            str(program),
+            "-e",
+            endpoint,
+            "-c",
+            channel,
+            "-p",
+            str(port),
+            "--disable-telemetry",
+        ],
         ready=r"^Listening on (\d+)",
         # It would open a browser itself, and end where there is none.
         environment={**os.environ, "TEAMSAPPTESTER_BROWSER": "none", "M365_AGENTS_PLAYGROUND_LOGFILE": str(log)},

@@ -63,7 +63,7 @@ async def _install_playground(root: Path) -> Path | None:
         return None
     folder = root / ".data" / "playground"
     if not folder.exists():
-        say("Installing the Microsoft 365 Agents Playground with npm; this happens once ...")
+        say("Installing the Microsoft 365 Agents Playground with npm; this happens once and takes about a minute ...")
     try:
         return await installed_playground(folder)
     except PlaygroundError as error:

@@ -27,7 +27,7 @@ def read_local_settings(root: Path) -> dict[str, str]:
         content = json.loads(text)
     except ValueError as error:
         raise LocalSettingsError(f"{FILE_NAME} is not valid JSON: {error}") from None
-    if not isinstance(content, dict) or not isinstance(values := content.get("Values", {}), dict):
+    if not isinstance(content, dict) or not isinstance(values := content.get("Values"), dict):
         raise LocalSettingsError(f'{FILE_NAME} must look like {{"Values": {{"NAME": "value"}}}}')
     if content.get("IsEncrypted"):
         raise LocalSettingsError(f"{FILE_NAME} is encrypted; run `func settings decrypt` first")

@@ -71,17 +71,25 @@ def _wait(future: concurrent.futures.Future[Any], seconds: float = float("inf"))
         seconds -= step
 
 
-async def open_conversation(stack: AsyncExitStack, endpoint: str, root: Path, screen: Screen) -> Conversation:
-    """With the bot that answers at `endpoint`, or with one that `stack` ends.
+async def open_conversation(
+    stack: AsyncExitStack, endpoint: str, root: Path, screen: Screen, *, must_run: bool
+) -> Conversation:
+    """With the bot that answers at `endpoint`, or unless it `must_run` already with one that `stack` ends.
 
-    Raises `ChildFailedError` and `LocalSettingsError`.
+    Raises `ConversationError`, `ChildFailedError` and `LocalSettingsError`.
     """
     client = await stack.enter_async_context(ClientSession())
     children = await stack.enter_async_context(Children())
     connector = await stack.enter_async_context(ConnectorServer())
     if not await _is_bot(client, endpoint):
+        if must_run:
+            raise ConversationError(f"No bot answers at {endpoint}. Start one with `python dev.py run`.")
         screen.status("Starting the bot ...")
-        endpoint = (await start_bot(children, root, port=0)).endpoint
+        bot = await start_bot(children, root, port=0)
+        endpoint = bot.endpoint
+        if bot.stand_in:
+            screen.finish()
+            print(f"(no workspace is set up: {bot.model}, a real but tiny model, answers here)", file=sys.stderr)
     return Conversation(client, endpoint, connector)
 
 
@@ -93,13 +101,13 @@ async def _is_bot(client: ClientSession, endpoint: str) -> bool:
     return False
 
 
-def chat(question: str | None, endpoint: str, root: Path) -> None:
+def chat(question: str | None, endpoint: str, root: Path, *, must_run: bool) -> None:
     """Raises `ConversationError` if `question` was not answered, `ChildFailedError` and `LocalSettingsError`."""
     screen = Screen(sys.stdout, sys.stderr)
     with Background() as background:
         stack = AsyncExitStack()
         try:
-            conversation = background.run(open_conversation(stack, endpoint, root, screen))
+            conversation = background.run(open_conversation(stack, endpoint, root, screen, must_run=must_run))
             assert conversation
             if question is not None:
                 background.run(conversation.ask(question, screen))
@@ -134,14 +142,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python dev.py chat", description=__doc__)
     parser.add_argument("question", nargs="?", help="answered on standard output; without it there is a prompt")
     parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="of a bot that runs already (default: %(default)s)"
+        "--port",
+        type=int,
+        help=f"of a bot that runs already; 0 starts one (default: {DEFAULT_PORT} if it runs, else 0)",
     )
     parser.add_argument("--url", help="of a bot that runs already, /api/messages included")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        chat(options.question, options.url or f"http://{LOOPBACK}:{options.port}/api/messages", options.root.resolve())
+        port = DEFAULT_PORT if options.port is None else options.port
+        endpoint = options.url or f"http://{LOOPBACK}:{port}/api/messages"
+        chat(options.question, endpoint, options.root.resolve(), must_run=bool(options.url or options.port))
     except (ConversationError, ChildFailedError, LocalSettingsError) as error:
         print(error, file=sys.stderr)
         return 1

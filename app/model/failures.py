@@ -11,6 +11,10 @@ class SignInFailed(ModelFailure):
     """The credential was refused or could not be had (401)."""
 
 
+class NoCredential(SignInFailed):
+    """No token could be had, so the endpoint was never asked."""
+
+
 class NoPermission(ModelFailure):
     """The identity is known but may not query the endpoint (403)."""
 
