@@ -100,3 +100,17 @@ async def test_a_person_types_a_question_and_watches_a_real_model_answer(tmp_pat
     lengths = [len(text) for text in seen]
     growing = sum(1 for earlier, later in itertools.pairwise(lengths) if later > earlier)
     assert growing >= 2, f"the answer did not grow before the person's eyes: {lengths}"
+
+
+@pytest.mark.parametrize("where", ["0", "{port: 0}", "'0', undefined", "0, '127.0.0.1'"])
+async def test_the_playground_is_kept_from_the_network(where: str) -> None:
+    """It answers with the developer's credential, and has no option of its own for the address it listens on."""
+    code = "const s = require('http').createServer();"
+    code += "s.on('listening', () => { console.log(s.address().address); s.close(); });"
+    code += f"s.listen({where});"
+    preload = str(ROOT / "app" / "local" / "loopback_only.cjs")
+    node = await asyncio.create_subprocess_exec(
+        "node", "--require", preload, "-e", code, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await asyncio.wait_for(node.communicate(), 30)
+    assert printed.decode().strip() == "127.0.0.1"
