@@ -101,7 +101,8 @@ class Agent:
 
     def _failed(self, work: _Work, sentence: str, error: Exception) -> Failure:
         error_id = self._new_error_id()
-        _log.error("Turn failed, error id %s: %s", error_id, type(error).__name__, exc_info=error)
+        cause = f"{type(error).__name__}: {error}" if isinstance(error, ModelFailure) else type(error).__name__
+        _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
         return Failure(sentence, error_id, work.text)
 
 

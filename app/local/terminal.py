@@ -85,12 +85,18 @@ async def open_conversation(
         if must_run:
             raise ConversationError(f"No bot answers at {endpoint}. Start one with `python dev.py run`.")
         screen.status("Starting the bot ...")
-        bot = await start_bot(children, root, port=0)
+        bot = await start_bot(children, root, port=0, show=_show_errors)
         endpoint = bot.endpoint
         if bot.stand_in:
             screen.finish()
             print(f"(no workspace is set up: {bot.model}, a real but tiny model, answers here)", file=sys.stderr)
     return Conversation(client, endpoint, connector)
+
+
+def _show_errors(line: str) -> None:
+    """An error id in the answer has to lead somewhere; this bot's log is seen nowhere else."""
+    if " ERROR " in line:
+        print(line, file=sys.stderr)
 
 
 async def _is_bot(client: ClientSession, endpoint: str) -> bool:
