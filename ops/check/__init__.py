@@ -1,0 +1,1 @@
+"""Proves the files that provision, deploy and package read, before they read them."""

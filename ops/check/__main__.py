@@ -1,0 +1,27 @@
+"""`python -m ops.check`: one line for each problem, `file:line: sentence`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ops.check.problem import Check, Problem
+
+CHECKS: Mapping[str, Check] = {}
+
+
+def problems(root: Path, checks: Mapping[str, Check] = CHECKS) -> list[Problem]:
+    return sorted({problem for check in checks.values() for problem in check(root)})
+
+
+def main() -> int:
+    found = problems(Path(__file__).resolve().parents[2])
+    for problem in found:
+        print(problem)
+    print(f"{len(found)} problems." if found else f"No problem in {', '.join(CHECKS)}.", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
