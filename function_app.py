@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from app.services import Services
+from app.bot.messages import HttpAnswer
+from app.services import start
 
-services = Services.from_environment()
+services = start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 # Every method, so that the wrong ones are told what is right; the guard is the Bot Framework's token.
@@ -14,13 +15,27 @@ METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
 @app.route("api/messages", methods=METHODS)
-async def messages(req: func.HttpRequest) -> func.HttpResponse:
-    answer = await services.bot.messages.receive(req.method, req.headers, req.get_body())
-    return func.HttpResponse(
-        answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.content_type
-    )
+async def messages(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    trace = context.trace_context.trace_parent
+    return _response(await services.messages.receive(req.method, req.headers, req.get_body(), traceparent=trace))
+
+
+@app.route("api/health", methods=METHODS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    return _response(services.health.answer(req.method))
+
+
+@app.route("api/health/dependencies", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
+async def health_dependencies(req: func.HttpRequest) -> func.HttpResponse:
+    return _response(await services.health.answer_with_dependencies(req.method))
 
 
 async def close() -> None:
     """For hosts that say when they end."""
     await services.close()
+
+
+def _response(answer: HttpAnswer) -> func.HttpResponse:
+    return func.HttpResponse(
+        answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.content_type
+    )

@@ -109,7 +109,27 @@ class Settings(BaseSettings):
         "DATA_DIR", default=None, description="the folder that conversations are kept in; .data outside Azure"
     )
 
+    insights_connection_string: SecretStr | None = _setting(
+        "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        default=None,
+        description="the connection string of Application Insights; traces and metrics go to the console without it",
+    )
+    insights_authentication: str | None = _setting(
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+        default=None,
+        pattern=r"^Authorization=AAD(;ClientId=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})?$",
+        description="Authorization=AAD;ClientId=<id of the managed identity>, where Application Insights takes no key",
+    )
+    telemetry_records_text: bool = _setting(
+        "TELEMETRY_RECORDS_TEXT",
+        default=False,
+        description="true to keep questions and answers in the traces; false is the default",
+    )
+
     in_azure: bool = Field(default=False, exclude=True, validation_alias=AliasChoices("in_azure"))
+    # What Azure calls the Function App and the machine it runs on.
+    site: str = Field(default="", exclude=True, validation_alias=AliasChoices("WEBSITE_SITE_NAME"))
+    instance: str = Field(default="", exclude=True, validation_alias=AliasChoices("WEBSITE_INSTANCE_ID"))
 
     @classmethod
     def settings_customise_sources(
@@ -156,9 +176,14 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     names = setting_names()
     given = {name: environment[name].strip() for name in names if environment.get(name, "").strip()}
     in_azure = _runs_in_azure(environment)
-    problems = [*_bot_problems(given, in_azure=in_azure), *_service_principal_problems(given)]
+    problems = [
+        *_unresolved_problems(given),
+        *_bot_problems(given, in_azure=in_azure),
+        *_service_principal_problems(given),
+    ]
     try:
-        settings = Settings(**given, in_azure=in_azure)  # type: ignore[arg-type]
+        machine = {name: environment.get(name, "") for name in ("WEBSITE_SITE_NAME", "WEBSITE_INSTANCE_ID")}
+        settings = Settings(**given, **machine, in_azure=in_azure)  # type: ignore[arg-type]
     except ValidationError as error:
         problems = [*(_describe(dict(detail), names) for detail in error.errors()), *problems]
         raise SettingsError(problems) from None
@@ -173,6 +198,16 @@ def _runs_in_azure(environment: Mapping[str, str]) -> bool:
     # `func start` sets WEBSITE_HOSTNAME too, to an address of the laptop's own.
     host = environment.get("WEBSITE_HOSTNAME", "").partition(":")[0]
     return host not in {"", "localhost", "127.0.0.1", "0.0.0.0"}  # noqa: S104 - compared, not bound
+
+
+def _unresolved_problems(given: Mapping[str, str]) -> list[str]:
+    # What Azure leaves in place of a secret it could not read.
+    # https://learn.microsoft.com/azure/app-service/app-service-key-vault-references
+    return [
+        f"{name}: its Key Vault reference is not resolved; the app's identity needs the role Key Vault Secrets User"
+        for name, value in given.items()
+        if value.startswith("@Microsoft.KeyVault(")
+    ]
 
 
 def _bot_problems(given: Mapping[str, str], *, in_azure: bool) -> list[str]:

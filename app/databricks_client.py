@@ -11,15 +11,18 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import aiohttp
+
 from app.model import chat_completions, responses
 from app.model.answer import AnswerReader
 from app.model.answer_stream import AnswerStream
-from app.model.errors import quoted
+from app.model.errors import ErrorReply, failure_of_reply, quoted
 from app.model.failures import (
     AddressBlocked,
     Busy,
     ModelFailure,
     NoCredential,
+    NoPermission,
     RequestRefused,
     SignInFailed,
     StreamCut,
@@ -30,7 +33,7 @@ from app.model.openai_streams import OpenAiStreams, body_of
 from app.model.transport import failure_of_exception
 from app.model.types import ModelEvent, ModelRequest
 from app.workspace.tokens import CredentialFailed
-from app.workspace.workspace import Workspace
+from app.workspace.workspace import Reply, Workspace
 
 if TYPE_CHECKING:
     import httpx2
@@ -124,6 +127,24 @@ class DatabricksModel:
         """Pays for the imports, the token and the endpoint's task beforehand. Raises ModelFailure."""
         await asyncio.gather(self._streams.prepare(), self._spoken_api(), self._token())
 
+    async def check_ready(self, *, within_seconds: float = 5) -> bool:
+        """Asks the workspace, not the model: costs no tokens and wakes nothing that is scaled to zero.
+
+        False where the address leads to no serving endpoint that could be asked about, and the sign-in works.
+        Raises ModelFailure. `state.ready` says whether the endpoint can be queried:
+        https://learn.microsoft.com/azure/databricks/machine-learning/model-serving/manage-serving-endpoints
+        """
+        if not self._workspace.address.has_serving_endpoints:
+            await self._token()
+            return False
+        reply = await self._described(within_seconds)
+        if reply.status == 401 and self._workspace.credential.forget():
+            reply = await self._described(within_seconds)
+        if reply.status != 200:
+            raise failure_of_reply(ErrorReply(reply.status, reply.text, location=reply.location))
+        _raise_unless_ready(reply)
+        return True
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         deadline = self._clock() + self._limits.overall
         attempt = 1
@@ -214,6 +235,14 @@ class DatabricksModel:
                 self._api = "responses" if task == RESPONSES_TASK else "chat"
         return self._api
 
+    async def _described(self, within_seconds: float) -> Reply:
+        try:
+            return await self._workspace.describe(self._name, within_seconds=within_seconds)
+        except CredentialFailed as failure:
+            raise NoCredential(str(failure)) from failure
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise failure_of_exception(error, answer_began=False) from error
+
     async def _token(self) -> str:
         try:
             return await self._workspace.credential.token()
@@ -254,3 +283,15 @@ class DatabricksModel:
         except Exception as error:
             raise failure_of_exception(error, answer_began=True) from error
         return body if isinstance(body, dict) else {}
+
+
+def _raise_unless_ready(reply: Reply) -> None:
+    endpoint = reply.json_object()
+    if endpoint is None:
+        raise RequestRefused("what the workspace says about the endpoint is no JSON object")
+    state = endpoint.get("state")
+    ready = state.get("ready") if isinstance(state, dict) else None
+    if ready != "READY":
+        raise WakingUp(f"the endpoint's state is {quoted(str(ready))}")
+    if endpoint.get("permission_level") == "CAN_VIEW":
+        raise NoPermission("the endpoint may be viewed, not queried: CAN_QUERY is missing")

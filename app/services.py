@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -12,12 +14,32 @@ from app.agent.commands import About, Commands
 from app.agent.tools import Toolbox
 from app.bot.door import BotDoor
 from app.bot.identity import BotIdentity
-from app.config import Settings, load_settings
+from app.bot.messages import MessagesEndpoint
+from app.config import Settings, SettingsError, load_settings
 from app.databricks_client import DatabricksModel
+from app.health.dependencies import Dependencies
+from app.health.health import Health
+from app.health.unconfigured import Unconfigured
 from app.storage.sqlite import SqliteConversationLog
+from app.telemetry.destination import Destination
+from app.telemetry.telemetry import Telemetry
 from app.turns.runner import TurnRunner
+from app.version import VERSION, read_build
 from app.workspace.credentials import CredentialChoice, choose_credential
 from app.workspace.workspace import Workspace, WorkspaceAddress
+
+
+def start() -> Services | Unconfigured:
+    """Raises `app.config.SettingsError` on a developer's machine; in Azure an app without functions could not say why.
+
+    Core Tools and `app.local` set AZURE_FUNCTIONS_ENVIRONMENT to Development.
+    """
+    try:
+        return Services.from_environment()
+    except SettingsError as error:
+        if os.environ.get("AZURE_FUNCTIONS_ENVIRONMENT") == "Development":
+            raise
+        return Unconfigured(error)
 
 
 class Services:
@@ -30,6 +52,21 @@ class Services:
         # Its line for every request to the model would be most of the log.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         return cls(load_settings())
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        settings = self.settings
+        connection_string = settings.insights_connection_string
+        sign_in = settings.insights_authentication
+        destination = Destination(
+            service=settings.site or "databricks-agent",
+            version=f"{VERSION}+{read_build()}",
+            instance=settings.instance or platform.node(),
+            connection_string=connection_string.get_secret_value() if connection_string else None,
+            by_identity=sign_in is not None,
+            client_id=sign_in.partition("ClientId=")[2] or None if sign_in else None,
+        )
+        return Telemetry(destination, records_text=settings.telemetry_records_text)
 
     @cached_property
     def conversations(self) -> SqliteConversationLog:
@@ -77,7 +114,16 @@ class Services:
             password=settings.bot_password,
             cloud=settings.bot_cloud,
         )
-        return BotDoor(identity, self.turns)
+        return BotDoor(identity, self.turns, self.telemetry)
+
+    @property
+    def messages(self) -> MessagesEndpoint:
+        return self.bot.messages
+
+    @cached_property
+    def health(self) -> Health:
+        checks = {"model": lambda: self.model.check_ready(), "storage": lambda: self.conversations.ping()}
+        return Health(Dependencies(checks))
 
     def _about(self) -> About:
         workspace = urlsplit(self.settings.databricks_base_url).hostname or ""
@@ -86,6 +132,6 @@ class Services:
     async def close(self) -> None:
         """Lets running turns end or ends them, then closes what was opened."""
         opened = vars(self)
-        for name in ("bot", "model", "conversations"):
+        for name in ("health", "bot", "model", "conversations", "telemetry"):
             if name in opened:
                 await opened[name].close()

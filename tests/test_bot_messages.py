@@ -23,6 +23,8 @@ from app.bot.messages import HttpAnswer
 from app.local.connector import Answer, ConnectorServer
 from app.model.scripted import ScriptedModel
 from app.storage.sqlite import SqliteConversationLog
+from app.telemetry.destination import Destination
+from app.telemetry.telemetry import Telemetry
 from app.turns.runner import TurnRunner
 
 LAPTOP = BotIdentity()
@@ -61,19 +63,21 @@ class Bot:
 async def make_bot(tmp_path: Path) -> AsyncIterator[Callable[..., Bot]]:
     async with ConnectorServer() as connector:
         doors, log = [], SqliteConversationLog(tmp_path / "c.sqlite")
+        telemetry = Telemetry(Destination("bot", "1", "here"))
 
         def make(*replies: Any, identity: BotIdentity = LAPTOP, acknowledge_after: float = 12.0) -> Bot:
             model = ScriptedModel(replies)
             agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
             commands = Commands(log, lambda: About("m", "w", "a"))
             turns = TurnRunner(agent, commands, log, time_limit=30)
-            doors.append(BotDoor(identity, turns, acknowledge_after=acknowledge_after))
+            doors.append(BotDoor(identity, turns, telemetry, acknowledge_after=acknowledge_after))
             return Bot(doors[-1], model, connector)
 
         yield make
         for door in doors:
             await door.close()
         await log.close()
+        await telemetry.close()
 
 
 async def test_a_question_is_answered_in_its_conversation(make_bot: Callable[..., Bot]) -> None:

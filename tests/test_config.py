@@ -139,4 +139,21 @@ def test_settings_cannot_be_changed_after_start() -> None:
 
 
 def test_every_field_has_a_name_and_a_description() -> None:
-    assert len(setting_names()) == len(Settings.model_fields) - 1
+    told_by_azure = {"in_azure", "site", "instance"}
+    assert len(setting_names()) == len(Settings.model_fields.keys() - told_by_azure)
+
+
+def test_a_secret_that_key_vault_did_not_give_is_named_with_the_role_that_is_missing() -> None:
+    reference = "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/databricks-token/)"
+    with pytest.raises(SettingsError) as error:
+        load_settings({**GOOD, "DATABRICKS_TOKEN": reference})
+    assert error.value.problems == (
+        "DATABRICKS_TOKEN: its Key Vault reference is not resolved; the app's identity needs the role "
+        "Key Vault Secrets User",
+    )
+
+
+@pytest.mark.parametrize("text", ["AAD", "Authorization=AAD;ClientId=me", "Authorization=Key"])
+def test_a_sign_in_to_application_insights_that_would_not_work_is_said_at_start(text: str) -> None:
+    with pytest.raises(SettingsError, match="APPLICATIONINSIGHTS_AUTHENTICATION_STRING"):
+        load_settings({**GOOD, "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": text})

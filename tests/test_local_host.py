@@ -62,6 +62,11 @@ async def latin(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("caf\\u00e9", charset="latin-1")
 
 
+@app.route("context")
+async def context(req: func.HttpRequest, context: func.Context) -> str:
+    return " ".join([context.function_name, context.invocation_id, context.trace_context.trace_parent])
+
+
 @app.route("thread")
 def thread(req: func.HttpRequest) -> str:
     return "main" if threading.current_thread() is threading.main_thread() else "another"
@@ -148,6 +153,20 @@ async def test_what_a_function_returns_becomes_the_response(
     async with serve(FUNCTIONS) as address, ClientSession() as client, client.get(f"{address}/api/{path}") as answer:
         assert (answer.status, await answer.text()) == (status, body)
         assert answer.headers.get("Content-Type") == content_type
+
+
+async def test_an_invocation_has_an_id_and_goes_on_with_the_callers_trace(serve: Serve) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with serve(FUNCTIONS) as address, ClientSession() as client:
+        told: list[list[str]] = []
+        for callers in (f"00-{trace}-00f067aa0ba902b7-00", f"00-{trace}-00f067aa0ba902b7-00", "nonsense"):
+            async with client.get(f"{address}/api/context", headers={"traceparent": callers}) as answer:
+                told.append((await answer.text()).split())
+    assert {name for name, _, _ in told} == {"context"}
+    assert len({invocation for _, invocation, _ in told}) == 3
+    traces = [parent.split("-") for _, _, parent in told]
+    assert [(parts[1] == trace, parts[3]) for parts in traces] == [(True, "00"), (True, "00"), (False, "01")]
+    assert len({parts[2] for parts in traces} | {"00f067aa0ba902b7"}) == 4, "each span is the host's own"
 
 
 @pytest.mark.parametrize("path", ["fails", "wrong"])

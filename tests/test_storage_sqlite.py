@@ -61,7 +61,16 @@ async def test_a_file_that_is_no_database_is_refused_each_time_and_left_closed(t
     for _ in range(2):
         with pytest.raises(sqlite3.DatabaseError):
             await log.recent(ANN, 1)
+        with pytest.raises(sqlite3.DatabaseError):
+            await log.ping()
     await log.close()
+
+
+async def test_a_ping_reads_and_changes_nothing(log: SqliteConversationLog) -> None:
+    await log.ping()
+    await log.append(ANN, exchange(1))
+    await log.ping()
+    assert await log.recent(ANN, 10) == exchange(1)
 
 
 async def test_an_append_is_all_or_nothing(log: SqliteConversationLog) -> None:

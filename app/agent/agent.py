@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from app.agent.events import Answer, Citation, Event, Failure, TextAdded, ToolFinished, ToolStarted
@@ -14,14 +13,13 @@ from app.agent.sentences import NO_ANSWER, UNEXPECTED, sentence_for
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
 from app.model.failures import ModelFailure
-from app.model.types import Completed, Message, Model, ModelRequest, Source, TextDelta
+from app.model.types import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
 from app.storage.conversations import StoredMessage
+from app.telemetry.gen_ai import ModelCall
+from app.telemetry.spans import new_error_id
+from app.telemetry.turn import turn_failed
 
 _log = logging.getLogger(__name__)
-
-
-def new_error_id() -> str:
-    return secrets.token_hex(6)
 
 
 class Agent:
@@ -33,14 +31,12 @@ class Agent:
         system_prompt: str,
         history_token_budget: int,
         step_limit: int = 8,
-        new_error_id: Callable[[], str] = new_error_id,
     ) -> None:
         self._model = model
         self._toolbox = toolbox
         self._system_prompt = system_prompt
         self._history_token_budget = history_token_budget
         self._step_limit = step_limit
-        self._new_error_id = new_error_id
 
     async def answer(self, turn: Turn, history: Sequence[StoredMessage]) -> AsyncGenerator[Event, None]:
         """Ends with one `Answer` or one `Failure`. Closing it, or cancelling its consumer, ends the model's request."""
@@ -72,7 +68,7 @@ class Agent:
             tools = self._toolbox.definitions if step < self._step_limit - 1 else ()
             said_before = work.length
             completed = Completed()
-            async with aclosing(self._model.stream(ModelRequest(tuple(work.messages), tools))) as stream:
+            async with aclosing(self._stream(ModelRequest(tuple(work.messages), tools))) as stream:
                 async for event in stream:
                     match event:
                         case TextDelta(text) if text:
@@ -89,6 +85,20 @@ class Agent:
                 async for tool_event in events:
                     yield tool_event
 
+    async def _stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """The model's stream, recorded."""
+        with ModelCall(self._model.name) as call:
+            call.asked((message.role, message.content) for message in request.messages)
+            async with aclosing(self._model.stream(request)) as stream:
+                async for event in stream:
+                    match event:
+                        case TextDelta(text):
+                            call.chunk(text)
+                        case Completed(tool_calls, truncated, usage):
+                            tokens = (usage.input_tokens, usage.output_tokens) if usage else None
+                            call.completed("tool_calls" if tool_calls else "length" if truncated else "stop", tokens)
+                    yield event
+
     async def _use_tools(self, work: _Work, completed: Completed) -> AsyncGenerator[Event, None]:
         for call in completed.tool_calls:
             yield ToolStarted(call.id, call.name)
@@ -100,7 +110,8 @@ class Agent:
             yield ToolFinished(result.call.id, result.call.name, result.succeeded)
 
     def _failed(self, work: _Work, sentence: str, error: Exception) -> Failure:
-        error_id = self._new_error_id()
+        turn_failed(error)
+        error_id = new_error_id()
         cause = f"{type(error).__name__}: {error}" if isinstance(error, ModelFailure) else type(error).__name__
         _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
         return Failure(sentence, error_id, work.text)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.model.types import Message, ToolCall, ToolDefinition
+from app.telemetry.gen_ai import end_tool_call, start_tool_call
+from app.telemetry.spans import as_current
 
 _log = logging.getLogger(__name__)
 _LONGEST_RESULT = 20_000
@@ -53,16 +55,26 @@ class Toolbox:
 
     async def run(self, call: ToolCall) -> ToolResult:
         """Never raises for what the model or the tool did wrong."""
+        # What the model made up as a name is not recorded.
+        name = call.name if call.name in self._tools else "unknown"
+        with start_tool_call(name, call.id, call.arguments) as span, as_current(span):
+            result, failure = await self._result(call)
+            end_tool_call(span, result.text, failure)
+        return result
+
+    async def _result(self, call: ToolCall) -> tuple[ToolResult, str | None]:
+        """The result, and the kind of failure if there was one."""
         try:
             text = await self._run(call)
         except ToolFailed as failure:
-            return ToolResult(call, f"The tool failed: {failure}", succeeded=False)
-        except Exception:
+            return ToolResult(call, f"The tool failed: {failure}", succeeded=False), type(failure).__name__
+        except Exception as error:
             _log.exception("Tool %s failed unexpectedly", call.name if call.name in self._tools else "(unknown)")
-            return ToolResult(call, "The tool failed for a reason that is not known.", succeeded=False)
+            told = "The tool failed for a reason that is not known."
+            return ToolResult(call, told, succeeded=False), type(error).__name__
         if len(text) > _LONGEST_RESULT:
             text = f"{text[:_LONGEST_RESULT]}\n[The rest, {len(text) - _LONGEST_RESULT} characters, was left out.]"
-        return ToolResult(call, text, succeeded=True)
+        return ToolResult(call, text, succeeded=True), None
 
     async def _run(self, call: ToolCall) -> str:
         tool = self._tools.get(call.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from app.bot.question import is_for_bot, question_of, unread_attachments
 from app.bot.rendering import activities
 from app.bot.stream_reply import StreamReply
 from app.storage.conversations import ConversationKey
+from app.telemetry.turn import current_turn
 from app.turns.reply import Reply
 from app.turns.runner import TurnRunner
 
@@ -48,9 +50,12 @@ class AgentBot(ActivityHandler):
         channel = channel_for(activity)
         if not is_for_bot(activity, needs_mention=channel.needs_mention):
             return
+        conversation = conversation_of(activity)
+        if (trace := current_turn()) is not None:
+            trace.begin(channel=channel.name, conversation=_pseudonym(conversation))
         turn = Turn(
             id=activity.id or "",
-            conversation=conversation_of(activity),
+            conversation=conversation,
             question=question_of(activity),
             unread=unread_attachments(activity),
             locale=activity.locale or "",
@@ -98,6 +103,10 @@ def channel_for(activity: Activity) -> Channel:
 def conversation_of(activity: Activity) -> ConversationKey:
     conversation = activity.conversation.id if activity.conversation else ""
     return ConversationKey(received.tenant_id(activity) or "", f"{activity.channel_id}/{conversation}")
+
+
+def _pseudonym(conversation: ConversationKey) -> str:
+    return hashlib.blake2s(f"{conversation.tenant}/{conversation.conversation}".encode(), digest_size=8).hexdigest()
 
 
 def _reaction(value: Any) -> str:  # noqa: ANN401 - whatever the client sent

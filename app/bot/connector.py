@@ -23,6 +23,9 @@ from app.bot.connector_answers import ChannelAnswer, NotDelivered, PerhapsDelive
 from app.bot.http_session import HttpSession
 from app.bot.send_failures import SendFailure, SendRefused, Throttled
 from app.bot.service_url import ServiceUrls, UntrustedServiceUrl
+from app.telemetry.records import Kind
+from app.telemetry.spans import start_span
+from app.telemetry.turn import something_shown
 
 __all__ = ["Connector", "NotDelivered", "PerhapsDelivered", "Tokens"]
 
@@ -46,6 +49,7 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
+    what: str
     method: str
     url: URL
     body: bytes | None = None
@@ -91,23 +95,24 @@ class Connector:
     ) -> str | None:
         """Returns the activity's id, if the channel gave one."""
         url = self._url(service_url, conversation_id, "activities", *([reply_to] if reply_to else []))
-        return _id_in(await self._deliver(_Request("POST", url, _encoded(activity), _is_streamed(activity)), budget))
+        request = _Request(str(activity.get("type")), "POST", url, _encoded(activity), _is_streamed(activity))
+        return _id_in(await self._send(request, budget))
 
     async def update(
         self, service_url: str, conversation_id: str, activity_id: str, activity: Json, *, budget: float = 0.0
     ) -> str | None:
         """Returns the activity's id, if the channel gave one."""
         url = self._url(service_url, conversation_id, "activities", activity_id)
-        return _id_in(await self._deliver(_Request("PUT", url, _encoded(activity)), budget))
+        return _id_in(await self._send(_Request("edit", "PUT", url, _encoded(activity)), budget))
 
     async def delete(self, service_url: str, conversation_id: str, activity_id: str, *, budget: float = 0.0) -> None:
-        await self._deliver(
-            _Request("DELETE", self._url(service_url, conversation_id, "activities", activity_id)), budget
-        )
+        url = self._url(service_url, conversation_id, "activities", activity_id)
+        await self._send(_Request("deletion", "DELETE", url), budget)
 
     async def create_conversation(self, service_url: str, parameters: Json, *, budget: float = 0.0) -> Json:
         """Returns the channel's answer: `id`, and where the channel gives them `activityId` and `serviceUrl`."""
-        return (await self._deliver(_Request("POST", self._url(service_url), _encoded(parameters)), budget)).fields
+        request = _Request("conversation", "POST", self._url(service_url), _encoded(parameters))
+        return (await self._send(request, budget)).fields
 
     def _url(self, service_url: str, *path: str) -> URL:
         # Checked again, whoever calls: the token goes where this leads.
@@ -118,6 +123,17 @@ class Connector:
         if not all(path):
             raise SendRefused("the activity or its conversation has no id")
         return URL("/".join([trusted.rstrip("/"), "v3/conversations", *map(_segment, path)]), encoded=True)
+
+    async def _send(self, request: _Request, budget: float) -> ChannelAnswer:
+        # Attributes of HTTP would make "POST" of the name in Application Insights.
+        attributes = {"messaging.system": "bot_framework", "messaging.destination.name": request.url.host or ""}
+        with start_span(f"send {request.what}", Kind.CLIENT, attributes) as span:
+            answer = await self._deliver(request, budget)
+            span.attributes["bot.send.status_code"] = answer.status
+            if not something_shown() and budget <= 0:
+                # One of the many updates of a stream: another follows, and in a trace they would hide the rest.
+                span.discard()
+            return answer
 
     async def _deliver(self, request: _Request, budget: float) -> ChannelAnswer:
         deadline = self._clock() + budget

@@ -11,6 +11,7 @@ from app.bot.http_session import HttpSession
 from app.bot.identity import BotIdentity
 from app.bot.messages import ACKNOWLEDGE_AFTER, MessagesEndpoint
 from app.bot.service_url import ServiceUrls
+from app.telemetry.telemetry import Telemetry
 from app.turns.runner import TurnRunner
 
 
@@ -21,6 +22,7 @@ class BotDoor:
         self,
         identity: BotIdentity,
         turns: TurnRunner,
+        telemetry: Telemetry,
         *,
         acknowledge_after: float = ACKNOWLEDGE_AFTER,
         channel_metadata_url: str | None = None,
@@ -34,7 +36,7 @@ class BotDoor:
         connector = Connector(self._session, self._tokens, ServiceUrls(identity))
         adapter = Adapter(identity, self._authenticator, connector, self._tokens)
         bot = AgentBot(turns, adapter.outlet)
-        self.messages = MessagesEndpoint(adapter, bot.on_turn, acknowledge_after=acknowledge_after)
+        self.messages = MessagesEndpoint(adapter, bot.on_turn, telemetry, acknowledge_after=acknowledge_after)
 
     async def close(self) -> None:
         await self.messages.close()

@@ -13,8 +13,8 @@ from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
 from botbuilder.schema import Activity
+from botframework.connector.auth import AuthenticateRequestResult
 
-from app.agent.agent import new_error_id
 from app.agent.sentences import UNEXPECTED
 from app.bot.activity import BadActivity, parse_activity
 from app.bot.adapter import Adapter
@@ -22,6 +22,9 @@ from app.bot.authentication import Unauthenticated
 from app.bot.bot import conversation_of
 from app.bot.rendering import activities
 from app.bot.send_failures import SendFailure
+from app.telemetry.spans import new_error_id
+from app.telemetry.telemetry import Telemetry
+from app.telemetry.turn import something_shown, traced, turn_failed
 from app.turns.seen import Seen
 
 _log = logging.getLogger(__name__)
@@ -45,20 +48,28 @@ class MessagesEndpoint:
         self,
         adapter: Adapter,
         on_turn: Callable[[TurnContext], Awaitable[None]],
+        telemetry: Telemetry,
         *,
         acknowledge_after: float = ACKNOWLEDGE_AFTER,
         time_limit: float = 200.0,
     ) -> None:
         self._adapter = adapter
         self._on_turn = on_turn
+        self._telemetry = telemetry
         self._acknowledge_after = acknowledge_after
         self._time_limit = time_limit
         self._seen = Seen()
         self._running: set[asyncio.Task[InvokeResponse | None]] = set()
 
     async def receive(
-        self, method: str, headers: Mapping[str, str], body: bytes, client_address: str | None = None
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        client_address: str | None = None,
+        traceparent: str | None = None,
     ) -> HttpAnswer:
+        """`traceparent` names the trace that the host has begun for this call."""
         if method.upper() != "POST":
             return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send activities with POST.", headers={"Allow": "POST"})
         try:
@@ -75,7 +86,16 @@ class MessagesEndpoint:
             return _as_http(
                 InvokeResponse(status=HTTPStatus.OK, body={"activities": []}) if _expects_replies(activity) else None
             )
-        return await self._acknowledge(activity, self._adapter.process_activity(identity, activity, self._guarded))
+        return await self._acknowledge(activity, self._traced(identity, activity, traceparent))
+
+    async def _traced(
+        self, identity: AuthenticateRequestResult, activity: Activity, traceparent: str | None
+    ) -> InvokeResponse | None:
+        with traced(self._telemetry.turn(traceparent)):
+            response: InvokeResponse | None = await self._adapter.process_activity(identity, activity, self._guarded)
+            if _expects_replies(activity):
+                something_shown()
+            return response
 
     async def _acknowledge(self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None]) -> HttpAnswer:
         task = asyncio.create_task(work)
@@ -96,15 +116,18 @@ class MessagesEndpoint:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("A turn ended unexpectedly", exc_info=error)
+        self._telemetry.answered()
 
     async def _guarded(self, context: TurnContext) -> None:
         """Nobody is left without an answer, whatever broke."""
         try:
             await self._on_turn(context)
-        except SendFailure:
+        except SendFailure as failure:
             # The channel does not take what we say: telling the person so would go the same way.
+            turn_failed(failure)
             _log.exception("An answer could not be delivered, error id %s", new_error_id())
         except Exception as error:
+            turn_failed(error)
             error_id = new_error_id()
             _log.error("Turn failed, error id %s", error_id, exc_info=error)
             if context.activity.type == "message":

@@ -24,6 +24,7 @@ from azure.functions import HttpRequest, HttpResponse
 from multidict import CIMultiDict, MultiMapping
 
 from app.local.indexing import FunctionApp, HttpFunction, IndexingError, load_function_app
+from app.local.invocation import LocalContext
 from app.local.lifetime import DEFAULT_PORT, LOOPBACK, PortInUseError, listen, port_of, stop_requested
 from app.local.settings import ROOT, LocalSettingsError, add_local_settings
 
@@ -88,9 +89,12 @@ def _joined(values: MultiMapping[str]) -> dict[str, str]:
 
 
 async def _call(function: HttpFunction, request: HttpRequest) -> object:
+    arguments: dict[str, object] = {function.parameter: request}
+    if function.context:
+        arguments["context"] = LocalContext(function.name, request.headers)
     if inspect.iscoroutinefunction(function.code):
-        return await function.code(**{function.parameter: request})
-    return await asyncio.to_thread(function.code, **{function.parameter: request})
+        return await function.code(**arguments)
+    return await asyncio.to_thread(function.code, **arguments)
 
 
 def _web_response(answer: object) -> web.Response:
@@ -161,6 +165,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         os.chdir(root)
         add_local_settings(os.environ, root)
+        # As Core Tools does: what is wrong with the settings then ends the start.
+        os.environ.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
         # Bound before the imports: who asks early waits for the answer instead of being refused.
         with listen(options.port) as listener:
             functions = load_function_app(root)

@@ -27,12 +27,15 @@ class IndexingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpFunction:
-    """`methods` is empty for a function that answers every method; `parameter` is the request's name in the code."""
+    """`methods` is empty for a function that answers every method; `parameter` is the request's name in the code;
+    `context` is whether the function asks for the invocation's context.
+    """
 
     name: str
     route: Route
     methods: frozenset[str]
     parameter: str
+    context: bool
     code: Callable[..., Any]
 
 
@@ -90,7 +93,7 @@ def _http_function(function: Function, prefix: str) -> HttpFunction:
     binding = next(item for item in function.get_bindings_dict()["bindings"] if item["type"] == HTTP_TRIGGER)
     code = function.get_user_function()
     parameters = set(inspect.signature(code).parameters)
-    if parameters != {binding["name"]}:
+    if parameters - {"context"} != {binding["name"]}:
         raise IndexingError(
             f"function {name} takes ({', '.join(sorted(parameters))}), but its trigger gives ({binding['name']})"
         )
@@ -99,4 +102,4 @@ def _http_function(function: Function, prefix: str) -> HttpFunction:
     except RouteError as error:
         raise IndexingError(f"function {name}: {error}") from None
     methods = frozenset(str(method).upper() for method in binding.get("methods") or ())
-    return HttpFunction(name, route, methods, binding["name"], code)
+    return HttpFunction(name, route, methods, binding["name"], "context" in parameters, code)

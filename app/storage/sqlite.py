@@ -34,6 +34,7 @@ SELECT ?, ?, COALESCE(MAX(position), 0) + 1, ?, ?, ? FROM message WHERE tenant =
 _RECENT = """
 SELECT role, text, complete FROM message WHERE tenant = ? AND conversation = ? ORDER BY position DESC LIMIT ?
 """
+_ANY = "SELECT 1 FROM message LIMIT 1"
 _FORGET = "DELETE FROM message WHERE tenant = ? AND conversation = ?"
 
 
@@ -58,6 +59,9 @@ class SqliteConversationLog:
 
     async def forget(self, key: ConversationKey) -> None:
         await self._with_connection(lambda connection: connection.execute(_FORGET, (key.tenant, key.conversation)))
+
+    async def ping(self) -> None:
+        await self._with_connection(lambda connection: connection.execute(_ANY).fetchone())
 
     async def close(self) -> None:
         if not self._closed:

@@ -7,13 +7,15 @@ import logging
 import math
 from contextlib import aclosing
 
-from app.agent.agent import Agent, new_error_id
+from app.agent.agent import Agent
 from app.agent.commands import Commands
 from app.agent.events import Answer, Failure, TextAdded
 from app.agent.memory import MOST_MESSAGES
 from app.agent.sentences import INTERRUPTED, TURN_TIMED_OUT, UNEXPECTED
 from app.agent.turn import Turn
 from app.storage.conversations import ConversationLog, StoredMessage
+from app.telemetry.spans import new_error_id
+from app.telemetry.turn import turn_ended, turn_failed
 from app.turns.order import InOrder
 from app.turns.reply import Reply
 
@@ -75,6 +77,8 @@ class TurnRunner:
         finally:
             if reply.stopped:
                 end = Answer(reply.shown, truncated=True)
+            if isinstance(end, Answer):
+                turn_ended("stopped" if reply.stopped else "answered")
             if remember and end is not None:
                 await self._remember(turn, end)
 
@@ -125,6 +129,7 @@ def _unexpected(error: Exception, text: str) -> Failure:
 
 
 def _failure(sentence: str, error: BaseException, text: str) -> Failure:
+    turn_failed(error)
     error_id = new_error_id()
     _log.error("Turn failed, error id %s", error_id, exc_info=error)
     return Failure(sentence, error_id, text)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -51,6 +53,21 @@ class WorkspaceAddress:
         return self.model_base_url == f"{self.host}/serving-endpoints"
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    text: str
+    location: str | None = None
+
+    def json_object(self) -> Mapping[str, Any] | None:
+        """None when it is anything else."""
+        try:
+            content = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
+
+
 class Workspace:
     def __init__(
         self, address: WorkspaceAddress, credential: Credential, *, clock: Callable[[], float] = time.monotonic
@@ -75,22 +92,32 @@ class Workspace:
                 await self._look_up(endpoint)
         return self._tasks.get(endpoint) or None
 
+    async def describe(self, endpoint: str, *, within_seconds: float) -> Reply:
+        """`GET /api/2.0/serving-endpoints/{name}`, which whoever may query the endpoint may ask.
+
+        Raises CredentialFailed, aiohttp.ClientError and TimeoutError.
+        """
+        url = f"{self.address.host}/api/2.0/serving-endpoints/{quote(endpoint, safe='')}"
+        headers = {"Authorization": f"Bearer {await self.credential.token()}"}
+        timeout = aiohttp.ClientTimeout(total=within_seconds)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
+            http.get(url, headers=headers, allow_redirects=False) as response,
+        ):
+            text = (await response.read()).decode(errors="replace")
+            return Reply(response.status, text, response.headers.get("Location"))
+
     async def close(self) -> None:
         await self.credential.close()
 
     async def _look_up(self, endpoint: str) -> None:
-        url = f"{self.address.host}/api/2.0/serving-endpoints/{quote(endpoint, safe='')}"
-        headers = {"Authorization": f"Bearer {await self.credential.token()}"}
-        timeout = aiohttp.ClientTimeout(total=LOOKUP_TIMEOUT_SECONDS)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
-                http.get(url, headers=headers, allow_redirects=False) as response,
-            ):
-                found = await response.json(content_type=None) if response.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, ValueError):
+            reply = await self.describe(endpoint, within_seconds=LOOKUP_TIMEOUT_SECONDS)
+        except (aiohttp.ClientError, TimeoutError):
             found = None
-        if isinstance(found, dict):
+        else:
+            found = reply.json_object() if reply.status == 200 else None
+        if found is not None:
             task = found.get("task")
             self._tasks[endpoint] = task if isinstance(task, str) else ""
         else:

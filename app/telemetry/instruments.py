@@ -1,0 +1,22 @@
+"""Every metric: its name, its unit, what it counts.
+
+`gen_ai.*` and their buckets: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
+"""
+
+from __future__ import annotations
+
+from app.telemetry.records import Instrument
+
+_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+
+TURNS = Instrument("agent.turns", "{turn}", "Turns that ended, by channel and outcome")
+FAILURES = Instrument("agent.failures", "{turn}", "Turns that failed, by kind of failure")
+TURN_DURATION = Instrument("agent.turn.duration", "s", "From the activity to the end of its answer", _SECONDS)
+TIME_TO_FIRST_UPDATE = Instrument(
+    "agent.turn.time_to_first_update", "s", "From the activity to the first thing the person sees", _SECONDS
+)
+OPERATION_DURATION = Instrument("gen_ai.client.operation.duration", "s", "Calls to models and tools", _SECONDS)
+TOKEN_USAGE = Instrument("gen_ai.client.token.usage", "{token}", "Tokens, as the endpoint counts them", _TOKENS)
+
+INSTRUMENTS = (TURNS, FAILURES, TURN_DURATION, TIME_TO_FIRST_UPDATE, OPERATION_DURATION, TOKEN_USAGE)

@@ -1,0 +1,63 @@
+"""What is recorded: spans that have ended, and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+AttributeValue = str | bool | int | float | tuple[str, ...]
+Attributes = Mapping[str, AttributeValue]
+
+
+class Kind(Enum):
+    """As OpenTelemetry's span kinds."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedSpan:
+    """Times in nanoseconds since 1970. `error` is the kind of failure, a class name; it quotes nothing."""
+
+    name: str
+    kind: Kind
+    trace_id: int
+    span_id: int
+    parent_id: int | None
+    started_at: int
+    ended_at: int
+    attributes: Attributes
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended_at - self.started_at) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A histogram if it has `buckets`, else a counter."""
+
+    name: str
+    unit: str
+    description: str
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    instrument: Instrument
+    value: float
+    attributes: Attributes
+
+
+class Sink(Protocol):
+    """Both return at once: sending is the sink's own affair."""
+
+    def span(self, span: FinishedSpan) -> None: ...
+
+    def measured(self, measurement: Measurement) -> None: ...

@@ -1,0 +1,127 @@
+"""Spans of one trace: a turn, and below it the calls to models, tools and the channel."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Self
+
+from app.telemetry.records import Attributes, FinishedSpan, Kind, Measurement, Sink
+
+
+class Span:
+    """Ends once: as a context manager, or by `end`. Its attributes may be added to until then.
+
+    `records_text`: whether it and its children may carry what was asked and answered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        sink: Sink,
+        *,
+        trace_id: int | None = None,
+        parent_id: int | None = None,
+        records_text: bool = False,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.attributes = dict(attributes)
+        self.trace_id = trace_id or secrets.randbits(128) or 1
+        self.span_id = secrets.randbits(64) or 1
+        self.parent_id = parent_id
+        self.records_text = records_text
+        self.error: str | None = None
+        self.ended = False
+        self._sink = sink
+        self._started_at = time.time_ns()
+        self._started = time.perf_counter_ns()
+
+    @property
+    def seconds(self) -> float:
+        """Since its start."""
+        return (time.perf_counter_ns() - self._started) / 1e9
+
+    def fail(self, error: BaseException | str) -> None:
+        """The first failure is the cause of those that follow."""
+        if self.error is None:
+            self.error = error if isinstance(error, str) else type(error).__name__
+
+    def child(self, name: str, kind: Kind, attributes: Attributes) -> Span:
+        return Span(
+            name,
+            kind,
+            attributes,
+            self._sink,
+            trace_id=self.trace_id,
+            parent_id=self.span_id,
+            records_text=self.records_text,
+        )
+
+    def measured(self, measurement: Measurement) -> None:
+        self._sink.measured(measurement)
+
+    def discard(self) -> None:
+        """Ends it without a record."""
+        self.ended = True
+
+    def end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        if self.error is not None:
+            self.attributes["error.type"] = self.error
+        # The wall clock may jump, the duration must not.
+        ended_at = self._started_at + time.perf_counter_ns() - self._started
+        started = (self._started_at, ended_at)
+        ids = (self.trace_id, self.span_id, self.parent_id)
+        self._sink.span(FinishedSpan(self.name, self.kind, *ids, *started, self.attributes, self.error))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+        self.end()
+
+
+class _Nowhere:
+    def span(self, span: FinishedSpan) -> None:
+        """Outside of a trace nothing is recorded."""
+
+    def measured(self, measurement: Measurement) -> None:
+        """Nor counted."""
+
+
+_current: ContextVar[Span | None] = ContextVar("current span", default=None)
+
+
+@contextmanager
+def as_current(span: Span) -> Iterator[None]:
+    """What is started in here, tasks included, works under `span`. Not for around the `yield` of a generator."""
+    token = _current.set(span)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def start_span(name: str, kind: Kind, attributes: Attributes) -> Span:
+    """A child of the current span; outside of any trace, a span that leads nowhere."""
+    parent = _current.get()
+    return Span(name, kind, attributes, _Nowhere()) if parent is None else parent.child(name, kind, attributes)
+
+
+def new_error_id() -> str:
+    """What a person is told: the trace's id, 32 hexadecimal digits, which finds it; outside of a trace, a new one."""
+    parent = _current.get()
+    return f"{secrets.randbits(128) if parent is None else parent.trace_id:032x}"

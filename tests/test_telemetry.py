@@ -1,0 +1,292 @@
+"""What operations see of a turn: through the bot's door, the real SDK and exporter, at an ingestion endpoint."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.agent.agent import Agent
+from app.agent.clock_tool import CurrentTime
+from app.agent.commands import About, Commands
+from app.agent.tools import Toolbox
+from app.bot.door import BotDoor
+from app.bot.identity import BotIdentity
+from app.config import load_settings
+from app.local.connector import Answer, ConnectorServer
+from app.model.failures import Busy
+from app.model.scripted import ScriptedModel
+from app.model.types import Completed, ToolCall, Usage
+from app.services import Services
+from app.storage.sqlite import SqliteConversationLog
+from app.telemetry.destination import Destination
+from app.telemetry.gen_ai import ModelCall
+from app.telemetry.pipeline import Pipeline
+from app.telemetry.telemetry import Telemetry
+from app.telemetry.turn import something_shown, traced, turn_ended
+from app.turns.runner import TurnRunner
+from tests.fakes.application_insights import ApplicationInsights
+from tests.fakes.certificate import localhost
+from tests.fakes.entra import IDENTITY_HEADER, Entra
+
+ROOT = Path(__file__).resolve().parents[1]
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+CALLED_FROM = f"00-{TRACE}-b7ad6b7169203331-00"
+LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
+PRIVATE = "The quarterly figure of Contoso was bad."
+
+
+class Bot:
+    def __init__(
+        self, door: BotDoor, telemetry: Telemetry, connector: ConnectorServer, insights: ApplicationInsights
+    ) -> None:
+        self.door = door
+        self.telemetry = telemetry
+        self.connector = connector
+        self.insights = insights
+
+    async def ask(self, text: str = "Why?", traceparent: str | None = CALLED_FROM, **more: Any) -> int:
+        activity = {
+            "type": "message",
+            "id": str(uuid.uuid4()),
+            "text": text,
+            "channelId": "emulator",
+            "serviceUrl": self.connector.service_url,
+            "from": {"id": "29:ann", "name": "Ann"},
+            "recipient": {"id": "28:bot", "name": "Bricks"},
+            "conversation": {"id": "c1"},
+            **more,
+        }
+        answer = await self.door.messages.receive("POST", LOCAL, json.dumps(activity).encode(), None, traceparent)
+        return answer.status
+
+    def spans(self) -> dict[str, dict[str, Any]]:
+        return {
+            span["name"]: span for kind in ("RequestData", "RemoteDependencyData") for span in self.insights.of(kind)
+        }
+
+
+MakeBot = Callable[..., Awaitable[Bot]]
+
+
+@pytest.fixture
+async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
+    open_things: list[Any] = []
+    async with ConnectorServer() as connector, ApplicationInsights() as insights:
+
+        async def make(*replies: Any, records_text: bool = False) -> Bot:
+            log = SqliteConversationLog(tmp_path / "c.sqlite")
+            agent = Agent(ScriptedModel(replies), Toolbox([CurrentTime()]), system_prompt="", history_token_budget=1000)
+            turns = TurnRunner(agent, Commands(log, lambda: About("m", "w", "a")), log, time_limit=30)
+            destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
+            telemetry = Telemetry(destination, records_text=records_text)
+            door = BotDoor(BotIdentity(), turns, telemetry)
+            open_things.extend([telemetry, log, door])
+            return Bot(door, telemetry, connector, insights)
+
+        yield make
+        for thing in reversed(open_things):
+            await thing.close()
+
+
+async def test_a_turn_is_one_trace_from_the_activity_through_models_and_tools_to_the_answer(make_bot: MakeBot) -> None:
+    call = ToolCall("call-1", "current_time", '{"time_zone": "Europe/Berlin"}')
+    bot = await make_bot(
+        [Completed(tool_calls=(call,), usage=Usage(10, 5))], ["It is late.", Completed(usage=Usage(30, 4))]
+    )
+    await bot.ask()
+    await bot.telemetry.close()
+    spans = bot.spans()
+    assert set(spans) == {"turn", "chat scripted", "execute_tool current_time", "send typing", "send message"}
+    assert {tags["ai.operation.id"] for tags in bot.insights.tags("RemoteDependencyData")} == {TRACE}
+    assert {tags["ai.operation.parentId"] for tags in bot.insights.tags("RemoteDependencyData")} == {
+        spans["turn"]["id"]
+    }
+    (turn,) = bot.insights.of("RequestData")
+    assert turn["success"] is True
+    assert turn["properties"]["agent.outcome"] == "answered"
+    assert turn["properties"]["bot.channel"] == "Bot Framework Emulator"
+    assert bot.insights.tags("RequestData")[0]["ai.operation.parentId"] == "b7ad6b7169203331"
+    assert bot.insights.tags("RequestData")[0]["ai.cloud.role"] == "the-bot"
+    assert bot.insights.tags("RequestData")[0]["ai.application.ver"] == "0.1.0+abc"
+
+
+async def test_metrics_count_turns_tokens_and_times(make_bot: MakeBot) -> None:
+    bot = await make_bot(["Because.", Completed(usage=Usage(10, 5))], Busy("try later"))
+    await bot.ask()
+    await bot.ask()
+    await bot.telemetry.close()
+    by_outcome = {
+        data["properties"]["agent.outcome"]: data["metrics"][0]["value"] for data in bot.insights.metric("agent.turns")
+    }
+    assert by_outcome == {"answered": 1, "failed": 1}
+    (failure,) = bot.insights.metric("agent.failures")
+    assert failure["properties"]["error.type"] == "Busy"
+    tokens = {
+        data["properties"]["gen_ai.token.type"]: data["metrics"][0]["value"]
+        for data in bot.insights.metric("gen_ai.client.token.usage")
+    }
+    assert tokens == {"input": 10, "output": 5}
+    for name in ("agent.turn.duration", "agent.turn.time_to_first_update", "gen_ai.client.operation.duration"):
+        assert sum(data["metrics"][0]["count"] for data in bot.insights.metric(name)) == 2, name
+        assert all(0 < data["metrics"][0]["max"] < 30 for data in bot.insights.metric(name)), name
+
+
+async def test_the_error_id_a_person_reads_is_the_trace_and_in_the_log(
+    make_bot: MakeBot, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = await make_bot(Busy("the endpoint is full"))
+    await bot.ask()
+    answer = bot.connector.calls[-1].text
+    assert f"error id: {TRACE}" in answer
+    assert [record for record in caplog.records if TRACE in record.getMessage() and record.levelno == logging.ERROR]
+    await bot.telemetry.close()
+    (turn,) = bot.insights.of("RequestData")
+    assert turn["success"] is False
+    assert turn["properties"]["agent.failure"] == "Busy"
+    assert bot.spans()["chat scripted"]["success"] is False
+
+
+@pytest.mark.parametrize(
+    "traceparent", [None, "", "00-nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{TRACE}-{'1' * 16}-01"]
+)
+async def test_without_a_trace_of_the_host_a_turn_begins_its_own(make_bot: MakeBot, traceparent: str | None) -> None:
+    bot = await make_bot("Because.")
+    await bot.ask(traceparent=traceparent)
+    await bot.telemetry.close()
+    (tags,) = bot.insights.tags("RequestData")
+    assert re.fullmatch(r"(?!0{32})[0-9a-f]{32}", tags["ai.operation.id"])
+    assert tags["ai.operation.id"] != TRACE
+    assert "ai.operation.parentId" not in tags
+
+
+@pytest.mark.parametrize("records_text", [False, True])
+async def test_what_people_write_is_recorded_only_where_a_setting_says_so(
+    make_bot: MakeBot, records_text: bool
+) -> None:
+    call = ToolCall("call-1", "current_time", json.dumps({"time_zone": "Atlantis/Secret"}))
+    bot = await make_bot([Completed(tool_calls=(call,))], [f"I heard: {PRIVATE}"], records_text=records_text)
+    await bot.ask(PRIVATE)
+    await bot.telemetry.close()
+    sent = json.dumps(bot.insights.items)
+    assert ("quarterly" in sent, "I heard" in sent, "Atlantis" in sent) == (records_text,) * 3
+    assert "Ann" not in sent
+    assert "29:ann" not in sent
+
+
+async def test_a_tool_name_the_model_made_up_is_not_recorded(make_bot: MakeBot) -> None:
+    bot = await make_bot([Completed(tool_calls=(ToolCall("1", "Contoso earns 42", "{}"),))], "I cannot.")
+    await bot.ask()
+    await bot.telemetry.close()
+    assert "Contoso" not in json.dumps(bot.insights.items)
+    assert bot.spans()["execute_tool unknown"]["success"] is False
+
+
+async def test_what_is_not_for_the_bot_is_no_turn(make_bot: MakeBot) -> None:
+    bot = await make_bot("Because.")
+    not_mentioned: dict[str, Any] = {
+        "channelId": "msteams",
+        "conversation": {"id": "g", "conversationType": "groupChat", "tenantId": "t"},
+    }
+    await bot.ask("Lunch?", **not_mentioned)
+    await bot.ask("Why?", id="second")
+    await bot.telemetry.close()
+    assert len(bot.insights.of("RequestData")) == 1
+
+
+async def test_an_answer_the_channel_refuses_is_a_failed_turn(make_bot: MakeBot) -> None:
+    bot = await make_bot("Because.")
+    bot.connector.script(None, Answer.error(403, "ServiceError", "Not you."))
+    await bot.ask()
+    await bot.telemetry.close()
+    (turn,) = bot.insights.of("RequestData")
+    assert (turn["success"], turn["properties"]["agent.outcome"]) == (False, "failed")
+    assert bot.spans()["send message"]["success"] is False
+
+
+async def test_the_bot_works_while_application_insights_refuses_what_it_is_sent(
+    make_bot: MakeBot, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = await make_bot("Because.", "So.")
+    bot.insights.status = 400
+    await bot.ask()
+    await bot.ask()
+    await bot.telemetry.close()
+    assert [call.text for call in bot.connector.calls if call.is_message] == ["Because.", "So."]
+    assert any("Non-retryable" in record.getMessage() for record in caplog.records)
+
+
+async def test_application_insights_without_keys_is_told_who_sends_by_the_managed_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, trusted = localhost(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+    async with Entra() as entra, ApplicationInsights(tls=context) as insights:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", entra.managed_identity_endpoint)
+        monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
+        identity = "11111111-2222-4333-8444-555555555555"
+        settings = {
+            "DATABRICKS_BASE_URL": "https://w.example/serving-endpoints",
+            "DATABRICKS_MODEL_NAME": "m",
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": insights.connection_string,
+            "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"Authorization=AAD;ClientId={identity}",
+        }
+        telemetry = Services(load_settings(settings)).telemetry
+        with traced(telemetry.turn()):
+            turn_ended("answered")
+        telemetry.answered()
+        await telemetry.close()
+        assert insights.of("RequestData")
+        assert set(insights.authorizations) == {"Bearer token-1"}
+        assert {asked["client_id"] for asked in entra.asked} == {identity}
+        assert {asked["resource"] for asked in entra.asked} == {"https://monitor.azure.com/"}
+
+
+async def test_on_the_console_a_turn_is_a_few_lines(tmp_path: Path) -> None:
+    console = io.StringIO()
+    before = set(threading.enumerate())
+    pipeline = Pipeline(Destination("bot", "1", "here"), console=console)
+    telemetry = Telemetry(Destination("bot", "1", "here"))
+    telemetry._recorder.attach(pipeline)
+    with traced(telemetry.turn(CALLED_FROM)) as turn:
+        turn.begin(channel="Teams, one to one", conversation="x")
+        with ModelCall("claude") as call:
+            call.chunk("Because.")
+            call.completed("stop", (120, 45))
+        something_shown()
+        turn_ended("answered")
+    pipeline.close(5)
+    lines = [re.sub(r"\d+\.\d+(e-\d+)?|\d+(\.\d+)?e-\d+", "N", line) for line in console.getvalue().splitlines()]
+    assert lines[:2] == [
+        f"trace {TRACE}   chat claude: N s, first chunk after N s, 120 tokens in, 45 tokens out",
+        f"trace {TRACE}   turn: N s, Teams, one to one, answered, first update after N s",
+    ]
+    assert "metric agent.turns (Teams, one to one, answered): 1" in lines
+    assert (
+        "metric gen_ai.client.token.usage (chat, databricks, claude, input): 1 times, 120 on average, 120 at most"
+        in lines
+    )
+    assert set(threading.enumerate()) <= before
+
+
+def test_nothing_of_opentelemetry_is_imported_before_the_first_answer() -> None:
+    """Telemetry must not lengthen a cold start."""
+    code = (
+        "import sys, function_app; function_app.services.bot; print([m for m in sys.modules if 'opentelemetry' in m])"
+    )
+    settings = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
+    insights = {"APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={'0' * 8}-0000-4000-8000-{'0' * 12}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**settings, **insights}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stderr
