@@ -269,7 +269,7 @@ async def test_on_the_console_a_turn_is_a_few_lines(tmp_path: Path) -> None:
     lines = [re.sub(r"\d+\.\d+(e-\d+)?|\d+(\.\d+)?e-\d+", "N", line) for line in console.getvalue().splitlines()]
     assert lines[:2] == [
         f"trace {TRACE}   chat claude: N s, first chunk after N s, 120 tokens in, 45 tokens out",
-        f"trace {TRACE}   turn: N s, Teams, one to one, answered, first update after N s",
+        f"trace {TRACE} turn: N s, Teams, one to one, answered, first update after N s",
     ]
     assert "metric agent.turns (Teams, one to one, answered): 1" in lines
     assert (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind
 
 _SHOWN = {
     "bot.channel": "{}",
@@ -30,7 +31,7 @@ def line_of(span: ReadableSpan) -> str:
     context = span.get_span_context()
     trace_id = f"{context.trace_id:032x}" if context else "-"
     seconds = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
-    indent = "" if span.parent is None else "  "
+    indent = "" if span.kind is SpanKind.SERVER else "  "
     return f"trace {trace_id} {indent}{span.name}: {', '.join([f'{seconds:.3f} s', *told])}\n"
 
 
