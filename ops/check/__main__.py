@@ -6,9 +6,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ops.check.bicep import check_bicep
 from ops.check.problem import Check, Problem
 
-CHECKS: Mapping[str, Check] = {}
+CHECKS: Mapping[str, Check] = {"infra": check_bicep}
 
 
 def problems(root: Path, checks: Mapping[str, Check] = CHECKS) -> list[Problem]:

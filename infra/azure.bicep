@@ -1,0 +1,305 @@
+// Everything the agent needs in Azure, in one resource group. `provision` deploys it with azure.parameters.json.
+targetScope = 'resourceGroup'
+
+@description('Part of every name. Lower-case letters and digits.')
+@minLength(3)
+@maxLength(12)
+param resourceSuffix string
+
+@description('Where everything is but the bot registration, which is global.')
+param location string = resourceGroup().location
+
+@description('On every resource, for cost reports and policies.')
+param tags object = {}
+
+// Linux Consumption ("consumption") retires on 30 September 2028 and stops at Python 3.12; Flex Consumption ("flex") is
+// its successor, and the only one of the two that reaches a virtual network. Each has a Function App of its own name,
+// so changing the plan makes a second app, moves the bot to it, and leaves the first to go back to.
+@description('consumption: Linux Consumption (Y1), until September 2028 and Python 3.12. flex: Flex Consumption (FC1).')
+@allowed(['consumption', 'flex'])
+param hostingPlan string = 'consumption'
+
+@description('The Python that the package was made for. 3.13 needs hostingPlan flex.')
+@allowed(['3.11', '3.12', '3.13'])
+param pythonVersion string = '3.12'
+
+@description('The workspace, for example https://adb-1.2.azuredatabricks.net/serving-endpoints')
+@minLength(12)
+param databricksBaseUrl string
+
+@description('The name of the serving endpoint that answers.')
+@minLength(1)
+@maxLength(100)
+param databricksModelName string
+
+@description('Who the agent is in the workspace. managed-identity has no secret; the others keep theirs in a Key Vault.')
+@allowed(['managed-identity', 'service-principal', 'token'])
+param databricksCredential string = 'managed-identity'
+
+@description('With service-principal: its client id.')
+param databricksClientId string = ''
+
+@description('With service-principal: its secret. Empty leaves the one that is in the Key Vault.')
+@secure()
+param databricksClientSecret string = ''
+
+@description('With token: a personal access token. Empty leaves the one that is in the Key Vault.')
+@secure()
+param databricksToken string = ''
+
+@description('How the endpoint is asked; auto does as its task says.')
+@allowed(['auto', 'chat', 'responses'])
+param databricksApi string = 'auto'
+
+@description('What the model is told before every conversation. Empty: the agent\'s own.')
+@maxLength(8000)
+param systemPrompt string = ''
+
+@description('The longest answer, in tokens. 0: the endpoint\'s own limit.')
+@minValue(0)
+@maxValue(1000000)
+param maxTokens int = 0
+
+@description('From 0 to 2, for example 0.2. Empty: the endpoint\'s own.')
+@maxLength(5)
+param temperature string = ''
+
+@description('How much of the conversation the model is reminded of, in tokens.')
+@minValue(0)
+@maxValue(1000000)
+param historyTokenBudget int = 3000
+
+@description('The time limit of an answer, in seconds. On the consumption plan a function ends after 600 anyway.')
+@minValue(10)
+@maxValue(3600)
+param turnTimeoutSeconds int = 300
+
+@description('What people see in Teams and Copilot.')
+@minLength(1)
+@maxLength(42)
+param botDisplayName string = 'Databricks agent'
+
+@description('F0 is free and has all that Teams and Copilot need; S1 comes with a service level agreement.')
+@allowed(['F0', 'S1'])
+param botServiceSku string = 'F0'
+
+@description('The Teams cloud of the tenant.')
+@allowed(['public', 'gcc-high', 'dod'])
+param botCloud string = 'public'
+
+// Conversations are kept on the instance's own disk: a second instance would answer without knowing what was said.
+@description('consumption: the most instances at once.')
+@minValue(1)
+@maxValue(100)
+param consumptionMaximumInstances int = 1
+
+@description('flex: the most instances at once.')
+@minValue(40)
+@maxValue(1000)
+param flexMaximumInstances int = 100
+
+@description('flex: the memory of an instance, which decides its share of a CPU too.')
+@allowed([2048, 4096])
+param flexInstanceMemoryMB int = 2048
+
+@description('flex: instances that wait for requests and cost money while they do. 0: the first request starts one.')
+@minValue(0)
+@maxValue(20)
+param flexAlwaysReadyInstances int = 0
+
+@description('flex: requests at once in one instance. A turn waits most of its time, so many fit.')
+@minValue(1)
+@maxValue(1000)
+param flexHttpConcurrency int = 32
+
+@description('flex: the resource id of a subnet, delegated to Microsoft.App/environments, that the agent calls out through.')
+param subnetId string = ''
+
+@description('How long Log Analytics keeps what was logged, in days.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+@description('Log Analytics takes no more than this in a day, in GB: the bound on what logging costs.')
+@minValue(1)
+@maxValue(100)
+param logDailyCapGB int = 1
+
+@description('Log what people ask and what they are answered. Everybody who may read the logs then reads along.')
+param telemetryRecordsText bool = false
+
+@description('Who is written to when an alert fires. Empty: alerts are seen in the portal only.')
+param alertEmail string = ''
+
+@description('The failure alert: the share of failed turns within 30 minutes, in percent.')
+@minValue(1)
+@maxValue(100)
+param alertFailurePercent int = 10
+
+@description('The failure alert needs this many turns within 30 minutes; fewer say nothing about a rate.')
+@minValue(1)
+@maxValue(100000)
+param alertMinimumTurns int = 5
+
+@description('The silence alert: this many accepted activities within an hour, and not one turn.')
+@minValue(1)
+@maxValue(100000)
+param alertMinimumActivities int = 10
+
+@description('Ask the agent\'s health every 15 minutes from two places; Azure bills it as standard web tests.')
+param healthProbe bool = true
+
+var suffix = toLower(replace(replace(resourceSuffix, '-', ''), '_', ''))
+var unique = uniqueString(resourceGroup().id, suffix)
+var baseName = 'dbxagent-${suffix}-${take(unique, 5)}'
+// The host's id is the first 32 characters of this name, and both plans' apps share a storage account: 5 + 9 + 12 + 6.
+var functionAppName = '${hostingPlan == 'flex' ? 'flex' : 'func'}-${baseName}'
+var keyVaultName = 'kv-${suffix}-${take(unique, 8)}'
+var usesKeyVault = databricksCredential != 'managed-identity'
+
+// The bot's identity, storage's, telemetry's, and with managed-identity the one that Databricks knows.
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: 'id-${baseName}'
+  location: location
+  tags: tags
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'monitoring-${suffix}'
+  params: {
+    baseName: baseName
+    location: location
+    tags: tags
+    principalId: identity.properties.principalId
+    retentionDays: logRetentionDays
+    dailyCapGB: logDailyCapGB
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  name: 'storage-${suffix}'
+  params: {
+    name: 'st${suffix}${take(unique, 10)}'
+    location: location
+    tags: tags
+    principalId: identity.properties.principalId
+    deployerObjectId: deployer().objectId
+    logAnalyticsId: monitoring.outputs.logAnalyticsId
+  }
+}
+
+// Only with a secret to keep: a vault cannot be purged, and its name would stand in the way of a second provision after
+// the resource group was deleted.
+module keyVault 'modules/keyVault.bicep' = if (usesKeyVault) {
+  name: 'keyVault-${suffix}'
+  params: {
+    name: keyVaultName
+    location: location
+    tags: tags
+    principalId: identity.properties.principalId
+    databricksToken: databricksToken
+    databricksClientSecret: databricksClientSecret
+    logAnalyticsId: monitoring.outputs.logAnalyticsId
+  }
+}
+
+// One application setting for each line, named as app/config.py names it. What is empty is not written at all.
+var agentSettings = union(
+  {
+    MicrosoftAppId: identity.properties.clientId
+    MicrosoftAppType: 'UserAssignedMSI'
+    MicrosoftAppTenantId: identity.properties.tenantId
+    BOT_CLOUD: botCloud
+    DATABRICKS_BASE_URL: databricksBaseUrl
+    DATABRICKS_MODEL_NAME: databricksModelName
+    DATABRICKS_API: databricksApi
+    HISTORY_TOKEN_BUDGET: string(historyTokenBudget)
+    TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
+    TELEMETRY_RECORDS_TEXT: telemetryRecordsText ? 'true' : 'false'
+    APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${identity.properties.clientId}'
+  },
+  databricksCredential == 'managed-identity' ? { DATABRICKS_AUTH_TYPE: 'azure-managed-identity' } : {},
+  databricksCredential == 'service-principal'
+    ? {
+        DATABRICKS_CLIENT_ID: databricksClientId
+        DATABRICKS_CLIENT_SECRET: '@Microsoft.KeyVault(VaultName=${keyVaultName};SecretName=databricks-client-secret)'
+      }
+    : {},
+  databricksCredential == 'token'
+    ? { DATABRICKS_TOKEN: '@Microsoft.KeyVault(VaultName=${keyVaultName};SecretName=databricks-token)' }
+    : {},
+  empty(systemPrompt) ? {} : { SYSTEM_PROMPT: systemPrompt },
+  maxTokens == 0 ? {} : { OPENAI_MAX_TOKENS: string(maxTokens) },
+  empty(temperature) ? {} : { OPENAI_TEMPERATURE: temperature }
+)
+
+module functionApp 'modules/functionApp.bicep' = {
+  name: 'functionApp-${suffix}'
+  params: {
+    name: functionAppName
+    location: location
+    tags: tags
+    hostingPlan: hostingPlan
+    pythonVersion: pythonVersion
+    identityId: identity.id
+    identityClientId: identity.properties.clientId
+    blobEndpoint: storage.outputs.blobEndpoint
+    queueEndpoint: storage.outputs.queueEndpoint
+    tableEndpoint: storage.outputs.tableEndpoint
+    packageContainerName: storage.outputs.packageContainerName
+    agentSettings: agentSettings
+    consumptionMaximumInstances: consumptionMaximumInstances
+    flexMaximumInstances: flexMaximumInstances
+    flexInstanceMemoryMB: flexInstanceMemoryMB
+    flexAlwaysReadyInstances: flexAlwaysReadyInstances
+    flexHttpConcurrency: flexHttpConcurrency
+    subnetId: subnetId
+    logAnalyticsId: monitoring.outputs.logAnalyticsId
+  }
+  dependsOn: [
+    keyVault
+  ]
+}
+
+module botRegistration 'botRegistration/azurebot.bicep' = {
+  name: 'botRegistration-${suffix}'
+  params: {
+    name: 'bot-${baseName}'
+    displayName: botDisplayName
+    sku: botServiceSku
+    tags: tags
+    botAppDomain: functionApp.outputs.hostName
+    identityResourceId: identity.id
+    identityClientId: identity.properties.clientId
+    identityTenantId: identity.properties.tenantId
+    logAnalyticsId: monitoring.outputs.logAnalyticsId
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  name: 'alerts-${suffix}'
+  params: {
+    baseName: baseName
+    location: location
+    tags: tags
+    logAnalyticsId: monitoring.outputs.logAnalyticsId
+    applicationInsightsId: monitoring.outputs.applicationInsightsId
+    healthUrl: 'https://${functionApp.outputs.hostName}/api/health'
+    healthProbe: healthProbe
+    email: alertEmail
+    failurePercent: alertFailurePercent
+    minimumTurns: alertMinimumTurns
+    minimumActivities: alertMinimumActivities
+  }
+}
+
+// `provision` writes these into env/.env.dev; m365agents.yml, the manifest and `deploy` read them there.
+output BOT_ID string = identity.properties.clientId
+output BOT_TENANT_ID string = identity.properties.tenantId
+output BOT_DOMAIN string = functionApp.outputs.hostName
+output BOT_AZURE_FUNCTION_APP_RESOURCE_ID string = functionApp.outputs.resourceId
+output FUNCTION_APP_NAME string = functionApp.outputs.name
+output STORAGE_ACCOUNT_NAME string = storage.outputs.name
+output PACKAGE_CONTAINER_NAME string = storage.outputs.packageContainerName
+output HEALTH_URL string = 'https://${functionApp.outputs.hostName}/api/health'

@@ -1,0 +1,58 @@
+"""Proves infra/ without the Bicep compiler: by the grammar, and by what goes wrong in practice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ops.check.bicep.parameters import check_parameters
+from ops.check.bicep.plans import PLANS, check_plan
+from ops.check.bicep.queries import check_queries
+from ops.check.bicep.resources import check_addresses, check_versions, check_wanted
+from ops.check.bicep.roles import check_roles
+from ops.check.bicep.security import check_closed, check_secrets
+from ops.check.bicep.settings import check_settings
+from ops.check.bicep.source import BicepFile, read
+from ops.check.bicep.symbols import check_symbols
+from ops.check.bicep.syntax import check_syntax
+from ops.check.bicep.values import MAIN, scopes
+from ops.check.problem import Problem
+
+FOLDER = "infra"
+
+
+def check_bicep(root: Path) -> list[Problem]:
+    """What cannot be read, or names what does not exist, is reported alone: the rest would only be confused by it."""
+    files, found = _read_all(root)
+    for file in files.values():
+        found += check_syntax(file)
+    if not found:
+        found = check_symbols(root, files)
+    if found:
+        return found
+    found = [
+        *check_versions(files),
+        *check_roles(files),
+        *check_secrets(files),
+        *check_settings(root),
+        *check_parameters(root, files[MAIN]),
+        *check_queries(root, files),
+    ]
+    for plan in PLANS:
+        deployed = scopes(root, {"hostingPlan": plan})
+        found += [*check_plan(plan, deployed), *check_closed(plan, deployed)]
+        found += [*check_wanted(deployed), *check_addresses(root, deployed)]
+    return sorted(set(found))
+
+
+def _read_all(root: Path) -> tuple[dict[str, BicepFile], list[Problem]]:
+    files: dict[str, BicepFile] = {}
+    found = []
+    paths = sorted((root / FOLDER).rglob("*.bicep"))
+    for name in sorted({MAIN, *(path.relative_to(root).as_posix() for path in paths)}):
+        try:
+            files[name] = read(root, name)
+        except FileNotFoundError:
+            found.append(Problem(name, 1, "this file is missing"))
+        except UnicodeDecodeError:
+            found.append(Problem(name, 1, "this file is not UTF-8 text"))
+    return files, found

@@ -1,0 +1,125 @@
+"""infra/azure.parameters.json and env/.env.dev give infra/azure.bicep what it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ops.check.bicep.source import BicepFile, Declaration, inner, parts, said
+from ops.check.document import Document, Unreadable
+from ops.check.problem import Problem
+
+PARAMETERS = "infra/azure.parameters.json"
+ENVIRONMENT = "env/.env.dev"
+# Linux Consumption gets no later one: https://learn.microsoft.com/azure/azure-functions/supported-languages
+CONSUMPTION_PYTHONS = ("3.11", "3.12")
+
+_PLACEHOLDER = re.compile(r"\$\{\{ *([A-Za-z_]\w*) *\}\}")
+
+
+def check_parameters(root: Path, main: BicepFile) -> list[Problem]:
+    undescribed = [
+        main.problem(f"the parameter {name} has no @description", param.node)
+        for name, param in main.of("param").items()
+        if "description" not in param.decorators
+    ]
+    try:
+        document = Document.read(root, PARAMETERS)
+    except Unreadable as error:
+        return [*undescribed, error.problem]
+    environment = _environment(root)
+    return [*undescribed, *_given(document, main, environment), *_python(environment)]
+
+
+def _given(document: Document, main: BicepFile, environment: dict[str, tuple[int, str]]) -> Iterator[Problem]:
+    given = document.value.get("parameters") if isinstance(document.value, dict) else None
+    if not isinstance(given, dict):
+        yield document.problem("there must be an object 'parameters'")
+        return
+    wanted = main.of("param")
+    for name, param in wanted.items():
+        if param.value is None and name not in given:
+            yield document.problem(f"{name} is missing, and {main.name} has no default for it", "parameters")
+    for name, entry in given.items():
+        if name not in wanted:
+            yield document.problem(f"{main.name} has no parameter {name}", "parameters", name)
+        elif not isinstance(entry, dict) or "value" not in entry:
+            yield document.problem(f"{name} has no value", "parameters", name)
+        else:
+            yield from _of_entry(document, wanted[name], entry["value"], environment)
+
+
+def _of_entry(
+    document: Document,
+    param: Declaration,
+    value: Any,  # noqa: ANN401
+    environment: dict[str, tuple[int, str]],
+) -> Iterator[Problem]:
+    where = ("parameters", param.name, "value")
+    variables = _PLACEHOLDER.findall(value) if isinstance(value, str) else []
+    if "secure" in param.decorators and (not variables or not all(name.startswith("SECRET_") for name in variables)):
+        yield document.problem(f"{param.name} is a secret: its value must be a ${{{{SECRET_...}}}} variable", *where)
+    if not variables:
+        if wrong := _refused(param, value):
+            yield document.problem(f"{param.name} cannot be {value!r}: {wrong}", *where)
+        return
+    if _type(param) != "string":
+        yield document.problem(f"{param.name} is {_type(param)}, and a variable is always text", *where)
+    elif _PLACEHOLDER.fullmatch(value) and variables[0] in environment:
+        number, filled = environment[variables[0]]
+        if filled and (wrong := _refused(param, filled)):
+            yield Problem(ENVIRONMENT, number, f"{variables[0]} cannot be {filled!r}: {wrong}")
+
+
+def _refused(param: Declaration, value: Any) -> str:  # noqa: ANN401
+    kind = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}.get(_type(param))
+    if kind is not None and type(value) is not kind:
+        return f"it must be {_type(param)}"
+    allowed = [inner(item) if item.type == "string" else int(said(item)) for item in _allowed(param)]
+    if allowed and value not in allowed:
+        return f"one of {', '.join(map(str, allowed))} is allowed"
+    if isinstance(value, str):
+        return _outside(param, len(value), "minLength", "maxLength", " characters")
+    return _outside(param, value, "minValue", "maxValue") if type(value) is int else ""
+
+
+def _allowed(param: Declaration) -> list[Any]:
+    given = param.decorators.get("allowed", [])
+    return parts(given[0]) if given else []
+
+
+def _outside(param: Declaration, figure: int, least: str, most: str, unit: str = "") -> str:
+    low, high = (param.decorators.get(name) for name in (least, most))
+    if low and figure < int(said(low[0])):
+        return f"at least {said(low[0])}{unit} are needed"
+    if high and figure > int(said(high[0])):
+        return f"at most {said(high[0])}{unit} are allowed"
+    return ""
+
+
+def _type(param: Declaration) -> str:
+    return next((said(child) for child in param.node.children if child.type == "type"), "")
+
+
+def _environment(root: Path) -> dict[str, tuple[int, str]]:
+    """Each variable's line and value. Whether the file is complete is another check's to say."""
+    path = root / ENVIRONMENT
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    found = {}
+    for number, text in enumerate(lines, 1):
+        name, equals, value = text.partition("=")
+        if equals and not text.lstrip().startswith("#"):
+            found[name.strip()] = number, value.partition(" #")[0].strip().strip("'\"")
+    return found
+
+
+def _python(environment: dict[str, tuple[int, str]]) -> Iterator[Problem]:
+    number, version = environment.get("PYTHON_VERSION", (1, ""))
+    plan = environment.get("HOSTING_PLAN", (1, "consumption"))[1]
+    if version and plan == "consumption" and version not in CONSUMPTION_PYTHONS:
+        known = ", ".join(CONSUMPTION_PYTHONS)
+        yield Problem(
+            ENVIRONMENT, number, f"Linux Consumption has no Python {version}, only {known}: or HOSTING_PLAN=flex"
+        )

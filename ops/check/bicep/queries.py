@@ -1,0 +1,88 @@
+"""The workbook and the alerts ask for what the app really records."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ops.check.bicep.source import BicepFile, inner, walk
+from ops.check.document import Document, Key, Unreadable
+from ops.check.problem import Problem
+
+WORKBOOK = "infra/workbook.json"
+TELEMETRY = "app/telemetry"
+
+_TABLES = {"AppRequests", "AppDependencies", "AppMetrics", "AppAvailabilityResults", "AppExceptions", "AppTraces"}
+_TABLE = re.compile(r"\bApp[A-Z]\w+")
+_RECORDED = re.compile(r"(agent|bot|error|gen_ai)\.[\w.]+")
+_LITERAL = re.compile(r"\"((?:[^\"\\]|\\.)*)\"")
+_NAMED = re.compile(r"\bName\s+(?:==|startswith)\s+\"([^\"]*)\"")
+# What a span is called, or begins with; the first two words of a name are all that a query may rely on.
+_SPANS = {"turn", "chat ", "execute_tool ", "send "}
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+
+
+def check_queries(root: Path, files: Mapping[str, BicepFile]) -> list[Problem]:
+    recorded = _recorded(root)
+    found = []
+    for file in files.values():
+        for node in walk(file.root):
+            if node.type == "string" and re.match(r"App[A-Z]\w+\s*\|", inner(node)):
+                query = re.sub(r"\$\{[^}]*\}", "0", inner(node)).replace("\\'", "'")
+                found += [file.problem(sentence, node) for sentence in _wrong(query, recorded)]
+    try:
+        workbook = Document.read(root, WORKBOOK)
+    except Unreadable as error:
+        return [*found, error.problem]
+    for path, query in _queries(workbook.value, ()):
+        found += [workbook.problem(sentence, *path) for sentence in _wrong(query, recorded)]
+    return found
+
+
+def _queries(value: Any, path: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...], str]]:  # noqa: ANN401
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "query" and isinstance(item, str):
+                yield (*path, key), item
+            yield from _queries(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _queries(item, (*path, index))
+
+
+def _wrong(query: str, recorded: set[str]) -> Iterator[str]:
+    tables = set(_TABLE.findall(_LITERAL.sub('""', query)))
+    yield from (f"the query asks {table}, which nothing here writes to" for table in sorted(tables - _TABLES))
+    if not tables & _TABLES:
+        yield "the query asks no table of Application Insights"
+    for name in _LITERAL.findall(query):
+        if _RECORDED.fullmatch(name) and name not in recorded:
+            yield f"the query asks for {name}, which {TELEMETRY} does not record"
+    for name in _NAMED.findall(query):
+        if not (_RECORDED.fullmatch(name) or name in _SPANS or name == "0"):
+            yield f"the query asks for rows named '{name}', and there are none"
+    if not _is_balanced(_LITERAL.sub('""', query)):
+        yield "the query's brackets or quotes do not close"
+
+
+def _is_balanced(query: str) -> bool:
+    opened: list[str] = []
+    for character in query:
+        if character in "([{":
+            opened.append(character)
+        elif character in _BRACKETS and (not opened or opened.pop() != _BRACKETS[character]):
+            return False
+    return not opened and query.count('"') % 2 == 0
+
+
+def _recorded(root: Path) -> set[str]:
+    """Every name of a metric or an attribute that stands in the app's telemetry."""
+    return {
+        node.value
+        for path in (root / TELEMETRY).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }

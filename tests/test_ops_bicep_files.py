@@ -1,0 +1,162 @@
+"""Parameters, environment and workbook as a person gets them wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops.check.bicep import check_bicep
+from ops.check.problem import Problem
+from tests.test_ops_bicep import (
+    ALERTS,
+    ENVIRONMENT,
+    MAIN,
+    PARAMETERS,
+    WORKBOOK,
+    Mistake,
+    assert_reported,
+    change,
+    copied,
+    line_of,
+)
+
+BROKEN: dict[str, Mistake] = {
+    "a parameter without a description": (
+        MAIN,
+        "@description('On every resource, for cost reports and policies.')\n",
+        "",
+        "param tags",
+        "the parameter tags has no @description",
+    ),
+    "an unknown entry": (
+        PARAMETERS,
+        '"hostingPlan"',
+        '"hostingplan"',
+        '"hostingplan"',
+        "infra/azure.bicep has no parameter hostingplan",
+    ),
+    "a missing entry": (
+        PARAMETERS,
+        '"databricksModelName"',
+        '"databricksClientId"',
+        '"parameters"',
+        "databricksModelName is missing",
+    ),
+    "a value that is not allowed": (
+        PARAMETERS,
+        "${{HOSTING_PLAN}}",
+        "premium",
+        "premium",
+        "hostingPlan cannot be 'premium': one of consumption, flex is allowed",
+    ),
+    "a value that is too long": (
+        PARAMETERS,
+        "${{RESOURCE_SUFFIX}}",
+        "a-very-long-suffix",
+        "a-very-long",
+        "resourceSuffix cannot be 'a-very-long-suffix': at most 12 characters are allowed",
+    ),
+    "a number as text": (
+        PARAMETERS,
+        '"databricksModelName": {',
+        '"maxTokens": {\n      "value": "100"\n    },\n    "databricksModelName": {',
+        '"100"',
+        "maxTokens cannot be '100': it must be int",
+    ),
+    "a variable for a number": (
+        PARAMETERS,
+        '"databricksModelName": {',
+        '"maxTokens": {\n      "value": "${{MAX_TOKENS}}"\n    },\n    "databricksModelName": {',
+        "${{MAX_TOKENS}}",
+        "maxTokens is int, and a variable is always text",
+    ),
+    "a secret in the file": (
+        PARAMETERS,
+        '"databricksModelName": {',
+        '"databricksToken": {\n      "value": "dapi123"\n    },\n    "databricksModelName": {',
+        "dapi123",
+        "databricksToken is a secret: its value must be a ${{SECRET_...}} variable",
+    ),
+    "parameters that are no JSON": (PARAMETERS, "{\n", "{,\n", "{,", "not valid JSON"),
+    "a plan in the environment that is none": (
+        ENVIRONMENT,
+        "HOSTING_PLAN=consumption",
+        "HOSTING_PLAN=premium",
+        "HOSTING_PLAN",
+        "HOSTING_PLAN cannot be 'premium'",
+    ),
+    "a Python that Consumption has not": (
+        ENVIRONMENT,
+        "PYTHON_VERSION=3.12",
+        "PYTHON_VERSION=3.13",
+        "PYTHON_VERSION",
+        "Linux Consumption has no Python 3.13, only 3.11, 3.12: or HOSTING_PLAN=flex",
+    ),
+    "a metric that nobody records": (
+        WORKBOOK,
+        "agent.failures",
+        "agent.faults",
+        "agent.faults",
+        "the query asks for agent.faults, which app/telemetry does not record",
+    ),
+    "a table that nobody writes": (
+        WORKBOOK,
+        "AppMetrics\\n",
+        "AppMetric\\n",
+        "AppMetric\\n",
+        "the query asks AppMetric",
+    ),
+    "a span that there is not": (
+        WORKBOOK,
+        'startswith \\"chat \\"',
+        'startswith \\"model \\"',
+        "model ",
+        "the query asks for rows named 'model ', and there are none",
+    ),
+    "a bracket in a query": (
+        WORKBOOK,
+        "sum(ItemCount) by Outcome",
+        "sum(ItemCount by Outcome",
+        "by Outcome",
+        "do not close",
+    ),
+    "a workbook that is no JSON": (
+        WORKBOOK,
+        '"version": "Notebook/1.0",',
+        '"version": "Notebook/1.0"',
+        "",
+        "not valid JSON",
+    ),
+    "an alert on what nobody records": (
+        ALERTS,
+        'Name == "turn" | summarize Turns',
+        'Name == "turns" | summarize Turns',
+        "var failureQuery",
+        "the query asks for rows named 'turns', and there are none",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_a_wrong_value_is_reported_where_it_is_given(tmp_path: Path, mistake: str) -> None:
+    assert_reported(tmp_path, BROKEN[mistake])
+
+
+def test_flex_takes_a_later_python(tmp_path: Path) -> None:
+    (copied(tmp_path) / ENVIRONMENT).write_text("HOSTING_PLAN=flex\nPYTHON_VERSION=3.13\n")
+
+    assert check_bicep(tmp_path) == []
+
+
+def test_a_secret_comes_from_a_variable_that_the_toolkit_hides(tmp_path: Path) -> None:
+    entry = '"databricksToken": {\n      "value": "${{NAME}}"\n    },\n    "databricksModelName": {'
+    change(copied(tmp_path), PARAMETERS, '"databricksModelName": {', entry.replace("NAME", "DATABRICKS_TOKEN"))
+    number = line_of(tmp_path, PARAMETERS, "${{DATABRICKS_TOKEN}}")
+
+    found = check_bicep(tmp_path)
+    change(tmp_path, PARAMETERS, "{{DATABRICKS_TOKEN}}", "{{SECRET_DATABRICKS_TOKEN}}")
+
+    sentence = "databricksToken is a secret: its value must be a ${{SECRET_...}} variable"
+    assert found == [Problem(PARAMETERS, number, sentence)]
+    assert check_bicep(tmp_path) == []

@@ -1,0 +1,135 @@
+"""Resources as a person leaves them open, misnames them or forgets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_ops_bicep import APP, BOT, MAIN, MONITORING, STORAGE, VAULT, Mistake, assert_reported
+
+BROKEN: dict[str, Mistake] = {
+    "an API version that is none": (
+        STORAGE,
+        "storageAccounts@2025-01-01' = {",
+        "storageAccounts@latest' = {",
+        "resource account",
+        "account needs a type with a dated API version",
+    ),
+    "a preview": (
+        VAULT,
+        "vaults@2024-11-01' = {",
+        "vaults@2024-12-01-preview' = {",
+        "resource vault ",
+        "vault uses a preview of the API",
+    ),
+    "a role that is another": (
+        STORAGE,
+        "ba92f5b4-2d11-453d-a403-e96b0029c9fe' // Storage Blob Data Contributor",
+        "b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // Storage Blob Data Contributor",
+        "var blobDataContributor",
+        "is the role Storage Blob Data Owner, not Storage Blob Data Contributor",
+    ),
+    "a role that does not exist": (
+        STORAGE,
+        "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+        "ba92f5b4-2d11-453d-a403-e96b0029c9ff",
+        "var blobDataContributor",
+        "is none of the roles that",
+    ),
+    "a role without a comment": (
+        STORAGE,
+        "' // Storage Table Data Contributor",
+        "'",
+        "var tableDataContributor",
+        "is the role Storage Table Data Contributor, and a comment on its line must say so",
+    ),
+    "a role that may do everything": (
+        MONITORING,
+        "3913510d-42f4-4e42-8a64-420c390055eb' // Monitoring Metrics Publisher",
+        "b24988ac-6180-42a0-ab88-20f7382dd24c' // Contributor",
+        "// Contributor",
+        "the role Contributor is more than anything here needs",
+    ),
+    "a role on the whole resource group": (
+        VAULT,
+        "  scope: vault\n  properties: {\n    roleDefinitionId",
+        "  properties: {\n    roleDefinitionId",
+        "resource readsSecrets",
+        "readsSecrets has no scope",
+    ),
+    "plain HTTP": (APP, "httpsOnly: true", "httpsOnly: false", "httpsOnly", "httpsOnly of site must be true"),
+    "TLS 1.0": (
+        APP,
+        "minTlsVersion: '1.2'",
+        "minTlsVersion: '1.0'",
+        "minTlsVersion",
+        "minTlsVersion of site must be '1.2'",
+    ),
+    "FTP": (APP, "        ftpsState: 'Disabled'\n", "", "resource site ", "site must set ftpsState: 'Disabled'"),
+    "a password for Kudu": (APP, "name: 'scm'", "name: 'ftp'", "resource site ", "the policy 'scm' is missing"),
+    "a storage account with keys": (
+        STORAGE,
+        "allowSharedKeyAccess: false",
+        "allowSharedKeyAccess: true",
+        "allowSharedKeyAccess",
+        "allowSharedKeyAccess of account must be false",
+    ),
+    "a vault that can be purged": (
+        VAULT,
+        "    enablePurgeProtection: true\n",
+        "",
+        "resource vault ",
+        "vault must set enablePurgeProtection: true",
+    ),
+    "another route": (
+        BOT,
+        "https://${botAppDomain}/api/messages",
+        "https://${botAppDomain}/messages",
+        "endpoint: ",
+        "https://{}/messages is no route of function_app.py",
+    ),
+    "a code in the endpoint": (
+        BOT,
+        "/api/messages'",
+        "/api/messages?code=1'",
+        "endpoint: ",
+        "is no route of function_app.py",
+    ),
+    "a health probe that nothing answers": (
+        MAIN,
+        "healthUrl: 'https://${functionApp.outputs.hostName}/api/health'",
+        "healthUrl: 'https://${functionApp.outputs.hostName}/health'",
+        "healthUrl: ",
+        "https://{}/health is no route of function_app.py",
+    ),
+    "a route prefix that comes back": (
+        "host.json",
+        '"routePrefix": ""',
+        '"routePrefix": "api"',
+        "",
+        "/api/api/messages",
+    ),
+    "no Teams channel": (BOT, "name: 'MsTeamsChannel'", "name: 'WebChat'", "", "'MsTeamsChannel' among its channels"),
+    "a table that is missing": (
+        STORAGE,
+        "['conversations', 'turns']",
+        "['turns']",
+        "",
+        "'conversations' among its tables",
+    ),
+    "a queue that is missing": (STORAGE, "'turns-poison'", "'poison'", "", "'turns-poison' among its queues"),
+    "an output that is missing": (MAIN, "output BOT_DOMAIN ", "output BOT_HOST ", "", "has no output BOT_DOMAIN"),
+    "a name that can be too long": (
+        MAIN,
+        "name: 'st${suffix}${take(unique, 10)}'",
+        "name: 'st${suffix}${unique}'",
+        "name: 'st${suffix}",
+        "the name of account can have 27 of 24 characters",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_a_wrong_resource_is_reported_where_it_is_declared(tmp_path: Path, mistake: str) -> None:
+    assert_reported(tmp_path, BROKEN[mistake])
