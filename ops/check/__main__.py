@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ops.check.bicep import check_bicep
 from ops.check.problem import Check, Problem
+from ops.check.workflows import check_workflows
 
-CHECKS: Mapping[str, Check] = {"infra": check_bicep}
+CHECKS: Mapping[str, Check] = {"infra": check_bicep, "workflows": check_workflows}
 
 
 def problems(root: Path, checks: Mapping[str, Check] = CHECKS) -> list[Problem]:

@@ -1,0 +1,64 @@
+"""`python -m ops.provision`: Azure's side of `atk provision`, for a pipeline that signs in with OpenID Connect.
+
+It deploys the same Bicep with the same parameters under the same name, and writes what Azure answers into the same
+env/.env.ENV. What it leaves out is the app in Teams, which the toolkit makes with a person's Microsoft 365 account.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ops.deploy import DeployError
+from ops.deploy.azure_cli import AzureCli
+from ops.parameters import PARAMETERS, ParametersError, env_file, fill, read_outputs, read_variables, with_outputs
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = "infra/azure.bicep"
+
+
+def provision(root: Path, env: str, given: Mapping[str, str], *, look_only: bool = False) -> dict[str, str]:
+    """The outputs of the deployment: of a new one, or of the last one. Raises `ParametersError`, `DeployError`."""
+    variables = read_variables(root, env, given)
+    needed = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP_NAME", "RESOURCE_SUFFIX")
+    if missing := [name for name in needed if not variables.get(name)]:
+        raise ParametersError(f"{', '.join(missing)}: no value in env/.env.{env} or in the environment")
+    azure = AzureCli(variables["AZURE_SUBSCRIPTION_ID"])
+    where = ["--resource-group", variables["AZURE_RESOURCE_GROUP_NAME"]]
+    where += ["--name", f"databricks-agent-{variables['RESOURCE_SUFFIX']}"]
+    if look_only:
+        answer = azure.run("deployment", "group", "show", *where)
+    else:
+        filled = fill((root / PARAMETERS).read_text(encoding="utf-8"), variables)
+        # A folder that only this user can read: a secret can be among the parameters.
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "parameters.json").write_text(filled, encoding="utf-8")
+            template = str((root / TEMPLATE).resolve())
+            options = ["--template-file", template, "--parameters", "@parameters.json"]
+            answer = azure.run("deployment", "group", "create", *where, *options, folder=Path(folder))
+    outputs = read_outputs(((answer or {}).get("properties") or {}).get("outputs"))
+    path = env_file(root, env)
+    path.write_text(with_outputs(path.read_text(encoding="utf-8"), outputs), encoding="utf-8")
+    return outputs | {"AZURE_RESOURCE_GROUP_NAME": variables["AZURE_RESOURCE_GROUP_NAME"]}
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ops.provision", description="Prints NAME=value for each output.")
+    parser.add_argument("--env", default="dev", help="which env/.env.ENV (dev)")
+    parser.add_argument("--look-only", action="store_true", help="change nothing, take the last deployment's outputs")
+    options = parser.parse_args(arguments)
+    try:
+        outputs = provision(root, options.env, os.environ, look_only=options.look_only)
+    except (ParametersError, DeployError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(f"{name}={value}" for name, value in outputs.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
