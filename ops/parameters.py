@@ -25,14 +25,14 @@ def env_file(root: Path, env: str) -> Path:
 
 
 def read_variables(root: Path, env: str, given: Mapping[str, str]) -> dict[str, str]:
-    """env/.env.ENV and its .user file; what is set and not empty in `given` wins."""
+    """env/.env.ENV, where it is empty its .user file; what is set and not empty in `given` wins, as in the toolkit."""
     path = env_file(root, env)
     if not path.is_file():
         raise ParametersError(f"env/{path.name} is missing")
     variables: dict[str, str] = {}
     for source in (path, path.with_name(f"{path.name}.user")):
         for line in source.read_text(encoding="utf-8").splitlines() if source.is_file() else []:
-            if assignment := _VARIABLE.fullmatch(line):
+            if (assignment := _VARIABLE.fullmatch(line)) and not variables.get(assignment[1]):
                 variables[assignment[1]] = _value(assignment[2])
     return variables | {name: value for name, value in given.items() if value}
 

@@ -175,17 +175,19 @@ async def test_in_a_group_only_those_who_mention_the_bot_are_answered(make_bot: 
     assert bot.model.requests[0].messages[-1].content == "hello"
 
 
-async def test_who_adds_the_bot_is_welcomed_once_and_nobody_in_copilot(make_bot: Callable[..., Bot]) -> None:
+async def test_who_adds_the_bot_is_welcomed_once_but_not_beside_prompt_starters(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot()
     added: dict[str, Any] = {
         "type": "conversationUpdate",
-        "channelId": "msteams",
+        "channelId": "webchat",
         "membersAdded": [{"id": "28:bot"}, {"id": "29:ann"}],
     }
     await bot.send(bot.activity(**added))
     await bot.send(bot.activity(**{**added, "membersAdded": [{"id": "29:ann"}]}))
-    await bot.send(bot.activity(entities=[{"type": "ProductInfo", "id": "COPILOT"}], **added))
-    await bot.send(bot.activity(**{**added, "conversation": {"id": "g", "conversationType": "groupChat"}}))
+    teams = {**added, "channelId": "msteams"}
+    await bot.send(bot.activity(**{**teams, "conversation": {"id": "p", "conversationType": "personal"}}))
+    await bot.send(bot.activity(entities=[{"type": "ProductInfo", "id": "COPILOT"}], **teams))
+    await bot.send(bot.activity(**{**teams, "conversation": {"id": "g", "conversationType": "groupChat"}}))
     assert bot.messages == [WELCOME, WELCOME + MENTION_ME]
 
 

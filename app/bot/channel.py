@@ -41,10 +41,13 @@ class Channel:
 
 # Teams ends a stream after two minutes, and allows one request a second
 # (https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux).
+# A welcome would take the place of the prompt starters in appPackage/manifest.json
+# (https://learn.microsoft.com/microsoftteams/platform/bots/how-to/conversations/prompt-suggestions).
 TEAMS_PERSONAL = Channel(
     "Teams, one to one",
     streaming=Streaming(1.0, closes_after=110, then=WhenTimeRunsOut.EDIT_THE_MESSAGE, keep_alive=35),
     feedback=True,
+    welcome=False,
 )
 TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True)
 # Copilot gives up after 45 seconds without an update, cannot edit, and keeps feedback to itself

@@ -7,10 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ops.check.bicep import check_bicep
+from ops.check.icons import check_icons
+from ops.check.manifest import check_manifest
 from ops.check.problem import Check, Problem
+from ops.check.toolkit import check_toolkit
+from ops.check.variables import check_variables
 from ops.check.workflows import check_workflows
 
-CHECKS: Mapping[str, Check] = {"infra": check_bicep, "workflows": check_workflows}
+CHECKS: Mapping[str, Check] = {
+    "infra": check_bicep,
+    "m365agents.yml": check_toolkit,
+    "variables": check_variables,
+    "manifest": check_manifest,
+    "icons": check_icons,
+    "workflows": check_workflows,
+}
 
 
 def problems(root: Path, checks: Mapping[str, Check] = CHECKS) -> list[Problem]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
-from jsonschema.validators import validator_for
+from jsonschema.validators import create, validator_for
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
@@ -55,12 +56,17 @@ class Document:
     def problem(self, sentence: str, *keys: Key) -> Problem:
         return Problem(self.name, self.line(*keys), sentence)
 
+    def with_strings(self, change: Callable[[str], str]) -> Document:
+        """The same file with every string value changed, as a tool does that fills in variables."""
+        return Document(self.name, _changed(self.value, change), self._lines, self.text)
+
     def against(self, schema: Mapping[str, Any]) -> list[Problem]:
         """What the JSON schema objects to."""
-        return [
-            self.problem(_sentence(error), *_innermost(error).absolute_path)
-            for error in validator_for(schema)(schema).iter_errors(self.value)
-        ]
+        draft = validator_for(schema)
+        # As the toolkit's ajv does, and unlike the old drafts: what stands beside a $ref counts too.
+        validator = create(draft.META_SCHEMA, draft.VALIDATORS, type_checker=draft.TYPE_CHECKER)
+        errors = validator(schema).iter_errors(self.value)
+        return [self.problem(_sentence(path, what), *path) for path, what in map(_cause, errors)]
 
 
 class Unreadable(Exception):
@@ -84,22 +90,61 @@ def _lines(node: Node | None, path: tuple[Key, ...]) -> Iterator[tuple[tuple[Key
             yield from _lines(value, (*path, index))
 
 
-def _innermost(error: ValidationError) -> ValidationError:
-    """The deepest cause of a failed `anyOf` or `oneOf`, of the alternative that was most likely meant."""
+def _changed(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_changed(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: _changed(item, change) for key, item in value.items()}
+    return value
+
+
+def _cause(error: ValidationError) -> tuple[tuple[Key, ...], str]:
+    """Where the deepest cause is, and what it is; of a failed `anyOf`, in the alternative most likely meant."""
+    alternatives = _alternatives(error)
+    if not alternatives:
+        return tuple(error.absolute_path), error.message
+    if unknown := _unknown_name(error):
+        return unknown
+    return _cause(min(alternatives, key=lambda causes: (sum(map(_fixed, causes)), len(causes)))[0])
+
+
+def _alternatives(error: ValidationError) -> list[list[ValidationError]]:
     alternatives: dict[Key, list[ValidationError]] = {}
     for cause in error.context or ():
         alternatives.setdefault(cause.relative_schema_path[0], []).append(cause)
-    if not alternatives:
-        return error
-    return _innermost(min(alternatives.values(), key=_distance)[0])
+    return list(alternatives.values())
 
 
-def _distance(causes: list[ValidationError]) -> tuple[int, int]:
-    # An alternative whose fixed values differ, such as the name of an action, was not meant at all.
-    return sum(cause.validator in {"const", "enum"} for cause in causes), len(causes)
+def _fixed(cause: ValidationError) -> int:
+    """How many fixed values, such as the name of an action, differ: an alternative with one was not meant at all."""
+    if alternatives := _alternatives(cause):
+        return min(sum(map(_fixed, causes)) for causes in alternatives)
+    return int(cause.validator == "const")
 
 
-def _sentence(error: ValidationError) -> str:
-    innermost = _innermost(error)
-    where = ".".join(str(part) for part in innermost.absolute_path) or "the file"
-    return f"{where}: {innermost.message[:300]}"
+def _unknown_name(error: ValidationError) -> tuple[tuple[Key, ...], str] | None:
+    """If no alternative has the name that the value goes by: where that is, and what it should have been."""
+    known: dict[tuple[Key, ...], list[str]] = {}
+    alternatives = [list(_constants(causes)) for causes in _alternatives(error)]
+    for constants in alternatives:
+        for constant in constants:
+            known.setdefault(tuple(constant.absolute_path), []).append(str(constant.validator_value))
+    path, names = max(known.items(), key=lambda item: len(item[1]), default=((), []))
+    if not names or not all(any(tuple(c.absolute_path) == path for c in constants) for constants in alternatives):
+        return None
+    wrong = next(str(c.instance) for constants in alternatives for c in constants if tuple(c.absolute_path) == path)
+    close = get_close_matches(wrong, names, n=1)
+    return path, f"{wrong!r} is not known" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _constants(causes: Iterable[ValidationError]) -> Iterator[ValidationError]:
+    for cause in causes:
+        if cause.validator == "const":
+            yield cause
+        yield from _constants(cause.context or ())
+
+
+def _sentence(path: tuple[Key, ...], what: str) -> str:
+    return f"{'.'.join(map(str, path)) or 'the file'}: {what[:300]}"
