@@ -25,8 +25,10 @@ HELP = """python dev.py COMMAND
   run [--port 7071] [--no-browser]   start the bot, and the Agents Playground to talk to it
   chat ["question"]                  talk to the bot in this terminal
   test [pytest arguments]            run the tests
-  check                              format, lint, types, import rules
+  check                              format, lint, types, import rules, what deployment reads
   bench [arguments]                  run the benchmarks
+  package [--python 3.12]            make the deployment package in .data/package
+  deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   lock [--upgrade]                   write the requirements files from pyproject.toml
 
 Everything is installed into .venv the first time it is needed."""
@@ -157,7 +159,7 @@ def _version_of(folder: Path) -> str | None:
 
 def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    commands = {"run": run, "chat": chat, "test": test, "check": check, "bench": bench, "lock": lock}
+    commands = {each.__name__: each for each in (run, chat, test, check, bench, package, deploy, lock)}
     if command not in commands:
         say(HELP if command in {"", "help", "-h", "--help"} else f"There is no command {command!r}.\n\n{HELP}")
         return 0 if command in {"help", "-h", "--help"} else 2
@@ -203,6 +205,7 @@ def check(environment: Environment, arguments: list[str]) -> int:
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "mypy"],
         [environment.bin / ("lint-imports.exe" if os.name == "nt" else "lint-imports")],
+        [python, "-m", "ops.check"],
     ]
     failed = 0
     for tool in tools:
@@ -215,6 +218,18 @@ def check(environment: Environment, arguments: list[str]) -> int:
 def bench(environment: Environment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("benchmarks", *arguments)
+
+
+def package(environment: Environment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("ops.package", *arguments)
+
+
+def deploy(environment: Environment, arguments: list[str]) -> int:
+    """Where only the finished package is, as in a pipeline, there is nothing to install first."""
+    from ops.deploy.__main__ import main as run_deploy
+
+    return run_deploy(arguments)
 
 
 def lock(environment: Environment, arguments: list[str]) -> int:

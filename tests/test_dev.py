@@ -18,6 +18,7 @@ import dev
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "dev.py").read_text(encoding="utf-8")
+COMMANDS = ("run", "chat", "test", "check", "bench", "package", "deploy", "lock")
 
 
 def test_an_older_python_can_read_it_and_is_told_which_one_is_needed(
@@ -36,7 +37,7 @@ def test_it_needs_the_standard_library_alone() -> None:
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module or "")
-    assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"app"}
+    assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"app", "ops"}
     own = ast.walk(ast.parse((ROOT / "app" / "local" / "settings.py").read_text(encoding="utf-8")))
     assert {node.module for node in own if isinstance(node, ast.ImportFrom)} <= {
         "__future__",
@@ -59,7 +60,7 @@ def test_an_unknown_command_shows_the_commands(
     assert dev.main(arguments) == code
     said = capsys.readouterr().err
     assert said.startswith(first)
-    assert all(f"\n  {command} " in said for command in ("run", "chat", "test", "check", "bench", "lock"))
+    assert all(f"\n  {command} " in said for command in COMMANDS)
 
 
 def venv_of(folder: Path, version: str) -> None:

@@ -1,0 +1,11 @@
+"""Brings a package to the Function App, or an earlier one back. Standard library and the Azure CLI alone."""
+
+from __future__ import annotations
+
+
+class DeployError(Exception):
+    """The Function App does not run what it should; `str()` says why and what to do."""
+
+
+class Unhealthy(DeployError):
+    """The package is in place and does not answer as healthy."""

@@ -1,0 +1,125 @@
+"""`python -m ops.deploy`: the package to Azure, an earlier build back, or the builds there are."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ops.deploy import DeployError, Unhealthy
+from ops.deploy.azure_cli import AzureCli
+from ops.deploy.builds import Builds, kept_name
+from ops.deploy.health import wait_for_health
+from ops.deploy.plans import deploy_to_consumption, deploy_to_flex
+from ops.deploy.target import Target
+from ops.package.archive import Build, NotAPackage, read_build
+from ops.parameters import ParametersError, read_variables
+
+ROOT = Path(__file__).resolve().parents[2]
+HEALTH_SECONDS = 600.0
+EXIT_FAILED, EXIT_UNHEALTHY = 1, 3
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    """0 when the bot answers as the build that was asked for; 1 if that was not deployed; 3 if it is not well."""
+    options = _options(arguments, root)
+    try:
+        target = Target.from_variables(_variables(root, options.env))
+        azure = AzureCli(target.subscription)
+        azure.run("account", "show")
+        builds = Builds(azure, target)
+        if options.builds:
+            _print_builds(builds)
+        elif options.build:
+            _roll_back(azure, target, builds, options.build, options.wait)
+        else:
+            _deploy_new(azure, target, builds, options.package, options.wait)
+    except DeployError as error:
+        print(error, file=sys.stderr)
+        return EXIT_UNHEALTHY if isinstance(error, Unhealthy) else EXIT_FAILED
+    return 0
+
+
+def _options(arguments: list[str], root: Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python dev.py deploy", description="Deploys what `package` made.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--build", type=_build_id, help="bring this earlier build back")
+    what.add_argument("--builds", action="store_true", help="list the builds that can be brought back")
+    package = root / ".data" / "package" / "agent.zip"
+    what.add_argument("--package", type=Path, default=package, help="the zip (.data/package/agent.zip)")
+    parser.add_argument("--env", default=os.environ.get("TEAMSFX_ENV") or "dev", help="which env/.env.ENV (dev)")
+    parser.add_argument(
+        "--wait", type=float, default=HEALTH_SECONDS, metavar="SECONDS", help="for its health (%(default).0f)"
+    )
+    return parser.parse_args(arguments)
+
+
+def _build_id(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{12}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no build: a build is 12 of the digits 0-9 and a-f")
+    return text
+
+
+def _variables(root: Path, env: str) -> dict[str, str]:
+    """The environment's, then those of env/.env.ENV."""
+    if not (root / "env" / f".env.{env}").is_file():
+        return dict(os.environ)
+    try:
+        return read_variables(root, env, os.environ)
+    except ParametersError as error:
+        raise DeployError(str(error)) from None
+
+
+def _deploy_new(azure: AzureCli, target: Target, builds: Builds, package: Path, wait: float) -> None:
+    try:
+        build = read_build(package)
+    except NotAPackage as error:
+        raise DeployError(f"There is nothing to deploy: {error}. python dev.py package") from None
+    _must_fit(build, target)
+    _say(f"Keeping build {build.build} in {target.storage_account}/{target.container} ...")
+    builds.upload(package, kept_name(build.build))
+    _put(azure, target, builds, package, build, wait)
+
+
+def _roll_back(azure: AzureCli, target: Target, builds: Builds, wanted: str, wait: float) -> None:
+    with TemporaryDirectory() as folder:
+        package = Path(folder) / "agent.zip"
+        _say(f"Fetching build {wanted} from {target.storage_account}/{target.container} ...")
+        build = builds.download(wanted, package)
+        _must_fit(build, target)
+        _put(azure, target, builds, package, build, wait)
+
+
+def _must_fit(build: Build, target: Target) -> None:
+    if target.python and target.python != build.python:
+        raise DeployError(
+            f"Build {build.build} is made for Python {build.python}, and the Function App runs {target.python} "
+            f"(PYTHON_VERSION): python dev.py package --python {target.python}"
+        )
+
+
+def _put(azure: AzureCli, target: Target, builds: Builds, package: Path, build: Build, wait: float) -> None:
+    _say(f"Deploying build {build.build} (version {build.version}) to {target.function_app} ...")
+    if target.plan == "flex":
+        deploy_to_flex(azure, target, package)
+    else:
+        deploy_to_consumption(azure, target, builds, package)
+    _say(f"Waiting for {target.health_url} ...")
+    wait_for_health(target.health_url, build.build, wait)
+    _say(f"Build {build.build} answers and is well.")
+
+
+def _print_builds(builds: Builds) -> None:
+    for kept in builds.list():
+        print(f"{kept.build}  {kept.uploaded}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

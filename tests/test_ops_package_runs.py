@@ -1,0 +1,118 @@
+"""The package runs: unpacked into an empty folder, with nothing else to import from."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import marshal
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from ops.package.build import Package, make_package
+from tests.fakes.connector_service import ConnectorService
+from tests.fakes.packaging import (
+    answered,
+    ask_once,
+    copy_distribution,
+    copy_project,
+    install_from_here,
+    question,
+    settings,
+)
+from tests.fakes.serving_endpoint import ServingEndpoint
+
+WORKER_LIBRARY = ("azure-functions-runtime", "azurefunctions-extensions-base")
+STARTS = 3
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    folder = tmp_path_factory.mktemp("package")
+    project = copy_project(folder / "project")
+    return make_package(project, folder / "out", sysconfig.get_python_version(), install_from_here)
+
+
+@pytest.fixture(scope="module")
+def unpacked(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("empty")
+    with zipfile.ZipFile(package.zip) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def content_of(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.slow
+async def test_the_unpacked_zip_answers_a_turn_and_writes_nothing_into_its_folder(
+    package: Package, unpacked: Path
+) -> None:
+    before = content_of(unpacked)
+    served = await ask_once(unpacked)
+    assert served.health["build"] == package.build
+    assert served.health["version"] == package.version
+    assert content_of(unpacked) == before
+
+
+@pytest.mark.slow
+async def test_with_its_bytecode_a_start_compiles_nothing_and_without_it_everything(
+    unpacked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(unpacked, bare, ignore=shutil.ignore_patterns("__pycache__"))
+    with_it, without_it = [], []
+    for _ in range(STARTS):
+        with_it.append(await ask_once(unpacked))
+        without_it.append(await ask_once(bare))
+    assert [served.compiled for served in with_it] == [[]] * STARTS
+    compiled = without_it[0].compiled
+    assert str(bare / "function_app.py") in compiled
+    assert any("site-packages" in path for path in compiled)
+    quick, slow = (median(served.seconds for served in starts) for starts in (with_it, without_it))
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\nFrom process start to the first answer, median of {STARTS}: {quick:.2f} s with the package's bytecode, "
+            f"{slow:.2f} s without ({len(compiled)} modules compiled), {slow / quick:.1f} times as long.\n"
+        )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Microsoft's worker library needs Python 3.13 or later")
+async def test_microsofts_worker_library_indexes_and_invokes_the_package(package: Package, tmp_path: Path) -> None:
+    for name in WORKER_LIBRARY:
+        copy_distribution(importlib.metadata.distribution(name), tmp_path / "worker")
+    script = Path(__file__).parent / "fakes" / "functions_worker.py"
+    async with ServingEndpoint() as model, ConnectorService() as connector:
+        worker = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", "-B", str(script), str(package.folder), str(tmp_path / "worker")),
+            cwd=tmp_path,
+            env=settings(model, tmp_path / "data"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert worker.stdin
+        worker.stdin.write(json.dumps(question(connector)).encode() + b"\n")
+        await answered(connector, worker)
+        output, _ = await worker.communicate()
+    said = json.loads(output)
+    assert said["status"] in ("200", "202")
+    assert said["functions"]["messages"] == ["api/messages", None]
+    assert said["directories"] == [str(package.folder)]
+
+
+@pytest.mark.slow
+def test_tracebacks_name_the_deployed_files(unpacked: Path) -> None:
+    files = list(unpacked.rglob("*.pyc"))
+    assert len(files) > 1000
+    for file in files:
+        source = file.parent.parent / f"{file.name.partition('.')[0]}.py"
+        code = marshal.loads(file.read_bytes()[16:])
+        assert code.co_filename == f"/home/site/wwwroot/{source.relative_to(unpacked).as_posix()}"
