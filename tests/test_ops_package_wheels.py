@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -25,11 +27,12 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of wheels in the place of every registry."""
     folder = tmp_path / "wheels"
     folder.mkdir()
-    for name in ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"):
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_REQUIRE_VIRTUALENV"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     return folder
 
 
@@ -69,7 +72,7 @@ def test_the_locks_markers_are_those_of_the_target_and_not_of_this_machine(regis
 
 def test_a_requirement_without_a_wheel_for_the_target_is_named(registry: Path, tmp_path: Path) -> None:
     wheel(registry, "thing", "1.5", "cp311-cp311-manylinux_2_17_x86_64", {})
-    with pytest.raises(PackageError, match=r"^thing 1\.5 has no wheel for Linux and Python 3\.12\. uv said:\n"):
+    with pytest.raises(PackageError, match=r"^thing 1\.5 has no wheel for Linux and Python 3\.12\. pip said:\n"):
         installed(tmp_path, "thing==1.5")
 
 
@@ -82,9 +85,8 @@ def test_a_source_distribution_is_not_built(registry: Path, tmp_path: Path) -> N
 def test_a_registry_that_cannot_be_reached_is_said(
     registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("UV_NO_INDEX")
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with pytest.raises(
         PackageError, match=r"^The package registry could not be reached for the wheels of requirements"
     ):
@@ -93,9 +95,10 @@ def test_a_registry_that_cannot_be_reached_is_said(
 
 def registry_answers() -> bool:
     """Whether the registry this machine is set up for has the first requirement of the lock."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "-"]
     first = (ROOT / "requirements.txt").read_text().splitlines()[0]
-    return subprocess.run(command, input=first, capture_output=True, text=True, timeout=120).returncode == 0
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--retries", "1", first]
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run([*command, "--dest", folder], capture_output=True, timeout=120).returncode == 0
 
 
 def interpreter_for(python: str) -> tuple[str, ...] | None:

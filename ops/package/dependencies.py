@@ -7,43 +7,76 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from ops.package import PackageError
 
 LOCK = "requirements.txt"
-# The oldest C library among the Functions images of Python 3.11 to 3.13 is newer than this one.
-PLATFORM = "x86_64-manylinux_2_28"
+# The C library of every Functions image of Python 3.11 to 3.13 is at least 2.28.
+_NEWEST_GLIBC = 28
+PLATFORMS = [
+    *(f"manylinux_2_{minor}_x86_64" for minor in range(_NEWEST_GLIBC, 4, -1)),
+    *(f"manylinux{name}_x86_64" for name in ("2014", "2010", "1")),
+]
 
 _FOR_COMPILERS = {".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h"}
 _INSTALLERS_RECORDS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
 
 def install_wheels(root: Path, target: Path, python: str) -> None:
-    """What the lock asks for on Linux with `python`, a version such as "3.12". Raises `PackageError`."""
-    # uv, because pip evaluates the lock's markers for the Python and the system that run it.
-    command = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
-    command += ["--target", str(target), "--python-platform", PLATFORM, "--python-version", python]
-    command += ["--only-binary", ":all:", "--no-deps", "--no-compile-bytecode", "--link-mode", "copy", "--quiet"]
-    variables = {**os.environ, "UV_NO_PROGRESS": "1"}
-    done = subprocess.run(
-        [*command, "-r", str(root / LOCK)], capture_output=True, encoding="utf-8", errors="replace", env=variables
-    )
+    """What the lock asks for on Linux with `python`, a version such as "3.12". Raises `PackageError`.
+
+    With pip, so that whatever registry and certificates this machine's set-up works with serve here too.
+    """
+    command = [sys.executable, "-m", "pip", "install", "--target", str(target), "--no-deps", "--only-binary", ":all:"]
+    command += ["--python-version", python, "--implementation", "cp", "--no-compile", "--quiet"]
+    command += [option for platform in PLATFORMS for option in ("--platform", platform)]
+    command += ["--no-input", "--disable-pip-version-check", "--retries", "2", "--progress-bar", "off"]
+    with tempfile.TemporaryDirectory() as folder:
+        lock = Path(folder) / LOCK
+        lock.write_text("\n".join(locked_for(root / LOCK, python)), encoding="utf-8")
+        done = subprocess.run(
+            [*command, "-r", str(lock)],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "PYTHONUTF8": "1"},
+        )
     if done.returncode:
         raise PackageError(f"{_reason(done.stderr, python)}\n\n{done.stderr.strip()}")
 
 
+def locked_for(lock: Path, python: str) -> Iterator[str]:
+    """The lines of the lock whose markers hold on Linux: pip would evaluate them for the machine that it runs on."""
+    target = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": "x86_64",
+    }
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate(target):
+            yield f"{requirement.name}{requirement.specifier}"
+
+
 def _reason(said: str, python: str) -> str:
-    if "No module named uv" in said:
-        return "uv is not installed here. `python dev.py package` installs it."
-    # uv wraps its lines.
-    said = " ".join(said.split())
-    if re.search(r"dns error|[Cc]onnect|[Ff]ailed to fetch|timed out|[Nn]etwork", said):
-        return f"The package registry could not be reached for the wheels of {LOCK}. uv said:"
-    package = re.search(r"(?:Because|and) (\S+?)==(\S+?),? has no", said)
+    if re.search(r"connection broken|Could not fetch URL|HTTP error|SSLError|timed out", said):
+        return f"The package registry could not be reached for the wheels of {LOCK}. pip said:"
+    package = re.search(r"No matching distribution found for (\S+?)==(\S+)", said)
     if package:
-        return f"{package[1]} {package[2]} has no wheel for Linux and Python {python}. uv said:"
-    return f"The wheels of {LOCK} for Linux and Python {python} could not be installed. uv said:"
+        return f"{package[1]} {package[2]} has no wheel for Linux and Python {python}. pip said:"
+    return f"The wheels of {LOCK} for Linux and Python {python} could not be installed. pip said:"
 
 
 def trim(site_packages: Path) -> None:
