@@ -10,11 +10,13 @@ from ops.check.bicep import check_bicep
 from ops.check.icons import check_icons
 from ops.check.manifest import check_manifest
 from ops.check.problem import Check, Problem
+from ops.check.settings import check_settings
 from ops.check.toolkit import check_toolkit
 from ops.check.variables import check_variables
 from ops.check.workflows import check_workflows
 
 CHECKS: Mapping[str, Check] = {
+    "settings": check_settings,
     "infra": check_bicep,
     "m365agents.yml": check_toolkit,
     "variables": check_variables,
