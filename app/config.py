@@ -22,6 +22,30 @@ BotAppType = Literal["UserAssignedMSI", "SingleTenant", "MultiTenant"]
 BotCloud = Literal["public", "gcc-high", "dod"]
 ModelApi = Literal["auto", "chat", "responses"]
 
+_GUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+# Ours first, then those of databricks-sdk.
+AUTH_TYPES = (
+    "azure-managed-identity",
+    "azure-cli",
+    "azure-client-secret",
+    "azure-devops-oidc",
+    "basic",
+    "databricks-cli",
+    "env-oidc",
+    "external-browser",
+    "file-oidc",
+    "github-oidc",
+    "github-oidc-azure",
+    "google-credentials",
+    "google-id",
+    "metadata-service",
+    "model-serving",
+    "oauth-m2m",
+    "pat",
+    "runtime",
+    "runtime-oauth",
+)
+
 
 class SettingsError(Exception):
     """Every missing or invalid setting, one line each: its name and what to put there. Holds no value that was set."""
@@ -43,14 +67,17 @@ class Settings(BaseSettings):
     bot_app_id: str | None = _setting(
         "MicrosoftAppId",
         default=None,
-        pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+        pattern=_GUID,
         description="the bot's application (client) id, a GUID; empty only on a developer's machine",
     )
     bot_app_type: BotAppType = _setting(
         "MicrosoftAppType", default="UserAssignedMSI", description="UserAssignedMSI, SingleTenant or MultiTenant"
     )
     bot_tenant_id: str | None = _setting(
-        "MicrosoftAppTenantId", default=None, description="the tenant of the bot's identity, a GUID"
+        "MicrosoftAppTenantId",
+        default=None,
+        pattern=_GUID,
+        description="the tenant of the bot's identity, a GUID",
     )
     bot_password: SecretStr | None = _setting(
         "MicrosoftAppPassword", default=None, description="the bot's client secret; not with UserAssignedMSI"
@@ -80,6 +107,7 @@ class Settings(BaseSettings):
     databricks_auth_type: str | None = _setting(
         "DATABRICKS_AUTH_TYPE",
         default=None,
+        pattern=f"^({'|'.join(AUTH_TYPES)})$",
         description="azure-managed-identity for the bot's own identity, or a method of databricks-sdk",
     )
     databricks_config_profile: str | None = _setting(
@@ -155,6 +183,16 @@ class Settings(BaseSettings):
         ):
             raise PydanticCustomError("address", "must begin with https:// and name the workspace")
         return value.strip().rstrip("/")
+
+    @field_validator("insights_connection_string")
+    @classmethod
+    def _names_a_component(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = dict(
+            part.strip().split("=", 1) for part in (value.get_secret_value() if value else "").split(";") if "=" in part
+        )
+        if value is not None and not re.fullmatch(_GUID.strip("^$"), parts.get("InstrumentationKey", "")):
+            raise PydanticCustomError("connection_string", "has no InstrumentationKey")
+        return value
 
     @property
     def conversations_file(self) -> Path:

@@ -172,7 +172,7 @@ class DatabricksModel:
 
     def _learns_from(self, failure: ModelFailure, attempt: int) -> bool:
         """Whether another attempt differs: a new token, no `stream_options`, or the other API when none was set."""
-        said = str(failure)
+        said = failure.detail
         if isinstance(failure, SignInFailed):
             return self._workspace.credential.forget() and attempt == 1
         if not isinstance(failure, RequestRefused):

@@ -100,6 +100,8 @@ class Services:
             Toolbox([CurrentTime()]),
             system_prompt=settings.system_prompt,
             history_token_budget=settings.history_token_budget,
+            # On a developer's machine the words are the developer's own.
+            logs_details=settings.telemetry_records_text or not settings.in_azure,
         )
         commands = Commands(self.conversations, self._about)
         return TurnRunner(agent, commands, self.conversations, time_limit=settings.turn_timeout_seconds)
@@ -122,7 +124,11 @@ class Services:
 
     @cached_property
     def health(self) -> Health:
-        checks = {"model": lambda: self.model.check_ready(), "storage": lambda: self.conversations.ping()}
+        checks = {
+            "model": lambda: self.model.check_ready(),
+            "storage": lambda: self.conversations.ping(),
+            "telemetry": self.telemetry.check,
+        }
         return Health(Dependencies(checks))
 
     def _about(self) -> About:

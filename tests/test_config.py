@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from app.config import Settings, SettingsError, load_settings, setting_names
+from app.config import AUTH_TYPES, Settings, SettingsError, load_settings, setting_names
 
 ROOT = Path(__file__).parent.parent
 GOOD = {
@@ -157,3 +158,25 @@ def test_a_secret_that_key_vault_did_not_give_is_named_with_the_role_that_is_mis
 def test_a_sign_in_to_application_insights_that_would_not_work_is_said_at_start(text: str) -> None:
     with pytest.raises(SettingsError, match="APPLICATIONINSIGHTS_AUTHENTICATION_STRING"):
         load_settings({**GOOD, "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MicrosoftAppTenantId", "contoso"),
+        ("DATABRICKS_AUTH_TYPE", "azure-managed-identty"),
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", "garbage"),
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=not-a-guid;IngestionEndpoint=https://x.example"),
+    ],
+)
+def test_what_would_only_fail_later_is_refused_at_start_without_repeating_it(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: not valid") as error:
+        load_settings({**GOOD, name: value})
+    assert value not in str(error.value)
+
+
+def test_every_way_that_databricks_sdk_signs_in_is_a_value_of_the_setting() -> None:
+    from databricks.sdk import credentials_provider
+
+    names = re.findall(r'credentials_strategy\(\s*"([\w-]+)"', inspect.getsource(credentials_provider))
+    assert {"azure-managed-identity", *names} == set(AUTH_TYPES)

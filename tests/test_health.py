@@ -17,6 +17,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from aiohttp import ClientSession
@@ -283,6 +285,9 @@ def test_on_a_developers_machine_a_wrong_setting_ends_the_start(environment: dic
         assert process.stdout
         line = process.stdout.readline()
         assert line.startswith("Functions host ready at") == starts
+        if starts:
+            with pytest.raises(HTTPError, match="503"):
+                urlopen(f"{line.split()[4]}/api/health", timeout=10)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=20)
     assert "OPENAI_TEMPERATURE: not valid; put a number from 0 to 2" in errors

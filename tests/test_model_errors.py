@@ -118,7 +118,7 @@ def test_any_other_redirect_points_at_the_setting() -> None:
 
 def test_a_proxys_page_is_quoted_without_its_markup() -> None:
     page = "<html><style>p{}</style><body><h1>403</h1><p>Blocked by\n policy</p></body></html>"
-    assert str(failure(403, page)) == "HTTP 403: 403 Blocked by policy"
+    assert failure(403, page).detail == "403 Blocked by policy"
 
 
 @pytest.mark.parametrize("status", [429, 503])

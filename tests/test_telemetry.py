@@ -9,94 +9,35 @@ import re
 import subprocess
 import sys
 import threading
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.agent.agent import Agent
-from app.agent.clock_tool import CurrentTime
-from app.agent.commands import About, Commands
-from app.agent.tools import Toolbox
-from app.bot.door import BotDoor
-from app.bot.identity import BotIdentity
 from app.config import load_settings
-from app.local.connector import Answer, ConnectorServer
+from app.local.connector import Answer
 from app.model.failures import Busy
-from app.model.scripted import ScriptedModel
 from app.model.types import Completed, ToolCall, Usage
 from app.services import Services
-from app.storage.sqlite import SqliteConversationLog
 from app.telemetry.destination import Destination
 from app.telemetry.gen_ai import ModelCall
 from app.telemetry.pipeline import Pipeline
 from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn import something_shown, traced, turn_ended
-from app.turns.runner import TurnRunner
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.certificate import localhost
 from tests.fakes.entra import IDENTITY_HEADER, Entra
+from tests.fakes.observed_bot import CALLED_FROM, TRACE, MakeBot, observed_bots
 
 ROOT = Path(__file__).resolve().parents[1]
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-CALLED_FROM = f"00-{TRACE}-b7ad6b7169203331-00"
-LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
 PRIVATE = "The quarterly figure of Contoso was bad."
-
-
-class Bot:
-    def __init__(
-        self, door: BotDoor, telemetry: Telemetry, connector: ConnectorServer, insights: ApplicationInsights
-    ) -> None:
-        self.door = door
-        self.telemetry = telemetry
-        self.connector = connector
-        self.insights = insights
-
-    async def ask(self, text: str = "Why?", traceparent: str | None = CALLED_FROM, **more: Any) -> int:
-        activity = {
-            "type": "message",
-            "id": str(uuid.uuid4()),
-            "text": text,
-            "channelId": "emulator",
-            "serviceUrl": self.connector.service_url,
-            "from": {"id": "29:ann", "name": "Ann"},
-            "recipient": {"id": "28:bot", "name": "Bricks"},
-            "conversation": {"id": "c1"},
-            **more,
-        }
-        answer = await self.door.messages.receive("POST", LOCAL, json.dumps(activity).encode(), None, traceparent)
-        return answer.status
-
-    def spans(self) -> dict[str, dict[str, Any]]:
-        return {
-            span["name"]: span for kind in ("RequestData", "RemoteDependencyData") for span in self.insights.of(kind)
-        }
-
-
-MakeBot = Callable[..., Awaitable[Bot]]
 
 
 @pytest.fixture
 async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    open_things: list[Any] = []
-    async with ConnectorServer() as connector, ApplicationInsights() as insights:
-
-        async def make(*replies: Any, records_text: bool = False) -> Bot:
-            log = SqliteConversationLog(tmp_path / "c.sqlite")
-            agent = Agent(ScriptedModel(replies), Toolbox([CurrentTime()]), system_prompt="", history_token_budget=1000)
-            turns = TurnRunner(agent, Commands(log, lambda: About("m", "w", "a")), log, time_limit=30)
-            destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
-            telemetry = Telemetry(destination, records_text=records_text)
-            door = BotDoor(BotIdentity(), turns, telemetry)
-            open_things.extend([telemetry, log, door])
-            return Bot(door, telemetry, connector, insights)
-
+    async with observed_bots(tmp_path) as make:
         yield make
-        for thing in reversed(open_things):
-            await thing.close()
 
 
 async def test_a_turn_is_one_trace_from_the_activity_through_models_and_tools_to_the_answer(make_bot: MakeBot) -> None:
@@ -201,7 +142,9 @@ async def test_what_is_not_for_the_bot_is_no_turn(make_bot: MakeBot) -> None:
     await bot.ask("Lunch?", **not_mentioned)
     await bot.ask("Why?", id="second")
     await bot.telemetry.close()
-    assert len(bot.insights.of("RequestData")) == 1
+    assert [request["name"] for request in bot.insights.of("RequestData")] == ["activity message", "turn"]
+    (turns,) = bot.insights.metric("agent.turns")
+    assert turns["metrics"][0]["value"] == 1
 
 
 async def test_an_answer_the_channel_refuses_is_a_failed_turn(make_bot: MakeBot) -> None:
@@ -242,7 +185,8 @@ async def test_application_insights_without_keys_is_told_who_sends_by_the_manage
             "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"Authorization=AAD;ClientId={identity}",
         }
         telemetry = Services(load_settings(settings)).telemetry
-        with traced(telemetry.turn()):
+        with traced(telemetry.activity("message")) as turn:
+            turn.begin(channel="Teams, one to one", conversation="x")
             turn_ended("answered")
         telemetry.answered()
         await telemetry.close()
@@ -258,7 +202,7 @@ async def test_on_the_console_a_turn_is_a_few_lines(tmp_path: Path) -> None:
     pipeline = Pipeline(Destination("bot", "1", "here"), console=console)
     telemetry = Telemetry(Destination("bot", "1", "here"))
     telemetry._recorder.attach(pipeline)
-    with traced(telemetry.turn(CALLED_FROM)) as turn:
+    with traced(telemetry.activity("message", CALLED_FROM)) as turn:
         turn.begin(channel="Teams, one to one", conversation="x")
         with ModelCall("claude") as call:
             call.chunk("Because.")

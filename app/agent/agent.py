@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 
 class Agent:
+    """`logs_details`: whether the log quotes an endpoint's errors, which may repeat what a person asked."""
+
     def __init__(
         self,
         model: Model,
@@ -31,12 +33,14 @@ class Agent:
         system_prompt: str,
         history_token_budget: int,
         step_limit: int = 8,
+        logs_details: bool = False,
     ) -> None:
         self._model = model
         self._toolbox = toolbox
         self._system_prompt = system_prompt
         self._history_token_budget = history_token_budget
         self._step_limit = step_limit
+        self._logs_details = logs_details
 
     async def answer(self, turn: Turn, history: Sequence[StoredMessage]) -> AsyncGenerator[Event, None]:
         """Ends with one `Answer` or one `Failure`. Closing it, or cancelling its consumer, ends the model's request."""
@@ -112,7 +116,9 @@ class Agent:
     def _failed(self, work: _Work, sentence: str, error: Exception) -> Failure:
         turn_failed(error)
         error_id = new_error_id()
-        cause = f"{type(error).__name__}: {error}" if isinstance(error, ModelFailure) else type(error).__name__
+        cause = type(error).__name__
+        if isinstance(error, ModelFailure):
+            cause = f"{cause}: {error}" + (f": {error.detail}" if self._logs_details and error.detail else "")
         _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
         return Failure(sentence, error_id, work.text)
 

@@ -57,7 +57,7 @@ class Toolbox:
         """Never raises for what the model or the tool did wrong."""
         # What the model made up as a name is not recorded.
         name = call.name if call.name in self._tools else "unknown"
-        with start_tool_call(name, call.id, call.arguments) as span, as_current(span):
+        with start_tool_call(name, call.arguments) as span, as_current(span):
             result, failure = await self._result(call)
             end_tool_call(span, result.text, failure)
         return result

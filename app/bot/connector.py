@@ -129,7 +129,6 @@ class Connector:
         attributes = {"messaging.system": "bot_framework", "messaging.destination.name": request.url.host or ""}
         with start_span(f"send {request.what}", Kind.CLIENT, attributes) as span:
             answer = await self._deliver(request, budget)
-            span.attributes["bot.send.status_code"] = answer.status
             if not something_shown() and budget <= 0:
                 # One of the many updates of a stream: another follows, and in a trace they would hide the rest.
                 span.discard()

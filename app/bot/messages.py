@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
-from botbuilder.schema import Activity
+from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import AuthenticateRequestResult
 
 from app.agent.sentences import UNEXPECTED
@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 # Teams repeats what is not acknowledged within 15 seconds.
 ACKNOWLEDGE_AFTER = 12.0
+_KINDS = frozenset(kind.value for kind in ActivityTypes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class MessagesEndpoint:
     async def _traced(
         self, identity: AuthenticateRequestResult, activity: Activity, traceparent: str | None
     ) -> InvokeResponse | None:
-        with traced(self._telemetry.turn(traceparent)):
+        with traced(self._telemetry.activity(_kind(activity), traceparent)):
             response: InvokeResponse | None = await self._adapter.process_activity(identity, activity, self._guarded)
             if _expects_replies(activity):
                 something_shown()
@@ -148,6 +149,11 @@ class MessagesEndpoint:
 def _is_repeatable(activity: Activity) -> bool:
     # An invoke is answered each time: its caller waits for the body. Edits of one message share its id.
     return bool(activity.id) and activity.type not in {"invoke", "messageUpdate"}
+
+
+def _kind(activity: Activity) -> str:
+    """Its type where that is one of the protocol's: a stranger's word would be a name of its own in every chart."""
+    return activity.type if activity.type in _KINDS else "other"
 
 
 def _expects_replies(activity: Activity) -> bool:

@@ -17,7 +17,10 @@ _NOT_ASKED = {"state": "not asked", "seconds": 0.0}
 
 
 class Health:
-    """`problems` are those of the settings, by name; `dependencies` is None where settings are too wrong to ask any."""
+    """`problems` are those of the settings, by name; `dependencies` is None where settings are too wrong to ask any.
+
+    `told` is called whenever somebody has asked.
+    """
 
     def __init__(
         self,
@@ -25,15 +28,18 @@ class Health:
         problems: Sequence[str] = (),
         *,
         build: Callable[[], str] = read_build,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         self._dependencies = dependencies
         self._problems = tuple(problems)
         self._read_build = build
+        self._tell = told
 
     def answer(self, method: str) -> HttpAnswer:
         """For anybody: no name, no value, no question to another machine."""
         if method.upper() not in ALLOWED:
             return _not_allowed()
+        self._tell()
         return _answer({}, well=not self._problems, status=self._status)
 
     async def answer_with_dependencies(self, method: str) -> HttpAnswer:
@@ -41,7 +47,8 @@ class Health:
         if method.upper() not in ALLOWED:
             return _not_allowed()
         if self._dependencies is None:
-            content = {"problems": list(self._problems), "model": _NOT_ASKED, "storage": _NOT_ASKED}
+            self._tell()
+            content = {"problems": list(self._problems), **dict.fromkeys(("model", "storage", "telemetry"), _NOT_ASKED)}
             return _answer(content, well=False, status=self._status)
         found = await self._dependencies.look()
         content = {name: _shown(each) for name, each in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from app.bot.messages import HttpAnswer
@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 class NoMessages:
     """Takes no activity: nobody could be answered, or even known."""
 
+    def __init__(self, told: Callable[[], None]) -> None:
+        self._tell = told
+
     async def receive(
         self,
         method: str,
@@ -24,6 +27,7 @@ class NoMessages:
         client_address: str | None = None,
         traceparent: str | None = None,
     ) -> HttpAnswer:
+        self._tell()
         return HttpAnswer(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "The agent's settings are not valid: its log and /api/health/dependencies say what to put there.",
@@ -32,12 +36,20 @@ class NoMessages:
 
 
 class Unconfigured:
-    """Logs every problem, once, by the setting's name."""
+    """Logs every problem, once, by the setting's name, as soon as somebody asks.
+
+    The Functions host drops what is logged outside of an invocation, and so at the start.
+    """
 
     def __init__(self, error: SettingsError) -> None:
-        _log.error("The agent answers nobody. %s", error)
-        self.health = Health(None, error.problems)
-        self.messages = NoMessages()
+        self._error: SettingsError | None = error
+        self.health = Health(None, error.problems, told=self._tell)
+        self.messages = NoMessages(self._tell)
+
+    def _tell(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            _log.error("The agent answers nobody. %s", error)
 
     async def close(self) -> None:
         await self.health.close()

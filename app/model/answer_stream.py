@@ -62,5 +62,6 @@ class AnswerStream:
             except ModelFailure as failure:
                 self._failure = failure
             except (ValueError, RecursionError):
-                self._failure = StreamCut(f"the endpoint sent an event that is not JSON: {quoted(repr(data[:80]))}")
+                self._failure = StreamCut("the endpoint sent an event that is not JSON")
+                self._failure.detail = quoted(repr(data[:80]))
         return self._reader.arrived.drain()

@@ -66,8 +66,10 @@ def failure_of_reply(reply: ErrorReply, *, now: datetime | None = None) -> failu
     if filtered := _content_filter(error, message, side="input"):
         return filtered
     status = _STATUS_OF_CODE.get(code.lower(), reply.status) if reply.status in (400, 500) else reply.status
-    said = f"HTTP {reply.status} {code}: {quoted(message)}" if code else f"HTTP {reply.status}: {quoted(message)}"
-    return _failure_of_status(status, said, message, retry_after_seconds(reply.retry_after, now=now))
+    said = f"HTTP {reply.status} {_name(code)}".rstrip()
+    failure = _failure_of_status(status, said, message, retry_after_seconds(reply.retry_after, now=now))
+    failure.detail = quoted(message)
+    return failure
 
 
 def failure_of_payload(error: object) -> failures.ModelFailure:
@@ -75,9 +77,11 @@ def failure_of_payload(error: object) -> failures.ModelFailure:
     code, message = _code_and_message(error, error if isinstance(error, str) else "")
     if filtered := _content_filter(error, message, side="output"):
         return filtered
-    said = f"the endpoint reported {code or 'an error'}: {quoted(message)}"
+    said = f"the endpoint reported {_name(code) or 'an error'}"
     status = _STATUS_OF_CODE.get(code.lower(), 413 if _TOO_LONG.search(message) else 0)
-    return _failure_of_status(status, said, message, None) if status else failures.StreamCut(said)
+    failure = _failure_of_status(status, said, message, None) if status else failures.StreamCut(said)
+    failure.detail = quoted(message)
+    return failure
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -101,6 +105,11 @@ def quoted(said: str) -> str:
     """Short, on one line, and without anything that looks like a credential."""
     line = " ".join(_SECRET.sub("[secret]", said[: 4 * QUOTED_CHARACTERS]).split())
     return line if len(line) <= QUOTED_CHARACTERS else line[:QUOTED_CHARACTERS] + "…"
+
+
+def _name(code: str) -> str:
+    """An error's code where it looks like one: some proxies put sentences there."""
+    return code if re.fullmatch(r"[\w.:-]{1,80}", code) else ""
 
 
 def _failure_of_status(status: int, said: str, message: str, retry_after: float | None) -> failures.ModelFailure:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class ModelFailure(Exception):
-    """`str()` is for the log: it may quote the endpoint, and never holds a credential."""
+    """`str()` is for the log: it quotes nothing that a person could have written, and no credential.
+
+    `detail` is what the endpoint itself said, which may repeat the question.
+    """
+
+    detail: str = ""
 
 
 class SignInFailed(ModelFailure):

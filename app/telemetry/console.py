@@ -16,7 +16,6 @@ _SHOWN = {
     "gen_ai.response.time_to_first_chunk": "first chunk after {} s",
     "gen_ai.usage.input_tokens": "{} tokens in",
     "gen_ai.usage.output_tokens": "{} tokens out",
-    "bot.send.status_code": "HTTP {}",
     "gen_ai.input.messages": "\n  {}",
     "gen_ai.output.messages": "\n  {}",
     "gen_ai.tool.call.arguments": "\n  {}",

@@ -5,7 +5,6 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable
 from types import TracebackType
@@ -13,7 +12,7 @@ from typing import Self
 
 from app.telemetry.instruments import OPERATION_DURATION, TOKEN_USAGE
 from app.telemetry.records import AttributeValue, Kind, Measurement
-from app.telemetry.spans import Span, start_span
+from app.telemetry.spans import Span, is_cancellation, start_span
 
 # The older name beside `gen_ai.provider.name`: Application Insights takes a dependency's type from it.
 _SYSTEM = {"gen_ai.system": "databricks"}
@@ -60,24 +59,20 @@ class ModelCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, GeneratorExit | asyncio.CancelledError):
-            # Stopped from outside, which is no failure of the model.
+        if is_cancellation(error):
             self._attributes["gen_ai.response.finish_reasons"] = ("cancelled",)
-        elif error is not None:
-            self._span.fail(error)
         if self._text:
             self._attributes["gen_ai.output.messages"] = _as_json([("assistant", "".join(self._text))])
+        self._span.__exit__(kind, error, traceback)
         by = self._by if self._span.error is None else {**self._by, "error.type": self._span.error}
         self._span.measured(Measurement(OPERATION_DURATION, self._span.seconds, by))
-        self._span.end()
 
 
-def start_tool_call(name: str, call_id: str, arguments: str) -> Span:
+def start_tool_call(name: str, arguments: str) -> Span:
     attributes: dict[str, AttributeValue] = {
         **_SYSTEM,
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": name,
-        "gen_ai.tool.call.id": call_id[:100],
         "gen_ai.tool.type": "function",
     }
     span = start_span(f"execute_tool {name}", Kind.INTERNAL, attributes)

@@ -10,14 +10,15 @@ import math
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import TextIO
 
 from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
@@ -27,7 +28,8 @@ from app.telemetry.instruments import INSTRUMENTS
 from app.telemetry.records import FinishedSpan, Kind, Measurement
 
 _SPANS_EVERY_MS = 2_000
-_METRICS_EVERY_MS = 60_000
+# What an instance that is taken away may lose.
+_METRICS_EVERY_MS = 15_000
 _KINDS = {Kind.SERVER: SpanKind.SERVER, Kind.CLIENT: SpanKind.CLIENT, Kind.INTERNAL: SpanKind.INTERNAL}
 _SCOPE = InstrumentationScope("databricks-agent")
 
@@ -46,7 +48,8 @@ class Pipeline:
         # Every turn is kept: an error id must lead to its trace.
         self._tracing = TracerProvider(resource=self._resource, shutdown_on_exit=False)
         spans, metrics, interval = self._exporters(destination, console)
-        self._spans = BatchSpanProcessor(spans, schedule_delay_millis=_SPANS_EVERY_MS)
+        self._watched = _Watched(spans)
+        self._spans = BatchSpanProcessor(self._watched, schedule_delay_millis=_SPANS_EVERY_MS)
         reader = PeriodicExportingMetricReader(metrics, export_interval_millis=interval)
         self._metering = MeterProvider([reader], resource=self._resource, shutdown_on_exit=False)
         meter = self._metering.get_meter(_SCOPE.name)
@@ -73,6 +76,11 @@ class Pipeline:
         spans, metrics = _application_insights(destination, destination.connection_string, self._tracing)
         return spans, metrics, _METRICS_EVERY_MS
 
+    @property
+    def refused(self) -> bool:
+        """Whether the last spans sent did not arrive."""
+        return self._watched.refused
+
     def span(self, span: FinishedSpan) -> None:
         self._spans.on_end(
             ReadableSpan(
@@ -82,6 +90,7 @@ class Pipeline:
                 resource=self._resource,
                 attributes=span.attributes,
                 kind=_KINDS[span.kind],
+                events=_exceptions(span),
                 status=Status(StatusCode.UNSET if span.error is None else StatusCode.ERROR),
                 start_time=span.started_at,
                 end_time=span.ended_at,
@@ -111,6 +120,33 @@ class Pipeline:
             self._metering.shutdown()
         except Exception:
             logging.getLogger(__name__).exception("Telemetry was not all sent")
+
+
+class _Watched(SpanExporter):
+    """The SDK keeps what became of an export to itself."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.refused = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._exporter.export(spans)
+        self.refused = result is not SpanExportResult.SUCCESS
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+def _exceptions(span: FinishedSpan) -> tuple[Event, ...]:
+    if not span.stack:
+        return ()
+    told = {
+        "exception.type": span.error or "",
+        "exception.message": span.error or "",
+        "exception.stacktrace": span.stack,
+    }
+    return (Event("exception", told, span.ended_at),)
 
 
 def _application_insights(

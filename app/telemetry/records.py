@@ -21,7 +21,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FinishedSpan:
-    """Times in nanoseconds since 1970. `error` is the kind of failure, a class name; it quotes nothing."""
+    """Times in nanoseconds since 1970. `error` is the kind of failure, a class name; `stack` where it came from.
+
+    Neither quotes what a person or another machine has written.
+    """
 
     name: str
     kind: Kind
@@ -32,10 +35,7 @@ class FinishedSpan:
     ended_at: int
     attributes: Attributes
     error: str | None = None
-
-    @property
-    def seconds(self) -> float:
-        return (self.ended_at - self.started_at) / 1e9
+    stack: str = ""
 
 
 @dataclass(frozen=True, slots=True)

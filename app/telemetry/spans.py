@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Span:
         self.parent_id = parent_id
         self.records_text = records_text
         self.error: str | None = None
+        self.stack = ""
         self.ended = False
         self._sink = sink
         self._started_at = time.time_ns()
@@ -76,12 +78,13 @@ class Span:
             return
         self.ended = True
         if self.error is not None:
-            self.attributes["error.type"] = self.error
+            # The second, because Application Insights leaves the first out of the properties of a span.
+            self.attributes["error.type"] = self.attributes["agent.failure"] = self.error
         # The wall clock may jump, the duration must not.
         ended_at = self._started_at + time.perf_counter_ns() - self._started
         started = (self._started_at, ended_at)
         ids = (self.trace_id, self.span_id, self.parent_id)
-        self._sink.span(FinishedSpan(self.name, self.kind, *ids, *started, self.attributes, self.error))
+        self._sink.span(FinishedSpan(self.name, self.kind, *ids, *started, self.attributes, self.error, self.stack))
 
     def __enter__(self) -> Self:
         return self
@@ -89,9 +92,16 @@ class Span:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None:
+        if is_cancellation(error):
+            # Stopped from outside, which is no failure.
+            self.attributes["agent.cancelled"] = True
+        elif error is not None:
             self.fail(error)
         self.end()
+
+
+def is_cancellation(error: BaseException | None) -> bool:
+    return isinstance(error, GeneratorExit | asyncio.CancelledError)
 
 
 class _Nowhere:

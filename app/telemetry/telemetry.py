@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+# Once more with the next answer, in case a file was not there yet; a wrong connection string stays wrong.
+_TRIES = 3
+
+
+class TelemetryFailed(Exception):
+    """Nobody sees what this worker does."""
+
+
 class Telemetry:
     """`records_text`: whether traces carry what people asked and what was answered. `closing`: seconds for the end."""
 
@@ -25,33 +33,48 @@ class Telemetry:
         self._closing = closing
         self._recorder = Recorder()
         self._closed = False
+        self._pipeline: Pipeline | None = None
         self._setting_up: asyncio.Task[Pipeline | None] | None = None
+        self._failures = 0
 
-    def turn(self, traceparent: str | None = None) -> TurnSpan:
-        """`traceparent`: of the call that brought the activity, https://www.w3.org/TR/trace-context/."""
-        return TurnSpan(self._recorder, traceparent, records_text=self._records_text)
+    def activity(self, kind: str, traceparent: str | None = None) -> TurnSpan:
+        """`kind`: the activity's type; `traceparent`: of the call that brought it, https://www.w3.org/TR/trace-context/."""
+        return TurnSpan(kind, self._recorder, traceparent, records_text=self._records_text)
 
     def answered(self) -> None:
         """An answer has been sent: now there is time for what is slow to import."""
-        if self._setting_up is None:
+        if self._setting_up is None and not self._closed and self._failures < _TRIES:
             self._setting_up = asyncio.create_task(self._set_up())
 
     async def _set_up(self) -> Pipeline | None:
         try:
             pipeline = await asyncio.to_thread(_pipeline, self._destination)
         except Exception:
+            self._failures += 1
+            self._setting_up = None
             _log.exception("Telemetry could not be set up; the bot works without")
             return None
         self._recorder.attach(pipeline)
+        self._pipeline = pipeline
         return pipeline
+
+    async def check(self) -> bool:
+        """Whether what was recorded arrives; False before there was anything to send. Raises `TelemetryFailed`."""
+        if self._failures:
+            raise TelemetryFailed("it could not be set up")
+        if self._pipeline is not None and self._pipeline.refused:
+            raise TelemetryFailed("what was sent last did not arrive")
+        return self._pipeline is not None
 
     async def close(self) -> None:
         """Sends what there is, for `closing` seconds at most. Nothing is recorded after it."""
-        if self._setting_up is None or self._closed:
+        setting_up, self._closed = self._setting_up, True
+        if setting_up is None:
             return
-        self._closed = True
-        pipeline = await self._setting_up
-        if pipeline is not None:
+        self._setting_up = None
+        # An import cannot be cancelled; its thread is left behind.
+        await asyncio.wait([setting_up], timeout=self._closing)
+        if setting_up.done() and (pipeline := setting_up.result()) is not None:
             await asyncio.to_thread(pipeline.close, self._closing)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,31 +15,45 @@ from app.telemetry.spans import Span, as_current
 
 Outcome = Literal["answered", "stopped"]
 
+_MOST_CAUSES = 5
+
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
 class TurnSpan(Span):
-    """Without an outcome and without a failure there was no turn, and nothing is recorded."""
+    """Of an activity of `kind`; a turn, and counted as one, from `begin` on."""
 
-    def __init__(self, sink: Sink, traceparent: str | None = None, *, records_text: bool = False) -> None:
+    def __init__(self, kind: str, sink: Sink, traceparent: str | None = None, *, records_text: bool = False) -> None:
         trace_id, parent_id = read_traceparent(traceparent)
-        attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "databricks-agent"}
         super().__init__(
-            "turn",
+            f"activity {kind}",
             Kind.SERVER,
-            attributes,
+            {},
             sink,
             trace_id=trace_id,
             parent_id=parent_id,
             records_text=records_text,
         )
         self.outcome: Outcome | None = None
+        self._begun = False
         self._first_update: float | None = None
 
     def begin(self, *, channel: str, conversation: str) -> None:
         """`conversation` is a pseudonym: the trace does not tell who talks."""
-        self.attributes |= {"bot.channel": channel, "gen_ai.conversation.id": conversation}
+        self._begun = True
+        self.name = "turn"
+        self.attributes |= {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": "databricks-agent",
+            "bot.channel": channel,
+            "gen_ai.conversation.id": conversation,
+        }
+
+    def fail(self, error: BaseException | str) -> None:
+        if self.error is None and isinstance(error, BaseException):
+            self.stack = _stack(error)
+        super().fail(error)
 
     def shown(self) -> bool:
         """Something has reached the person; whether it is the first."""
@@ -48,16 +63,16 @@ class TurnSpan(Span):
         return True
 
     def end(self) -> None:
-        if self.outcome is None and self.error is None:
-            self.discard()
-        if self.ended:
-            return
+        if self._begun and not self.ended:
+            self._count()
+        super().end()
+
+    def _count(self) -> None:
+        if self.outcome is None:
+            self.fail("Cancelled")
         outcome = "failed" if self.error is not None else str(self.outcome)
         self.attributes["agent.outcome"] = outcome
-        if self.error is not None:
-            # Application Insights leaves `error.type` out of a request's properties.
-            self.attributes["agent.failure"] = self.error
-        by = {"bot.channel": self.attributes.get("bot.channel", "unknown"), "agent.outcome": outcome}
+        by = {"bot.channel": self.attributes["bot.channel"], "agent.outcome": outcome}
         figures: list[tuple[Instrument, float]] = [(TURNS, 1), (TURN_DURATION, self.seconds)]
         if self._first_update is not None:
             figures.append((TIME_TO_FIRST_UPDATE, self._first_update))
@@ -65,7 +80,6 @@ class TurnSpan(Span):
             self.measured(Measurement(instrument, value, by))
         if self.error is not None:
             self.measured(Measurement(FAILURES, 1, {"bot.channel": by["bot.channel"], "error.type": self.error}))
-        super().end()
 
 
 _turn: ContextVar[TurnSpan | None] = ContextVar("current turn", default=None)
@@ -100,6 +114,16 @@ def something_shown() -> bool:
     """Whether it is the first that reaches the person in this turn."""
     turn = current_turn()
     return turn is not None and turn.shown()
+
+
+def _stack(error: BaseException) -> str:
+    """Where it came from, and where its causes did: files, lines and kinds, without their messages."""
+    told: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(told) < _MOST_CAUSES:
+        told.append(f"{type(cause).__qualname__}\n{''.join(traceback.format_tb(cause.__traceback__, -30))}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "caused by ".join(told)
 
 
 def read_traceparent(header: str | None) -> tuple[int | None, int | None]:

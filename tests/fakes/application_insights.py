@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +22,9 @@ class ApplicationInsights:
     authorizations: list[str | None] = field(default_factory=list)
     address: str = ""
     tls: ssl.SSLContext | None = None
+    hold: asyncio.Event | None = None
     _runner: web.AppRunner | None = None
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
     def connection_string(self) -> str:
@@ -52,14 +56,22 @@ class ApplicationInsights:
     def metric(self, name: str) -> list[dict[str, Any]]:
         return [data for data in self.of("MetricData") if data["metrics"][0]["name"] == name]
 
+    async def until(self, arrived: Callable[[], bool], *, within: float) -> None:
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(arrived)
+
     async def _track(self, request: web.Request) -> web.Response:
         body = await request.read()
         if request.headers.get("Content-Encoding") == "gzip" and body[:2] == b"\x1f\x8b":
             body = gzip.decompress(body)
         items = json.loads(body)
         self.authorizations.append(request.headers.get("Authorization"))
+        if self.hold is not None:
+            await self.hold.wait()
         if self.status == 200:
-            self.items += items
+            async with self._news:
+                self.items += items
+                self._news.notify_all()
         accepted = len(items) if self.status == 200 else 0
         answer = {"itemsReceived": len(items), "itemsAccepted": accepted, "errors": []}
         response = web.json_response(answer, status=self.status)

@@ -1,0 +1,91 @@
+"""A bot whose telemetry goes through the real exporter to an ingestion endpoint on this machine."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from app.agent.agent import Agent
+from app.agent.clock_tool import CurrentTime
+from app.agent.commands import About, Commands
+from app.agent.tools import Tool, Toolbox
+from app.bot.door import BotDoor
+from app.bot.identity import BotIdentity
+from app.local.connector import ConnectorServer
+from app.model.scripted import ScriptedModel
+from app.storage.sqlite import SqliteConversationLog
+from app.telemetry.destination import Destination
+from app.telemetry.telemetry import Telemetry
+from app.turns.runner import TurnRunner
+from tests.fakes.application_insights import ApplicationInsights
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+CALLED_FROM = f"00-{TRACE}-b7ad6b7169203331-00"
+LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
+IN_TEAMS: dict[str, Any] = {
+    "channelId": "msteams",
+    "conversation": {"id": "c1", "conversationType": "personal", "tenantId": "t"},
+}
+
+
+class ObservedBot:
+    def __init__(
+        self, door: BotDoor, telemetry: Telemetry, connector: ConnectorServer, insights: ApplicationInsights
+    ) -> None:
+        self.door = door
+        self.telemetry = telemetry
+        self.connector = connector
+        self.insights = insights
+
+    async def ask(self, text: str = "Why?", traceparent: str | None = CALLED_FROM, **more: Any) -> int:
+        activity = {
+            "type": "message",
+            "id": str(uuid.uuid4()),
+            "text": text,
+            "channelId": "emulator",
+            "serviceUrl": self.connector.service_url,
+            "from": {"id": "29:ann", "name": "Ann"},
+            "recipient": {"id": "28:bot", "name": "Bricks"},
+            "conversation": {"id": "c1"},
+            **more,
+        }
+        answer = await self.door.messages.receive("POST", LOCAL, json.dumps(activity).encode(), None, traceparent)
+        return answer.status
+
+    def spans(self) -> dict[str, dict[str, Any]]:
+        return {
+            span["name"]: span for kind in ("RequestData", "RemoteDependencyData") for span in self.insights.of(kind)
+        }
+
+
+class MakeBot(Protocol):
+    async def __call__(
+        self, *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[Tool, ...] = ()
+    ) -> ObservedBot: ...
+
+
+@asynccontextmanager
+async def observed_bots(folder: Path) -> AsyncIterator[MakeBot]:
+    open_things: list[Any] = []
+    async with ConnectorServer() as connector, ApplicationInsights() as insights:
+
+        async def make(
+            *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[Tool, ...] = ()
+        ) -> ObservedBot:
+            log = SqliteConversationLog(folder / "c.sqlite")
+            toolbox = Toolbox([CurrentTime(), *tools])
+            agent = Agent(ScriptedModel(replies), toolbox, system_prompt="", history_token_budget=1000)
+            turns = TurnRunner(agent, Commands(log, lambda: About("m", "w", "a")), log, time_limit=30)
+            destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
+            telemetry = Telemetry(destination, records_text=records_text, closing=closing)
+            door = BotDoor(BotIdentity(), turns, telemetry)
+            open_things.extend([telemetry, log, door])
+            return ObservedBot(door, telemetry, connector, insights)
+
+        yield make
+        for thing in reversed(open_things):
+            await thing.close()
