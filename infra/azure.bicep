@@ -36,7 +36,7 @@ param databricksModelName string
 @allowed(['managed-identity', 'service-principal', 'token'])
 param databricksCredential string = 'managed-identity'
 
-@description('With service-principal: its client id.')
+@description('With service-principal: its client id, which it cannot do without.')
 param databricksClientId string = ''
 
 @description('With service-principal: its secret. Empty leaves the one that is in the Key Vault.')
@@ -141,7 +141,7 @@ param alertFailurePercent int = 10
 @maxValue(100000)
 param alertMinimumTurns int = 5
 
-@description('The silence alert: this many accepted activities within an hour, and not one turn.')
+@description('The silence alert: this many accepted deliveries within an hour, and no trace of one.')
 @minValue(1)
 @maxValue(100000)
 param alertMinimumActivities int = 10
@@ -155,7 +155,6 @@ var baseName = 'dbxagent-${suffix}-${take(unique, 5)}'
 // The host's id is the first 32 characters of this name, and both plans' apps share a storage account: 5 + 9 + 12 + 6.
 var functionAppName = '${hostingPlan == 'flex' ? 'flex' : 'func'}-${baseName}'
 var keyVaultName = 'kv-${suffix}-${take(unique, 8)}'
-var usesKeyVault = databricksCredential != 'managed-identity'
 
 // The bot's identity, storage's, telemetry's, and with managed-identity the one that Databricks knows.
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
@@ -188,9 +187,8 @@ module storage 'modules/storage.bicep' = {
   }
 }
 
-// Only with a secret to keep: a vault cannot be purged, and its name would stand in the way of a second provision after
-// the resource group was deleted.
-module keyVault 'modules/keyVault.bicep' = if (usesKeyVault) {
+// Only with a secret to keep: it cannot be purged, so after a deleted resource group its name stops a second provision.
+module keyVault 'modules/keyVault.bicep' = if (databricksCredential != 'managed-identity') {
   name: 'keyVault-${suffix}'
   params: {
     name: keyVaultName
@@ -221,11 +219,9 @@ var agentSettings = union(
   },
   databricksCredential == 'managed-identity' ? { DATABRICKS_AUTH_TYPE: 'azure-managed-identity' } : {},
   databricksCredential == 'service-principal'
-    ? {
-        DATABRICKS_CLIENT_ID: databricksClientId
-        DATABRICKS_CLIENT_SECRET: '@Microsoft.KeyVault(VaultName=${keyVaultName};SecretName=databricks-client-secret)'
-      }
+    ? { DATABRICKS_CLIENT_SECRET: '@Microsoft.KeyVault(VaultName=${keyVaultName};SecretName=databricks-client-secret)' }
     : {},
+  databricksCredential == 'service-principal' && !empty(databricksClientId) ? { DATABRICKS_CLIENT_ID: databricksClientId } : {},
   databricksCredential == 'token'
     ? { DATABRICKS_TOKEN: '@Microsoft.KeyVault(VaultName=${keyVaultName};SecretName=databricks-token)' }
     : {},
@@ -257,9 +253,7 @@ module functionApp 'modules/functionApp.bicep' = {
     subnetId: subnetId
     logAnalyticsId: monitoring.outputs.logAnalyticsId
   }
-  dependsOn: [
-    keyVault
-  ]
+  dependsOn: [keyVault] // its settings refer to secrets there, by name
 }
 
 module botRegistration 'botRegistration/azurebot.bicep' = {
@@ -285,6 +279,7 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     logAnalyticsId: monitoring.outputs.logAnalyticsId
     applicationInsightsId: monitoring.outputs.applicationInsightsId
+    siteId: functionApp.outputs.resourceId
     healthUrl: 'https://${functionApp.outputs.hostName}/api/health'
     healthProbe: healthProbe
     email: alertEmail

@@ -21,6 +21,7 @@ ALERTS = "infra/modules/alerts.bicep"
 BOT = "infra/botRegistration/azurebot.bicep"
 PARAMETERS = "infra/azure.parameters.json"
 WORKBOOK = "infra/workbook.json"
+LINTER = "infra/bicepconfig.json"
 ENVIRONMENT = "env/.env.dev"
 
 Mistake = tuple[str, str, str, str, str]
@@ -115,6 +116,13 @@ BROKEN: dict[str, Mistake] = {
         "var isFlex",
         "isFlex is made of itself",
     ),
+    "modules that wait for each other": (
+        MAIN,
+        "    retentionDays: logRetentionDays",
+        "    retentionDays: length(storage.outputs.name)",
+        "module monitoring",
+        "monitoring is made of itself",
+    ),
     "a name declared twice": (APP, "var isFlex", "var isFlex = true\nvar isFlex", "var isFlex = hosting", "twice"),
     "a module that is not there": (
         MAIN,
@@ -174,7 +182,7 @@ def test_a_slip_of_the_language_is_reported_where_it_is(tmp_path: Path, mistake:
     assert_reported(tmp_path, BROKEN[mistake])
 
 
-@pytest.mark.parametrize("name", [MAIN, PARAMETERS, WORKBOOK, STORAGE])
+@pytest.mark.parametrize("name", [MAIN, PARAMETERS, WORKBOOK, LINTER, STORAGE])
 def test_a_file_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     (copied(tmp_path) / name).unlink()
 

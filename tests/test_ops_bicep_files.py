@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ops.check.problem import Problem
 from tests.test_ops_bicep import (
     ALERTS,
     ENVIRONMENT,
+    LINTER,
     MAIN,
     PARAMETERS,
     WORKBOOK,
@@ -128,6 +130,77 @@ BROKEN: dict[str, Mistake] = {
         "",
         "not valid JSON",
     ),
+    "a query about a function that is not there": (
+        WORKBOOK,
+        'Name has \\"messages\\"',
+        'Name has \\"message\\"',
+        'Name has \\"message\\"',
+        "the query asks for calls of message, and function_app.py has no such function",
+    ),
+    "an alert on a table that is none": (
+        ALERTS,
+        "'_LogOperation |",
+        "'_LogOperations |",
+        "var cappedQuery",
+        "the query asks _LogOperations, which nothing here writes to",
+    ),
+    "an alert on activities under another name": (
+        ALERTS,
+        'startswith "activity ")',
+        'startswith "activities ")',
+        "var silenceQuery",
+        "the query asks for rows named 'activities ', and there are none",
+    ),
+    "a rule of the linter that is off": (
+        LINTER,
+        '"no-unused-params": { "level": "error" }',
+        '"no-unused-params": { "level": "off" }',
+        '"no-unused-params"',
+        "the rule no-unused-params is 'off', and must be 'error'",
+    ),
+    "a rule of the linter that only warns": (
+        LINTER,
+        '"outputs-should-not-contain-secrets": { "level": "error" }',
+        '"outputs-should-not-contain-secrets": { "level": "warning" }',
+        '"outputs-should-not-contain-secrets"',
+        "the rule outputs-should-not-contain-secrets is 'warning'",
+    ),
+    "a rule of the linter that is misspelt": (
+        LINTER,
+        '"no-unused-vars"',
+        '"no-unsed-vars"',
+        '"no-unsed-vars"',
+        "the linter has no rule no-unsed-vars that this check knows; did you mean no-unused-vars?",
+    ),
+    "a rule of the linter that is gone": (
+        LINTER,
+        '        "no-unused-vars": { "level": "error" },\n',
+        "",
+        '"rules"',
+        "the rule no-unused-vars is missing",
+    ),
+    "a linter that is off": (LINTER, '"enabled": true', '"enabled": false', '"enabled"', "the linter must be enabled"),
+    "a service principal without its id": (
+        PARAMETERS,
+        '"databricksModelName": {',
+        '"databricksCredential": {\n      "value": "service-principal"\n    },\n    "databricksModelName": {',
+        '"databricksCredential"',
+        "with service-principal databricksClientId is needed",
+    ),
+    "an id for no service principal": (
+        PARAMETERS,
+        '"databricksModelName": {',
+        '"databricksClientId": {\n      "value": "1"\n    },\n    "databricksModelName": {',
+        '"databricksClientId"',
+        "with databricksCredential managed-identity databricksClientId does nothing",
+    ),
+    "a credential that is none": (
+        PARAMETERS,
+        '"databricksModelName": {',
+        '"databricksCredential": {\n      "value": "pat"\n    },\n    "databricksModelName": {',
+        '"pat"',
+        "databricksCredential cannot be 'pat'",
+    ),
     "an alert on what nobody records": (
         ALERTS,
         'Name == "turn" | summarize Turns',
@@ -152,6 +225,8 @@ def test_flex_takes_a_later_python(tmp_path: Path) -> None:
 def test_a_secret_comes_from_a_variable_that_the_toolkit_hides(tmp_path: Path) -> None:
     entry = '"databricksToken": {\n      "value": "${{NAME}}"\n    },\n    "databricksModelName": {'
     change(copied(tmp_path), PARAMETERS, '"databricksModelName": {', entry.replace("NAME", "DATABRICKS_TOKEN"))
+    choice = '"databricksCredential": {\n      "value": "token"\n    },\n    "databricksModelName": {'
+    change(tmp_path, PARAMETERS, '"databricksModelName": {', choice)
     number = line_of(tmp_path, PARAMETERS, "${{DATABRICKS_TOKEN}}")
 
     found = check_bicep(tmp_path)
@@ -160,3 +235,33 @@ def test_a_secret_comes_from_a_variable_that_the_toolkit_hides(tmp_path: Path) -
     sentence = "databricksToken is a secret: its value must be a ${{SECRET_...}} variable"
     assert found == [Problem(PARAMETERS, number, sentence)]
     assert check_bicep(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("credential", "more", "sentence"),
+    [
+        ("token", {"databricksClientId": "1"}, "with databricksCredential token databricksClientId does nothing"),
+        ("service-principal", {"databricksClientId": ""}, "with service-principal databricksClientId is needed"),
+        ("service-principal", {"databricksClientId": "${{ID}}"}, "with service-principal databricksClientId is needed"),
+        ("service-principal", {"databricksClientId": "1"}, None),
+        ("service-principal", {"databricksClientId": "${{SET_ELSEWHERE}}"}, None),
+        ("token", {}, None),
+        ("managed-identity", {}, None),
+        ("${{CHOSEN_ELSEWHERE}}", {"databricksClientId": "1"}, None),
+    ],
+)
+def test_a_credential_is_given_what_it_needs_and_no_more(
+    tmp_path: Path, credential: str, more: dict[str, str], sentence: str | None
+) -> None:
+    path = copied(tmp_path) / PARAMETERS
+    content = json.loads(path.read_text(encoding="utf-8"))
+    given = {"databricksCredential": credential, **more}
+    content["parameters"] |= {name: {"value": value} for name, value in given.items()}
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    with (tmp_path / ENVIRONMENT).open("a") as environment:
+        environment.write("ID=\n")
+
+    expected = (
+        [Problem(PARAMETERS, line_of(tmp_path, PARAMETERS, '"databricksClientId"'), sentence)] if sentence else []
+    )
+    assert check_bicep(tmp_path) == expected

@@ -8,6 +8,12 @@ import pytest
 
 from tests.test_ops_bicep import APP, BOT, MAIN, MONITORING, STORAGE, VAULT, Mistake, assert_reported
 
+PRINCIPAL = "userAssignedIdentities.properties.principalId"
+BLOB_OWNER = "roleDefinitions', blobDataOwner)"
+TABLE_WRITER = (
+    "    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', tableDataContributor)"
+)
+
 BROKEN: dict[str, Mistake] = {
     "an API version that is none": (
         STORAGE,
@@ -133,3 +139,54 @@ BROKEN: dict[str, Mistake] = {
 @pytest.mark.parametrize("mistake", BROKEN)
 def test_a_wrong_resource_is_reported_where_it_is_declared(tmp_path: Path, mistake: str) -> None:
     assert_reported(tmp_path, BROKEN[mistake])
+
+
+ROLES: dict[str, Mistake] = {
+    "the agent's role for the deployer": (
+        STORAGE,
+        f"{BLOB_OWNER}\n    principalId: principalId",
+        f"{BLOB_OWNER}\n    principalId: deployerObjectId",
+        "    principalId: deployerObjectId",
+        f"principalId of ownsBlobs (Storage Blob Data Owner) is deployer().objectId, and must be {PRINCIPAL}",
+    ),
+    "the queues' role for the tables": (
+        STORAGE,
+        TABLE_WRITER,
+        TABLE_WRITER.replace("tableData", "queueData"),
+        "resource account ",
+        f"nothing gives {PRINCIPAL} the role Storage Table Data Contributor on account",
+    ),
+    "a path of roles that is misspelt": (
+        STORAGE,
+        f"'Microsoft.Authorization/{BLOB_OWNER}",
+        "'Microsoft.Authorization/roleDefinition', blobDataOwner)",
+        "    roleDefinitionId:",
+        "roleDefinitionId of ownsBlobs must be subscriptionResourceId('Microsoft.Authorization/roleDefinitions',",
+    ),
+    "a role on everything": (
+        STORAGE,
+        "  scope: account\n  properties: {\n    roleDefinitionId",
+        "  scope: resourceGroup()\n  properties: {\n    roleDefinitionId",
+        "  scope: resourceGroup()",
+        "scope of ownsBlobs (Storage Blob Data Owner) is resourceGroup(), and must be storageAccounts",
+    ),
+    "an identity that is called a person": (
+        VAULT,
+        "    principalType: 'ServicePrincipal'",
+        "    principalType: 'User'",
+        "    principalType:",
+        "principalType of readsSecrets (Key Vault Secrets User) is 'User', and must be 'ServicePrincipal'",
+    ),
+    "a pipeline that is called a person": (
+        STORAGE,
+        "    principalId: deployerObjectId\n",
+        "    principalId: deployerObjectId\n    principalType: 'User'\n",
+        "    principalType: 'User'",
+        "principalType of uploadsPackages (Storage Blob Data Contributor) is 'User', and must be left out",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", ROLES)
+def test_a_role_for_the_wrong_one_is_reported(tmp_path: Path, mistake: str) -> None:
+    assert_reported(tmp_path, ROLES[mistake])

@@ -1,4 +1,4 @@
-// What is told to people: turns that fail, turns that never come, and a bot that does not answer at all.
+// What is told to people: turns that fail, deliveries refused or lost, no answer at all, and telemetry that stops.
 @description('The part of the names that all resources share.')
 param baseName string
 
@@ -13,6 +13,9 @@ param logAnalyticsId string
 
 @description('What the health probe belongs to.')
 param applicationInsightsId string
+
+@description('The Function App.')
+param siteId string
 
 @description('What the health probe asks.')
 param healthUrl string
@@ -29,14 +32,27 @@ param failurePercent int
 @description('Fewer turns say nothing about a rate.')
 param minimumTurns int
 
-@description('Accepted activities within an hour without one turn.')
+@description('Accepted deliveries within an hour, without a trace of one.')
 param minimumActivities int
+
+@description('Deliveries refused within 30 minutes.')
+param minimumRefused int = 5
+
+@description('Answers of 500 and above within 15 minutes.')
+param minimumServerErrors int = 5
 
 // A new workspace may not know these tables before their first rows: Azure makes the rules without trying the queries.
 var failureQuery = 'AppRequests | where Name == "turn" | summarize Turns = sum(ItemCount), Failed = sumif(ItemCount, Success == false) | where Turns >= ${minimumTurns} | project FailedPercent = 100.0 * Failed / Turns'
 
-// The host records every call of the function `messages`, whatever the agent does with it. A quiet night has neither.
-var silenceQuery = 'AppRequests | summarize Activities = sumif(ItemCount, Name has "messages" and ResultCode startswith "20"), Turns = countif(Name == "turn") | where Activities >= ${minimumActivities} and Turns == 0'
+// The host records every call of the function `messages`; the agent records each one that it let in, as "turn" or as
+// "activity ...". A quiet night has neither, and an installation or somebody who joins has both.
+var silenceQuery = 'AppRequests | summarize Delivered = sumif(ItemCount, Name has "messages" and ResultCode startswith "2"), Recorded = countif(Name == "turn" or Name startswith "activity ") | where Delivered >= ${minimumActivities} and Recorded == 0'
+
+// The Bot Service only posts: 405 is a browser or a scanner.
+var refusedQuery = 'AppRequests | where Name has "messages" and not(ResultCode startswith "2") and ResultCode != "405" | summarize Refused = sum(ItemCount) | where Refused >= ${minimumRefused}'
+
+// https://learn.microsoft.com/azure/azure-monitor/logs/daily-cap
+var cappedQuery = '_LogOperation | where Category == "Ingestion" and Detail contains "OverQuota"'
 
 var unreachableQuery = 'AppAvailabilityResults | where Name == "${probeName}" | summarize Failed = countif(Success == false), Answered = countif(Success == true) | where Failed >= 2 and Answered == 0'
 
@@ -97,25 +113,53 @@ resource failures 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   }
 }
 
-resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'alert-silence-${baseName}'
+// Each fires on one row: what is too few or none is in the query.
+var rules = [
+  {
+    name: 'silence'
+    title: 'deliveries without a trace'
+    description: 'In the last hour the host accepted at least ${minimumActivities} deliveries from Teams, and the agent recorded nothing of them: its telemetry does not arrive, or it drops what people write. Write to it in Teams. If it answers, look for the role Monitoring Metrics Publisher on Application Insights and for the daily cap; if not, at FunctionAppLogs and at what was deployed last.'
+    severity: 2
+    windowSize: 'PT1H'
+    query: silenceQuery
+  }
+  {
+    name: 'refused'
+    title: 'deliveries refused'
+    description: 'In the last 30 minutes at least ${minimumRefused} calls of /api/messages were refused: people write and get nothing. AppRequests has the ResultCode. 401: compare MicrosoftAppId and MicrosoftAppTenantId of the Function App with the bot registration; if the agent answers you in Teams, a stranger called it. 500: every message crashes; look at AppExceptions and FunctionAppLogs, and go back to the build before. 503: a setting is wrong; /api/health/dependencies with the function key says which.'
+    severity: 1
+    windowSize: 'PT30M'
+    query: refusedQuery
+  }
+  {
+    name: 'capped'
+    title: 'telemetry stops'
+    description: 'Log Analytics reached its daily cap and takes no more until its reset hour: until then only the alert on server errors works, for it needs no log. Find what fills it (Usage | summarize sum(Quantity) by DataType) and stop that, or raise logDailyCapGB and provision again.'
+    severity: 2
+    windowSize: 'PT1H'
+    query: cappedQuery
+  }
+]
+
+resource onRows 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
+  name: 'alert-${rule.name}-${baseName}'
   location: location
   tags: tags
   kind: 'LogAlert'
   properties: {
-    displayName: 'Databricks agent: activities without turns'
-    description: 'In the last hour Teams delivered at least ${minimumActivities} activities that the agent accepted, and it recorded not one turn. Either it drops what people write, or its telemetry does not arrive: write to it in Teams. If it answers, look for the role Monitoring Metrics Publisher and the daily cap; if not, at the log of the function.'
-    severity: 2
+    displayName: 'Databricks agent: ${rule.title}'
+    description: rule.description
+    severity: rule.severity
     enabled: true
     scopes: [logAnalyticsId]
     evaluationFrequency: 'PT15M'
-    windowSize: 'PT1H'
+    windowSize: rule.windowSize
     skipQueryValidation: true
     autoMitigate: true
     criteria: {
       allOf: [
         {
-          query: silenceQuery
+          query: rule.query
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0
@@ -129,6 +173,42 @@ resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     actions: {
       actionGroups: [people.id]
     }
+  }
+}]
+
+// From the platform itself, in a minute: it needs neither the app nor Log Analytics. A new site has no such metric yet.
+resource serverErrors 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'alert-server-errors-${baseName}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'At least ${minimumServerErrors} requests to the Function App within 15 minutes were answered with 500 or above: the app does not start, crashes, or lacks a setting. Ask /api/health; look at FunctionAppLogs and Diagnose and solve problems, and go back to the build before if one was just deployed.'
+    severity: 1
+    enabled: true
+    scopes: [siteId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'server-errors'
+          metricNamespace: 'Microsoft.Web/sites'
+          metricName: 'Http5xx'
+          timeAggregation: 'Total'
+          operator: 'GreaterThanOrEqual'
+          threshold: minimumServerErrors
+          skipMetricValidation: true
+        }
+      ]
+    }
+    actions: [
+      {
+        actionGroupId: people.id
+      }
+    ]
   }
 }
 

@@ -72,44 +72,27 @@ resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@202
   }
 }
 
-// Every deployed build is kept for going back, and every agent.zip before the present one as a version.
-resource oldPackages 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
+// Every deployed build is kept, for going back: none can be told from the one that runs. Only what an agent.zip was
+// before it was replaced goes, and each of those is a build too.
+resource replacedPackages 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
   parent: account
   name: 'default'
   properties: {
     policy: {
       rules: [
         {
-          name: 'old-packages'
+          name: 'replaced-packages'
           type: 'Lifecycle'
           enabled: true
           definition: {
             filters: {
               blobTypes: ['blockBlob']
-              prefixMatch: ['${packageContainerName}/agent']
+              prefixMatch: ['${packageContainerName}/agent.zip']
             }
             actions: {
               version: {
                 delete: {
                   daysAfterCreationGreaterThan: 30
-                }
-              }
-            }
-          }
-        }
-        {
-          name: 'old-builds'
-          type: 'Lifecycle'
-          enabled: true
-          definition: {
-            filters: {
-              blobTypes: ['blockBlob']
-              prefixMatch: ['${packageContainerName}/agent-']
-            }
-            actions: {
-              baseBlob: {
-                delete: {
-                  daysAfterModificationGreaterThan: 180
                 }
               }
             }

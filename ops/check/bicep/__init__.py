@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ops.check.bicep.grants import check_grants
+from ops.check.bicep.linter import check_linter
 from ops.check.bicep.parameters import check_parameters
 from ops.check.bicep.plans import PLANS, check_plan
 from ops.check.bicep.queries import check_queries
+from ops.check.bicep.resource_types import check_types
 from ops.check.bicep.resources import check_addresses, check_versions, check_wanted
 from ops.check.bicep.roles import check_roles
 from ops.check.bicep.security import check_closed, check_secrets
@@ -15,6 +18,7 @@ from ops.check.bicep.source import BicepFile, read
 from ops.check.bicep.symbols import check_symbols
 from ops.check.bicep.syntax import check_syntax
 from ops.check.bicep.values import MAIN, scopes
+from ops.check.bicep.wiring import CREDENTIALS, check_wiring
 from ops.check.problem import Problem
 
 FOLDER = "infra"
@@ -36,11 +40,16 @@ def check_bicep(root: Path) -> list[Problem]:
         *check_settings(root),
         *check_parameters(root, files[MAIN]),
         *check_queries(root, files),
+        *check_linter(root),
     ]
     for plan in PLANS:
         deployed = scopes(root, {"hostingPlan": plan})
         found += [*check_plan(plan, deployed), *check_closed(plan, deployed)]
         found += [*check_wanted(deployed), *check_addresses(root, deployed)]
+        found += [*check_types(deployed), *check_grants(deployed)]
+        for credential in CREDENTIALS:
+            assumed = {"hostingPlan": plan, "databricksCredential": credential}
+            found += check_wiring(plan, credential, scopes(root, assumed))
     return sorted(set(found))
 
 

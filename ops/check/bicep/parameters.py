@@ -16,6 +16,13 @@ ENVIRONMENT = "env/.env.dev"
 # Linux Consumption gets no later one: https://learn.microsoft.com/azure/azure-functions/supported-languages
 CONSUMPTION_PYTHONS = ("3.11", "3.12")
 
+# What each databricksCredential takes.
+_OF_CREDENTIAL = {
+    "managed-identity": set[str](),
+    "service-principal": {"databricksClientId", "databricksClientSecret"},
+    "token": {"databricksToken"},
+}
+
 _PLACEHOLDER = re.compile(r"\$\{\{ *([A-Za-z_]\w*) *\}\}")
 
 
@@ -42,6 +49,7 @@ def _given(document: Document, main: BicepFile, environment: dict[str, tuple[int
     for name, param in wanted.items():
         if param.value is None and name not in given:
             yield document.problem(f"{name} is missing, and {main.name} has no default for it", "parameters")
+    yield from _credential(document, main, given, environment)
     for name, entry in given.items():
         if name not in wanted:
             yield document.problem(f"{main.name} has no parameter {name}", "parameters", name)
@@ -71,6 +79,32 @@ def _of_entry(
         number, filled = environment[variables[0]]
         if filled and (wrong := _refused(param, filled)):
             yield Problem(ENVIRONMENT, number, f"{variables[0]} cannot be {filled!r}: {wrong}")
+
+
+def _credential(
+    document: Document, main: BicepFile, given: dict[str, Any], environment: dict[str, tuple[int, str]]
+) -> Iterator[Problem]:
+    """The credential that is chosen has what it needs, and nothing is given that it would ignore."""
+    default = main.of("param").get("databricksCredential")
+    written = inner(default.value) if default is not None and default.value is not None else ""
+    chosen = _filled(given.get("databricksCredential", {"value": written}), environment)
+    if chosen not in _OF_CREDENTIAL:
+        return
+    if chosen == "service-principal" and _filled(given.get("databricksClientId"), environment) == "":
+        where = "databricksClientId" if "databricksClientId" in given else "databricksCredential"
+        yield document.problem("with service-principal databricksClientId is needed", "parameters", where)
+    for name in sorted({name for names in _OF_CREDENTIAL.values() for name in names} & set(given)):
+        if name not in _OF_CREDENTIAL[chosen]:
+            yield document.problem(f"with databricksCredential {chosen} {name} does nothing", "parameters", name)
+
+
+def _filled(entry: Any, environment: dict[str, tuple[int, str]]) -> str | None:  # noqa: ANN401
+    """Its value, that of its variable in the environment file, or None where that is set elsewhere."""
+    value = entry.get("value") if isinstance(entry, dict) else None
+    if not isinstance(value, str) or not value.strip():
+        return ""
+    variable = _PLACEHOLDER.fullmatch(value)
+    return value if variable is None else environment.get(variable[1], (0, None))[1]
 
 
 def _refused(param: Declaration, value: Any) -> str:  # noqa: ANN401

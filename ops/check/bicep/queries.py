@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,36 @@ from ops.check.problem import Problem
 WORKBOOK = "infra/workbook.json"
 TELEMETRY = "app/telemetry"
 
-_TABLES = {"AppRequests", "AppDependencies", "AppMetrics", "AppAvailabilityResults", "AppExceptions", "AppTraces"}
-_TABLE = re.compile(r"\bApp[A-Z]\w+")
+_TABLES = {
+    *("AppRequests", "AppDependencies", "AppMetrics", "AppAvailabilityResults", "AppExceptions", "AppTraces"),
+    "_LogOperation",  # Log Analytics about itself: https://learn.microsoft.com/azure/azure-monitor/logs/monitor-workspace
+}
+_TABLE = re.compile(r"(?:\bApp[A-Z]|\b_Log)\w+")
+_QUERY = re.compile(r"(?:App|_Log)[A-Z]?\w+\s*\|")
 _RECORDED = re.compile(r"(agent|bot|error|gen_ai)\.[\w.]+")
 _LITERAL = re.compile(r"\"((?:[^\"\\]|\\.)*)\"")
 _NAMED = re.compile(r"\bName\s+(?:==|startswith)\s+\"([^\"]*)\"")
 # What a span is called, or begins with; the first two words of a name are all that a query may rely on.
-_SPANS = {"turn", "chat ", "execute_tool ", "send "}
+_SPANS = {"turn", "activity ", "chat ", "execute_tool ", "send "}
+# The host's own rows are called as the function.
+_CALLED = re.compile(r"\bName\s+has\s+\"([^\"]*)\"")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 def check_queries(root: Path, files: Mapping[str, BicepFile]) -> list[Problem]:
-    recorded = _recorded(root)
+    recorded, functions = _constants(root.glob(f"{TELEMETRY}/*.py")), _functions(root)
     found = []
     for file in files.values():
         for node in walk(file.root):
-            if node.type == "string" and re.match(r"App[A-Z]\w+\s*\|", inner(node)):
+            if node.type == "string" and _QUERY.match(inner(node)):
                 query = re.sub(r"\$\{[^}]*\}", "0", inner(node)).replace("\\'", "'")
-                found += [file.problem(sentence, node) for sentence in _wrong(query, recorded)]
+                found += [file.problem(sentence, node) for sentence in _wrong(query, recorded, functions)]
     try:
         workbook = Document.read(root, WORKBOOK)
     except Unreadable as error:
         return [*found, error.problem]
     for path, query in _queries(workbook.value, ()):
-        found += [workbook.problem(sentence, *path) for sentence in _wrong(query, recorded)]
+        found += [workbook.problem(sentence, *path) for sentence in _wrong(query, recorded, functions)]
     return found
 
 
@@ -53,11 +59,14 @@ def _queries(value: Any, path: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...
             yield from _queries(item, (*path, index))
 
 
-def _wrong(query: str, recorded: set[str]) -> Iterator[str]:
+def _wrong(query: str, recorded: set[str], functions: set[str]) -> Iterator[str]:
     tables = set(_TABLE.findall(_LITERAL.sub('""', query)))
     yield from (f"the query asks {table}, which nothing here writes to" for table in sorted(tables - _TABLES))
     if not tables & _TABLES:
         yield "the query asks no table of Application Insights"
+    for name in _CALLED.findall(query):
+        if name not in functions:
+            yield f"the query asks for calls of {name}, and function_app.py has no such function"
     for name in _LITERAL.findall(query):
         if _RECORDED.fullmatch(name) and name not in recorded:
             yield f"the query asks for {name}, which {TELEMETRY} does not record"
@@ -78,11 +87,17 @@ def _is_balanced(query: str) -> bool:
     return not opened and query.count('"') % 2 == 0
 
 
-def _recorded(root: Path) -> set[str]:
-    """Every name of a metric or an attribute that stands in the app's telemetry."""
+def _constants(paths: Iterable[Path]) -> set[str]:
+    """Every name of a metric, a span or an attribute that stands in the app's telemetry."""
     return {
         node.value
-        for path in (root / TELEMETRY).glob("*.py")
+        for path in paths
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+
+
+def _functions(root: Path) -> set[str]:
+    path = root / "function_app.py"
+    tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)}

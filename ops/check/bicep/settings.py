@@ -37,7 +37,8 @@ _PLATFORM = {
 _NEEDED_BY_BOTH = {
     *("MicrosoftAppId", "MicrosoftAppType", "MicrosoftAppTenantId"),
     *("APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"),
-    *("AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId"),
+    *("AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId", "AzureWebJobsStorage__blobServiceUri"),
+    *("AzureWebJobsStorage__queueServiceUri", "AzureWebJobsStorage__tableServiceUri"),
 }
 _NEEDED = {
     "consumption": {
@@ -67,7 +68,7 @@ def _on_plan(plan: str, deployed: list[Scope]) -> Iterator[Problem]:
     kept = {name for scope in deployed for name in _secret_names(scope)}
     for scope in deployed:
         for site in scope.file.resources("Microsoft.Web/sites"):
-            found = dict(_settings(scope, site))
+            found = dict(written_settings(scope, site))
             if not found:
                 yield scope.file.problem(f"{site.name} has no application settings on the {plan} plan", site.node)
                 continue
@@ -87,7 +88,7 @@ def _required() -> set[str]:
     return set()
 
 
-def _settings(scope: Scope, site: Declaration) -> Iterator[tuple[str, list[tuple[Node, Placed]]]]:
+def written_settings(scope: Scope, site: Declaration) -> Iterator[tuple[str, list[tuple[Node, Placed]]]]:
     """From `siteConfig.appSettings`, an array or a loop over `items(...)`, and from a resource `config/appsettings`."""
     body = site.body
     for place in Placed(scope, body).at("properties", "siteConfig", "appSettings") if body is not None else ():

@@ -35,6 +35,7 @@ def _of_file(root: Path, file: BicepFile, files: Mapping[str, BicepFile]) -> Ite
         if declared.name not in used:
             yield file.problem(f"{declared.name} is never used", declared.node)
     yield from _circles(file)
+    yield from _looped(file)
     yield from _loaded_files(root, file)
     for module in file.of("module").values():
         yield from _of_module(root, file, module, files)
@@ -93,12 +94,12 @@ def _local_names(node: Node) -> set[str]:
 
 
 def _circles(file: BicepFile) -> Iterator[Problem]:
-    variables = file.of("var")
+    made = file.of("var", "resource", "module")
     leads = {
         name: {said(node) for node in walk(declared.node) if node.type == "identifier" and _is_reference(node)}
-        for name, declared in variables.items()
+        for name, declared in made.items()
     }
-    for name, declared in variables.items():
+    for name, declared in made.items():
         reached: set[str] = set()
         waiting = set(leads[name])
         while waiting:
@@ -106,6 +107,24 @@ def _circles(file: BicepFile) -> Iterator[Problem]:
             waiting = {further for next_one in waiting for further in leads.get(next_one, ())} - reached
         if name in reached:
             yield file.problem(f"{name} is made of itself", declared.node)
+
+
+def _looped(file: BicepFile) -> Iterator[Problem]:
+    """A loop over objects that are written out asks each for what it has."""
+    for loop in (node for node in walk(file.root) if node.type == "for_statement"):
+        first, over, *_ = parts(loop)
+        variable = file.of("var").get(said(over))
+        if first.type != "identifier" or variable is None or variable.value is None or variable.value.type != "array":
+            continue
+        asked = {said(parts(node)[-1]) for node in walk(loop) if _is_member_of(node, said(first))}
+        for item in parts(variable.value):
+            if item.type == "object" and (missing := sorted(asked - set(entries(item)))):
+                yield file.problem(f"{said(first)} has no {', '.join(missing)} here", item)
+
+
+def _is_member_of(node: Node, name: str) -> bool:
+    around = node.child_by_field_name("object") if node.type == "member_expression" else None
+    return around is not None and said(around) == name
 
 
 def _loaded_files(root: Path, file: BicepFile) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ class Scope:
     file: BicepFile
     given: Mapping[str, tuple[Scope, Node]] = field(default_factory=dict)
     assumed: Mapping[str, str] = field(default_factory=dict)
+    modules: dict[str, Scope] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def _enter(root: Path, scope: Scope, found: list[Scope], depth: int = 0) -> None
             continue
         given = entries(module.body).get("params")
         passed = {name: (scope, value) for name, (_, value) in entries(given[1]).items()} if given else {}
-        _enter(root, Scope(read(root, path), passed, scope.assumed), found, depth + 1)
+        scope.modules[module.name] = Scope(read(root, path), passed, scope.assumed)
+        _enter(root, scope.modules[module.name], found, depth + 1)
 
 
 def module_path(file: BicepFile, module: Declaration) -> str | None:

@@ -1,0 +1,158 @@
+"""What the alerts' queries find in small tables. The reader below knows the few operators of KQL that they use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ops.check.bicep.origins import origin
+from ops.check.bicep.source import inner
+from ops.check.bicep.values import Placed, scopes
+from tests.test_ops_bicep import ALERTS, ROOT
+
+Row = dict[str, Any]
+THRESHOLDS = {"minimumTurns": 5, "minimumActivities": 10, "minimumRefused": 5, "probeName": "health"}
+
+
+def query(name: str) -> str:
+    scope = next(scope for scope in scopes(ROOT, {}) if scope.file.name == ALERTS)
+    value = scope.file.of("var")[f"{name}Query"].value
+    assert value is not None
+    return re.sub(r"\$\{(\w+)\}", lambda found: str(THRESHOLDS[found[1]]), inner(value))
+
+
+def run(kql: str, tables: dict[str, list[Row]]) -> list[Row]:
+    table, *steps = [step.strip() for step in kql.split("|")]
+    rows = tables.get(table, [])
+    for step in steps:
+        verb, _, rest = step.partition(" ")
+        if verb == "where":
+            rows = [row for row in rows if value(rest, row)]
+        elif verb == "project":
+            rows = [{name: value(of, row) for name, of in named(rest)} for row in rows]
+        else:
+            assert verb == "summarize", f"this reader has no {verb}"
+            # Without `by` there is always one row, also of nothing.
+            rows = [{name: aggregate(of, rows) for name, of in named(rest)}]
+    return rows
+
+
+def named(text: str) -> Iterator[tuple[str, str]]:
+    for part in re.split(r", (?=\w+ = )", text):
+        name, _, expression = part.partition(" = ")
+        yield name, expression
+
+
+def aggregate(text: str, rows: list[Row]) -> float:
+    call = re.fullmatch(r"(\w+)\((.*)\)", text)
+    assert call, text
+    kind, given = call[1], call[2].split(", ", 1)
+    aggregates: dict[str, Callable[[], float]] = {
+        "sum": lambda: sum(row[given[0]] for row in rows),
+        "sumif": lambda: sum(row[given[0]] for row in rows if value(given[1], row)),
+        "countif": lambda: sum(1 for row in rows if value(call[2], row)),
+    }
+    return aggregates[kind]()
+
+
+def value(text: str, row: Row) -> Any:
+    text = re.sub(r"(\w+) (has|startswith|contains) (\"[^\"]*\")", r"\2(\1, \3)", text)
+    text = re.sub(r"\btrue\b", "True", re.sub(r"\bfalse\b", "False", text))
+    words: dict[str, Callable[[str, str], bool]] = {
+        "has": lambda whole, part: part.lower() in re.findall(r"[a-z0-9]+", whole.lower()),
+        "startswith": lambda whole, part: whole.lower().startswith(part.lower()),
+        "contains": lambda whole, part: part.lower() in whole.lower(),
+    }
+    return eval(text, {"__builtins__": {}}, {**words, **row})
+
+
+def host(code: str, times: int = 1, name: str = "messages") -> list[Row]:
+    return [{"Name": name, "ResultCode": code, "Success": code[0] == "2", "ItemCount": 1}] * times
+
+
+def own(name: str, times: int = 1, *, success: bool = True) -> list[Row]:
+    return [{"Name": name, "ResultCode": "0", "Success": success, "ItemCount": 1}] * times
+
+
+REQUESTS: dict[str, tuple[str, list[Row], bool]] = {
+    "a quiet night": ("silence", [], False),
+    "turns as always": ("silence", host("202", 20) + own("turn", 20), False),
+    "installations alone": ("silence", host("200", 20) + own("activity conversationUpdate", 20), False),
+    "messages for somebody else in the channel": ("silence", host("200", 20) + own("activity message", 20), False),
+    "telemetry that does not arrive": ("silence", host("202", 10), True),
+    "too few to tell": ("silence", host("202", 9), False),
+    "health alone": ("silence", host("200", 50, "health"), False),
+    "every delivery refused is another alert": ("silence", host("401", 50), False),
+    "deliveries by batch": ("silence", [{**host("202")[0], "ItemCount": 10}], True),
+    "a wrong app id": ("refused", host("401", 5), True),
+    "every message crashes": ("refused", host("500", 5) + own("turn", 5, success=False), True),
+    "a setting that is wrong": ("refused", host("503", 7) + host("200", 3), True),
+    "four refusals": ("refused", host("401", 4) + host("202", 100), False),
+    "all taken": ("refused", host("200", 50) + host("202", 50), False),
+    "browsers": ("refused", host("405", 50), False),
+    "health that is not well": ("refused", host("503", 50, "health"), False),
+    "activities of the agent's own": ("refused", own("turn", 9) + own("activity message", 9), False),
+    "turns that fail": ("failure", own("turn", 9) + own("turn", 1, success=False), True),
+    "turns too few to tell": ("failure", own("turn", 4, success=False), False),
+    "failed activities that are no turns": ("failure", own("activity invoke", 9, success=False), False),
+}
+
+
+@pytest.mark.parametrize("case", REQUESTS)
+def test_an_alert_fires_on_what_it_is_for_alone(case: str) -> None:
+    name, rows, fires = REQUESTS[case]
+
+    assert bool(run(query(name), {"AppRequests": rows})) is fires
+
+
+def test_the_failure_alert_measures_a_share() -> None:
+    rows = own("turn", 6) + own("turn", 2, success=False) + own("activity invoke", 50, success=False)
+
+    assert run(query("failure"), {"AppRequests": rows}) == [{"FailedPercent": 25.0}]
+    assert "metricMeasureColumn: 'FailedPercent'" in (ROOT / ALERTS).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("category", "detail", "fires"),
+    [
+        ("Ingestion", "The data collection stopped. Ingestion status = OverQuota", True),
+        ("Ingestion", "Data collection resumed. Ingestion status = RespectQuota", False),
+        ("Agent", "OverQuota", False),
+    ],
+)
+def test_the_daily_cap_is_told(category: str, detail: str, fires: bool) -> None:
+    assert bool(run(query("capped"), {"_LogOperation": [{"Category": category, "Detail": detail}]})) is fires
+
+
+@pytest.mark.parametrize(
+    ("answers", "fires"), [([False, False], True), ([False], False), ([False, False, True], False)]
+)
+def test_no_answer_needs_two_failures_and_no_success(answers: list[bool], fires: bool) -> None:
+    rows = [{"Name": "health", "Success": answer} for answer in answers]
+
+    assert bool(run(query("unreachable"), {"AppAvailabilityResults": rows})) is fires
+
+
+def test_every_rule_says_what_to_do_and_tells_somebody() -> None:
+    scope = next(scope for scope in scopes(ROOT, {}) if scope.file.name == ALERTS)
+    texts = [inner(value.node) for value in descriptions(scope)]
+
+    assert len(texts) == 6
+    assert all(len(text) > 200 and re.search(r"\b(look|[Ff]ind|workbook|write)\b", text) for text in texts)
+    rules = [*scope.file.resources("Microsoft.Insights/scheduledQueryRules")]
+    actions = [
+        origin(value) for rule in rules if rule.body for value in Placed(scope, rule.body).at("properties", "actions")
+    ]
+    assert actions == ["{actionGroups: [actionGroups.id]}"] * 3
+
+
+def descriptions(scope: Any) -> Iterator[Placed]:
+    for resource in scope.file.of("resource").values():
+        for found in Placed(scope, resource.body).at("properties", "description"):
+            if found.node.type == "string":
+                yield found
+    for rule in Placed(scope, scope.file.of("var")["rules"].value).node.named_children:
+        yield from Placed(scope, rule).at("description")
