@@ -31,10 +31,22 @@ def read_variables(root: Path, env: str, given: Mapping[str, str]) -> dict[str, 
         raise ParametersError(f"env/{path.name} is missing")
     variables: dict[str, str] = {}
     for source in (path, path.with_name(f"{path.name}.user")):
-        for line in source.read_text(encoding="utf-8").splitlines() if source.is_file() else []:
+        for line in read_environment(root, source).splitlines() if source.is_file() else []:
             if (assignment := _VARIABLE.fullmatch(line)) and not variables.get(assignment[1]):
                 variables[assignment[1]] = _value(assignment[2])
     return variables | {name: value for name, value in given.items() if value}
+
+
+def read_environment(root: Path, path: Path) -> str:
+    """The text of an environment file, without the byte order mark that Windows' editors write."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        name = path.relative_to(root).as_posix()
+        raise ParametersError(f"{name} is not UTF-8 text, but perhaps what PowerShell's > writes: save it as UTF-8")
+    return text
 
 
 def _value(text: str) -> str:

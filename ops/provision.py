@@ -15,10 +15,22 @@ from pathlib import Path
 
 from ops.deploy import DeployError
 from ops.deploy.azure_cli import AzureCli
-from ops.parameters import PARAMETERS, ParametersError, env_file, fill, read_outputs, read_variables, with_outputs
+from ops.parameters import (
+    PARAMETERS,
+    ParametersError,
+    env_file,
+    fill,
+    read_environment,
+    read_outputs,
+    read_variables,
+    with_outputs,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "infra/azure.bicep"
+WORK = ".data"
+"""Ignored by git."""
+LIMIT_SECONDS = 3600.0
 
 
 def provision(root: Path, env: str, given: Mapping[str, str], *, look_only: bool = False) -> dict[str, str]:
@@ -34,15 +46,17 @@ def provision(root: Path, env: str, given: Mapping[str, str], *, look_only: bool
         answer = azure.run("deployment", "group", "show", *where)
     else:
         filled = fill((root / PARAMETERS).read_text(encoding="utf-8"), variables)
+        (root / WORK).mkdir(exist_ok=True)
         # A folder that only this user can read: a secret can be among the parameters.
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "parameters.json").write_text(filled, encoding="utf-8")
-            template = str((root / TEMPLATE).resolve())
-            options = ["--template-file", template, "--parameters", "@parameters.json"]
-            answer = azure.run("deployment", "group", "create", *where, *options, folder=Path(folder))
+        with tempfile.TemporaryDirectory(prefix="provision-", dir=root / WORK) as folder:
+            parameters = Path(folder) / "parameters.json"
+            parameters.write_text(filled, encoding="utf-8")
+            # From the repository on, for the folders above may have names that cmd.exe reads as commands.
+            options = ["--template-file", TEMPLATE, "--parameters", f"@{parameters.relative_to(root).as_posix()}"]
+            answer = azure.run("deployment", "group", "create", *where, *options, folder=root, limit=LIMIT_SECONDS)
     outputs = read_outputs(((answer or {}).get("properties") or {}).get("outputs"))
     path = env_file(root, env)
-    path.write_text(with_outputs(path.read_text(encoding="utf-8"), outputs), encoding="utf-8")
+    path.write_text(with_outputs(read_environment(root, path), outputs), encoding="utf-8")
     return outputs | {"AZURE_RESOURCE_GROUP_NAME": variables["AZURE_RESOURCE_GROUP_NAME"]}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.check.bicep import check_bicep
+from tests.fakes.pristine import delivered_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 READ = ("infra", "app/telemetry", "function_app.py", "host.json")
@@ -39,6 +40,7 @@ def copied(root: Path) -> Path:
             shutil.copy(source, target)
     (root / "env").mkdir()
     (root / ENVIRONMENT).write_text("HOSTING_PLAN=consumption\nPYTHON_VERSION=3.12\nRESOURCE_SUFFIX=dev\n")
+    delivered_parameters(root)
     return root
 
 

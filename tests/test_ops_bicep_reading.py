@@ -14,6 +14,7 @@ from ops.check.bicep.source import BicepFile, read
 from ops.check.bicep.symbols import check_symbols
 from ops.check.bicep.syntax import check_syntax
 from ops.check.bicep.values import UNKNOWN, Placed, Scope, members
+from tests.fakes.pristine import delivered_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -144,7 +145,7 @@ conditions: st.SearchStrategy[Condition] = st.recursive(
 
 
 @given(conditions)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_conditions_come_to_what_bicep_makes_of_them(tmp_path: Path, condition: Condition) -> None:
     expression, outcome = condition
 
@@ -158,11 +159,12 @@ def infra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "app" / "telemetry", root / "app" / "telemetry")
     for name in ("function_app.py", "host.json"):
         shutil.copy(ROOT / name, root / name)
+    delivered_parameters(root)
     return root
 
 
 @given(st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_no_slip_stops_the_check(infra: Path, data: st.DataObject) -> None:
     files = sorted(path for path in (infra / "infra").rglob("*") if path.suffix in {".bicep", ".json"})
     path = data.draw(st.sampled_from(files))

@@ -6,79 +6,25 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dev
 from ops.deploy import DeployError, Unhealthy
-from ops.deploy.__main__ import main
+from ops.deploy.__main__ import Waiting, main
 from ops.deploy.azure_cli import AzureCli
 from ops.deploy.health import wait_for_health
 from ops.deploy.scm import ScmSite, token_audience
-from ops.package.archive import read_build, write_build_file, write_zip
-from tests.fakes.azure import TOKEN, FakeAzure, serving, write_certificates
+from ops.package.archive import read_build
+from tests.fakes.azure import TOKEN, FakeAzure, serving
+from tests.fakes.provisioned import SUBSCRIPTION, Clock, make_package, option, provision
+from tests.fakes.provisioned import azure as azure
+from tests.fakes.provisioned import flex as flex
+from tests.fakes.provisioned import root as root
 
 ROOT = Path(__file__).resolve().parents[1]
-SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 SITE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-agent/providers/Microsoft.Web/sites/func-agent"
-VARIABLES = {
-    "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
-    "AZURE_RESOURCE_GROUP_NAME": "rg-agent",
-    "FUNCTION_APP_NAME": "func-agent",
-    "STORAGE_ACCOUNT_NAME": "stagent",
-    "PACKAGE_CONTAINER_NAME": "packages",
-    "HOSTING_PLAN": "consumption",
-    "PYTHON_VERSION": "3.12",
-}
-
-
-def make_package(root: Path, text: str, python: str = "3.12") -> str:
-    """Writes .data/package/agent.zip; returns its build."""
-    folder = root / ".data" / "package" / "agent"
-    name = f"function_app.cpython-{python.replace('.', '')}.pyc"
-    for file, content in {"function_app.py": text, f"__pycache__/{name}": text, "host.json": "{}"}.items():
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(content)
-    build = write_build_file(folder, "1.2.3")
-    write_zip(folder, folder.with_suffix(".zip"))
-    return build
-
-
-@pytest.fixture
-def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAzure:
-    """Signed in, with an `az` and nothing else on the PATH."""
-    fake = FakeAzure(tmp_path / "azure")
-    fake.install(tmp_path / "bin")
-    for name in (*VARIABLES, "HEALTH_URL", "TEAMSFX_ENV"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setenv("FAKE_AZURE", str(fake.state))
-    monkeypatch.setenv("FAKE_TOKEN", TOKEN)
-    return fake
-
-
-@pytest.fixture
-def root(tmp_path: Path, azure: FakeAzure) -> Iterator[Path]:
-    """A project that has been provisioned; the bot's health is at HEALTH_URL."""
-    folder = tmp_path / "project & 100%"
-    with serving(azure) as health:
-        provision(folder, HEALTH_URL=f"http://{health}/api/health")
-        yield folder
-
-
-def provision(folder: Path, **more: str) -> None:
-    file = folder / "env" / ".env.dev"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    had = file.read_text() if file.exists() else "".join(f"{name}={value}\n" for name, value in VARIABLES.items())
-    for name, value in more.items():
-        had = re.sub(f"^{name}=.*\n", "", had, flags=re.MULTILINE) + f"{name}={value}\n"
-    file.write_text(had)
-
-
-def option(call: list[str], name: str) -> str:
-    return call[call.index(name) + 1]
 
 
 def test_on_consumption_the_package_is_kept_put_in_place_restarted_and_its_health_awaited(
@@ -107,21 +53,10 @@ def test_no_argument_holds_what_cmd_would_take_for_its_own(root: Path, azure: Fa
         AzureCli(SUBSCRIPTION).run("rest", "--url", "/a?b=c&calc")
 
 
-@pytest.fixture
-def flex(root: Path, azure: FakeAzure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAzure]:
-    provision(root, HOSTING_PLAN="flex")
-    authority, certificate = tmp_path / "authority.pem", tmp_path / "server.pem"
-    write_certificates(authority, certificate)
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-    with serving(azure, certificate) as host:
-        azure.serve_from(host)
-        yield azure
-
-
 def test_on_flex_the_package_is_published_as_it_is_without_a_build_in_azure(root: Path, flex: FakeAzure) -> None:
     build = make_package(root, "new")
     assert main([], root) == 0
-    assert flex.blobs == [f"agent-{build}.zip"], "Flex takes its package from elsewhere; this one is for the way back"
+    assert flex.blobs == [f"agent-{build}.zip", "released-package.zip"], "one for the way back, and the one of Flex"
     ((path, headers),) = flex.published
     assert path == "/api/publish?RemoteBuild=false&Deployer=dev.py"
     assert headers["authorization"] == f"Bearer {TOKEN}"
@@ -282,7 +217,7 @@ def test_what_az_says_when_it_fails_is_shown_with_the_role_that_is_needed(
 ) -> None:
     make_package(root, "new")
     azure.fail({"storage blob upload": (3, "ERROR: You do not have the required permissions needed.")})
-    assert main([], root) == 1
+    assert main([], root, Clock().waiting) == 1
     said = capsys.readouterr().err
     assert re.match(r"az storage blob upload .* failed with exit code 3\.", said)
     assert "needs the role Storage Blob Data Contributor on the storage account" in said
@@ -294,7 +229,7 @@ def test_what_az_says_when_it_fails_is_shown_with_the_role_that_is_needed(
 
 @pytest.mark.parametrize(("failing", "code"), [(5, 0), (6, 1)])
 def test_triggers_are_asked_for_again_while_the_app_starts(
-    root: Path, azure: FakeAzure, monkeypatch: pytest.MonkeyPatch, failing: int, code: int
+    root: Path, azure: FakeAzure, failing: int, code: int
 ) -> None:
     make_package(root, "new")
     pauses: list[float] = []
@@ -304,9 +239,8 @@ def test_triggers_are_asked_for_again_while_the_app_starts(
         if len(pauses) == failing:
             azure.fail({})
 
-    monkeypatch.setattr("ops.deploy.plans.time.sleep", pause)
     azure.fail({"rest --method post": (1, "ERROR: Encountered an error (ServiceUnavailable) from host runtime.")})
-    assert main([], root) == code
+    assert main([], root, Waiting(pause=pause)) == code
     assert pauses == [10.0] * 5
 
 
@@ -321,23 +255,10 @@ def test_a_bot_that_never_answers_as_the_new_build_is_another_exit_code(
     assert main(["--wait", "0"], root) == 3
     said = capsys.readouterr().err
     assert f"Build {build} is in place, but after 0 s build {old} still answers at http://127.0.0.1:" in said
-    assert "python dev.py deploy --build BUILD" in said
+    assert said.endswith(f"Build {old} ran before. To bring it back: python dev.py deploy --build {old}\n")
     azure.health_answers = False
     assert main(["--wait", "0"], root) == 3
     assert "there is no answer that names a build (status 502)" in capsys.readouterr().err
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.pauses = 0
-
-    def time(self) -> float:
-        return self.now
-
-    def pause(self, seconds: float) -> None:
-        self.now += seconds
-        self.pauses += 1
 
 
 def test_health_is_asked_until_it_turns(azure: FakeAzure, root: Path) -> None:
@@ -350,14 +271,14 @@ def test_health_is_asked_until_it_turns(azure: FakeAzure, root: Path) -> None:
             azure.running.write_bytes((root / ".data" / "package" / "agent.zip").read_bytes())
 
     with serving(azure) as host:
-        wait_for_health(f"http://{host}/api/health", build, 60, clock.time, pause)
+        wait_for_health(f"http://{host}/api/health", build, 60, "", clock.time, pause)
     assert clock.pauses == 4
 
 
 def test_health_that_never_turns_ends_within_its_limit(azure: FakeAzure) -> None:
     clock = Clock()
     with serving(azure) as host, pytest.raises(Unhealthy, match="after 60 s there is no answer that names a build"):
-        wait_for_health(f"http://{host}/api/health", "0123456789ab", 60, clock.time, clock.pause)
+        wait_for_health(f"http://{host}/api/health", "0123456789ab", 60, "", clock.time, clock.pause)
     assert clock.now <= 60
 
 
@@ -367,12 +288,12 @@ def test_a_new_build_that_is_not_well_is_told_from_one_that_is_not_there(
     said = b'{"status": "invalid settings", "build": "0123456789ab"}'
     monkeypatch.setattr(azure, "health", lambda: (503, said))
     with serving(azure) as host, pytest.raises(Unhealthy, match=r"^Build 0123456789ab runs, but .* with status 503"):
-        wait_for_health(f"http://{host}/api/health", "0123456789ab", 0)
+        wait_for_health(f"http://{host}/api/health", "0123456789ab", 0, "")
 
 
 def test_a_host_that_cannot_be_reached_is_waited_for(azure: FakeAzure) -> None:
     with pytest.raises(Unhealthy, match="there is no answer that names a build"):
-        wait_for_health("http://127.0.0.1:9/api/health", "0123456789ab", 0)
+        wait_for_health("http://127.0.0.1:9/api/health", "0123456789ab", 0, "")
 
 
 def test_every_variable_that_provision_has_not_written_is_named(

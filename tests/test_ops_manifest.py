@@ -14,6 +14,7 @@ import pytest
 from ops.check.icons import NotAnImage, check_icons, read_png
 from ops.check.manifest import check_manifest
 from ops.render_icons import png
+from tests.fakes.pristine import as_delivered
 
 ROOT = Path(__file__).parent.parent
 WHITE, CLEAR, RED = b"\xff\xff\xff\xff", b"\xff\xff\xff\x00", b"\xff\x00\x00\xff"
@@ -28,7 +29,7 @@ def copy(tmp_path: Path) -> Path:
     (tmp_path / "app/agent").mkdir(parents=True)
     for file in ("pyproject.toml", "app/agent/commands.py"):
         shutil.copy(ROOT / file, tmp_path / file)
-    return tmp_path
+    return as_delivered(tmp_path)
 
 
 def change(root: Path, name: str, edit: Callable[[dict[str, Any]], Any]) -> None:

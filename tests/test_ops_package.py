@@ -61,6 +61,7 @@ def test_it_holds_what_is_deployed_and_nothing_else(project: Path, tmp_path: Pat
     }
     assert package.not_compiled == [f"{SITE_PACKAGES}/dependency/template.py"]
     compiled = {name for name in names if name.endswith(".pyc")}
+    assert {name.split(".")[-2] for name in compiled} == {CACHE}, "somebody else's bytecode"
     expected = {name for name in names if name.endswith(".py")} - set(package.not_compiled)
     assert {re.sub(r"__pycache__/(\w+)\..*", r"\1.py", name) for name in compiled} == expected
 

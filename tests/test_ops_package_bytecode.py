@@ -1,4 +1,4 @@
-"""The package is the same bytes wherever it is made, and its bytecode is used as it is."""
+"""The package has the same content wherever it is made, and its bytecode is used as it is."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ def test_every_entry_of_the_zip_has_the_same_time_and_permissions(project: Path,
     assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
     about = {(entry.date_time, entry.external_attr >> 16, entry.create_system, entry.extra) for entry in entries}
     assert about == {((1980, 1, 1, 0, 0, 0), 0o100644, 3, b"")}
+
+
+def test_a_zip_written_on_windows_is_the_one_of_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "agent", {"app/agent.py": "x = 1\n"})
+    here = write_zip(tmp_path / "agent", tmp_path / "here.zip")
+    # All that zipfile looks at to tell where an entry is from.
+    monkeypatch.setattr(sys, "platform", "linux" if sys.platform == "win32" else "win32")
+    assert write_zip(tmp_path / "agent", tmp_path / "there.zip") == here
 
 
 def elsewhere(project: Path, folder: Path) -> Path:
@@ -92,20 +100,27 @@ compiler.main()
 """
 
 
-def test_bytecode_does_not_depend_on_what_the_compiling_process_did_before(tmp_path: Path) -> None:
-    """marshal writes down reference counts and interned strings unless it is kept from it."""
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_bytecode_does_not_depend_on_what_the_compiling_process_did_before(tmp_path: Path, python: str) -> None:
+    """marshal writes down reference counts and interned strings unless it is kept from it, each version its own way."""
+    try:
+        interpreter = find_interpreter(python)
+    except PackageError:
+        pytest.skip(f"there is no Python {python} on this machine")
     fresh, used = tmp_path / "fresh", tmp_path / "used"
     sources = sorted(path for folder in ("app", "ops/package") for path in (ROOT / folder).rglob("*.py"))
-    stdlib = Path(sysconfig.get_path("stdlib"))
+    where = [*interpreter.command, "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]
+    stdlib = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
     sources += [stdlib / name for name in ("argparse.py", "typing.py", "asyncio/tasks.py", "ast.py", "inspect.py")]
     names = [f"module{number}.py" for number in range(len(sources))]
     for folder in (fresh, used):
         folder.mkdir()
         for name, source in zip(names, sources, strict=True):
             shutil.copy(source, folder / name)
-    compile_package(fresh, find_interpreter(PYTHON))
+    compile_package(fresh, interpreter)
     compiler = Path(bytecode.__file__).with_name("compiler.py")
-    subprocess.run([sys.executable, "-c", HISTORY, str(compiler), str(used), *names], check=True, capture_output=True)
+    history = [*interpreter.command, "-c", HISTORY, str(compiler), str(used), *names]
+    subprocess.run(history, check=True, capture_output=True)
     pyc = {path.name: path.read_bytes() for path in fresh.glob("__pycache__/*.pyc")}
     assert len(pyc) == len(names)
     differing = [path.name for path in used.glob("__pycache__/*.pyc") if path.read_bytes() != pyc[path.name]]

@@ -16,6 +16,8 @@ from statistics import median
 
 import pytest
 
+from ops.package import start
+from ops.package.archive import Build, write_build_file, write_zip
 from ops.package.build import Package, make_package
 from tests.fakes.connector_service import ConnectorService
 from tests.fakes.packaging import (
@@ -83,6 +85,67 @@ async def test_with_its_bytecode_a_start_compiles_nothing_and_without_it_everyth
             f"\nFrom process start to the first answer, median of {STARTS}: {quick:.2f} s with the package's bytecode, "
             f"{slow:.2f} s without ({len(compiled)} modules compiled), {slow / quick:.1f} times as long.\n"
         )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
+def test_the_delivered_zip_is_started_and_answers_as_its_build(
+    package: Package, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABRICKS_BASE_URL", "not the package's")
+    assert start.main([str(package.zip)]) == 0, capsys.readouterr().err
+    python = sysconfig.get_python_version()
+    said = f"{package.zip} starts on Python {python} and answers as build {package.build}.\n"
+    assert capsys.readouterr().out == said
+
+
+def without(part: str, package: Package, target: Path) -> Path:
+    """`package` without `part`, as a zip whose build file holds for what is left."""
+    folder = target / "agent"
+    shutil.copytree(package.folder, folder)
+    shutil.rmtree(folder / part)
+    write_build_file(folder, package.version)
+    write_zip(folder, target / "agent.zip")
+    return target / "agent.zip"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
+def test_a_zip_that_lacks_a_dependency_does_not_pass_for_one_that_starts(
+    package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tests' own Python has that dependency."""
+    broken = without(".python_packages/lib/site-packages/azure/functions", package, tmp_path)
+    assert start.main([str(broken)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{broken} does not start on Python 3.")
+    assert "No module named 'azure.functions'" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
+def test_a_zip_that_is_not_well_does_not_pass(
+    package: Package, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(start, "_SETTINGS", {})
+    assert start.main([str(package.zip)]) == 1
+    assert f"{package.zip} is build {package.build} and answers with status 503" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
+def test_a_zip_that_answers_as_another_build_does_not_pass(
+    package: Package, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Build("0123456789ab", package.version, sysconfig.get_python_version())
+    monkeypatch.setattr(start, "read_build", lambda _: other)
+    assert start.main([str(package.zip)]) == 1
+    assert f"{package.zip} is build 0123456789ab and answers with status 200" in capsys.readouterr().err
+
+
+def test_what_is_no_package_is_not_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert start.main([str(tmp_path / "agent.zip")]) == 1
+    assert f"there is no {tmp_path / 'agent.zip'}" in capsys.readouterr().err or sys.platform != "linux"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="Microsoft's worker library needs Python 3.13 or later")

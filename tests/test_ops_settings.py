@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ops.check.settings import check_settings
+from tests.fakes.pristine import as_delivered
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = "local.settings.sample.json"
@@ -22,7 +23,7 @@ def copy(tmp_path: Path) -> Path:
     for path in (ROOT / "env").glob(".env.*"):
         if not path.name.endswith(".user"):
             shutil.copy(path, tmp_path / "env" / path.name)
-    return tmp_path
+    return as_delivered(tmp_path)
 
 
 def local(root: Path, **values: Any) -> None:
@@ -89,6 +90,26 @@ def test_a_workspace_address_in_an_environment_is_judged_as_the_app_will(copy: P
     line = source[: source.index("DATABRICKS_BASE_URL=")].count("\n") + 1
     (problem,) = found(copy)
     assert problem.startswith(f"env/.env.{environment}:{line}: DATABRICKS_BASE_URL: not valid")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_an_environment_in_another_encoding_is_a_sentence(copy: Path, encoding: str) -> None:
+    """PowerShell's > writes UTF-16."""
+    path = copy / "env/.env.dev"
+    path.write_bytes(path.read_text().encode(encoding))
+    (problem,) = found(copy)
+    assert problem.startswith("env/.env.dev:1: this file is not UTF-8 text, but perhaps what PowerShell's > writes")
+
+
+def test_an_empty_environment_has_no_value_that_could_be_wrong(copy: Path) -> None:
+    (copy / "env/.env.dev").write_text("")
+    assert found(copy) == []
+
+
+def test_a_byte_order_mark_belongs_to_no_name(copy: Path) -> None:
+    (copy / "env/.env.dev").write_text("DATABRICKS_BASE_URL=http://w.example\n", encoding="utf-8-sig")
+    (problem,) = found(copy)
+    assert problem.startswith("env/.env.dev:1: DATABRICKS_BASE_URL: not valid")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"Values": []}', '{"Values": {"a": {}}}'])

@@ -12,6 +12,7 @@ import pytest
 from ops.check.problem import Problem
 from ops.check.toolkit import check_toolkit
 from ops.check.variables import check_variables
+from tests.fakes.pristine import as_delivered
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("appPackage", "env", "infra", "ops")
@@ -29,7 +30,7 @@ def copy(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=own)
     for file in FILES:
         shutil.copy(ROOT / file, tmp_path / file)
-    return tmp_path
+    return as_delivered(tmp_path)
 
 
 def replace(root: Path, name: str, old: str, new: str) -> int:
@@ -100,6 +101,26 @@ def test_a_file_that_a_step_reads_and_that_is_not_there_is_named(copy: Path) -> 
 def test_a_script_that_is_not_there_is_named(copy: Path) -> None:
     line = replace(copy, "m365agents.yml", "dev.py deploy", "tools/deploy.py deploy")
     assert only(copy) == f"m365agents.yml:{line}: tools/deploy.py does not exist"
+
+
+def test_the_program_that_finds_python_is_looked_for_beside_a_variable_too(copy: Path) -> None:
+    line = replace(copy, "m365agents.yml", "ops/python.cjs dev.py package", "ops/pyton.cjs dev.py package")
+    assert only(copy) == f"m365agents.yml:{line}: ops/pyton.cjs does not exist"
+
+
+@pytest.mark.parametrize(("old", "new"), [("dev.py deploy", "deply"), ("dev.py package", "pack")])
+def test_a_command_that_dev_py_does_not_have_is_named(copy: Path, old: str, new: str) -> None:
+    line = replace(copy, "m365agents.yml", old, f"dev.py {new}")
+    assert only(copy) == f"m365agents.yml:{line}: dev.py has no command {new}"
+
+
+@pytest.mark.parametrize(
+    "python", ["--python 3.13", "", "--python ${{PYTHON}}", "--python ${{PYTHON_VERSION}}.1", "&& echo --python 3.12"]
+)
+def test_the_package_is_for_the_python_that_the_function_app_gets(copy: Path, python: str) -> None:
+    line = replace(copy, "m365agents.yml", "--python ${{PYTHON_VERSION}}", python)
+    sentence = "dev.py package needs --python ${{PYTHON_VERSION}}, which the Function App gets too"
+    assert f"m365agents.yml:{line}: {sentence}" in map(str, problems(copy))
 
 
 def test_a_missing_file_of_the_toolkit_is_named(copy: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.agents_toolkit import ROOT, AgentsToolkit
+from tests.fakes.pristine import as_delivered
 
 # What provision would have written.
 PROVISIONED = {
@@ -47,7 +48,7 @@ def project(tmp_path: Path) -> Path:
     for file in ROOT.glob("m365agents*.yml"):
         shutil.copy(file, folder)
     (folder / "dev.py").write_text(STAND_IN)
-    return folder
+    return as_delivered(folder)
 
 
 def change(project: Path, name: str, edit: Callable[[dict[str, Any]], Any]) -> None:

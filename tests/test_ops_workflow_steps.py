@@ -18,6 +18,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from ruamel.yaml import YAML
 
+from tests.fakes.pristine import as_delivered
+
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = {name: YAML(typ="safe").load(ROOT / f".github/workflows/{name}.yml") for name in ("pull-request", "deploy")}
 STEPS = [
@@ -37,8 +39,8 @@ OUTPUTS = {
 AZ = """#!{python}
 import json, os, pathlib, sys
 with open(os.environ["AZ_CALLS"], "a") as calls:
-    parameters = pathlib.Path("parameters.json")
-    given = json.loads(parameters.read_text())["parameters"] if parameters.exists() else None
+    parameters = [argument[1:] for argument in sys.argv if argument.startswith("@")]
+    given = json.loads(pathlib.Path(parameters[0]).read_text())["parameters"] if parameters else None
     calls.write(json.dumps([sys.argv[1:], given]) + "\\n")
 if sys.argv[1:4] == ["functionapp", "keys", "list"]:
     print({key!r})
@@ -162,7 +164,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     for name in ("env", "infra", "ops"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.user"))
-    return folder
+    return as_delivered(folder)
 
 
 VARIABLES = {
@@ -202,16 +204,49 @@ async def test_provision_without_a_value_stops_before_azure_is_asked(runner: Run
     assert not (runner.folder / "calls").exists()
 
 
-@pytest.mark.parametrize("same", [True, False])
-async def test_packages_that_differ_are_told_by_the_file_that_differs(runner: Runner, same: bool) -> None:
+def packages(runner: Runner, windows: dict[str, str], compression: int = zipfile.ZIP_STORED) -> None:
+    """Of both systems; `windows` says what is other in the one of Windows."""
     if not all(map(shutil.which, ("unzip", "diff", "cmp"))):
         pytest.skip("there is no unzip, diff or cmp")
+    content = {"app/config.py": "\n" * 100, "build.json": '{"build": "0123456789ab"}'}
     for system in ("ubuntu-24.04", "windows-2025"):
+        ours = system.startswith("ubuntu")
         folder = runner.folder / "packages" / f"package-{system}"
         folder.mkdir(parents=True)
         with zipfile.ZipFile(folder / "agent.zip", "w") as package:
-            entry = zipfile.ZipInfo("app/config.py")
-            package.writestr(entry, "\n" if same or system.startswith("ubuntu") else "\r\n")
-    code, said = await runner.run("Compare what is inside, then the bytes", runner.folder, {})
-    assert (code == 0) is same, said
-    assert ("app/config.py differ" in said) is not same
+            for name, text in (content if ours else content | windows).items():
+                entry = zipfile.ZipInfo(name)
+                entry.compress_type = zipfile.ZIP_STORED if ours else compression
+                package.writestr(entry, text)
+
+
+COMPARE = "Compare what is inside"
+
+
+async def test_packages_of_the_same_bytes_are_told_to_be(runner: Runner) -> None:
+    packages(runner, {})
+    assert await runner.run(COMPARE, runner.folder, {}) == (0, "The zips are the same bytes.\n")
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"app/config.py": "\r\n"}, "app/config.py differ"),
+        ({"app/more.py": ""}, "Only in packages/windows-2025/app: more.py"),
+        ({"build.json": '{"build": "ba9876543210"}'}, '> {"build": "ba9876543210"}'),
+    ],
+)
+async def test_packages_that_differ_are_told_by_the_file_that_differs(
+    runner: Runner, other: dict[str, str], said: str
+) -> None:
+    packages(runner, other)
+    code, output = await runner.run(COMPARE, runner.folder, {})
+    assert code == 1
+    assert said in output
+
+
+async def test_packages_that_another_zlib_compressed_are_the_same(runner: Runner) -> None:
+    packages(runner, {}, zipfile.ZIP_DEFLATED)
+    code, said = await runner.run(COMPARE, runner.folder, {})
+    assert code == 0, said
+    assert said.splitlines()[-1] == "The zips hold the same content in other bytes: the systems' zlibs differ."

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from ops.check.workflows import check_workflows
+from tests.fakes.pristine import as_delivered
 
 ROOT = Path(__file__).resolve().parents[1]
 PULL_REQUEST = ".github/workflows/pull-request.yml"
@@ -26,7 +28,7 @@ def copy(tmp_path: Path) -> Path:
         shutil.copy(ROOT / file, tmp_path)
     (tmp_path / "app/local").mkdir(parents=True)
     shutil.copy(ROOT / "app/local/requirements.txt", tmp_path / "app/local")
-    return tmp_path
+    return as_delivered(tmp_path)
 
 
 def check(root: Path) -> list[str]:
@@ -259,6 +261,14 @@ def test_the_package_that_is_deployed_is_one_that_was_checked() -> None:
     assert "name: package-${{ matrix.system }}" in checked
     assert "system: [ubuntu-24.04, " in checked
     assert "name: package-ubuntu-24.04" in deployed
+
+
+def test_the_zip_that_is_delivered_is_started_before_it_is() -> None:
+    steps = YAML(typ="safe").load(ROOT / PULL_REQUEST)["jobs"]["package"]["steps"]
+    started = next(n for n, step in enumerate(steps) if "ops.package.start" in step.get("run", ""))
+    delivered = next(n for n, step in enumerate(steps) if step.get("uses", "").startswith("actions/upload-artifact@"))
+    assert started < delivered
+    assert steps[started]["run"].split()[-1] == steps[delivered]["with"]["path"]
 
 
 def test_every_variable_that_the_deployment_reads_is_explained() -> None:

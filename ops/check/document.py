@@ -13,6 +13,7 @@ from jsonschema.validators import create, validator_for
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from ops.check.problem import Problem
 
@@ -42,6 +43,9 @@ class Document:
             lines = dict(_lines(YAML(typ="safe", pure=True).compose(text), ()))
         except json.JSONDecodeError as error:
             raise Unreadable(Problem(name, error.lineno, f"not valid JSON: {error.msg}")) from None
+        except ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise Unreadable(Problem(name, line, "a control character, so this is not UTF-8 text")) from None
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise Unreadable(Problem(name, line, f"not valid YAML: {error.problem}")) from None

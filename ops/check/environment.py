@@ -78,12 +78,17 @@ def _unquoted(value: str) -> str:
 
 
 def _text(root: Path, name: str) -> str:
+    """The toolkit, too, reads over a byte order mark."""
     try:
-        return (root / name).read_text(encoding="utf-8")
+        text = (root / name).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise Unreadable(Problem(name, 1, "this file is missing")) from None
     except UnicodeDecodeError:
-        raise Unreadable(Problem(name, 1, "this file is not UTF-8 text")) from None
+        text = "\0"
+    if "\0" in text:
+        sentence = "this file is not UTF-8 text, but perhaps what PowerShell's > writes: save it as UTF-8"
+        raise Unreadable(Problem(name, 1, sentence))
+    return text
 
 
 def placeholders(text: str) -> list[str]:

@@ -54,10 +54,10 @@ class Step:
         for keys, text in self.strings():
             for variable in placeholders(text):
                 yield Used(variable, document.name, document.line(*self.where, *keys))
-        for path in self._filled_files(root):
+        for path in self.filled_files(root):
             yield from used_in_lines(path, _text(root / path))
 
-    def _filled_files(self, root: Path) -> Iterator[str]:
+    def filled_files(self, root: Path) -> Iterator[str]:
         if manifest := self.inputs.get("manifestPath"):
             folder = (root / str(manifest)).parent
             yield from sorted(file.relative_to(root).as_posix() for file in folder.glob("*.json"))
@@ -99,4 +99,4 @@ def _strings(value: Any, keys: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

@@ -30,7 +30,7 @@ def check_manifest(root: Path) -> list[Problem]:
         ]
     except Unreadable as unreadable:
         return [unreadable.problem]
-    problems = {*malformed_placeholders(manifest), *_against_the_schema(manifest, environments)}
+    problems = {*_about_its_form(manifest, environments)}
     # The others rely on the form that the schema demands.
     if not problems:
         problems = {
@@ -39,6 +39,19 @@ def check_manifest(root: Path) -> list[Problem]:
             *check_localization(root, manifest, environments),
         }
     return sorted(problems)
+
+
+def manifest_is_read(root: Path) -> bool:
+    """Whether the manifest is one, so that what is missing from it is not meant to be there."""
+    try:
+        return not any(_about_its_form(Document.read(root, MANIFEST), [EnvironmentFile("", {}, ())]))
+    except Unreadable:
+        return False
+
+
+def _about_its_form(manifest: Document, environments: list[EnvironmentFile]) -> Iterator[Problem]:
+    yield from malformed_placeholders(manifest)
+    yield from _against_the_schema(manifest, environments)
 
 
 def _against_the_schema(manifest: Document, environments: list[EnvironmentFile]) -> Iterator[Problem]:

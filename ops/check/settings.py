@@ -24,7 +24,7 @@ def check_settings(root: Path) -> list[Problem]:
             problems += _local_settings(root, name)
     for path in sorted((root / "env").glob(".env.*")):
         if path.name.count(".") == 2 or path.suffix == ".user":
-            problems += _environment(EnvironmentFile.read(root, f"env/{path.name}"))
+            problems += _environment(root, f"env/{path.name}")
     return problems
 
 
@@ -46,7 +46,12 @@ def _local_settings(root: Path, name: str) -> list[Problem]:
     return problems + [document.problem(sentence, "Values", key) for key, sentence in _faults(texts)]
 
 
-def _environment(file: EnvironmentFile) -> Iterator[Problem]:
+def _environment(root: Path, name: str) -> Iterator[Problem]:
+    try:
+        file = EnvironmentFile.read(root, name)
+    except Unreadable as unreadable:
+        yield unreadable.problem
+        return
     for name, sentence in _faults({name: file.value(name) for name in _VALID}):
         yield file.problem(sentence, name)
 

@@ -11,6 +11,7 @@ from ops.check.document import Document, Unreadable
 from ops.check.environment import malformed_placeholders
 from ops.check.lifecycle import Step, steps
 from ops.check.problem import Problem
+from ops.check.workflow_scripts import DEV_COMMAND, dev_commands, text_of
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
 # What a person may ask of each file.
@@ -22,6 +23,9 @@ LIFECYCLES = {
 FILES = tuple(LIFECYCLES)
 _SETTINGS_SAMPLE = "local.settings.sample.json"
 _PATH_KEYS = ("manifestPath", "path", "parameters", "ignoreFile", "artifactFolder", "workingDirectory")
+_WITH_VARIABLE = re.compile(r"\S*\$\{\{.*?\}\}\S*")
+_PACKAGE = re.compile(r"\bdev\.py\s+package\b([^\n;&|]*)")
+_ITS_PYTHON = re.compile(r"--python[ =]\$\{\{ *PYTHON_VERSION *\}\}(?!\S)")
 _SCRIPT_FILE = re.compile(r"(?<![\w./-])[\w./-]+\.(?:py|cjs|mjs|js|sh|ps1)(?![\w.])")
 # Each needs the ones after it to have run before, if they are in the same lifecycle at all.
 _BEFORE = {
@@ -45,7 +49,7 @@ def _about_ignored_files(root: Path) -> Iterator[Problem]:
         if not (root / name).is_file():
             yield Problem(name, 1, "this file is missing")
             return
-        lines = (root / name).read_text(encoding="utf-8").splitlines()
+        lines = text_of(root, name).splitlines()
         patterns[name] = {line: number for number, line in enumerate(lines, 1) if line and not line.startswith("#")}
     missing = patterns[".funcignore"].keys() - patterns[".webappignore"].keys()
     for pattern in missing:
@@ -60,34 +64,39 @@ def _about_file(root: Path, name: str) -> Iterator[Problem]:
     except Unreadable as unreadable:
         yield unreadable.problem
         return
-    if not isinstance(document.value, dict):
-        yield document.problem("this file has no lifecycles")
-        return
     yield from malformed_placeholders(document)
-    version = document.value.get("version")
-    schema = SCHEMAS / f"m365agents-yml-{version}.schema.json"
-    if not schema.is_file():
-        yield document.problem(f"version {version!r} has no schema in ops/schemas", "version")
-        return
-    objections = document.against(json.loads(schema.read_text(encoding="utf-8")))
-    yield from objections
-    if objections:
+    wrong = objections(document)
+    yield from wrong
+    if wrong:
         return
     if document.value.get("environmentFolderPath") != "./env":
         yield document.problem("environmentFolderPath must be ./env", "environmentFolderPath")
-    for lifecycle in LIFECYCLES[name]:
-        if not document.value.get(lifecycle):
-            yield document.problem(f"{lifecycle} has no steps", lifecycle)
     if name == FILES[0] and "projectId" not in document.value:
         yield document.problem("projectId is missing: the toolkit would make one up and rewrite this file")
     for lifecycle, in_order in steps(document).items():
         yield from _in_order(document, lifecycle, in_order)
         for index, step in enumerate(in_order):
             yield from _about_paths(root, document, step)
+            yield from _about_commands(root, document, step)
             yield from _about_packages(document, step, in_order[:index])
             yield from _about_azure(document, step)
             yield from _about_the_bot(root, document, step)
             yield from _about_settings(root, document, step)
+
+
+def objections(document: Document) -> list[Problem]:
+    """Why nothing else can be said of the file: it is not what the toolkit's schema asks for, or has no steps."""
+    if not isinstance(document.value, dict):
+        return [document.problem("this file has no lifecycles")]
+    version = document.value.get("version")
+    schema = SCHEMAS / f"m365agents-yml-{version}.schema.json"
+    if not schema.is_file():
+        return [document.problem(f"version {version!r} has no schema in ops/schemas", "version")]
+    return document.against(json.loads(schema.read_text(encoding="utf-8"))) or [
+        document.problem(f"{lifecycle} has no steps", lifecycle)
+        for lifecycle in LIFECYCLES[document.name]
+        if not document.value.get(lifecycle)
+    ]
 
 
 def _in_order(document: Document, lifecycle: str, in_order: list[Step]) -> Iterator[Problem]:
@@ -101,14 +110,26 @@ def _in_order(document: Document, lifecycle: str, in_order: list[Step]) -> Itera
 
 def _about_paths(root: Path, document: Document, step: Step) -> Iterator[Problem]:
     for keys, value in step.strings():
-        if "${{" in value:
-            continue
-        named = [value] if keys[-1] in _PATH_KEYS else []
+        named = [value] if keys[-1] in _PATH_KEYS and "${{" not in value else []
         if step.action == "script" and keys[-1] == "run":
-            named = _SCRIPT_FILE.findall(value)
+            named = _SCRIPT_FILE.findall(_WITH_VARIABLE.sub(" ", value))
         for path in named:
             if not (root / path).exists():
                 yield document.problem(f"{path} does not exist", *step.where, *keys)
+
+
+def _about_commands(root: Path, document: Document, step: Step) -> Iterator[Problem]:
+    script = step.inputs.get("run") if step.action == "script" else None
+    if not isinstance(script, str):
+        return
+    where = (*step.where, "with", "run")
+    for command in DEV_COMMAND.findall(script):
+        if command not in dev_commands(root):
+            yield document.problem(f"dev.py has no command {command}", *where)
+    for options in _PACKAGE.findall(script):
+        if not _ITS_PYTHON.search(options):
+            sentence = "dev.py package needs --python ${{PYTHON_VERSION}}, which the Function App gets too"
+            yield document.problem(sentence, *where)
 
 
 def _about_packages(document: Document, step: Step, earlier: list[Step]) -> Iterator[Problem]:
@@ -132,8 +153,7 @@ def _about_the_bot(root: Path, document: Document, step: Step) -> Iterator[Probl
         yield document.problem(sentence, *step.where, "with", "generateServicePrincipal")
     if step.action != "botFramework/create":
         return
-    function_app = root / "function_app.py"
-    routes = re.findall(r'@app\.route\("([^"]+)"', function_app.read_text("utf-8") if function_app.is_file() else "")
+    routes = re.findall(r'@app\.route\("([^"]+)"', text_of(root, "function_app.py"))
     wanted = f"https://${{{{BOT_DOMAIN}}}}/{next((route for route in routes if 'messages' in route), 'api/messages')}"
     if step.inputs["messagingEndpoint"] != wanted:
         sentence = f"messagingEndpoint must be {wanted}, where function_app.py listens"

@@ -9,10 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ops.check.document import Document, Unreadable
-from ops.check.environment import EnvironmentFile, environment_files
+from ops.check.environment import EnvironmentFile, environment_files, malformed_placeholders
 from ops.check.lifecycle import Step, steps
+from ops.check.manifest import manifest_is_read
 from ops.check.problem import Problem
-from ops.check.toolkit import FILES
+from ops.check.toolkit import FILES, objections
 
 _BUILT_IN = {"TEAMSFX_ENV"}
 # The toolkit stops at an empty variable, but for this one;
@@ -42,29 +43,49 @@ class Plan:
 def check_variables(root: Path) -> list[Problem]:
     problems = [*_about_git(root)]
     plans = []
+    whole = manifest_is_read(root)
     for file, environment in [(yml, name) for yml in FILES for name in environment_files(root, yml)]:
         try:
-            plans.append(_plan(root, file, environment))
+            plan = _plan(root, file, environment)
         except Unreadable as unreadable:
             problems.append(unreadable.problem)
-    known = _mentioned(root, plans)
-    for plan in plans:
-        problems += [*_about_values(plan), *_about_use(root, plan), *_about_names(plan, known)]
+            whole = False
+            continue
+        problems += _about_values(plan)
+        if objections(plan.document) or not _is_read(root, plan):
+            whole = False
+        else:
+            plans.append(plan)
+            problems += _about_use(root, plan)
+    # What is read in a file that is not understood would seem to be read nowhere.
+    if whole:
+        known = _mentioned(root, plans)
+        problems += [problem for plan in plans for problem in _about_names(plan, known)]
     return sorted(set(problems))
+
+
+def _is_read(root: Path, plan: Plan) -> bool:
+    """Whether every file that its steps fill in is one; what is wrong with it is for another check to say."""
+    in_order = [step for listed in steps(plan.document).values() for step in listed]
+    try:
+        filled = [Document.read(root, name).value for step in in_order for name in step.filled_files(root)]
+    except Unreadable:
+        return False
+    return all(isinstance(value, dict) and value for value in filled) and not malformed_placeholders(plan.document)
 
 
 def _plan(root: Path, file: str, environment: str) -> Plan:
     sample = f"{environment}.user.sample"
     secrets = EnvironmentFile.read(root, sample) if (root / sample).exists() else None
-    document = Document.read(root, file)
-    if not isinstance(document.value, dict):
-        raise Unreadable(document.problem("this file has no lifecycles"))
-    return Plan(document, EnvironmentFile.read(root, environment), secrets)
+    document, variables = Document.read(root, file), EnvironmentFile.read(root, environment)
+    if not variables.variables and not variables.problems:
+        raise Unreadable(variables.problem("this file has no variables"))
+    return Plan(document, variables, secrets)
 
 
 def _about_git(root: Path) -> Iterator[Problem]:
     ignore = root / ".gitignore"
-    patterns = ignore.read_text(encoding="utf-8").split() if ignore.is_file() else []
+    patterns = ignore.read_text(encoding="utf-8", errors="replace").split() if ignore.is_file() else []
     if not {"env/.env.*.user", "*.user"} & set(patterns):
         yield Problem(".gitignore", 1, "env/.env.*.user is not ignored, and secrets are in such files")
 

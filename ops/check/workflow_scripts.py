@@ -14,7 +14,7 @@ from ops.check.problem import Problem
 # What the runner sets: docs.github.com, "Variables reference".
 RUNNER_VARIABLES = re.compile(r"GITHUB_\w+|RUNNER_\w+|CI|HOME|PATH|PWD|IFS")
 
-_DEV_COMMAND = re.compile(r"\bdev\.py\s+([\w-]+)")
+DEV_COMMAND = re.compile(r"\bdev\.py\s+([\w-]+)")
 _MODULE = re.compile(r"-m\s+((?:ops|app|benchmarks)(?:\.\w+)*)")
 _FOLDERS = "infra|env|appPackage|ops|app|docs|tests|benchmarks|agent_server"
 _FILE = re.compile(
@@ -33,13 +33,13 @@ _REGISTRY = re.compile(
 
 
 def text_of(root: Path, name: str) -> str:
-    """Empty where there is no such file; that is for another check to say."""
+    """Empty where there is no such file, and with marks where it is no UTF-8; that is for another check to say."""
     path = root / name
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def check_scripts(workflow: Document, root: Path) -> Iterator[Problem]:
-    commands = _dev_commands(root)
+    commands = dev_commands(root)
     for job_name, job in workflow.value["jobs"].items():
         for index, step in enumerate(job.get("steps") or []):
             path: tuple[Key, ...] = ("jobs", job_name, "steps", index)
@@ -71,7 +71,7 @@ def _script(
     if shell != "bash" and _PIPE.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", code)):
         yield workflow.problem("a failure left of a pipe is not noticed without shell: bash", *path)
     for number, line in lines:
-        for command in _DEV_COMMAND.findall(line):
+        for command in DEV_COMMAND.findall(line):
             if command not in commands:
                 yield Problem(workflow.name, number, f"dev.py has no command {command}")
         for module in _MODULE.findall(line):
@@ -138,7 +138,7 @@ def _is_module(root: Path, module: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
-def _dev_commands(root: Path) -> frozenset[str]:
+def dev_commands(root: Path) -> frozenset[str]:
     """The commands that dev.py lists in HELP; a test of dev.py holds them to what it runs."""
     tree = ast.parse(text_of(root, "dev.py"))
     for node in tree.body:

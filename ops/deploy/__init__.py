@@ -7,5 +7,9 @@ class DeployError(Exception):
     """The Function App does not run what it should; `str()` says why and what to do."""
 
 
+class NotAllowed(DeployError):
+    """Storage refuses whoever is signed in; a role given minutes ago may only have to take effect."""
+
+
 class Unhealthy(DeployError):
     """The package is in place and does not answer as healthy."""

@@ -6,13 +6,16 @@ import argparse
 import os
 import re
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ops.deploy import DeployError, Unhealthy
 from ops.deploy.azure_cli import AzureCli
 from ops.deploy.builds import Builds, kept_name
-from ops.deploy.health import wait_for_health
+from ops.deploy.health import running_build, wait_for_health
 from ops.deploy.plans import deploy_to_consumption, deploy_to_flex
 from ops.deploy.target import Target
 from ops.package.archive import Build, NotAPackage, read_build
@@ -23,20 +26,40 @@ HEALTH_SECONDS = 600.0
 EXIT_FAILED, EXIT_UNHEALTHY = 1, 3
 
 
-def main(arguments: list[str], root: Path = ROOT) -> int:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What one run of the command works with. `command` is what a person would type to run it again."""
+
+    azure: AzureCli
+    target: Target
+    builds: Builds
+    wait: float
+    command: str
+    waiting: Waiting
+
+
+def main(arguments: list[str], root: Path = ROOT, waiting: Waiting = Waiting()) -> int:
     """0 when the bot answers as the build that was asked for; 1 if that was not deployed; 3 if it is not well."""
     options = _options(arguments, root)
+    command = "python dev.py deploy" + ("" if options.env == "dev" else f" --env {options.env}")
     try:
         target = Target.from_variables(_variables(root, options.env))
         azure = AzureCli(target.subscription)
         azure.run("account", "show")
-        builds = Builds(azure, target)
+        builds = Builds(azure, target, waiting.clock, waiting.pause)
+        deployment = Deployment(azure, target, builds, options.wait, command, waiting)
         if options.builds:
             _print_builds(builds)
         elif options.build:
-            _roll_back(azure, target, builds, options.build, options.wait)
+            _roll_back(deployment, options.build)
         else:
-            _deploy_new(azure, target, builds, options.package, options.wait)
+            _deploy_new(deployment, options.package)
     except DeployError as error:
         print(error, file=sys.stderr)
         return EXIT_UNHEALTHY if isinstance(error, Unhealthy) else EXIT_FAILED
@@ -73,43 +96,71 @@ def _variables(root: Path, env: str) -> dict[str, str]:
         raise DeployError(str(error)) from None
 
 
-def _deploy_new(azure: AzureCli, target: Target, builds: Builds, package: Path, wait: float) -> None:
+def _deploy_new(deployment: Deployment, package: Path) -> None:
+    target = deployment.target
     try:
         build = read_build(package)
     except NotAPackage as error:
         raise DeployError(f"There is nothing to deploy: {error}. python dev.py package") from None
-    _must_fit(build, target)
+    if not _fits(build, target):
+        raise DeployError(f"{_for_another_python(build, target)}: python dev.py package --python {target.python}")
     _say(f"Keeping build {build.build} in {target.storage_account}/{target.container} ...")
-    builds.upload(package, kept_name(build.build))
-    _put(azure, target, builds, package, build, wait)
+    deployment.builds.upload(package, kept_name(build.build))
+    _put(deployment, package, build)
 
 
-def _roll_back(azure: AzureCli, target: Target, builds: Builds, wanted: str, wait: float) -> None:
+def _roll_back(deployment: Deployment, wanted: str) -> None:
+    target = deployment.target
     with TemporaryDirectory() as folder:
         package = Path(folder) / "agent.zip"
         _say(f"Fetching build {wanted} from {target.storage_account}/{target.container} ...")
-        build = builds.download(wanted, package)
-        _must_fit(build, target)
-        _put(azure, target, builds, package, build, wait)
+        build = deployment.builds.download(wanted, package)
+        if not _fits(build, target):
+            raise DeployError(
+                f"{_for_another_python(build, target)}: choose another build ({deployment.command} --builds), "
+                f"or provision with PYTHON_VERSION={build.python} first"
+            )
+        _put(deployment, package, build)
 
 
-def _must_fit(build: Build, target: Target) -> None:
-    if target.python and target.python != build.python:
-        raise DeployError(
-            f"Build {build.build} is made for Python {build.python}, and the Function App runs {target.python} "
-            f"(PYTHON_VERSION): python dev.py package --python {target.python}"
-        )
+def _fits(build: Build, target: Target) -> bool:
+    return target.python is None or target.python == build.python
 
 
-def _put(azure: AzureCli, target: Target, builds: Builds, package: Path, build: Build, wait: float) -> None:
+def _for_another_python(build: Build, target: Target) -> str:
+    return (
+        f"Build {build.build} is made for Python {build.python}, and the Function App runs {target.python} "
+        "(PYTHON_VERSION)"
+    )
+
+
+def _put(deployment: Deployment, package: Path, build: Build) -> None:
+    target = deployment.target
+    way_back = _keep_way_back(deployment, build)
     _say(f"Deploying build {build.build} (version {build.version}) to {target.function_app} ...")
     if target.plan == "flex":
-        deploy_to_flex(azure, target, package)
+        deploy_to_flex(deployment.azure, target, package)
     else:
-        deploy_to_consumption(azure, target, builds, package)
+        deploy_to_consumption(deployment.azure, target, deployment.builds, package, deployment.waiting.pause)
     _say(f"Waiting for {target.health_url} ...")
-    wait_for_health(target.health_url, build.build, wait)
+    wait_for_health(
+        target.health_url, build.build, deployment.wait, way_back, deployment.waiting.clock, deployment.waiting.pause
+    )
     _say(f"Build {build.build} answers and is well.")
+
+
+def _keep_way_back(deployment: Deployment, build: Build) -> str:
+    """How to bring back what runs now, which is kept under its own name before it is replaced."""
+    others = f"{deployment.command} --builds lists the builds that can be brought back."
+    before = running_build(deployment.target.health_url)
+    if before is None or before == build.build:
+        return others
+    try:
+        deployment.builds.keep_running(before)
+    except DeployError as error:
+        _say(f"Build {before}, which runs now, is not kept in storage and cannot be brought back: {error}")
+        return f"Build {before} ran before and is not kept. {others}"
+    return f"Build {before} ran before. To bring it back: {deployment.command} --build {before}"
 
 
 def _print_builds(builds: Builds) -> None:

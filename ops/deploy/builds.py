@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from ops.deploy import DeployError
+from ops.deploy import DeployError, NotAllowed
 from ops.deploy.azure_cli import AzureCli
 from ops.deploy.target import Target
 from ops.package.archive import Build, NotAPackage, read_build
@@ -14,6 +18,11 @@ from ops.package.archive import Build, NotAPackage, read_build
 CURRENT = "agent.zip"
 """The blob that WEBSITE_RUN_FROM_PACKAGE names."""
 
+_RELEASED = "released-package.zip"
+"""What a Flex Consumption app runs, in the same container: its documentation, "Deployment package"."""
+
+_ROLE_SECONDS = 300.0
+_ROLE_PAUSE_SECONDS = 15.0
 _KEPT = re.compile(r"agent-([0-9a-f]{12})\.zip")
 
 
@@ -30,15 +39,39 @@ class KeptBuild:
 
 
 class Builds:
-    def __init__(self, azure: AzureCli, target: Target) -> None:
+    def __init__(
+        self,
+        azure: AzureCli,
+        target: Target,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._azure = azure
+        self._clock = clock
+        self._pause = pause
+        self._running = _RELEASED if target.plan == "flex" else CURRENT
         self._container = ["--account-name", target.storage_account, "--container-name", target.container]
         self._container += ["--auth-mode", "login"]
 
     def upload(self, package: Path, name: str) -> None:
         # By its name in its folder: a path could hold what cmd.exe takes for its own.
         options = ["--name", name, "--file", package.name, "--overwrite", "true", "--no-progress"]
-        self._azure.run("storage", "blob", "upload", *self._container, *options, folder=package.parent)
+        self._blob("upload", *options, folder=package.parent)
+
+    def keep_running(self, build: str) -> None:
+        """Kept builds are deleted after some months, even the one that runs. Raises `DeployError`."""
+        if any(kept.build == build for kept in self.list()):
+            return
+        with TemporaryDirectory() as folder:
+            package = Path(folder) / "agent.zip"
+            self._fetch(self._running, package)
+            try:
+                found = read_build(package).build
+            except NotAPackage as error:
+                raise DeployError(f"{self._running} cannot be used: {error}") from None
+            if found != build:
+                raise DeployError(f"{self._running} is build {found}.")
+            self.upload(package, kept_name(build))
 
     def download(self, build: str, target: Path) -> Build:
         """Raises `DeployError`, naming the builds that there are, if this is none of them or not what it was."""
@@ -46,8 +79,7 @@ class Builds:
         if build not in kept:
             there = f"These are: {', '.join(kept)}" if kept else "There is none yet"
             raise DeployError(f"Build {build} is not kept in storage. {there}.")
-        options = ["--name", kept_name(build), "--file", target.name, "--no-progress"]
-        self._azure.run("storage", "blob", "download", *self._container, *options, folder=target.parent)
+        self._fetch(kept_name(build), target)
         try:
             found = read_build(target)
         except NotAPackage as error:
@@ -59,10 +91,33 @@ class Builds:
     def list(self) -> list[KeptBuild]:
         """The newest first."""
         options = ["--prefix", "agent-", "--num-results", "*"]
-        blobs = self._azure.run("storage", "blob", "list", *self._container, *options) or []
+        blobs = self._blob("list", *options) or []
         found = [
             KeptBuild(match[1], str((blob.get("properties") or {}).get("lastModified", "")))
             for blob in blobs
             if (match := _KEPT.fullmatch(blob["name"]))
         ]
         return sorted(found, key=lambda kept: kept.uploaded, reverse=True)
+
+    def _fetch(self, name: str, target: Path) -> None:
+        options = ["--name", name, "--file", target.name, "--no-progress"]
+        self._blob("download", *options, folder=target.parent)
+
+    def _blob(self, verb: str, *options: str, folder: Path | None = None) -> Any:  # noqa: ANN401
+        """Tries again for five minutes while storage refuses, as it does with a role that is new."""
+        ends = self._clock() + _ROLE_SECONDS
+        told = False
+        while True:
+            try:
+                return self._azure.run("storage", "blob", verb, *self._container, *options, folder=folder)
+            except NotAllowed:
+                if self._clock() + _ROLE_PAUSE_SECONDS > ends:
+                    raise
+            if not told:
+                told = True
+                print(
+                    "Storage refuses whoever is signed in. A role that provision has just given takes minutes to work: "
+                    f"trying again for {_ROLE_SECONDS / 60:.0f} minutes ...",
+                    flush=True,
+                )
+            self._pause(_ROLE_PAUSE_SECONDS)

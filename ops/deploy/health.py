@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -15,14 +16,21 @@ _REQUEST_SECONDS = 30.0
 _PAUSE_SECONDS = 5.0
 
 
+def running_build(url: str) -> str | None:
+    """The build that answers, asked once; None where none of `python dev.py package` does."""
+    _, found, _ = _ask(url)
+    return found if found and re.fullmatch(r"[0-9a-f]{12}", found) else None
+
+
 def wait_for_health(
     url: str,
     build: str,
     limit: float,
+    way_back: str,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Asks every five seconds. Raises `Unhealthy` if `build` is not well within `limit` seconds."""
+    """Asks every five seconds. Raises `Unhealthy`, ending with `way_back`, if `build` is not well within `limit` s."""
     ends = clock() + limit
     while True:
         status, found, said = _ask(url)
@@ -32,11 +40,13 @@ def wait_for_health(
             break
         pause(_PAUSE_SECONDS)
     if found == build:
-        raise Unhealthy(f"Build {build} runs, but {url} answers with status {status} after {limit:.0f} s: {said}")
+        raise Unhealthy(
+            f"Build {build} runs, but {url} answers with status {status} after {limit:.0f} s: {said}\n{way_back}"
+        )
     other = f"build {found} still answers" if found else f"there is no answer that names a build ({said})"
     raise Unhealthy(
         f"Build {build} is in place, but after {limit:.0f} s {other} at {url}. "
-        "The Function App's log stream says why; the build before comes back with `python dev.py deploy --build BUILD`."
+        f"The Function App's log stream says why.\n{way_back}"
     )
 
 

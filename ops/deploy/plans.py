@@ -8,6 +8,7 @@ for a remote build of every Python app, which would replace the package's wheels
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ops.deploy import DeployError
@@ -21,14 +22,16 @@ _SYNC_TRIES = 6
 _SYNC_PAUSE_SECONDS = 10.0
 
 
-def deploy_to_consumption(azure: AzureCli, target: Target, builds: Builds, package: Path) -> None:
+def deploy_to_consumption(
+    azure: AzureCli, target: Target, builds: Builds, package: Path, pause: Callable[[float], None] = time.sleep
+) -> None:
     """The app runs from the blob agent.zip, read with its own identity; a restart makes it read the new one."""
     builds.upload(package, CURRENT)
     azure.run("functionapp", "restart", "--name", target.function_app, "--resource-group", target.resource_group)
-    _sync_triggers(azure, target)
+    _sync_triggers(azure, target, pause)
 
 
-def _sync_triggers(azure: AzureCli, target: Target) -> None:
+def _sync_triggers(azure: AzureCli, target: Target, pause: Callable[[float], None]) -> None:
     """Nobody looks for new triggers in a package behind a URL unless told to."""
     url = f"{target.resource_id}/syncfunctiontriggers?api-version={_API_VERSION}"
     for _ in range(_SYNC_TRIES - 1):
@@ -36,7 +39,7 @@ def _sync_triggers(azure: AzureCli, target: Target) -> None:
             azure.run("rest", "--method", "post", "--url", url)
             return
         except DeployError:
-            time.sleep(_SYNC_PAUSE_SECONDS)  # the platform asks the app, which is still starting
+            pause(_SYNC_PAUSE_SECONDS)  # the platform asks the app, which is still starting
     azure.run("rest", "--method", "post", "--url", url)
 
 

@@ -1,4 +1,4 @@
-"""The deployment package: what Azure Functions runs, the same bytes from any machine."""
+"""The deployment package: what Azure Functions runs, with the same content from any machine."""
 
 from __future__ import annotations
 

@@ -36,10 +36,12 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
 
 
 def _configured(root: Path) -> str:
+    if not (root / "env" / ".env.dev").is_file():
+        return DEFAULT_PYTHON
     try:
         return read_variables(root, "dev", {}).get("PYTHON_VERSION") or DEFAULT_PYTHON
-    except ParametersError:
-        return DEFAULT_PYTHON
+    except ParametersError as error:
+        raise PackageError(str(error)) from None
 
 
 def _supported(python: str, root: Path) -> str:

@@ -1,4 +1,8 @@
-"""The package's fingerprint, and the zip that has the same bytes for the same content. Standard library alone."""
+"""The package's fingerprint, and its zip. Standard library alone.
+
+The same content has the same fingerprint everywhere; its zip has the same bytes wherever zlib is the same, for each
+(zlib, zlib-ng) compresses in its own way.
+"""
 
 from __future__ import annotations
 

@@ -36,6 +36,10 @@ for command, (code, said) in failures.items():
     if " ".join(arguments).startswith(command):
         sys.stderr.write(said)
         sys.exit(code)
+for command, answer in json.loads((state / "answers").read_text()).items():
+    if " ".join(arguments).startswith(command):
+        sys.stdout.write(answer)
+        sys.exit()
 options = {key: value for key, value in zip(arguments, arguments[1:]) if key.startswith("--")}
 command = " ".join(arguments[:next(i for i, argument in enumerate(arguments) if argument.startswith("--"))])
 blobs = state / "blobs"
@@ -47,6 +51,9 @@ elif command == "storage blob upload":
     shutil.copy(options["--file"], blobs / options["--name"])
     print("{}")
 elif command == "storage blob download":
+    if not (blobs / options["--name"]).exists():
+        sys.stderr.write("ERROR: The specified blob does not exist. ErrorCode:BlobNotFound")
+        sys.exit(3)
     shutil.copy(blobs / options["--name"], options["--file"])
     print("{}")
 elif command == "storage blob list":
@@ -55,6 +62,10 @@ elif command == "storage blob list":
                       for n, name in enumerate(names)]))
 elif command == "functionapp restart":
     shutil.copy(blobs / "agent.zip", state / "running.zip")
+elif command == "deployment group create":
+    assert Path(options["--template-file"]).is_file()
+    shutil.copy(options["--parameters"].removeprefix("@"), state / "parameters.json")
+    print(json.dumps({"properties": {"outputs": {"boT_ID": {"type": "String", "value": "the-bot"}}}}))
 elif command == "rest" and options["--method"] == "get":
     print((state / "site").read_text())
 elif command == "rest":
@@ -66,7 +77,7 @@ else:
 
 
 class FakeAzure:
-    """`failures` maps the beginning of a command to its exit code and what it says on stderr."""
+    """An `az` with its storage, the app that it deploys to, and that app's health."""
 
     def __init__(self, folder: Path) -> None:
         self.state = folder
@@ -77,9 +88,15 @@ class FakeAzure:
         self.published: list[tuple[str, dict[str, str]]] = []
         (folder / "blobs").mkdir(parents=True)
         self.fail({})
+        self.answer({})
 
     def fail(self, failures: dict[str, tuple[int, str]]) -> None:
+        """`failures` maps the beginning of a command to its exit code and what it says on stderr."""
         (self.state / "failures").write_text(json.dumps(failures))
+
+    def answer(self, answers: dict[str, str]) -> None:
+        """`answers` maps the beginning of a command to what it prints instead of doing anything."""
+        (self.state / "answers").write_text(json.dumps(answers))
 
     @property
     def calls(self) -> list[list[str]]:
@@ -131,6 +148,7 @@ def serving(azure: FakeAzure, certificate: Path | None = None) -> Iterator[str]:
             status, said = azure.publish_answer
             if status in (200, 202):
                 azure.running.write_bytes(content)
+                (azure.state / "blobs" / "released-package.zip").write_bytes(content)
             self._answer(status, said.encode())
 
         def _answer(self, status: int, body: bytes) -> None:

@@ -1,0 +1,96 @@
+"""`python -m ops.package.start`: unpacks the delivered zip, starts it and asks for its health. Standard library alone.
+
+The package's own Python runs it, with nothing else to import from and none of this machine's settings. Linux only: the
+package holds Linux wheels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ops.package import SITE_PACKAGES, PackageError
+from ops.package.archive import Build, NotAPackage, read_build
+from ops.package.bytecode import find_interpreter
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_SECONDS = 120.0
+_SETTINGS = {
+    "DATABRICKS_BASE_URL": "https://workspace.invalid/serving-endpoints",
+    "DATABRICKS_MODEL_NAME": "model",
+    "DATABRICKS_TOKEN": "none",
+}
+_ASK = """
+import asyncio, sys
+sys.path[:0] = sys.argv[1:3]
+import azure.functions as func, function_app
+
+async def ask():
+    functions = {each.get_function_name(): each for each in function_app.app.get_functions()}
+    request = func.HttpRequest("GET", "http://127.0.0.1/api/health", body=b"")
+    answer = await functions["health"].get_user_function()(request)
+    await function_app.close()
+    return answer
+
+answer = asyncio.run(ask())
+sys.stdout.write(f"{answer.status_code} {answer.get_body().decode()}")
+"""
+
+
+def start(package: Path) -> Build:
+    """The build that answered. Raises `PackageError` if `package` does not start or does not answer as itself."""
+    try:
+        build = read_build(package)
+    except NotAPackage as error:
+        raise PackageError(str(error)) from None
+    interpreter = find_interpreter(build.python)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "wwwroot"
+        with zipfile.ZipFile(package) as archive:
+            archive.extractall(folder)
+        command = [*interpreter.command, "-I", "-S", "-B", "-c", _ASK, str(folder), str(folder / SITE_PACKAGES)]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=temporary,
+                env=_SETTINGS | {"DATA_DIR": str(Path(temporary) / "data")},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=LIMIT_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise PackageError(f"{package} did not answer within {LIMIT_SECONDS:.0f} s") from None
+    if done.returncode:
+        raise PackageError(f"{package} does not start on Python {interpreter.version}:\n\n{done.stderr.strip()}")
+    status, _, said = done.stdout.partition(" ")
+    if status != "200" or json.loads(said).get("build") != build.build:
+        raise PackageError(f"{package} is build {build.build} and answers with status {status}: {said}")
+    return build
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ops.package.start", description=__doc__)
+    default = root / ".data" / "package" / "agent.zip"
+    parser.add_argument("package", nargs="?", type=Path, default=default, help="the zip (.data/package/agent.zip)")
+    package = parser.parse_args(arguments).package
+    if os.name == "nt" or sys.platform == "darwin":
+        print("A package holds Linux wheels and starts on Linux alone.", file=sys.stderr)
+        return 1
+    try:
+        build = start(package)
+    except PackageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{package} starts on Python {build.python} and answers as build {build.build}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
