@@ -23,6 +23,8 @@ from tests.test_ops_bicep import (
     line_of,
 )
 
+pytestmark = pytest.mark.slow
+
 BROKEN: dict[str, Mistake] = {
     "a parameter without a description": (
         MAIN,

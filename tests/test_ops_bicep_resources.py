@@ -8,6 +8,8 @@ import pytest
 
 from tests.test_ops_bicep import APP, BOT, MAIN, MONITORING, STORAGE, VAULT, Mistake, assert_reported
 
+pytestmark = pytest.mark.slow
+
 PRINCIPAL = "userAssignedIdentities.properties.principalId"
 BLOB_OWNER = "roleDefinitions', blobDataOwner)"
 TABLE_WRITER = (

@@ -20,6 +20,8 @@ from tests.test_ops_bicep import (
     line_of,
 )
 
+pytestmark = pytest.mark.slow
+
 CLIENT, TENANT = "userAssignedIdentities.properties.clientId", "userAssignedIdentities.properties.tenantId"
 ENDPOINTS = "storageAccounts.properties.primaryEndpoints"
 PRINCIPAL = "userAssignedIdentities.properties.principalId"

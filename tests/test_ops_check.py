@@ -13,6 +13,8 @@ from ops.check.__main__ import CHECKS, problems
 from tests.fakes.pristine import as_delivered
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+
 FOLDERS = (".ci", ".github", "app", "appPackage", "docs", "env", "infra", "ops")
 
 

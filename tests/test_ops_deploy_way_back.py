@@ -14,6 +14,8 @@ from tests.fakes.provisioned import azure as azure
 from tests.fakes.provisioned import flex as flex
 from tests.fakes.provisioned import root as root
 
+pytestmark = pytest.mark.slow
+
 
 def deploy(root: Path, text: str) -> str:
     build = make_package(root, text)

@@ -14,6 +14,8 @@ from ops.check.toolkit import check_toolkit
 from ops.check.variables import check_variables
 from tests.fakes.pristine import as_delivered
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("appPackage", "env", "infra", "ops")
 FILES = (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create, validator_for
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -23,11 +24,10 @@ Key = str | int
 class Document:
     """`name` is the file's path below the repository. JSON is read as the YAML 1.2 that it is."""
 
-    def __init__(self, name: str, value: Any, lines: Mapping[tuple[Key, ...], int], text: str) -> None:  # noqa: ANN401
+    def __init__(self, name: str, value: Any, text: str) -> None:  # noqa: ANN401
         self.name = name
         self.value = value
         self.text = text
-        self._lines = lines
 
     @classmethod
     def read(cls, root: Path, name: str) -> Document:
@@ -40,7 +40,6 @@ class Document:
             raise Unreadable(Problem(name, 1, "this file is not UTF-8 text")) from None
         try:
             value = json.loads(text) if name.endswith(".json") else YAML(typ="safe", pure=True).load(text)
-            lines = dict(_lines(YAML(typ="safe", pure=True).compose(text), ()))
         except json.JSONDecodeError as error:
             raise Unreadable(Problem(name, error.lineno, f"not valid JSON: {error.msg}")) from None
         except ReaderError as error:
@@ -49,7 +48,15 @@ class Document:
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise Unreadable(Problem(name, line, f"not valid YAML: {error.problem}")) from None
-        return cls(name, value, lines, text)
+        return cls(name, value, text)
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[Key, ...], int]:
+        # Slow, and needed only by what has something to say.
+        try:
+            return dict(_lines(YAML(typ="safe", pure=True).compose(self.text), ()))
+        except YAMLError:
+            return {}
 
     def line(self, *keys: Key) -> int:
         """Of the value at `keys`, or of the nearest thing around it that exists."""
@@ -62,7 +69,7 @@ class Document:
 
     def with_strings(self, change: Callable[[str], str]) -> Document:
         """The same file with every string value changed, as a tool does that fills in variables."""
-        return Document(self.name, _changed(self.value, change), self._lines, self.text)
+        return Document(self.name, _changed(self.value, change), self.text)
 
     def against(self, schema: Mapping[str, Any]) -> list[Problem]:
         """What the JSON schema objects to."""
