@@ -363,3 +363,22 @@ def test_dev_py_deploys_without_installing_anything(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(dev.Environment, "install", lambda *_: pytest.fail("nothing needs to be installed"))
     assert dev.main(["deploy", "--build", "0123456789ab"]) == 3
     assert given == [["--build", "0123456789ab"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "role"),
+    [
+        ("ERROR: (AuthorizationFailed) ... action 'Microsoft.Web/sites/restart/action'", "Contributor"),
+        (
+            "ERROR: Authorization failed for template resource 'x' of type 'Microsoft.Authorization/roleAssignments'",
+            "Role Based Access Control Administrator",
+        ),
+    ],
+)
+def test_the_role_that_is_named_is_the_one_that_is_missing(
+    root: Path, azure: FakeAzure, capsys: pytest.CaptureFixture[str], said: str, role: str
+) -> None:
+    make_package(root, "new")
+    azure.fail({"functionapp restart": (1, said)})
+    assert main([], root, Clock().waiting) == 1
+    assert f"needs the role {role} (a new one" in capsys.readouterr().err

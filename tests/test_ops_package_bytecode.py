@@ -162,16 +162,18 @@ def test_a_failed_package_leaves_the_one_before(project: Path, tmp_path: Path) -
 def test_without_an_interpreter_of_the_version_it_says_which_and_what_helps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bytecode, "_version", lambda command, python: None)
+    monkeypatch.setattr(bytecode, "_interpreter", lambda command, python: None)
     with pytest.raises(PackageError, match=r"Python 3\.12 is needed .* `uv python install 3\.12`, .* --python 3\."):
         find_interpreter("3.12")
 
 
 def test_an_interpreter_of_another_version_is_not_taken() -> None:
     other = "3.11" if PYTHON != "3.11" else "3.12"
-    probe = bytecode._version
+    probe = bytecode._interpreter
     assert probe((sys.executable,), other) is None
-    assert probe((sys.executable,), PYTHON) == ".".join(map(str, sys.version_info[:3]))
+    found = probe((sys.executable,), PYTHON)
+    assert found is not None
+    assert found.version == ".".join(map(str, sys.version_info[:3]))
     assert probe(("no such program",), PYTHON) is None
 
 
@@ -193,3 +195,19 @@ def test_two_compilers_at_once_write_what_one_does(tmp_path: Path, monkeypatch: 
         write_build_file(folder, "1")
         builds.append(write_zip(folder, tmp_path / f"{count}.zip"))
     assert builds[0] == builds[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shim is a script of a shell")
+def test_a_version_managers_shim_is_replaced_by_the_python_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = next(version for version in ("3.11", "3.12", "3.13") if version != sysconfig.get_python_version())
+    try:
+        real = find_interpreter(other).command[0]
+    except PackageError:
+        pytest.skip("there is one Python on this machine")
+    shim = tmp_path / f"python{other}"
+    shim.write_text(f'#!/bin/sh\nexec "{real}" "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert find_interpreter(other).command == (real,)

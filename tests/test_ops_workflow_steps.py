@@ -250,3 +250,15 @@ async def test_packages_that_another_zlib_compressed_are_the_same(runner: Runner
     code, said = await runner.run(COMPARE, runner.folder, {})
     assert code == 0, said
     assert said.splitlines()[-1] == "The zips hold the same content in other bytes: the systems' zlibs differ."
+
+
+@pytest.mark.parametrize(
+    ("given", "in_the_file", "code"), [("", "", 1), ("22222222-2222-4222-8222-222222222222", "", 0), ("", "=3333", 0)]
+)
+async def test_an_app_without_an_id_is_not_packaged_under_one_that_is_made_up(
+    runner: Runner, project: Path, given: str, in_the_file: str, code: int
+) -> None:
+    file = project / "env/.env.dev"
+    file.write_text(file.read_text().replace("TEAMS_APP_ID=", f"TEAMS_APP_ID{in_the_file or '='}"))
+    ended, said = await runner.run("The app's id is known", project, {"ENVIRONMENT": "dev", "TEAMS_APP_ID": given})
+    assert (ended, "::error::TEAMS_APP_ID is neither" in said) == (code, bool(code)), said

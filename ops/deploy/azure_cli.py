@@ -22,7 +22,7 @@ _NOT_SIGNED_IN = re.compile(r"az login|AADSTS\d+|not logged in", re.IGNORECASE)
 _NOT_ALLOWED_IN_STORAGE = re.compile(
     r"AuthorizationPermissionMismatch|AuthorizationFailure|required permissions|blocked by network rules", re.IGNORECASE
 )
-_NOT_ALLOWED = re.compile(r"AuthorizationFailed|not authorized", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(r"Authorization ?failed|not authorized", re.IGNORECASE)
 # Windows runs az.cmd through cmd.exe, to which these mean something.
 _UNSAFE = re.compile(r"[\"&|<>^%!\r\n]")
 
@@ -106,6 +106,8 @@ def _explain(arguments: tuple[str, ...], code: int, said: str) -> DeployError:
     elif _NOT_ALLOWED_IN_STORAGE.search(said) or _NOT_ALLOWED.search(said):
         refused = storage and _NOT_ALLOWED_IN_STORAGE.search(said) is not None
         needed = "Storage Blob Data Contributor on the storage account" if storage else "Contributor"
+        if "roleAssignments" in said:
+            needed = "Role Based Access Control Administrator"
         sentence += f" Whoever is signed in needs the role {needed} (a new one takes some minutes to work)"
         sentence += ", and must be let in by its network rules." if storage else "."
     return (NotAllowed if refused else DeployError)(f"{sentence}\n\n{said}" if said else sentence)

@@ -17,7 +17,7 @@ from ops.package import DEPLOYED_ROOT, SITE_PACKAGES, PackageError
 _COMPILER = Path(__file__).with_name("compiler.py")
 _PROBE = (
     "import json, sys; json.dump([sys.implementation.cache_tag, sys.version_info[3], sys.abiflags "
-    "if hasattr(sys, 'abiflags') else '', '.'.join(map(str, sys.version_info[:3]))], sys.stdout)"
+    "if hasattr(sys, 'abiflags') else '', '.'.join(map(str, sys.version_info[:3])), sys.executable], sys.stdout)"
 )
 Command = tuple[str, ...]
 
@@ -33,9 +33,8 @@ class Interpreter:
 def find_interpreter(python: str) -> Interpreter:
     """A released CPython of the version `python`, such as "3.12", on this machine. Raises `PackageError`."""
     for command in _candidates(python):
-        version = _version(command, python)
-        if version:
-            return Interpreter(command, version)
+        if found := _interpreter(command, python):
+            return found
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     raise PackageError(
         f"Python {python} is needed to compile the package, and there is none on this machine. Install it, "
@@ -69,17 +68,18 @@ def _pyenv_versions(python: str) -> list[Path]:
     return sorted(released, key=lambda folder: int(folder.name.rpartition(".")[2]), reverse=True)
 
 
-def _version(command: Command, python: str) -> str | None:
+def _interpreter(command: Command, python: str) -> Interpreter | None:
     try:
         probe = subprocess.run([*command, "-I", "-S", "-c", _PROBE], capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if probe.returncode:
         return None
-    cache_tag, release, abi, version = json.loads(probe.stdout)
+    cache_tag, release, abi, version, executable = json.loads(probe.stdout)
     # Other builds compile otherwise: pre-releases, and those without the global lock.
     right = cache_tag == f"cpython-{python.replace('.', '')}" and release == "final" and "t" not in abi
-    return str(version) if right else None
+    # The Python itself: a version manager's shim works only in the environment that it was found in.
+    return Interpreter((str(executable),), str(version)) if right else None
 
 
 def compile_package(folder: Path, interpreter: Interpreter) -> list[str]:

@@ -26,6 +26,10 @@ def as_delivered(folder: Path) -> Path:
             path.write_text(_emptied(path.read_text(encoding="utf-8"), name), encoding="utf-8")
         elif not name.endswith(".sample"):
             path.unlink()
+    for path in (folder / ".github/workflows").glob("*.yml"):
+        # The Python that packages goes with PYTHON_VERSION; 3.11 is the one that checks.
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace('python-version: "3.13"', 'python-version: "3.12"'), encoding="utf-8")
     delivered_parameters(folder)
     return folder
 
