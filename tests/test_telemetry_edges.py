@@ -191,6 +191,26 @@ async def test_a_set_up_that_fails_is_tried_three_times_and_health_says_so(
         await bot.telemetry.check()
 
 
+async def test_a_set_up_that_fails_once_is_forgotten_when_the_next_works(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await make_bot("Because.", "So.")
+    build, tries = telemetry_module._pipeline, iter([True, False])
+
+    def broken_at_first(destination: Destination) -> Any:
+        if next(tries):
+            raise OSError("not yet")
+        return build(destination)
+
+    monkeypatch.setattr(telemetry_module, "_pipeline", broken_at_first)
+    await bot.ask()
+    await asyncio.sleep(0.05)
+    await bot.ask()
+    await bot.telemetry.close()
+    assert await bot.telemetry.check()
+    assert len(bot.insights.of("RequestData")) == 2
+
+
 async def test_health_says_when_what_is_sent_does_not_arrive(make_bot: MakeBot) -> None:
     bot = await make_bot("Because.")
     bot.insights.status = 400
@@ -218,6 +238,7 @@ async def test_a_set_up_that_hangs_does_not_hold_up_the_end(make_bot: MakeBot, m
     started = time.monotonic()
     await bot.telemetry.close()
     assert time.monotonic() - started < 3
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "the set-up is nobody's any more"
     release.set()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 
 from app.bot.messages import HttpAnswer
@@ -19,14 +19,8 @@ class NoMessages:
     def __init__(self, told: Callable[[], None]) -> None:
         self._tell = told
 
-    async def receive(
-        self,
-        method: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        client_address: str | None = None,
-        traceparent: str | None = None,
-    ) -> HttpAnswer:
+    async def receive(self, *call: object, **more: object) -> HttpAnswer:
+        """Called as `app.bot.messages.MessagesEndpoint.receive`."""
         self._tell()
         return HttpAnswer(
             HTTPStatus.SERVICE_UNAVAILABLE,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-
 # Once more with the next answer, in case a file was not there yet; a wrong connection string stays wrong.
 _TRIES = 3
 
@@ -54,6 +53,7 @@ class Telemetry:
             self._setting_up = None
             _log.exception("Telemetry could not be set up; the bot works without")
             return None
+        self._failures = 0
         self._recorder.attach(pipeline)
         self._pipeline = pipeline
         return pipeline
@@ -74,7 +74,10 @@ class Telemetry:
         self._setting_up = None
         # An import cannot be cancelled; its thread is left behind.
         await asyncio.wait([setting_up], timeout=self._closing)
-        if setting_up.done() and (pipeline := setting_up.result()) is not None:
+        if not setting_up.done():
+            setting_up.cancel()
+            await asyncio.wait([setting_up])
+        elif (pipeline := setting_up.result()) is not None:
             await asyncio.to_thread(pipeline.close, self._closing)
 
 
