@@ -20,7 +20,7 @@ from app.databricks_client import DatabricksModel
 from app.health.dependencies import Dependencies
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
-from app.storage.sqlite import SqliteConversationLog
+from app.storage.sqlite import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.turns.runner import TurnRunner
@@ -69,8 +69,8 @@ class Services:
         return Telemetry(destination, records_text=settings.telemetry_records_text)
 
     @cached_property
-    def conversations(self) -> SqliteConversationLog:
-        return SqliteConversationLog(self.settings.conversations_file)
+    def conversations(self) -> SqliteStore:
+        return SqliteStore(self.settings.conversations_file)
 
     @cached_property
     def model(self) -> DatabricksModel:

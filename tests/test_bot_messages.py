@@ -22,7 +22,7 @@ from app.bot.identity import BotIdentity
 from app.bot.messages import HttpAnswer
 from app.local.connector import Answer, ConnectorServer
 from app.model.scripted import ScriptedModel
-from app.storage.sqlite import SqliteConversationLog
+from app.storage.sqlite import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.turns.runner import TurnRunner
@@ -62,7 +62,7 @@ class Bot:
 @pytest.fixture
 async def make_bot(tmp_path: Path) -> AsyncIterator[Callable[..., Bot]]:
     async with ConnectorServer() as connector:
-        doors, log = [], SqliteConversationLog(tmp_path / "c.sqlite")
+        doors, log = [], SqliteStore(tmp_path / "c.sqlite")
         telemetry = Telemetry(Destination("bot", "1", "here"))
 
         def make(*replies: Any, identity: BotIdentity = LAPTOP, acknowledge_after: float = 12.0) -> Bot:

@@ -20,7 +20,7 @@ from app.bot.stream_reply import StreamReply
 from app.model import failures
 from app.model.scripted import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.sqlite import SqliteConversationLog
+from app.storage.sqlite import SqliteStore
 from app.turns.runner import TurnRunner
 from tests.fakes.channel import FakeChannel
 from tests.fakes.virtual_time import VirtualTimeLoop
@@ -122,12 +122,12 @@ async def ask(turns: TurnRunner, question: str, key: ConversationKey = ANN) -> H
 
 @pytest.fixture
 async def kept(tmp_path: Path) -> Any:
-    log = SqliteConversationLog(tmp_path / "kept.sqlite")
+    log = SqliteStore(tmp_path / "kept.sqlite")
     yield log
     await log.close()
 
 
-async def test_the_next_question_knows_of_the_last_answer(kept: SqliteConversationLog) -> None:
+async def test_the_next_question_knows_of_the_last_answer(kept: SqliteStore) -> None:
     model = ScriptedModel(["I am Bricks.", "Bricks."])
     turns = runner(model, kept)
     await ask(turns, "Who are you?")
@@ -137,7 +137,7 @@ async def test_the_next_question_knows_of_the_last_answer(kept: SqliteConversati
     assert heard.abandoned
 
 
-async def test_reset_forgets_this_conversation_only(kept: SqliteConversationLog) -> None:
+async def test_reset_forgets_this_conversation_only(kept: SqliteStore) -> None:
     model = ScriptedModel(["one"], repeat_last=True)
     turns, bob = runner(model, kept), ConversationKey("tenant", "bob")
     await ask(turns, "from ann")
@@ -147,7 +147,7 @@ async def test_reset_forgets_this_conversation_only(kept: SqliteConversationLog)
     assert len(await kept.recent(bob, 9)) == 2
 
 
-async def test_commands_are_answered_without_the_model_and_bear_no_label(kept: SqliteConversationLog) -> None:
+async def test_commands_are_answered_without_the_model_and_bear_no_label(kept: SqliteStore) -> None:
     model = ScriptedModel()
     turns = runner(model, kept)
     assert (await ask(turns, "/help")).end == Answer(HELP, by_model=False)
@@ -158,13 +158,13 @@ async def test_commands_are_answered_without_the_model_and_bear_no_label(kept: S
     assert model.requests == []
 
 
-async def test_what_looks_like_a_command_but_is_none_is_a_question(kept: SqliteConversationLog) -> None:
+async def test_what_looks_like_a_command_but_is_none_is_a_question(kept: SqliteStore) -> None:
     model = ScriptedModel(["It is a folder."])
     await ask(runner(model, kept), "/etc is what?")
     assert model.requests[0].messages[-1].content == "/etc is what?"
 
 
-async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: SqliteConversationLog) -> None:
+async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: SqliteStore) -> None:
     model = ScriptedModel([["Once upon", asyncio.Event()]])
     heard = Heard()
     running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), heard))
@@ -177,7 +177,7 @@ async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: Sqlite
     ]  # fmt: skip
 
 
-async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteConversationLog) -> None:
+async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteStore) -> None:
     model = ScriptedModel([["Once upon", asyncio.Event()]])
     heard = Heard()
     running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), heard))
@@ -225,7 +225,7 @@ def test_stop_while_the_end_is_sent_keeps_what_was_shown_once() -> None:
     ]  # fmt: skip
 
 
-async def test_a_door_may_allow_less_time_than_the_runner(kept: SqliteConversationLog) -> None:
+async def test_a_door_may_allow_less_time_than_the_runner(kept: SqliteStore) -> None:
     heard = Heard()
     turns = runner(ScriptedModel([[asyncio.Event()]]), kept)
     await turns.run(Turn("1", ANN, "Tell"), heard, time_limit=0.01)
@@ -243,7 +243,7 @@ def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came() 
     assert log.appended[-1] == StoredMessage("assistant", "Once upon", complete=False)
 
 
-async def test_a_failure_without_an_answer_leaves_no_trace_in_the_conversation(kept: SqliteConversationLog) -> None:
+async def test_a_failure_without_an_answer_leaves_no_trace_in_the_conversation(kept: SqliteStore) -> None:
     heard = await ask(runner(ScriptedModel([failures.Busy("x")]), kept), "Why?")
     assert isinstance(heard.end, Failure)
     assert await kept.recent(ANN, 9) == []
@@ -256,7 +256,7 @@ async def test_a_store_that_is_down_is_said_in_a_sentence() -> None:
     assert isinstance(heard.end, Failure)
 
 
-async def test_two_questions_at_once_are_answered_one_after_the_other(kept: SqliteConversationLog) -> None:
+async def test_two_questions_at_once_are_answered_one_after_the_other(kept: SqliteStore) -> None:
     asked, gate = asyncio.Event(), asyncio.Event()
     model = ScriptedModel([[_happening(asked), "first", gate], "second"])
     turns = runner(model, kept)

@@ -1,0 +1,101 @@
+"""The ledger of turns: a turn is entered once, belongs to one worker at a time, and is closed with what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
+
+
+class TurnState(StrEnum):
+    STARTED = "started"
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnKey:
+    """`activity` is the id that the channel gave the question: its repeats have the same."""
+
+    conversation: ConversationKey
+    activity: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A row of the ledger as it was read; `version` changes with every write.
+
+    `ticket` counts the turns of a conversation, in the order they came. `lease_until` is in seconds since 1970: after it
+    another worker than `owner` may take the turn over. `begun` is what that worker needs to know to answer, `shown`
+    what has reached the person: texts of whoever writes the row. Of a closed turn neither is kept.
+    """
+
+    key: TurnKey
+    ticket: int
+    state: TurnState
+    owner: str
+    lease_until: float
+    tries: int = 1
+    begun: str = ""
+    shown: str = ""
+    version: str = ""
+
+    def changed(
+        self,
+        *,
+        owner: str | None = None,
+        lease_until: float | None = None,
+        tries: int | None = None,
+        shown: str | None = None,
+    ) -> TurnRecord:
+        return replace(
+            self,
+            owner=self.owner if owner is None else owner,
+            lease_until=self.lease_until if lease_until is None else lease_until,
+            tries=self.tries if tries is None else tries,
+            shown=self.shown if shown is None else shown,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`waits`: a turn that came before in this conversation is not closed. `history`: the last messages, oldest first."""
+
+    record: TurnRecord
+    history: tuple[StoredMessage, ...]
+    waits: bool
+
+
+class Changed(Exception):
+    """Another worker has written the row since it was read."""
+
+
+class TurnLedger(Protocol):
+    async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
+        """Enters `turn`, whose ticket is given by the ledger; None if its key has been entered before."""
+        ...
+
+    async def find(self, key: TurnKey) -> TurnRecord | None: ...
+
+    async def change(self, record: TurnRecord) -> TurnRecord:
+        """Writes the row if nobody has since `record` was read. Raises `Changed`."""
+        ...
+
+    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
+        """Closes the turn and adds `messages` to the conversation, both or neither. Raises `Changed`."""
+        ...
+
+    async def waits(self, record: TurnRecord) -> bool:
+        """Whether an earlier turn of the conversation is still open."""
+        ...
+
+    async def delete_before(self, moment: float) -> int:
+        """Deletes what was written before `moment`, in seconds since 1970, open turns excepted; how many rows."""
+        ...
+
+
+class Store(ConversationLog, TurnLedger, Protocol):
+    """Where state lives: conversations and the ledger in one place, so that they change together."""
