@@ -28,9 +28,9 @@ class TurnKey:
 class TurnRecord:
     """A row of the ledger as it was read; `version` changes with every write.
 
-    `ticket` counts the turns of a conversation, in the order they came. `lease_until` is in seconds since 1970: after it
-    another worker than `owner` may take the turn over. `begun` is what that worker needs to know to answer, `shown`
-    what has reached the person: texts of whoever writes the row. Of a closed turn neither is kept.
+    `ticket` puts the turns of a conversation into the order they came in. `owner` names one attempt to answer, never
+    two. `lease_until` is in seconds since 1970: after it another may take the turn over. `begun` is what that one has
+    to know, `shown` what has reached the person: texts of whoever writes the row. A closed turn keeps neither.
     """
 
     key: TurnKey
@@ -62,7 +62,7 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """`waits`: a turn that came before in this conversation is not closed. `history`: the last messages, oldest first."""
+    """`waits`: an earlier turn of this conversation is not closed. `history`: the last messages, oldest first."""
 
     record: TurnRecord
     history: tuple[StoredMessage, ...]

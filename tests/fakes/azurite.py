@@ -1,0 +1,83 @@
+"""Azurite, Microsoft's own emulator of Azure storage, installed once into .data/ with npm; in memory, on free ports."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+VERSION = "3.35.0"
+# The account that every Azurite has, and its published key.
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+def installed(folder: Path = ROOT / ".data" / "azurite") -> Path:
+    """The program; takes half a minute the first time."""
+    program = folder / "node_modules" / "azurite" / "package.json"
+    if not program.is_file() or json.loads(program.read_text())["version"] != VERSION:
+        npm = shutil.which("npm")
+        assert npm, "there is no npm"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": {"azurite": VERSION}}))
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
+        ended = subprocess.run([npm, "install", *options], cwd=folder, capture_output=True, text=True, timeout=600)
+        assert ended.returncode == 0, f"npm could not install azurite:\n{ended.stderr[-2000:]}"
+    return folder / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+
+
+@dataclass
+class Azurite:
+    """Runs while it is a context."""
+
+    program: Path
+    ports: dict[str, int] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def connection_string(self) -> str:
+        endpoints = "".join(
+            f"{name.title()}Endpoint=http://127.0.0.1:{port}/{ACCOUNT};" for name, port in self.ports.items()
+        )
+        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{endpoints}"
+
+    def __enter__(self) -> Self:
+        self.ports = {name: _free_port() for name in ("blob", "queue", "table")}
+        node = shutil.which("node")
+        assert node, "there is no Node.js"
+        options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
+        for name, port in self.ports.items():
+            options += [f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port)]
+        silent = subprocess.DEVNULL
+        self._process = subprocess.Popen([node, self.program, *options], stdin=silent, stdout=silent, stderr=silent)
+        deadline = time.monotonic() + 60
+        while not all(map(_listens, self.ports.values())):
+            assert self._process.poll() is None, "Azurite ended at once"
+            assert time.monotonic() < deadline, "Azurite did not start within a minute"
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
