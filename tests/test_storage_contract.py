@@ -174,7 +174,9 @@ async def test_a_turn_is_closed_once(store: Store) -> None:
     assert await store.recent(ANN, 9) == exchange(1)
 
 
-@pytest.mark.parametrize("length", [0, 31_000, 31_001, 400_000, 800_000])
+# aiohttp would rather have a large body in pieces.
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@pytest.mark.parametrize("length", [0, 31_000, 31_001, 250_000, 400_000])
 async def test_a_long_text_is_kept_whole(store: Store, length: int) -> None:
     text = "".join(chr(0x4E00 + n % 5000) for n in range(length))
     mine = (await begun(store, replace(turn(), begun=text[:100_000]))).record
@@ -192,7 +194,7 @@ async def test_forgetting_a_conversation_leaves_others_and_what_was_entered(stor
     await store.forget(ANN)
     assert await store.recent(ANN, 9) == []
     assert await store.recent(BOB, 9) == exchange(1)
-    assert await store.begin(turn("a1"), remember=1) is None
+    assert await store.begin(turn("a1", owner="worker-2"), remember=1) is None
     await answered(store, 2)
     assert await store.recent(ANN, 9) == exchange(2)
 
