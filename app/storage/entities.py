@@ -24,7 +24,7 @@ LEDGER = "t-"
 
 # A property holds 64 KiB in UTF-16; an entity 1 MiB.
 _PROPERTY = 31_000
-_PROPERTIES = 8
+_PROPERTIES = 5
 _LAST_POSITION = 10**18
 
 
