@@ -9,10 +9,14 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ConversationKey:
-    """No state is ever shared between two tenants, or between two conversations of one."""
+    """No state is ever shared between two tenants, or between two conversations of one.
+
+    `thread` is one of the threads that a conversation may have: a conversation of its own, deleted with the whole.
+    """
 
     tenant: str
     conversation: str
+    thread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,11 @@ class ConversationLog(Protocol):
         """All of `messages` or none of them."""
         ...
 
-    async def forget(self, key: ConversationKey) -> None:
-        """Deletes the conversation; deleting what is not there is no error."""
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        """Deletes what was said and every small record; with `threads` that of all its threads too.
+
+        What is not there is no error. The ledger stays: it says which activities have been handled, not what was said.
+        """
         ...
 
     async def ping(self) -> None:

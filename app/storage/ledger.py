@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
+from app.storage.records import Records
 
 
 class TurnState(StrEnum):
@@ -88,8 +89,8 @@ class TurnLedger(Protocol):
         """Closes the turn and adds `messages` to the conversation, both or neither. Raises `Changed`."""
         ...
 
-    async def waits(self, record: TurnRecord) -> bool:
-        """Whether an earlier turn of the conversation is still open."""
+    async def ahead(self, record: TurnRecord) -> float | None:
+        """When the last lease of an earlier open turn of the conversation ends; None if no earlier turn is open."""
         ...
 
     async def delete_before(self, moment: float) -> int:
@@ -97,5 +98,5 @@ class TurnLedger(Protocol):
         ...
 
 
-class Store(ConversationLog, TurnLedger, Protocol):
-    """Where state lives: conversations and the ledger in one place, so that they change together."""
+class Store(ConversationLog, TurnLedger, Records, Protocol):
+    """Where state lives: conversations, the ledger and small records in one place, so that they change together."""

@@ -17,7 +17,7 @@ from app.bot.door import BotDoor
 from app.bot.identity import BotIdentity
 from app.local.connector import ConnectorServer
 from app.model.scripted import ScriptedModel
-from app.storage.sqlite import SqliteConversationLog
+from app.storage.sqlite import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.turns.runner import TurnRunner
@@ -76,7 +76,7 @@ async def observed_bots(folder: Path) -> AsyncIterator[MakeBot]:
         async def make(
             *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[Tool, ...] = ()
         ) -> ObservedBot:
-            log = SqliteConversationLog(folder / "c.sqlite")
+            log = SqliteStore(folder / "c.sqlite")
             toolbox = Toolbox([CurrentTime(), *tools])
             agent = Agent(ScriptedModel(replies), toolbox, system_prompt="", history_token_budget=1000)
             turns = TurnRunner(agent, Commands(log, lambda: About("m", "w", "a")), log, time_limit=30)

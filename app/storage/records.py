@@ -1,0 +1,31 @@
+"""Small records of a conversation, written by whoever has read them last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.storage.conversations import ConversationKey
+
+
+@dataclass(frozen=True, slots=True)
+class RecordKey:
+    conversation: ConversationKey
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`version` changes with every write; a record that is not there yet has none."""
+
+    key: RecordKey
+    value: str
+    version: str = ""
+
+
+class Records(Protocol):
+    async def read(self, key: RecordKey) -> Record | None: ...
+
+    async def write(self, record: Record) -> Record:
+        """Writes if nobody has since `record` was read. Raises `app.storage.ledger.Changed`."""
+        ...
