@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from app.agent.agent import Agent
 from app.agent.commands import HELP, About, Commands
+from app.agent.sentences import GO_ON, WAS_INTERRUPTED
 from app.agent.tools import Toolbox
 from app.bot.bot import MENTION_ME, WELCOME
 from app.bot.door import BotDoor
@@ -22,9 +23,11 @@ from app.bot.identity import BotIdentity
 from app.bot.messages import HttpAnswer
 from app.local.connector import Answer, ConnectorServer
 from app.model.scripted import ScriptedModel
+from app.storage.queue import Inbox
 from app.storage.sqlite import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
+from app.turns.held import Shelf
 from app.turns.runner import TurnRunner
 
 LAPTOP = BotIdentity()
@@ -32,10 +35,11 @@ LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
 
 
 class Bot:
-    def __init__(self, door: BotDoor, model: ScriptedModel, connector: ConnectorServer) -> None:
+    def __init__(self, door: BotDoor, model: ScriptedModel, connector: ConnectorServer, queue: Inbox) -> None:
         self.door = door
         self.model = model
         self.connector = connector
+        self.queue = queue
 
     async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -69,9 +73,9 @@ async def make_bot(tmp_path: Path) -> AsyncIterator[Callable[..., Bot]]:
             model = ScriptedModel(replies)
             agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
             commands = Commands(log, lambda: About("m", "w", "a"))
-            turns = TurnRunner(agent, commands, log, time_limit=30)
-            doors.append(BotDoor(identity, turns, telemetry, acknowledge_after=acknowledge_after))
-            return Bot(doors[-1], model, connector)
+            turns = TurnRunner(agent, commands, Shelf(log, log.queue("turns")), time_limit=30)
+            doors.append(BotDoor(identity, turns, log, telemetry, acknowledge_after=acknowledge_after))
+            return Bot(doors[-1], model, connector, log.queue("turns"))
 
         yield make
         for door in doors:
@@ -153,16 +157,35 @@ async def test_who_waits_for_replies_too_long_is_told_and_the_model_is_stopped(m
     assert bot.model.streams_closed_early == 1
 
 
-async def test_a_worker_that_ends_says_so_to_whoever_waits_for_an_answer(make_bot: Callable[..., Bot]) -> None:
-    bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=0.3)
+async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the_same_stream(
+    make_bot: Callable[..., Bot],
+) -> None:
+    bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=1.5)
     await bot.send(bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal"}))
-    assert bot.connector.calls, "no sign of life"
-    await bot.door.messages.close(grace=0.0)
-    last = bot.connector.calls[-1]
-    assert last.stream is not None
-    assert last.stream["streamType"] == "final"
-    assert last.text.startswith("Once upon\n\n")
-    assert "restarted" in last.text
+    assert bot.connector.calls[-1].text == "Once upon"
+    await bot.door.close()
+    (stream,) = {call.stream["streamId"] for call in bot.connector.calls[1:] if call.stream}
+    another = make_bot(" a time.")
+    (message,) = await bot.queue.take(9, hidden_for=60)
+    await another.door.unfinished.resume(message.body.encode())
+    final = bot.connector.calls[-1]
+    assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": stream}
+    assert final.text == f"Once upon\n\n{WAS_INTERRUPTED}\n\n a time."
+    asked = [(message.role, message.content) for message in another.model.requests[0].messages[1:]]
+    assert asked == [("user", "Why?"), ("assistant", "Once upon"), ("user", GO_ON)]
+    assert bot.messages == [final.text]
+
+
+async def test_whoever_waits_for_the_response_of_a_worker_that_ends_is_told_to_ask_again(
+    make_bot: Callable[..., Bot],
+) -> None:
+    bot = make_bot(["Once upon", asyncio.Event()])
+    asking = asyncio.create_task(bot.send(bot.activity(deliveryMode="expectReplies")))
+    async with asyncio.timeout(5):
+        while not bot.model.requests:
+            await asyncio.sleep(0.01)
+        await bot.door.messages.close(grace=0.0)
+        assert (await asking).status == 503
 
 
 async def test_in_a_group_only_those_who_mention_the_bot_are_answered(make_bot: Callable[..., Bot]) -> None:

@@ -149,7 +149,8 @@ async def test_what_is_not_for_the_bot_is_no_turn(make_bot: MakeBot) -> None:
 
 async def test_an_answer_the_channel_refuses_is_a_failed_turn(make_bot: MakeBot) -> None:
     bot = await make_bot("Because.")
-    bot.connector.script(None, Answer.error(403, "ServiceError", "Not you."))
+    refused = Answer.error(403, "ServiceError", "Not you.")
+    bot.connector.script(refused, refused)
     await bot.ask()
     await bot.telemetry.close()
     (turn,) = bot.insights.of("RequestData")

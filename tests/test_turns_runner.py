@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+import uuid
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from app.bot.stream_reply import StreamReply
 from app.model import failures
 from app.model.scripted import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.failures import StorageFailed
+from app.storage.ledger import Begun, TurnRecord
 from app.storage.sqlite import SqliteStore
+from app.turns.held import Shelf
+from app.turns.reply import Keep, keep_nothing
 from app.turns.runner import TurnRunner
 from tests.fakes.channel import FakeChannel
 from tests.fakes.virtual_time import VirtualTimeLoop
@@ -37,7 +42,7 @@ class Heard:
         self.abandoned = False
         self.text_came = asyncio.Event()
 
-    async def begin(self) -> None:
+    async def begin(self, keep: Keep = keep_nothing) -> None:
         pass
 
     async def write(self, event: Event) -> None:
@@ -67,31 +72,16 @@ class Heard:
         return self.events[-1]
 
 
-class Broken:
+class Broken(SqliteStore):
     """A store that is down."""
 
-    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
-        raise OSError("disk gone")
-
-    async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        raise OSError("disk gone")
-
-    async def forget(self, key: ConversationKey) -> None:
-        raise OSError("disk gone")
-
-    async def close(self) -> None:
-        pass
+    async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
+        raise StorageFailed("disk gone")
 
 
-class Forgetful(Broken):
-    def __init__(self) -> None:
-        self.appended: list[StoredMessage] = []
-
-    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
-        return []
-
-    async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        self.appended += messages
+class Unforgetting(SqliteStore):
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        raise StorageFailed("disk gone")
 
 
 class _At:
@@ -108,15 +98,15 @@ async def _happening(event: asyncio.Event) -> None:
     event.set()
 
 
-def runner(model: ScriptedModel, log: Any, time_limit: float = 60) -> TurnRunner:
+def runner(model: ScriptedModel, store: SqliteStore, time_limit: float = 60) -> TurnRunner:
     agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
-    commands = Commands(log, lambda: About("m", "w.example", "personal access token"))
-    return TurnRunner(agent, commands, log, time_limit=time_limit)
+    commands = Commands(store, lambda: About("m", "w.example", "personal access token"))
+    return TurnRunner(agent, commands, Shelf(store, store.queue("turns")), time_limit=time_limit)
 
 
 async def ask(turns: TurnRunner, question: str, key: ConversationKey = ANN) -> Heard:
     heard = Heard()
-    await turns.run(Turn("1", key, question), heard)
+    await turns.run(Turn(uuid.uuid4().hex, key, question), lambda _: heard)
     return heard
 
 
@@ -167,7 +157,7 @@ async def test_what_looks_like_a_command_but_is_none_is_a_question(kept: SqliteS
 async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: SqliteStore) -> None:
     model = ScriptedModel([["Once upon", asyncio.Event()]])
     heard = Heard()
-    running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), heard))
+    running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), lambda _: heard))
     await heard.text_came.wait()
     heard.press_stop()
     await running
@@ -180,7 +170,7 @@ async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: Sqlite
 async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteStore) -> None:
     model = ScriptedModel([["Once upon", asyncio.Event()]])
     heard = Heard()
-    running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), heard))
+    running = asyncio.create_task(runner(model, kept).run(Turn("1", ANN, "Tell"), lambda _: heard))
     await heard.text_came.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -194,13 +184,17 @@ async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteStore) -> None:
 
 @pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT, TEAMS_GROUP])
 @pytest.mark.parametrize("seconds", [0.01, 0.5, 2.0, 3.2, 5.0, 10.02])
-def test_a_worker_that_ends_leaves_nobody_before_a_reply_that_stays_open(channel: Channel, seconds: float) -> None:
+def test_a_worker_that_ends_leaves_nobody_before_a_reply_that_stays_open(
+    channel: Channel, seconds: float, tmp_path: Path
+) -> None:
     fake = FakeChannel()
 
     async def script() -> None:
         model = ScriptedModel([[_At(2.7), "Once upon ", _At(7.3), "a time"]])
         reply = StreamReply(fake, channel, channel.streaming) if channel.streaming else MessageReply(fake, channel)
-        running = asyncio.create_task(runner(model, Forgetful()).run(Turn("1", ANN, "Tell"), reply))
+        running = asyncio.create_task(
+            runner(model, SqliteStore(tmp_path / "x")).run(Turn("1", ANN, "Tell"), lambda _: reply)
+        )
         await asyncio.sleep(seconds)
         running.cancel()
         await asyncio.wait([running])
@@ -212,15 +206,16 @@ def test_a_worker_that_ends_leaves_nobody_before_a_reply_that_stays_open(channel
     assert len(fake.visible) == 1
 
 
-def test_stop_while_the_end_is_sent_keeps_what_was_shown_once() -> None:
-    log = Forgetful()
+def test_stop_while_the_end_is_sent_keeps_what_was_shown_once(tmp_path: Path) -> None:
+    log = SqliteStore(tmp_path / "x")
     rules = TEAMS_PERSONAL.streaming
     assert rules is not None
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
         model = ScriptedModel([["Once upon ", _At(3), "a time"]])
         reply = StreamReply(FakeChannel(stop_at=1002.5), TEAMS_PERSONAL, rules)
-        virtual.run(runner(model, log).run(Turn("1", ANN, "Tell"), reply))
-    assert log.appended == [
+        virtual.run(runner(model, log).run(Turn("1", ANN, "Tell"), lambda _: reply))
+        said = virtual.run(log.recent(ANN, 9))
+    assert said == [
         StoredMessage("user", "Tell"), StoredMessage("assistant", "Once upon ", complete=False),
     ]  # fmt: skip
 
@@ -228,19 +223,20 @@ def test_stop_while_the_end_is_sent_keeps_what_was_shown_once() -> None:
 async def test_a_door_may_allow_less_time_than_the_runner(kept: SqliteStore) -> None:
     heard = Heard()
     turns = runner(ScriptedModel([[asyncio.Event()]]), kept)
-    await turns.run(Turn("1", ANN, "Tell"), heard, time_limit=0.01)
+    await turns.run(Turn("1", ANN, "Tell"), lambda _: heard, time_limit=0.01)
     assert isinstance(heard.end, Failure)
     assert "longer than allowed" in heard.end.sentence
 
 
-def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came() -> None:
-    model, heard, log = ScriptedModel([["Once upon", asyncio.Event()]]), Heard(), Forgetful()
+def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(tmp_path: Path) -> None:
+    model, heard, log = ScriptedModel([["Once upon", asyncio.Event()]]), Heard(), SqliteStore(tmp_path / "x")
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
-        loop.run(runner(model, log, time_limit=60).run(Turn("1", ANN, "Tell"), heard))
+        loop.run(runner(model, log, time_limit=60).run(Turn("1", ANN, "Tell"), lambda _: heard))
+        said = loop.run(log.recent(ANN, 9))
     assert isinstance(heard.end, Failure)
     assert "longer than allowed" in heard.end.sentence
     assert heard.end.text == "Once upon"
-    assert log.appended[-1] == StoredMessage("assistant", "Once upon", complete=False)
+    assert said[-1] == StoredMessage("assistant", "Once upon", complete=False)
 
 
 async def test_a_failure_without_an_answer_leaves_no_trace_in_the_conversation(kept: SqliteStore) -> None:
@@ -249,10 +245,13 @@ async def test_a_failure_without_an_answer_leaves_no_trace_in_the_conversation(k
     assert await kept.recent(ANN, 9) == []
 
 
-async def test_a_store_that_is_down_is_said_in_a_sentence() -> None:
-    heard = await ask(runner(ScriptedModel(["x"]), Broken()), "Why?")
-    assert isinstance(heard.end, Failure)
-    heard = await ask(runner(ScriptedModel(["x"]), Broken()), "/reset")
+async def test_a_store_that_is_down_is_the_doors_to_tell(tmp_path: Path) -> None:
+    with pytest.raises(StorageFailed):
+        await ask(runner(ScriptedModel(["x"]), Broken(tmp_path / "x")), "Why?")
+
+
+async def test_a_command_that_fails_is_said_in_a_sentence(tmp_path: Path) -> None:
+    heard = await ask(runner(ScriptedModel(["x"]), Unforgetting(tmp_path / "x")), "/reset")
     assert isinstance(heard.end, Failure)
 
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from app.agent.events import Answer, Citation, Event, Failure, TextAdded, ToolFinished, ToolStarted
 from app.agent.memory import within_budget
-from app.agent.sentences import NO_ANSWER, UNEXPECTED, sentence_for
+from app.agent.sentences import GO_ON, NO_ANSWER, UNEXPECTED, WAS_INTERRUPTED, sentence_for
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
 from app.model.failures import ModelFailure
@@ -42,18 +42,26 @@ class Agent:
         self._step_limit = step_limit
         self._logs_details = logs_details
 
-    async def answer(self, turn: Turn, history: Sequence[StoredMessage]) -> AsyncGenerator[Event, None]:
-        """Ends with one `Answer` or one `Failure`. Closing it, or cancelling its consumer, ends the model's request."""
-        work = _Work(turn, self._messages(turn, history))
+    async def answer(
+        self, turn: Turn, history: Sequence[StoredMessage], *, said: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Ends with one `Answer` or one `Failure`. Closing it, or cancelling its consumer, ends the model's request.
+
+        `said` is the part of the answer that an interrupted attempt has shown already: no event repeats it.
+        """
+        work = _Work(turn, self._messages(turn, history, said or ""))
         try:
-            if turn.unread:
+            if said is not None:
+                yield work.go_on_after(said)
+            if turn.unread and not said:
                 yield work.add(_unread_notice(turn.unread))
             if turn.question.strip():
                 noticed = work.length
                 async with aclosing(self._steps(work)) as events:
                     async for event in events:
                         yield event
-                if not work.text[noticed:].strip() and not work.truncated:
+                said_nothing = not work.text[noticed:].strip() and not work.truncated
+                if said_nothing and not (said or "").strip():
                     yield self._failed(work, NO_ANSWER, ModelFailure("the model ended without any text"))
                     return
             yield Answer(work.text, tuple(work.citations), truncated=work.truncated)
@@ -62,9 +70,11 @@ class Agent:
         except Exception as error:
             yield self._failed(work, UNEXPECTED, error)
 
-    def _messages(self, turn: Turn, history: Sequence[StoredMessage]) -> list[Message]:
+    def _messages(self, turn: Turn, history: Sequence[StoredMessage], said: str) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
-        return [Message("system", self._system_prompt), *remembered, Message("user", turn.question)]
+        said = said.replace(f"\n\n{WAS_INTERRUPTED}\n\n", "")
+        begun = [Message("assistant", said), Message("user", GO_ON)] if said.strip() else []
+        return [Message("system", self._system_prompt), *remembered, Message("user", turn.question), *begun]
 
     async def _steps(self, work: _Work) -> AsyncGenerator[Event, None]:
         for step in range(self._step_limit):
@@ -149,6 +159,12 @@ class _Work:
         self._parts.append(text)
         self.length += len(text)
         return TextAdded(text)
+
+    def go_on_after(self, said: str) -> TextAdded:
+        """The note that the answer was interrupted, outside of any code that `said` has left open."""
+        self._parts, self.length = [said], len(said)
+        fence = "\n```\n" if sum(line.lstrip().startswith("```") for line in said.splitlines()) % 2 else ""
+        return self.add(f"{fence}\n\n{WAS_INTERRUPTED}\n\n{fence}" if said.strip() else f"{WAS_INTERRUPTED}\n\n")
 
     def _whole_characters(self, text: str) -> str:
         """Endpoints cut text between the halves of a surrogate pair, and half of one can be neither stored nor sent."""

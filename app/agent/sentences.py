@@ -6,6 +6,18 @@ from app.model import failures
 
 TURN_TIMED_OUT = "The answer took longer than allowed. Please ask again, or ask for less at once."
 INTERRUPTED = "The answer was interrupted because this agent is being restarted. Please ask again in a moment."
+GIVEN_UP = (
+    "The answer was interrupted several times, and I have given up on it. Please ask again; if it happens again, give "
+    "this error id to your administrator."
+)
+NOT_ENTERED = "I cannot remember anything at the moment, so I cannot answer. Please ask again in a minute."
+WAITING = "Your earlier question comes first…"
+WAS_INTERRUPTED = "*(I was interrupted and go on here.)*"
+# To the model, after the part of its answer that was shown.
+GO_ON = (
+    "Your answer was interrupted here. Go on exactly where it stopped, in the same language and format, and do not "
+    "repeat anything of it."
+)
 NO_ANSWER = "The model ended without an answer. Please ask again, perhaps in other words."
 UNEXPECTED = (
     "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."

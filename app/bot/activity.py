@@ -195,6 +195,12 @@ def conversation_type(activity: Activity) -> str:
     return (_text(activity.conversation.conversation_type) if activity.conversation else None) or ""
 
 
+def event_type(activity: Activity) -> str:
+    """Teams' word for what has happened to a message: `editMessage`, `undeleteMessage`; empty without one."""
+    data = activity.channel_data
+    return (_text(data.get("eventType")) if isinstance(data, dict) else None) or ""
+
+
 def is_from_copilot(activity: Activity) -> bool:
     """Copilot comes as channel msteams, with an entity (Agents SDK) or a product context that names it."""
     data = activity.channel_data

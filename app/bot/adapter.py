@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -60,7 +61,11 @@ class Adapter(CloudAdapter):
             # One list with what goes through the SDK, so that the order is kept.
             replies.activities = context.buffered_reply_activities
             return replies
-        return ConnectorOutlet(self._connector, activity)
+        return self.outlet_at(Address.of(activity))
+
+    def outlet_at(self, address: Address) -> Outlet:
+        """For a turn that goes on without its activity."""
+        return ConnectorOutlet(self._connector, address)
 
     def _process_turn_results(  # type: ignore[override]  # the SDK has two classes of that name
         self, context: TurnContext
@@ -75,27 +80,37 @@ class Adapter(CloudAdapter):
         return _invoke_response(answered.value if answered is not None else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where replies to one activity go. `fields` are what they have in common."""
+
+    service_url: str
+    conversation: str
+    fields: Json
+
+    @classmethod
+    def of(cls, activity: Activity) -> Address:
+        conversation = activity.conversation.id if activity.conversation else None
+        return cls(activity.service_url or "", conversation or "", addressing(activity))
+
+
 class ConnectorOutlet:
     """Replies to one activity. Raises `app.bot.send_failures`."""
 
-    def __init__(self, connector: Connector, activity: Activity) -> None:
+    def __init__(self, connector: Connector, address: Address) -> None:
         self._connector = connector
-        self._addressing = addressing(activity)
-        self._service_url: str = activity.service_url or ""
-        self._conversation_id: str = (activity.conversation.id if activity.conversation else None) or ""
-        self._reply_to: str | None = self._addressing.get("replyToId")
+        self._to = address
 
     async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
-        content = {**self._addressing, **activity}
+        content = {**self._to.fields, **activity}
         budget = 0.0 if impatient else PATIENCE
-        return await self._connector.send(
-            self._service_url, self._conversation_id, content, self._reply_to, budget=budget
-        )
+        reply_to: str | None = self._to.fields.get("replyToId")
+        return await self._connector.send(self._to.service_url, self._to.conversation, content, reply_to, budget=budget)
 
     async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
-        content = {**self._addressing, **activity, "id": activity_id}
+        content = {**self._to.fields, **activity, "id": activity_id}
         budget = 0.0 if impatient else PATIENCE
-        await self._connector.update(self._service_url, self._conversation_id, activity_id, content, budget=budget)
+        await self._connector.update(self._to.service_url, self._to.conversation, activity_id, content, budget=budget)
 
 
 def addressing(activity: Activity) -> Json:

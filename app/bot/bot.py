@@ -10,16 +10,20 @@ from typing import Any, Protocol
 from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
 
-from app.agent.turn import Turn
 from app.bot import activity as received
-from app.bot.channel import Channel, channel_of
+from app.bot.asked import Asked, conversation_of, turn_id_of
+from app.bot.channel import Channel
 from app.bot.message_reply import MessageReply
 from app.bot.outlet import Outlet
-from app.bot.question import is_for_bot, question_of, unread_attachments
+from app.bot.question import is_for_bot
 from app.bot.rendering import activities
 from app.bot.stream_reply import StreamReply
 from app.storage.conversations import ConversationKey
+from app.storage.failures import StorageFailed
+from app.storage.ledger import Store
 from app.telemetry.turn import current_turn
+from app.turns.once import is_first
+from app.turns.progress import Progress
 from app.turns.reply import Reply
 from app.turns.runner import TurnRunner
 
@@ -40,34 +44,64 @@ class Outlets(Protocol):
 class AgentBot(ActivityHandler):
     """Derives from ActivityHandler, not TeamsActivityHandler: that one fetches the roster when somebody joins."""
 
-    def __init__(self, runner: TurnRunner, outlets: Outlets) -> None:
+    def __init__(self, runner: TurnRunner, outlets: Outlets, memory: Store) -> None:
         super().__init__()
         self._runner = runner
         self._outlets = outlets
+        self._memory = memory
 
     async def on_message_activity(self, turn_context: TurnContext) -> None:
         activity = turn_context.activity
-        channel = channel_for(activity)
-        if not is_for_bot(activity, needs_mention=channel.needs_mention):
+        asked = Asked.by(activity)
+        if not is_for_bot(activity, needs_mention=asked.channel.needs_mention):
             return
         conversation = conversation_of(activity)
-        if (trace := current_turn()) is not None:
-            trace.begin(channel=channel.name, conversation=_pseudonym(conversation))
-        turn = Turn(
-            id=activity.id or "",
-            conversation=conversation,
-            question=question_of(activity),
-            unread=unread_attachments(activity),
-            locale=activity.locale or "",
+        trace = current_turn()
+        await self._runner.run(
+            asked.turn(turn_id_of(activity), conversation),
+            lambda progress: reply_to(self._outlets(turn_context), asked.channel, conversation, progress),
+            begun=None if asked.expects_replies else asked.model_dump_json(),
+            traceparent=trace.traceparent if trace is not None else None,
+            time_limit=asked.channel.time_limit,
         )
-        await self._runner.run(turn, _reply(self._outlets(turn_context), channel), time_limit=channel.time_limit)
+
+    async def on_message_update_activity(self, turn_context: TurnContext) -> None:
+        """An edited question is a question of its own."""
+        if received.event_type(turn_context.activity) in ("", "editMessage"):
+            await self.on_message_activity(turn_context)
+
+    async def on_members_removed_activity(
+        self, members_removed: list[ChannelAccount], turn_context: TurnContext
+    ) -> None:
+        recipient = turn_context.activity.recipient
+        if recipient and any(member.id == recipient.id for member in members_removed):
+            await self._forget(turn_context.activity)
+
+    async def on_installation_update_remove(self, turn_context: TurnContext) -> None:
+        # The SDK comes here with an upgrade too, and that is no farewell.
+        if turn_context.activity.action == "remove":
+            await self._forget(turn_context.activity)
+
+    async def _forget(self, activity: Activity) -> None:
+        await self._memory.forget(conversation_of(activity), threads=True)
+        _log.info("The app was removed from a conversation, and what it knew of it was deleted")
 
     async def on_members_added_activity(self, members_added: list[ChannelAccount], turn_context: TurnContext) -> None:
         activity = turn_context.activity
         bot_joined = any(member.id == activity.recipient.id for member in members_added if activity.recipient)
-        if bot_joined and channel_for(activity).welcome:
-            hint = MENTION_ME if channel_for(activity).needs_mention else ""
+        channel = Asked.by(activity).channel
+        if bot_joined and channel.welcome and await self._is_first(activity):
+            hint = MENTION_ME if channel.needs_mention else ""
             await self._outlets(turn_context).post(activities.message(WELCOME + hint))
+
+    async def _is_first(self, activity: Activity) -> bool:
+        if not activity.id:
+            return True
+        try:
+            return await is_first(self._memory, conversation_of(activity), f"welcome/{activity.id}")
+        except StorageFailed:
+            # Better welcomed twice than not at all.
+            return True
 
     async def on_invoke_activity(self, turn_context: TurnContext) -> InvokeResponse:
         """Answers what is known; 501 is the protocol's word for the rest."""
@@ -85,28 +119,16 @@ class AgentBot(ActivityHandler):
         return InvokeResponse(status=HTTPStatus.NOT_IMPLEMENTED)
 
 
-def _reply(outlet: Outlet, channel: Channel) -> Reply:
+def reply_to(outlet: Outlet, channel: Channel, conversation: ConversationKey, progress: Progress) -> Reply:
+    if (trace := current_turn()) is not None:
+        trace.begin(channel=channel.name, conversation=_pseudonym(conversation))
     if channel.streaming is not None:
-        return StreamReply(outlet, channel, channel.streaming)
-    return MessageReply(outlet, channel)
+        return StreamReply(outlet, channel, channel.streaming, progress)
+    return MessageReply(outlet, channel, progress)
 
 
-def channel_for(activity: Activity) -> Channel:
-    return channel_of(
-        activity.channel_id or "",
-        conversation_type=received.conversation_type(activity),
-        in_copilot=received.is_from_copilot(activity),
-        expects_replies=activity.delivery_mode == "expectReplies",
-    )
-
-
-def conversation_of(activity: Activity) -> ConversationKey:
-    conversation = activity.conversation.id if activity.conversation else ""
-    return ConversationKey(received.tenant_id(activity) or "", f"{activity.channel_id}/{conversation}")
-
-
-def _pseudonym(conversation: ConversationKey) -> str:
-    return hashlib.blake2s(f"{conversation.tenant}/{conversation.conversation}".encode(), digest_size=8).hexdigest()
+def _pseudonym(key: ConversationKey) -> str:
+    return hashlib.blake2s("/".join((key.tenant, key.conversation, key.thread)).encode(), digest_size=8).hexdigest()
 
 
 def _reaction(value: Any) -> str:  # noqa: ANN401 - whatever the client sent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from app.bot.adapter import Adapter
 from app.bot.app_credentials import AppCredentials
 from app.bot.authentication import Authenticator
@@ -11,6 +13,8 @@ from app.bot.http_session import HttpSession
 from app.bot.identity import BotIdentity
 from app.bot.messages import ACKNOWLEDGE_AFTER, MessagesEndpoint
 from app.bot.service_url import ServiceUrls
+from app.bot.unfinished import UnfinishedTurns
+from app.storage.ledger import Store
 from app.telemetry.telemetry import Telemetry
 from app.turns.runner import TurnRunner
 
@@ -22,6 +26,7 @@ class BotDoor:
         self,
         identity: BotIdentity,
         turns: TurnRunner,
+        memory: Store,
         telemetry: Telemetry,
         *,
         acknowledge_after: float = ACKNOWLEDGE_AFTER,
@@ -35,11 +40,12 @@ class BotDoor:
         )
         connector = Connector(self._session, self._tokens, ServiceUrls(identity))
         adapter = Adapter(identity, self._authenticator, connector, self._tokens)
-        bot = AgentBot(turns, adapter.outlet)
+        bot = AgentBot(turns, adapter.outlet, memory)
+        self.unfinished = UnfinishedTurns(adapter, turns, telemetry)
         self.messages = MessagesEndpoint(adapter, bot.on_turn, telemetry, acknowledge_after=acknowledge_after)
 
     async def close(self) -> None:
-        await self.messages.close()
+        await asyncio.gather(self.messages.close(), self.unfinished.close())
         await self._authenticator.close()
         await self._tokens.close()
         await self._session.close()

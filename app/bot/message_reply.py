@@ -5,24 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from app.agent.events import Answer, Event, Failure
 from app.bot.channel import Channel
+from app.bot.connector_answers import PerhapsDelivered
 from app.bot.outlet import Json, Outlet
 from app.bot.rendering import activities
 from app.bot.rendering.split import split
-from app.bot.send_failures import ChannelUnreachable, MessageTooLarge, SendFailure, StreamAlreadyEnded
+from app.bot.send_failures import ChannelUnreachable, MessageTooLarge, SendFailure, StreamAlreadyEnded, Throttled
+from app.turns.progress import Progress
+from app.turns.reply import Keep, Undelivered, keep_nothing
 
 # Teams shows a typing indicator for a few seconds.
 _TYPING_EVERY = 4.0
+SENT_AGAIN = "*(Sent again, because the channel did not say whether it had arrived.)*"
+NOTHING_YET = Progress()
+_POST_TRIES = 3
+_BETWEEN_POST_TRIES = 2.0
 _STREAM_END_TRIES = 4
 _BETWEEN_STREAM_END_TRIES = 2.0
 
 
 class MessageReply:
-    def __init__(self, outlet: Outlet, channel: Channel) -> None:
+    """Goes on from `progress`, which another worker may have left."""
+
+    def __init__(self, outlet: Outlet, channel: Channel, progress: Progress = NOTHING_YET) -> None:
         self._outlet = outlet
         self._channel = channel
+        self._rest = rest_in(progress)
+        self._keep: Keep = keep_nothing
         self._typing: asyncio.Task[None] | None = None
         self._end: Answer | Failure | None = None
 
@@ -32,7 +44,8 @@ class MessageReply:
     def when_stopped(self, stop: Callable[[], object]) -> None:
         """There is no Stop button where nothing streams."""
 
-    async def begin(self) -> None:
+    async def begin(self, keep: Keep = keep_nothing) -> None:
+        self._keep = keep
         if self._channel.typing:
             self._typing = asyncio.create_task(self._keep_typing())
 
@@ -42,8 +55,13 @@ class MessageReply:
 
     async def finish(self) -> None:
         await self.abandon()
-        if self._end is not None:
-            await post_in_parts(self._outlet, self._channel, self._end, activities.text_of(self._end))
+        if self._end is None:
+            return
+        parts = Parts(self._outlet, self._channel, self._end, self._keep)
+        try:
+            await parts.post(self._rest or split(activities.text_of(self._end), self._channel.text_limit), self._rest)
+        except (ChannelUnreachable, Throttled) as failure:
+            raise Undelivered(type(failure).__name__) from failure
 
     async def abandon(self) -> None:
         if self._typing is not None:
@@ -60,32 +78,55 @@ class MessageReply:
             await asyncio.sleep(_TYPING_EVERY)
 
 
-async def post_in_parts(outlet: Outlet, channel: Channel, end: Answer | Failure, text: str) -> None:
-    """Posts `text`, which belongs to `end`, as new messages."""
-    await post_parts(outlet, channel, end, split(text, channel.text_limit))
+def rest_in(progress: Progress) -> list[str]:
+    """The parts that another worker had not certainly posted, the first of which it perhaps had."""
+    rest = progress.place.get("rest")
+    return [part for part in rest if isinstance(part, str)] if isinstance(rest, list) else []
 
 
-async def post_parts(outlet: Outlet, channel: Channel, end: Answer | Failure, parts: Sequence[str]) -> None:
-    """Posts each part as a new message, in half the size if the channel finds one too large."""
-    pending = [part for part in parts if part.strip()]
-    halved = False
-    while pending:
-        activity = dressed(activities.message(pending[0]), channel, end, last=len(pending) == 1)
-        try:
-            await outlet.post(activity)
-        except MessageTooLarge:
-            if halved:
-                raise
-            halved = True
-            pending = [part for whole in pending for part in split(whole, channel.text_limit // 2)]
-            continue
-        pending.pop(0)
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one end, each a new message. Before one is posted, `keep` learns that it may have been."""
+
+    outlet: Outlet
+    channel: Channel
+    end: Answer | Failure
+    keep: Keep = keep_nothing
+
+    async def post(self, parts: Sequence[str], perhaps_posted: Sequence[str] = ()) -> None:
+        """In half the size where the channel finds a part too large; marked where it may stand there twice."""
+        pending = [part for part in parts if part.strip()]
+        again = bool(perhaps_posted)
+        halved = False
+        while pending:
+            await self.keep(Progress(place={"rest": pending}, end=self.end))
+            try:
+                await self._post_one(pending[0], last=len(pending) == 1, again=again)
+            except MessageTooLarge:
+                if halved:
+                    raise
+                halved = True
+                pending = [part for whole in pending for part in split(whole, self.channel.text_limit // 2)]
+                continue
+            again = False
+            pending.pop(0)
+
+    async def _post_one(self, text: str, *, last: bool, again: bool) -> None:
+        for tries_left in reversed(range(_POST_TRIES)):
+            marked = activities.with_notes(text, SENT_AGAIN) if again else text
+            try:
+                await self.outlet.post(dressed(activities.message(marked), self.channel, self.end, last=last))
+                return
+            except PerhapsDelivered:
+                if not tries_left:
+                    raise
+                again = True
+            await asyncio.sleep(_BETWEEN_POST_TRIES)
 
 
-async def end_stream(outlet: Outlet, stream_id: str, activity: Json) -> None:
+async def end_stream(outlet: Outlet, stream_id: str, activity: Json, *, perhaps_ended: bool = False) -> None:
     """A stream ends once: its last message, sent again after nobody knows what, cannot become a second one."""
     closing = activities.closing_stream(activity, stream_id)
-    perhaps_ended = False
     for _ in range(_STREAM_END_TRIES - 1):
         try:
             await outlet.post(closing)

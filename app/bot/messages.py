@@ -15,17 +15,16 @@ from botbuilder.core import InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import AuthenticateRequestResult
 
-from app.agent.sentences import UNEXPECTED
+from app.agent.sentences import NOT_ENTERED, UNEXPECTED
 from app.bot.activity import BadActivity, parse_activity
 from app.bot.adapter import Adapter
 from app.bot.authentication import Unauthenticated
-from app.bot.bot import conversation_of
 from app.bot.rendering import activities
 from app.bot.send_failures import SendFailure
+from app.storage.failures import StorageFailed
 from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn import something_shown, traced, turn_failed
-from app.turns.seen import Seen
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +58,9 @@ class MessagesEndpoint:
         self._telemetry = telemetry
         self._acknowledge_after = acknowledge_after
         self._time_limit = time_limit
-        self._seen = Seen()
         self._running: set[asyncio.Task[InvokeResponse | None]] = set()
+        # Those whose caller waits for the answer: nobody else can give it.
+        self._awaited: set[asyncio.Task[InvokeResponse | None]] = set()
 
     async def receive(
         self,
@@ -83,10 +83,6 @@ class MessagesEndpoint:
         except Unauthenticated as refusal:
             _log.warning("An activity was refused: %s", refusal)
             return HttpAnswer(HTTPStatus.UNAUTHORIZED, "This activity is not authenticated.")
-        if _is_repeatable(activity) and not self._seen.first_time((conversation_of(activity), activity.id)):
-            return _as_http(
-                InvokeResponse(status=HTTPStatus.OK, body={"activities": []}) if _expects_replies(activity) else None
-            )
         return await self._acknowledge(activity, self._traced(identity, activity, traceparent))
 
     async def _traced(
@@ -103,6 +99,8 @@ class MessagesEndpoint:
         self._running.add(task)
         task.add_done_callback(self._finished)
         caller_waits = activity.type == "invoke" or _expects_replies(activity)
+        if caller_waits:
+            self._awaited.add(task)
         await asyncio.wait([task], timeout=self._time_limit if caller_waits else self._acknowledge_after)
         if not task.done():
             if caller_waits:
@@ -115,6 +113,7 @@ class MessagesEndpoint:
 
     def _finished(self, task: asyncio.Task[InvokeResponse | None]) -> None:
         self._running.discard(task)
+        self._awaited.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("A turn ended unexpectedly", exc_info=error)
         self._telemetry.answered()
@@ -131,24 +130,22 @@ class MessagesEndpoint:
             turn_failed(error)
             error_id = new_error_id()
             _log.error("Turn failed, error id %s", error_id, exc_info=error)
-            if context.activity.type == "message":
+            if context.activity.type in ("message", "messageUpdate"):
+                sentence = NOT_ENTERED if isinstance(error, StorageFailed) else UNEXPECTED
                 outlet = self._adapter.outlet(context)
                 with suppress(SendFailure):
-                    await outlet.post(activities.message(f"⚠️ {UNEXPECTED} (error id: {error_id})"))
+                    await outlet.post(activities.message(f"⚠️ {sentence} (error id: {error_id})"))
 
     async def close(self, *, grace: float = 5.0) -> None:
-        """Gives running turns `grace` seconds to end, then ends them."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace)
-        for task in self._running:
+        """Hands running turns over; those whose caller waits get `grace` seconds to end."""
+        for task in self._running - self._awaited:
+            task.cancel()
+        if self._awaited:
+            await asyncio.wait(self._awaited, timeout=grace)
+        for task in self._awaited:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
-
-
-def _is_repeatable(activity: Activity) -> bool:
-    # An invoke is answered each time: its caller waits for the body. Edits of one message share its id.
-    return bool(activity.id) and activity.type not in {"invoke", "messageUpdate"}
 
 
 def _kind(activity: Activity) -> str:

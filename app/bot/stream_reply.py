@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from enum import Enum
 
 from app.agent.events import Answer, Event, Failure, Status, TextAdded, ToolStarted
 from app.bot.channel import Channel, Streaming, WhenTimeRunsOut
 from app.bot.connector_answers import PerhapsDelivered
-from app.bot.message_reply import dressed, end_stream, post_parts
+from app.bot.message_reply import NOTHING_YET, Parts, dressed, end_stream, rest_in
 from app.bot.outlet import Outlet
 from app.bot.rendering import activities
 from app.bot.rendering.markdown import end_of, presentable, utf16_units
 from app.bot.rendering.split import split
 from app.bot.send_failures import (
+    ChannelUnreachable,
     MessageTooLarge,
     SendFailure,
     SendRefused,
@@ -29,6 +30,9 @@ from app.bot.send_failures import (
     StreamTimeIsUp,
     Throttled,
 )
+from app.bot.stream_place import Phase, StreamPlace
+from app.turns.progress import Progress
+from app.turns.reply import Keep, Undelivered, keep_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -42,44 +46,58 @@ _LONGEST_PAUSE_AT_THE_END = 30.0
 _STREAMED_SHARE = 0.9
 
 
-class _Phase(Enum):
-    STREAMING = "the stream is open"
-    EDITING = "the stream is closed, its message is edited"
-    WAITING = "nothing more is shown until the end"
-
-
 class StreamReply:
-    def __init__(self, outlet: Outlet, channel: Channel, streaming: Streaming) -> None:
+    """Goes on from `progress`, which another worker may have left. `clock` is in seconds since 1970."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        channel: Channel,
+        streaming: Streaming,
+        progress: Progress = NOTHING_YET,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        place = StreamPlace.read(progress.place)
         self._outlet = outlet
         self._channel = channel
         self._rules = streaming
-        self._phase = _Phase.STREAMING
-        self._stream_id: str | None = None
-        self._sequence = 0
+        self._clock = clock
+        self._keep: Keep = keep_nothing
+        self._phase = place.phase
+        self._stream_id = place.stream_id
+        self._sequence = place.sequence
+        self._closes = place.closes
+        # What another worker had not certainly posted of an end that it had begun to say.
+        self._rest = rest_in(progress)
+        self._perhaps_ended = progress.end is not None
         self._status = _THINKING
         self._sent_status = ""
         self._last_sent_at = 0.0
         self._keep_alive = False
-        self._parts: list[str] = []
+        self._parts = [progress.text]
         # The longest text sent; not what was shown if nobody knows whether it arrived.
-        self._attempted = ""
+        self._attempted = progress.text
         self._frozen = False
         self._end: Answer | Failure | None = None
         self._news = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
         self._stop: Callable[[], object] | None = None
         # How much of the text stands in a closed message, and what has to be opened again after it.
-        self._settled = 0
-        self._reopening = ""
+        self._settled = place.settled
+        self._reopening = end_of(progress.text[: place.settled]).opening
         self.stopped = False
-        self.shown = ""
+        self.shown = progress.text[: place.shown]
 
     def when_stopped(self, stop: Callable[[], object]) -> None:
         self._stop = stop
 
-    async def begin(self) -> None:
-        self._last_sent_at = asyncio.get_running_loop().time() - self._rules.interval
-        self._closes_at = asyncio.get_running_loop().time() + self._rules.closes_after
+    async def begin(self, keep: Keep = keep_nothing) -> None:
+        self._keep = keep
+        now, passed = asyncio.get_running_loop().time(), self._clock()
+        self._closes = self._closes or passed + self._rules.closes_after
+        self._last_sent_at = now - self._rules.interval
+        self._closes_at = now + self._closes - passed
         self._sender = asyncio.create_task(self._send_all())
 
     async def write(self, event: Event) -> None:
@@ -97,20 +115,27 @@ class StreamReply:
         self._news.set()
 
     async def finish(self) -> None:
-        if self._sender is not None:
+        if self._sender is None:
+            return
+        try:
             await self._sender
+        except (ChannelUnreachable, Throttled) as failure:
+            raise Undelivered(type(failure).__name__) from failure
 
     async def abandon(self) -> None:
-        if self._sender is not None and not self._sender.done():
+        if self._sender is not None:
             self._sender.cancel()
             await asyncio.wait([self._sender])
+            if not self._sender.cancelled():
+                # Looked at, whoever did not wait for the end.
+                self._sender.exception()
 
     async def _send_all(self) -> None:
         try:
             while self._end is None:
                 await self._show()
                 await self._wait_for_news()
-                if self._phase is _Phase.STREAMING and self._end is None and self._time_left() <= 0:
+                if self._phase is Phase.STREAMING and self._end is None and self._time_left() <= 0:
                     await self._close_early()
             await self._finish(self._end)
         except StoppedByPerson:
@@ -124,7 +149,7 @@ class StreamReply:
     async def _wait_for_news(self) -> None:
         """Returns when something may be sent that is worth sending, or when the stream has to be closed."""
         loop = asyncio.get_running_loop()
-        if self._phase is not _Phase.STREAMING:
+        if self._phase is not Phase.STREAMING:
             await self._end_within(_EDIT_EVERY)
             return
         await asyncio.sleep(self._last_sent_at + self._rules.interval - loop.time())
@@ -162,10 +187,10 @@ class StreamReply:
     async def _show(self) -> None:
         self._news.clear()
         keep_alive, self._keep_alive = self._keep_alive, False
-        if self._phase is _Phase.WAITING or (self._frozen and not keep_alive):
+        if self._phase is Phase.WAITING or (self._frozen and not keep_alive):
             return
         try:
-            if self._phase is _Phase.EDITING:
+            if self._phase is Phase.EDITING:
                 await self._edit()
             else:
                 await self._update_stream(keep_alive=keep_alive)
@@ -177,7 +202,7 @@ class StreamReply:
             _log.info("The channel does not take an update (%s); the answer comes in the end", type(refusal).__name__)
             self._frozen = True
             if self._stream_id is None:
-                self._phase = _Phase.WAITING
+                self._phase = Phase.WAITING
         except Throttled as throttled:
             await self._pause(throttled.retry_after or self._rules.interval)
             self._news.set()
@@ -185,21 +210,21 @@ class StreamReply:
             _log.info("An update did not arrive (%s)", type(failure).__name__)
             if self._stream_id is None and isinstance(failure, PerhapsDelivered):
                 # Sent again it might open a second stream.
-                self._phase = _Phase.WAITING
+                self._phase = Phase.WAITING
             # The next update carries all of the text; only the end has to arrive.
             self._news.set()
 
     async def _pause(self, seconds: float) -> None:
         """As long as the channel asks for, but neither the close of the stream nor the end waits for ever."""
         until = asyncio.get_running_loop().time() + seconds
-        await self._end_within(min(seconds, self._time_left()) if self._phase is _Phase.STREAMING else seconds)
+        await self._end_within(min(seconds, self._time_left()) if self._phase is Phase.STREAMING else seconds)
         if self._end is not None:
             await asyncio.sleep(min(until - asyncio.get_running_loop().time(), _LONGEST_PAUSE_AT_THE_END))
 
     async def _update_stream(self, *, keep_alive: bool) -> None:
         text = self._showable()
         if text.strip() and (keep_alive or text != self.shown):
-            self._attempted = text
+            await self._note(text)
             await self._post_update(activities.streamed(text, self._sequence + 1, self._stream_id))
             self.shown = text
         elif not self.shown and (keep_alive or self._status != self._sent_status):
@@ -216,19 +241,29 @@ class StreamReply:
         if self._stream_id is None:
             self._stream_id = stream_id
             if stream_id is None:
-                self._phase = _Phase.WAITING
+                self._phase = Phase.WAITING
+            else:
+                await self._note(self._attempted)
+
+    async def _note(self, text: str, end: Answer | Failure | None = None) -> None:
+        """Before `text` or `end` is sent, so that whoever goes on never knows of less than was shown."""
+        self._attempted = text
+        place = StreamPlace(
+            self._stream_id, self._sequence + 1, self._closes, self._phase, self._settled, len(self.shown)
+        )
+        await self._keep(Progress(text, place.written(), end))
 
     async def _edit(self) -> None:
         text = self._showable()
         if text != self.shown and self._stream_id is not None:
-            self._attempted = text
+            await self._note(text)
             note = activities.message(activities.with_notes(text, _STILL_WORKING))
             await self._outlet.update(self._stream_id, note, impatient=True)
             self.shown = text
 
     def _after_the_stream(self) -> None:
         edits = self._rules.then is WhenTimeRunsOut.EDIT_THE_MESSAGE and self._stream_id is not None
-        self._phase = _Phase.EDITING if edits else _Phase.WAITING
+        self._phase = Phase.EDITING if edits else Phase.WAITING
         if not edits:
             self._settled = len(self.shown)
             self._reopening = end_of(self.shown).opening
@@ -236,7 +271,7 @@ class StreamReply:
     async def _close_early(self) -> None:
         """Closes the stream before the channel does, with what there is; the rest follows as the channel allows."""
         if self._stream_id is None:
-            self._phase = _Phase.WAITING
+            self._phase = Phase.WAITING
             return
         text = self._streamed
         continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
@@ -249,39 +284,49 @@ class StreamReply:
         except SendFailure as failure:
             _log.info("A stream could not be closed (%s); the rest needs it no more", type(failure).__name__)
         self._after_the_stream()
+        await self._note(self._attempted)
 
     async def _finish(self, end: Answer | Failure) -> None:
         text = activities.text_of(end)
-        rest = await self._end_in_stream(end, text)
-        if rest is None:
-            rest = await self._end_by_editing(end, text)
-        if rest is None:
-            rest = self._unsettled(text)
-        await post_parts(self._outlet, self._channel, end, rest)
+        parts = Parts(self._outlet, self._channel, end, self._keep)
+        if self._rest:
+            await parts.post(self._rest, self._rest)
+        else:
+            await self._note(self._attempted, end)
+            rest = await self._end_in_stream(end, text)
+            if rest is None:
+                rest = await self._end_by_editing(end, text)
+            if rest is None:
+                rest = self._unsettled(text)
+            await parts.post(rest)
         self.shown = text
 
     async def _end_in_stream(self, end: Answer | Failure, text: str) -> list[str] | None:
         """The parts that did not fit into the stream's message; None if the stream does not take the end."""
-        if self._phase is not _Phase.STREAMING or self._stream_id is None:
+        if self._phase is not Phase.STREAMING or self._stream_id is None:
             return None
         limit, streamed = self._channel.text_limit, self._streamed
         try:
             try:
                 first, *rest = split(text, limit, at_least=len(streamed))
-                await end_stream(self._outlet, self._stream_id, self._dressed(end, first, last=not rest))
+                await self._end_stream(self._dressed(end, first, last=not rest))
             except MessageTooLarge:
                 first, *rest = split(text, max(limit // 2, utf16_units(streamed) + 10), at_least=len(streamed))
-                await end_stream(self._outlet, self._stream_id, self._dressed(end, first, last=not rest))
+                await self._end_stream(self._dressed(end, first, last=not rest))
         except (StreamTimeIsUp, StreamAlreadyEnded, Throttled):
             self._after_the_stream()
         except (StreamNotAllowed, StreamContentRefused, MessageTooLarge, SendRefused):
-            self._phase = _Phase.WAITING
+            self._phase = Phase.WAITING
         else:
             return rest
         return None
 
+    async def _end_stream(self, activity: activities.Json) -> None:
+        assert self._stream_id is not None
+        await end_stream(self._outlet, self._stream_id, activity, perhaps_ended=self._perhaps_ended)
+
     async def _end_by_editing(self, end: Answer | Failure, text: str) -> list[str] | None:
-        if self._phase is not _Phase.EDITING or self._stream_id is None:
+        if self._phase is not Phase.EDITING or self._stream_id is None:
             return None
         first, *rest = split(text, self._channel.text_limit)
         try:

@@ -66,6 +66,11 @@ class Span:
             records_text=self.records_text,
         )
 
+    @property
+    def traceparent(self) -> str:
+        """For whoever goes on in this trace, https://www.w3.org/TR/trace-context/."""
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
+
     def measured(self, measurement: Measurement) -> None:
         self._sink.measured(measurement)
 

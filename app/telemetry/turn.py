@@ -13,7 +13,7 @@ from app.telemetry.instruments import FAILURES, TIME_TO_FIRST_UPDATE, TURN_DURAT
 from app.telemetry.records import Instrument, Kind, Measurement, Sink
 from app.telemetry.spans import Span, as_current
 
-Outcome = Literal["answered", "stopped"]
+Outcome = Literal["answered", "stopped", "handed over"]
 
 _MOST_CAUSES = 5
 

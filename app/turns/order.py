@@ -1,33 +1,29 @@
-"""Turns of one conversation run one after another; another conversation is never held up."""
+"""Who waits for an earlier turn of a conversation learns at once when one ends in this worker."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Hashable
 
 
-@dataclass(slots=True)
-class _Line:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-
-class InOrder:
-    """First come, first served, within this worker."""
-
+class Endings:
     def __init__(self) -> None:
-        self._lines: dict[Hashable, _Line] = {}
+        self._awaited: dict[Hashable, list[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def of(self, key: Hashable) -> AsyncIterator[None]:
-        line = self._lines.setdefault(key, _Line())
-        line.users += 1
+    def ended(self, key: Hashable) -> None:
+        for future in self._awaited.pop(key, ()):
+            if not future.done():
+                future.set_result(None)
+
+    async def next(self, key: Hashable, *, within: float) -> None:
+        """Returns when a turn of `key` ends in this worker, or after `within` seconds."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.setdefault(key, []).append(future)
         try:
-            async with line.lock:
-                yield
+            await asyncio.wait([future], timeout=within)
         finally:
-            line.users -= 1
-            if not line.users:
-                del self._lines[key]
+            waiting = self._awaited.get(key)
+            if waiting is not None and future in waiting:
+                waiting.remove(future)
+                if not waiting:
+                    del self._awaited[key]

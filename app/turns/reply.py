@@ -6,12 +6,31 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.agent.events import Event
+from app.turns.progress import Progress
+
+
+class Undelivered(Exception):
+    """The channel takes nothing at the moment: what is missing may be sent later."""
+
+
+class Keep(Protocol):
+    """Keeps where a reply has come to; called before that is shown. Raises `TurnLost`."""
+
+    async def __call__(self, progress: Progress, /) -> None: ...
+
+
+class TurnLost(Exception):
+    """Another worker has this turn: say no more."""
+
+
+async def keep_nothing(_: Progress) -> None:
+    """For a reply that nobody else can go on with."""
 
 
 class Reply(Protocol):
     """Writes events as the channel allows. `begin`, `write` and `finish` come in that order, never two at once."""
 
-    async def begin(self) -> None:
+    async def begin(self, keep: Keep = keep_nothing) -> None:
         """Gives the first sign of life without waiting for it to arrive."""
         ...
 
@@ -20,7 +39,10 @@ class Reply(Protocol):
         ...
 
     async def finish(self) -> None:
-        """Returns when all that was written has been sent; raises what keeps the person from seeing its end."""
+        """Returns when all that was written has been sent.
+
+        Raises `Undelivered`, `TurnLost`, or what keeps the person from ever seeing its end.
+        """
         ...
 
     async def abandon(self) -> None:

@@ -1,0 +1,93 @@
+"""A question with all that is needed to answer it without its activity, as another worker may have to."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from botbuilder.schema import Activity
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.agent.turn import Turn
+from app.bot import activity as received
+from app.bot.adapter import Address
+from app.bot.channel import Channel, channel_of
+from app.bot.question import question_of, unread_attachments
+from app.storage.conversations import ConversationKey
+from app.turns.handover import HandOver, UnreadableMessage
+
+_THREAD = ";messageid="
+
+
+class Asked(BaseModel):
+    """`fields` are what every reply to the activity has in common."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    channel_id: str
+    conversation_type: str = ""
+    in_copilot: bool = False
+    expects_replies: bool = False
+    service_url: str
+    conversation: str
+    fields: dict[str, Any]
+    question: str
+    unread: tuple[str, ...] = ()
+    locale: str = ""
+
+    @classmethod
+    def by(cls, activity: Activity) -> Asked:
+        address = Address.of(activity)
+        return cls(
+            channel_id=activity.channel_id or "",
+            conversation_type=received.conversation_type(activity),
+            in_copilot=received.is_from_copilot(activity),
+            expects_replies=activity.delivery_mode == "expectReplies",
+            service_url=address.service_url,
+            conversation=address.conversation,
+            fields=address.fields,
+            question=question_of(activity),
+            unread=unread_attachments(activity),
+            locale=activity.locale or "",
+        )
+
+    @property
+    def channel(self) -> Channel:
+        return channel_of(
+            self.channel_id,
+            conversation_type=self.conversation_type,
+            in_copilot=self.in_copilot,
+            expects_replies=self.expects_replies,
+        )
+
+    @property
+    def address(self) -> Address:
+        return Address(self.service_url, self.conversation, self.fields)
+
+    def turn(self, turn_id: str, conversation: ConversationKey) -> Turn:
+        return Turn(turn_id, conversation, self.question, self.unread, self.locale)
+
+
+def asked_in(hand_over: HandOver) -> Asked:
+    """Raises `app.turns.handover.UnreadableMessage`."""
+    try:
+        return Asked.model_validate_json(hand_over.begun)
+    except ValidationError as error:
+        wrong = {".".join(map(str, problem["loc"])) for problem in error.errors(include_input=False)}
+        raise UnreadableMessage(f"begun: {', '.join(sorted(wrong))}") from None
+
+
+def turn_id_of(activity: Activity) -> str:
+    """The same for a repeat; another for another text, as a message keeps its id when it is edited."""
+    what = [activity.text or "", *(attachment.name or "" for attachment in activity.attachments or ())]
+    if activity.type == "messageUpdate" and activity.timestamp is not None:
+        # Edited there and back again.
+        what.append(activity.timestamp.isoformat())
+    return f"{activity.id}/{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}"
+
+
+def conversation_of(activity: Activity) -> ConversationKey:
+    conversation = (activity.conversation.id if activity.conversation else None) or ""
+    # Teams names a thread of a channel after the message it began with.
+    root, _, thread = conversation.partition(_THREAD)
+    return ConversationKey(received.tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)

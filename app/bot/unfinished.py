@@ -1,0 +1,88 @@
+"""Queue `turns`: a turn whose worker is gone goes on here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from app.bot.adapter import Adapter
+from app.bot.asked import Asked, asked_in
+from app.bot.bot import reply_to
+from app.bot.send_failures import SendFailure
+from app.telemetry.spans import new_error_id
+from app.telemetry.telemetry import Telemetry
+from app.telemetry.turn import traced, turn_failed
+from app.turns.handover import HandOver, UnreadableMessage, read_hand_over
+from app.turns.held import HeldTurn
+from app.turns.runner import TurnRunner
+
+_log = logging.getLogger(__name__)
+
+
+class UnfinishedTurns:
+    def __init__(self, adapter: Adapter, runner: TurnRunner, telemetry: Telemetry) -> None:
+        self._adapter = adapter
+        self._runner = runner
+        self._telemetry = telemetry
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def resume(self, body: bytes, traceparent: str | None = None) -> None:
+        """Returns when the message has done its service. Raises what lets the host bring it again."""
+        try:
+            hand_over = read_hand_over(body)
+        except UnreadableMessage as unreadable:
+            self._refused(unreadable, traceparent)
+            raise
+        task = asyncio.create_task(self._traced(hand_over, traceparent))
+        self._running.add(task)
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            self._running.discard(task)
+        self._telemetry.answered()
+        if not task.cancelled():
+            task.result()
+
+    async def close(self) -> None:
+        """Hands running turns over."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _traced(self, hand_over: HandOver, traceparent: str | None) -> None:
+        with traced(self._telemetry.activity("resume", hand_over.traceparent or traceparent)):
+            held = await self._runner.take_over(hand_over)
+            if held is not None:
+                await self._go_on(held, hand_over)
+
+    async def _go_on(self, held: HeldTurn, hand_over: HandOver) -> None:
+        try:
+            asked = asked_in(held.hand_over or hand_over)
+        except UnreadableMessage:
+            # Nobody will ever be able to read it, and nobody knows where to say so.
+            await held.give_up()
+            raise
+        _log.info("A turn goes on here, its try %d", held.record.tries)
+        await self._answer(held, asked, hand_over)
+
+    async def _answer(self, held: HeldTurn, asked: Asked, hand_over: HandOver) -> None:
+        conversation = hand_over.key.conversation
+        outlet = self._adapter.outlet_at(asked.address)
+        try:
+            await self._runner.go_on(
+                held,
+                asked.turn(hand_over.key.activity, conversation),
+                lambda progress: reply_to(outlet, asked.channel, conversation, progress),
+                time_limit=asked.channel.time_limit,
+            )
+        except SendFailure as failure:
+            turn_failed(failure)
+            _log.exception("An answer could not be delivered, error id %s", new_error_id())
+
+    def _refused(self, unreadable: UnreadableMessage, traceparent: str | None) -> None:
+        with traced(self._telemetry.activity("resume", traceparent)):
+            turn_failed(unreadable)
+            _log.error("A message on the queue of turns is refused (%s), error id %s", unreadable, new_error_id())

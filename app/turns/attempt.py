@@ -1,0 +1,221 @@
+"""One attempt to answer a turn: the agent's events go to the reply; Stop, time limits and hand-over are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from app.agent.agent import Agent
+from app.agent.commands import Commands
+from app.agent.events import Answer, Failure, Status, TextAdded
+from app.agent.memory import MOST_MESSAGES
+from app.agent.sentences import GIVEN_UP, INTERRUPTED, TURN_TIMED_OUT, UNEXPECTED, WAITING
+from app.agent.turn import Turn
+from app.storage.conversations import ConversationLog, StoredMessage
+from app.storage.failures import StorageFailed
+from app.storage.ledger import TurnState
+from app.telemetry.spans import new_error_id
+from app.telemetry.turn import turn_ended, turn_failed
+from app.turns.desk import Desk
+from app.turns.held import HeldTurn
+from app.turns.reply import Reply, TurnLost, Undelivered
+
+_log = logging.getLogger(__name__)
+
+MOST_TRIES = 3
+# All in seconds.
+_LAST_WORDS = 4.0
+_SILENT_WAIT = 3.0
+_FIRST_DELAY = 15.0
+
+
+class GivenUp(Exception):
+    """A turn that no worker has brought to its end."""
+
+
+class Attempt:
+    """`limit` in seconds is for the whole answer, tools included, once the turns before it have ended."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        commands: Commands,
+        log: ConversationLog,
+        desk: Desk,
+        held: HeldTurn,
+        turn: Turn,
+        limit: float,
+    ) -> None:
+        self._agent = agent
+        self._commands = commands
+        self._conversations = log
+        self._desk = desk
+        self._held = held
+        self._turn = turn
+        self._limit = limit
+        self._progress = held.progress
+        self._remembers = True
+
+    async def run(self, reply: Reply) -> None:
+        """Raises what kept the person from seeing the end of the answer; every other failure has been told to them."""
+        asking = asyncio.create_task(self._say(reply))
+        answering = asyncio.create_task(self._answer(asking, reply))
+        reply.when_stopped(asking.cancel)
+        self._held.when_lost(answering.cancel)
+        try:
+            async with self._held:
+                try:
+                    await asyncio.wait([answering])
+                except asyncio.CancelledError:
+                    await self._stop(asking, answering, reply)
+                    raise
+                await self._after(answering, reply)
+        finally:
+            await reply.abandon()
+            asking.cancel()
+            answering.cancel()
+            await asyncio.wait([asking, answering])
+            self._desk.ended(self._held)
+
+    async def _stop(self, asking: asyncio.Task[Answer | Failure], answering: asyncio.Task[None], reply: Reply) -> None:
+        """The worker ends: another goes on, unless only the last words are missing or nobody else could say them."""
+        if not self._held.can_be_handed_over:
+            asking.cancel()
+        if asking.done() or not self._held.can_be_handed_over:
+            await asyncio.wait([answering], timeout=_LAST_WORDS)
+        if answering.done():
+            await self._after(answering, reply)
+        elif self._held.can_be_handed_over:
+            answering.cancel()
+            asking.cancel()
+            await asyncio.wait([asking, answering])
+            await reply.abandon()
+            await self._held.give_back()
+            turn_ended("handed over")
+
+    async def _after(self, answering: asyncio.Task[None], reply: Reply) -> None:
+        if self._held.lost or (not answering.cancelled() and isinstance(answering.exception(), TurnLost)):
+            _log.info("A turn went on in another worker")
+            turn_ended("handed over")
+            return
+        failure = None if answering.cancelled() else answering.exception()
+        if isinstance(failure, Undelivered) and self._held.can_be_handed_over:
+            await reply.abandon()
+            tries = self._held.record.tries
+            _log.warning("An answer could not be delivered at try %d (%s); it is kept for later", tries, failure)
+            await self._held.give_back(after=_FIRST_DELAY * 2 ** (tries - 1), counts=True)
+            turn_ended("handed over")
+            return
+        if failure is not None:
+            await self._close(TurnState.FAILED, ())
+            raise failure
+
+    async def _say(self, reply: Reply) -> Answer | Failure:
+        waited = self._held.waits and await self._wait_in_line(reply)
+        command = None if self._progress.end else await self._command()
+        if not waited:
+            await reply.begin(self._held.keep)
+        self._remembers = command is None
+        if command is None:
+            # The first sign of life goes out before the work begins, however quick that is.
+            await asyncio.sleep(0)
+        end = self._progress.end or command or self._given_up() or await self._ask(reply)
+        # Before anything else runs: an update with the last words alone would hold up the end.
+        await reply.write(end)
+        return end
+
+    async def _wait_in_line(self, reply: Reply) -> bool:
+        """Whether the reply has begun meanwhile: nobody looks at nothing for long."""
+        ended = asyncio.create_task(self._desk.earlier_turns_ended(self._held))
+        try:
+            done, _ = await asyncio.wait([ended], timeout=_SILENT_WAIT)
+            self._held.history = None
+            if done:
+                ended.result()
+                return False
+            await reply.begin(self._held.keep)
+            await reply.write(Status(WAITING))
+            await ended
+            return True
+        finally:
+            ended.cancel()
+
+    async def _answer(self, asking: asyncio.Task[Answer | Failure], reply: Reply) -> None:
+        end: Answer | Failure | None = None
+        try:
+            end = await asking
+            await reply.finish()
+        except asyncio.CancelledError:
+            if not reply.stopped:
+                raise
+        if reply.stopped:
+            end = Answer(reply.shown, truncated=True)
+        assert end is not None
+        if isinstance(end, Answer):
+            turn_ended("stopped" if reply.stopped else "answered")
+        state = TurnState.ANSWERED if isinstance(end, Answer) else TurnState.FAILED
+        await self._close(state, self._messages(end))
+
+    async def _command(self) -> Answer | Failure | None:
+        try:
+            text = await self._commands.answer(self._turn)
+        except Exception as error:
+            return _unexpected(error, "")
+        return None if text is None else Answer(text, by_model=False)
+
+    def _given_up(self) -> Failure | None:
+        if self._held.record.tries <= MOST_TRIES:
+            return None
+        return _failure(GIVEN_UP, GivenUp(f"no worker ended it in {MOST_TRIES} tries"), self._progress.text)
+
+    async def _ask(self, reply: Reply) -> Answer | Failure:
+        said = [self._progress.text]
+        interrupted = self._held.record.tries > 1 or self._progress.begun
+        try:
+            async with asyncio.timeout(self._limit):
+                history = self._held.history
+                if history is None:
+                    history = await self._conversations.recent(self._turn.conversation, MOST_MESSAGES)
+                answer = self._agent.answer(self._turn, history, said=said[0] if interrupted else None)
+                async with aclosing(answer) as events:
+                    async for event in events:
+                        if isinstance(event, Answer | Failure):
+                            return event
+                        if isinstance(event, TextAdded):
+                            said.append(event.text)
+                        await reply.write(event)
+        except asyncio.CancelledError as error:
+            if reply.stopped or self._held.can_be_handed_over:
+                raise
+            # The worker ends: nobody is left with a reply that stays open.
+            return _failure(INTERRUPTED, error, "".join(said))
+        except TimeoutError as error:
+            return _failure(TURN_TIMED_OUT, error, "".join(said))
+        except Exception as error:
+            return _unexpected(error, "".join(said))
+        raise AssertionError("the agent ended a turn without an Answer or a Failure")
+
+    def _messages(self, end: Answer | Failure) -> tuple[StoredMessage, ...]:
+        if not self._remembers or not end.text or not self._turn.question.strip():
+            return ()
+        complete = isinstance(end, Answer) and not end.truncated
+        return (StoredMessage("user", self._turn.question), StoredMessage("assistant", end.text, complete))
+
+    async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
+        try:
+            await self._held.close(state, messages)
+        except StorageFailed:
+            # The person has their answer. Whoever takes the turn over finds it said, and closes it.
+            _log.exception("A turn could not be closed")
+
+
+def _unexpected(error: Exception, text: str) -> Failure:
+    return _failure(UNEXPECTED, error, text)
+
+
+def _failure(sentence: str, error: BaseException, text: str) -> Failure:
+    turn_failed(error)
+    error_id = new_error_id()
+    _log.error("Turn failed, error id %s", error_id, exc_info=error)
+    return Failure(sentence, error_id, text)

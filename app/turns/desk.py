@@ -1,0 +1,160 @@
+"""Where a turn is entered once, and where another worker takes it over when its own is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from app.agent.memory import MOST_MESSAGES
+from app.storage.failures import StorageFailed
+from app.storage.ledger import Begun, Changed, TurnKey, TurnRecord, TurnState
+from app.storage.queue import Receipt, ReceiptEnded
+from app.turns.handover import HandOver
+from app.turns.held import MARGIN, HeldTurn, Shelf
+from app.turns.order import Endings
+
+_log = logging.getLogger(__name__)
+
+# All in seconds.
+_LONGEST_ENTERING = 10.0
+_FIRST_LOOK = 0.25
+_LONGEST_BETWEEN_LOOKS = 2.0
+_STALE = 60.0
+_FORGOTTEN = 12 * 3600.0
+_OPEN = TurnState.STARTED
+
+
+class Desk:
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._endings = Endings()
+
+    async def enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
+        """None for a turn that has been entered before. Raises `StorageFailed` if nobody knows.
+
+        Without `hand_over` nobody goes on with it: its caller has to ask again.
+        """
+        try:
+            async with asyncio.timeout(_LONGEST_ENTERING):
+                return await self._enter(key, hand_over)
+        except TimeoutError as error:
+            raise StorageFailed("storage did not answer in time") from error
+
+    async def _enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
+        record = self._record(key, "" if hand_over is None or hand_over.fits else hand_over.begun)
+        beginning = self._shelf.store.begin(record, remember=MOST_MESSAGES)
+        if hand_over is None:
+            begun, receipt = await beginning, None
+        elif record.begun:
+            # What is in the ledger alone has to be there before the message.
+            begun = await beginning
+            receipt = await self._put(hand_over, self._shelf.lease + MARGIN) if begun else None
+        else:
+            begun, receipt = await self._begin_and_put(beginning, hand_over)
+        if begun is None:
+            return await self._repeated(key, hand_over, receipt)
+        return HeldTurn(self._shelf, begun.record, hand_over, receipt, history=begun.history, waits=begun.waits)
+
+    async def _begin_and_put(
+        self, beginning: Coroutine[Any, Any, Begun | None], hand_over: HandOver
+    ) -> tuple[Begun | None, Receipt | None]:
+        async with asyncio.TaskGroup() as group:
+            begun = group.create_task(_outcome(beginning))
+            receipt = group.create_task(self._put(hand_over, self._shelf.lease + MARGIN))
+        result = begun.result()
+        if isinstance(result, Exception):
+            await self._take_back(receipt.result())
+            raise result
+        return result, receipt.result()
+
+    async def _repeated(self, key: TurnKey, hand_over: HandOver | None, receipt: Receipt | None) -> HeldTurn | None:
+        await self._take_back(receipt)
+        if hand_over is not None:
+            return None
+        # Its caller waits for this answer: whoever had it before is gone.
+        found = await self._shelf.store.find(key)
+        if found is None or found.state is not _OPEN or found.lease_until > self._shelf.clock():
+            return None
+        return await self._take(found, None, None)
+
+    async def take_over(self, hand_over: HandOver) -> HeldTurn | None:
+        """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
+        now = self._shelf.clock()
+        found = await self._shelf.store.find(hand_over.key)
+        if found is None:
+            if now - hand_over.asked_at > _FORGOTTEN:
+                _log.warning("A turn on the queue is too old to be known any more; it is dropped")
+                return None
+            # Its worker went away before it was entered.
+            return await self.enter(hand_over.key, hand_over)
+        if found.state is not _OPEN:
+            _log.info("A turn on the queue is closed already (%s); its message is dropped", found.state)
+            return None
+        if found.lease_until > now:
+            await self._shelf.queue.put(hand_over.written(), hidden_for=found.lease_until - now + MARGIN)
+            return None
+        whole = HandOver(hand_over.key, hand_over.asked_at, hand_over.begun or found.begun, hand_over.traceparent)
+        # Before the turn is ours: if this worker goes away too, its message is there.
+        receipt = await self._shelf.queue.put(hand_over.written(), hidden_for=self._shelf.lease + MARGIN)
+        held = await self._take(found, whole, receipt)
+        if held is None:
+            await self._take_back(receipt)
+        return held
+
+    async def _take(self, found: TurnRecord, hand_over: HandOver | None, receipt: Receipt | None) -> HeldTurn | None:
+        lease_until = self._shelf.clock() + self._shelf.lease
+        try:
+            record = await self._shelf.store.change(
+                found.changed(owner=uuid.uuid4().hex, lease_until=lease_until, tries=found.tries + 1)
+            )
+        except Changed:
+            # Another worker was faster, and has put a message of its own.
+            return None
+        return HeldTurn(self._shelf, record, hand_over, receipt)
+
+    async def has_to_wait(self, held: HeldTurn) -> bool:
+        """Whether somebody works, or will soon, on an earlier turn of the conversation."""
+        until = await self._shelf.store.ahead(held.record)
+        return until is not None and until + _STALE + 2 * self._shelf.lease > self._shelf.clock()
+
+    async def earlier_turns_ended(self, held: HeldTurn) -> None:
+        between = _FIRST_LOOK
+        while await self._certainly_has_to_wait(held):
+            await self._endings.next(held.record.key.conversation, within=between)
+            between = min(between * 1.5, _LONGEST_BETWEEN_LOOKS)
+
+    async def _certainly_has_to_wait(self, held: HeldTurn) -> bool:
+        try:
+            return await self.has_to_wait(held)
+        except StorageFailed as failure:
+            _log.warning("Whether an earlier turn is open is not known (%s)", type(failure).__name__)
+            return True
+
+    def ended(self, held: HeldTurn) -> None:
+        self._endings.ended(held.record.key.conversation)
+
+    def _record(self, key: TurnKey, begun: str) -> TurnRecord:
+        return TurnRecord(key, 0, _OPEN, uuid.uuid4().hex, self._shelf.clock() + self._shelf.lease, begun=begun)
+
+    async def _put(self, hand_over: HandOver, seconds: float) -> Receipt | None:
+        try:
+            return await self._shelf.queue.put(hand_over.written(), hidden_for=seconds)
+        except StorageFailed as failure:
+            _log.warning("A turn has no message on the queue yet (%s)", type(failure).__name__)
+            return None
+
+    async def _take_back(self, receipt: Receipt | None) -> None:
+        if receipt is not None:
+            with suppress(StorageFailed, ReceiptEnded):
+                await self._shelf.queue.delete(receipt)
+
+
+async def _outcome(beginning: Coroutine[Any, Any, Begun | None]) -> Begun | Exception | None:
+    try:
+        return await beginning
+    except Exception as error:
+        return error

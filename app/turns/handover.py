@@ -1,0 +1,83 @@
+"""The message that brings a turn to another worker when the one that had it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.storage.conversations import ConversationKey
+from app.storage.ledger import TurnKey
+from app.storage.queue import MOST_BYTES
+
+_MOST_ERRORS = 3
+
+
+class UnreadableMessage(Exception):
+    """What came on the queue is not a turn. Says which fields are wrong, never what is in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """`asked_at` in seconds since 1970. `begun` is the door's own: all it needs to answer without the activity.
+
+    `traceparent` is that of the turn's own trace, so that the error id stays the same.
+    """
+
+    key: TurnKey
+    asked_at: float
+    begun: str = ""
+    traceparent: str | None = None
+
+    def written(self) -> str:
+        """Without `begun` where that would be too much for a message: then it is in the ledger."""
+        conversation = self.key.conversation
+        message = _Message(
+            v=1,
+            tenant=conversation.tenant,
+            conversation=conversation.conversation,
+            thread=conversation.thread,
+            activity=self.key.activity,
+            asked_at=self.asked_at,
+            begun=self.begun,
+            traceparent=self.traceparent,
+        )
+        written = message.model_dump_json()
+        if len(written.encode()) <= MOST_BYTES:
+            return written
+        return message.model_copy(update={"begun": ""}).model_dump_json()
+
+    @property
+    def fits(self) -> bool:
+        # JSON writes a character in six bytes at most.
+        return len(self.begun) * 6 < MOST_BYTES or bool(read_hand_over(self.written()).begun)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
+
+    v: Literal[1]
+    tenant: str
+    conversation: str
+    thread: str = ""
+    activity: str
+    asked_at: float
+    begun: str = ""
+    traceparent: str | None = None
+
+
+def read_hand_over(body: str | bytes) -> HandOver:
+    """Raises `UnreadableMessage`."""
+    try:
+        message = _Message.model_validate_json(body)
+    except ValidationError as error:
+        raise UnreadableMessage(_why(error)) from None
+    conversation = ConversationKey(message.tenant, message.conversation, message.thread)
+    return HandOver(TurnKey(conversation, message.activity), message.asked_at, message.begun, message.traceparent)
+
+
+def _why(error: ValidationError) -> str:
+    problems: list[Any] = error.errors(include_input=False, include_url=False, include_context=False)
+    described = [f"{'.'.join(map(str, problem['loc'])) or 'the message'}: {problem['type']}" for problem in problems]
+    return "; ".join(described[:_MOST_ERRORS])

@@ -1,0 +1,181 @@
+"""A turn that this worker has: it is renewed while it is worked on, and nobody else may say anything in it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Self
+
+from app.storage.conversations import StoredMessage
+from app.storage.failures import StorageFailed
+from app.storage.ledger import Changed, Store, TurnRecord, TurnState
+from app.storage.queue import Queue, Receipt, ReceiptEnded
+from app.turns.handover import HandOver
+from app.turns.progress import Progress, read_progress
+from app.turns.reply import TurnLost
+
+_log = logging.getLogger(__name__)
+
+# All in seconds.
+MARGIN = 1.0
+"""A message appears this much after its turn's lease has ended, so that whoever takes it finds it so."""
+_LONGEST_KEEPING = 3.0
+_LONGEST_GIVING_BACK = 4.0
+_RENEWALS_IN_A_LEASE = 3
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where turns are kept. `lease` and `clock` in seconds, the clock's since 1970."""
+
+    store: Store
+    queue: Queue
+    lease: float = 30.0
+    clock: Callable[[], float] = time.time
+
+
+class HeldTurn:
+    """As a context it renews its lease; `when_lost` is called when another worker has taken it."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        record: TurnRecord,
+        hand_over: HandOver | None,
+        receipt: Receipt | None,
+        *,
+        history: Sequence[StoredMessage] | None = None,
+        waits: bool = True,
+    ) -> None:
+        self._shelf = shelf
+        self._record = record
+        self._hand_over = hand_over
+        self._receipt = receipt
+        self._writing = asyncio.Lock()
+        self._renewals: asyncio.Task[None] | None = None
+        self._when_lost: Callable[[], object] | None = None
+        self.history = history
+        self.waits = waits
+        self.lost = False
+
+    @property
+    def record(self) -> TurnRecord:
+        return self._record
+
+    @property
+    def progress(self) -> Progress:
+        return read_progress(self._record.shown)
+
+    @property
+    def hand_over(self) -> HandOver | None:
+        return self._hand_over
+
+    @property
+    def can_be_handed_over(self) -> bool:
+        return self._hand_over is not None
+
+    def when_lost(self, stop: Callable[[], object]) -> None:
+        self._when_lost = stop
+
+    async def __aenter__(self) -> Self:
+        self._renewals = asyncio.create_task(self._renew())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end_renewals()
+
+    async def keep(self, progress: Progress) -> None:
+        """Raises `TurnLost`. Storage that does not answer holds an answer up for a few seconds, not for good."""
+        try:
+            async with asyncio.timeout(_LONGEST_KEEPING):
+                await self._change(shown=progress.written())
+        except (StorageFailed, TimeoutError) as failure:
+            _log.warning("The progress of a turn could not be kept (%s)", type(failure).__name__)
+
+    async def close(self, state: TurnState, messages: Sequence[StoredMessage]) -> None:
+        """Raises `TurnLost` and `StorageFailed`."""
+        await self._end_renewals()
+        async with self._writing:
+            for _ in range(_TRIES):
+                try:
+                    await self._shelf.store.end(self._record, state, messages)
+                    break
+                except Changed:
+                    await self._read_again()
+            else:
+                raise StorageFailed("the row of the turn was always changed by others")
+        await self._delete_message()
+
+    async def give_up(self) -> None:
+        """Closes it as failed, with nothing said."""
+        await self.close(TurnState.FAILED, ())
+
+    async def give_back(self, *, after: float = 0.0, counts: bool = False) -> None:
+        """Another worker may have the turn in `after` seconds; `counts` says whether this was one of its tries."""
+        await self._end_renewals()
+        try:
+            async with asyncio.timeout(_LONGEST_GIVING_BACK):
+                tries = self._record.tries if counts else self._record.tries - 1
+                await self._change(lease_until=self._shelf.clock() + after, tries=tries)
+                await self._hide_message(after)
+        except (StorageFailed, TimeoutError, TurnLost) as failure:
+            _log.warning("A turn could not be given back (%s); its lease ends by itself", type(failure).__name__)
+
+    async def _change(self, **fields: object) -> None:
+        async with self._writing:
+            for _ in range(_TRIES):
+                try:
+                    self._record = await self._shelf.store.change(self._record.changed(**fields))  # type: ignore[arg-type]
+                    return
+                except Changed:
+                    await self._read_again()
+            raise StorageFailed("the row of the turn was always changed by others")
+
+    async def _read_again(self) -> None:
+        """A write of ours whose answer was lost is no loss of the turn."""
+        found = await self._shelf.store.find(self._record.key)
+        if found is None or found.owner != self._record.owner or found.state is not TurnState.STARTED:
+            self.lost = True
+            if self._when_lost is not None:
+                self._when_lost()
+            raise TurnLost
+        self._record = replace(self._record, version=found.version)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._shelf.lease / _RENEWALS_IN_A_LEASE)
+            try:
+                await self._change(lease_until=self._shelf.clock() + self._shelf.lease)
+                await self._hide_message(self._shelf.lease + MARGIN)
+            except TurnLost:
+                return
+            except StorageFailed as failure:
+                _log.warning("The lease of a turn could not be renewed (%s)", type(failure).__name__)
+
+    async def _end_renewals(self) -> None:
+        if self._renewals is not None:
+            self._renewals.cancel()
+            await asyncio.wait([self._renewals])
+            self._renewals = None
+
+    async def _hide_message(self, seconds: float) -> None:
+        if self._hand_over is None:
+            return
+        if self._receipt is not None:
+            try:
+                self._receipt = await self._shelf.queue.hide(self._receipt, hidden_for=seconds)
+                return
+            except ReceiptEnded:
+                self._receipt = None
+        self._receipt = await self._shelf.queue.put(self._hand_over.written(), hidden_for=seconds)
+
+    async def _delete_message(self) -> None:
+        """One that stays does no harm: whoever takes it finds the turn closed."""
+        if self._receipt is not None:
+            with suppress(ReceiptEnded, StorageFailed):
+                await self._shelf.queue.delete(self._receipt)
