@@ -69,10 +69,15 @@ param temperature string = ''
 @maxValue(1000000)
 param historyTokenBudget int = 3000
 
-@description('The time limit of an answer, in seconds. On the consumption plan a function ends after 600 anyway.')
+@description('The time limit of an answer, in seconds. A turn that is resumed must end before functionTimeout in host.json does.')
 @minValue(10)
-@maxValue(3600)
+@maxValue(540)
 param turnTimeoutSeconds int = 300
+
+@description('What was said is deleted this many days later. People can delete a conversation at any time.')
+@minValue(1)
+@maxValue(3650)
+param conversationRetentionDays int = 30
 
 @description('What people see in Teams and Copilot.')
 @minLength(1)
@@ -87,11 +92,10 @@ param botServiceSku string = 'F0'
 @allowed(['public', 'gcc-high', 'dod'])
 param botCloud string = 'public'
 
-// Conversations are kept on the instance's own disk: a second instance would answer without knowing what was said.
-@description('consumption: the most instances at once.')
+@description('consumption: the most instances at once, each with many turns: the bound on what a flood costs.')
 @minValue(1)
 @maxValue(100)
-param consumptionMaximumInstances int = 1
+param consumptionMaximumInstances int = 20
 
 @description('flex: the most instances at once.')
 @minValue(40)
@@ -213,6 +217,7 @@ var agentSettings = union(
     DATABRICKS_API: databricksApi
     HISTORY_TOKEN_BUDGET: string(historyTokenBudget)
     TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
+    CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays)
     TELEMETRY_RECORDS_TEXT: telemetryRecordsText ? 'true' : 'false'
     APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${identity.properties.clientId}'

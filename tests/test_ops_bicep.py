@@ -11,7 +11,7 @@ from ops.check.bicep import check_bicep
 from tests.fakes.pristine import delivered_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
-READ = ("infra", "app/telemetry", "function_app.py", "host.json")
+READ = ("infra", "app", "function_app.py", "host.json")
 
 MAIN = "infra/azure.bicep"
 APP = "infra/modules/functionApp.bicep"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,8 +26,10 @@ def query(name: str) -> str:
 
 
 def run(kql: str, tables: dict[str, list[Row]]) -> list[Row]:
-    table, *steps = [step.strip() for step in kql.split("|")]
-    rows = tables.get(table, [])
+    asked, *steps = [step.strip() for step in kql.split("|")]
+    # What a table of a union lacks is empty.
+    columns = dict.fromkeys(re.findall(r"\b(Message|ExceptionType)\b", kql), "")
+    rows = [{**columns, **row} for table in asked.removeprefix("union ").split(", ") for row in tables.get(table, [])]
     for step in steps:
         verb, _, rest = step.partition(" ")
         if verb == "where":
@@ -127,6 +130,34 @@ def test_the_daily_cap_is_told(category: str, detail: str, fires: bool) -> None:
     assert bool(run(query("capped"), {"_LogOperation": [{"Category": category, "Detail": detail}]})) is fires
 
 
+POISON = "Message has reached MaxDequeueCount of 5. Moving message to queue 'turns-poison'."
+OPTIONS = 'QueuesOptions\n{\n  "BatchSize": 16,\n  "MaxDequeueCount": 5,\n  "MessageEncoding": "Base64"\n}'
+UNREADABLE = {"ExceptionType": "UnreadableMessage", "OuterMessage": "UnreadableMessage"}
+
+
+@pytest.mark.parametrize(
+    ("tables", "fires"),
+    [
+        ({"AppTraces": [{"Message": POISON}]}, True),
+        ({"AppTraces": [{"Message": OPTIONS}]}, False),
+        ({"AppExceptions": [UNREADABLE]}, True),
+        ({"AppExceptions": [{"ExceptionType": "Busy", "OuterMessage": "Busy"}]}, False),
+        ({}, False),
+    ],
+    ids=["a message moved", "the options at a start", "a message not read", "another failure", "nothing"],
+)
+def test_a_message_that_nobody_can_work_off_is_told(tables: dict[str, list[Row]], fires: bool) -> None:
+    assert bool(run(query("poison"), tables)) is fires
+
+
+@pytest.mark.parametrize(("failure", "fires"), [("GivenUp", True), ("Busy", False), (None, False)])
+def test_a_turn_that_is_given_up_is_told(failure: str | None, fires: bool) -> None:
+    properties = defaultdict(str, {"agent.failure": failure} if failure else {})
+    rows = [{**row, "Properties": properties} for row in own("turn", 3, success=failure is None)]
+
+    assert bool(run(query("givenUp"), {"AppRequests": rows})) is fires
+
+
 @pytest.mark.parametrize(
     ("answers", "fires"), [([False, False], True), ([False], False), ([False, False, True], False)]
 )
@@ -140,13 +171,22 @@ def test_every_rule_says_what_to_do_and_tells_somebody() -> None:
     scope = next(scope for scope in scopes(ROOT, {}) if scope.file.name == ALERTS)
     texts = [inner(value.node) for value in descriptions(scope)]
 
-    assert len(texts) == 6
-    assert all(len(text) > 200 and re.search(r"\b(look|[Ff]ind|workbook|write)\b", text) for text in texts)
+    assert len(texts) == 8
+    assert all(len(text) > 200 and re.search(r"\b([Ll]ook|[Ff]ind|workbook|write)\b", text) for text in texts)
     rules = [*scope.file.resources("Microsoft.Insights/scheduledQueryRules")]
     actions = [
         origin(value) for rule in rules if rule.body for value in Placed(scope, rule.body).at("properties", "actions")
     ]
     assert actions == ["{actionGroups: [actionGroups.id]}"] * 3
+
+
+def test_every_alert_is_explained_to_whoever_it_wakes() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    alerts = (ROOT / ALERTS).read_text(encoding="utf-8")
+    titles = re.findall(r"(?:title: '|displayName: 'Databricks agent: )([^'$]+)'", alerts)
+
+    assert len(titles) == 7
+    assert [title for title in titles if f"| **{title}** (" not in page] == []
 
 
 def descriptions(scope: Any) -> Iterator[Placed]:

@@ -203,6 +203,27 @@ BROKEN: dict[str, Mistake] = {
         '"pat"',
         "databricksCredential cannot be 'pat'",
     ),
+    "an alert on a failure that is called otherwise": (
+        ALERTS,
+        '["agent.failure"] == "GivenUp"',
+        '["agent.failure"] == "GaveUp"',
+        "var givenUpQuery",
+        "the query asks for the failure GaveUp, and app/ has no such class",
+    ),
+    "an alert on an exception with its module": (
+        ALERTS,
+        'ExceptionType == "UnreadableMessage"',
+        'ExceptionType == "app.turns.handover.UnreadableMessage"',
+        "var poisonQuery",
+        "the query asks for the failure app.turns.handover.UnreadableMessage, and app/ has no such class",
+    ),
+    "a union with a table that is none": (
+        ALERTS,
+        "union AppTraces, AppExceptions",
+        "union AppTraces, AppErrors",
+        "var poisonQuery",
+        "the query asks AppErrors, which nothing here writes to",
+    ),
     "an alert on what nobody records": (
         ALERTS,
         'Name == "turn" | summarize Turns',

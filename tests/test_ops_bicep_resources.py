@@ -119,14 +119,6 @@ BROKEN: dict[str, Mistake] = {
         "/api/api/messages",
     ),
     "no Teams channel": (BOT, "name: 'MsTeamsChannel'", "name: 'WebChat'", "", "'MsTeamsChannel' among its channels"),
-    "a table that is missing": (
-        STORAGE,
-        "['conversations', 'turns']",
-        "['turns']",
-        "",
-        "'conversations' among its tables",
-    ),
-    "a queue that is missing": (STORAGE, "'turns-poison'", "'poison'", "", "'turns-poison' among its queues"),
     "an output that is missing": (MAIN, "output BOT_DOMAIN ", "output BOT_HOST ", "", "has no output BOT_DOMAIN"),
     "a name that can be too long": (
         MAIN,
@@ -157,6 +149,13 @@ ROLES: dict[str, Mistake] = {
         TABLE_WRITER.replace("tableData", "queueData"),
         "resource account ",
         f"nothing gives {PRINCIPAL} the role Storage Table Data Contributor on account",
+    ),
+    "messages that cannot be hidden any longer": (
+        STORAGE,
+        "974c5e8b-45b9-4653-ba55-5f855dd0fb88' // Storage Queue Data Contributor",
+        "8a0f0c08-91a1-4084-bc3d-661d67233fed' // Storage Queue Data Message Processor",
+        "",
+        "writesQueues: nothing here needs the role Storage Queue Data Message Processor",
     ),
     "a path of roles that is misspelt": (
         STORAGE,

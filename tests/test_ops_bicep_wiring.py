@@ -41,6 +41,13 @@ SETTINGS: dict[str, Mistake] = {
         "    MicrosoftAppId:",
         f"MicrosoftAppId is {PRINCIPAL}, and must be {CLIENT}",
     ),
+    "conversations kept as long as logs": (
+        MAIN,
+        "CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays)",
+        "CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays > 0 ? logRetentionDays : 0)",
+        "    CONVERSATION_RETENTION_DAYS:",
+        "and must be string(conversationRetentionDays)",
+    ),
     "the tenant from the wrong property": (
         MAIN,
         "MicrosoftAppTenantId: identity.properties.tenantId",

@@ -287,12 +287,17 @@ def test_the_operations_page_names_what_there_is() -> None:
     assert set(re.findall(r"python dev\.py (\w+)", page)) <= {"check", "test", "run", "package", "deploy"}
     bicep = (ROOT / "infra/azure.bicep").read_text(encoding="utf-8")
     parameters = (
-        "alertEmail",
-        "alertFailurePercent",
-        "databricksCredential",
-        "flexAlwaysReadyInstances",
-        "healthProbe",
+        *(
+            "alertEmail",
+            "alertFailurePercent",
+            "healthProbe",
+            "logDailyCapGB",
+            "logRetentionDays",
+            "telemetryRecordsText",
+        ),
+        *("databricksClientId", "databricksCredential", "conversationRetentionDays", "turnTimeoutSeconds"),
+        *("consumptionMaximumInstances", "flexMaximumInstances", "flexAlwaysReadyInstances", "subnetId"),
     )
-    for parameter in (*parameters, "databricksClientId", "logDailyCapGB", "subnetId", "telemetryRecordsText"):
+    for parameter in parameters:
         assert parameter in page
         assert f"param {parameter} " in bicep

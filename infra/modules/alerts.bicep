@@ -1,4 +1,4 @@
-// What is told to people: turns that fail, deliveries refused or lost, no answer at all, and telemetry that stops.
+// What is told to people: turns that fail or are given up, deliveries refused or lost, no answer, telemetry that stops.
 @description('The part of the names that all resources share.')
 param baseName string
 
@@ -50,6 +50,12 @@ var silenceQuery = 'AppRequests | summarize Delivered = sumif(ItemCount, Name ha
 
 // The Bot Service only posts: 405 is a browser or a scanner.
 var refusedQuery = 'AppRequests | where Name has "messages" and not(ResultCode startswith "2") and ResultCode != "405" | summarize Refused = sum(ItemCount) | where Refused >= ${minimumRefused}'
+
+// The host's warning when it moves a message; not only the word MaxDequeueCount, which is among the options that it
+// logs at every start. The agent's own record says why, of a message that it cannot read.
+var poisonQuery = 'union AppTraces, AppExceptions | where Message contains "has reached MaxDequeueCount" or ExceptionType == "UnreadableMessage"'
+
+var givenUpQuery = 'AppRequests | where Name == "turn" and Properties["agent.failure"] == "GivenUp"'
 
 // https://learn.microsoft.com/azure/azure-monitor/logs/daily-cap
 var cappedQuery = '_LogOperation | where Category == "Ingestion" and Detail contains "OverQuota"'
@@ -130,6 +136,22 @@ var rules = [
     severity: 1
     windowSize: 'PT30M'
     query: refusedQuery
+  }
+  {
+    name: 'poison'
+    title: 'messages that nobody can work off'
+    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not gone on with, and nobody told the person. Look at AppRequests with the name resume_turn and at AppExceptions for why. UnreadableMessage: written by another version of the agent, as after going back. Anything else: mend it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operations.md has the commands.'
+    severity: 1
+    windowSize: 'PT30M'
+    query: poisonQuery
+  }
+  {
+    name: 'given-up'
+    title: 'turns are given up'
+    description: 'A turn was begun three times and no worker brought it to its end; the person was told, with an error id. Look at the OperationId of the turn in AppRequests and AppExceptions: an answer that Teams did not take has send calls that failed; workers that die while they answer leave nothing, so look at FunctionAppLogs, Diagnose and solve problems and the memory of the instances.'
+    severity: 2
+    windowSize: 'PT30M'
+    query: givenUpQuery
   }
   {
     name: 'capped'

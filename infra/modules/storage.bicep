@@ -22,10 +22,10 @@ param logAnalyticsId string
 @description('Where packages are.')
 param packageContainerName string = 'packages'
 
-@description('What the agent remembers and has done.')
-param tableNames string[] = ['conversations', 'turns']
+@description('What people and the agent said, and which turns are done.')
+param tableNames string[] = ['conversations']
 
-@description('Turns to do, and those that could not be done.')
+@description('Turns that another instance may have to go on with, and messages that could not be worked off.')
 param queueNames string[] = ['turns', 'turns-poison']
 
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // Storage Blob Data Owner

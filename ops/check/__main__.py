@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ops.check.bicep import check_bicep
+from ops.check.host import check_host
 from ops.check.icons import check_icons
 from ops.check.manifest import check_manifest
 from ops.check.problem import Check, Problem
@@ -17,6 +18,7 @@ from ops.check.workflows import check_workflows
 
 CHECKS: Mapping[str, Check] = {
     "settings": check_settings,
+    "host.json": check_host,
     "infra": check_bicep,
     "m365agents.yml": check_toolkit,
     "variables": check_variables,

@@ -15,6 +15,7 @@ from ops.check.bicep.roles import check_roles
 from ops.check.bicep.security import check_closed, check_secrets
 from ops.check.bicep.settings import check_settings
 from ops.check.bicep.source import BicepFile, read
+from ops.check.bicep.stored import check_stored
 from ops.check.bicep.symbols import check_symbols
 from ops.check.bicep.syntax import check_syntax
 from ops.check.bicep.values import MAIN, scopes
@@ -45,7 +46,7 @@ def check_bicep(root: Path) -> list[Problem]:
     for plan in PLANS:
         deployed = scopes(root, {"hostingPlan": plan})
         found += [*check_plan(plan, deployed), *check_closed(plan, deployed)]
-        found += [*check_wanted(deployed), *check_addresses(root, deployed)]
+        found += [*check_wanted(deployed), *check_addresses(root, deployed), *check_stored(root, deployed)]
         found += [*check_types(deployed), *check_grants(deployed)]
         for credential in CREDENTIALS:
             assumed = {"hostingPlan": plan, "databricksCredential": credential}

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ops.check.bicep.source import BicepFile, inner, walk
 from ops.check.document import Document, Key, Unreadable
@@ -20,7 +20,7 @@ _TABLES = {
     "_LogOperation",  # Log Analytics about itself: https://learn.microsoft.com/azure/azure-monitor/logs/monitor-workspace
 }
 _TABLE = re.compile(r"(?:\bApp[A-Z]|\b_Log)\w+")
-_QUERY = re.compile(r"(?:App|_Log)[A-Z]?\w+\s*\|")
+_QUERY = re.compile(r"(?:union )?(?:App|_Log)[A-Z]?\w+(?:, App\w+)*\s*\|")
 _RECORDED = re.compile(r"(agent|bot|error|gen_ai)\.[\w.]+")
 _LITERAL = re.compile(r"\"((?:[^\"\\]|\\.)*)\"")
 _NAMED = re.compile(r"\bName\s+(?:==|startswith)\s+\"([^\"]*)\"")
@@ -28,23 +28,32 @@ _NAMED = re.compile(r"\bName\s+(?:==|startswith)\s+\"([^\"]*)\"")
 _SPANS = {"turn", "activity ", "chat ", "execute_tool ", "send "}
 # The host's own rows are called as the function.
 _CALLED = re.compile(r"\bName\s+has\s+\"([^\"]*)\"")
+# A failure is called as its class.
+_FAILED = re.compile(r"(?:ExceptionType|\[\"(?:agent\.failure|error\.type)\"\]\)?) == \"([^\"]*)\"")
+_CLASS = re.compile(r"^class (\w+)", re.MULTILINE)
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
+class Known(NamedTuple):
+    recorded: set[str]
+    functions: set[str]
+    classes: set[str]
+
+
 def check_queries(root: Path, files: Mapping[str, BicepFile]) -> list[Problem]:
-    recorded, functions = _constants(root.glob(f"{TELEMETRY}/*.py")), _functions(root)
+    known = Known(_constants(root.glob(f"{TELEMETRY}/*.py")), _functions(root), _classes(root))
     found = []
     for file in files.values():
         for node in walk(file.root):
             if node.type == "string" and _QUERY.match(inner(node)):
                 query = re.sub(r"\$\{[^}]*\}", "0", inner(node)).replace("\\'", "'")
-                found += [file.problem(sentence, node) for sentence in _wrong(query, recorded, functions)]
+                found += [file.problem(sentence, node) for sentence in _wrong(query, known)]
     try:
         workbook = Document.read(root, WORKBOOK)
     except Unreadable as error:
         return [*found, error.problem]
     for path, query in _queries(workbook.value, ()):
-        found += [workbook.problem(sentence, *path) for sentence in _wrong(query, recorded, functions)]
+        found += [workbook.problem(sentence, *path) for sentence in _wrong(query, known)]
     return found
 
 
@@ -59,17 +68,20 @@ def _queries(value: Any, path: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...
             yield from _queries(item, (*path, index))
 
 
-def _wrong(query: str, recorded: set[str], functions: set[str]) -> Iterator[str]:
+def _wrong(query: str, known: Known) -> Iterator[str]:
     tables = set(_TABLE.findall(_LITERAL.sub('""', query)))
     yield from (f"the query asks {table}, which nothing here writes to" for table in sorted(tables - _TABLES))
     if not tables & _TABLES:
         yield "the query asks no table of Application Insights"
     for name in _CALLED.findall(query):
-        if name not in functions:
+        if name not in known.functions:
             yield f"the query asks for calls of {name}, and function_app.py has no such function"
     for name in _LITERAL.findall(query):
-        if _RECORDED.fullmatch(name) and name not in recorded:
+        if _RECORDED.fullmatch(name) and name not in known.recorded:
             yield f"the query asks for {name}, which {TELEMETRY} does not record"
+    for name in _FAILED.findall(query):
+        if name not in known.classes:
+            yield f"the query asks for the failure {name}, and app/ has no such class"
     for name in _NAMED.findall(query):
         if not (_RECORDED.fullmatch(name) or name in _SPANS or name == "0"):
             yield f"the query asks for rows named '{name}', and there are none"
@@ -95,6 +107,11 @@ def _constants(paths: Iterable[Path]) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+
+
+def _classes(root: Path) -> set[str]:
+    paths = (root / "app").rglob("*.py")
+    return {name for path in paths for name in _CLASS.findall(path.read_text(encoding="utf-8"))}
 
 
 def _functions(root: Path) -> set[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tree_sitter import Node
 
 from ops.check.bicep.source import BicepFile, Declaration, arguments, function_name, inner, parts, said
-from ops.check.bicep.values import MAIN, Placed, Scope
+from ops.check.bicep.values import MAIN, Placed, Scope, names
 from ops.check.problem import Problem
 
 OUTPUTS = (
@@ -19,11 +19,7 @@ OUTPUTS = (
     *("FUNCTION_APP_NAME", "STORAGE_ACCOUNT_NAME", "PACKAGE_CONTAINER_NAME", "HEALTH_URL"),
 )
 _STORAGE = "Microsoft.Storage/storageAccounts"
-_WANTED = {
-    f"{_STORAGE}/tableServices/tables": ("conversations", "turns"),
-    f"{_STORAGE}/queueServices/queues": ("turns", "turns-poison"),
-    "Microsoft.BotService/botServices/channels": ("MsTeamsChannel",),
-}
+_WANTED = {"Microsoft.BotService/botServices/channels": ("MsTeamsChannel",)}
 _VERSION = re.compile(r"[\w.]+(/[\w.]+)+@\d{4}-\d{2}-\d{2}(-preview)?")
 # Types that Azure has never given a version without -preview.
 _PREVIEW = {"Microsoft.Insights/diagnosticSettings"}
@@ -64,23 +60,14 @@ def check_wanted(deployed: Iterable[Scope]) -> list[Problem]:
     found = [main.problem(f"{MAIN} has no output {name}") for name in OUTPUTS if name not in main.of("output")]
     for resource_type, wanted in _WANTED.items():
         made = {
-            name
+            name.text
             for scope in scopes
             for resource in scope.file.resources(resource_type)
-            for name in _names(scope, resource)
+            for name in names(scope, resource)
         }
         short = resource_type.rpartition("/")[2]
         found += [main.problem(f"the app needs '{name}' among its {short}") for name in wanted if name not in made]
     return [*found, *(problem for scope in scopes for problem in _names_too_long(scope))]
-
-
-def _names(scope: Scope, resource: Declaration) -> Iterator[str]:
-    loop = resource.value
-    if loop is None or loop.type != "for_statement":
-        yield from (name.text for name in Placed(scope, resource.body).at("name")) if resource.body else ()
-        return
-    for looped in Placed(scope, parts(loop)[1]).branches():
-        yield from (inner(item) for item in parts(looped.node) if item.type == "string")
 
 
 def _names_too_long(scope: Scope) -> Iterator[Problem]:

@@ -102,6 +102,16 @@ def module_path(file: BicepFile, module: Declaration) -> str | None:
     return "/".join(found)
 
 
+def names(scope: Scope, resource: Declaration) -> Iterator[Placed]:
+    """Of a resource; of one that is made in a loop over texts, each of them."""
+    loop = resource.value
+    if loop is not None and loop.type == "for_statement":
+        for looped in Placed(scope, parts(loop)[1]).branches():
+            yield from (Placed(looped.scope, item) for item in parts(looped.node) if item.type == "string")
+    elif resource.body is not None:
+        yield from Placed(scope, resource.body).at("name")
+
+
 def members(place: Placed) -> dict[str, list[tuple[Node, Placed]]]:
     """Of an object or a `union`: each key, its node, and what it may be."""
     found: dict[str, list[tuple[Node, Placed]]] = {}

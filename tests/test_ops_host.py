@@ -1,0 +1,119 @@
+"""host.json as a person gets it wrong: what the Functions host would do to turns that are resumed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ops.check.host import check_host
+
+ROOT = Path(__file__).resolve().parents[1]
+HOST = "host.json"
+MAIN = "infra/azure.bicep"
+
+POLLING = '"maxPollingInterval": "00:00:02"'
+RETRY = '"visibilityTimeout": "00:00:10"'
+TIMEOUT = '"functionTimeout": "00:10:00"'
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    (tmp_path / "infra").mkdir()
+    for name in (HOST, MAIN):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def change(root: Path, name: str, old: str, new: str) -> None:
+    text = (root / name).read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{name} does not say {old!r} once"
+    (root / name).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_the_repository_has_no_problem() -> None:
+    assert check_host(ROOT) == []
+
+
+MISTAKES = {
+    "text that is not encoded as the app does": (
+        '"messageEncoding": "base64"',
+        '"messageEncoding": "none"',
+        "extensions.queues.messageEncoding must be base64",
+    ),
+    "a queue that is looked at once a minute": (
+        POLLING,
+        '"maxPollingInterval": "00:01:00"',
+        "a turn whose instance ended waits up to 60 s to be seen; at most 10",
+    ),
+    "the default of a queue": (f"{POLLING},\n", "", "waits up to 60 s"),
+    "milliseconds, as in version 1": (POLLING, '"maxPollingInterval": 2000', "extensions.queues.maxPollingInterval: "),
+    "hours for minutes": (POLLING, '"maxPollingInterval": "2"', "is not a length of time such as 00:00:02"),
+    "tries without a pause": (f"{RETRY},\n", "", "a message is given up 0 s after its first failure"),
+    "a pause too short": (RETRY, '"visibilityTimeout": "00:00:05"', "20 s after its first failure"),
+    "too few tries": ('"maxDequeueCount": 5', '"maxDequeueCount": 2', "10 s after its first failure"),
+    "no try at all": ('"maxDequeueCount": 5', '"maxDequeueCount": 0', "must be a whole number from 1"),
+    "more at once than Azure gives": ('"batchSize": 16', '"batchSize": 64', "batchSize must be a whole number from 1"),
+    "a function that may take longer than Consumption lets it": (
+        TIMEOUT,
+        '"functionTimeout": "00:30:00"',
+        "functionTimeout must be from 1 second to 10 minutes on Consumption",
+    ),
+    "a function without an end": (TIMEOUT, '"functionTimeout": "-1"', "functionTimeout: '-1' is not a length of time"),
+    "a function that ends before its turn": (
+        TIMEOUT,
+        '"functionTimeout": "00:05:00"',
+        "functionTimeout is 300 s, and a turn may take 540 (turnTimeoutSeconds in infra/azure.bicep)",
+    ),
+    "a function that ends by default": (f"{TIMEOUT},\n", "", "functionTimeout is missing"),
+    "queues that are none": ('"queues": {', '"queues": [{', ""),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_reported_in_host_json(copy: Path, mistake: str) -> None:
+    old, new, sentence = MISTAKES[mistake]
+    change(copy, HOST, old, new)
+
+    found = check_host(copy)
+
+    assert [problem.file for problem in found] == [HOST], found
+    assert sentence in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (POLLING, '"maxPollingInterval": "00:01:00"'),
+        (RETRY, '"visibilityTimeout": "00:00:01"'),
+        ('"batchSize": 16', '"batchSize": 64'),
+        (TIMEOUT, '"functionTimeout": "00:05:00"'),
+    ],
+)
+def test_the_line_is_that_of_the_setting(copy: Path, old: str, new: str) -> None:
+    change(copy, HOST, old, new)
+    text = (copy / HOST).read_text(encoding="utf-8")
+
+    assert [problem.line for problem in check_host(copy)] == [text[: text.index(new)].count("\n") + 1]
+
+
+def test_a_turn_that_bicep_lets_last_longer_than_a_function_is_reported(copy: Path) -> None:
+    change(copy, MAIN, "@maxValue(540)\nparam turnTimeoutSeconds", "@maxValue(3600)\nparam turnTimeoutSeconds")
+
+    (problem,) = check_host(copy)
+
+    assert "functionTimeout is 600 s, and a turn may take 3600" in problem.sentence
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"extensions": []}'])
+def test_a_host_json_that_is_none_is_one_sentence(copy: Path, text: str) -> None:
+    (copy / HOST).write_text(text)
+
+    assert len(check_host(copy)) == 1
+
+
+def test_a_host_json_that_is_missing_is_named(copy: Path) -> None:
+    (copy / HOST).unlink()
+
+    assert [str(problem) for problem in check_host(copy)] == ["host.json:1: this file is missing"]
