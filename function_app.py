@@ -20,6 +20,16 @@ async def messages(req: func.HttpRequest, context: func.Context) -> func.HttpRes
     return _response(await services.messages.receive(req.method, req.headers, req.get_body(), traceparent=trace))
 
 
+@app.queue_trigger("msg", "turns", "AzureWebJobsStorage")
+async def resume_turn(msg: func.QueueMessage, context: func.Context) -> None:
+    await services.unfinished.resume(msg.get_body(), context.trace_context.trace_parent)
+
+
+@app.timer_trigger("timer", "0 17 3 * * *")
+async def delete_old_conversations(timer: func.TimerRequest) -> None:
+    await services.delete_old()
+
+
 @app.route("api/health", methods=METHODS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     return _response(services.health.answer(req.method))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import time
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
@@ -15,18 +17,24 @@ from app.agent.tools import Toolbox
 from app.bot.door import BotDoor
 from app.bot.identity import BotIdentity
 from app.bot.messages import MessagesEndpoint
+from app.bot.unfinished import UnfinishedTurns
 from app.config import Settings, SettingsError, load_settings
 from app.databricks_client import DatabricksModel
 from app.health.dependencies import Dependencies
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
-from app.storage.sqlite import SqliteStore
+from app.storage.ledger import Store
+from app.storage.opening import StorageAccount, open_queue, open_store
+from app.storage.queue import Queue
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
+from app.turns.held import Shelf
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
 from app.workspace.credentials import CredentialChoice, choose_credential
 from app.workspace.workspace import Workspace, WorkspaceAddress
+
+QUEUE = "turns"
 
 
 def start() -> Services | Unconfigured:
@@ -68,9 +76,25 @@ class Services:
         )
         return Telemetry(destination, records_text=settings.telemetry_records_text)
 
+    @property
+    def _kept_at(self) -> Path | StorageAccount:
+        settings = self.settings
+        if not settings.uses_storage_account:
+            return settings.conversations_file
+        return StorageAccount(
+            settings.storage_connection_string,
+            settings.storage_tables or "",
+            settings.storage_queues or "",
+            settings.storage_client_id,
+        )
+
     @cached_property
-    def conversations(self) -> SqliteStore:
-        return SqliteStore(self.settings.conversations_file)
+    def store(self) -> Store:
+        return open_store(self._kept_at)
+
+    @cached_property
+    def queue(self) -> Queue:
+        return open_queue(self._kept_at, QUEUE, self.store)
 
     @cached_property
     def model(self) -> DatabricksModel:
@@ -103,8 +127,9 @@ class Services:
             # On a developer's machine the words are the developer's own.
             logs_details=settings.telemetry_records_text or not settings.in_azure,
         )
-        commands = Commands(self.conversations, self._about)
-        return TurnRunner(agent, commands, self.conversations, time_limit=settings.turn_timeout_seconds)
+        commands = Commands(self.store, self._about)
+        shelf = Shelf(self.store, self.queue, settings.turn_lease_seconds)
+        return TurnRunner(agent, commands, shelf, time_limit=settings.turn_timeout_seconds)
 
     @cached_property
     def bot(self) -> BotDoor:
@@ -116,17 +141,25 @@ class Services:
             password=settings.bot_password,
             cloud=settings.bot_cloud,
         )
-        return BotDoor(identity, self.turns, self.telemetry)
+        return BotDoor(identity, self.turns, self.store, self.telemetry)
 
     @property
     def messages(self) -> MessagesEndpoint:
         return self.bot.messages
 
+    @property
+    def unfinished(self) -> UnfinishedTurns:
+        return self.bot.unfinished
+
+    async def delete_old(self) -> int:
+        """Deletes what is older than conversations are kept; how much."""
+        return await self.store.delete_before(time.time() - self.settings.retention_days * 24 * 3600)
+
     @cached_property
     def health(self) -> Health:
         checks = {
             "model": lambda: self.model.check_ready(),
-            "storage": lambda: self.conversations.ping(),
+            "storage": lambda: self.store.ping(),
             "telemetry": self.telemetry.check,
         }
         return Health(Dependencies(checks))
@@ -138,6 +171,6 @@ class Services:
     async def close(self) -> None:
         """Lets running turns end or ends them, then closes what was opened."""
         opened = vars(self)
-        for name in ("health", "bot", "model", "conversations", "telemetry"):
+        for name in ("health", "bot", "model", "queue", "store", "telemetry"):
             if name in opened:
                 await opened[name].close()

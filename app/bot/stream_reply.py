@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from app.agent.events import Answer, Event, Failure, Status, TextAdded, ToolStarted
 from app.bot.channel import Channel, Streaming, WhenTimeRunsOut
@@ -32,7 +33,7 @@ from app.bot.send_failures import (
 )
 from app.bot.stream_place import Phase, StreamPlace
 from app.turns.progress import Progress
-from app.turns.reply import Keep, Undelivered, keep_nothing
+from app.turns.reply import Keep, NotKept, Undelivered, keep_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -203,6 +204,9 @@ class StreamReply:
             self._frozen = True
             if self._stream_id is None:
                 self._phase = Phase.WAITING
+        except NotKept:
+            self._last_sent_at = asyncio.get_running_loop().time()
+            self._news.set()
         except Throttled as throttled:
             await self._pause(throttled.retry_after or self._rules.interval)
             self._news.set()
@@ -243,15 +247,16 @@ class StreamReply:
             if stream_id is None:
                 self._phase = Phase.WAITING
             else:
-                await self._note(self._attempted)
+                with suppress(NotKept):
+                    await self._note(self._attempted)
 
     async def _note(self, text: str, end: Answer | Failure | None = None) -> None:
         """Before `text` or `end` is sent, so that whoever goes on never knows of less than was shown."""
-        self._attempted = text
         place = StreamPlace(
             self._stream_id, self._sequence + 1, self._closes, self._phase, self._settled, len(self.shown)
         )
         await self._keep(Progress(text, place.written(), end))
+        self._attempted = text
 
     async def _edit(self) -> None:
         text = self._showable()
@@ -284,7 +289,8 @@ class StreamReply:
         except SendFailure as failure:
             _log.info("A stream could not be closed (%s); the rest needs it no more", type(failure).__name__)
         self._after_the_stream()
-        await self._note(self._attempted)
+        with suppress(NotKept):
+            await self._note(self._attempted)
 
     async def _finish(self, end: Answer | Failure) -> None:
         text = activities.text_of(end)

@@ -9,9 +9,10 @@ from app.bot.adapter import Adapter
 from app.bot.asked import Asked, asked_in
 from app.bot.bot import reply_to
 from app.bot.send_failures import SendFailure
+from app.storage.failures import StorageFailed
 from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
-from app.telemetry.turn import traced, turn_failed
+from app.telemetry.turn import traced, turn_failed, turn_resumed
 from app.turns.handover import HandOver, UnreadableMessage, read_hand_over
 from app.turns.held import HeldTurn
 from app.turns.runner import TurnRunner
@@ -54,7 +55,12 @@ class UnfinishedTurns:
 
     async def _traced(self, hand_over: HandOver, traceparent: str | None) -> None:
         with traced(self._telemetry.activity("resume", hand_over.traceparent or traceparent)):
-            held = await self._runner.take_over(hand_over)
+            try:
+                held = await self._runner.take_over(hand_over)
+            except StorageFailed as failure:
+                _log.warning("Nobody knows whose a turn is (%s); it is put off", type(failure).__name__)
+                await self._runner.put_off(hand_over)
+                return
             if held is not None:
                 await self._go_on(held, hand_over)
 
@@ -66,6 +72,7 @@ class UnfinishedTurns:
             await held.give_up()
             raise
         _log.info("A turn goes on here, its try %d", held.record.tries)
+        turn_resumed(asked.channel.name)
         await self._answer(held, asked, hand_over)
 
     async def _answer(self, held: HeldTurn, asked: Asked, hand_over: HandOver) -> None:

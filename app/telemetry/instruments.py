@@ -11,6 +11,7 @@ _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 2
 _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
 TURNS = Instrument("agent.turns", "{turn}", "Turns that ended, by channel and outcome")
+TURNS_RESUMED = Instrument("agent.turns.resumed", "{turn}", "Turns that went on in another worker, by channel")
 FAILURES = Instrument("agent.failures", "{turn}", "Turns that failed, by kind of failure")
 TURN_DURATION = Instrument("agent.turn.duration", "s", "From the activity to the end of its answer", _SECONDS)
 TIME_TO_FIRST_UPDATE = Instrument(
@@ -19,4 +20,4 @@ TIME_TO_FIRST_UPDATE = Instrument(
 OPERATION_DURATION = Instrument("gen_ai.client.operation.duration", "s", "Calls to models and tools", _SECONDS)
 TOKEN_USAGE = Instrument("gen_ai.client.token.usage", "{token}", "Tokens, as the endpoint counts them", _TOKENS)
 
-INSTRUMENTS = (TURNS, FAILURES, TURN_DURATION, TIME_TO_FIRST_UPDATE, OPERATION_DURATION, TOKEN_USAGE)
+INSTRUMENTS = (TURNS, TURNS_RESUMED, FAILURES, TURN_DURATION, TIME_TO_FIRST_UPDATE, OPERATION_DURATION, TOKEN_USAGE)

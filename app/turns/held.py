@@ -16,7 +16,7 @@ from app.storage.ledger import Changed, Store, TurnRecord, TurnState
 from app.storage.queue import Queue, Receipt, ReceiptEnded
 from app.turns.handover import HandOver
 from app.turns.progress import Progress, read_progress
-from app.turns.reply import TurnLost
+from app.turns.reply import NotKept, TurnLost
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 MARGIN = 1.0
 """A message appears this much after its turn's lease has ended, so that whoever takes it finds it so."""
 _LONGEST_KEEPING = 3.0
+_LONGEST_HOLDING_BACK = 60.0
+_BETWEEN_TRIES = 0.5
 _LONGEST_GIVING_BACK = 4.0
 _RENEWALS_IN_A_LEASE = 3
 _TRIES = 5
@@ -90,12 +92,23 @@ class HeldTurn:
         await self._end_renewals()
 
     async def keep(self, progress: Progress) -> None:
-        """Raises `TurnLost`. Storage that does not answer holds an answer up for a few seconds, not for good."""
-        try:
-            async with asyncio.timeout(_LONGEST_KEEPING):
-                await self._change(shown=progress.written())
-        except (StorageFailed, TimeoutError) as failure:
-            _log.warning("The progress of a turn could not be kept (%s)", type(failure).__name__)
+        """Raises `TurnLost`, and `NotKept` before the end.
+
+        The end is held back until storage says that the turn is still ours; a minute after the lease has ended it is
+        said all the same.
+        """
+        until = self._record.lease_until + _LONGEST_HOLDING_BACK
+        while True:
+            try:
+                async with asyncio.timeout(_LONGEST_KEEPING):
+                    return await self._change(shown=progress.written())
+            except (StorageFailed, TimeoutError) as failure:
+                if progress.end is None:
+                    raise NotKept from failure
+                if self._shelf.clock() > until:
+                    _log.warning("The end of a turn is said without being kept (%s)", type(failure).__name__)
+                    return None
+            await asyncio.sleep(_BETWEEN_TRIES)
 
     async def close(self, state: TurnState, messages: Sequence[StoredMessage]) -> None:
         """Raises `TurnLost` and `StorageFailed`."""

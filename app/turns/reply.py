@@ -14,9 +14,13 @@ class Undelivered(Exception):
 
 
 class Keep(Protocol):
-    """Keeps where a reply has come to; called before that is shown. Raises `TurnLost`."""
+    """Keeps where a reply has come to; called before that is shown. Raises `TurnLost`, and `NotKept` before the end."""
 
     async def __call__(self, progress: Progress, /) -> None: ...
+
+
+class NotKept(Exception):
+    """Storage does not answer: what is not the end of the answer can wait."""
 
 
 class TurnLost(Exception):

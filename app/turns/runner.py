@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from app.turns.progress import Progress
 from app.turns.reply import Reply
 
 _log = logging.getLogger(__name__)
+
+# In seconds.
+_LONGEST_ENTERING_AT_THE_END = 2.0
 
 OpenReply = Callable[[Progress], Reply]
 """Makes the reply that goes on from there; called once the turn is this worker's."""
@@ -51,15 +55,33 @@ class TurnRunner:
         """
         key = TurnKey(turn.conversation, turn.id)
         hand_over = None if begun is None else HandOver(key, self._shelf.clock(), begun, traceparent)
-        held = await self._desk.enter(key, hand_over)
+        held = await self._enter(key, hand_over)
         if held is None:
             _log.info("A turn was delivered again; it is not answered again")
             return
         await self._attempt(held, turn, open_reply, time_limit)
 
+    async def _enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
+        entering = asyncio.create_task(self._desk.enter(key, hand_over))
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # The worker ends: what is being entered is another's as soon as it is.
+            await asyncio.wait([entering], timeout=_LONGEST_ENTERING_AT_THE_END)
+            if not entering.done():
+                entering.cancel()
+                await asyncio.wait([entering])
+            elif entering.exception() is None and (held := entering.result()) is not None:
+                await held.give_back()
+            raise
+
     async def take_over(self, hand_over: HandOver) -> HeldTurn | None:
         """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
         return await self._desk.take_over(hand_over)
+
+    async def put_off(self, hand_over: HandOver) -> None:
+        """Brings it back in the time of a lease. Raises `StorageFailed`."""
+        await self._shelf.queue.put(hand_over.written(), hidden_for=self._shelf.lease)
 
     async def go_on(self, held: HeldTurn, turn: Turn, open_reply: OpenReply, *, time_limit: float = math.inf) -> None:
         """Raises as `run`."""
