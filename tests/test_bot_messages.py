@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,75 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.agent.agent import Agent
-from app.agent.commands import HELP, About, Commands
+from app.agent.commands import HELP
 from app.agent.sentences import GO_ON, WAS_INTERRUPTED
-from app.agent.tools import Toolbox
 from app.bot.bot import MENTION_ME, WELCOME
-from app.bot.door import BotDoor
 from app.bot.identity import BotIdentity
-from app.bot.messages import HttpAnswer
-from app.local.connector import Answer, ConnectorServer
-from app.model.scripted import ScriptedModel
-from app.storage.queue import Inbox
-from app.storage.sqlite import SqliteStore
-from app.telemetry.destination import Destination
-from app.telemetry.telemetry import Telemetry
-from app.turns.held import Shelf
-from app.turns.runner import TurnRunner
-
-LAPTOP = BotIdentity()
-LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
-
-
-class Bot:
-    def __init__(self, door: BotDoor, model: ScriptedModel, connector: ConnectorServer, queue: Inbox) -> None:
-        self.door = door
-        self.model = model
-        self.connector = connector
-        self.queue = queue
-
-    async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.door.messages.receive(method, {**LOCAL, **headers}, raw)
-
-    def activity(self, text: str = "Why?", **more: Any) -> dict[str, Any]:
-        return {
-            "type": "message",
-            "id": str(uuid.uuid4()),
-            "text": text,
-            "channelId": "emulator",
-            "serviceUrl": self.connector.service_url,
-            "from": {"id": "29:ann", "name": "Ann"},
-            "recipient": {"id": "28:bot", "name": "Bricks"},
-            "conversation": {"id": "c1"},
-            **more,
-        }
-
-    @property
-    def messages(self) -> list[str]:
-        return [call.text for call in self.connector.calls if call.is_message]
+from app.local.connector import Answer
+from tests.fakes.bots import Bot, bots
 
 
 @pytest.fixture
 async def make_bot(tmp_path: Path) -> AsyncIterator[Callable[..., Bot]]:
-    async with ConnectorServer() as connector:
-        doors, log = [], SqliteStore(tmp_path / "c.sqlite")
-        telemetry = Telemetry(Destination("bot", "1", "here"))
-
-        def make(*replies: Any, identity: BotIdentity = LAPTOP, acknowledge_after: float = 12.0) -> Bot:
-            model = ScriptedModel(replies)
-            agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
-            commands = Commands(log, lambda: About("m", "w", "a"))
-            turns = TurnRunner(agent, commands, Shelf(log, log.queue("turns")), time_limit=30)
-            doors.append(BotDoor(identity, turns, log, telemetry, acknowledge_after=acknowledge_after))
-            return Bot(doors[-1], model, connector, log.queue("turns"))
-
+    async with bots(tmp_path) as make:
         yield make
-        for door in doors:
-            await door.close()
-        await log.close()
-        await telemetry.close()
 
 
 async def test_a_question_is_answered_in_its_conversation(make_bot: Callable[..., Bot]) -> None:
@@ -179,11 +121,15 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
 async def test_whoever_waits_for_the_response_of_a_worker_that_ends_is_told_to_ask_again(
     make_bot: Callable[..., Bot],
 ) -> None:
-    bot = make_bot(["Once upon", asyncio.Event()])
+    asked = asyncio.Event()
+
+    async def happening() -> None:
+        asked.set()
+
+    bot = make_bot([happening(), "Once upon", asyncio.Event()])
     asking = asyncio.create_task(bot.send(bot.activity(deliveryMode="expectReplies")))
     async with asyncio.timeout(5):
-        while not bot.model.requests:
-            await asyncio.sleep(0.01)
+        await asked.wait()
         await bot.door.messages.close(grace=0.0)
         assert (await asking).status == 503
 

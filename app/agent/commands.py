@@ -11,11 +11,16 @@ from app.storage.conversations import ConversationLog
 HELP = """\
 Ask me anything in your own words; I answer with a model in your Databricks workspace and remember this conversation.
 
-- **/reset** – forget this conversation and start afresh
+- **/reset** – start afresh, without what was said before
+- **/forget** – delete what I have kept of this conversation
 - **/about** – which model answers, and with whose access
 - **/help** – this text
 
 In a group or channel, mention me so that I know you mean me."""
+
+FORGOTTEN = (
+    "Done: I have deleted what was said in this conversation. What stands in the chat itself is yours to delete."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ class Commands:
                     f"Model: **{about.model}**\n\nWorkspace: {about.workspace}\n\n"
                     f"Access: {about.access}. Everybody who talks to me here sees what that identity may see."
                 )
+            case "/forget":
+                await self._log.forget(turn.conversation)
+                return FORGOTTEN
             case "/reset":
                 await self._log.forget(turn.conversation)
                 return "Done: I have forgotten this conversation. What would you like to know?"

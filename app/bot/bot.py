@@ -21,7 +21,8 @@ from app.bot.stream_reply import StreamReply
 from app.storage.conversations import ConversationKey
 from app.storage.failures import StorageFailed
 from app.storage.ledger import Store
-from app.telemetry.turn import current_turn
+from app.telemetry.turn import current_turn, feedback_given
+from app.turns.decisions import Decision, Decisions, StillDeciding, digest
 from app.turns.once import is_first
 from app.turns.progress import Progress
 from app.turns.reply import Reply
@@ -49,6 +50,7 @@ class AgentBot(ActivityHandler):
         self._runner = runner
         self._outlets = outlets
         self._memory = memory
+        self._decisions = Decisions(memory)
 
     async def on_message_activity(self, turn_context: TurnContext) -> None:
         activity = turn_context.activity
@@ -103,12 +105,31 @@ class AgentBot(ActivityHandler):
             # Better welcomed twice than not at all.
             return True
 
+    async def _feedback(self, activity: Activity) -> None:
+        """Counts what a person thinks of an answer once; they may change their mind."""
+        reaction = _reaction(activity.value)
+        person = activity.from_property.id if activity.from_property else ""
+        subject = f"feedback/{activity.reply_to_id}/{person}"
+        decision = Decision(conversation_of(activity), subject, digest(activity.value), may_change=True)
+
+        async def count() -> dict[str, object]:
+            _log.info("Feedback: %s", reaction)
+            feedback_given(reaction)
+            return {}
+
+        try:
+            await self._decisions.once(decision, count)
+        except StillDeciding:
+            _log.info("Feedback is being counted elsewhere")
+        except StorageFailed as failure:
+            _log.warning("Feedback could not be counted (%s)", type(failure).__name__)
+
     async def on_invoke_activity(self, turn_context: TurnContext) -> InvokeResponse:
         """Answers what is known; 501 is the protocol's word for the rest."""
         activity = turn_context.activity
         match activity.name:
             case "message/submitAction":
-                _log.info("Feedback: %s", _reaction(activity.value))
+                await self._feedback(activity)
                 return InvokeResponse(status=HTTPStatus.OK, body={})
             case "adaptiveCard/action":
                 message = "This button is no longer in use."

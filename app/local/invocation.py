@@ -1,19 +1,28 @@
-"""What the Functions host tells a function about its invocation."""
+"""An invocation of a function, and what the Functions host tells the function about it."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import logging
 import re
 import secrets
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from azure.functions import Context
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
+
+
+log = logging.getLogger(__name__)
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class LocalTraceContext:
@@ -62,3 +71,39 @@ class LocalContext(Context):
     @property
     def retry_context(self) -> Any:  # noqa: ANN401
         return LocalRetryContext()
+
+
+class Invocable(Protocol):
+    """`parameter` is what the code calls that which triggers it; `context` is whether it asks for the context too."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def parameter(self) -> str: ...
+    @property
+    def context(self) -> bool: ...
+    @property
+    def code(self) -> Callable[..., Any]: ...
+
+
+async def invoke(function: Invocable, trigger: object, headers: Mapping[str, str] = NO_HEADERS) -> object:
+    """What the function returns; code that is not asynchronous runs in a thread. Raises what the code raises."""
+    arguments = {function.parameter: trigger}
+    if function.context:
+        arguments["context"] = LocalContext(function.name, headers)
+    if inspect.iscoroutinefunction(function.code):
+        return await function.code(**arguments)
+    return await asyncio.to_thread(function.code, **arguments)
+
+
+async def succeeds(function: Invocable, trigger: object) -> bool:
+    """Invokes it; what it raises goes to the log."""
+    try:
+        await invoke(function, trigger)
+    except (Exception, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        log.exception("function %s failed", function.name)
+        return False
+    return True

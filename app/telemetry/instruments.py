@@ -12,6 +12,7 @@ _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304
 
 TURNS = Instrument("agent.turns", "{turn}", "Turns that ended, by channel and outcome")
 TURNS_RESUMED = Instrument("agent.turns.resumed", "{turn}", "Turns that went on in another worker, by channel")
+FEEDBACK = Instrument("agent.feedback", "{reaction}", "What people think of answers, by reaction")
 FAILURES = Instrument("agent.failures", "{turn}", "Turns that failed, by kind of failure")
 TURN_DURATION = Instrument("agent.turn.duration", "s", "From the activity to the end of its answer", _SECONDS)
 TIME_TO_FIRST_UPDATE = Instrument(
@@ -20,4 +21,13 @@ TIME_TO_FIRST_UPDATE = Instrument(
 OPERATION_DURATION = Instrument("gen_ai.client.operation.duration", "s", "Calls to models and tools", _SECONDS)
 TOKEN_USAGE = Instrument("gen_ai.client.token.usage", "{token}", "Tokens, as the endpoint counts them", _TOKENS)
 
-INSTRUMENTS = (TURNS, TURNS_RESUMED, FAILURES, TURN_DURATION, TIME_TO_FIRST_UPDATE, OPERATION_DURATION, TOKEN_USAGE)
+INSTRUMENTS = (
+    TURNS,
+    TURNS_RESUMED,
+    FEEDBACK,
+    FAILURES,
+    TURN_DURATION,
+    TIME_TO_FIRST_UPDATE,
+    OPERATION_DURATION,
+    TOKEN_USAGE,
+)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
-from app.telemetry.instruments import FAILURES, TIME_TO_FIRST_UPDATE, TURN_DURATION, TURNS, TURNS_RESUMED
+from app.telemetry.instruments import FAILURES, FEEDBACK, TIME_TO_FIRST_UPDATE, TURN_DURATION, TURNS, TURNS_RESUMED
 from app.telemetry.records import Instrument, Kind, Measurement, Sink
 from app.telemetry.spans import Span, as_current
 
@@ -103,6 +103,11 @@ def traced(turn: TurnSpan) -> Iterator[TurnSpan]:
 def turn_resumed(channel: str) -> None:
     if (turn := current_turn()) is not None:
         turn.measured(Measurement(TURNS_RESUMED, 1, {"bot.channel": channel}))
+
+
+def feedback_given(reaction: str) -> None:
+    if (turn := current_turn()) is not None:
+        turn.measured(Measurement(FEEDBACK, 1, {"agent.reaction": reaction}))
 
 
 def turn_failed(error: BaseException | str) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 VERSION = "3.35.0"
@@ -34,12 +39,21 @@ def installed(folder: Path = ROOT / ".data" / "azurite") -> Path:
     return folder / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 
 
+def started() -> Iterator[Azurite]:
+    """For a fixture: runs until the tests that share it are over."""
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm to install Azurite with")
+    with Azurite(installed()) as running:
+        yield running
+
+
 @dataclass
 class Azurite:
-    """Runs while it is a context."""
+    """Runs while it is a context. `options` are added to its command line."""
 
     program: Path
     ports: dict[str, int] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +67,7 @@ class Azurite:
         self.ports = {name: _free_port() for name in ("blob", "queue", "table")}
         node = shutil.which("node")
         assert node, "there is no Node.js"
-        options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
+        options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry", *self.options]
         for name, port in self.ports.items():
             options += [f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port)]
         silent = subprocess.DEVNULL
@@ -69,6 +83,17 @@ class Azurite:
         assert self._process
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """Connections stay, answers do not come."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process
+        os.kill(self._process.pid, number)
 
 
 def _free_port() -> int:

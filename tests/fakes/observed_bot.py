@@ -20,6 +20,7 @@ from app.model.scripted import ScriptedModel
 from app.storage.sqlite import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
+from app.turns.held import Shelf
 from app.turns.runner import TurnRunner
 from tests.fakes.application_insights import ApplicationInsights
 
@@ -79,10 +80,12 @@ async def observed_bots(folder: Path) -> AsyncIterator[MakeBot]:
             log = SqliteStore(folder / "c.sqlite")
             toolbox = Toolbox([CurrentTime(), *tools])
             agent = Agent(ScriptedModel(replies), toolbox, system_prompt="", history_token_budget=1000)
-            turns = TurnRunner(agent, Commands(log, lambda: About("m", "w", "a")), log, time_limit=30)
+            turns = TurnRunner(
+                agent, Commands(log, lambda: About("m", "w", "a")), Shelf(log, log.queue("turns")), time_limit=30
+            )
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing=closing)
-            door = BotDoor(BotIdentity(), turns, telemetry)
+            door = BotDoor(BotIdentity(), turns, log, telemetry)
             open_things.extend([telemetry, log, door])
             return ObservedBot(door, telemetry, connector, insights)
 

@@ -1,0 +1,48 @@
+"""Where the queues of the triggers are: in the storage account that the settings name, or else in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from app.storage.ledger import Store
+from app.storage.opening import StorageAccount, open_queue, open_store
+from app.storage.queue import Inbox
+
+
+def data_folder(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("DATA_DIR", "").strip() or ".data")
+
+
+def place_of(connection: str, environment: Mapping[str, str]) -> Path | StorageAccount:
+    """`connection` is the name of a setting with a connection string, or what the names of several begin with.
+
+    https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#connections
+    """
+
+    def setting(suffix: str) -> str:
+        return environment.get(f"{connection}{suffix}", "").strip()
+
+    if connection_string := setting(""):
+        return StorageAccount(SecretStr(connection_string))
+    if queues := setting("__queueServiceUri"):
+        return StorageAccount(queues=queues, client_id=setting("__clientId") or None)
+    return data_folder(environment) / "conversations.sqlite"
+
+
+class LocalQueues:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._stores: dict[Path | StorageAccount, Store] = {}
+
+    def open(self, queue: str, connection: str) -> Inbox:
+        place = place_of(connection, self._environment)
+        if place not in self._stores:
+            self._stores[place] = open_store(place)
+        return open_queue(place, queue, self._stores[place])
+
+    async def close(self) -> None:
+        for store in self._stores.values():
+            await store.close()

@@ -1,0 +1,116 @@
+"""What a person decides with a button is done once, however often and under whatever id the channel says it again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from app.storage.conversations import ConversationKey
+from app.storage.ledger import Changed
+from app.storage.records import Record, RecordKey, Records
+
+# All in seconds. Teams wants an invoke answered within 5.
+_LONGEST_WAIT = 4.0
+_BETWEEN_LOOKS = 0.2
+_LEASE = 30.0
+
+Json = dict[str, Any]
+Act = Callable[[], Awaitable[Json]]
+
+
+class StillDeciding(Exception):
+    """Another worker is at it and has not ended yet; the answer is there later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`subject` is what is decided on, and by whom where each decides for themselves; `choice` is what they chose.
+
+    Where it `may_change`, another choice is a decision of its own; else the first one stands.
+    """
+
+    conversation: ConversationKey
+    subject: str
+    choice: str
+    may_change: bool = False
+
+
+class _Kept(BaseModel):
+    choice: str
+    by: str
+    until: float
+    result: Json | None = None
+
+
+class Decisions:
+    """`clock` is in seconds since 1970."""
+
+    def __init__(self, records: Records, *, clock: Callable[[], float] = time.time) -> None:
+        self._records = records
+        self._clock = clock
+
+    async def once(self, decision: Decision, act: Act) -> Json:
+        """What `act` has returned, now or the first time.
+
+        An `act` that fails may be tried again. One whose worker vanished is done again by the next who is told: what
+        it does elsewhere has to bear that. Raises `StillDeciding`, `app.storage.failures.StorageFailed`, and what
+        `act` raises.
+        """
+        key = RecordKey(decision.conversation, f"decision/{decision.subject}")
+        deadline = self._clock() + _LONGEST_WAIT
+        while True:
+            record = await self._records.read(key) or Record(key, "")
+            kept = _kept(record)
+            if kept is not None and self._stands(kept, decision):
+                if kept.result is not None:
+                    return kept.result
+                if self._clock() >= deadline:
+                    raise StillDeciding
+                await asyncio.sleep(_BETWEEN_LOOKS)
+                continue
+            mine = _Kept(choice=decision.choice, by=uuid.uuid4().hex, until=self._clock() + _LEASE)
+            try:
+                record = await self._records.write(replace(record, value=mine.model_dump_json()))
+            except Changed:
+                continue
+            return await self._act(record, mine, act)
+
+    def _stands(self, kept: _Kept, decision: Decision) -> bool:
+        if kept.result is None and kept.until <= self._clock():
+            return False
+        return kept.choice == decision.choice or not decision.may_change or kept.result is None
+
+    async def _act(self, record: Record, mine: _Kept, act: Act) -> Json:
+        try:
+            result = await act()
+        except BaseException:
+            await self._write(record, mine.model_copy(update={"until": 0.0}))
+            raise
+        await self._write(record, mine.model_copy(update={"result": result}))
+        return result
+
+    async def _write(self, record: Record, kept: _Kept) -> None:
+        try:
+            await self._records.write(replace(record, value=kept.model_dump_json()))
+        except Changed:
+            # It took longer than a lease, and another has done it meanwhile.
+            return
+
+
+def _kept(record: Record) -> _Kept | None:
+    try:
+        return _Kept.model_validate_json(record.value) if record.value else None
+    except ValidationError:
+        return None
+
+
+def digest(value: object) -> str:
+    """The same for the same JSON."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(value, sort_keys=True, default=str)).hex

@@ -1,0 +1,82 @@
+"""The Bot Framework door with a scripted model, before a channel of its own, on one store."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from app.agent.agent import Agent
+from app.agent.commands import About, Commands
+from app.agent.tools import Toolbox
+from app.bot.door import BotDoor
+from app.bot.identity import BotIdentity
+from app.bot.messages import HttpAnswer
+from app.local.connector import ConnectorServer
+from app.model.scripted import ScriptedModel
+from app.storage.sqlite import SqliteStore
+from app.telemetry.destination import Destination
+from app.telemetry.telemetry import Telemetry
+from app.turns.held import Shelf
+from app.turns.runner import TurnRunner
+
+LAPTOP = BotIdentity()
+LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
+
+
+class Bot:
+    def __init__(
+        self, door: BotDoor, model: ScriptedModel, connector: ConnectorServer, store: SqliteStore, file: Path
+    ) -> None:
+        self.door = door
+        self.model = model
+        self.connector = connector
+        self.store = store
+        self.file = file
+        self.queue = store.queue("turns")
+
+    async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.door.messages.receive(method, {**LOCAL, **headers}, raw)
+
+    def activity(self, text: str = "Why?", **more: Any) -> dict[str, Any]:
+        return {
+            "type": "message",
+            "id": str(uuid.uuid4()),
+            "text": text,
+            "channelId": "emulator",
+            "serviceUrl": self.connector.service_url,
+            "from": {"id": "29:ann", "name": "Ann"},
+            "recipient": {"id": "28:bot", "name": "Bricks"},
+            "conversation": {"id": "c1"},
+            **more,
+        }
+
+    @property
+    def messages(self) -> list[str]:
+        return [call.text for call in self.connector.calls if call.is_message]
+
+
+@asynccontextmanager
+async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
+    """Makes workers that share a store and a channel."""
+    async with ConnectorServer() as connector:
+        doors, log = [], SqliteStore(folder / "c.sqlite")
+        telemetry = Telemetry(Destination("bot", "1", "here"))
+
+        def make(*replies: Any, identity: BotIdentity = LAPTOP, acknowledge_after: float = 12.0) -> Bot:
+            model = ScriptedModel(replies)
+            agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
+            commands = Commands(log, lambda: About("m", "w", "a"))
+            turns = TurnRunner(agent, commands, Shelf(log, log.queue("turns")), time_limit=30)
+            doors.append(BotDoor(identity, turns, log, telemetry, acknowledge_after=acknowledge_after))
+            return Bot(doors[-1], model, connector, log, folder / "c.sqlite")
+
+        yield make
+        for door in doors:
+            await door.close()
+        await log.close()
+        await telemetry.close()

@@ -1,0 +1,113 @@
+"""Every storage engine, opened for a test as the app opens it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceResponseError
+from azure.core.pipeline.transport import AioHttpTransport
+from pydantic import SecretStr
+
+from app.storage.azure_account import open_azure_queue, open_table
+from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.ledger import Store, TurnKey, TurnRecord, TurnState
+from app.storage.opening import StorageAccount
+from app.storage.queue import Inbox
+from app.storage.sqlite import SqliteStore
+from tests.fakes.azurite import Azurite
+
+ENGINES = ["sqlite", pytest.param("azure", marks=pytest.mark.slow)]
+
+ANN = ConversationKey("tenant", "msteams/19:ann@thread.v2;messageid=1 / #?\\ Größe")
+BOB = ConversationKey("tenant", "bob")
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def account(azurite: Azurite) -> StorageAccount:
+    return StorageAccount(SecretStr(azurite.connection_string))
+
+
+def azurite_of(request: pytest.FixtureRequest) -> Azurite:
+    """Of the fixture `azurite`, which is not started for the tests of SQLite."""
+    running = request.getfixturevalue("azurite")
+    assert isinstance(running, Azurite)
+    return running
+
+
+@asynccontextmanager
+async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+    """Of the engine that the fixture's parameter names, with nothing in it."""
+    store: Store
+    if request.param == "sqlite":
+        store = SqliteStore(folder / "agent.sqlite", clock=clock)
+    else:
+        store = open_table(account(azurite_of(request)), f"t{uuid.uuid4().hex}", clock=clock)
+    yield store
+    await store.close()
+
+
+@dataclass
+class TestedQueue:
+    __test__ = False
+
+    queue: Inbox
+    clock: Clock | None
+
+    async def wait(self, seconds: float) -> None:
+        """Azurite has a clock of its own."""
+        if self.clock is None:
+            await asyncio.sleep(seconds)
+        else:
+            self.clock.now += seconds
+
+
+@asynccontextmanager
+async def opened_queue(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[TestedQueue]:
+    if request.param == "sqlite":
+        clock = Clock()
+        store = SqliteStore(folder / "agent.sqlite", clock=clock)
+        yield TestedQueue(store.queue("turns"), clock)
+        await store.close()
+    else:
+        queue = open_azure_queue(account(azurite_of(request)), f"q{uuid.uuid4().hex}")
+        yield TestedQueue(queue, None)
+        await queue.close()
+
+
+class Wire(AioHttpTransport):  # type: ignore[misc] - azure-core says no types there
+    """Counts what goes over it. `lost`: of so many requests that change something the answer never arrives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[str] = []
+        self.lost = 0
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        self.requests.append(f"{request.method} {request.url}")
+        response = await super().send(request, **options)
+        if self.lost and request.method != "GET":
+            self.lost -= 1
+            await response.read() if hasattr(response, "read") else await response.load_body()
+            raise ServiceResponseError("the answer was lost")
+        return response
+
+
+def turn(activity: str = "a1", key: ConversationKey = ANN, owner: str = "worker-1") -> TurnRecord:
+    return TurnRecord(TurnKey(key, activity), 0, TurnState.STARTED, owner, 60.0, begun='{"question": "Why?"}')
+
+
+def exchange(n: object) -> list[StoredMessage]:
+    return [StoredMessage("user", f"question {n}"), StoredMessage("assistant", f"answer {n}", complete=n != 2)]

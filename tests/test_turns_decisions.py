@@ -1,0 +1,112 @@
+"""Buttons under Teams' repeats: with the same id, with a new one, at two workers at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.storage.conversations import ConversationKey
+from app.storage.sqlite import SqliteStore
+from app.turns.decisions import Decision, Decisions, Json, StillDeciding, digest
+
+ANN = ConversationKey("tenant", "ann")
+REPAIR = Decision(ANN, "repair/run-7", "repair")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    made = SqliteStore(tmp_path / "x")
+    yield made
+    await made.close()
+
+
+class Counted:
+    def __init__(self, *, gate: asyncio.Event | None = None, fails: int = 0) -> None:
+        self.done = 0
+        self._gate = gate
+        self._fails = fails
+
+    async def __call__(self) -> Json:
+        if self._gate is not None:
+            await self._gate.wait()
+        if self._fails:
+            self._fails -= 1
+            raise ConnectionError("the workspace is away")
+        self.done += 1
+        return {"said": f"done {self.done}"}
+
+
+async def test_a_decision_told_again_gets_the_first_answer_and_is_not_done_again(store: SqliteStore) -> None:
+    act = Counted()
+    answers = [await Decisions(store).once(REPAIR, act) for _ in range(4)]
+    assert answers == [{"said": "done 1"}] * 4
+    assert act.done == 1
+
+
+async def test_of_two_workers_told_at_once_one_decides_and_both_answer_the_same(store: SqliteStore) -> None:
+    gate = asyncio.Event()
+    act = Counted(gate=gate)
+    told = [asyncio.create_task(Decisions(store).once(REPAIR, act)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    gate.set()
+    assert await asyncio.gather(*told) == [{"said": "done 1"}] * 2
+    assert act.done == 1
+
+
+async def test_the_first_choice_stands(store: SqliteStore) -> None:
+    act = Counted()
+    await Decisions(store).once(REPAIR, act)
+    assert await Decisions(store).once(Decision(ANN, "repair/run-7", "ignore"), act) == {"said": "done 1"}
+    assert act.done == 1
+
+
+async def test_who_may_change_their_mind_decides_anew_and_a_repeat_of_that_does_nothing(store: SqliteStore) -> None:
+    act = Counted()
+    for choice in ("like", "like", "dislike", "dislike", "like"):
+        await Decisions(store).once(Decision(ANN, "feedback/1/ann", choice, may_change=True), act)
+    assert act.done == 3
+
+
+async def test_another_subject_or_conversation_is_another_decision(store: SqliteStore) -> None:
+    act = Counted()
+    bob = ConversationKey("tenant", "bob")
+    for decision in (REPAIR, Decision(ANN, "repair/run-8", "repair"), Decision(bob, "repair/run-7", "repair")):
+        await Decisions(store).once(decision, act)
+    assert act.done == 3
+
+
+async def test_what_failed_may_be_tried_again(store: SqliteStore) -> None:
+    act = Counted(fails=1)
+    with pytest.raises(ConnectionError):
+        await Decisions(store).once(REPAIR, act)
+    assert await Decisions(store).once(REPAIR, act) == {"said": "done 1"}
+
+
+async def test_a_decision_whose_worker_vanished_is_taken_up_when_its_time_is_over(store: SqliteStore) -> None:
+    now = 1000.0
+    vanished = asyncio.create_task(Decisions(store, clock=lambda: now).once(REPAIR, Counted(gate=asyncio.Event())))
+    await asyncio.sleep(0.1)
+    act = Counted()
+    later = 1000.0
+    looking = asyncio.create_task(Decisions(store, clock=lambda: later).once(REPAIR, act))
+    await asyncio.sleep(0.3)
+    assert not looking.done(), "somebody is still at it"
+    later = 1003.9
+    await asyncio.sleep(0.3)
+    assert act.done == 0
+    later = 1031.0
+    # Teams has long given up on this call; its repeat finds the decision free.
+    with pytest.raises(StillDeciding):
+        await Decisions(store, clock=iter([1000.0, 1005.0, 1005.0, 1005.0]).__next__).once(REPAIR, act)
+    assert await looking == {"said": "done 1"}
+    vanished.cancel()
+    await asyncio.wait([vanished])
+    assert (await Decisions(store, clock=lambda: later).once(REPAIR, act)) == {"said": "done 1"}
+
+
+def test_the_same_json_has_the_same_digest_in_whatever_order_it_comes() -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
