@@ -23,6 +23,7 @@ from app.databricks_client import DatabricksModel
 from app.health.dependencies import Dependencies
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
+from app.stop_signal import StopSignal
 from app.storage.ledger import Store
 from app.storage.opening import StorageAccount, open_queue, open_store
 from app.storage.queue import Queue
@@ -145,11 +146,22 @@ class Services:
 
     @property
     def messages(self) -> MessagesEndpoint:
+        self._listen_for_the_end()
         return self.bot.messages
 
     @property
     def unfinished(self) -> UnfinishedTurns:
+        self._listen_for_the_end()
         return self.bot.unfinished
+
+    def _listen_for_the_end(self) -> None:
+        # Hosts on a developer's machine say themselves when they end.
+        if self.settings.in_azure:
+            self._stop_signal.listen()
+
+    @cached_property
+    def _stop_signal(self) -> StopSignal:
+        return StopSignal(self.close)
 
     async def delete_old(self) -> int:
         """Deletes what is older than conversations are kept; how much."""
