@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.agent.events import Answer, Event, Failure
 from app.bot.channel import Channel
-from app.bot.connector_answers import PerhapsDelivered
+from app.bot.connector_answers import NotDelivered, PerhapsDelivered
 from app.bot.outlet import Json, Outlet
 from app.bot.rendering import activities
 from app.bot.rendering.split import split
@@ -59,7 +59,8 @@ class MessageReply:
             return
         parts = Parts(self._outlet, self._channel, self._end, self._keep)
         try:
-            await parts.post(self._rest or split(activities.text_of(self._end), self._channel.text_limit), self._rest)
+            whole = split(activities.text_of(self._end), self._channel.text_limit)
+            await parts.post(self._rest.parts or whole, perhaps_posted=self._rest.perhaps_posted)
         except (ChannelUnreachable, Throttled) as failure:
             raise Undelivered(type(failure).__name__) from failure
 
@@ -78,10 +79,22 @@ class MessageReply:
             await asyncio.sleep(_TYPING_EVERY)
 
 
-def rest_in(progress: Progress) -> list[str]:
-    """The parts that another worker had not certainly posted, the first of which it perhaps had."""
-    rest = progress.place.get("rest")
-    return [part for part in rest if isinstance(part, str)] if isinstance(rest, list) else []
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The parts that were not certainly posted, and whether the first perhaps was."""
+
+    parts: tuple[str, ...] = ()
+    perhaps_posted: bool = False
+
+    def written(self) -> Json:
+        return {"rest": list(self.parts), "perhaps_posted": self.perhaps_posted}
+
+
+def rest_in(progress: Progress) -> Rest:
+    parts = progress.place.get("rest")
+    if not isinstance(parts, list):
+        return Rest()
+    return Rest(tuple(map(str, parts)), progress.place.get("perhaps_posted") is not False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +106,18 @@ class Parts:
     end: Answer | Failure
     keep: Keep = keep_nothing
 
-    async def post(self, parts: Sequence[str], perhaps_posted: Sequence[str] = ()) -> None:
+    async def post(self, parts: Sequence[str], *, perhaps_posted: bool = False) -> None:
         """In half the size where the channel finds a part too large; marked where it may stand there twice."""
         pending = [part for part in parts if part.strip()]
-        again = bool(perhaps_posted)
+        again = perhaps_posted
         halved = False
         while pending:
-            await self.keep(Progress(place={"rest": pending}, end=self.end))
+            await self._note(pending, perhaps_posted=True)
             try:
                 await self._post_one(pending[0], last=len(pending) == 1, again=again)
+            except (NotDelivered, Throttled):
+                await self._note(pending, perhaps_posted=again)
+                raise
             except MessageTooLarge:
                 if halved:
                     raise
@@ -110,6 +126,9 @@ class Parts:
                 continue
             again = False
             pending.pop(0)
+
+    async def _note(self, pending: Sequence[str], *, perhaps_posted: bool) -> None:
+        await self.keep(Progress(place=Rest(tuple(pending), perhaps_posted).written(), end=self.end))
 
     async def _post_one(self, text: str, *, last: bool, again: bool) -> None:
         for tries_left in reversed(range(_POST_TRIES)):

@@ -25,6 +25,7 @@ from app.storage.failures import StorageFailed
 from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn import something_shown, traced, turn_failed
+from app.turns.reply import Undelivered
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class MessagesEndpoint:
         """Nobody is left without an answer, whatever broke."""
         try:
             await self._on_turn(context)
-        except SendFailure as failure:
+        except (SendFailure, Undelivered) as failure:
             # The channel does not take what we say: telling the person so would go the same way.
             turn_failed(failure)
             _log.exception("An answer could not be delivered, error id %s", new_error_id())

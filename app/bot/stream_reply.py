@@ -232,6 +232,8 @@ class StreamReply:
             await self._post_update(activities.streamed(text, self._sequence + 1, self._stream_id))
             self.shown = text
         elif not self.shown and (keep_alive or self._status != self._sent_status):
+            if self._stream_id is not None:
+                await self._note(self._attempted)
             await self._post_update(activities.informative(self._status, self._sequence + 1, self._stream_id))
             self._sent_status = self._status
 
@@ -295,8 +297,8 @@ class StreamReply:
     async def _finish(self, end: Answer | Failure) -> None:
         text = activities.text_of(end)
         parts = Parts(self._outlet, self._channel, end, self._keep)
-        if self._rest:
-            await parts.post(self._rest, self._rest)
+        if self._rest.parts:
+            await parts.post(self._rest.parts, perhaps_posted=self._rest.perhaps_posted)
         else:
             await self._note(self._attempted, end)
             rest = await self._end_in_stream(end, text)

@@ -15,6 +15,7 @@ from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn import traced, turn_failed, turn_resumed
 from app.turns.handover import HandOver, UnreadableMessage, read_hand_over
 from app.turns.held import HeldTurn
+from app.turns.reply import Undelivered
 from app.turns.runner import TurnRunner
 
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class UnfinishedTurns:
                 lambda progress: reply_to(outlet, asked.channel, conversation, progress),
                 time_limit=asked.channel.time_limit,
             )
-        except SendFailure as failure:
+        except (SendFailure, Undelivered) as failure:
             turn_failed(failure)
             _log.exception("An answer could not be delivered, error id %s", new_error_id())
 

@@ -24,6 +24,8 @@ from app.turns.reply import Reply, TurnLost, Undelivered
 _log = logging.getLogger(__name__)
 
 MOST_TRIES = 3
+# Of an answer that is ready, while the channel takes nothing.
+MOST_DELIVERIES = 6
 # All in seconds.
 _LAST_WORDS = 4.0
 _SILENT_WAIT = 3.0
@@ -100,9 +102,9 @@ class Attempt:
             turn_ended("handed over")
             return
         failure = None if answering.cancelled() else answering.exception()
-        if isinstance(failure, Undelivered) and self._held.can_be_handed_over:
+        tries = self._held.record.tries
+        if isinstance(failure, Undelivered) and self._held.can_be_handed_over and tries < MOST_DELIVERIES:
             await reply.abandon()
-            tries = self._held.record.tries
             _log.warning("An answer could not be delivered at try %d (%s); it is kept for later", tries, failure)
             await self._held.give_back(after=_FIRST_DELAY * 2 ** (tries - 1), counts=True)
             turn_ended("handed over")

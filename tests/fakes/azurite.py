@@ -56,15 +56,16 @@ class Azurite:
     options: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
 
+    def address(self, service: str, scheme: str = "http", host: str = "127.0.0.1") -> str:
+        return f"{scheme}://{host}:{self.ports[service]}/{ACCOUNT}"
+
     @property
     def connection_string(self) -> str:
-        endpoints = "".join(
-            f"{name.title()}Endpoint=http://127.0.0.1:{port}/{ACCOUNT};" for name, port in self.ports.items()
-        )
+        endpoints = "".join(f"{name.title()}Endpoint={self.address(name)};" for name in self.ports)
         return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{endpoints}"
 
     def __enter__(self) -> Self:
-        self.ports = {name: _free_port() for name in ("blob", "queue", "table")}
+        self.ports = self.ports or free_ports()
         node = shutil.which("node")
         assert node, "there is no Node.js"
         options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry", *self.options]
@@ -94,6 +95,10 @@ class Azurite:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process
         os.kill(self._process.pid, number)
+
+
+def free_ports() -> dict[str, int]:
+    return {name: _free_port() for name in ("blob", "queue", "table")}
 
 
 def _free_port() -> int:

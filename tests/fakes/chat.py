@@ -57,6 +57,8 @@ class Chat:
     messages: dict[str, str] = field(default_factory=dict)
     streams: dict[str, _Stream] = field(default_factory=dict)
     lives: float = 120.0
+    refuses: Callable[[Json], Exception | None] = lambda _: None
+    """What the channel answers instead of taking an activity."""
 
     def through(self, wire: Wire) -> _Outlet:
         return _Outlet(self, wire)
@@ -67,6 +69,8 @@ class Chat:
         return [stream.text for stream in self.streams.values() if not stream.ended and stream.text]
 
     async def take(self, activity: Json) -> str | None:
+        if (refusal := self.refuses(activity)) is not None:
+            raise refusal
         infos = [entity for entity in activity.get("entities", ()) if entity.get("type") == "streaminfo"]
         if infos:
             return self._stream(activity, infos[0])

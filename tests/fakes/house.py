@@ -1,0 +1,130 @@
+"""Workers that share a store, a queue and a chat, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from app.agent.agent import Agent
+from app.agent.commands import About, Commands
+from app.agent.sentences import GO_ON, WAS_INTERRUPTED
+from app.agent.tools import Toolbox
+from app.agent.turn import Turn
+from app.bot.channel import Channel
+from app.bot.message_reply import MessageReply
+from app.bot.stream_reply import StreamReply
+from app.model.types import Completed, ModelEvent, ModelRequest, TextDelta
+from app.storage.conversations import ConversationKey
+from app.storage.ledger import TurnKey
+from app.storage.sqlite import SqliteStore
+from app.turns.handover import read_hand_over
+from app.turns.held import Shelf
+from app.turns.progress import Progress
+from app.turns.reply import Reply
+from app.turns.runner import TurnRunner
+from tests.fakes.chat import Behind, Chat, Wire
+from tests.fakes.virtual_time import VirtualTimeLoop
+
+ANN = ConversationKey("tenant", "ann")
+LEASE = 30.0
+ANSWER = "First the plan is made, then the work is done, and then all of it is looked at once more."
+
+
+class Knows:
+    """A model that says `ANSWER` in `seconds`, or the rest of it when it is asked to go on."""
+
+    name = "knows"
+
+    def __init__(self, seconds: float = 4.0) -> None:
+        self._seconds = seconds
+        self.asked = 0
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        self.asked += 1
+        said = request.messages[-2].content if request.messages[-1].content == GO_ON else ""
+        assert ANSWER.startswith(said), f"a part of the answer that never was: {said}"
+        words = ANSWER[len(said) :].split(" ")
+        for number, word in enumerate(words):
+            await asyncio.sleep(self._seconds / len(words))
+            yield TextDelta(word if number == 0 else f" {word}")
+        yield Completed()
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class House:
+    """What all workers share."""
+
+    store: SqliteStore
+    chat: Chat
+    channel: Channel
+
+    def worker(self, seconds: float = 4.0) -> Worker:
+        return Worker(self, Wire(), Knows(seconds))
+
+    async def later(self, seconds: float = 400.0, every: float = 1.0) -> Worker:
+        """Another worker takes what comes on the queue, as the Functions host does."""
+        other = self.worker()
+        inbox = self.store.queue("turns")
+        running: list[asyncio.Task[None]] = []
+        for _ in range(int(seconds / every)):
+            for taken in await inbox.take(16, hidden_for=600):
+                running.append(asyncio.create_task(other.resume(taken.body)))
+                await inbox.delete(taken.receipt)
+            await asyncio.sleep(every)
+        await asyncio.gather(*running)
+        assert await inbox.take(16, hidden_for=1) == [], "messages are left on the queue"
+        return other
+
+
+class Worker:
+    def __init__(self, house: House, wire: Wire, model: Knows) -> None:
+        self.house = house
+        self.wire = wire
+        self.model = model
+        store, queue = Behind(house.store, wire), Behind(house.store.queue("turns"), wire)
+        shelf = Shelf(cast(Any, store), cast(Any, queue), LEASE, asyncio.get_running_loop().time)
+        agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
+        commands = Commands(cast(Any, store), lambda: About("m", "w", "a"))
+        self.runner = TurnRunner(agent, commands, shelf, time_limit=60)
+
+    def reply(self, progress: Progress) -> Reply:
+        outlet, channel = self.house.chat.through(self.wire), self.house.channel
+        if channel.streaming is None:
+            return MessageReply(outlet, channel, progress)
+        return StreamReply(outlet, channel, channel.streaming, progress, clock=asyncio.get_running_loop().time)
+
+    async def ask(self, question: str = "How?", turn_id: str = "1") -> None:
+        await self.runner.run(Turn(turn_id, ANN, question), self.reply, begun=question)
+
+    async def resume(self, body: str) -> None:
+        hand_over = read_hand_over(body)
+        held = await self.runner.take_over(hand_over)
+        if held is not None:
+            await self.runner.go_on(held, Turn(hand_over.key.activity, ANN, hand_over.begun), self.reply)
+
+
+def played(channel: Channel, folder: Path, script: Callable[[House], Awaitable[None]]) -> tuple[House, Any]:
+    """The house after the script, and what the ledger and the memory hold."""
+
+    async def run() -> tuple[House, Any]:
+        clock = asyncio.get_running_loop().time
+        house = House(SqliteStore(folder / "agent.sqlite", clock=clock), Chat(), channel)
+        await script(house)
+        record = await house.store.find(TurnKey(ANN, "1"))
+        memory = await house.store.recent(ANN, 99)
+        await house.store.close()
+        return house, (record and record.state, memory)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+        return virtual.run(run())
+
+
+def plain(text: str) -> str:
+    """What was answered, without the notes that it was interrupted."""
+    return text.replace(f"\n\n{WAS_INTERRUPTED}\n\n", "").replace(f"{WAS_INTERRUPTED}\n\n", "")

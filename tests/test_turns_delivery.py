@@ -1,0 +1,173 @@
+"""A channel that takes nothing for a while, a turn that nobody brings to its end, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.agent.sentences import GIVEN_UP, WAITING
+from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.connector_answers import NotDelivered, PerhapsDelivered
+from app.bot.message_reply import SENT_AGAIN
+from app.storage.conversations import StoredMessage
+from app.storage.ledger import TurnState
+from app.turns.reply import Undelivered
+from tests.fakes.chat import ends_with
+from tests.fakes.house import ANN, ANSWER, LEASE, House, plain, played
+
+CHANNELS = [TEAMS_PERSONAL, COPILOT, TEAMS_GROUP]
+
+
+def is_the_end(activity: dict[str, Any]) -> bool:
+    return activity["type"] == "message"
+
+
+@pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
+def test_a_channel_that_is_away_gets_the_answer_later_without_the_model_being_asked_again(
+    channel: Channel, tmp_path: Path
+) -> None:
+    async def script(house: House) -> None:
+        loop = asyncio.get_running_loop()
+        back_at = loop.time() + 40
+        house.chat.refuses = lambda activity: (
+            NotDelivered("away") if is_the_end(activity) and loop.time() < back_at else None
+        )
+        first = house.worker()
+        await first.ask()
+        assert house.chat.messages == {}
+        other = await house.later()
+        assert first.model.asked == 1
+        assert other.model.asked == 0
+
+    house, (state, memory) = played(channel, tmp_path, script)
+    assert list(house.chat.messages.values()) == [ANSWER]
+    assert state is TurnState.ANSWERED
+    assert memory == [StoredMessage("user", "How?"), StoredMessage("assistant", ANSWER)]
+
+
+@pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
+def test_a_channel_that_never_comes_back_is_given_up_after_ten_minutes_or_so(channel: Channel, tmp_path: Path) -> None:
+    tries = []
+
+    async def script(house: House) -> None:
+        def away(activity: dict[str, Any]) -> Exception | None:
+            tries.append(activity)
+            return NotDelivered("away")
+
+        house.chat.refuses = away
+        await house.worker().ask()
+        with pytest.raises(Undelivered):
+            await house.later(1200)
+
+    _, (state, memory) = played(channel, tmp_path, script)
+    assert state is TurnState.FAILED
+    assert memory == []
+    assert len([activity for activity in tries if is_the_end(activity)]) >= 6
+
+
+@pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
+def test_after_three_workers_have_vanished_the_person_is_told_with_an_error_id(
+    channel: Channel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(house: House) -> None:
+        inbox = house.store.queue("turns")
+        workers = [house.worker() for _ in range(3)]
+        running = [asyncio.create_task(workers[0].ask())]
+        await asyncio.sleep(0.5)
+        for worker, before in zip(workers[1:], workers, strict=False):
+            before.wire.cut()
+            await asyncio.sleep(LEASE + 2)
+            (taken,) = await inbox.take(9, hidden_for=600)
+            running.append(asyncio.create_task(worker.resume(taken.body)))
+            await inbox.delete(taken.receipt)
+            await asyncio.sleep(0.5)
+        workers[-1].wire.cut()
+        async with ends_with(*running):
+            await house.later()
+
+    house, (state, _) = played(channel, tmp_path, script)
+    (told,) = house.chat.messages.values()
+    assert GIVEN_UP in told
+    assert state is TurnState.FAILED
+    error_id = told.partition("error id: ")[2].rstrip(").*_ \n")
+    assert len(error_id) == 32
+    assert f"Turn failed, error id {error_id}" in caplog.text
+
+
+def test_a_message_that_the_channel_does_not_confirm_is_sent_again_and_says_so(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        answers = [PerhapsDelivered("HTTP 500"), None, None]
+        house.chat.refuses = lambda activity: answers.pop(0) if is_the_end(activity) else None
+        await house.worker().ask()
+
+    house, (state, memory) = played(TEAMS_GROUP, tmp_path, script)
+    assert list(house.chat.messages.values()) == [f"{ANSWER}\n\n{SENT_AGAIN}"]
+    assert state is TurnState.ANSWERED
+    assert memory[-1].text == ANSWER, "the note is for the person, not for the memory"
+
+
+@pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
+def test_a_question_waits_for_the_one_before_it_at_another_worker_and_says_so(channel: Channel, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def script(house: House) -> None:
+        house.chat.refuses = lambda activity: seen.append(activity.get("text", activity["type"]))  # type: ignore[func-returns-value]
+        first, second = house.worker(seconds=20), house.worker(seconds=2)
+        one = asyncio.create_task(first.ask("How?", "1"))
+        await asyncio.sleep(1)
+        two = asyncio.create_task(second.ask("And then?", "2"))
+        await asyncio.sleep(5)
+        if channel.streaming is not None:
+            assert WAITING in seen, "nobody looks at nothing for long"
+        await asyncio.gather(one, two)
+        memory = await house.store.recent(ANN, 9)
+        assert [message.text for message in memory] == ["How?", ANSWER, "And then?", ANSWER]
+
+    house, _ = played(channel, tmp_path, script)
+    assert list(house.chat.messages.values()) == [ANSWER, ANSWER]
+
+
+def test_a_question_waits_for_one_whose_worker_vanished_and_keeps_its_place(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        first, second = house.worker(seconds=20), house.worker(seconds=1)
+        one = asyncio.create_task(first.ask("How?", "1"))
+        await asyncio.sleep(1)
+        two = asyncio.create_task(second.ask("And then?", "2"))
+        await asyncio.sleep(1)
+        first.wire.cut()
+        async with ends_with(one):
+            await asyncio.gather(two, house.later(120))
+        memory = await house.store.recent(ANN, 9)
+        assert [message.text for message in memory if message.role == "user"] == ["How?", "And then?"]
+
+    house, _ = played(TEAMS_GROUP, tmp_path, script)
+    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER, ANSWER]
+
+
+def test_a_turn_that_nobody_will_ever_end_holds_its_conversation_up_for_two_minutes_only(tmp_path: Path) -> None:
+    waited = 0.0
+
+    async def script(house: House) -> None:
+        nonlocal waited
+        loop = asyncio.get_running_loop()
+        first, second = house.worker(seconds=20), house.worker(seconds=1)
+        one = asyncio.create_task(first.ask("How?", "1"))
+        await asyncio.sleep(1)
+        first.wire.cut()
+        inbox = house.store.queue("turns")
+        started = loop.time()
+        async with ends_with(one):
+            two = asyncio.create_task(second.ask("And then?", "2"))
+            while not two.done():
+                # The message of the first is lost, which no part of this does.
+                for taken in await inbox.take(9, hidden_for=600):
+                    await inbox.delete(taken.receipt)
+                await asyncio.sleep(1)
+        waited = loop.time() - started
+
+    house, _ = played(TEAMS_GROUP, tmp_path, script)
+    assert list(house.chat.messages.values()) == [ANSWER]
+    assert LEASE < waited < 165
