@@ -23,6 +23,7 @@ BotCloud = Literal["public", "gcc-high", "dod"]
 ModelApi = Literal["auto", "chat", "responses"]
 
 _GUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+_SERVICE_URI = r"^https://[A-Za-z0-9.-]+/?$"
 # Ours first, then those of databricks-sdk.
 AUTH_TYPES = (
     "azure-managed-identity",
@@ -133,8 +134,47 @@ class Settings(BaseSettings):
     turn_timeout_seconds: float = _setting(
         "TURN_TIMEOUT_SECONDS", default=300, gt=0, le=3600, description="the time limit of an answer, in seconds"
     )
+    turn_lease_seconds: float = _setting(
+        "TURN_LEASE_SECONDS",
+        default=30,
+        ge=2,
+        le=600,
+        description="how soon another worker goes on with an answer when its own has vanished, in seconds",
+    )
+    retention_days: int = _setting(
+        "CONVERSATION_RETENTION_DAYS",
+        default=30,
+        ge=1,
+        le=3650,
+        description="how long conversations are kept, in days (1 to 3650)",
+    )
     data_dir: Path | None = _setting(
-        "DATA_DIR", default=None, description="the folder that conversations are kept in; .data outside Azure"
+        "DATA_DIR",
+        default=None,
+        description="the folder that conversations are kept in where there is no storage account; .data outside Azure",
+    )
+    storage_connection_string: SecretStr | None = _setting(
+        "AzureWebJobsStorage",
+        default=None,
+        description="the storage account's connection string, or UseDevelopmentStorage=true for Azurite",
+    )
+    storage_tables: str | None = _setting(
+        "AzureWebJobsStorage__tableServiceUri",
+        default=None,
+        pattern=_SERVICE_URI,
+        description="the storage account's table service, for example https://<account>.table.core.windows.net",
+    )
+    storage_queues: str | None = _setting(
+        "AzureWebJobsStorage__queueServiceUri",
+        default=None,
+        pattern=_SERVICE_URI,
+        description="the storage account's queue service, for example https://<account>.queue.core.windows.net",
+    )
+    storage_client_id: str | None = _setting(
+        "AzureWebJobsStorage__clientId",
+        default=None,
+        pattern=_GUID,
+        description="the client id of the managed identity that may use the storage account, a GUID",
     )
 
     insights_connection_string: SecretStr | None = _setting(
@@ -195,6 +235,10 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def uses_storage_account(self) -> bool:
+        return self.storage_connection_string is not None or self.storage_tables is not None
+
+    @property
     def conversations_file(self) -> Path:
         folder = self.data_dir or (Path("/tmp/agent") if self.in_azure else Path(".data"))  # noqa: S108 - a worker's own
         return folder / "conversations.sqlite"
@@ -218,6 +262,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         *_unresolved_problems(given),
         *_bot_problems(given, in_azure=in_azure),
         *_service_principal_problems(given),
+        *_storage_problems(given),
     ]
     try:
         machine = {name: environment.get(name, "") for name in ("WEBSITE_SITE_NAME", "WEBSITE_INSTANCE_ID")}
@@ -267,6 +312,14 @@ def _service_principal_problems(given: Mapping[str, str]) -> list[str]:
         return []
     missing = [name for name in pair if name not in given]
     return [f"{missing[0]}: missing; a service principal has both an id and a secret"] if len(missing) == 1 else []
+
+
+def _storage_problems(given: Mapping[str, str]) -> list[str]:
+    if "AzureWebJobsStorage" in given:
+        return []
+    pair = ("AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri")
+    missing = [name for name in pair if name not in given]
+    return [f"{missing[0]}: missing; tables and queues are of one storage account"] if len(missing) == 1 else []
 
 
 def _describe(detail: dict[str, Any], names: Mapping[str, str]) -> str:

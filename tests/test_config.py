@@ -124,7 +124,7 @@ def test_an_empty_setting_counts_as_not_set() -> None:
 
 def test_the_sample_file_lists_every_setting() -> None:
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())
-    of_the_host = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"}
+    of_the_host = {"FUNCTIONS_WORKER_RUNTIME"}
     assert set(sample["Values"]) - of_the_host == set(setting_names())
 
 

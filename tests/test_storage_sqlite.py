@@ -1,82 +1,224 @@
-"""Conversations on a laptop survive a restart, and never mix."""
+"""A file on a laptop: it survives restarts, older versions, other processes, and what is no database is refused."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+import sys
+import textwrap
+import threading
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
 
 from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.failures import StorageFailed
+from app.storage.ledger import TurnRecord, TurnState
 from app.storage.sqlite import SqliteStore
+from tests.fakes.stores import ANN, Clock, exchange, turn
 
-ANN = ConversationKey("tenant", "ann")
+ROOT = Path(__file__).parents[1]
+OLD = ConversationKey("tenant", "ann")
 
-
-@pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    log = SqliteStore(tmp_path / "folder" / "conversations.sqlite")
-    yield log
-    await log.close()
-
-
-def exchange(n: int) -> list[StoredMessage]:
-    return [StoredMessage("user", f"question {n}"), StoredMessage("assistant", f"answer {n}", complete=n % 2 == 0)]
-
-
-async def test_the_newest_messages_come_back_oldest_first(log: SqliteStore) -> None:
-    for n in range(5):
-        await log.append(ANN, exchange(n))
-    assert await log.recent(ANN, 4) == [*exchange(3), *exchange(4)]
-
-
-async def test_conversations_and_tenants_never_mix(log: SqliteStore) -> None:
-    await log.append(ANN, exchange(1))
-    assert await log.recent(ConversationKey("tenant", "bob"), 10) == []
-    assert await log.recent(ConversationKey("other tenant", "ann"), 10) == []
-
-
-async def test_forgetting_one_conversation_leaves_the_others(log: SqliteStore) -> None:
-    bob = ConversationKey("tenant", "bob")
-    await log.append(ANN, exchange(1))
-    await log.append(bob, exchange(2))
-    await log.forget(ANN)
-    assert await log.recent(ANN, 10) == []
-    assert await log.recent(bob, 10) == exchange(2)
+# As the first two versions of this file made them.
+VERSION_0 = """
+CREATE TABLE message (
+  tenant TEXT NOT NULL, conversation TEXT NOT NULL, position INTEGER NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL,
+  complete INTEGER NOT NULL, PRIMARY KEY (tenant, conversation, position)
+) WITHOUT ROWID;
+INSERT INTO message VALUES ('tenant', 'ann', 1, 'user', 'question 1', 1);
+INSERT INTO message VALUES ('tenant', 'ann', 2, 'assistant', 'answer 1', 1);
+"""
+VERSION_1 = """
+CREATE TABLE message (
+  tenant TEXT NOT NULL, conversation TEXT NOT NULL, position INTEGER NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL,
+  complete INTEGER NOT NULL, written REAL NOT NULL DEFAULT 0, PRIMARY KEY (tenant, conversation, position)
+) WITHOUT ROWID;
+CREATE TABLE turn (
+  tenant TEXT NOT NULL, conversation TEXT NOT NULL, activity TEXT NOT NULL, ticket INTEGER NOT NULL,
+  state TEXT NOT NULL, owner TEXT NOT NULL, lease_until REAL NOT NULL, tries INTEGER NOT NULL, begun TEXT NOT NULL,
+  shown TEXT NOT NULL, version INTEGER NOT NULL, written REAL NOT NULL, PRIMARY KEY (tenant, conversation, activity)
+) WITHOUT ROWID;
+CREATE INDEX turn_in_order ON turn (tenant, conversation, ticket);
+INSERT INTO message VALUES ('tenant', 'ann', 1, 'user', 'question 1', 1, 5);
+INSERT INTO message VALUES ('tenant', 'ann', 2, 'assistant', 'answer 1', 1, 5);
+INSERT INTO turn VALUES ('tenant', 'ann', 'a1', 1, 'answered', 'w', 1, 1, '', '', 2, 5);
+INSERT INTO turn VALUES ('tenant', 'ann', 'a2', 2, 'started', 'w', 1, 1, 'begun', '', 1, 5);
+PRAGMA user_version = 1;
+"""
 
 
-async def test_a_conversation_survives_a_restart(log: SqliteStore, tmp_path: Path) -> None:
-    await log.append(ANN, exchange(1))
-    await log.close()
-    reopened = SqliteStore(tmp_path / "folder" / "conversations.sqlite")
-    assert await reopened.recent(ANN, 10) == exchange(1)
-    await reopened.close()
+def older(path: Path, script: str) -> Path:
+    connection = sqlite3.connect(path)
+    connection.executescript(script)
+    connection.close()
+    return path
+
+
+async def answered(store: SqliteStore, n: int, key: ConversationKey = ANN) -> TurnRecord:
+    entered = await store.begin(turn(f"new {n}", key), remember=0)
+    assert entered is not None
+    await store.end(entered.record, TurnState.ANSWERED, exchange(n))
+    return entered.record
+
+
+async def test_a_conversation_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "agent.sqlite"
+    store = SqliteStore(path)
+    await answered(store, 1)
+    await store.close()
+    store = SqliteStore(path)
+    assert await store.recent(ANN, 10) == exchange(1)
+    await store.close()
+
+
+@pytest.mark.parametrize("script", [VERSION_0, VERSION_1])
+async def test_a_file_of_an_older_version_is_taken_over_with_all_that_is_in_it(tmp_path: Path, script: str) -> None:
+    clock = Clock()
+    store = SqliteStore(older(tmp_path / "old.sqlite", script), clock=clock)
+    assert await store.recent(OLD, 9) == exchange(1)
+    await answered(store, 3, OLD)
+    assert await store.recent(OLD, 9) == [*exchange(1), *exchange(3)]
+    await store.close()
+    store = SqliteStore(tmp_path / "old.sqlite", clock=clock)
+    assert await store.recent(OLD, 9) == [*exchange(1), *exchange(3)]
+    # Of the first version nothing says how old it is: it counts from the day on which it was taken over.
+    assert await store.delete_before(clock.now - 1) == (0 if script is VERSION_0 else 4)
+    await store.close()
+
+
+async def test_the_turns_of_an_older_version_are_still_known(tmp_path: Path) -> None:
+    store = SqliteStore(older(tmp_path / "old.sqlite", VERSION_1))
+    assert await store.begin(turn("a1", OLD), remember=0) is None
+    following = await store.begin(turn("a3", OLD), remember=0)
+    assert following is not None
+    assert (following.waits, await store.ahead(following.record)) == (True, 1.0)
+    unfinished = await store.find(turn("a2", OLD).key)
+    assert unfinished is not None
+    await store.end(unfinished, TurnState.FAILED, [])
+    assert await store.ahead(following.record) is None
+    await store.close()
+
+
+async def test_a_file_of_a_later_version_is_used_as_it_is(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.sqlite")
+    await answered(store, 1)
+    await store.close()
+    older(tmp_path / "s.sqlite", "ALTER TABLE message ADD COLUMN mood TEXT; PRAGMA user_version = 9;")
+    store = SqliteStore(tmp_path / "s.sqlite")
+    await answered(store, 2)
+    assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2)]
+    await store.close()
+
+
+async def test_an_older_file_that_cannot_be_taken_over_stays_as_it_was(tmp_path: Path) -> None:
+    broken = "DELETE FROM message; ALTER TABLE message RENAME COLUMN text TO words; PRAGMA user_version = 1;"
+    path = older(tmp_path / "old.sqlite", VERSION_1 + broken)
+    store = SqliteStore(path)
+    with pytest.raises(StorageFailed):
+        await store.ping()
+    await store.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT COUNT(*) FROM turn").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
+
+
+WORKER = """
+    import asyncio, sys
+    from pathlib import Path
+    from app.storage.ledger import TurnState
+    from app.storage.sqlite import SqliteStore
+    from tests.fakes.stores import exchange, turn
+
+    async def main():
+        store = SqliteStore(Path(sys.argv[1]))
+        entered, taken = 0, 0
+        queue = store.queue("turns")
+        for n in range(60):
+            begun = await store.begin(turn(f"a{n}", owner=sys.argv[2]), remember=1)
+            if begun is not None:
+                entered += 1
+                await queue.put(str(n), hidden_for=0)
+                await store.end(begun.record, TurnState.ANSWERED, exchange(n))
+            taken += len(await queue.take(1, hidden_for=600))
+        print(entered, taken)
+        await store.close()
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("script", [None, VERSION_1])
+async def test_processes_that_share_a_file_enter_each_turn_and_take_each_message_once(
+    tmp_path: Path, script: str | None
+) -> None:
+    path = tmp_path / "shared.sqlite"
+    if script:
+        older(path, script)
+    command = [sys.executable, "-c", textwrap.dedent(WORKER), str(path)]
+    workers = [
+        await asyncio.create_subprocess_exec(*command, f"worker-{n}", cwd=ROOT, stdout=PIPE, stderr=PIPE)
+        for n in range(3)
+    ]
+    ended = await asyncio.wait_for(asyncio.gather(*(worker.communicate() for worker in workers)), 60)
+    assert [errors.decode() for _, errors in ended] == ["", "", ""]
+    counts = [tuple(map(int, output.split())) for output, _ in ended]
+    store = SqliteStore(path)
+    left = len(await store.queue("turns").take(999, hidden_for=1))
+    assert sum(entered for entered, _ in counts) == 60
+    assert sum(taken for _, taken in counts) + left == 60
+    assert len(await store.recent(ANN, 999)) == 120
+    await store.close()
 
 
 async def test_a_file_that_is_no_database_is_refused_each_time_and_left_closed(tmp_path: Path) -> None:
     file = tmp_path / "c.sqlite"
     file.write_bytes(b"no database" * 500)
-    log = SqliteStore(file)
-    for _ in range(2):
-        with pytest.raises(sqlite3.DatabaseError):
-            await log.recent(ANN, 1)
-        with pytest.raises(sqlite3.DatabaseError):
-            await log.ping()
-    await log.close()
+    store = SqliteStore(file)
+    for call in (lambda: store.recent(ANN, 1), store.ping, lambda: store.queue("turns").take(1, hidden_for=1)):
+        with pytest.raises(StorageFailed, match="DatabaseError") as caught:
+            await call()
+        assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+    await store.close()
 
 
-async def test_a_ping_reads_and_changes_nothing(log: SqliteStore) -> None:
-    await log.ping()
-    await log.append(ANN, exchange(1))
-    await log.ping()
-    assert await log.recent(ANN, 10) == exchange(1)
+async def test_a_folder_that_cannot_be_made_is_a_failure_of_storage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = SqliteStore(tmp_path / "file" / "agent.sqlite")
+    with pytest.raises(StorageFailed):
+        await store.ping()
+    await store.close()
 
 
-async def test_an_append_is_all_or_nothing(log: SqliteStore) -> None:
-    unstorable = StoredMessage("assistant", "\ud800")
-    with pytest.raises(UnicodeEncodeError):
-        await log.append(ANN, [StoredMessage("user", "kept?"), unstorable])
-    assert await log.recent(ANN, 10) == []
-    await log.append(ANN, exchange(1))
-    assert await log.recent(ANN, 10) == exchange(1)
+async def test_a_closed_store_says_so_and_may_be_closed_again(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.sqlite")
+    queue = store.queue("turns")
+    await store.close()
+    await store.close()
+    for call in (store.ping, lambda: queue.put("m", hidden_for=0)):
+        with pytest.raises(StorageFailed, match="closed"):
+            await call()
+
+
+async def test_an_end_is_all_or_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.sqlite")
+    entered = await store.begin(turn(), remember=0)
+    assert entered is not None
+    older(tmp_path / "s.sqlite", "CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'full'); END;")
+    with pytest.raises(StorageFailed, match="full"):
+        await store.end(entered.record, TurnState.ANSWERED, exchange(1))
+    assert await store.find(entered.record.key) == entered.record
+    older(tmp_path / "s.sqlite", "DROP TRIGGER full;")
+    await store.end(entered.record, TurnState.ANSWERED, [StoredMessage("user", "q")])
+    assert await store.recent(ANN, 9) == [StoredMessage("user", "q")]
+    await store.close()
+
+
+async def test_store_and_queues_share_one_thread(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.sqlite")
+    before = threading.active_count()
+    await asyncio.gather(*(store.queue(f"q{n}").put("m", hidden_for=0) for n in range(5)), store.ping())
+    assert threading.active_count() == before + 1
+    await store.close()

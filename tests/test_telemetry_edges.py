@@ -71,7 +71,8 @@ async def test_of_a_long_stream_only_the_first_update_and_the_end_are_spans(make
 
 async def test_a_send_that_teams_refuses_says_why(make_bot: MakeBot) -> None:
     bot = await make_bot("Because.")
-    bot.connector.script(None, Answer.error(403, "ServiceError", "Not you."))
+    refused = Answer.error(403, "ServiceError", "Not you.")
+    bot.connector.script(refused, refused)
     await bot.ask()
     await bot.telemetry.close()
     assert bot.spans()["send message"]["properties"]["agent.failure"] == "SendRefused"

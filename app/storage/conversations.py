@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -29,10 +28,6 @@ class StoredMessage:
 class ConversationLog(Protocol):
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         """The last `limit` messages, oldest first. The cost does not grow with the conversation."""
-        ...
-
-    async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        """All of `messages` or none of them."""
         ...
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:

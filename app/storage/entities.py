@@ -1,49 +1,72 @@
-"""Conversations and turns as entities of an Azure table: one partition for each tenant and conversation.
+"""Conversations, turns and records as entities of an Azure table: one partition for each tenant and conversation.
 
-Rows of a partition, in their order: `a`, which has given the last ticket; `b-<ticket>` for each open turn;
-`m-<position>-<part>`, the messages, newest first; `t-<activity>`, the ledger. So one range is all that a turn needs.
+Rows of each of its threads, in their order: `a`, which has given the last ticket; `b-<ticket>` for each open turn;
+`m-<position>-<part>`, the messages, newest first; `r-<name>`, the records; `t-<activity>`, the ledger. So one range is
+all that a turn needs, and another all that is forgotten.
 Names: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
+from app.storage.records import Record, RecordKey
+from app.storage.texts import storable_messages
 
 Entity = dict[str, Any]
 
 HEAD = "a"
-OPEN = "b-"
-MESSAGES = "m-"
-AFTER_MESSAGES = "n"
-LEDGER = "t-"
+OPEN = "b"
+MESSAGE = "m"
+RECORD = "r"
+TURN = "t"
+# Where the rows of a kind end.
+AFTER = {MESSAGE: "n", RECORD: "s"}
+# The first row of a partition, and what no row is.
+EVERYTHING = ("0", "g")
+_THREAD = 32
 
-# A property holds 64 KiB in UTF-16; an entity 1 MiB.
-_PROPERTY = 31_000
+# A property holds 64 KiB in UTF-16, in which a character may take four bytes; an entity 1 MiB, which Azurite counts in
+# JSON, in which a character may take twelve.
+_PROPERTY = 16_000
 _PROPERTIES = 5
 _LAST_POSITION = 10**18
 
 
 def partition_of(key: ConversationKey) -> str:
     """Of any length and any characters, none of which a key of a table could hold."""
-    return hashlib.sha256(f"{key.tenant}\n{key.conversation}".encode("utf-8", "surrogatepass")).hexdigest()
+    return _hash([key.tenant, key.conversation])
 
 
-def ledger_row(key: TurnKey) -> str:
-    return LEDGER + hashlib.sha256(key.activity.encode("utf-8", "surrogatepass")).hexdigest()
+def row_of(key: ConversationKey, kind: str, rest: str = "") -> str:
+    """With `kind` alone, where the rows of that kind begin."""
+    return f"{_hash(key.thread)[:_THREAD]}-{kind}{rest}"
 
 
-def open_row(ticket: int) -> str:
-    return f"{OPEN}{ticket:019d}"
+def is_kind(entity: Mapping[str, Any], *kinds: str) -> bool:
+    return entity["RowKey"][_THREAD + 1] in kinds
+
+
+def turn_row(key: TurnKey) -> str:
+    return row_of(key.conversation, TURN, f"-{_hash(key.activity)}")
+
+
+def record_row(key: RecordKey) -> str:
+    return row_of(key.conversation, RECORD, f"-{_hash(key.name)}")
+
+
+def open_row(record: TurnRecord) -> str:
+    return row_of(record.key.conversation, OPEN, f"-{record.ticket:019d}")
 
 
 def turn_entity(record: TurnRecord, now: float) -> Entity:
     return {
-        **_keys(record.key.conversation, ledger_row(record.key)),
+        **_keys(record.key.conversation, turn_row(record.key)),
         # As text: an integer would be one of 32 bits.
         "ticket": str(record.ticket),
         "state": str(record.state),
@@ -56,7 +79,7 @@ def turn_entity(record: TurnRecord, now: float) -> Entity:
     }
 
 
-def turn_of(key: TurnKey, entity: Mapping[str, Any], version: str) -> TurnRecord:
+def turn_of(key: TurnKey, entity: Mapping[str, Any]) -> TurnRecord:
     return TurnRecord(
         key,
         int(entity["ticket"]),
@@ -66,28 +89,38 @@ def turn_of(key: TurnKey, entity: Mapping[str, Any], version: str) -> TurnRecord
         entity["tries"],
         _joined("begun", entity),
         _joined("shown", entity),
-        version,
+        entity["etag"],
     )
 
 
 def head_entity(key: ConversationKey, ticket: int, now: float) -> Entity:
-    return {**_keys(key, HEAD), "ticket": str(ticket), "written": now}
+    return {**_keys(key, row_of(key, HEAD)), "ticket": str(ticket), "written": now}
 
 
 def open_entity(record: TurnRecord, now: float) -> Entity:
-    return {**_keys(record.key.conversation, open_row(record.ticket)), "written": now}
+    return {**_keys(record.key.conversation, open_row(record)), "turn": turn_row(record.key), "written": now}
+
+
+def record_entity(record: Record, write: str, now: float) -> Entity:
+    """`write` names one attempt to write, never two."""
+    keys = _keys(record.key.conversation, record_row(record.key))
+    return {**keys, "write": write, "written": now, **_split("value", record.value)}
+
+
+def record_of(key: RecordKey, entity: Mapping[str, Any]) -> Record:
+    return Record(key, _joined("value", entity), entity["etag"])
 
 
 def message_entities(
     key: ConversationKey, ticket: int, messages: Sequence[StoredMessage], now: float
 ) -> Iterator[Entity]:
-    for index, message in enumerate(messages):
-        position = _LAST_POSITION - (ticket * 10 + index)
+    for index, message in enumerate(storable_messages(messages)):
+        position = _LAST_POSITION - (ticket * 100 + index)
         size = _PROPERTY * _PROPERTIES
         parts = [message.text[start : start + size] for start in range(0, len(message.text), size)] or [""]
         for number, part in enumerate(parts):
             yield {
-                **_keys(key, f"{MESSAGES}{position:019d}-{number:03d}"),
+                **_keys(key, row_of(key, MESSAGE, f"-{position:019d}-{number:03d}")),
                 "role": message.role,
                 "complete": message.complete,
                 "parts": len(parts),
@@ -101,17 +134,24 @@ def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[Store
     whole: list[StoredMessage] = []
     parts: list[str] = []
     for entity in entities:
+        if len(whole) == limit:
+            break
+        if not is_kind(entity, MESSAGE):
+            continue
         parts.append(_joined("text", entity))
         if len(parts) == entity["parts"]:
             whole.append(StoredMessage(entity["role"], "".join(parts), entity["complete"]))
             parts = []
-            if len(whole) == limit:
-                break
     return whole[::-1]
 
 
 def _keys(key: ConversationKey, row: str) -> Entity:
     return {"PartitionKey": partition_of(key), "RowKey": row}
+
+
+def _hash(value: object) -> str:
+    # As JSON, which has an escape for what no encoding has.
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _split(name: str, text: str) -> Entity:

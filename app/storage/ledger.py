@@ -31,7 +31,8 @@ class TurnRecord:
 
     `ticket` puts the turns of a conversation into the order they came in. `owner` names one attempt to answer, never
     two. `lease_until` is in seconds since 1970: after it another may take the turn over. `begun` is what that one has
-    to know, `shown` what has reached the person: texts of whoever writes the row. A closed turn keeps neither.
+    to know, `shown` what has reached the person: texts of whoever writes the row, for both of which together there is
+    room for 80,000 characters. A closed turn keeps neither.
     """
 
     key: TurnKey
@@ -76,7 +77,10 @@ class Changed(Exception):
 
 class TurnLedger(Protocol):
     async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
-        """Enters `turn`, whose ticket is given by the ledger; None if its key has been entered before."""
+        """Enters `turn`, whose ticket is given by the ledger; None if its key has been entered before.
+
+        A key that the same owner has entered, and that is open, is what an earlier try has left: it is begun again.
+        """
         ...
 
     async def find(self, key: TurnKey) -> TurnRecord | None: ...
@@ -94,7 +98,10 @@ class TurnLedger(Protocol):
         ...
 
     async def delete_before(self, moment: float) -> int:
-        """Deletes what was written before `moment`, in seconds since 1970, open turns excepted; how many rows."""
+        """Deletes what was written before `moment`, in seconds since 1970, of every conversation; how many rows.
+
+        Messages, records and turns, those too that were begun and that nobody has renewed since.
+        """
         ...
 
 

@@ -5,6 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+# Of a body in UTF-8: Azure's 64 KiB are counted in base64.
+MOST_BYTES = 48 * 1024
+# What nobody has taken until then is gone.
+SECONDS_KEPT = 24 * 3600.0
+
+
+def check_size(body: str) -> None:
+    """Raises `ValueError` for a body that no queue takes."""
+    if (size := len(body.encode())) > MOST_BYTES:
+        raise ValueError(f"a message of {size} bytes; a queue takes {MOST_BYTES}")
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -21,14 +32,19 @@ class ReceiptEnded(Exception):
 class Queue(Protocol):
     """All times in seconds."""
 
-    async def put(self, body: str, *, hidden_for: float) -> Receipt: ...
+    async def put(self, body: str, *, hidden_for: float) -> Receipt:
+        """Raises `ValueError` for more than `MOST_BYTES`. After an answer that was lost it may be there twice."""
+        ...
 
     async def hide(self, receipt: Receipt, *, hidden_for: float) -> Receipt:
-        """From now on the message appears after `hidden_for`; 0 is at once. Raises `ReceiptEnded`."""
+        """From now on the message appears after `hidden_for`; 0 is at once. Raises `ReceiptEnded`.
+
+        So it does when the answer to the first try was lost: then the message appears after `hidden_for` all the same.
+        """
         ...
 
     async def delete(self, receipt: Receipt) -> None:
-        """What is not there any more is no error. Raises `ReceiptEnded` if somebody has taken the message."""
+        """A receipt that has ended deletes nothing, and that is no error: Azure says the same of what is gone."""
         ...
 
     async def close(self) -> None: ...

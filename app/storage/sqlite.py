@@ -1,174 +1,211 @@
-"""Conversations and the ledger of turns in one SQLite file, for a laptop.
-
-One thread owns the connection and each call is one visit to it: a visit costs more than the query.
-"""
+"""Conversations, the ledger of turns and small records in one SQLite file, for a laptop."""
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.ledger import Begun, Changed, TurnKey, TurnRecord, TurnState
-from app.storage.sqlite_schema import prepare
-
-_Result = TypeVar("_Result")
+from app.storage.records import Record, RecordKey
+from app.storage.sqlite_file import SqliteFile
+from app.storage.sqlite_queue import SqliteQueue
+from app.storage.texts import storable, storable_messages, storable_turn
 
 _APPEND = """
-INSERT INTO message (tenant, conversation, position, role, text, complete, written)
-SELECT ?, ?, COALESCE(MAX(position), 0) + 1, ?, ?, ?, ? FROM message WHERE tenant = ? AND conversation = ?
+INSERT INTO message (tenant, conversation, thread, position, role, text, complete, written)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _RECENT = """
-SELECT role, text, complete FROM message WHERE tenant = ? AND conversation = ? ORDER BY position DESC LIMIT ?
+SELECT role, text, complete FROM message WHERE tenant = ? AND conversation = ? AND thread = ?
+ORDER BY position DESC LIMIT ?
 """
 _ANY = "SELECT 1 FROM message LIMIT 1"
-_FORGET = "DELETE FROM message WHERE tenant = ? AND conversation = ?"
+_FORGET = (
+    "DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ?",
+    "DELETE FROM record WHERE tenant = ? AND conversation = ? AND thread = ?",
+)
+_FORGET_THREADS = (
+    "DELETE FROM message WHERE tenant = ? AND conversation = ?",
+    "DELETE FROM record WHERE tenant = ? AND conversation = ?",
+)
+# From the clock, so that tickets go on rising where the last turn has been deleted.
 _BEGIN = """
 INSERT INTO turn
-  (tenant, conversation, activity, ticket, state, owner, lease_until, tries, begun, shown, version, written)
-SELECT ?, ?, ?, COALESCE(MAX(ticket), 0) + 1, ?, ?, ?, ?, ?, ?, 1, ? FROM turn WHERE tenant = ? AND conversation = ?
+  (tenant, conversation, thread, activity, ticket, state, owner, lease_until, tries, begun, shown, version, written)
+SELECT ?, ?, ?, ?, MAX(?, COALESCE(MAX(ticket), 0) + 1), ?, ?, ?, ?, ?, ?, 1, ?
+FROM turn WHERE tenant = ? AND conversation = ? AND thread = ?
 """
 _FIND = """
 SELECT ticket, state, owner, lease_until, tries, begun, shown, version FROM turn
-WHERE tenant = ? AND conversation = ? AND activity = ?
+WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
 """
 _CHANGE = """
 UPDATE turn SET
   state = ?, owner = ?, lease_until = ?, tries = ?, begun = ?, shown = ?, version = version + 1, written = ?
-WHERE tenant = ? AND conversation = ? AND activity = ? AND version = ?
+WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ? AND version = ?
 """
-_WAITS = """
-SELECT 1 FROM turn WHERE tenant = ? AND conversation = ? AND ticket < ? AND state = 'started' LIMIT 1
+_AHEAD = """
+SELECT MAX(lease_until) FROM turn
+WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started'
 """
-_OLD = ("DELETE FROM message WHERE written < ?", "DELETE FROM turn WHERE written < ? AND state != 'started'")
+_OLD = (
+    "DELETE FROM message WHERE written < ?",
+    "DELETE FROM record WHERE written < ?",
+    "DELETE FROM turn WHERE written < ?",
+)
+_READ = "SELECT value, version FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ?"
+_INSERT = """
+INSERT OR IGNORE INTO record (tenant, conversation, thread, name, value, version, written) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_UPDATE = """
+UPDATE record SET value = ?, version = ?, written = ?
+WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ? AND version = ?
+"""
 
 
 class SqliteStore:
-    """Opens `file` at first use, makes it and its folder where they are not. `clock` is in seconds since 1970."""
+    """Opens `path` at first use, makes it and its folder where they are not. `clock` is in seconds since 1970."""
 
-    def __init__(self, file: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._file = file
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._file = SqliteFile(path, clock=clock)
         self._clock = clock
-        self._connection: sqlite3.Connection | None = None
-        self._closed = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="conversations")
+
+    def queue(self, name: str) -> SqliteQueue:
+        """In the same file; it ends with the store."""
+        return SqliteQueue(self._file, name)
 
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
-        return await self._with_connection(lambda connection: _recent(connection, key, limit))
+        return await self._file.visit(lambda connection: _recent(connection, key, limit))
 
-    async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        await self._with_connection(lambda connection: self._append(connection, key, messages))
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        statements, arguments = (_FORGET_THREADS, _here(key)[:2]) if threads else (_FORGET, _here(key))
 
-    async def forget(self, key: ConversationKey) -> None:
-        await self._with_connection(lambda connection: connection.execute(_FORGET, (key.tenant, key.conversation)))
+        def visit(connection: sqlite3.Connection) -> None:
+            for statement in statements:
+                connection.execute(statement, arguments)
+
+        await self._file.visit(visit)
 
     async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
-        def visit(connection: sqlite3.Connection) -> Begun | None:
-            key = turn.key.conversation
-            lease = (turn.state, turn.owner, turn.lease_until, turn.tries, turn.begun, turn.shown, self._clock())
-            try:
-                connection.execute(_BEGIN, (*_row(turn.key), *lease, key.tenant, key.conversation))
-            except sqlite3.IntegrityError:
-                return None
-            record = _find(connection, turn.key)
-            assert record is not None
-            return Begun(record, tuple(_recent(connection, key, remember)), _waits(connection, record))
+        turn = storable_turn(turn)
+        here, now = _here(turn.key.conversation), self._clock()
+        fields = (turn.state, turn.owner, turn.lease_until, turn.tries, turn.begun, turn.shown)
 
-        return await self._with_connection(visit)
+        def visit(connection: sqlite3.Connection) -> Begun | None:
+            entered = True
+            try:
+                connection.execute(_BEGIN, (*here, turn.key.activity, int(now * 1000), *fields, now, *here))
+            except sqlite3.IntegrityError:
+                entered = False
+            record = _find(connection, turn.key)
+            assert record is not None, "a turn is neither new nor there"
+            if not entered and (record.owner, record.state) != (turn.owner, TurnState.STARTED):
+                return None
+            history = tuple(_recent(connection, turn.key.conversation, remember))
+            return Begun(record, history, _ahead(connection, record) is not None)
+
+        return await self._file.visit(visit)
 
     async def find(self, key: TurnKey) -> TurnRecord | None:
-        return await self._with_connection(lambda connection: _find(connection, key))
+        return await self._file.visit(lambda connection: _find(connection, key))
 
     async def change(self, record: TurnRecord) -> TurnRecord:
-        await self._with_connection(lambda connection: self._change(connection, record))
-        return replace(record, version=str(int(record.version) + 1))
+        record = storable_turn(record)
+
+        def visit(connection: sqlite3.Connection) -> TurnRecord:
+            if self._change(connection, record):
+                return replace(record, version=str(int(record.version) + 1))
+            found = _find(connection, record.key)
+            if found is None or replace(found, version=record.version) != record:
+                raise Changed
+            # Its own write, of a try whose end the caller did not wait for.
+            return found
+
+        return await self._file.visit(visit)
 
     async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
         def visit(connection: sqlite3.Connection) -> None:
-            self._change(connection, replace(record, state=state, begun="", shown=""))
-            self._append(connection, record.key.conversation, messages)
+            if self._change(connection, replace(record, state=state, begun="", shown="")):
+                self._append(connection, record.key.conversation, record.ticket * 100, messages)
+                return
+            found = _find(connection, record.key)
+            if found is None or (found.state, found.owner) != (state, record.owner):
+                raise Changed
 
-        await self._with_connection(visit)
+        await self._file.visit(visit)
 
-    async def waits(self, record: TurnRecord) -> bool:
-        return await self._with_connection(lambda connection: _waits(connection, record))
+    async def ahead(self, record: TurnRecord) -> float | None:
+        return await self._file.visit(lambda connection: _ahead(connection, record))
 
     async def delete_before(self, moment: float) -> int:
-        return await self._with_connection(
+        return await self._file.visit(
             lambda connection: sum(connection.execute(statement, (moment,)).rowcount for statement in _OLD)
         )
 
+    async def read(self, key: RecordKey) -> Record | None:
+        row: tuple[str, str] | None = await self._file.visit(
+            lambda connection: connection.execute(_READ, (*_here(key.conversation), key.name)).fetchone()
+        )
+        return None if row is None else Record(key, *row)
+
+    async def write(self, record: Record) -> Record:
+        where, now = (*_here(record.key.conversation), record.key.name), self._clock()
+        fresh = Record(record.key, storable(record.value), uuid.uuid4().hex)
+
+        def visit(connection: sqlite3.Connection) -> Record:
+            if record.version:
+                arguments = (fresh.value, fresh.version, now, *where, record.version)
+                written = connection.execute(_UPDATE, arguments).rowcount
+            else:
+                written = connection.execute(_INSERT, (*where, fresh.value, fresh.version, now)).rowcount
+            if written != 1:
+                raise Changed
+            return fresh
+
+        return await self._file.visit(visit)
+
     async def ping(self) -> None:
-        await self._with_connection(lambda connection: connection.execute(_ANY).fetchone())
+        await self._file.visit(lambda connection: connection.execute(_ANY).fetchone())
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-            self._thread.shutdown(wait=False)
+        await self._file.close()
 
-    def _append(self, connection: sqlite3.Connection, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        of_conversation, now = (key.tenant, key.conversation), self._clock()
-        connection.executemany(
-            _APPEND, [(*of_conversation, m.role, m.text, int(m.complete), now, *of_conversation) for m in messages]
-        )
+    def _append(
+        self, connection: sqlite3.Connection, key: ConversationKey, position: int, messages: Sequence[StoredMessage]
+    ) -> None:
+        now, numbered = self._clock(), enumerate(storable_messages(messages), position)
+        rows = [(*_here(key), place, m.role, m.text, int(m.complete), now) for place, m in numbered]
+        connection.executemany(_APPEND, rows)
 
-    def _change(self, connection: sqlite3.Connection, record: TurnRecord) -> None:
+    def _change(self, connection: sqlite3.Connection, record: TurnRecord) -> bool:
+        where = (*_here(record.key.conversation), record.key.activity, int(record.version))
         fields = (record.state, record.owner, record.lease_until, record.tries, record.begun, record.shown)
-        changed = connection.execute(_CHANGE, (*fields, self._clock(), *_row(record.key), int(record.version)))
-        if changed.rowcount != 1:
-            raise Changed
-
-    async def _with_connection(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        def visit() -> _Result:
-            # The connection as a context commits, or rolls back what failed.
-            with self._connected() as connection:
-                return work(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, visit)
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            # Each transaction begins by locking: what it reads is still so when it writes.
-            connection = sqlite3.connect(self._file, timeout=10, check_same_thread=False, isolation_level="IMMEDIATE")
-            try:
-                prepare(connection, self._clock())
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        return connection.execute(_CHANGE, (*fields, self._clock(), *where)).rowcount == 1
 
 
-def _row(key: TurnKey) -> tuple[str, str, str]:
-    return (key.conversation.tenant, key.conversation.conversation, key.activity)
+def _here(key: ConversationKey) -> tuple[str, str, str]:
+    return (key.tenant, key.conversation, key.thread)
 
 
 def _recent(connection: sqlite3.Connection, key: ConversationKey, limit: int) -> list[StoredMessage]:
-    rows = connection.execute(_RECENT, (key.tenant, key.conversation, limit)).fetchall()
+    rows = connection.execute(_RECENT, (*_here(key), limit)).fetchall()
     return [StoredMessage(role, text, bool(complete)) for role, text, complete in reversed(rows)]
 
 
 def _find(connection: sqlite3.Connection, key: TurnKey) -> TurnRecord | None:
-    row: tuple[Any, ...] | None = connection.execute(_FIND, _row(key)).fetchone()
+    row: tuple[Any, ...] | None = connection.execute(_FIND, (*_here(key.conversation), key.activity)).fetchone()
     if row is None:
         return None
     ticket, state, owner, lease_until, tries, begun, shown, version = row
     return TurnRecord(key, ticket, TurnState(state), owner, lease_until, tries, begun, shown, str(version))
 
 
-def _waits(connection: sqlite3.Connection, record: TurnRecord) -> bool:
-    key = record.key.conversation
-    return connection.execute(_WAITS, (key.tenant, key.conversation, record.ticket)).fetchone() is not None
+def _ahead(connection: sqlite3.Connection, record: TurnRecord) -> float | None:
+    lease: float | None = connection.execute(_AHEAD, (*_here(record.key.conversation), record.ticket)).fetchone()[0]
+    return lease

@@ -1,25 +1,27 @@
-"""The tables of the SQLite store, and how an older file becomes one of today."""
+"""The tables of the SQLite engine, and how an older file becomes one of today."""
 
 from __future__ import annotations
 
 import sqlite3
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS message (
+CREATE TABLE message (
   tenant TEXT NOT NULL,
   conversation TEXT NOT NULL,
+  thread TEXT NOT NULL,
   position INTEGER NOT NULL,
   role TEXT NOT NULL,
   text TEXT NOT NULL,
   complete INTEGER NOT NULL,
-  written REAL NOT NULL DEFAULT 0,
-  PRIMARY KEY (tenant, conversation, position)
+  written REAL NOT NULL,
+  PRIMARY KEY (tenant, conversation, thread, position)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS turn (
+CREATE TABLE turn (
   tenant TEXT NOT NULL,
   conversation TEXT NOT NULL,
+  thread TEXT NOT NULL,
   activity TEXT NOT NULL,
   ticket INTEGER NOT NULL,
   state TEXT NOT NULL,
@@ -30,24 +32,67 @@ CREATE TABLE IF NOT EXISTS turn (
   shown TEXT NOT NULL,
   version INTEGER NOT NULL,
   written REAL NOT NULL,
-  PRIMARY KEY (tenant, conversation, activity)
+  PRIMARY KEY (tenant, conversation, thread, activity)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS turn_in_order ON turn (tenant, conversation, ticket);
+CREATE INDEX turn_in_order ON turn (tenant, conversation, thread, ticket);
+CREATE TABLE record (
+  tenant TEXT NOT NULL,
+  conversation TEXT NOT NULL,
+  thread TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT NOT NULL,
+  version TEXT NOT NULL,
+  written REAL NOT NULL,
+  PRIMARY KEY (tenant, conversation, thread, name)
+) WITHOUT ROWID;
+CREATE TABLE queued (
+  queue TEXT NOT NULL,
+  id TEXT NOT NULL,
+  body TEXT NOT NULL,
+  proof TEXT NOT NULL,
+  appears REAL NOT NULL,
+  expires REAL NOT NULL,
+  tries INTEGER NOT NULL,
+  PRIMARY KEY (queue, id)
+) WITHOUT ROWID;
+CREATE INDEX queued_in_order ON queued (queue, appears);
 """
 
 
 def prepare(connection: sqlite3.Connection, now: float) -> None:
-    """Makes the tables, or adds to older ones what they lack."""
+    """Makes the tables, or turns older ones into today's: all of them or none."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version >= VERSION:
+    if _version(connection) >= VERSION:
         return
-    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(message)")}
-    if columns and "written" not in columns:
-        connection.execute("ALTER TABLE message ADD COLUMN written REAL NOT NULL DEFAULT 0")
-        # Its age is not known: it counts from today.
-        connection.execute("UPDATE message SET written = ?", (now,))
-    connection.executescript(_TABLES)
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have been faster.
+        if _version(connection) < VERSION:
+            _renew(connection, now)
+
+
+def _renew(connection: sqlite3.Connection, now: float) -> None:
+    older = {table: columns for table in ("message", "turn") if (columns := _columns(connection, table))}
+    connection.execute("DROP INDEX IF EXISTS turn_in_order")
+    for table in older:
+        connection.execute(f"ALTER TABLE {table} RENAME TO older_{table}")
+    # Not executescript, which would commit first.
+    for statement in filter(str.strip, _TABLES.split(";")):
+        connection.execute(statement)
+    for table, columns in older.items():
+        # Nothing said how old a message of the first version is: it counts from today.
+        given = {"thread": "", "written": now} | dict.fromkeys(columns)
+        copied = ", ".join(column if column in columns else f":{column}" for column in given)
+        connection.execute(f"INSERT INTO {table} ({', '.join(given)}) SELECT {copied} FROM older_{table}", given)  # noqa: S608
+        connection.execute(f"DROP TABLE older_{table}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.commit()
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]

@@ -1,189 +1,212 @@
-"""Conversations and the ledger of turns in an Azure table."""
+"""Conversations, the ledger of turns and small records in an Azure table."""
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
+import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
-from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import TableTransactionError, UpdateMode
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
+from app.storage.azure_calls import bounded
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.entities import (
-    AFTER_MESSAGES,
+    AFTER,
+    EVERYTHING,
     HEAD,
-    LEDGER,
-    MESSAGES,
+    MESSAGE,
     OPEN,
+    RECORD,
+    TURN,
     Entity,
     head_entity,
-    ledger_row,
+    is_kind,
     message_entities,
     messages_of,
     open_entity,
     open_row,
     partition_of,
+    record_entity,
+    record_of,
+    record_row,
+    row_of,
     turn_entity,
     turn_of,
+    turn_row,
 )
 from app.storage.ledger import Begun, Changed, TurnKey, TurnRecord, TurnState
+from app.storage.records import Record, RecordKey
+from app.storage.table_rows import Conflict, Rows, update_if_same
+from app.storage.texts import storable, storable_turn
 
-# Azure's own limit for one transaction.
-_MOST_IN_ONE = 100
-_TRIES = 20
+_LONGEST_CLEANING = 240.0
 
 
 class TableStore:
-    """Raises what azure-core raises when storage does not answer. `clock` is in seconds since 1970."""
+    """Makes the table if it is missing. `clock` is in seconds since 1970; `credential` is closed with the store."""
 
-    def __init__(self, table: TableClient, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        table: TableClient,
+        *,
+        clock: Callable[[], float] = time.time,
+        credential: AsyncTokenCredential | None = None,
+    ) -> None:
         self._table = table
+        self._credential = credential
+        self._rows = Rows(table)
         self._clock = clock
 
-    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
-        return messages_of(await self._rows(key, MESSAGES, AFTER_MESSAGES, limit), limit)
+    async def make(self) -> None:
+        with suppress(ResourceExistsError):
+            await self._table.create_table()
 
+    @bounded()
+    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
+        return messages_of(await self._of_thread(key, MESSAGE, MESSAGE, limit=limit), limit)
+
+    @bounded()
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        first, after = EVERYTHING if threads else (row_of(key, MESSAGE), row_of(key, AFTER[RECORD]))
+        rows = await self._rows.between(partition_of(key), first, after, keys_only=True)
+        await self._rows.delete([row for row in rows if is_kind(row, MESSAGE, RECORD)])
+
+    @bounded()
     async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
-        key = turn.key.conversation
-        for _ in range(_TRIES):
-            rows = await self._rows(key, HEAD, AFTER_MESSAGES, remember)
-            head = next((row for row in rows if row["RowKey"] == HEAD), None)
-            now = self._clock()
-            # From the clock, so that tickets go on rising where an old head was deleted.
-            ticket = max(int(now * 1000), int(head["ticket"]) + 1 if head else 0)
-            entered = replace(turn, ticket=ticket)
-            try:
-                done = await self._table.submit_transaction(
-                    [
-                        ("create", turn_entity(entered, now)),
-                        ("create", open_entity(entered, now)),
-                        _head_operation(key, ticket, now, head),
-                    ]
-                )
-            except TableTransactionError as error:
-                if _code(error) not in ("EntityAlreadyExists", "UpdateConditionNotSatisfied"):
-                    raise
-                found = await self.find(turn.key)
-                if found is None:
-                    # Another turn of the conversation has just been given the ticket.
-                    continue
-                if found.owner != turn.owner:
+        turn, key, conflicts = storable_turn(turn), turn.key.conversation, 0
+        while True:
+            rows = await self._of_thread(key, HEAD, MESSAGE, limit=remember)
+            entered = await self._enter(turn, next((row for row in rows if is_kind(row, HEAD)), None))
+            history = tuple(messages_of(rows, remember))
+            if entered is not None:
+                return Begun(entered, history, any(is_kind(row, OPEN) for row in rows))
+            found = await self._find(turn.key)
+            if found is not None:
+                if (found.owner, found.state) != (turn.owner, TurnState.STARTED):
                     return None
                 # Our own, of a try whose answer was lost on the way.
-                return Begun(found, tuple(messages_of(_messages(rows), remember)), await self.waits(found))
-            record = replace(entered, version=done[0]["etag"])
-            waits = any(row["RowKey"].startswith(OPEN) for row in rows)
-            return Begun(record, tuple(messages_of(_messages(rows), remember)), waits)
-        raise TimeoutError("the conversation's row was always changed by others")
+                return Begun(found, history, await self._ahead(found) is not None)
+            # Another turn of the conversation has just been given the ticket.
+            conflicts += 1
+            await asyncio.sleep(random.uniform(0, min(conflicts, 20) * 0.005))  # noqa: S311 - spreads tries, no secret
 
+    @bounded()
     async def find(self, key: TurnKey) -> TurnRecord | None:
-        try:
-            entity = await self._table.get_entity(partition_of(key.conversation), ledger_row(key))
-        except ResourceNotFoundError:
-            return None
-        return turn_of(key, entity, str(entity.metadata["etag"]))
+        return await self._find(key)
 
+    @bounded()
     async def change(self, record: TurnRecord) -> TurnRecord:
-        entity = turn_entity(record, self._clock())
+        record = storable_turn(record)
         try:
-            done = await self._table.update_entity(
-                entity, UpdateMode.REPLACE, etag=record.version, match_condition=MatchConditions.IfNotModified
-            )
-        except (HttpResponseError, ResourceExistsError) as error:
-            if error.status_code not in (404, 412):
-                raise
-            found = await self.find(record.key)
+            version = await self._rows.put(turn_entity(record, self._clock()), record.version)
+        except Conflict as conflict:
+            found = await self._find(record.key)
             if found is None or replace(found, version=record.version) != record:
-                raise Changed from error
+                raise Changed from conflict
             return found
-        return replace(record, version=done["etag"])
+        return replace(record, version=version)
 
+    @bounded()
     async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
-        now = self._clock()
-        key = record.key.conversation
+        now, key = self._clock(), record.key.conversation
         closed = replace(record, state=state, begun="", shown="")
-        match = {"mode": UpdateMode.REPLACE, "etag": record.version, "match_condition": MatchConditions.IfNotModified}
-        operations: list[Any] = [("update", turn_entity(closed, now), match)]
-        operations += [("upsert", entity) for entity in message_entities(key, record.ticket, messages, now)]
-        operations.append(("delete", {"PartitionKey": partition_of(key), "RowKey": open_row(record.ticket)}))
+        said = [("upsert", entity) for entity in message_entities(key, record.ticket, messages, now)]
+        opened = {"PartitionKey": partition_of(key), "RowKey": open_row(record)}
         try:
-            await self._table.submit_transaction(operations)
-        except TableTransactionError as error:
-            if _code(error) not in ("UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"):
-                raise
-            found = await self.find(record.key)
+            await self._rows.together(
+                [update_if_same(turn_entity(closed, now), record.version), *said, ("delete", opened)]
+            )
+        except Conflict as conflict:
+            found = await self._find(record.key)
             if found is None or (found.state, found.owner) != (state, record.owner):
-                raise Changed from error
+                raise Changed from conflict
 
-    async def waits(self, record: TurnRecord) -> bool:
-        return bool(await self._rows(record.key.conversation, OPEN, open_row(record.ticket), 1))
+    @bounded()
+    async def ahead(self, record: TurnRecord) -> float | None:
+        return await self._ahead(record)
 
-    async def append(self, key: ConversationKey, messages: Sequence[StoredMessage]) -> None:
-        now = self._clock()
-        entities = message_entities(key, int(now * 1000), messages, now)
-        await self._table.submit_transaction([("create", entity) for entity in entities])
-
-    async def forget(self, key: ConversationKey) -> None:
-        await self._delete(await self._rows(key, MESSAGES, AFTER_MESSAGES, None))
-
+    @bounded(_LONGEST_CLEANING)
     async def delete_before(self, moment: float) -> int:
-        query = self._table.query_entities(
-            "written lt @moment", parameters={"moment": moment}, select=["PartitionKey", "RowKey", "state"]
-        )
-        old = [row async for row in query if not row["RowKey"].startswith(OPEN) and row.get("state") != "started"]
-        await self._delete(old)
-        return sum(row["RowKey"].startswith((MESSAGES, LEDGER)) for row in old)
+        deleted = 0
+        async for rows in self._rows.older(float(moment)):
+            deleted += await self._delete_older(rows)
+        return deleted
 
+    @bounded()
+    async def read(self, key: RecordKey) -> Record | None:
+        entity = await self._rows.get(partition_of(key.conversation), record_row(key))
+        return None if entity is None else record_of(key, entity)
+
+    @bounded()
+    async def write(self, record: Record) -> Record:
+        record, write = replace(record, value=storable(record.value)), uuid.uuid4().hex
+        try:
+            version = await self._rows.put(record_entity(record, write, self._clock()), record.version)
+        except Conflict as conflict:
+            found = await self._rows.get(partition_of(record.key.conversation), record_row(record.key))
+            if found is None or found["write"] != write:
+                raise Changed from conflict
+            return record_of(record.key, found)
+        return replace(record, version=version)
+
+    @bounded()
     async def ping(self) -> None:
-        async for _ in self._table.query_entities("PartitionKey eq ''", results_per_page=1):
-            return
+        await self._rows.any()
 
     async def close(self) -> None:
         await self._table.close()
+        if self._credential is not None:
+            await self._credential.close()
 
-    async def _rows(self, key: ConversationKey, first: str, after: str, limit: int | None) -> list[Entity]:
-        """The conversation's rows from `first` on and before `after`; of messages `limit` or more, where there are."""
-        query = self._table.query_entities(
-            "PartitionKey eq @partition and RowKey ge @first and RowKey lt @after",
-            parameters={"partition": partition_of(key), "first": first, "after": after},
-            # Beside the messages there are the head, and as many open turns as people are in a hurry.
-            results_per_page=None if limit is None else min(limit + 20, 1000),
-        )
-        rows: list[Entity] = []
-        async for page in query.by_page():
-            rows += [{**row, "etag": row.metadata["etag"]} async for row in page]
-            if limit is not None and len(messages_of(_messages(rows), limit)) == limit:
-                break
-        return rows
+    async def _of_thread(self, key: ConversationKey, first: str, last: str, *, limit: int) -> list[Entity]:
+        return await self._rows.between(partition_of(key), row_of(key, first), row_of(key, AFTER[last]), limit=limit)
 
-    async def _delete(self, rows: Sequence[Entity]) -> None:
-        partitions: dict[str, list[Any]] = {}
-        for row in rows:
-            keys = {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
-            partitions.setdefault(row["PartitionKey"], []).append(("delete", keys))
-        for operations in partitions.values():
-            for start in range(0, len(operations), _MOST_IN_ONE):
-                await self._table.submit_transaction(operations[start : start + _MOST_IN_ONE])
+    async def _enter(self, turn: TurnRecord, head: Entity | None) -> TurnRecord | None:
+        now = self._clock()
+        # From the clock, so that tickets go on rising where an old head has been deleted.
+        ticket = max(int(now * 1000), int(head["ticket"]) + 1 if head else 0)
+        entered = replace(turn, ticket=ticket)
+        fresh = head_entity(turn.key.conversation, ticket, now)
+        try:
+            versions = await self._rows.together(
+                [
+                    ("create", turn_entity(entered, now)),
+                    ("create", open_entity(entered, now)),
+                    update_if_same(fresh, head["etag"]) if head else ("create", fresh),
+                ]
+            )
+        except Conflict:
+            return None
+        return replace(entered, version=versions[0])
 
+    async def _find(self, key: TurnKey) -> TurnRecord | None:
+        entity = await self._rows.get(partition_of(key.conversation), turn_row(key))
+        return None if entity is None else turn_of(key, entity)
 
-def _code(error: HttpResponseError) -> str:
-    return str(getattr(error, "error_code", None) or "").rpartition(".")[2]
+    async def _ahead(self, record: TurnRecord) -> float | None:
+        partition = partition_of(record.key.conversation)
+        opened = await self._rows.between(partition, row_of(record.key.conversation, OPEN), open_row(record))
+        turns = await asyncio.gather(*(self._rows.get(partition, row["turn"]) for row in opened))
+        leases = [turn["lease"] for turn in turns if turn is not None and turn["state"] == TurnState.STARTED]
+        return max(leases, default=None)
 
-
-def _messages(rows: Sequence[Entity]) -> list[Entity]:
-    return [row for row in rows if row["RowKey"].startswith(MESSAGES)]
-
-
-def _head_operation(key: ConversationKey, ticket: int, now: float, head: Entity | None) -> Any:  # noqa: ANN401
-    entity = head_entity(key, ticket, now)
-    if head is None:
-        return ("create", entity)
-    return (
-        "update",
-        entity,
-        {"mode": UpdateMode.REPLACE, "etag": head["etag"], "match_condition": MatchConditions.IfNotModified},
-    )
+    async def _delete_older(self, rows: Sequence[Entity]) -> int:
+        """All of one conversation. An open turn that is still renewed keeps its row in the order."""
+        old = {row["RowKey"] for row in rows}
+        opened = [row for row in rows if is_kind(row, OPEN)]
+        ended = [
+            row
+            for row in opened
+            if row["turn"] in old or await self._rows.get(row["PartitionKey"], row["turn"]) is None
+        ]
+        # Before the turns: a row in the order without its turn would never be found again.
+        await self._rows.delete(ended)
+        others = [row for row in rows if not is_kind(row, OPEN)]
+        deleted = await self._rows.delete(others, only_same=True)
+        return sum(is_kind(row, MESSAGE, RECORD, TURN) for row in deleted)

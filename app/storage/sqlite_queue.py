@@ -1,0 +1,65 @@
+"""Queues in a SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from typing import Any
+
+from app.storage.queue import SECONDS_KEPT, Receipt, ReceiptEnded, Taken, check_size
+from app.storage.sqlite_file import SqliteFile
+
+_PUT = "INSERT INTO queued (queue, id, body, proof, appears, expires, tries) VALUES (?, ?, ?, ?, ?, ?, 0)"
+_HIDE = """
+UPDATE queued SET appears = ?, proof = ? WHERE queue = ? AND id = ? AND proof = ? AND expires > ?
+"""
+_DELETE = "DELETE FROM queued WHERE queue = ? AND id = ? AND proof = ?"
+_DELETE_EXPIRED = "DELETE FROM queued WHERE expires <= ?"
+_TAKE = """
+UPDATE queued SET appears = ?, proof = lower(hex(randomblob(16))), tries = tries + 1
+WHERE queue = ? AND id IN (
+  SELECT id FROM queued WHERE queue = ? AND appears <= ? AND expires > ? ORDER BY appears LIMIT ?
+)
+RETURNING id, proof, body, tries
+"""
+
+
+class SqliteQueue:
+    def __init__(self, file: SqliteFile, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    async def put(self, body: str, *, hidden_for: float) -> Receipt:
+        check_size(body)
+        receipt = Receipt(uuid.uuid4().hex, uuid.uuid4().hex)
+        now = self._file.clock()
+        row = (self._name, receipt.message, body, receipt.proof, now + hidden_for, now + SECONDS_KEPT)
+
+        def visit(connection: sqlite3.Connection) -> Receipt:
+            connection.execute(_DELETE_EXPIRED, (now,))
+            connection.execute(_PUT, row)
+            return receipt
+
+        return await self._file.visit(visit)
+
+    async def hide(self, receipt: Receipt, *, hidden_for: float) -> Receipt:
+        now, fresh = self._file.clock(), Receipt(receipt.message, uuid.uuid4().hex)
+        arguments = (now + hidden_for, fresh.proof, self._name, receipt.message, receipt.proof, now)
+        if await self._file.visit(lambda connection: connection.execute(_HIDE, arguments).rowcount) != 1:
+            raise ReceiptEnded
+        return fresh
+
+    async def delete(self, receipt: Receipt) -> None:
+        arguments = (self._name, receipt.message, receipt.proof)
+        await self._file.visit(lambda connection: connection.execute(_DELETE, arguments))
+
+    async def take(self, most: int, *, hidden_for: float) -> list[Taken]:
+        now = self._file.clock()
+        arguments = (now + hidden_for, self._name, self._name, now, now, most)
+        rows: list[tuple[Any, ...]] = await self._file.visit(
+            lambda connection: connection.execute(_TAKE, arguments).fetchall()
+        )
+        return [Taken(Receipt(message, proof), body, tries) for message, proof, body, tries in rows]
+
+    async def close(self) -> None:
+        """Nothing: the file belongs to the store."""

@@ -1,0 +1,91 @@
+"""The figures of a run, for people."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from tests.faults.plan import Kind, Question
+from tests.faults.run import Run
+from tests.faults.verdict import is_marked
+from tests.faults.weather import Fault
+
+
+def table(run: Run) -> str:
+    rows = list(_rows(run))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+
+def slowest(run: Run) -> list[Question]:
+    """The slowest answers first."""
+    answered = [question for question in run.plan.questions if run.teams.finals(question.id)]
+    return sorted(answered, key=lambda question: question.asked_at - (run.teams.finals(question.id)[0].final_at or 0))
+
+
+def _rows(run: Run) -> Iterator[tuple[str, str]]:
+    questions, workers = run.plan.questions, list(run.workers.all.values())
+    kinds = [f"{sum(question.kind is kind for question in questions)} {kind}" for kind in Kind]
+    conversations = len({question.conversation for question in questions})
+    yield "seed", str(run.plan.seed)
+    yield "questions", f"{len(questions)} in {conversations} conversations: {', '.join(kinds)}"
+    yield "wall time", f"{run.seconds:.0f} s, {run.plan.seconds:.0f} s of it with questions coming in"
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        yield f"killed by {how.name}", str(sum(worker.killed_by is how for worker in workers))
+    asked = [worker.ended_at - worker.killed_at for worker in run.storm.victims if worker.killed_at and worker.ended_at]
+    yield "longest time to end", f"{max(asked, default=0.0):.1f} s"
+    yield "blows held up", f"{run.storm.held_up:.1f} s, because a turn was at its last try"
+    yield "storage stood still", ", ".join(f"{end - begin:.1f} s" for begin, end in run.storm.pauses)
+    yield from _deliveries(run)
+    yield from _takeovers(run)
+    given = run.teams.weather.given if run.teams.weather else {}
+    for fault in Fault:
+        yield f"channel: {fault}", str(given.get(fault, 0))
+    yield "channel: too fast", f"{run.teams.hurried} refused with 429"
+    yield "updates dropped for their number", str(run.teams.dropped_updates)
+    yield "bubbles left half, id lost", str(sum(len(run.teams.left_open(question.id)) for question in questions))
+    yield from _answers(run)
+
+
+def _deliveries(run: Run) -> Iterator[tuple[str, str]]:
+    deliveries = run.deliveries.all
+    refused = [delivery for delivery in deliveries if not delivery.taken]
+    kinds = sorted({str(delivery.answer) for delivery in refused})
+    counted = ", ".join(f"{sum(str(each.answer) == kind for each in refused)} {kind}" for kind in kinds)
+    yield "deliveries", str(len(deliveries))
+    yield "not acknowledged, repeated", f"{len(refused)} ({counted})"
+    yield "delivered again though taken", str(sum(each.repeat and each.taken for each in deliveries))
+    waits = [each.ended_at - each.at for each in deliveries if each.taken and each.ended_at is not None]
+    yield "longest acknowledgement", f"{max(waits, default=0.0):.1f} s"
+
+
+def _takeovers(run: Run) -> Iterator[tuple[str, str]]:
+    workers: dict[str, set[str]] = {}
+    for asked in run.model.asked:
+        workers.setdefault(asked.question, set()).add(asked.worker)
+    moved = sum(len(names) > 1 for names in workers.values())
+    closed = run.onlooker.closed.values()
+    tries = [sum(record.tries == number for record in closed) for number in (1, 2, 3)]
+    yield "turns asked by several workers", f"{moved}, {sum(bool(asked.shown) for asked in run.model.asked)} went on"
+    yield "turns with 1, 2, 3, more tries", ", ".join(map(str, [*tries, len(closed) - sum(tries)]))
+
+
+def _answers(run: Run) -> Iterator[tuple[str, str]]:
+    for kind in Kind:
+        questions = [question for question in run.plan.questions if question.kind is kind]
+        finals = [bubble for question in questions for bubble in run.teams.finals(question.id)]
+        waits = [
+            run.teams.finals(question.id)[0].final_at or 0.0 for question in questions if run.teams.finals(question.id)
+        ]
+        asked_at = [question.asked_at for question in questions if run.teams.finals(question.id)]
+        yield f"{kind}: to the answer", _spread([end - begin for end, begin in zip(waits, asked_at, strict=True)])
+        plain = sum(not bubble.stream for bubble in finals) if kind is not Kind.GROUP else 0
+        marked = sum(map(is_marked, finals))
+        twice = sum(len(run.teams.finals(question.id)) > 1 for question in questions)
+        beside = f", {plain} not in a stream" if plain else ""
+        yield f"{kind}: answers", f"{len(finals)} for {len(questions)}{beside}; {marked} marked, {twice} twice"
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"median {median(seconds):.1f} s, worst {max(seconds):.1f} s" if seconds else "none"

@@ -1,0 +1,133 @@
+"""One run of the fault test: everything starts, people ask, the storm blows, and it is waited until all is quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from tests.fakes.azurite import installed
+from tests.faults.deliveries import Deliveries
+from tests.faults.model import ModelEndpoint
+from tests.faults.plan import Plan, Question
+from tests.faults.storage import Onlooker, PausableAzurite
+from tests.faults.storm import Storm
+from tests.faults.teams import Teams
+from tests.faults.weather import Weather
+from tests.faults.workers import Worker, Workers
+
+WORKERS = 3
+LEASE_SECONDS = 3
+# Seconds after the last question in which everything has to be answered.
+_LONGEST_TAIL = 75.0
+# Seconds of silence in which a late second answer would have come: a lease, its margin and a poll.
+_QUIET_FOR = LEASE_SECONDS + 3.0
+# Seconds that a message stays hidden when the host that has just taken it is killed, and a little more.
+_LONGEST_HIDDEN = 35.0
+
+
+@dataclass(slots=True)
+class Run:
+    """All that came of it. Times in seconds of the run."""
+
+    plan: Plan
+    teams: Teams
+    model: ModelEndpoint
+    workers: Workers
+    deliveries: Deliveries
+    onlooker: Onlooker
+    storm: Storm
+    waiting: int = 0
+    poisoned: int = 0
+    histories: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def first_sent(self, question: Question) -> float:
+        return min(delivery.at for delivery in self.deliveries.of(question.id))
+
+    def was_known(self, question: Question, *, before: float) -> bool:
+        """Whether anybody could see by then that the bot had the question."""
+        taken = [delivery.ended_at or 0.0 for delivery in self.deliveries.of(question.id) if delivery.taken]
+        signs = [call.at for call in self.teams.signs_of(question.id)]
+        asked = [asked.at for asked in self.model.asked if asked.question == question.id]
+        return any(at < before for at in [*taken, *signs, *asked])
+
+    def stopped_on_purpose(self, worker: Worker) -> bool:
+        return worker in self.workers.current
+
+
+async def perform(plan: Plan, folder: Path) -> Run:
+    """Raises whatever keeps it from being a test at all; `tests.faults.verdict` judges what came of it."""
+    program = await asyncio.to_thread(installed)
+    async with _stage(plan, folder, program) as run:
+        clock = run.storm.clock
+        storm = asyncio.create_task(run.storm.blow())
+        try:
+            await asyncio.gather(*map(run.deliveries.deliver, plan.questions))
+            await storm
+        finally:
+            storm.cancel()
+            await asyncio.wait([storm])
+        await _until_answered(run, plan.questions[-1].asked_at + _LONGEST_TAIL)
+        await asyncio.sleep(_QUIET_FOR)
+        await run.onlooker.queue_is_empty(_LONGEST_HIDDEN)
+        await run.onlooker.open_turns(plan.questions)
+        run.waiting, run.poisoned = await run.onlooker.waiting(), await run.onlooker.poisoned()
+        for question in plan.questions:
+            if question.conversation not in run.histories:
+                run.histories[question.conversation] = await run.onlooker.history(question)
+        await run.workers.stop()
+        run.seconds = clock()
+        return run
+
+
+@asynccontextmanager
+async def _stage(plan: Plan, folder: Path, program: Path) -> AsyncIterator[Run]:
+    """The run's clock begins when all workers are ready."""
+    began = time.monotonic()
+
+    def clock() -> float:
+        return time.monotonic() - began
+
+    questions = {question.id: question for question in plan.questions}
+    async with AsyncExitStack() as stack:
+        azurite = stack.enter_context(PausableAzurite(program))
+        teams = await stack.enter_async_context(Teams(questions, Weather(plan.seed), clock))
+        model = await stack.enter_async_context(ModelEndpoint(questions, clock))
+
+        def settings(worker: str) -> dict[str, str]:
+            return {**settings_of(folder), **model.settings_for(worker), **_shared(azurite.connection_string)}
+
+        workers = await stack.enter_async_context(Workers(WORKERS, folder, settings, clock))
+        onlooker = await stack.enter_async_context(Onlooker(azurite.connection_string))
+        client = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        deliveries = Deliveries(client, workers, teams.service_url, plan.seed, clock)
+        began = time.monotonic()
+        yield Run(plan, teams, model, workers, deliveries, onlooker, Storm(plan, workers, azurite, onlooker, clock))
+
+
+def settings_of(folder: Path) -> dict[str, str]:
+    """Of any worker. No history is left out for its length."""
+    return {"DATA_DIR": str(folder), "HISTORY_TOKEN_BUDGET": "100000"}
+
+
+def _shared(connection_string: str) -> dict[str, str]:
+    queues = "AzureFunctionsJobHost__extensions__queues__"
+    return {
+        "AzureWebJobsStorage": connection_string,
+        "TURN_LEASE_SECONDS": str(LEASE_SECONDS),
+        f"{queues}maxPollingInterval": "00:00:00.3",
+        f"{queues}visibilityTimeout": "00:00:01",
+    }
+
+
+async def _until_answered(run: Run, deadline: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, deadline - run.storm.clock())):
+            await run.teams.all_answered()
+            await run.onlooker.none_open(run.plan.questions)

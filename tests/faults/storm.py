@@ -1,0 +1,69 @@
+"""What befalls the workers and their storage while people ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.turns.attempt import MOST_TRIES
+from tests.faults.plan import Kill, Pause, Plan
+from tests.faults.storage import Onlooker, PausableAzurite
+from tests.faults.workers import Worker, Workers
+
+# Seconds. Whoever has not come to an end by then is lost, and does not hold up the others.
+_LONGEST_HOLD_UP = 20.0
+# Seconds. Blows that were held up do not come all at once.
+_BETWEEN_BLOWS = 2.0
+
+
+@dataclass(slots=True)
+class Storm:
+    """A turn may be interrupted `MOST_TRIES` times, after that its person is told: while one is at its last try,
+    the next blow waits. `pauses` are the times, in seconds of the run, in which storage stood still.
+    """
+
+    plan: Plan
+    workers: Workers
+    azurite: PausableAzurite
+    onlooker: Onlooker
+    clock: Callable[[], float]
+    victims: list[Worker] = field(default_factory=list)
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+    held_up: float = 0.0
+
+    async def blow(self) -> None:
+        blows: list[Kill | Pause] = [*self.plan.kills, *self.plan.pauses]
+        last = 0.0
+        for blow in sorted(blows, key=lambda blow: blow.at):
+            await asyncio.sleep(max(blow.at, last + _BETWEEN_BLOWS) - self.clock())
+            await self._nobody_at_the_last_try()
+            if isinstance(blow, Pause):
+                await self._pause(blow)
+            elif self.clock() < self.plan.seconds:
+                await self._kill(blow)
+            last = self.clock()
+
+    async def _kill(self, kill: Kill) -> None:
+        self.victims.append(await self.workers.kill(kill.worker, kill.signal))
+
+    async def _pause(self, pause: Pause) -> None:
+        """Its kill needs no look at the ledger: while storage stands still nobody comes to another try."""
+        began = self.clock()
+        self.azurite.pause()
+        try:
+            await asyncio.sleep(pause.kill.at - pause.at)
+            await self._kill(pause.kill)
+            await asyncio.sleep(began + pause.seconds - self.clock())
+        finally:
+            self.azurite.resume()
+            self.pauses.append((began, self.clock()))
+
+    async def _nobody_at_the_last_try(self) -> None:
+        began = self.clock()
+        asked = [question for question in self.plan.questions if question.asked_at < began]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_HOLD_UP):
+                await self.onlooker.none_open(asked, tries=MOST_TRIES)
+        self.held_up += self.clock() - began

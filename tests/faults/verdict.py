@@ -1,0 +1,171 @@
+"""What people would complain about afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from app.agent.sentences import WAS_INTERRUPTED
+from app.bot.message_reply import SENT_AGAIN
+from app.storage.ledger import TurnState
+from tests.faults.plan import Question
+from tests.faults.run import Run
+from tests.faults.teams import Bubble
+from tests.faults.workers import Worker
+
+# Seconds in which what a worker did may not have been written down when it was killed.
+_UNWRITTEN = 3.0
+
+
+def complaints(run: Run) -> Iterator[str]:
+    """Each in a few lines: what is wrong, and where it is about one question, all that happened to it."""
+    yield from run.teams.breaches
+    yield from run.model.breaches
+    for question in run.plan.questions:
+        for complaint in _about(run, question):
+            yield f"{question.kind}, {question.text!r}: {complaint}\n{story(run, question)}"
+    for questions in conversations(run).values():
+        yield from _order(run, questions)
+        yield from _history(run, questions)
+        yield from _reminders(run, questions)
+    if run.waiting:
+        yield f"{run.waiting} messages are left on the queue"
+    if run.poisoned:
+        yield f"{run.poisoned} messages are on the poison queue"
+    for worker in run.workers.all.values():
+        if not worker.ended_by_itself:
+            yield f"worker {worker.name} did not end when it was asked to"
+        elif worker.killed_by is None and not run.stopped_on_purpose(worker):
+            yield f"worker {worker.name} ended by itself, see {worker.log}"
+
+
+def conversations(run: Run) -> dict[str, list[Question]]:
+    found: dict[str, list[Question]] = {}
+    for question in run.plan.questions:
+        found.setdefault(question.conversation, []).append(question)
+    return found
+
+
+def _about(run: Run, question: Question) -> Iterator[str]:
+    finals = run.teams.finals(question.id)
+    if not finals:
+        yield "never answered"
+    if len(finals) > 1 and any(bubble.stream for bubble in finals):
+        yield f"a streamed answer and {len(finals) - 1} more"
+    if sum(not is_marked(bubble) for bubble in finals) > 1:
+        yield "answered twice, and nothing says that it is the same answer"
+    if any(is_marked(bubble) and not _in_doubt(run, bubble) for bubble in finals):
+        yield "marked as sent again, though the channel had said that it took it"
+    if any(not _is_right(bubble.text, question) for bubble in finals):
+        yield "the answer is not the right one"
+    if any(not _explained(run, bubble) for bubble in run.teams.left_open(question.id)):
+        yield "a second bubble with half of an answer stays for ever"
+    record = run.onlooker.closed.get(question.id)
+    if record is None or record.state is not TurnState.ANSWERED:
+        yield f"the ledger says {record.state if record else 'that it is open'}"
+
+
+def is_marked(bubble: Bubble) -> bool:
+    return SENT_AGAIN in bubble.text
+
+
+def _is_right(text: str, question: Question) -> bool:
+    text = text.replace(f"\n\n{SENT_AGAIN}", "")
+    if WAS_INTERRUPTED not in text:
+        return text == question.answer
+    # Which space stood where it was interrupted cannot be known.
+    return "".join(text.replace(WAS_INTERRUPTED, "").split()) == "".join(question.answer.split())
+
+
+def _in_doubt(run: Run, bubble: Bubble) -> bool:
+    """Whether a message of this question went out before, and nobody could know what became of it."""
+    sent = [call for call in run.teams.signs_of(bubble.question) if call.kind == "message" and call.at < bubble.at]
+    if any(call.fault is not None and call.fault.leaves_doubt for call in sent):
+        return True
+    asked = [asked for asked in run.model.asked if asked.question == bubble.question and asked.at < bubble.at]
+    if any(asked.at <= end and begin <= bubble.at for asked in asked for begin, end in run.storm.pauses):
+        return True
+    return any(_killed(run.workers.all[each.worker], each.at, bubble.at) for each in asked)
+
+
+def _explained(run: Run, bubble: Bubble) -> bool:
+    """Whether the id of a stream was lost on its way, or with the worker that had asked for it."""
+    opening = next(call for call in run.teams.signs_of(bubble.question) if call.bubble == bubble.id)
+    if opening.fault is not None:
+        return True
+    if any(begin - _UNWRITTEN <= bubble.at <= end for begin, end in run.storm.pauses):
+        return True
+    return any(_killed(worker, bubble.at, bubble.at + _UNWRITTEN) for worker in run.workers.all.values())
+
+
+def _killed(worker: Worker, after: float, before: float) -> bool:
+    # One that is asked to end may work on until it has.
+    return worker.killed_at is not None and after <= (worker.ended_at or before) and worker.killed_at <= before
+
+
+def _order(run: Run, questions: Sequence[Question]) -> Iterator[str]:
+    for earlier, later in combinations(_as_answered(run, questions), 2):
+        tickets = [run.onlooker.closed[each.id].ticket for each in (earlier, later) if each.id in run.onlooker.closed]
+        if tickets != sorted(tickets) or run.was_known(later, before=run.first_sent(earlier)):
+            stories = f"{story(run, later)}\n{story(run, earlier)}"
+            yield f"{later.kind}: {later.text!r} was asked before {earlier.text!r} and answered after it\n{stories}"
+
+
+def _as_answered(run: Run, questions: Sequence[Question]) -> list[Question]:
+    """In the order in which their first answers came."""
+    answered = [question for question in questions if run.teams.finals(question.id)]
+    return sorted(answered, key=lambda question: run.teams.finals(question.id)[0].order)
+
+
+def _history(run: Run, questions: Sequence[Question]) -> Iterator[str]:
+    ordered = _as_answered(run, questions)
+    remembered = run.histories[questions[0].conversation]
+    asked = [text for role, text in remembered if role == "user"]
+    if asked != [question.text for question in ordered]:
+        listed = "\n".join(f"    {text}" for text in asked)
+        yield f"{questions[0].conversation}: remembered is not what was asked, each once and in order:\n{listed}"
+        return
+    answers = [text for role, text in remembered if role == "assistant"]
+    for question, answer in zip(ordered, answers, strict=False):
+        if not _is_right(answer, question):
+            yield f"{question.text!r}: what is remembered as its answer is {answer!r}"
+    if len(answers) != len(asked):
+        yield f"{questions[0].conversation}: {len(asked)} questions are remembered with {len(answers)} answers"
+
+
+def _reminders(run: Run, questions: Sequence[Question]) -> Iterator[str]:
+    """What the model was reminded of whenever it was asked: all that had been answered by then, each once."""
+    answered = _as_answered(run, questions)
+    for asked in run.model.asked:
+        if asked.question not in {question.id for question in questions}:
+            continue
+        earlier = [
+            question.text
+            for question in answered
+            if question.id != asked.question and (run.teams.finals(question.id)[0].final_at or 0) < asked.at
+        ]
+        reminded = [text for role, text in asked.history if role == "user"]
+        if reminded != earlier:
+            yield f"{asked.question}: the model was reminded of {reminded}, when {earlier} had been answered"
+
+
+def story(run: Run, question: Question) -> str:
+    """What happened to one question, as far as anybody outside can know."""
+    lines: list[tuple[float, str]] = []
+    for delivery in run.deliveries.of(question.id):
+        again = "again " if delivery.repeat else ""
+        lines.append((delivery.at, f"delivered {again}to worker {delivery.worker}"))
+        if delivery.ended_at is not None:
+            lines.append((delivery.ended_at, f"  … worker {delivery.worker} answered that: {delivery.answer}"))
+    for asked in run.model.asked:
+        if asked.question == question.id:
+            going_on = f", going on after {len(asked.shown)} characters" if asked.shown else ""
+            lines.append((asked.at, f"worker {asked.worker} asks the model{going_on}"))
+    for call in run.teams.signs_of(question.id):
+        fault = f", channel: {call.fault}" if call.fault else ""
+        lines.append((call.at, f"{call.kind} {call.text!r} → {call.status or 'no answer'}{fault}"))
+    for worker in run.workers.all.values():
+        if worker.killed_at is not None and lines and min(lines)[0] <= worker.killed_at <= max(lines)[0]:
+            lines.append((worker.killed_at, f"({worker.killed_by.name if worker.killed_by else ''} to {worker.name})"))
+    lines += [(begin, f"(storage stands still until {end:.1f})") for begin, end in run.storm.pauses]
+    return "\n".join(f"    {at:7.2f} s  {line}" for at, line in sorted(lines))
