@@ -13,6 +13,8 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.settings_together import problems_among
+
 DEFAULT_SYSTEM_PROMPT = (
     "You are a helpful assistant for people who work with data in Databricks. "
     "Answer in the language of the question, briefly, in Markdown. Say so when you do not know."
@@ -259,10 +261,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     given = {name: environment[name].strip() for name in names if environment.get(name, "").strip()}
     in_azure = _runs_in_azure(environment)
     problems = [
-        *_unresolved_problems(given),
-        *_bot_problems(given, in_azure=in_azure),
-        *_service_principal_problems(given),
-        *_storage_problems(given),
+        *problems_among(given, in_azure=in_azure),
     ]
     try:
         machine = {name: environment.get(name, "") for name in ("WEBSITE_SITE_NAME", "WEBSITE_INSTANCE_ID")}
@@ -281,45 +280,6 @@ def _runs_in_azure(environment: Mapping[str, str]) -> bool:
     # `func start` sets WEBSITE_HOSTNAME too, to an address of the laptop's own.
     host = environment.get("WEBSITE_HOSTNAME", "").partition(":")[0]
     return host not in {"", "localhost", "127.0.0.1", "0.0.0.0"}  # noqa: S104 - compared, not bound
-
-
-def _unresolved_problems(given: Mapping[str, str]) -> list[str]:
-    # What Azure leaves in place of a secret it could not read.
-    # https://learn.microsoft.com/azure/app-service/app-service-key-vault-references
-    return [
-        f"{name}: its Key Vault reference is not resolved; the app's identity needs the role Key Vault Secrets User"
-        for name, value in given.items()
-        if value.startswith("@Microsoft.KeyVault(")
-    ]
-
-
-def _bot_problems(given: Mapping[str, str], *, in_azure: bool) -> list[str]:
-    if "MicrosoftAppId" not in given:
-        return ["MicrosoftAppId: missing; in Azure the bot never runs without its id"] if in_azure else []
-    app_type = given.get("MicrosoftAppType", "UserAssignedMSI")
-    problems = []
-    if app_type in {"UserAssignedMSI", "SingleTenant"} and "MicrosoftAppTenantId" not in given:
-        problems.append(f"MicrosoftAppTenantId: missing; {app_type} needs the tenant's id")
-    if app_type in {"SingleTenant", "MultiTenant"} and "MicrosoftAppPassword" not in given:
-        problems.append(f"MicrosoftAppPassword: missing; {app_type} needs the bot's client secret")
-    return problems
-
-
-def _service_principal_problems(given: Mapping[str, str]) -> list[str]:
-    pair = ("DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET")
-    if given.get("DATABRICKS_AUTH_TYPE") == "azure-managed-identity" and pair[1] not in given:
-        # A client id alone then names another identity than the bot's own.
-        return []
-    missing = [name for name in pair if name not in given]
-    return [f"{missing[0]}: missing; a service principal has both an id and a secret"] if len(missing) == 1 else []
-
-
-def _storage_problems(given: Mapping[str, str]) -> list[str]:
-    if "AzureWebJobsStorage" in given:
-        return []
-    pair = ("AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri")
-    missing = [name for name in pair if name not in given]
-    return [f"{missing[0]}: missing; tables and queues are of one storage account"] if len(missing) == 1 else []
 
 
 def _describe(detail: dict[str, Any], names: Mapping[str, str]) -> str:

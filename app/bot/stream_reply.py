@@ -31,6 +31,7 @@ from app.bot.send_failures import (
     StreamTimeIsUp,
     Throttled,
 )
+from app.bot.stream_pace import StreamPace
 from app.bot.stream_place import Phase, StreamPlace
 from app.turns.progress import Progress
 from app.turns.reply import Keep, NotKept, Undelivered, keep_nothing
@@ -41,8 +42,6 @@ _THINKING = "Thinking…"
 _STILL_WORKING = "*This takes a while. I am still working on it…*"
 _CONTINUES = "*(The answer continues in the next message.)*"
 _THAT_WAS_ALL = "*(That was the whole answer.)*"
-_EDIT_EVERY = 5.0
-_LONGEST_PAUSE_AT_THE_END = 30.0
 # Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
 
@@ -74,14 +73,13 @@ class StreamReply:
         self._perhaps_ended = progress.end is not None
         self._status = _THINKING
         self._sent_status = ""
-        self._last_sent_at = 0.0
+        self._pace = StreamPace(streaming)
         self._keep_alive = False
         self._parts = [progress.text]
         # The longest text sent; not what was shown if nobody knows whether it arrived.
         self._attempted = progress.text
         self._frozen = False
         self._end: Answer | Failure | None = None
-        self._news = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
         self._stop: Callable[[], object] | None = None
         # How much of the text stands in a closed message, and what has to be opened again after it.
@@ -95,10 +93,9 @@ class StreamReply:
 
     async def begin(self, keep: Keep = keep_nothing) -> None:
         self._keep = keep
-        now, passed = asyncio.get_running_loop().time(), self._clock()
-        self._closes = self._closes or passed + self._rules.closes_after
-        self._last_sent_at = now - self._rules.interval
-        self._closes_at = now + self._closes - passed
+        now = self._clock()
+        self._closes = self._closes or now + self._rules.closes_after
+        self._pace.begin(self._closes - now)
         self._sender = asyncio.create_task(self._send_all())
 
     async def write(self, event: Event) -> None:
@@ -111,9 +108,10 @@ class StreamReply:
                 self._status = f"Using {name.replace('_', ' ')}…"
             case Answer() | Failure():
                 self._end = event
+                self._pace.ended = True
             case _:
                 return
-        self._news.set()
+        self._pace.news()
 
     async def finish(self) -> None:
         if self._sender is None:
@@ -135,40 +133,17 @@ class StreamReply:
         try:
             while self._end is None:
                 await self._show()
-                await self._wait_for_news()
-                if self._phase is Phase.STREAMING and self._end is None and self._time_left() <= 0:
+                if self._phase is not Phase.STREAMING:
+                    await self._pace.next_edit()
+                    continue
+                self._keep_alive = await self._pace.next_update()
+                if self._end is None and self._pace.time_left <= 0:
                     await self._close_early()
             await self._finish(self._end)
         except StoppedByPerson:
             self.stopped = True
             if self._stop is not None:
                 self._stop()
-
-    def _time_left(self) -> float:
-        return self._closes_at - asyncio.get_running_loop().time()
-
-    async def _wait_for_news(self) -> None:
-        """Returns when something may be sent that is worth sending, or when the stream has to be closed."""
-        loop = asyncio.get_running_loop()
-        if self._phase is not Phase.STREAMING:
-            await self._end_within(_EDIT_EVERY)
-            return
-        await asyncio.sleep(self._last_sent_at + self._rules.interval - loop.time())
-        due = min(self._last_sent_at + self._rules.keep_alive, self._closes_at)
-        try:
-            async with asyncio.timeout_at(due):
-                await self._news.wait()
-        except TimeoutError:
-            self._keep_alive = True
-
-    async def _end_within(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                while self._end is None:
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            return
 
     def _text(self) -> str:
         if len(self._parts) > 1:
@@ -186,7 +161,7 @@ class StreamReply:
         return self.shown if self._frozen else self._attempted
 
     async def _show(self) -> None:
-        self._news.clear()
+        self._pace.looked_at()
         keep_alive, self._keep_alive = self._keep_alive, False
         if self._phase is Phase.WAITING or (self._frozen and not keep_alive):
             return
@@ -205,25 +180,18 @@ class StreamReply:
             if self._stream_id is None:
                 self._phase = Phase.WAITING
         except NotKept:
-            self._last_sent_at = asyncio.get_running_loop().time()
-            self._news.set()
+            self._pace.sent()
+            self._pace.news()
         except Throttled as throttled:
-            await self._pause(throttled.retry_after or self._rules.interval)
-            self._news.set()
+            await self._pace.pause(throttled.retry_after, streaming=self._phase is Phase.STREAMING)
+            self._pace.news()
         except SendFailure as failure:
             _log.info("An update did not arrive (%s)", type(failure).__name__)
             if self._stream_id is None and isinstance(failure, PerhapsDelivered):
                 # Sent again it might open a second stream.
                 self._phase = Phase.WAITING
             # The next update carries all of the text; only the end has to arrive.
-            self._news.set()
-
-    async def _pause(self, seconds: float) -> None:
-        """As long as the channel asks for, but neither the close of the stream nor the end waits for ever."""
-        until = asyncio.get_running_loop().time() + seconds
-        await self._end_within(min(seconds, self._time_left()) if self._phase is Phase.STREAMING else seconds)
-        if self._end is not None:
-            await asyncio.sleep(min(until - asyncio.get_running_loop().time(), _LONGEST_PAUSE_AT_THE_END))
+            self._pace.news()
 
     async def _update_stream(self, *, keep_alive: bool) -> None:
         text = self._showable()
@@ -241,8 +209,7 @@ class StreamReply:
         try:
             stream_id = await self._outlet.post(activity, impatient=True)
         finally:
-            # Counted from the end of the request, so that no delay on the way brings two updates closer together.
-            self._last_sent_at = asyncio.get_running_loop().time()
+            self._pace.sent()
         self._sequence += 1
         if self._stream_id is None:
             self._stream_id = stream_id

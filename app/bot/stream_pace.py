@@ -1,0 +1,73 @@
+"""When a stream may send: never faster than its channel allows, and not at all while there is nothing new."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.bot.channel import Streaming
+
+# All in seconds.
+_EDIT_EVERY = 5.0
+_LONGEST_PAUSE_AT_THE_END = 30.0
+
+
+class StreamPace:
+    """Times are those of the running loop. `ended` is set with the last of the news."""
+
+    def __init__(self, rules: Streaming) -> None:
+        self._rules = rules
+        self._news = asyncio.Event()
+        self._last_sent_at = 0.0
+        self._closes_at = 0.0
+        self.ended = False
+
+    def begin(self, closes_in: float) -> None:
+        now = asyncio.get_running_loop().time()
+        self._last_sent_at = now - self._rules.interval
+        self._closes_at = now + closes_in
+
+    def news(self) -> None:
+        self._news.set()
+
+    def looked_at(self) -> None:
+        self._news.clear()
+
+    def sent(self) -> None:
+        """Counted from the end of the request, so that no delay on the way brings two updates closer together."""
+        self._last_sent_at = asyncio.get_running_loop().time()
+
+    @property
+    def time_left(self) -> float:
+        """Until the stream has to be closed."""
+        return self._closes_at - asyncio.get_running_loop().time()
+
+    async def next_update(self) -> bool:
+        """Returns when there may be something to send, or the stream has to be closed; whether nothing is new."""
+        await asyncio.sleep(self._last_sent_at + self._rules.interval - asyncio.get_running_loop().time())
+        due = min(self._last_sent_at + self._rules.keep_alive, self._closes_at)
+        try:
+            async with asyncio.timeout_at(due):
+                await self._news.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    async def next_edit(self) -> None:
+        await self._end_within(_EDIT_EVERY)
+
+    async def pause(self, seconds: float | None, *, streaming: bool) -> None:
+        """As long as the channel asks for, but neither the close of the stream nor the end waits for ever."""
+        seconds = seconds or self._rules.interval
+        until = asyncio.get_running_loop().time() + seconds
+        await self._end_within(min(seconds, self.time_left) if streaming else seconds)
+        if self.ended:
+            await asyncio.sleep(min(until - asyncio.get_running_loop().time(), _LONGEST_PAUSE_AT_THE_END))
+
+    async def _end_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.ended:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return
