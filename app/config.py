@@ -236,6 +236,20 @@ class Settings(BaseSettings):
             raise PydanticCustomError("connection_string", "has no InstrumentationKey")
         return value
 
+    @field_validator("storage_connection_string")
+    @classmethod
+    def _names_an_account(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        parts = {part.partition("=")[0].strip().lower() for part in text.split(";") if "=" in part}
+        pairs = (
+            {"accountname", "accountkey"},
+            {"accountname", "sharedaccesssignature"},
+            {"tableendpoint", "queueendpoint"},
+        )
+        if value is not None and not any(names <= parts for names in ({"usedevelopmentstorage"}, *pairs)):
+            raise PydanticCustomError("connection_string", "names no storage account")
+        return value
+
     @property
     def uses_storage_account(self) -> bool:
         return self.storage_connection_string is not None or self.storage_tables is not None

@@ -166,6 +166,11 @@ def test_a_sign_in_to_application_insights_that_would_not_work_is_said_at_start(
         ("MicrosoftAppTenantId", "contoso"),
         ("DATABRICKS_AUTH_TYPE", "azure-managed-identty"),
         ("APPLICATIONINSIGHTS_CONNECTION_STRING", "garbage"),
+        ("AzureWebJobsStorage", "garbage"),
+        ("AzureWebJobsStorage", "DefaultEndpointsProtocol=https;AccountName=theirs"),
+        ("AzureWebJobsStorage__clientId", "the-bots-identity"),
+        ("CONVERSATION_RETENTION_DAYS", "3651"),
+        ("TURN_LEASE_SECONDS", "1.5"),
         ("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=not-a-guid;IngestionEndpoint=https://x.example"),
     ],
 )
@@ -180,3 +185,42 @@ def test_every_way_that_databricks_sdk_signs_in_is_a_value_of_the_setting() -> N
 
     names = re.findall(r'credentials_strategy\(\s*"([\w-]+)"', inspect.getsource(credentials_provider))
     assert {"azure-managed-identity", *names} == set(AUTH_TYPES)
+
+
+TABLES = {"AzureWebJobsStorage__tableServiceUri": "https://kept.table.core.windows.net/"}
+QUEUES = {"AzureWebJobsStorage__queueServiceUri": "https://kept.queue.core.windows.net/"}
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        {"AzureWebJobsStorage": "UseDevelopmentStorage=true"},
+        {"AzureWebJobsStorage": "DefaultEndpointsProtocol=https;AccountName=kept;AccountKey=YQ=="},
+        {
+            "AzureWebJobsStorage": "TableEndpoint=https://kept.table.core.windows.net;"
+            "QueueEndpoint=https://kept.queue.core.windows.net;SharedAccessSignature=sv=1&sig=x"
+        },
+        {**TABLES, **QUEUES, "AzureWebJobsStorage__clientId": IDENTITY["MicrosoftAppId"]},
+        {**TABLES, **QUEUES},
+    ],
+)
+def test_a_storage_account_is_chosen_by_a_connection_string_or_by_its_addresses(storage: dict[str, str]) -> None:
+    assert load_settings({**GOOD, **storage}).uses_storage_account
+
+
+def test_without_a_storage_account_conversations_are_in_the_data_folder() -> None:
+    settings = load_settings({**GOOD, "DATA_DIR": "somewhere"})
+    assert not settings.uses_storage_account
+    assert settings.conversations_file == Path("somewhere/conversations.sqlite")
+    assert (settings.retention_days, settings.turn_lease_seconds) == (30, 30)
+
+
+@pytest.mark.parametrize(("given", "missing"), [(TABLES, QUEUES), (QUEUES, TABLES)])
+def test_tables_without_queues_are_no_storage_account(given: dict[str, str], missing: dict[str, str]) -> None:
+    assert problems({**GOOD, **given}) == list(missing)
+
+
+@pytest.mark.parametrize("address", ["http://kept.table.core.windows.net", "kept", "https://u:p@kept.example"])
+def test_the_address_of_a_storage_account_has_to_be_an_https_one(address: str) -> None:
+    name = "AzureWebJobsStorage__tableServiceUri"
+    assert problems({**GOOD, **QUEUES, name: address}) == [name]

@@ -142,6 +142,6 @@ def _kills(random: Random, seconds: float, workers: int) -> list[Kill]:
 
 
 def _pauses(random: Random, seconds: float, workers: int) -> Iterator[Pause]:
-    for part, how in ((0.25, signal.SIGTERM), (0.65, signal.SIGKILL)):
+    for part, how in ((0.2, signal.SIGTERM), (0.5, signal.SIGKILL)):
         at = seconds * (part + random.uniform(0, 0.1))
         yield Pause(at, Kill(at + random.uniform(0.5, 4.0), random.randrange(workers), how))
