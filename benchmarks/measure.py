@@ -38,11 +38,22 @@ class Effort:
     crowds: int = 4
     deep_conversations: int = 15
     cold_starts: int = 3
+    entered_turns: int = 40
+    entered_streams: int = 10
     without_bytecode: bool = True
 
 
 FULL = Effort()
-QUICK = Effort(rounds=1, short_turns=2, load_seconds=3.0, crowds=1, deep_conversations=5, without_bytecode=False)
+QUICK = Effort(
+    rounds=1,
+    short_turns=2,
+    load_seconds=3.0,
+    crowds=1,
+    deep_conversations=5,
+    entered_turns=15,
+    entered_streams=3,
+    without_bytecode=False,
+)
 
 
 def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:

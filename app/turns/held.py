@@ -21,6 +21,8 @@ from app.turns.reply import NotKept, TurnLost
 _log = logging.getLogger(__name__)
 
 # All in seconds.
+MOST_KEPT = 75_000
+"""Characters that a row holds beside its keys."""
 MARGIN = 1.0
 """A message appears this much after its turn's lease has ended, so that whoever takes it finds it so."""
 _LONGEST_KEEPING = 3.0
@@ -101,7 +103,7 @@ class HeldTurn:
         while True:
             try:
                 async with asyncio.timeout(_LONGEST_KEEPING):
-                    return await self._change(shown=progress.written())
+                    return await self._change(shown=progress.written(MOST_KEPT - len(self._record.begun)))
             except (StorageFailed, TimeoutError) as failure:
                 if progress.end is None:
                     raise NotKept from failure

@@ -30,12 +30,22 @@ class Progress:
     def begun(self) -> bool:
         return bool(self.text or self.place or self.end)
 
-    def written(self) -> str:
+    def written(self, most: int) -> str:
+        """In `most` characters: an end that does not fit is left out, and another worker asks the model again."""
         fields: dict[str, Any] = {"text": self.text, "place": self.place}
         if self.end is not None:
             kind = "answer" if isinstance(self.end, Answer) else "failure"
             fields[kind] = _ENDS[kind].dump_python(self.end, mode="json")
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+            if self.end.text.startswith(self.text):
+                fields["text"] = len(self.text)
+        written = _json(fields)
+        if len(written) <= most:
+            return written
+        return _json({"text": self.text, "place": {name: self.place[name] for name in self.place if name != "rest"}})
+
+
+def _json(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_progress(written: str) -> Progress:
@@ -45,7 +55,9 @@ def read_progress(written: str) -> Progress:
     try:
         fields = json.loads(written)
         ends = [adapter.validate_python(fields[kind]) for kind, adapter in _ENDS.items() if kind in fields]
-        return Progress(str(fields["text"]), dict(fields["place"]), ends[0] if ends else None)
+        end = ends[0] if ends else None
+        text = end.text[: fields["text"]] if end is not None and isinstance(fields["text"], int) else fields["text"]
+        return Progress(str(text), dict(fields["place"]), end)
     except (ValueError, TypeError, KeyError, ValidationError) as error:
         _log.warning("The progress of a turn cannot be read (%s); it begins afresh", type(error).__name__)
         return Progress()

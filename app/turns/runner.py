@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 # In seconds.
 _LONGEST_ENTERING_AT_THE_END = 2.0
 
+MOST_HANDED_OVER = 40_000
+"""Characters of a question that is too long for a message."""
+
 OpenReply = Callable[[Progress], Reply]
 """Makes the reply that goes on from there; called once the turn is this worker's."""
 
@@ -55,6 +58,9 @@ class TurnRunner:
         """
         key = TurnKey(turn.conversation, turn.id)
         hand_over = None if begun is None else HandOver(key, self._shelf.clock(), begun, traceparent)
+        if hand_over is not None and len(hand_over.begun) > MOST_HANDED_OVER and not hand_over.fits:
+            # Neither a message nor a row has room for it.
+            hand_over = None
         held = await self._enter(key, hand_over)
         if held is None:
             _log.info("A turn was delivered again; it is not answered again")

@@ -1,0 +1,85 @@
+"""Runs a module as `python -m` would, with a store and a queue that do nothing: what is left when storage costs nothing.
+
+    python -m benchmarks.no_storage app.local --port 7071
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from app.storage import opening
+from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.ledger import Begun, TurnKey, TurnRecord, TurnState
+from app.storage.queue import Inbox, Receipt, Taken
+from app.storage.records import Record, RecordKey
+
+
+class NoStore:
+    """Takes everything for new and remembers nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """In place of the SQLite store; there is no file."""
+
+    def queue(self, name: str) -> Inbox:
+        return NoQueue()
+
+    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
+        return []
+
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None: ...
+
+    async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
+        return Begun(replace(turn, ticket=1, version="1"), (), waits=False)
+
+    async def find(self, key: TurnKey) -> TurnRecord | None:
+        return None
+
+    async def change(self, record: TurnRecord) -> TurnRecord:
+        return record
+
+    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None: ...
+
+    async def ahead(self, record: TurnRecord) -> float | None:
+        return None
+
+    async def delete_before(self, moment: float) -> int:
+        return 0
+
+    async def read(self, key: RecordKey) -> Record | None:
+        return None
+
+    async def write(self, record: Record) -> Record:
+        return record
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class NoQueue:
+    async def put(self, body: str, *, hidden_for: float) -> Receipt:
+        return Receipt("1", "1")
+
+    async def hide(self, receipt: Receipt, *, hidden_for: float) -> Receipt:
+        return receipt
+
+    async def delete(self, receipt: Receipt) -> None: ...
+
+    async def take(self, most: int, *, hidden_for: float) -> list[Taken]:
+        return []
+
+    async def close(self) -> None: ...
+
+
+def main(arguments: list[str]) -> None:
+    setattr(opening, "SqliteStore", NoStore)  # noqa: B010  (typeshed of ours says that it is another class)
+    module, sys.argv[1:] = arguments[0], arguments[1:]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

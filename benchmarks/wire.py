@@ -1,0 +1,109 @@
+"""Stands between a subject and what it calls, and notes when each HTTP request went by: round trips as the wire has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The first bytes of a request, at `at` on the monotonic clock; `path` has its query."""
+
+    at: float
+    service: str
+    method: str
+    path: str
+
+
+@dataclass(slots=True)
+class Wire:
+    """`ports` are those to call instead, by the same names. Connections are relayed byte by byte."""
+
+    ports: dict[str, int] = field(default_factory=dict)
+    passed: list[Passed] = field(default_factory=list)
+
+    def between(self, start: float, end: float) -> list[Passed]:
+        return [each for each in self.passed if start <= each.at <= end]
+
+
+@contextlib.contextmanager
+def relayed(ports: Mapping[str, int]) -> Iterator[Wire]:
+    """In a thread of its own, on 127.0.0.1, while the context lasts."""
+    wire, ready, loop = Wire(), threading.Event(), asyncio.new_event_loop()
+    over = asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_relay(ports, wire, ready, over)), name="wire")
+    thread.start()
+    try:
+        ready.wait(10)
+        yield wire
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        loop.close()
+
+
+async def _relay(ports: Mapping[str, int], wire: Wire, ready: threading.Event, over: asyncio.Event) -> None:
+    connections: set[asyncio.Task[None]] = set()
+
+    async def listen(service: str, port: int) -> asyncio.Server:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(_Connection(service, wire).relay(reader, writer, port))
+            connections.add(task)
+            task.add_done_callback(connections.discard)
+
+        return await asyncio.start_server(accept, "127.0.0.1", 0)
+
+    servers = [await listen(service, port) for service, port in ports.items()]
+    wire.ports.update({name: server.sockets[0].getsockname()[1] for name, server in zip(ports, servers, strict=True)})
+    ready.set()
+    await over.wait()
+    for server in servers:
+        server.close()
+    for task in connections:
+        task.cancel()
+    if connections:
+        await asyncio.wait(connections)
+
+
+class _Connection:
+    """Nobody sends the next request of a connection before the last is answered: what follows an answer begins one."""
+
+    def __init__(self, service: str, wire: Wire) -> None:
+        self._service = service
+        self._wire = wire
+        self._answered = True
+
+    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        with contextlib.suppress(OSError):
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+            directions = [asyncio.create_task(self._up(reader, back)), asyncio.create_task(self._down(there, writer))]
+            try:
+                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for direction in directions:
+                    direction.cancel()
+                await asyncio.wait(directions)
+                writer.close()
+                back.close()
+
+    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if self._answered:
+                    self._answered = False
+                    method, path, _ = data.partition(b"\r\n")[0].decode("latin-1").split(" ")
+                    self._wire.passed.append(Passed(time.monotonic(), self._service, method, path))
+                writer.write(data)
+                await writer.drain()
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                self._answered = True
+                writer.write(data)
+                await writer.drain()

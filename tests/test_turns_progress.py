@@ -1,0 +1,56 @@
+"""What one worker writes down of a turn, and another reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.agent.events import Answer, Citation, Failure
+from app.turns.progress import Progress, read_progress
+
+MOST = 75_000
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+citations = st.builds(Citation, st.integers(1, 9), texts, st.none() | texts, texts)
+ends = st.none() | st.builds(
+    Answer, texts, st.lists(citations, max_size=3).map(tuple), st.booleans(), st.booleans()
+) | st.builds(Failure, texts, texts, texts)  # fmt: skip
+
+
+@given(texts, st.dictionaries(texts, st.integers() | texts | st.lists(texts), max_size=4), ends)
+def test_what_is_written_is_read(text: str, place: dict[str, Any], end: Answer | Failure | None) -> None:
+    progress = Progress(text, place, end)
+    assert read_progress(progress.written(MOST)) == progress
+
+
+@given(st.integers(0, 50))
+def test_an_answer_that_begins_with_what_was_shown_is_written_once(shown: int) -> None:
+    answer = Answer("x" * 50_000 + "y")
+    progress = Progress(answer.text[:shown], {}, answer)
+    assert len(progress.written(MOST)) < 50_200
+    assert read_progress(progress.written(MOST)) == progress
+
+
+def test_an_end_too_long_for_its_row_is_left_out_and_the_place_stays() -> None:
+    progress = Progress("Once", {"stream_id": "s", "rest": ["a" * 50_000]}, Answer("Once" + "b" * 50_000))
+    written = progress.written(MOST)
+    assert len(written) <= MOST
+    assert read_progress(written) == Progress("Once", {"stream_id": "s"})
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "no JSON",
+        "[]",
+        "{}",
+        '{"text": "x"}',
+        '{"text": "x", "place": 7}',
+        '{"text": "x", "place": {}, "answer": 7}',
+    ],
+)
+def test_what_cannot_be_read_counts_as_nothing(written: str) -> None:
+    assert read_progress(written) == Progress()
