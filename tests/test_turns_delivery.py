@@ -12,6 +12,7 @@ from app.agent.sentences import GIVEN_UP, WAITING
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.connector_answers import NotDelivered, PerhapsDelivered
 from app.bot.message_reply import SENT_AGAIN
+from app.bot.send_failures import Throttled
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState
 from app.turns.reply import Undelivered
@@ -174,3 +175,26 @@ def test_a_turn_that_nobody_will_ever_end_holds_its_conversation_up_for_two_minu
     house, _ = played(TEAMS_GROUP, tmp_path, script)
     assert list(house.chat.messages.values()) == [ANSWER]
     assert LEASE < waited < 165
+
+
+@pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
+def test_an_end_that_arrived_unseen_is_not_said_again_however_little_was_streamed_before_it(
+    channel: Channel, tmp_path: Path
+) -> None:
+    async def script(house: House) -> None:
+        first = house.worker()
+
+        def busy(activity: dict[str, Any]) -> Exception | None:
+            infos = [entity for entity in activity.get("entities", ()) if entity["type"] == "streaminfo"]
+            if infos and infos[0]["streamType"] == "final":
+                first.wire.cut()
+            return Throttled("busy") if infos and infos[0]["streamType"] == "streaming" else None
+
+        house.chat.refuses = busy
+        asking = asyncio.create_task(first.ask())
+        async with ends_with(asking):
+            await house.later()
+
+    house, (state, _) = played(channel, tmp_path, script)
+    assert list(house.chat.messages.values()) == [ANSWER]
+    assert state is TurnState.ANSWERED

@@ -119,7 +119,7 @@ class Attempt:
         if not waited:
             await reply.begin(self._held.keep)
         self._remembers = command is None
-        if command is None:
+        if command is None and self._progress.end is None:
             # The first sign of life goes out before the work begins, however quick that is.
             await asyncio.sleep(0)
         end = self._progress.end or command or self._given_up() or await self._ask(reply)

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from app.bot.activity import parse_activity
 from app.bot.asked import conversation_of, turn_id_of
+from app.storage.failures import StorageFailed
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.tables import TableStore
 from tests.fakes.azurite import Azurite
@@ -107,7 +108,7 @@ class Onlooker:
     async def _find(self, question: Question) -> TurnRecord | None:
         try:
             return await self._store.find(_key(question))
-        except AzureError:
+        except StorageFailed:
             # Before the first worker has made the table.
             return None
 

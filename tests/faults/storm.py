@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from signal import SIGTERM
 
 from app.turns.attempt import MOST_TRIES
 from tests.faults.plan import Kill, Pause, Plan
@@ -20,8 +21,8 @@ _BETWEEN_BLOWS = 2.0
 
 @dataclass(slots=True)
 class Storm:
-    """A turn may be interrupted `MOST_TRIES` times, after that its person is told: while one is at its last try,
-    the next blow waits. `pauses` are the times, in seconds of the run, in which storage stood still.
+    """A turn may be cut off `MOST_TRIES` times, after that its person is told: while one is at its last try, the next
+    SIGKILL and the next pause wait. `pauses` are the times, in seconds of the run, in which storage stood still.
     """
 
     plan: Plan
@@ -34,11 +35,17 @@ class Storm:
     held_up: float = 0.0
 
     async def blow(self) -> None:
-        blows: list[Kill | Pause] = [*self.plan.kills, *self.plan.pauses]
+        # A worker that is asked to end hands its turns over, and that is no try: it never has to wait.
+        gentle = [kill for kill in self.plan.kills if kill.signal is SIGTERM]
+        hard = [kill for kill in self.plan.kills if kill.signal is not SIGTERM]
+        await asyncio.gather(self._blows(gentle), self._blows([*hard, *self.plan.pauses]))
+
+    async def _blows(self, blows: Sequence[Kill | Pause]) -> None:
         last = 0.0
         for blow in sorted(blows, key=lambda blow: blow.at):
             await asyncio.sleep(max(blow.at, last + _BETWEEN_BLOWS) - self.clock())
-            await self._nobody_at_the_last_try()
+            if not (isinstance(blow, Kill) and blow.signal is SIGTERM):
+                await self._nobody_at_the_last_try()
             if isinstance(blow, Pause):
                 await self._pause(blow)
             elif self.clock() < self.plan.seconds:

@@ -57,6 +57,7 @@ class Workers:
         self._clock = clock
         self._names = [count(1) for _ in range(slots)]
         self._ports = Random(os.getpid())
+        self._killing = asyncio.Lock()
         self._endings: set[asyncio.Task[None]] = set()
         self.current: list[Worker] = []
         self.all: dict[str, Worker] = {}
@@ -79,11 +80,12 @@ class Workers:
 
     async def kill(self, slot: int, how: signal.Signals) -> Worker:
         """Another worker takes its place at once; who is asked to end may take its time."""
-        victim = self.current[slot]
-        victim.killed_at, victim.killed_by = self._clock(), how
-        with suppress(ProcessLookupError):
-            victim.process.send_signal(how)
-        self.current[slot] = await self._start(slot)
+        async with self._killing:
+            victim = self.current[slot]
+            victim.killed_at, victim.killed_by = self._clock(), how
+            with suppress(ProcessLookupError):
+                victim.process.send_signal(how)
+            self.current[slot] = await self._start(slot)
         ending = asyncio.create_task(self._ended(victim))
         self._endings.add(ending)
         return victim
