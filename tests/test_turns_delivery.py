@@ -182,13 +182,15 @@ def test_an_end_that_arrived_unseen_is_not_said_again_however_little_was_streame
     channel: Channel, tmp_path: Path
 ) -> None:
     async def script(house: House) -> None:
-        first = house.worker()
+        first, delivered = house.worker(), False
 
         def busy(activity: dict[str, Any]) -> Exception | None:
+            nonlocal delivered
             infos = [entity for entity in activity.get("entities", ()) if entity["type"] == "streaminfo"]
             if infos and infos[0]["streamType"] == "final":
                 first.wire.cut()
-            return Throttled("busy") if infos and infos[0]["streamType"] == "streaming" else None
+                delivered = True
+            return Throttled("busy") if infos and infos[0]["streamType"] == "streaming" and not delivered else None
 
         house.chat.refuses = busy
         asking = asyncio.create_task(first.ask())
