@@ -181,6 +181,21 @@ async def test_a_turn_that_somebody_works_on_is_left_to_them_and_looked_at_later
     assert other.model.requests == []
 
 
+async def test_a_question_that_comes_while_the_worker_ends_is_not_acknowledged_and_its_repeat_is_answered_once(
+    make_bot: MakeBot,
+) -> None:
+    bot, other = make_bot([asyncio.Event()]), make_bot("once")
+    activity = bot.activity()
+    asking = asyncio.create_task(bot.send(activity))
+    await asyncio.sleep(0)
+    await bot.door.messages.close()
+    assert (await asking).status == 503
+    await other.send(activity)
+    for message in await bot.queue.take(9, hidden_for=60):
+        await other.door.unfinished.resume(message.body.encode())
+    assert bot.messages == ["once"]
+
+
 async def messages_on_the_queue(bot: Bot) -> list[bytes]:
     """Hidden ones too, as a look into the file shows them."""
     with closing(sqlite3.connect(bot.file)) as connection:

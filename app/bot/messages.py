@@ -108,7 +108,10 @@ class MessagesEndpoint:
                 # Nobody can hear it any more.
                 task.cancel()
             return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT if caller_waits else HTTPStatus.ACCEPTED)
-        if task.cancelled() or task.exception() is not None:
+        if task.cancelled():
+            # The worker ends. Whether the turn was entered is not known here; its repeat finds out.
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE)
+        if task.exception() is not None:
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE if caller_waits else HTTPStatus.OK)
         return _as_http(task.result())
 
