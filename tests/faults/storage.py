@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -79,11 +79,13 @@ class Onlooker:
         await asyncio.gather(*(look(question) for question in questions if question.id not in self.closed))
         return found
 
-    async def none_open(self, questions: Iterable[Question], *, tries: int = 1) -> None:
-        """Returns when no turn is open, of those that have come to so many tries."""
+    async def none_open(
+        self, questions: Iterable[Question], that: Callable[[TurnRecord], bool] = lambda _: True
+    ) -> None:
+        """Returns when no turn of that kind is open."""
         asked = list(questions)
         while True:
-            if all(turn.tries < tries for turn in await self.open_turns(asked)):
+            if not any(map(that, await self.open_turns(asked))):
                 return
             await asyncio.sleep(_BETWEEN_LOOKS)
 
