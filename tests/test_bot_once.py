@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -159,23 +157,23 @@ async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
     caplog.set_level(logging.INFO, "app")
     bot = make_bot([gate := asyncio.Event(), "once"], acknowledge_after=0.1)
     await bot.send(bot.activity())
-    (message,) = await messages_on_the_queue(bot)
+    (message,) = bot.on_the_queue()
     gate.set()
     await bot.connector.next_message()
     await bot.door.close()
     await bot.door.unfinished.resume(message)
     assert "closed already" in caplog.text
     assert bot.messages == ["once"]
-    assert await messages_on_the_queue(bot) == []
+    assert bot.on_the_queue() == []
 
 
 async def test_a_turn_that_somebody_works_on_is_left_to_them_and_looked_at_later(make_bot: MakeBot) -> None:
     gate = asyncio.Event()
     bot, other = make_bot([gate, "once"], acknowledge_after=0.1), make_bot("twice")
     await bot.send(bot.activity())
-    (message,) = await messages_on_the_queue(bot)
+    (message,) = bot.on_the_queue()
     await other.door.unfinished.resume(message)
-    assert len(await messages_on_the_queue(bot)) == 2, "what was taken from the queue is back on it"
+    assert len(bot.on_the_queue()) == 2, "what was taken from the queue is back on it"
     gate.set()
     assert (await bot.connector.next_message()).text == "once"
     assert other.model.requests == []
@@ -194,9 +192,3 @@ async def test_a_question_that_comes_while_the_worker_ends_is_not_acknowledged_a
     for message in await bot.queue.take(9, hidden_for=60):
         await other.door.unfinished.resume(message.body.encode())
     assert bot.messages == ["once"]
-
-
-async def messages_on_the_queue(bot: Bot) -> list[bytes]:
-    """Hidden ones too, as a look into the file shows them."""
-    with closing(sqlite3.connect(bot.file)) as connection:
-        return [body.encode() for (body,) in connection.execute("SELECT body FROM queued WHERE queue = 'turns'")]

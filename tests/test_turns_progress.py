@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from typing import Any
 
 import pytest
@@ -34,10 +36,20 @@ def test_an_answer_that_begins_with_what_was_shown_is_written_once(shown: int) -
 
 
 def test_an_end_too_long_for_its_row_is_left_out_and_the_place_stays() -> None:
-    progress = Progress("Once", {"stream_id": "s", "rest": ["a" * 50_000]}, Answer("Once" + "b" * 50_000))
+    words = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=120_000))
+    progress = Progress("Once", {"stream_id": "s", "rest": [words[:60_000]]}, Answer("Once" + words))
     written = progress.written(MOST)
     assert len(written) <= MOST
     assert read_progress(written) == Progress("Once", {"stream_id": "s"})
+
+
+def test_a_long_answer_and_the_rest_of_it_fit_as_prose_does() -> None:
+    prose = "".join(
+        f"In row {number} of the table the plan says {number * 7919 % 1000} units.\n" for number in range(3000)
+    )
+    progress = Progress("", {"rest": [prose[n : n + 18_000] for n in range(18_000, len(prose), 18_000)]}, Answer(prose))
+    assert len(prose) > 100_000
+    assert read_progress(progress.written(MOST)) == progress
 
 
 @pytest.mark.parametrize(

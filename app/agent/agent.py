@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -20,6 +21,8 @@ from app.telemetry.spans import new_error_id
 from app.telemetry.turn import turn_failed
 
 _log = logging.getLogger(__name__)
+
+_NOTE = re.compile(rf"(\n```\n)?(^|\n\n){re.escape(WAS_INTERRUPTED)}\n\n(?(1)\n```\n)")
 
 
 class Agent:
@@ -72,7 +75,8 @@ class Agent:
 
     def _messages(self, turn: Turn, history: Sequence[StoredMessage], said: str) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
-        said = said.replace(f"\n\n{WAS_INTERRUPTED}\n\n", "")
+        # As `_Work.go_on_after` has put it there: the model never said so.
+        said = _NOTE.sub("", said)
         begun = [Message("assistant", said), Message("user", GO_ON)] if said.strip() else []
         return [Message("system", self._system_prompt), *remembered, Message("user", turn.question), *begun]
 

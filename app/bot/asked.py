@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from typing import Any
 
 from botbuilder.schema import Activity
@@ -83,7 +84,7 @@ def turn_id_of(activity: Activity) -> str:
     if activity.type == "messageUpdate" and activity.timestamp is not None:
         # Edited there and back again.
         what.append(activity.timestamp.isoformat())
-    return f"{activity.id}/{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}"
+    return f"{activity.id or uuid.uuid4()}/{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}"
 
 
 def conversation_of(activity: Activity) -> ConversationKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from http import HTTPStatus
@@ -29,6 +30,9 @@ from app.turns.reply import Reply
 from app.turns.runner import TurnRunner
 
 _log = logging.getLogger(__name__)
+
+# In seconds: Teams wants an invoke answered within 5.
+_LONGEST_COUNTING = 4.0
 
 WELCOME = """\
 Hello! Ask me about your data or your work in Databricks, in your own words.
@@ -118,10 +122,11 @@ class AgentBot(ActivityHandler):
             return {}
 
         try:
-            await self._decisions.once(decision, count)
+            async with asyncio.timeout(_LONGEST_COUNTING):
+                await self._decisions.once(decision, count)
         except StillDeciding:
             _log.info("Feedback is being counted elsewhere")
-        except StorageFailed as failure:
+        except (StorageFailed, TimeoutError) as failure:
             _log.warning("Feedback could not be counted (%s)", type(failure).__name__)
 
     async def on_invoke_activity(self, turn_context: TurnContext) -> InvokeResponse:

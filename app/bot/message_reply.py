@@ -131,7 +131,7 @@ class Parts:
         await self.keep(Progress(place=Rest(tuple(pending), perhaps_posted).written(), end=self.end))
 
     async def _post_one(self, text: str, *, last: bool, again: bool) -> None:
-        for tries_left in reversed(range(_POST_TRIES)):
+        for tries_left in reversed(range(1 if again else _POST_TRIES)):
             marked = activities.with_notes(text, SENT_AGAIN) if again else text
             try:
                 await self.outlet.post(dressed(activities.message(marked), self.channel, self.end, last=last))

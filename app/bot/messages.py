@@ -42,6 +42,10 @@ class HttpAnswer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class NotDone(Exception):
+    """What nobody waits to read about has to be told again."""
+
+
 class MessagesEndpoint:
     """Times in seconds: `acknowledge_after` for messages, `time_limit` for callers who wait for the replies."""
 
@@ -111,6 +115,8 @@ class MessagesEndpoint:
         if task.cancelled():
             # The worker ends. Whether the turn was entered is not known here; its repeat finds out.
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE)
+        if isinstance(task.exception(), NotDone):
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE)
         if task.exception() is not None:
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE if caller_waits else HTTPStatus.OK)
         return _as_http(task.result())
@@ -118,7 +124,7 @@ class MessagesEndpoint:
     def _finished(self, task: asyncio.Task[InvokeResponse | None]) -> None:
         self._running.discard(task)
         self._awaited.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, NotDone):
             _log.error("A turn ended unexpectedly", exc_info=error)
         self._telemetry.answered()
 
@@ -139,6 +145,8 @@ class MessagesEndpoint:
                 outlet = self._adapter.outlet(context)
                 with suppress(SendFailure):
                     await outlet.post(activities.message(f"⚠️ {sentence} (error id: {error_id})"))
+            elif isinstance(error, StorageFailed):
+                raise NotDone from error
 
     async def close(self, *, grace: float = 5.0) -> None:
         """Hands running turns over; those whose caller waits get `grace` seconds to end."""

@@ -31,6 +31,7 @@ class StreamPlace:
     phase: Phase = Phase.STREAMING
     settled: int = 0
     shown: int = 0
+    limit: int = 0
 
     @classmethod
     def read(cls, place: dict[str, Any]) -> StreamPlace:

@@ -71,6 +71,7 @@ class StreamReply:
         # What another worker had not certainly posted of an end that it had begun to say.
         self._rest = rest_in(progress)
         self._perhaps_ended = progress.end is not None
+        self._limit = place.limit
         self._status = _THINKING
         self._sent_status = ""
         self._pace = StreamPace(streaming)
@@ -208,6 +209,10 @@ class StreamReply:
     async def _post_update(self, activity: activities.Json) -> None:
         try:
             stream_id = await self._outlet.post(activity, impatient=True)
+        except PerhapsDelivered:
+            # Its number may be used up.
+            self._sequence += 1
+            raise
         finally:
             self._pace.sent()
         self._sequence += 1
@@ -222,7 +227,7 @@ class StreamReply:
     async def _note(self, text: str, end: Answer | Failure | None = None) -> None:
         """Before `text` or `end` is sent, so that whoever goes on never knows of less than was shown."""
         place = StreamPlace(
-            self._stream_id, self._sequence + 1, self._closes, self._phase, self._settled, len(self.shown)
+            self._stream_id, self._sequence + 1, self._closes, self._phase, self._settled, len(self.shown), self._limit
         )
         await self._keep(Progress(text, place.written(), end))
         self._attempted = text
@@ -280,13 +285,15 @@ class StreamReply:
         """The parts that did not fit into the stream's message; None if the stream does not take the end."""
         if self._phase is not Phase.STREAMING or self._stream_id is None:
             return None
-        limit, streamed = self._channel.text_limit, self._streamed
+        limit, streamed = self._limit or self._channel.text_limit, self._streamed
         try:
             try:
                 first, *rest = split(text, limit, at_least=len(streamed))
                 await self._end_stream(self._dressed(end, first, last=not rest))
             except MessageTooLarge:
-                first, *rest = split(text, max(limit // 2, utf16_units(streamed) + 10), at_least=len(streamed))
+                self._limit = max(limit // 2, utf16_units(streamed) + 10)
+                await self._note(self._attempted, end)
+                first, *rest = split(text, self._limit, at_least=len(streamed))
                 await self._end_stream(self._dressed(end, first, last=not rest))
         except (StreamTimeIsUp, StreamAlreadyEnded, Throttled):
             self._after_the_stream()
@@ -306,6 +313,8 @@ class StreamReply:
         first, *rest = split(text, self._channel.text_limit)
         try:
             await self._outlet.update(self._stream_id, self._dressed(end, first, last=not rest))
+        except (ChannelUnreachable, Throttled):
+            raise
         except SendFailure:
             # A message that cannot be edited any more must not cost the person the answer.
             return None

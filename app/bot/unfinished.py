@@ -21,6 +21,10 @@ from app.turns.runner import TurnRunner
 _log = logging.getLogger(__name__)
 
 
+class WorkerEnds(Exception):
+    """The turn was not taken over: the host has to bring its message again."""
+
+
 class UnfinishedTurns:
     def __init__(self, adapter: Adapter, runner: TurnRunner, telemetry: Telemetry) -> None:
         self._adapter = adapter
@@ -58,6 +62,9 @@ class UnfinishedTurns:
         with traced(self._telemetry.activity("resume", hand_over.traceparent or traceparent)):
             try:
                 held = await self._runner.take_over(hand_over)
+            except asyncio.CancelledError:
+                # Returning would tell the host that the message has done its service.
+                raise WorkerEnds from None
             except StorageFailed as failure:
                 _log.warning("Nobody knows whose a turn is (%s); it is put off", type(failure).__name__)
                 await self._runner.put_off(hand_over)
@@ -68,9 +75,11 @@ class UnfinishedTurns:
     async def _go_on(self, held: HeldTurn, hand_over: HandOver) -> None:
         try:
             asked = asked_in(held.hand_over or hand_over)
-        except UnreadableMessage:
-            # Nobody will ever be able to read it, and nobody knows where to say so.
-            await held.give_up()
+        except UnreadableMessage as unreadable:
+            # Another version may be able to read it: as often as the host brings it, and then from the poison queue.
+            turn_failed(unreadable)
+            _log.error("What a turn begins with is refused (%s), error id %s", unreadable, new_error_id())
+            await held.give_back()
             raise
         _log.info("A turn goes on here, its try %d", held.record.tries)
         turn_resumed(asked.channel.name)

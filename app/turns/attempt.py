@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from collections.abc import Coroutine
+from contextlib import aclosing, suppress
+from typing import Any
 
 from app.agent.agent import Agent
 from app.agent.commands import Commands
@@ -29,7 +31,13 @@ MOST_DELIVERIES = 6
 # All in seconds.
 _LAST_WORDS = 4.0
 _SILENT_WAIT = 3.0
+_LONGEST_WAIT = 200.0
+_BETWEEN_CLOSINGS = 2.0
 _FIRST_DELAY = 15.0
+
+
+class StillWaiting(Exception):
+    """The turns before it take longer than a function may run: it is given back, and waits on the queue."""
 
 
 class GivenUp(Exception):
@@ -57,7 +65,6 @@ class Attempt:
         self._turn = turn
         self._limit = limit
         self._progress = held.progress
-        self._remembers = True
 
     async def run(self, reply: Reply) -> None:
         """Raises what kept the person from seeing the end of the answer; every other failure has been told to them."""
@@ -70,7 +77,7 @@ class Attempt:
                 try:
                     await asyncio.wait([answering])
                 except asyncio.CancelledError:
-                    await self._stop(asking, answering, reply)
+                    await _whatever_comes(self._stop(asking, answering, reply))
                     raise
                 await self._after(answering, reply)
         finally:
@@ -109,16 +116,28 @@ class Attempt:
             await self._held.give_back(after=_FIRST_DELAY * 2 ** (tries - 1), counts=True)
             turn_ended("handed over")
             return
-        if failure is not None:
+        if isinstance(failure, StillWaiting):
+            await reply.abandon()
+            await self._held.give_back()
+            turn_ended("handed over")
+        elif failure is not None or (answering.cancelled() and not self._held.can_be_handed_over):
+            await self._fail(failure)
+
+    async def _fail(self, failure: BaseException | None) -> None:
+        try:
             await self._close(TurnState.FAILED, ())
+        except TurnLost:
+            # Whoever has it now says what there is to say.
+            turn_ended("handed over")
+            return
+        if failure is not None:
             raise failure
 
     async def _say(self, reply: Reply) -> Answer | Failure:
-        waited = self._held.waits and await self._wait_in_line(reply)
+        waited = self._held.waits and self._progress.end is None and await self._wait_in_line(reply)
         command = None if self._progress.end else await self._command()
         if not waited:
             await reply.begin(self._held.keep)
-        self._remembers = command is None
         if command is None and self._progress.end is None:
             # The first sign of life goes out before the work begins, however quick that is.
             await asyncio.sleep(0)
@@ -138,6 +157,9 @@ class Attempt:
                 return False
             await reply.begin(self._held.keep)
             await reply.write(Status(WAITING))
+            done, _ = await asyncio.wait([ended], timeout=_LONGEST_WAIT)
+            if not done and self._held.can_be_handed_over:
+                raise StillWaiting
             await ended
             return True
         finally:
@@ -199,17 +221,32 @@ class Attempt:
         raise AssertionError("the agent ended a turn without an Answer or a Failure")
 
     def _messages(self, end: Answer | Failure) -> tuple[StoredMessage, ...]:
-        if not self._remembers or not end.text or not self._turn.question.strip():
+        ours = isinstance(end, Answer) and not end.by_model
+        if ours or not end.text or not self._turn.question.strip():
             return ()
         complete = isinstance(end, Answer) and not end.truncated
         return (StoredMessage("user", self._turn.question), StoredMessage("assistant", end.text, complete))
 
     async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
-        try:
-            await self._held.close(state, messages)
-        except StorageFailed:
-            # The person has their answer. Whoever takes the turn over finds it said, and closes it.
-            _log.exception("A turn could not be closed")
+        for tries_left in (2, 1, 0):
+            try:
+                await self._held.close(state, messages)
+                return
+            except StorageFailed:
+                if not tries_left:
+                    # The person has their answer. Whoever takes the turn over finds it said, and closes it.
+                    _log.exception("A turn could not be closed")
+                    return
+            await asyncio.sleep(_BETWEEN_CLOSINGS)
+
+
+async def _whatever_comes(work: Coroutine[Any, Any, None]) -> None:
+    """To the end of `work`, which has time limits of its own, however often it is cancelled from outside."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    task.result()
 
 
 def _unexpected(error: Exception, text: str) -> Failure:

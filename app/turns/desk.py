@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 # All in seconds.
 _LONGEST_ENTERING = 10.0
+_LONGEST_PUTTING = 5.0
 _FIRST_LOOK = 0.25
 _LONGEST_BETWEEN_LOOKS = 2.0
 _STALE = 60.0
@@ -52,7 +53,7 @@ class Desk:
         elif record.begun:
             # What is in the ledger alone has to be there before the message.
             begun = await beginning
-            receipt = await self._put(hand_over, self._shelf.lease + MARGIN) if begun else None
+            receipt = await self._put(hand_over, self._shelf.lease + MARGIN)
         else:
             begun, receipt = await self._begin_and_put(beginning, hand_over)
         if begun is None:
@@ -72,14 +73,14 @@ class Desk:
         return result, receipt.result()
 
     async def _repeated(self, key: TurnKey, hand_over: HandOver | None, receipt: Receipt | None) -> HeldTurn | None:
-        await self._take_back(receipt)
-        if hand_over is not None:
-            return None
-        # Its caller waits for this answer: whoever had it before is gone.
+        """Takes it where whoever had it is gone. The message of an open turn stays: it may be the only one."""
         found = await self._shelf.store.find(key)
-        if found is None or found.state is not _OPEN or found.lease_until > self._shelf.clock():
+        if found is None or found.state is not _OPEN:
+            await self._take_back(receipt)
             return None
-        return await self._take(found, None, None)
+        if found.lease_until > self._shelf.clock():
+            return None
+        return await self._take(found, hand_over, receipt)
 
     async def take_over(self, hand_over: HandOver) -> HeldTurn | None:
         """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
@@ -100,10 +101,20 @@ class Desk:
         whole = HandOver(hand_over.key, hand_over.asked_at, hand_over.begun or found.begun, hand_over.traceparent)
         # Before the turn is ours: if this worker goes away too, its message is there.
         receipt = await self._shelf.queue.put(hand_over.written(), hidden_for=self._shelf.lease + MARGIN)
-        held = await self._take(found, whole, receipt)
-        if held is None:
-            await self._take_back(receipt)
+        try:
+            held = await self._take(found, whole, receipt)
+            if held is None:
+                await self._left_to(found, receipt)
+        except StorageFailed as failure:
+            _log.warning("A turn could not be taken over (%s); its message is there", type(failure).__name__)
+            return None
         return held
+
+    async def _left_to(self, before: TurnRecord, receipt: Receipt) -> None:
+        """Another worker was faster; or the one that is gone was, with its last renewal, and then nobody has it."""
+        found = await self._shelf.store.find(before.key)
+        if found is None or found.state is not _OPEN or found.owner != before.owner:
+            await self._take_back(receipt)
 
     async def _take(self, found: TurnRecord, hand_over: HandOver | None, receipt: Receipt | None) -> HeldTurn | None:
         lease_until = self._shelf.clock() + self._shelf.lease
@@ -112,7 +123,6 @@ class Desk:
                 found.changed(owner=uuid.uuid4().hex, lease_until=lease_until, tries=found.tries + 1)
             )
         except Changed:
-            # Another worker was faster, and has put a message of its own.
             return None
         return HeldTurn(self._shelf, record, hand_over, receipt)
 
@@ -142,8 +152,9 @@ class Desk:
 
     async def _put(self, hand_over: HandOver, seconds: float) -> Receipt | None:
         try:
-            return await self._shelf.queue.put(hand_over.written(), hidden_for=seconds)
-        except StorageFailed as failure:
+            async with asyncio.timeout(_LONGEST_PUTTING):
+                return await self._shelf.queue.put(hand_over.written(), hidden_for=seconds)
+        except (StorageFailed, TimeoutError) as failure:
             _log.warning("A turn has no message on the queue yet (%s)", type(failure).__name__)
             return None
 

@@ -126,10 +126,6 @@ class HeldTurn:
                 raise StorageFailed("the row of the turn was always changed by others")
         await self._delete_message()
 
-    async def give_up(self) -> None:
-        """Closes it as failed, with nothing said."""
-        await self.close(TurnState.FAILED, ())
-
     async def give_back(self, *, after: float = 0.0, counts: bool = False) -> None:
         """Another worker may have the turn in `after` seconds; `counts` says whether this was one of its tries."""
         await self._end_renewals()

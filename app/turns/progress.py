@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ from app.agent.events import Answer, Failure
 
 _log = logging.getLogger(__name__)
 
+_PACKED = "zlib:"
 _ENDS: dict[str, TypeAdapter[Any]] = {"answer": TypeAdapter(Answer), "failure": TypeAdapter(Failure)}
 
 
@@ -41,6 +44,9 @@ class Progress:
         written = _json(fields)
         if len(written) <= most:
             return written
+        packed = _PACKED + base64.b85encode(zlib.compress(written.encode("utf-8", "replace"))).decode()
+        if len(packed) <= most:
+            return packed
         return _json({"text": self.text, "place": {name: self.place[name] for name in self.place if name != "rest"}})
 
 
@@ -53,11 +59,13 @@ def read_progress(written: str) -> Progress:
     if not written:
         return Progress()
     try:
+        if written.startswith(_PACKED):
+            written = zlib.decompress(base64.b85decode(written.removeprefix(_PACKED))).decode()
         fields = json.loads(written)
         ends = [adapter.validate_python(fields[kind]) for kind, adapter in _ENDS.items() if kind in fields]
         end = ends[0] if ends else None
         text = end.text[: fields["text"]] if end is not None and isinstance(fields["text"], int) else fields["text"]
         return Progress(str(text), dict(fields["place"]), end)
-    except (ValueError, TypeError, KeyError, ValidationError) as error:
+    except (zlib.error, ValueError, TypeError, KeyError, ValidationError) as error:
         _log.warning("The progress of a turn cannot be read (%s); it begins afresh", type(error).__name__)
         return Progress()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ class Bot:
             "conversation": {"id": "c1"},
             **more,
         }
+
+    def on_the_queue(self) -> list[bytes]:
+        """Hidden ones too, as a look into the file shows them."""
+        with closing(sqlite3.connect(self.file)) as connection:
+            return [body.encode() for (body,) in connection.execute("SELECT body FROM queued WHERE queue = 'turns'")]
 
     @property
     def messages(self) -> list[str]:

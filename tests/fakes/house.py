@@ -25,7 +25,7 @@ from app.turns.held import Shelf
 from app.turns.progress import Progress
 from app.turns.reply import Reply
 from app.turns.runner import TurnRunner
-from tests.fakes.chat import Behind, Chat, Wire
+from tests.fakes.chat import Behind, Chat, Wire, ends_with
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 ANN = ConversationKey("tenant", "ann")
@@ -128,3 +128,14 @@ def played(channel: Channel, folder: Path, script: Callable[[House], Awaitable[N
 def plain(text: str) -> str:
     """What was answered, without the notes that it was interrupted."""
     return text.replace(f"\n\n{WAS_INTERRUPTED}\n\n", "").replace(f"{WAS_INTERRUPTED}\n\n", "")
+
+
+async def vanishing(house: House, moment: float, seconds: float, question: str = "How?") -> None:
+    first = house.worker(seconds)
+    asking = asyncio.create_task(first.ask(question))
+    await asyncio.sleep(moment)
+    first.wire.cut()
+    async with ends_with(asking):
+        await house.later()
+        await house.worker().ask(question)
+        await house.later()
