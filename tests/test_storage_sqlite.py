@@ -8,7 +8,9 @@ import sys
 import textwrap
 import threading
 from asyncio.subprocess import PIPE
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.failures import StorageFailed
 from app.storage.ledger import TurnRecord, TurnState
 from app.storage.sqlite import SqliteStore
+from app.storage.sqlite_schema import prepare
 from tests.fakes.stores import ANN, Clock, exchange, turn
 
 ROOT = Path(__file__).parents[1]
@@ -218,7 +221,25 @@ async def test_an_end_is_all_or_nothing(tmp_path: Path) -> None:
 
 async def test_store_and_queues_share_one_thread(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s.sqlite")
-    before = threading.active_count()
+    before = set(threading.enumerate())
     await asyncio.gather(*(store.queue(f"q{n}").put("m", hidden_for=0) for n in range(5)), store.ping())
-    assert threading.active_count() == before + 1
+    assert len(set(threading.enumerate()) - before) == 1
     await store.close()
+
+
+class Contended(sqlite3.Connection):
+    """Another worker opens the same new file: SQLite refuses to change the journal at once, without any patience."""
+
+    refusals = 3
+
+    def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        if "journal_mode" in statement and self.refusals:
+            self.refusals -= 1
+            raise sqlite3.OperationalError("database is locked")
+        return super().execute(statement, *arguments)
+
+
+def test_a_new_file_that_another_worker_is_opening_is_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "new.sqlite", factory=Contended)) as connection:
+        prepare(connection, 0.0)
+        assert connection.execute("SELECT COUNT(*) FROM message").fetchone() == (0,)

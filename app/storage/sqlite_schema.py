@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 VERSION = 2
+# In seconds.
+_LONGEST_WAIT = 10.0
+_BETWEEN_TRIES = 0.02
 
 _TABLES = """
 CREATE TABLE message (
@@ -61,7 +65,7 @@ CREATE INDEX queued_in_order ON queued (queue, appears);
 
 def prepare(connection: sqlite3.Connection, now: float) -> None:
     """Makes the tables, or turns older ones into today's: all of them or none."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
     if _version(connection) >= VERSION:
         return
@@ -70,6 +74,19 @@ def prepare(connection: sqlite3.Connection, now: float) -> None:
         # Another process may have been faster.
         if _version(connection) < VERSION:
             _renew(connection, now)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for a lock here, as it does everywhere else: another may be opening the same new file."""
+    deadline = time.monotonic() + _LONGEST_WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_BETWEEN_TRIES)
 
 
 def _renew(connection: sqlite3.Connection, now: float) -> None:
