@@ -1,0 +1,282 @@
+"""A turn that one worker has: renewed, kept, given back and closed, whatever storage and other workers do meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import Mock
+
+import pytest
+
+from app.agent.events import Answer
+from app.agent.turn import Turn
+from app.bot.channel import TEAMS_GROUP
+from app.storage.conversations import StoredMessage
+from app.storage.failures import StorageFailed
+from app.storage.ledger import TurnKey, TurnRecord, TurnState
+from app.telemetry.records import Sink
+from app.telemetry.turn import TurnSpan, traced
+from app.turns.desk import Desk
+from app.turns.handover import HandOver, read_hand_over
+from app.turns.held import HeldTurn, Shelf
+from app.turns.progress import Progress, read_progress
+from app.turns.reply import Keep, NotKept, TurnLost, Undelivered, keep_nothing
+from tests.fakes.house import ANN, ANSWER, LEASE, House, played
+from tests.fakes.memory_inbox import MemoryInbox
+
+KEY = TurnKey(ANN, "1")
+HAND_OVER = HandOver(KEY, 1000.0, "How?")
+A_RENEWAL = LEASE / 3 + 1
+
+Script = Callable[[House], Awaitable[None]]
+
+
+def in_virtual_time(script: Script) -> Callable[[Path], None]:
+    async def limited(house: House) -> None:
+        async with asyncio.timeout(5000):
+            await script(house)
+
+    def run(tmp_path: Path) -> None:
+        played(TEAMS_GROUP, tmp_path, limited)
+
+    return run
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def held_turn(house: House, inbox: MemoryInbox, hand_over: HandOver = HAND_OVER) -> HeldTurn:
+    desk = Desk(Shelf(house.store, inbox, LEASE, asyncio.get_running_loop().time))
+    held = await desk.enter(hand_over.key, hand_over)
+    assert held is not None
+    return held
+
+
+async def row(house: House) -> TurnRecord:
+    found = await house.store.find(KEY)
+    assert found is not None
+    return found
+
+
+async def taken_by_another(house: House) -> None:
+    found = await row(house)
+    await house.store.change(found.changed(owner="another", lease_until=now() + LEASE, tries=found.tries + 1))
+
+
+async def refuse(*_: Any) -> Any:
+    raise StorageFailed("ServerBusy")
+
+
+@in_virtual_time
+async def test_who_was_too_slow_changes_nothing_in_a_turn_that_another_has(house: House) -> None:
+    held = await held_turn(house, MemoryInbox())
+    await taken_by_another(house)
+    with pytest.raises(TurnLost):
+        await held.keep(Progress("First"))
+    with pytest.raises(TurnLost):
+        await held.close(TurnState.ANSWERED, [StoredMessage("user", "How?")])
+    found = await row(house)
+    assert (found.owner, found.shown, found.state) == ("another", "", TurnState.STARTED)
+    assert await house.store.recent(ANN, 9) == []
+
+
+@in_virtual_time
+async def test_a_worker_whose_turn_another_has_hears_of_it_at_the_next_renewal(house: House) -> None:
+    heard: list[float] = []
+    held = await held_turn(house, MemoryInbox())
+    held.when_lost(lambda: heard.append(now()))
+    async with held:
+        await taken_by_another(house)
+        await asyncio.sleep(A_RENEWAL)
+    assert len(heard) == 1
+    assert held.lost
+
+
+@in_virtual_time
+async def test_a_message_appears_only_after_the_lease_of_whoever_works_on_its_turn(house: House) -> None:
+    inbox = MemoryInbox()
+    async with await held_turn(house, inbox):
+        for _ in range(15):
+            (message,) = inbox.messages.values()
+            assert message.appears > (await row(house)).lease_until > now(), "who takes it finds a turn that is had"
+            await asyncio.sleep(7)
+
+
+@in_virtual_time
+async def test_a_message_that_is_gone_is_put_anew_while_its_turn_is_worked_on(house: House) -> None:
+    inbox = MemoryInbox()
+    async with await held_turn(house, inbox):
+        inbox.messages.clear()
+        await asyncio.sleep(A_RENEWAL)
+    assert [read_hand_over(body) for body in inbox.bodies] == [HAND_OVER]
+
+
+@in_virtual_time
+async def test_a_renewal_does_not_undo_what_is_kept_at_the_same_time(house: House) -> None:
+    change = house.store.change
+
+    async def slow_to_answer(record: TurnRecord) -> TurnRecord:
+        changed = await change(record)
+        await asyncio.sleep(1)
+        return changed
+
+    async with await held_turn(house, MemoryInbox()) as held:
+        house.store.change = slow_to_answer  # type: ignore[method-assign]
+        await asyncio.sleep(LEASE / 3 - 0.5)
+        await held.keep(Progress("First"))
+        await asyncio.sleep(3)
+    assert read_progress((await row(house)).shown).text == "First", "the next worker says it a second time"
+
+
+@in_virtual_time
+async def test_a_renewal_that_fails_is_not_the_last_one(house: House) -> None:
+    change, started = house.store.change, now()
+    async with await held_turn(house, MemoryInbox()):
+        house.store.change = refuse  # type: ignore[method-assign,assignment]
+        await asyncio.sleep(A_RENEWAL)
+        house.store.change = change  # type: ignore[method-assign]
+        await asyncio.sleep(A_RENEWAL)
+    assert (await row(house)).lease_until > started + LEASE + 10
+
+
+@in_virtual_time
+async def test_a_turn_that_is_given_back_is_free_at_once_and_that_was_no_try(house: House) -> None:
+    inbox = MemoryInbox()
+    desk = Desk(Shelf(house.store, inbox, LEASE, asyncio.get_running_loop().time))
+    held = await held_turn(house, inbox)
+    for _ in range(5):
+        assert held.record.tries == 1
+        await held.give_back()
+        (taken,) = await inbox.take(9, hidden_for=600)
+        await inbox.delete(taken.receipt)
+        again = await desk.take_over(read_hand_over(taken.body))
+        assert again is not None
+        held = again
+    await held.give_back(after=15, counts=True)
+    assert (held.record.tries, held.record.lease_until) == (1, now() + 15)
+
+
+@in_virtual_time
+async def test_a_turn_that_is_given_back_is_not_renewed(house: House) -> None:
+    async with await held_turn(house, MemoryInbox()) as held:
+        await held.give_back()
+        await asyncio.sleep(A_RENEWAL)
+        assert (await row(house)).lease_until < now(), "nobody may go on with it"
+
+
+@in_virtual_time
+async def test_what_is_not_the_end_waits_a_few_seconds_for_storage_at_most(house: House) -> None:
+    async def hang(_: TurnRecord) -> TurnRecord:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    held, started = await held_turn(house, MemoryInbox()), now()
+    house.store.change = hang  # type: ignore[method-assign,assignment]
+    with pytest.raises(NotKept):
+        await held.keep(Progress("First"))
+    assert now() - started < 5
+
+
+@in_virtual_time
+async def test_an_end_that_cannot_be_kept_is_said_a_minute_after_the_lease(house: House) -> None:
+    held, started = await held_turn(house, MemoryInbox()), now()
+    house.store.change = refuse  # type: ignore[method-assign,assignment]
+    await held.keep(Progress("First", end=Answer("First")))
+    assert LEASE + 60 <= now() - started < LEASE + 65
+
+
+@in_virtual_time
+async def test_a_turn_that_is_closed_is_not_renewed(house: House) -> None:
+    inbox = MemoryInbox()
+    async with await held_turn(house, inbox) as held:
+        await held.close(TurnState.ANSWERED, ())
+        await asyncio.sleep(LEASE)
+    assert not held.lost, "its own end is taken for another worker's"
+    assert inbox.messages == {}
+
+
+class Quiet:
+    """A reply that shows and keeps nothing; `refused` is what the channel says to the end."""
+
+    stopped = False
+    shown = ""
+
+    def __init__(self, refused: Exception | None = None) -> None:
+        self.refused = refused
+        self.abandoned = False
+
+    async def begin(self, keep: Keep = keep_nothing) -> None: ...
+
+    async def write(self, event: object) -> None: ...
+
+    async def finish(self) -> None:
+        if self.refused is not None:
+            raise self.refused
+
+    async def abandon(self) -> None:
+        self.abandoned = True
+
+    def when_stopped(self, stop: object) -> None: ...
+
+
+@in_virtual_time
+async def test_a_question_that_waits_is_asked_as_soon_as_the_one_before_it_is_answered(house: House) -> None:
+    worker, loop = house.worker(seconds=12), asyncio.get_running_loop()
+    one = asyncio.create_task(worker.ask("How?", "1"))
+    ended: list[float] = []
+    one.add_done_callback(lambda _: ended.append(loop.time()))
+    await asyncio.sleep(1)
+    two = asyncio.create_task(worker.ask("And then?", "2"))
+    while worker.model.asked < 2:  # noqa: ASYNC110 - in virtual time
+        await asyncio.sleep(0.01)
+    assert loop.time() - ended[0] < 0.1
+    await asyncio.gather(one, two)
+
+
+@in_virtual_time
+async def test_an_answer_that_was_said_stands_though_storage_never_takes_its_end(house: House) -> None:
+    worker = house.worker()
+    cast(Any, worker.runner._shelf.store).end = refuse
+    await worker.ask()
+    assert list(house.chat.messages.values()) == [ANSWER]
+
+
+@in_virtual_time
+async def test_a_turn_that_went_on_elsewhere_counts_as_handed_over_and_not_as_failed(house: House) -> None:
+    worker = house.worker(seconds=50)
+    with traced(TurnSpan("message", Mock(spec=Sink))) as span:
+        running = worker.runner.run(Turn("1", ANN, "How?"), lambda _: Quiet(), begun="How?")
+        asking = asyncio.create_task(running)
+        await asyncio.sleep(1)
+        await taken_by_another(house)
+        await asking
+    assert (span.outcome, span.error) == ("handed over", None)
+
+
+@pytest.mark.parametrize("why", ["its worker ends", "the channel takes nothing", "the one before it takes too long"])
+def test_a_reply_has_ended_before_another_worker_may_go_on_with_it(why: str, tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        reply = Quiet(Undelivered("away") if why == "the channel takes nothing" else None)
+        worker, had_ended, change = house.worker(seconds=20), [], house.store.change
+        store = cast(Any, worker.runner._shelf.store)
+
+        async def look(record: TurnRecord) -> TurnRecord:
+            if record.lease_until < now() + LEASE / 2 + 1:
+                had_ended.append(reply.abandoned)
+            return await change(record)
+
+        store.change = look
+        async with await held_turn(house, MemoryInbox(), HandOver(TurnKey(ANN, "0"), now())) as before:
+            if why != "the one before it takes too long":
+                await before.close(TurnState.ANSWERED, ())
+            asking = asyncio.create_task(worker.runner.run(Turn("1", ANN, "How?"), lambda _: reply, begun="How?"))
+            if why == "its worker ends":
+                await asyncio.sleep(5)
+                asking.cancel()
+            await asyncio.wait([asking])
+        assert had_ended == [True], "two workers write into one answer"
+
+    played(TEAMS_GROUP, tmp_path, script)
