@@ -7,12 +7,21 @@ import sys
 import time
 
 from benchmarks.cold_start import cold
+from benchmarks.entering import entering
 from benchmarks.measure import FULL, QUICK, Effort, Measured, crowd, depth, load, loop, turns
 from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectFailed, running_fakes
 from benchmarks.report import Results, save, table, this_machine
 
-MEASUREMENTS = {"turns": turns, "load": load, "crowd": crowd, "cold": cold, "depth": depth, "loop": loop}
-OURS_ALONE = ("depth", "loop")
+MEASUREMENTS = {
+    "turns": turns,
+    "load": load,
+    "crowd": crowd,
+    "cold": cold,
+    "entering": entering,
+    "depth": depth,
+    "loop": loop,
+}
+OURS_ALONE = ("entering", "depth", "loop")
 REPEATED = ("turns",)
 """In rounds, one subject after the other, so that a busy minute of the machine does not fall on one of them alone."""
 

@@ -29,14 +29,15 @@ def entering(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
         for bot in bots.values():
             _ask(bot, "warm-up", 10)
         waited: dict[str, list[float]] = {name: [] for name in bots}
-        asked: list[Turn] = []
+        on_wire: list[Turn] = []
         for number in range(_ROUNDS):
             for name, bot in bots.items():
                 turns = _ask(bot, f"entering-{number}", effort.entered_turns)
                 waited[name] += map(before_model, turns)
-                asked += turns if name == "azurite" else []
-        streamed = _ask(bots["azurite"], "streamed", effort.entered_streams, "personal") if wire else []
-    return _measured({name: median(each) for name, each in waited.items()}, wire, asked, streamed)
+                on_wire += turns if name == "azurite" else []
+        if wire is not None:
+            on_wire += _ask(bots["azurite"], "streamed", effort.entered_streams, "personal")
+    return _measured({name: median(each) for name, each in waited.items()}, wire, on_wire)
 
 
 def _azurite(stack: contextlib.ExitStack, subject: Subject, fakes: Fakes, bots: dict[str, Bot]) -> Wire | None:
@@ -50,7 +51,7 @@ def _azurite(stack: contextlib.ExitStack, subject: Subject, fakes: Fakes, bots: 
 @contextlib.contextmanager
 def on_azurite(subject: Subject, fakes: Fakes) -> Iterator[tuple[Bot, Wire]]:
     """`subject` with its tables and queues in an Azurite of its own, and the wire between the two."""
-    from tests.fakes.azurite import Azurite, installed  # noqa: PLC0415  (the rest runs without pytest)
+    from tests.fakes.azurite import Azurite, installed
 
     with Azurite(installed()) as azurite, relayed({name: azurite.ports[name] for name in ("table", "queue")}) as wire:
         connection = replace(azurite, ports=azurite.ports | wire.ports).connection_string
@@ -78,11 +79,10 @@ def _looks_for_messages(passed: Passed) -> bool:
     return passed.service == "queue" and passed.method == "GET"
 
 
-def _measured(waited: dict[str, float], wire: Wire | None, asked: list[Turn], streamed: list[Turn]) -> Measured:
+def _measured(waited: dict[str, float], wire: Wire | None, on_wire: list[Turn]) -> Measured:
     figures = {"enter_nothing": waited["nothing"], "enter_sqlite": waited["sqlite"] - waited["nothing"]}
     if wire is None:
         return Measured(figures, ("there is no npm to install Azurite with",))
     figures["enter_azurite"] = waited["azurite"] - waited["nothing"]
-    figures["trips"] = max(len(round_trips(turn, wire)) for turn in asked)
-    figures["trips_streamed"] = max(len(round_trips(turn, wire)) for turn in streamed)
+    figures["trips"] = max(len(round_trips(turn, wire)) for turn in on_wire)
     return Measured(figures)

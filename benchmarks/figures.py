@@ -48,6 +48,8 @@ class Figure:
 FIGURES: Mapping[str, Figure] = {
     "cpu_short": Figure("CPU per turn, 5 tokens", "ms", (Budget(2.5, "floor"), Budget(0.25, "plain bot", strict=True))),
     "cpu_long": Figure("CPU per turn, 120 tokens", "ms", (Budget(1.5, "floor"),)),
+    "asked_median": Figure("time to the model's request, median", "ms"),
+    "asked_p95": Figure("time to the model's request, p95", "ms"),
     "sign_median": Figure("time to first visible update, median", "ms"),
     "sign_p95": Figure("time to first visible update, p95", "ms"),
     "last_token_median": Figure("last token to final message, median", "ms"),
@@ -74,6 +76,10 @@ FIGURES: Mapping[str, Figure] = {
         "… to first sign, group, no bytecode", "ms", (Budget(0.6, "plain bot", "bare_answer_group"),)
     ),
     "bare_answer_group": Figure("… to first answer, group, no bytecode", "ms", (Budget(0.75, "plain bot"),)),
+    "enter_nothing": Figure("time to the model's request, storage does nothing", "ms"),
+    "enter_sqlite": Figure("… what ledger and hand-over add on SQLite, median", "ms", (Budget(10),)),
+    "enter_azurite": Figure("… what they add on Azurite, median", "ms"),
+    "trips": Figure("round trips to Azurite before the model's request, most", "", (Budget(3),)),
     "depth_cpu": Figure("turn 200 / turn 20, CPU", "×", (Budget(1.1),)),
     "depth_latency": Figure("turn 200 / turn 20, time to answer", "×", (Budget(1.1),)),
     "blocks_cold": Figure("blocks > 20 ms on the loop, first turn", "", (Budget(0),)),

@@ -64,6 +64,7 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
         long_plan = Plan("", "long", conversations=10, turns=effort.long_turns, tokens=120, gap=0.02, stagger=0.3)
         long = _cpu_per_turn(bot, long_plan)
     every = short[1].turns + long[1].turns
+    asked = median_and_p95([_ms(turn.posted, turn.model_asked) for turn in every if turn.model_asked])
     sign = median_and_p95([_ms(turn.posted, turn.sends[0].arrived) for turn in every])
     last_token = median_and_p95(
         [_ms(turn.last_token, turn.final.arrived) for turn in every if turn.final and turn.last_token]
@@ -73,6 +74,8 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
         {
             "cpu_short": short[0],
             "cpu_long": long[0],
+            "asked_median": asked[0],
+            "asked_p95": asked[1],
             "sign_median": sign[0],
             "sign_p95": sign[1],
             "last_token_median": last_token[0],

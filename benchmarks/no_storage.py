@@ -1,6 +1,6 @@
-"""Runs a module as `python -m` would, with a store and a queue that do nothing: what is left when storage costs nothing.
+"""Runs a module as `python -m` would, with a store and a queue that do nothing: what a door costs without storage.
 
-    python -m benchmarks.no_storage app.local --port 7071
+python -m benchmarks.no_storage app.local --port 7071
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stands between a subject and what it calls, and notes when each HTTP request went by: round trips as the wire has them."""
+"""Stands between a subject and what it calls, and notes each HTTP request: round trips as the wire has them."""
 
 from __future__ import annotations
 

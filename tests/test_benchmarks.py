@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,21 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
 from benchmarks.activities import message, question
+from benchmarks.entering import on_azurite, round_trips
 from benchmarks.fakes import answer_tokens, application
 from benchmarks.figures import FIGURES, Budget, median_and_p95, percentile
 from benchmarks.loop_watch import Held
 from benchmarks.measure import Measured
 from benchmarks.pacing import breaches, final_allowed, final_lateness
-from benchmarks.process import ROOT, SUBJECTS, Subject, running, running_fakes
-from benchmarks.records import Plan, Run, Send, Turn
+from benchmarks.process import OURS, ROOT, SUBJECTS, Subject, running, running_fakes
+from benchmarks.records import Place, Plan, Run, Send, Turn
 from benchmarks.report import Machine, Results, table
+from benchmarks.wire import Passed, Wire, relayed
 
 Client = TestClient[web.Request, web.Application]
 
@@ -244,6 +247,27 @@ async def test_a_bot_that_does_not_listen_leaves_its_turn_unanswered(fakes: Clie
     assert (turn.status, turn.answered) == (0, False)
 
 
+async def test_the_wire_notes_each_request_once_however_many_a_connection_carries(fakes: Client) -> None:
+    assert fakes.port is not None
+    body = json.dumps({"model": "m", "messages": [], "filler": "POST /inner HTTP/1.1\r\n" * 20_000})
+    with relayed({"model": fakes.port}) as wire:
+        async with ClientSession(f"http://127.0.0.1:{wire.ports['model']}") as session:
+            for _ in range(2):
+                async with session.post("/serving-endpoints/chat/completions", data=body) as response:
+                    assert response.status == 400
+            async with session.get("/api/2.0/serving-endpoints/m") as response:
+                assert (await response.json())["name"] == "m"
+    expected = [("POST", "/serving-endpoints/chat/completions")] * 2 + [("GET", "/api/2.0/serving-endpoints/m")]
+    assert [(each.method, each.path) for each in wire.passed] == expected
+
+
+def test_round_trips_of_a_turn_end_with_the_models_request_and_leave_out_the_hosts_polling() -> None:
+    turn = replace(a_turn(), posted=1.0, model_asked=2.0)
+    before, at_once = Passed(0.9, "table", "POST", "/$batch"), Passed(1.1, "queue", "POST", "/turns/messages")
+    polled, later = Passed(1.2, "queue", "GET", "/turns/messages"), Passed(2.1, "table", "POST", "/$batch")
+    assert round_trips(turn, Wire(passed=[before, at_once, polled, later])) == [at_once]
+
+
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc: Linux only")
 
 
@@ -280,3 +304,25 @@ def test_what_is_measured_answers_and_keeps_the_pacing(subject: Subject) -> None
     assert breaches(personal.sends) == 0
     assert (personal.sends[0].stream_type, personal.sends[-1].stream_type) == ("informative", "final")
     assert [send.type for send in group.sends] == ["typing", "message"]
+
+
+@needs_linux
+@pytest.mark.slow
+def test_without_storage_the_same_door_answers_the_same() -> None:
+    forgetful = replace(OURS, wrapper=("benchmarks.no_storage",))
+    with running_fakes() as fakes, running(forgetful, fakes) as bot:
+        bot.run(Plan("", "test", place="groupChat", turns=2, pause=0, connect_for=30.0))
+
+
+@needs_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["groupChat", "personal"])
+def test_a_turn_makes_three_round_trips_to_azurite_before_the_model_is_asked(place: Place) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm to install Azurite with")
+    with running_fakes() as fakes, on_azurite(OURS, fakes) as (bot, wire):
+        bot.run(Plan("", "warm-up", place="groupChat", connect_for=30.0))
+        turns = bot.run(Plan("", "test", place=place, turns=3, pause=0.02)).turns
+    for turn in turns:
+        made = [(each.service, each.method) for each in round_trips(turn, wire)]
+        assert sorted(made) == [("queue", "POST"), ("table", "GET"), ("table", "POST")]
