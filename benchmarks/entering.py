@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 
-from benchmarks.measure import Effort, Measured
+from benchmarks.measure import Effort, Measured, cpu_per_turn
 from benchmarks.process import Bot, Fakes, Subject, running
 from benchmarks.records import Place, Plan, Turn
 from benchmarks.wire import Passed, Wire, relayed
@@ -35,9 +35,10 @@ def entering(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
                 turns = _ask(bot, f"entering-{number}", effort.entered_turns)
                 waited[name] += map(before_model, turns)
                 on_wire += turns if name == "azurite" else []
+        cpu = {name: cpu_per_turn(bot, Plan("", "short", conversations=10, turns=3))[0] for name, bot in bots.items()}
         if wire is not None:
             on_wire += _ask(bots["azurite"], "streamed", effort.entered_streams, "personal")
-    return _measured({name: median(each) for name, each in waited.items()}, wire, on_wire)
+    return _measured({name: median(each) for name, each in waited.items()}, cpu, wire, on_wire)
 
 
 def _azurite(stack: contextlib.ExitStack, subject: Subject, fakes: Fakes, bots: dict[str, Bot]) -> Wire | None:
@@ -79,8 +80,9 @@ def _looks_for_messages(passed: Passed) -> bool:
     return passed.service == "queue" and passed.method == "GET"
 
 
-def _measured(waited: dict[str, float], wire: Wire | None, on_wire: list[Turn]) -> Measured:
-    figures = {"enter_nothing": waited["nothing"], "enter_sqlite": waited["sqlite"] - waited["nothing"]}
+def _measured(waited: dict[str, float], cpu: dict[str, float], wire: Wire | None, on_wire: list[Turn]) -> Measured:
+    figures = {f"cpu_{name}": each for name, each in cpu.items()}
+    figures |= {"enter_nothing": waited["nothing"], "enter_sqlite": waited["sqlite"] - waited["nothing"]}
     if wire is None:
         return Measured(figures, ("there is no npm to install Azurite with",))
     figures["enter_azurite"] = waited["azurite"] - waited["nothing"]

@@ -60,9 +60,9 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     """CPU and latencies at an ordinary load: ten people, each waiting a second before asking again."""
     with running(subject, fakes) as bot:
         bot.run(Plan("", "warm-up", conversations=8))
-        short = _cpu_per_turn(bot, Plan("", "short", conversations=10, turns=effort.short_turns))
+        short = cpu_per_turn(bot, Plan("", "short", conversations=10, turns=effort.short_turns))
         long_plan = Plan("", "long", conversations=10, turns=effort.long_turns, tokens=120, gap=0.02, stagger=0.3)
-        long = _cpu_per_turn(bot, long_plan)
+        long = cpu_per_turn(bot, long_plan)
     every = short[1].turns + long[1].turns
     asked = median_and_p95([_ms(turn.posted, turn.model_asked) for turn in every if turn.model_asked])
     sign = median_and_p95([_ms(turn.posted, turn.sends[0].arrived) for turn in every])
@@ -86,7 +86,7 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     )
 
 
-def _cpu_per_turn(bot: Bot, plan: Plan) -> tuple[float, Run]:
+def cpu_per_turn(bot: Bot, plan: Plan) -> tuple[float, Run]:
     before = bot.cpu_seconds()
     run = bot.run(plan)
     time.sleep(0.1)
@@ -165,7 +165,7 @@ _DEPTHS = ((1, 10), (11, 20), (31, 160), (191, 20))
 
 def _span(bot: Bot, name: str, first: int, length: int) -> tuple[float, float]:
     plan = Plan("", name, place="groupChat", first_number=first, turns=length, pause=0, tokens=40, first_delay=0, gap=0)
-    cpu, run = _cpu_per_turn(bot, plan)
+    cpu, run = cpu_per_turn(bot, plan)
     return cpu, median([_ms(turn.posted, turn.final.arrived) for turn in run.turns if turn.final])
 
 

@@ -39,6 +39,7 @@ CREATE TABLE turn (
   PRIMARY KEY (tenant, conversation, thread, activity)
 ) WITHOUT ROWID;
 CREATE INDEX turn_in_order ON turn (tenant, conversation, thread, ticket);
+CREATE INDEX turn_open ON turn (tenant, conversation, thread, ticket) WHERE state = 'started';
 CREATE TABLE record (
   tenant TEXT NOT NULL,
   conversation TEXT NOT NULL,
@@ -91,7 +92,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _renew(connection: sqlite3.Connection, now: float) -> None:
     older = {table: columns for table in ("message", "turn") if (columns := _columns(connection, table))}
-    connection.execute("DROP INDEX IF EXISTS turn_in_order")
+    for index in ("turn_in_order", "turn_open"):
+        connection.execute(f"DROP INDEX IF EXISTS {index}")
     for table in older:
         connection.execute(f"ALTER TABLE {table} RENAME TO older_{table}")
     # Not executescript, which would commit first.
