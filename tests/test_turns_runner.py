@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -31,6 +32,9 @@ from tests.fakes.channel import FakeChannel
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 ANN = ConversationKey("tenant", "ann")
+
+
+_Store = TypeVar("_Store", bound=SqliteStore)
 
 
 class Heard:
@@ -110,6 +114,15 @@ async def ask(turns: TurnRunner, question: str, key: ConversationKey = ANN) -> H
     return heard
 
 
+@contextmanager
+def opened(store: _Store) -> Iterator[_Store]:
+    """Closed after the loop that it was used on."""
+    try:
+        yield store
+    finally:
+        asyncio.run(store.close())
+
+
 @pytest.fixture
 async def kept(tmp_path: Path) -> Any:
     log = SqliteStore(tmp_path / "kept.sqlite")
@@ -187,20 +200,18 @@ async def test_a_worker_that_ends_cancels_cleanly(kept: SqliteStore) -> None:
 def test_a_worker_that_ends_leaves_nobody_before_a_reply_that_stays_open(
     channel: Channel, seconds: float, tmp_path: Path
 ) -> None:
-    fake = FakeChannel()
+    fake, store = FakeChannel(), SqliteStore(tmp_path / "x")
 
     async def script() -> None:
         model = ScriptedModel([[_At(2.7), "Once upon ", _At(7.3), "a time"]])
         reply = StreamReply(fake, channel, channel.streaming) if channel.streaming else MessageReply(fake, channel)
-        running = asyncio.create_task(
-            runner(model, SqliteStore(tmp_path / "x")).run(Turn("1", ANN, "Tell"), lambda _: reply)
-        )
+        running = asyncio.create_task(runner(model, store).run(Turn("1", ANN, "Tell"), lambda _: reply))
         await asyncio.sleep(seconds)
         running.cancel()
         await asyncio.wait([running])
         assert running.cancelled()
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+    with opened(store), asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
         virtual.run(script())
     assert fake.sent[-1].kind == ("final" if channel.streaming else "message")
     assert len(fake.visible) == 1
@@ -210,7 +221,7 @@ def test_stop_while_the_end_is_sent_keeps_what_was_shown_once(tmp_path: Path) ->
     log = SqliteStore(tmp_path / "x")
     rules = TEAMS_PERSONAL.streaming
     assert rules is not None
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+    with opened(log), asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
         model = ScriptedModel([["Once upon ", _At(3), "a time"]])
         reply = StreamReply(FakeChannel(stop_at=1002.5), TEAMS_PERSONAL, rules)
         virtual.run(runner(model, log).run(Turn("1", ANN, "Tell"), lambda _: reply))
@@ -230,7 +241,7 @@ async def test_a_door_may_allow_less_time_than_the_runner(kept: SqliteStore) -> 
 
 def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(tmp_path: Path) -> None:
     model, heard, log = ScriptedModel([["Once upon", asyncio.Event()]]), Heard(), SqliteStore(tmp_path / "x")
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
+    with opened(log), asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
         loop.run(runner(model, log, time_limit=60).run(Turn("1", ANN, "Tell"), lambda _: heard))
         said = loop.run(log.recent(ANN, 9))
     assert isinstance(heard.end, Failure)
@@ -251,7 +262,9 @@ async def test_a_store_that_is_down_is_the_doors_to_tell(tmp_path: Path) -> None
 
 
 async def test_a_command_that_fails_is_said_in_a_sentence(tmp_path: Path) -> None:
-    heard = await ask(runner(ScriptedModel(["x"]), Unforgetting(tmp_path / "x")), "/reset")
+    store = Unforgetting(tmp_path / "x")
+    heard = await ask(runner(ScriptedModel(["x"]), store), "/reset")
+    await store.close()
     assert isinstance(heard.end, Failure)
 
 

@@ -64,8 +64,11 @@ async def _serve_until_stopped(
             log.info("function %s is started by queue '%s'", queue.name, queue.queue)
         for timer in functions.timers:
             log.info("function %s is started by the clock: %s", timer.name, timer.schedule.expression)
+        stopping = asyncio.create_task(stop_requested(parent))
+        # It listens for signals before anybody is told that there is something to end.
+        await asyncio.sleep(0)
         print(f"Functions host ready at http://{LOOPBACK}:{port_of(listener)} ({_routes(functions)})", flush=True)
-        await stop_requested(parent)
+        await stopping
 
 
 def _routes(functions: FunctionApp) -> str:
