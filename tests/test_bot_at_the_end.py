@@ -8,13 +8,16 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.bot.unfinished import WorkerEnds
+from app.storage.conversations import ConversationKey
 from app.storage.failures import StorageFailed
+from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.turns.handover import UnreadableMessage
 from tests.fakes.bots import Bot, bots
 
@@ -83,7 +86,47 @@ async def test_a_question_that_was_not_entered_when_the_worker_ended_is_not_ackn
     assert (await sending).status >= 500, "Teams has been told that all is well, and nobody knows of the question"
 
 
-async def test_feedback_is_answered_in_time_while_storage_stands_still(
+async def test_a_worker_that_ends_while_it_puts_a_turn_off_does_not_drop_its_message(make_bot: MakeBot) -> None:
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot()
+    await bot.send(bot.activity())
+    (message,) = bot.on_the_queue()
+
+    async def fails(_: Any) -> Any:
+        raise StorageFailed("down")
+
+    other.store.find = fails  # type: ignore[method-assign, assignment]
+    slow = Slow(other.queue, "put")
+    object.__setattr__(other.door.unfinished._runner._shelf, "queue", slow)
+    resuming = asyncio.create_task(other.door.unfinished.resume(message))
+    await slow.reached.wait()
+    await other.door.unfinished.close()
+    with pytest.raises(WorkerEnds):
+        await resuming
+
+
+async def test_a_worker_that_has_ended_refuses_a_question_so_that_teams_asks_another(make_bot: MakeBot) -> None:
+    bot = make_bot("never")
+    await bot.door.messages.close()
+    await bot.store.close()
+    assert (await bot.send(bot.activity())).status == 503
+    assert bot.messages == [], "the person was told to ask again, though another worker would have answered"
+
+
+async def test_a_worker_that_has_ended_takes_no_turn_over(make_bot: MakeBot) -> None:
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot("never")
+    await bot.send(bot.activity())
+    (message,) = bot.on_the_queue()
+    await other.door.unfinished.close()
+    with pytest.raises(WorkerEnds):
+        await other.door.unfinished.resume(message)
+
+
+def _feedback(bot: Bot) -> dict[str, Any]:
+    value = {"actionName": "feedback", "actionValue": {"reaction": "like", "feedback": "{}"}}
+    return {**bot.activity(name="message/submitAction", value=value, replyToId="answer-1"), "type": "invoke"}
+
+
+async def test_feedback_that_could_not_be_counted_in_time_is_not_acknowledged(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = make_bot()
@@ -93,10 +136,42 @@ async def test_feedback_is_answered_in_time_while_storage_stands_still(
         await forever.wait()
 
     monkeypatch.setattr(bot.store, "read", stands_still)
-    value = {"actionName": "feedback", "actionValue": {"reaction": "like", "feedback": "{}"}}
-    invoke = {**bot.activity(name="message/submitAction", value=value, replyToId="answer-1"), "type": "invoke"}
-    async with asyncio.timeout(6):
-        assert (await bot.send(invoke)).status == 200
+    async with asyncio.timeout(5):
+        answer = await bot.send(_feedback(bot))
+    assert answer.status == 503, "Teams does not tell it again, and it never counts"
+    assert answer.body
+
+
+async def test_feedback_counts_when_teams_tells_it_again_after_storage_failed(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app")
+    bot = make_bot()
+
+    async def fails(_: Any) -> Any:
+        raise StorageFailed("down")
+
+    with monkeypatch.context() as down:
+        down.setattr(bot.store, "read", fails)
+        assert (await bot.send(_feedback(bot))).status == 503
+    assert (await bot.send(_feedback(bot))).status == 200
+    assert [record.message for record in caplog.records].count("Feedback: like") == 1
+
+
+async def test_the_time_to_acknowledge_runs_from_when_the_message_came_in(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot, loop = make_bot([asyncio.Event(), "never"]), asyncio.get_running_loop()
+    authenticate, clock = bot.door.messages._adapter.authenticate, loop.time
+
+    async def slowly(*arguments: Any) -> Any:
+        monkeypatch.setattr(loop, "time", lambda: clock() + 10)
+        return await authenticate(*arguments)
+
+    monkeypatch.setattr(bot.door.messages._adapter, "authenticate", slowly)
+    began = clock()
+    assert (await bot.send(bot.activity())).status == 202
+    assert clock() - began < 6, "10 s for the keys and 12 s more: Teams has given up and repeats it"
 
 
 async def test_the_same_words_without_an_id_are_two_questions(make_bot: MakeBot) -> None:
@@ -108,16 +183,27 @@ async def test_the_same_words_without_an_id_are_two_questions(make_bot: MakeBot)
     assert bot.messages == ["Four.", "Four again."]
 
 
-async def test_a_turn_that_another_version_wrote_is_refused_with_a_line_that_says_why(
-    make_bot: MakeBot, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("in_the_ledger", [False, True])
+async def test_a_turn_that_another_version_wrote_goes_to_poison_as_one_message_and_waits_for_that_version(
+    make_bot: MakeBot, caplog: pytest.LogCaptureFixture, in_the_ledger: bool
 ) -> None:
     bot = make_bot()
-    body = {"v": 1, "tenant": "t", "conversation": "c", "activity": "a", "asked_at": time.time(), "begun": "?"}
-    for _ in range(3):
-        with suppress(UnreadableMessage):
-            await bot.door.unfinished.resume(json.dumps(body).encode())
+    await bot.store.ping()
+    key = TurnKey(ConversationKey("t", "c"), "a")
+    if in_the_ledger:
+        await bot.store.begin(TurnRecord(key, 0, TurnState.STARTED, "gone", 1.0, begun="?"), remember=1)
+    body = {"v": 1, "tenant": "t", "conversation": "c", "activity": "a", "asked_at": time.time()}
+    message = json.dumps(body if in_the_ledger else {**body, "begun": "?"}).encode()
+    for _ in range(5):
+        with pytest.raises(UnreadableMessage):
+            await bot.door.unfinished.resume(message)
+    assert bot.on_the_queue() == [], "one message became several, and each of them becomes several more"
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert told, "no log line, no error id; and only the first of the host's tries fails, so it never gets to poison"
+    assert len(told) == 5
+    if in_the_ledger:
+        record = await bot.store.find(key)
+        assert record is not None
+        assert (record.state, record.tries, record.begun) == (TurnState.STARTED, 1, "?")
 
 
 async def test_a_removal_that_storage_does_not_take_is_not_acknowledged(

@@ -225,7 +225,8 @@ async def test_other_activities_are_acknowledged_and_reach_no_model(make_bot: Ca
 @pytest.mark.parametrize("name", ["task/fetch", "signin/tokenExchange", "signin/failure", "nonsense", None])
 async def test_an_unknown_invoke_is_answered_with_501(make_bot: Callable[..., Bot], name: str | None) -> None:
     bot = make_bot()
-    assert (await bot.send(bot.activity(type="invoke", name=name, value={"x": 1}))).status == 501
+    answer = await bot.send(bot.activity(type="invoke", name=name, value={"x": 1}))
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (501, "NotImplemented")
 
 
 async def test_feedback_is_acknowledged_as_teams_wants_it(

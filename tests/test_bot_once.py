@@ -132,7 +132,7 @@ async def test_an_upgrade_or_another_persons_leaving_removes_nothing(make_bot: M
         (b'{"v": 1, "tenant": "t", "conversation": "c", "activity": "a"}', "asked_at: missing"),
         (b"", "json_invalid"),
         (b"[]", "model_"),
-        (b'{"v": 1, "tenant": "t", "conversation": "c", "activity": "a", "asked_at": 1e9, "begun": "?"}', None),
+        (b'{"v": 1, "tenant": "t", "conversation": "c", "activity": "a", "asked_at": 1e9}', None),
     ],
 )
 async def test_what_is_no_turn_on_the_queue_is_refused_with_a_line_that_says_why(
@@ -155,13 +155,13 @@ async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app")
-    bot = make_bot([gate := asyncio.Event(), "once"], acknowledge_after=0.1)
+    bot, other = make_bot([gate := asyncio.Event(), "once"], acknowledge_after=0.1), make_bot()
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     gate.set()
     await bot.connector.next_message()
     await bot.door.close()
-    await bot.door.unfinished.resume(message)
+    await other.door.unfinished.resume(message)
     assert "closed already" in caplog.text
     assert bot.messages == ["once"]
     assert bot.on_the_queue() == []

@@ -74,7 +74,7 @@ def asked_in(hand_over: HandOver) -> Asked:
     try:
         return Asked.model_validate_json(hand_over.begun)
     except ValidationError as error:
-        wrong = {".".join(map(str, problem["loc"])) for problem in error.errors(include_input=False)}
+        wrong = {".".join(map(str, problem["loc"])) or problem["type"] for problem in error.errors(include_input=False)}
         raise UnreadableMessage(f"begun: {', '.join(sorted(wrong))}") from None
 
 

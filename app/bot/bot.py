@@ -109,7 +109,7 @@ class AgentBot(ActivityHandler):
             # Better welcomed twice than not at all.
             return True
 
-    async def _feedback(self, activity: Activity) -> None:
+    async def _feedback(self, activity: Activity) -> InvokeResponse:
         """Counts what a person thinks of an answer once; they may change their mind."""
         reaction = _reaction(activity.value)
         person = activity.from_property.id if activity.from_property else ""
@@ -123,26 +123,29 @@ class AgentBot(ActivityHandler):
 
         try:
             async with asyncio.timeout(_LONGEST_COUNTING):
-                await self._decisions.once(decision, count)
-        except StillDeciding:
-            _log.info("Feedback is being counted elsewhere")
-        except (StorageFailed, TimeoutError) as failure:
+                return InvokeResponse(status=HTTPStatus.OK, body=await self._decisions.once(decision, count))
+        except (StillDeciding, StorageFailed, TimeoutError) as failure:
+            # Teams tells it again.
             _log.warning("Feedback could not be counted (%s)", type(failure).__name__)
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "This was not counted; try again.")
 
     async def on_invoke_activity(self, turn_context: TurnContext) -> InvokeResponse:
         """Answers what is known; 501 is the protocol's word for the rest."""
         activity = turn_context.activity
         match activity.name:
             case "message/submitAction":
-                await self._feedback(activity)
-                return InvokeResponse(status=HTTPStatus.OK, body={})
+                return await self._feedback(activity)
             case "adaptiveCard/action":
                 message = "This button is no longer in use."
                 error = {"statusCode": 400, "type": "application/vnd.microsoft.error"}
                 return InvokeResponse(
                     status=HTTPStatus.OK, body={**error, "value": {"code": "BadRequest", "message": message}}
                 )
-        return InvokeResponse(status=HTTPStatus.NOT_IMPLEMENTED)
+        return _refusal(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "This bot does not know this invoke.")
+
+
+def _refusal(status: HTTPStatus, code: str, message: str) -> InvokeResponse:
+    return InvokeResponse(status=status, body={"error": {"code": code, "message": message}})
 
 
 def reply_to(outlet: Outlet, channel: Channel, conversation: ConversationKey, progress: Progress) -> Reply:

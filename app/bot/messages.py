@@ -29,8 +29,10 @@ from app.turns.reply import Undelivered
 
 _log = logging.getLogger(__name__)
 
-# Teams repeats what is not acknowledged within 15 seconds.
+# Teams repeats what is not acknowledged within 15 seconds, and wants an invoke answered within 5.
 ACKNOWLEDGE_AFTER = 12.0
+_ANSWER_INVOKES_WITHIN = 4.8
+_NOT_DONE = "This was not done. Please try again."
 _KINDS = frozenset(kind.value for kind in ActivityTypes)
 
 
@@ -66,6 +68,7 @@ class MessagesEndpoint:
         self._running: set[asyncio.Task[InvokeResponse | None]] = set()
         # Those whose caller waits for the answer: nobody else can give it.
         self._awaited: set[asyncio.Task[InvokeResponse | None]] = set()
+        self._closed = False
 
     async def receive(
         self,
@@ -76,6 +79,7 @@ class MessagesEndpoint:
         traceparent: str | None = None,
     ) -> HttpAnswer:
         """`traceparent` names the trace that the host has begun for this call."""
+        began = asyncio.get_running_loop().time()
         if method.upper() != "POST":
             return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send activities with POST.", headers={"Allow": "POST"})
         try:
@@ -88,7 +92,10 @@ class MessagesEndpoint:
         except Unauthenticated as refusal:
             _log.warning("An activity was refused: %s", refusal)
             return HttpAnswer(HTTPStatus.UNAUTHORIZED, "This activity is not authenticated.")
-        return await self._acknowledge(activity, self._traced(identity, activity, traceparent))
+        if self._closed:
+            # This worker ends: its repeat goes to another.
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
+        return await self._acknowledge(activity, self._traced(identity, activity, traceparent), began)
 
     async def _traced(
         self, identity: AuthenticateRequestResult, activity: Activity, traceparent: str | None
@@ -99,27 +106,37 @@ class MessagesEndpoint:
                 something_shown()
             return response
 
-    async def _acknowledge(self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None]) -> HttpAnswer:
+    async def _acknowledge(
+        self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None], began: float
+    ) -> HttpAnswer:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
         caller_waits = activity.type == "invoke" or _expects_replies(activity)
         if caller_waits:
             self._awaited.add(task)
-        await asyncio.wait([task], timeout=self._time_limit if caller_waits else self._acknowledge_after)
+        left = began + self._patience(activity) - asyncio.get_running_loop().time()
+        await asyncio.wait([task], timeout=max(left, 0.0))
         if not task.done():
             if caller_waits:
                 # Nobody can hear it any more.
                 task.cancel()
-            return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT if caller_waits else HTTPStatus.ACCEPTED)
+            return (
+                HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT, _NOT_DONE) if caller_waits else HttpAnswer(HTTPStatus.ACCEPTED)
+            )
         if task.cancelled():
             # The worker ends. Whether the turn was entered is not known here; its repeat finds out.
-            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE)
-        if isinstance(task.exception(), NotDone):
-            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE)
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
         if task.exception() is not None:
-            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE if caller_waits else HTTPStatus.OK)
+            repeats = caller_waits or isinstance(task.exception(), NotDone)
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE) if repeats else HttpAnswer(HTTPStatus.OK)
         return _as_http(task.result())
+
+    def _patience(self, activity: Activity) -> float:
+        """Seconds from when the activity came in."""
+        if activity.type == "invoke":
+            return _ANSWER_INVOKES_WITHIN
+        return self._time_limit if _expects_replies(activity) else self._acknowledge_after
 
     def _finished(self, task: asyncio.Task[InvokeResponse | None]) -> None:
         self._running.discard(task)
@@ -149,7 +166,8 @@ class MessagesEndpoint:
                 raise NotDone from error
 
     async def close(self, *, grace: float = 5.0) -> None:
-        """Hands running turns over; those whose caller waits get `grace` seconds to end."""
+        """Takes nothing more, hands running turns over; those whose caller waits get `grace` seconds to end."""
+        self._closed = True
         for task in self._running - self._awaited:
             task.cancel()
         if self._awaited:

@@ -31,11 +31,17 @@ class UnfinishedTurns:
         self._runner = runner
         self._telemetry = telemetry
         self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def resume(self, body: bytes, traceparent: str | None = None) -> None:
         """Returns when the message has done its service. Raises what lets the host bring it again."""
+        if self._closed:
+            raise WorkerEnds
         try:
             hand_over = read_hand_over(body)
+            if hand_over.begun:
+                # Before the turn is taken: what nobody here can read is left as it is.
+                asked_in(hand_over)
         except UnreadableMessage as unreadable:
             self._refused(unreadable, traceparent)
             raise
@@ -52,7 +58,8 @@ class UnfinishedTurns:
             task.result()
 
     async def close(self) -> None:
-        """Hands running turns over."""
+        """Hands running turns over, and takes no more."""
+        self._closed = True
         for task in self._running:
             task.cancel()
         if self._running:
@@ -60,17 +67,21 @@ class UnfinishedTurns:
 
     async def _traced(self, hand_over: HandOver, traceparent: str | None) -> None:
         with traced(self._telemetry.activity("resume", hand_over.traceparent or traceparent)):
+            held = await self._taken(hand_over)
+            if held is not None:
+                await self._go_on(held, hand_over)
+
+    async def _taken(self, hand_over: HandOver) -> HeldTurn | None:
+        try:
             try:
-                held = await self._runner.take_over(hand_over)
-            except asyncio.CancelledError:
-                # Returning would tell the host that the message has done its service.
-                raise WorkerEnds from None
+                return await self._runner.take_over(hand_over)
             except StorageFailed as failure:
                 _log.warning("Nobody knows whose a turn is (%s); it is put off", type(failure).__name__)
                 await self._runner.put_off(hand_over)
-                return
-            if held is not None:
-                await self._go_on(held, hand_over)
+                return None
+        except asyncio.CancelledError:
+            # Returning would tell the host that the message has done its service.
+            raise WorkerEnds from None
 
     async def _go_on(self, held: HeldTurn, hand_over: HandOver) -> None:
         try:
@@ -79,7 +90,7 @@ class UnfinishedTurns:
             # Another version may be able to read it: as often as the host brings it, and then from the poison queue.
             turn_failed(unreadable)
             _log.error("What a turn begins with is refused (%s), error id %s", unreadable, new_error_id())
-            await held.give_back()
+            await held.leave()
             raise
         _log.info("A turn goes on here, its try %d", held.record.tries)
         turn_resumed(asked.channel.name)

@@ -137,6 +137,12 @@ class HeldTurn:
         except (StorageFailed, TimeoutError, TurnLost) as failure:
             _log.warning("A turn could not be given back (%s); its lease ends by itself", type(failure).__name__)
 
+    async def leave(self) -> None:
+        """To whoever finds it, without a message of its own: the one that brought it comes again."""
+        self._hand_over = None
+        await self.give_back()
+        await self._delete_message()
+
     async def _change(self, **fields: object) -> None:
         async with self._writing:
             for _ in range(_TRIES):
