@@ -92,6 +92,31 @@ async def test_a_turn_knows_when_the_last_lease_of_those_before_it_ends(store: S
     assert await store.ahead(other) is None
 
 
+async def test_turns_that_nobody_has_are_passed_by_until_somebody_takes_them_over(store: Store) -> None:
+    first, second, third, last = [(await begun(store, turn(f"a{n}"))).record for n in range(4)]
+    second = await store.change(second.changed(lease_until=99.0))
+    await store.end(third, TurnState.ANSWERED, exchange(1))
+    await store.pass_by(last, 60.0)
+    assert await store.ahead(last) == 99.0
+    assert await store.ahead(second) is None
+    passed = await store.find(first.key)
+    assert passed is not None
+    assert replace(passed, version=first.version) == replace(first, lease_until=0.0), (
+        "its worker does not know it again"
+    )
+    with pytest.raises(Changed):
+        await store.change(first.changed(tries=2))
+    await store.change(passed.changed(lease_until=70.0))
+    assert await store.ahead(second) == 70.0
+    await store.pass_by(last, 200.0)
+    assert await store.ahead(last) is None
+    answered_already = await store.find(third.key)
+    assert answered_already is not None
+    assert answered_already.state is TurnState.ANSWERED
+    await store.end((await store.find(second.key)) or second, TurnState.ANSWERED, exchange(2))
+    assert len(await store.recent(ANN, 9)) == 4
+
+
 async def test_turns_that_come_at_once_get_different_tickets_and_one_does_not_wait(store: Store) -> None:
     results = await asyncio.gather(*(begun(store, turn(f"a{n}")) for n in range(8)))
     assert len({result.record.ticket for result in results}) == 8

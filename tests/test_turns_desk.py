@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +15,14 @@ from app.bot.channel import TEAMS_GROUP
 from app.storage.failures import StorageFailed
 from app.storage.ledger import Begun, TurnKey, TurnRecord, TurnState
 from app.storage.queue import MOST_BYTES, Receipt
-from app.turns.desk import Desk
 from app.turns.handover import HandOver, read_hand_over
-from app.turns.held import Shelf
 from app.turns.progress import Progress
-from tests.fakes.house import ANN, ANSWER, LEASE, House, Worker, played
+from tests.fakes.house import ANN, ANSWER, LEASE, House, Worker, desk_with, in_virtual_time, now, played, refuse
 from tests.fakes.memory_inbox import MemoryInbox
 
 KEY = TurnKey(ANN, "1")
 HAND_OVER = HandOver(KEY, 1000.0, "How?", "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
 LARGE = HandOver(KEY, 1000.0, "How? " * (MOST_BYTES // 5 + 1))
-
-Script = Callable[[House], Awaitable[None]]
-
-
-def in_virtual_time(script: Script) -> Callable[[Path], None]:
-    async def limited(house: House) -> None:
-        async with asyncio.timeout(5000):
-            await script(house)
-
-    def run(tmp_path: Path) -> None:
-        played(TEAMS_GROUP, tmp_path, limited)
-
-    return run
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def desk_with(house: House, inbox: MemoryInbox) -> Desk:
-    return Desk(Shelf(house.store, inbox, LEASE, asyncio.get_running_loop().time))
-
-
-async def refuse(*_: Any, **__: Any) -> Any:
-    raise StorageFailed("ServerBusy")
 
 
 async def hang(*_: Any, **__: Any) -> Any:
@@ -185,22 +157,6 @@ def test_who_comes_too_late_to_take_a_turn_over_leaves_one_message_of_it(faster:
         assert len(inbox.messages) == 1
 
     played(TEAMS_GROUP, tmp_path, script)
-
-
-@in_virtual_time
-async def test_who_cannot_learn_whether_an_earlier_turn_is_open_goes_on_waiting(house: House) -> None:
-    desk, ahead, started = desk_with(house, MemoryInbox()), house.store.ahead, now()
-    first, second = await desk.enter(KEY, HAND_OVER), await desk.enter(TurnKey(ANN, "2"), None)
-    assert first is not None
-    assert second is not None
-    house.store.ahead = refuse  # type: ignore[method-assign]
-    waiting = asyncio.create_task(desk.earlier_turns_ended(second))
-    await asyncio.sleep(10)
-    assert not waiting.done(), "the second answer comes before the first"
-    await first.close(TurnState.ANSWERED, ())
-    house.store.ahead = ahead  # type: ignore[method-assign]
-    await waiting
-    assert now() - started < 13
 
 
 @pytest.mark.parametrize("door", ["run", "go_on"])

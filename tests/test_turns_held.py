@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
@@ -14,7 +13,6 @@ from app.agent.events import Answer
 from app.agent.turn import Turn
 from app.bot.channel import TEAMS_GROUP
 from app.storage.conversations import StoredMessage
-from app.storage.failures import StorageFailed
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.telemetry.records import Sink
 from app.telemetry.turn import TurnSpan, traced
@@ -23,29 +21,12 @@ from app.turns.handover import HandOver, read_hand_over
 from app.turns.held import HeldTurn, Shelf
 from app.turns.progress import Progress, read_progress
 from app.turns.reply import Keep, NotKept, TurnLost, Undelivered, keep_nothing
-from tests.fakes.house import ANN, ANSWER, LEASE, House, played
+from tests.fakes.house import ANN, ANSWER, LEASE, House, in_virtual_time, now, played, refuse
 from tests.fakes.memory_inbox import MemoryInbox
 
 KEY = TurnKey(ANN, "1")
 HAND_OVER = HandOver(KEY, 1000.0, "How?")
 A_RENEWAL = LEASE / 3 + 1
-
-Script = Callable[[House], Awaitable[None]]
-
-
-def in_virtual_time(script: Script) -> Callable[[Path], None]:
-    async def limited(house: House) -> None:
-        async with asyncio.timeout(5000):
-            await script(house)
-
-    def run(tmp_path: Path) -> None:
-        played(TEAMS_GROUP, tmp_path, limited)
-
-    return run
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def held_turn(house: House, inbox: MemoryInbox, hand_over: HandOver = HAND_OVER) -> HeldTurn:
@@ -64,10 +45,6 @@ async def row(house: House) -> TurnRecord:
 async def taken_by_another(house: House) -> None:
     found = await row(house)
     await house.store.change(found.changed(owner="another", lease_until=now() + LEASE, tries=found.tries + 1))
-
-
-async def refuse(*_: Any) -> Any:
-    raise StorageFailed("ServerBusy")
 
 
 @in_virtual_time
@@ -135,7 +112,7 @@ async def test_a_renewal_does_not_undo_what_is_kept_at_the_same_time(house: Hous
 async def test_a_renewal_that_fails_is_not_the_last_one(house: House) -> None:
     change, started = house.store.change, now()
     async with await held_turn(house, MemoryInbox()):
-        house.store.change = refuse  # type: ignore[method-assign,assignment]
+        house.store.change = refuse  # type: ignore[method-assign]
         await asyncio.sleep(A_RENEWAL)
         house.store.change = change  # type: ignore[method-assign]
         await asyncio.sleep(A_RENEWAL)
@@ -183,7 +160,7 @@ async def test_what_is_not_the_end_waits_a_few_seconds_for_storage_at_most(house
 @in_virtual_time
 async def test_an_end_that_cannot_be_kept_is_said_a_minute_after_the_lease(house: House) -> None:
     held, started = await held_turn(house, MemoryInbox()), now()
-    house.store.change = refuse  # type: ignore[method-assign,assignment]
+    house.store.change = refuse  # type: ignore[method-assign]
     await held.keep(Progress("First", end=Answer("First")))
     assert LEASE + 60 <= now() - started < LEASE + 65
 

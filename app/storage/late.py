@@ -74,6 +74,9 @@ class LateStore:
     async def ahead(self, record: TurnRecord) -> float | None:
         return await (await self._engine.get()).ahead(record)
 
+    async def pass_by(self, record: TurnRecord, moment: float) -> None:
+        await (await self._engine.get()).pass_by(record, moment)
+
     async def delete_before(self, moment: float) -> int:
         return await (await self._engine.get()).delete_before(moment)
 

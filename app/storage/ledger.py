@@ -94,7 +94,14 @@ class TurnLedger(Protocol):
         ...
 
     async def ahead(self, record: TurnRecord) -> float | None:
-        """When the last lease of an earlier open turn of the conversation ends; None if no earlier turn is open."""
+        """When the last lease of an earlier open turn of the conversation ends; None if no earlier turn is open.
+
+        Without those that have been passed by, and that nobody has taken over since.
+        """
+        ...
+
+    async def pass_by(self, record: TurnRecord, moment: float) -> None:
+        """Lets `ahead` leave out the earlier open turns whose leases had ended at `moment`: their leases become 0."""
         ...
 
     async def delete_before(self, moment: float) -> int:

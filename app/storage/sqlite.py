@@ -52,7 +52,11 @@ WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ? AND versio
 """
 _AHEAD = """
 SELECT MAX(lease_until) FROM turn
-WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started'
+WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until > 0
+"""
+_RELEASE = """
+UPDATE turn SET lease_until = 0, version = version + 1
+WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until <= ?
 """
 _OLD = (
     "DELETE FROM message WHERE written < ?",
@@ -142,6 +146,10 @@ class SqliteStore:
 
     async def ahead(self, record: TurnRecord) -> float | None:
         return await self._file.visit(lambda connection: _ahead(connection, record))
+
+    async def pass_by(self, record: TurnRecord, moment: float) -> None:
+        arguments = (*_here(record.key.conversation), record.ticket, moment)
+        await self._file.visit(lambda connection: connection.execute(_RELEASE, arguments))
 
     async def delete_before(self, moment: float) -> int:
         return await self._file.visit(

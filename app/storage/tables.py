@@ -131,6 +131,15 @@ class TableStore:
     async def ahead(self, record: TurnRecord) -> float | None:
         return await self._ahead(record)
 
+    @bounded()
+    async def pass_by(self, record: TurnRecord, moment: float) -> None:
+        for turn in await self._open_before(record):
+            if turn["lease"] <= moment:
+                # Whoever was faster has taken it over, or has ended it.
+                with suppress(Conflict):
+                    passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease": 0.0}
+                    await self._rows.put(passed, turn["etag"])
+
     @bounded(_LONGEST_CLEANING)
     async def delete_before(self, moment: float) -> int:
         deleted = 0
@@ -190,11 +199,14 @@ class TableStore:
         return None if entity is None else turn_of(key, entity)
 
     async def _ahead(self, record: TurnRecord) -> float | None:
+        leases = [turn["lease"] for turn in await self._open_before(record)]
+        return max((lease for lease in leases if lease > 0), default=None)
+
+    async def _open_before(self, record: TurnRecord) -> list[Entity]:
         partition = partition_of(record.key.conversation)
         opened = await self._rows.between(partition, row_of(record.key.conversation, OPEN), open_row(record))
         turns = await asyncio.gather(*(self._rows.get(partition, row["turn"]) for row in opened))
-        leases = [turn["lease"] for turn in turns if turn is not None and turn["state"] == TurnState.STARTED]
-        return max(leases, default=None)
+        return [turn for turn in turns if turn is not None and turn["state"] == TurnState.STARTED]
 
     async def _delete_older(self, rows: Sequence[Entity]) -> int:
         """All of one conversation. An open turn that is still renewed keeps its row in the order."""

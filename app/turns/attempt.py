@@ -37,7 +37,7 @@ _FIRST_DELAY = 15.0
 
 
 class StillWaiting(Exception):
-    """The turns before it take longer than a function may run: it is given back, and waits on the queue."""
+    """The turns before it take long, or nobody has them: it is given back, and waits on the queue, behind theirs."""
 
 
 class GivenUp(Exception):
@@ -153,17 +153,21 @@ class Attempt:
             done, _ = await asyncio.wait([ended], timeout=_SILENT_WAIT)
             self._held.history = None
             if done:
-                ended.result()
+                await self._pass_by(ended.result())
                 return False
             await reply.begin(self._held.keep)
             await reply.write(Status(WAITING))
             done, _ = await asyncio.wait([ended], timeout=_LONGEST_WAIT)
-            if not done and self._held.can_be_handed_over:
+            if self._held.can_be_handed_over and not (done and ended.result()):
                 raise StillWaiting
-            await ended
+            await self._pass_by(await ended)
             return True
         finally:
             ended.cancel()
+
+    async def _pass_by(self, all_ended: bool) -> None:
+        if not all_ended:
+            await self._desk.pass_by_earlier_turns(self._held)
 
     async def _answer(self, asking: asyncio.Task[Answer | Failure], reply: Reply) -> None:
         end: Answer | Failure | None = None

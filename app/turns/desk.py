@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from app.agent.memory import MOST_MESSAGES
@@ -16,6 +17,8 @@ from app.storage.queue import Receipt, ReceiptEnded
 from app.turns.handover import HandOver
 from app.turns.held import MARGIN, HeldTurn, Shelf
 from app.turns.order import Endings
+from app.turns.progress import read_progress
+from app.turns.watch import NOT_YET, Watch
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +27,8 @@ _LONGEST_ENTERING = 10.0
 _LONGEST_PUTTING = 5.0
 _FIRST_LOOK = 0.25
 _LONGEST_BETWEEN_LOOKS = 2.0
-_STALE = 60.0
+_NO_SIGN_OF_LIFE = 30.0
+_ON_THE_QUEUE_AGAIN = 3.0
 _FORGOTTEN = 12 * 3600.0
 _OPEN = TurnState.STARTED
 
@@ -91,12 +95,17 @@ class Desk:
                 _log.warning("A turn on the queue is too old to be known any more; it is dropped")
                 return None
             # Its worker went away before it was entered.
-            return await self.enter(hand_over.key, hand_over)
+            return await self._in_line(await self.enter(hand_over.key, hand_over))
         if found.state is not _OPEN:
             _log.info("A turn on the queue is closed already (%s); its message is dropped", found.state)
             return None
         if found.lease_until > now:
             await self._shelf.queue.put(hand_over.written(), hidden_for=found.lease_until - now + MARGIN)
+            return None
+        watch = await self._behind(found, hand_over.watch)
+        if watch is not None:
+            # A function that waits would take the place of the turn that is waited for.
+            await self._shelf.queue.put(replace(hand_over, watch=watch).written(), hidden_for=_ON_THE_QUEUE_AGAIN)
             return None
         whole = HandOver(hand_over.key, hand_over.asked_at, hand_over.begun or found.begun, hand_over.traceparent)
         # Before the turn is ours: if this worker goes away too, its message is there.
@@ -108,7 +117,31 @@ class Desk:
         except StorageFailed as failure:
             _log.warning("A turn could not be taken over (%s); its message is there", type(failure).__name__)
             return None
+        if held is not None:
+            # Who has none before it never gets one.
+            held.waits = False
         return held
+
+    async def _in_line(self, held: HeldTurn | None) -> HeldTurn | None:
+        if held is None or not held.waits:
+            return held
+        await held.give_back(after=_ON_THE_QUEUE_AGAIN)
+        return None
+
+    async def _behind(self, found: TurnRecord, watch: Watch) -> Watch | None:
+        """What is seen of earlier open turns; None where there are none to wait for, or only the end is to be said."""
+        if read_progress(found.shown).end is not None or (until := await self._shelf.store.ahead(found)) is None:
+            return None
+        now = self._shelf.clock()
+        watch = watch.seen(until, now=now, after=_ON_THE_QUEUE_AGAIN)
+        if not watch.is_over(self._patience, now=now):
+            return watch
+        await self._shelf.store.pass_by(found, now)
+        return None
+
+    @property
+    def _patience(self) -> float:
+        return _NO_SIGN_OF_LIFE + self._shelf.lease
 
     async def _left_to(self, before: TurnRecord, receipt: Receipt) -> None:
         """Another worker was faster; or the one that is gone was, with its last renewal, and then nobody has it."""
@@ -126,23 +159,28 @@ class Desk:
             return None
         return HeldTurn(self._shelf, record, hand_over, receipt)
 
-    async def has_to_wait(self, held: HeldTurn) -> bool:
-        """Whether somebody works, or will soon, on an earlier turn of the conversation."""
-        until = await self._shelf.store.ahead(held.record)
-        return until is not None and until + _STALE + 2 * self._shelf.lease > self._shelf.clock()
-
-    async def earlier_turns_ended(self, held: HeldTurn) -> None:
-        between = _FIRST_LOOK
-        while await self._certainly_has_to_wait(held):
+    async def earlier_turns_ended(self, held: HeldTurn) -> bool:
+        """False where those that are left show no sign of life: whoever had them is gone, and nobody has come yet."""
+        watch, waited, between = NOT_YET, 0.0, _FIRST_LOOK
+        while True:
+            try:
+                until = await self._shelf.store.ahead(held.record)
+            except StorageFailed as failure:
+                _log.warning("Whether an earlier turn is open is not known (%s)", type(failure).__name__)
+            else:
+                if until is None:
+                    return True
+                watch = watch.seen(until, now=self._shelf.clock(), after=waited)
+                if watch.is_over(self._patience, now=self._shelf.clock()):
+                    return False
+            began = self._shelf.clock()
             await self._endings.next(held.record.key.conversation, within=between)
-            between = min(between * 1.5, _LONGEST_BETWEEN_LOOKS)
+            waited, between = self._shelf.clock() - began, min(between * 1.5, _LONGEST_BETWEEN_LOOKS)
 
-    async def _certainly_has_to_wait(self, held: HeldTurn) -> bool:
-        try:
-            return await self.has_to_wait(held)
-        except StorageFailed as failure:
-            _log.warning("Whether an earlier turn is open is not known (%s)", type(failure).__name__)
-            return True
+    async def pass_by_earlier_turns(self, held: HeldTurn) -> None:
+        """Those that nobody has: no turn waits for them any more, until somebody takes them over."""
+        with suppress(StorageFailed):
+            await self._shelf.store.pass_by(held.record, self._shelf.clock())
 
     def ended(self, held: HeldTurn) -> None:
         self._endings.ended(held.record.key.conversation)

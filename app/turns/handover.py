@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import TurnKey
 from app.storage.queue import MOST_BYTES
+from app.turns.watch import NOT_YET, Watch
 
 _MOST_ERRORS = 3
+# Bytes that the numbers of a watch may grow by, while the message goes round.
+_ROOM_FOR_THE_WATCH = 64
 
 
 class UnreadableMessage(Exception):
@@ -22,13 +25,15 @@ class UnreadableMessage(Exception):
 class HandOver:
     """`asked_at` in seconds since 1970. `begun` is the door's own: all it needs to answer without the activity.
 
-    `traceparent` is that of the turn's own trace, so that the error id stays the same.
+    `traceparent` is that of the turn's own trace, so that the error id stays the same. `watch` is what was seen of the
+    turns before it while the message waited for them.
     """
 
     key: TurnKey
     asked_at: float
     begun: str = ""
     traceparent: str | None = None
+    watch: Watch = NOT_YET
 
     def written(self) -> str:
         """Without `begun` where that would be too much for a message: then it is in the ledger."""
@@ -43,10 +48,9 @@ class HandOver:
             begun=self.begun,
             traceparent=self.traceparent,
         )
-        written = message.model_dump_json()
-        if len(written.encode()) <= MOST_BYTES:
-            return written
-        return message.model_copy(update={"begun": ""}).model_dump_json()
+        if len(message.model_dump_json().encode()) > MOST_BYTES - _ROOM_FOR_THE_WATCH:
+            message = message.model_copy(update={"begun": ""})
+        return message.model_copy(update={"ahead": self.watch.until, "still": self.watch.still}).model_dump_json()
 
     @property
     def fits(self) -> bool:
@@ -65,6 +69,8 @@ class _Message(BaseModel):
     asked_at: float
     begun: str = ""
     traceparent: str | None = None
+    ahead: float = 0.0
+    still: float = 0.0
 
 
 def read_hand_over(body: str | bytes) -> HandOver:
@@ -74,7 +80,8 @@ def read_hand_over(body: str | bytes) -> HandOver:
     except ValidationError as error:
         raise UnreadableMessage(_why(error)) from None
     conversation = ConversationKey(message.tenant, message.conversation, message.thread)
-    return HandOver(TurnKey(conversation, message.activity), message.asked_at, message.begun, message.traceparent)
+    key, watch = TurnKey(conversation, message.activity), Watch(message.ahead, message.still)
+    return HandOver(key, message.asked_at, message.begun, message.traceparent, watch)
 
 
 def _why(error: ValidationError) -> str:

@@ -13,19 +13,22 @@ from app.agent.commands import About, Commands
 from app.agent.sentences import GO_ON, WAS_INTERRUPTED
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
-from app.bot.channel import Channel
+from app.bot.channel import TEAMS_GROUP, Channel
 from app.bot.message_reply import MessageReply
 from app.bot.stream_reply import StreamReply
 from app.model.types import Completed, ModelEvent, ModelRequest, TextDelta
 from app.storage.conversations import ConversationKey
+from app.storage.failures import StorageFailed
 from app.storage.ledger import TurnKey
 from app.storage.sqlite import SqliteStore
+from app.turns.desk import Desk
 from app.turns.handover import read_hand_over
 from app.turns.held import Shelf
 from app.turns.progress import Progress
 from app.turns.reply import Reply
 from app.turns.runner import TurnRunner
 from tests.fakes.chat import Behind, Chat, Wire, ends_with
+from tests.fakes.memory_inbox import MemoryInbox
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 ANN = ConversationKey("tenant", "ann")
@@ -123,6 +126,31 @@ def played(channel: Channel, folder: Path, script: Callable[[House], Awaitable[N
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
         return virtual.run(run())
+
+
+def in_virtual_time(script: Callable[[House], Awaitable[None]]) -> Callable[[Path], None]:
+    """A test in a house whose channel is a group chat."""
+
+    async def limited(house: House) -> None:
+        async with asyncio.timeout(5000):
+            await script(house)
+
+    def run(tmp_path: Path) -> None:
+        played(TEAMS_GROUP, tmp_path, limited)
+
+    return run
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def desk_with(house: House, inbox: MemoryInbox) -> Desk:
+    return Desk(Shelf(house.store, inbox, LEASE, asyncio.get_running_loop().time))
+
+
+async def refuse(*_: Any, **__: Any) -> Any:
+    raise StorageFailed("ServerBusy")
 
 
 def plain(text: str) -> str:
