@@ -30,6 +30,7 @@ from app.local import host
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
 from app.model import failures
+from app.storage.sqlite import SqliteStore
 from app.version import VERSION
 from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint, databricks_error
 
@@ -266,6 +267,30 @@ async def test_with_wrong_settings_the_app_starts_and_says_so(
     assert len(errors) == 1, "said once, at the start"
     assert "OPENAI_TEMPERATURE: not valid; put a number from 0 to 2" in errors[0]
     assert not [value for value in (*BROKEN.values(), TOKEN) if value in caplog.text]
+
+
+async def test_with_wrong_settings_an_interrupted_turn_waits_on_its_queue(deployed: Deployed, tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "kept here" / "conversations.sqlite")
+    await store.queue("turns").put("an interrupted turn", hidden_for=0)
+    async with deployed(**BROKEN) as client:
+        assert (await client.ask(HEALTH))[0] == 503
+        async with client.request("/api/messages", "POST", json={"type": "message"}) as answer:
+            assert answer.status == 503
+    (message,) = await store.queue("turns").take(1, hidden_for=0)
+    await store.close()
+    assert message.tries == 1, "the host takes it, and after five times it is poison"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_without_valid_settings_there_is_nothing_that_a_queue_or_a_timer_could_start(
+    deployed: Deployed, *, broken: bool
+) -> None:
+    async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint, **(BROKEN if broken else {})):
+        functions = index(function_app(), "")
+    called = ["health", "health_dependencies", "messages"]
+    assert sorted(each.name for each in functions.http) == called
+    others = [*(each.name for each in functions.queues), *(each.name for each in functions.timers)]
+    assert others == ([] if broken else ["resume_turn", "delete_old_conversations"])
 
 
 @pytest.mark.parametrize(
