@@ -53,7 +53,7 @@ def _storage_problems(given: Mapping[str, str], *, in_azure: bool) -> list[str]:
     if len(missing) == 2 and in_azure:
         # Each instance would keep conversations of its own, and lose them with itself.
         return [
-            f"{pair[0]}: missing, and {pair[1]} too; in Azure conversations are kept in the storage account that "
-            "these two name, or a connection string in AzureWebJobsStorage; AzureWebJobsStorage__accountName is not read"
+            f"{pair[0]}: missing, and {pair[1]} too; in Azure conversations are in the storage account that "
+            "these two name, or a connection string in AzureWebJobsStorage; __accountName alone is not enough"
         ]
     return [f"{missing[0]}: missing; tables and queues are of one storage account"] if len(missing) == 1 else []
