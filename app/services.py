@@ -173,6 +173,7 @@ class Services:
         checks = {
             "model": lambda: self.model.check_ready(),
             "storage": lambda: self.store.ping(),
+            "queue": lambda: self.queue.ping(),
             "telemetry": self.telemetry.check,
         }
         return Health(Dependencies(checks))

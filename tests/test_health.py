@@ -30,7 +30,9 @@ from app.local import host
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
 from app.model import failures
+from app.storage.failures import StorageFailed
 from app.storage.sqlite import SqliteStore
+from app.storage.sqlite_queue import SqliteQueue
 from app.version import VERSION
 from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint, databricks_error
 
@@ -177,6 +179,24 @@ async def test_what_is_wrong_with_the_model_is_one_word_and_no_name(
         assert (body["model"]["state"], body["storage"]["state"]) == (state, "answers")
         assert_nothing_leaks(body, "login.example", "1.2.3.4", "broke")
         assert (await client.ask(HEALTH))[0] == 200, "a workspace that is down is no reason to restart the app"
+
+
+@pytest.mark.parametrize("state", ["failed", "timed out"])
+async def test_a_queue_that_does_not_answer_is_told_beside_a_table_that_does(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    async def away(_: SqliteQueue) -> None:
+        if state == "timed out":
+            await asyncio.Event().wait()
+        raise StorageFailed("QueueDisabled at https://confidential-account.queue.core.windows.net")
+
+    monkeypatch.setattr(SqliteQueue, "ping", away)
+    monkeypatch.setattr("app.services.Dependencies", functools.partial(Dependencies, time_limit=0.5))
+    async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint) as client:
+        status, body = await client.ask(DEPENDENCIES)
+        assert (status, body["queue"]["state"], body["storage"]["state"]) == (503, state, "answers")
+        assert_nothing_leaks(body, "confidential-account")
+        assert (await client.ask(HEALTH))[0] == 200, "a stranger would learn of it"
 
 
 async def test_a_workspace_that_is_down_is_unreachable(deployed: Deployed) -> None:
