@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from app.bot.messages import HttpAnswer
-from app.services import start
+from app.services import Services, start
 
 services = start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -20,16 +20,6 @@ async def messages(req: func.HttpRequest, context: func.Context) -> func.HttpRes
     return _response(await services.messages.receive(req.method, req.headers, req.get_body(), traceparent=trace))
 
 
-@app.queue_trigger("msg", "turns", "AzureWebJobsStorage")
-async def resume_turn(msg: func.QueueMessage, context: func.Context) -> None:
-    await services.unfinished.resume(msg.get_body(), context.trace_context.trace_parent)
-
-
-@app.timer_trigger("timer", "0 17 3 * * *")
-async def delete_old_conversations(timer: func.TimerRequest) -> None:
-    await services.delete_old()
-
-
 @app.route("api/health", methods=METHODS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     return _response(services.health.answer(req.method))
@@ -38,6 +28,21 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("api/health/dependencies", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
 async def health_dependencies(req: func.HttpRequest) -> func.HttpResponse:
     return _response(await services.health.answer_with_dependencies(req.method))
+
+
+def _bind_what_nobody_calls(services: Services) -> None:
+    @app.queue_trigger("msg", "turns", "AzureWebJobsStorage")
+    async def resume_turn(msg: func.QueueMessage, context: func.Context) -> None:
+        await services.unfinished.resume(msg.get_body(), context.trace_context.trace_parent)
+
+    @app.timer_trigger("timer", "0 17 3 * * *")
+    async def delete_old_conversations(timer: func.TimerRequest) -> None:
+        await services.delete_old()
+
+
+# Else turns wait on their queue for settings that are valid: a message that the host has taken would soon be poison.
+if isinstance(services, Services):
+    _bind_what_nobody_calls(services)
 
 
 async def close() -> None:

@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     data_dir: Path | None = _setting(
         "DATA_DIR",
         default=None,
-        description="the folder that conversations are kept in where there is no storage account; .data outside Azure",
+        description="the folder that conversations are kept in where there is no storage account; never in Azure",
     )
     storage_connection_string: SecretStr | None = _setting(
         "AzureWebJobsStorage",
@@ -250,8 +250,7 @@ class Settings(BaseSettings):
 
     @property
     def conversations_file(self) -> Path:
-        folder = self.data_dir or (Path("/tmp/agent") if self.in_azure else Path(".data"))  # noqa: S108 - a worker's own
-        return folder / "conversations.sqlite"
+        return (self.data_dir or Path(".data")) / "conversations.sqlite"
 
 
 def setting_names() -> dict[str, str]:

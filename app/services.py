@@ -164,14 +164,16 @@ class Services:
         return StopSignal(self.close)
 
     async def delete_old(self) -> int:
-        """Deletes what is older than conversations are kept; how much."""
-        return await self.store.delete_before(time.time() - self.settings.retention_days * 24 * 3600)
+        """Deletes what is older than conversations are kept; how much. Raises `app.storage.failures.StorageFailed`."""
+        old = time.time() - self.settings.retention_days * 24 * 3600
+        return await self.telemetry.retention(self.store.delete_before(old))
 
     @cached_property
     def health(self) -> Health:
         checks = {
             "model": lambda: self.model.check_ready(),
             "storage": lambda: self.store.ping(),
+            "queue": lambda: self.queue.ping(),
             "telemetry": self.telemetry.check,
         }
         return Health(Dependencies(checks))

@@ -10,7 +10,7 @@ def problems_among(given: Mapping[str, str], *, in_azure: bool) -> list[str]:
         *_unresolved_problems(given),
         *_bot_problems(given, in_azure=in_azure),
         *_service_principal_problems(given),
-        *_storage_problems(given),
+        *_storage_problems(given, in_azure=in_azure),
     ]
 
 
@@ -45,9 +45,15 @@ def _service_principal_problems(given: Mapping[str, str]) -> list[str]:
     return [f"{missing[0]}: missing; a service principal has both an id and a secret"] if len(missing) == 1 else []
 
 
-def _storage_problems(given: Mapping[str, str]) -> list[str]:
+def _storage_problems(given: Mapping[str, str], *, in_azure: bool) -> list[str]:
     if "AzureWebJobsStorage" in given:
         return []
     pair = ("AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri")
     missing = [name for name in pair if name not in given]
+    if len(missing) == 2 and in_azure:
+        # Each instance would keep conversations of its own, and lose them with itself.
+        return [
+            f"{pair[0]}: missing, and {pair[1]} too; in Azure conversations are in the storage account that "
+            "these two name, or a connection string in AzureWebJobsStorage; __accountName alone is not enough"
+        ]
     return [f"{missing[0]}: missing; tables and queues are of one storage account"] if len(missing) == 1 else []

@@ -72,6 +72,8 @@ class NoQueue:
     async def take(self, most: int, *, hidden_for: float) -> list[Taken]:
         return []
 
+    async def ping(self) -> None: ...
+
     async def close(self) -> None: ...
 
 

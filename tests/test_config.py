@@ -63,7 +63,7 @@ def test_a_typo_in_the_app_type_is_not_taken_for_multi_tenant(typo: str) -> None
     "azure", [{"WEBSITE_SITE_NAME": "f"}, {"WEBSITE_INSTANCE_ID": "1"}, {"WEBSITE_HOSTNAME": "f.azurewebsites.net"}]
 )
 def test_in_azure_the_bot_refuses_to_start_without_its_id(azure: dict[str, str]) -> None:
-    assert problems({**GOOD, **azure}) == ["MicrosoftAppId"]
+    assert problems({**GOOD, **azure, **TABLES, **QUEUES}) == ["MicrosoftAppId"]
 
 
 def test_func_start_on_a_laptop_is_not_azure() -> None:
@@ -218,6 +218,18 @@ def test_without_a_storage_account_conversations_are_in_the_data_folder() -> Non
 @pytest.mark.parametrize(("given", "missing"), [(TABLES, QUEUES), (QUEUES, TABLES)])
 def test_tables_without_queues_are_no_storage_account(given: dict[str, str], missing: dict[str, str]) -> None:
     assert problems({**GOOD, **given}) == list(missing)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"AzureWebJobsStorage__accountName": "kept"}, {"DATA_DIR": "/home"}], ids=["none", "name", "folder"]
+)
+def test_in_azure_no_instance_keeps_conversations_of_its_own(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings({**GOOD, **IDENTITY, "WEBSITE_SITE_NAME": "f", **given})
+    (problem,) = error.value.problems
+    assert all(name in problem for name in (*TABLES, *QUEUES))
+    for account in ({**TABLES, **QUEUES}, {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}):
+        assert load_settings({**GOOD, **IDENTITY, "WEBSITE_SITE_NAME": "f", **account}).uses_storage_account
 
 
 @pytest.mark.parametrize("address", ["http://kept.table.core.windows.net", "kept", "https://u:p@kept.example"])

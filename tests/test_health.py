@@ -30,6 +30,9 @@ from app.local import host
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
 from app.model import failures
+from app.storage.failures import StorageFailed
+from app.storage.sqlite import SqliteStore
+from app.storage.sqlite_queue import SqliteQueue
 from app.version import VERSION
 from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint, databricks_error
 
@@ -178,6 +181,24 @@ async def test_what_is_wrong_with_the_model_is_one_word_and_no_name(
         assert (await client.ask(HEALTH))[0] == 200, "a workspace that is down is no reason to restart the app"
 
 
+@pytest.mark.parametrize("state", ["failed", "timed out"])
+async def test_a_queue_that_does_not_answer_is_told_beside_a_table_that_does(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    async def away(_: SqliteQueue) -> None:
+        if state == "timed out":
+            await asyncio.Event().wait()
+        raise StorageFailed("QueueDisabled at https://confidential-account.queue.core.windows.net")
+
+    monkeypatch.setattr(SqliteQueue, "ping", away)
+    monkeypatch.setattr("app.services.Dependencies", functools.partial(Dependencies, time_limit=0.5))
+    async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint) as client:
+        status, body = await client.ask(DEPENDENCIES)
+        assert (status, body["queue"]["state"], body["storage"]["state"]) == (503, state, "answers")
+        assert_nothing_leaks(body, "confidential-account")
+        assert (await client.ask(HEALTH))[0] == 200, "a stranger would learn of it"
+
+
 async def test_a_workspace_that_is_down_is_unreachable(deployed: Deployed) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -266,6 +287,30 @@ async def test_with_wrong_settings_the_app_starts_and_says_so(
     assert len(errors) == 1, "said once, at the start"
     assert "OPENAI_TEMPERATURE: not valid; put a number from 0 to 2" in errors[0]
     assert not [value for value in (*BROKEN.values(), TOKEN) if value in caplog.text]
+
+
+async def test_with_wrong_settings_an_interrupted_turn_waits_on_its_queue(deployed: Deployed, tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "kept here" / "conversations.sqlite")
+    await store.queue("turns").put("an interrupted turn", hidden_for=0)
+    async with deployed(**BROKEN) as client:
+        assert (await client.ask(HEALTH))[0] == 503
+        async with client.request("/api/messages", "POST", json={"type": "message"}) as answer:
+            assert answer.status == 503
+    (message,) = await store.queue("turns").take(1, hidden_for=0)
+    await store.close()
+    assert message.tries == 1, "the host takes it, and after five times it is poison"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_without_valid_settings_there_is_nothing_that_a_queue_or_a_timer_could_start(
+    deployed: Deployed, *, broken: bool
+) -> None:
+    async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint, **(BROKEN if broken else {})):
+        functions = index(function_app(), "")
+    called = ["health", "health_dependencies", "messages"]
+    assert sorted(each.name for each in functions.http) == called
+    others = [*(each.name for each in functions.queues), *(each.name for each in functions.timers)]
+    assert others == ([] if broken else ["resume_turn", "delete_old_conversations"])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""What the alerts' queries find in small tables. The reader below knows the few operators of KQL that they use."""
+"""What the alerts' queries find in small tables."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ import pytest
 from ops.check.bicep.origins import origin
 from ops.check.bicep.source import inner
 from ops.check.bicep.values import Placed, scopes
+from tests.fakes.log_analytics import Row, run
 from tests.test_ops_bicep import ALERTS, ROOT
 
-Row = dict[str, Any]
 THRESHOLDS = {"minimumTurns": 5, "minimumActivities": 10, "minimumRefused": 5, "probeName": "health"}
 
 
@@ -25,59 +26,13 @@ def query(name: str) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda found: str(THRESHOLDS[found[1]]), inner(value))
 
 
-def run(kql: str, tables: dict[str, list[Row]]) -> list[Row]:
-    asked, *steps = [step.strip() for step in kql.split("|")]
-    # What a table of a union lacks is empty.
-    columns = dict.fromkeys(re.findall(r"\b(Message|ExceptionType)\b", kql), "")
-    rows = [{**columns, **row} for table in asked.removeprefix("union ").split(", ") for row in tables.get(table, [])]
-    for step in steps:
-        verb, _, rest = step.partition(" ")
-        if verb == "where":
-            rows = [row for row in rows if value(rest, row)]
-        elif verb == "project":
-            rows = [{name: value(of, row) for name, of in named(rest)} for row in rows]
-        else:
-            assert verb == "summarize", f"this reader has no {verb}"
-            # Without `by` there is always one row, also of nothing.
-            rows = [{name: aggregate(of, rows) for name, of in named(rest)}]
-    return rows
-
-
-def named(text: str) -> Iterator[tuple[str, str]]:
-    for part in re.split(r", (?=\w+ = )", text):
-        name, _, expression = part.partition(" = ")
-        yield name, expression
-
-
-def aggregate(text: str, rows: list[Row]) -> float:
-    call = re.fullmatch(r"(\w+)\((.*)\)", text)
-    assert call, text
-    kind, given = call[1], call[2].split(", ", 1)
-    aggregates: dict[str, Callable[[], float]] = {
-        "sum": lambda: sum(row[given[0]] for row in rows),
-        "sumif": lambda: sum(row[given[0]] for row in rows if value(given[1], row)),
-        "countif": lambda: sum(1 for row in rows if value(call[2], row)),
-    }
-    return aggregates[kind]()
-
-
-def value(text: str, row: Row) -> Any:
-    text = re.sub(r"(\w+) (has|startswith|contains) (\"[^\"]*\")", r"\2(\1, \3)", text)
-    text = re.sub(r"\btrue\b", "True", re.sub(r"\bfalse\b", "False", text))
-    words: dict[str, Callable[[str, str], bool]] = {
-        "has": lambda whole, part: part.lower() in re.findall(r"[a-z0-9]+", whole.lower()),
-        "startswith": lambda whole, part: whole.lower().startswith(part.lower()),
-        "contains": lambda whole, part: part.lower() in whole.lower(),
-    }
-    return eval(text, {"__builtins__": {}}, {**words, **row})
-
-
 def host(code: str, times: int = 1, name: str = "messages") -> list[Row]:
     return [{"Name": name, "ResultCode": code, "Success": code[0] == "2", "ItemCount": 1}] * times
 
 
-def own(name: str, times: int = 1, *, success: bool = True) -> list[Row]:
-    return [{"Name": name, "ResultCode": "0", "Success": success, "ItemCount": 1}] * times
+def own(name: str, times: int = 1, *, success: bool = True, outcome: str = "") -> list[Row]:
+    properties = {"agent.outcome": outcome or ("answered" if success else "failed")}
+    return [{"Name": name, "ResultCode": "0", "Success": success, "ItemCount": 1, "Properties": properties}] * times
 
 
 REQUESTS: dict[str, tuple[str, list[Row], bool]] = {
@@ -100,6 +55,7 @@ REQUESTS: dict[str, tuple[str, list[Row], bool]] = {
     "activities of the agent's own": ("refused", own("turn", 9) + own("activity message", 9), False),
     "turns that fail": ("failure", own("turn", 9) + own("turn", 1, success=False), True),
     "turns too few to tell": ("failure", own("turn", 4, success=False), False),
+    "tries that went on elsewhere": ("failure", own("turn", 9, outcome="handed over"), False),
     "failed activities that are no turns": ("failure", own("activity invoke", 9, success=False), False),
 }
 
@@ -159,6 +115,18 @@ def test_a_turn_that_is_given_up_is_told(failure: str | None, fires: bool) -> No
 
 
 @pytest.mark.parametrize(
+    ("hours", "runs", "fires"),
+    [(40, [], True), (20, [], False), (40, [True], False), (40, [True, False], True), (2, [False], True)],
+    ids=["none for long", "too new to tell", "as always", "one that failed", "the first failed"],
+)
+def test_a_deletion_that_fails_or_does_not_come_is_told(hours: int, runs: list[bool], fires: bool) -> None:
+    rows = [row for success in runs for row in own("retention", success=success)] + host("200", name="health")
+    timed = [{**row, "TimeGenerated": datetime.now(UTC) - timedelta(hours=hours)} for row in rows]
+
+    assert bool(run(query("retention"), {"AppRequests": timed})) is fires
+
+
+@pytest.mark.parametrize(
     ("answers", "fires"), [([False, False], True), ([False], False), ([False, False, True], False)]
 )
 def test_no_answer_needs_two_failures_and_no_success(answers: list[bool], fires: bool) -> None:
@@ -171,7 +139,7 @@ def test_every_rule_says_what_to_do_and_tells_somebody() -> None:
     scope = next(scope for scope in scopes(ROOT, {}) if scope.file.name == ALERTS)
     texts = [inner(value.node) for value in descriptions(scope)]
 
-    assert len(texts) == 8
+    assert len(texts) == 10
     assert all(len(text) > 200 and re.search(r"\b([Ll]ook|[Ff]ind|workbook|write)\b", text) for text in texts)
     rules = [*scope.file.resources("Microsoft.Insights/scheduledQueryRules")]
     actions = [
@@ -185,7 +153,7 @@ def test_every_alert_is_explained_to_whoever_it_wakes() -> None:
     alerts = (ROOT / ALERTS).read_text(encoding="utf-8")
     titles = re.findall(r"(?:title: '|displayName: 'Databricks agent: )([^'$]+)'", alerts)
 
-    assert len(titles) == 7
+    assert len(titles) == 9
     assert [title for title in titles if f"| **{title}** (" not in page] == []
 
 

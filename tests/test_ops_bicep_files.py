@@ -226,8 +226,8 @@ BROKEN: dict[str, Mistake] = {
     ),
     "an alert on what nobody records": (
         ALERTS,
-        'Name == "turn" | summarize Turns',
-        'Name == "turns" | summarize Turns',
+        'Name == "turn" and tostring',
+        'Name == "turns" and tostring',
         "var failureQuery",
         "the query asks for rows named 'turns', and there are none",
     ),

@@ -16,6 +16,13 @@ BROKEN: dict[str, Mistake] = {
         "BOT_CLUOD",
         "BOT_CLUOD is neither a setting of app/config.py nor one of Azure's",
     ),
+    "storage by its name, which the host alone reads": (
+        APP,
+        "  AzureWebJobsStorage__clientId: identityClientId",
+        "  AzureWebJobsStorage__accountName: identityClientId\n  AzureWebJobsStorage__clientId: identityClientId",
+        "AzureWebJobsStorage__accountName",
+        "AzureWebJobsStorage__accountName is the host's alone: the app reads tableServiceUri and queueServiceUri",
+    ),
     "a setting that the app needs": (
         MAIN,
         "    DATABRICKS_MODEL_NAME: databricksModelName\n",

@@ -16,12 +16,12 @@ from app.storage.sqlite import SqliteStore
 
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
 GUID = "11111111-2222-3333-4444-555555555555"
-IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "MicrosoftAppId": GUID, "MicrosoftAppTenantId": GUID}
 ACCOUNT = {
     "AzureWebJobsStorage__tableServiceUri": "https://a.table.core.windows.net",
     "AzureWebJobsStorage__queueServiceUri": "https://a.queue.core.windows.net",
     "AzureWebJobsStorage__clientId": GUID,
 }
+IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "MicrosoftAppId": GUID, "MicrosoftAppTenantId": GUID, **ACCOUNT}
 
 
 def services(folder: Path, **settings: str) -> Services:

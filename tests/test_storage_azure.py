@@ -12,6 +12,7 @@ import jwt
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.data.tables.aio import TableServiceClient
+from pydantic import SecretStr
 
 from app.storage.azure_account import open_azure_queue, open_table
 from app.storage.azure_calls import bounded
@@ -53,6 +54,14 @@ async def queue(azurite: Azurite, wire: Wire) -> AsyncIterator[AzureQueue]:
     queue = open_azure_queue(account(azurite), f"q{uuid.uuid4().hex}", transport=wire)
     await queue.make()
     yield queue
+    await queue.close()
+
+
+async def test_a_queue_that_nobody_may_use_does_not_answer(azurite: Azurite) -> None:
+    text = azurite.connection_string.replace("AccountKey=", "AccountKey=AAAA")
+    queue = open_azure_queue(StorageAccount(SecretStr(text)), "turns")
+    with pytest.raises(StorageFailed):
+        await queue.ping()
     await queue.close()
 
 

@@ -153,6 +153,7 @@ async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path:
     assert await store.read(written.key) is None
     assert await store.delete_before(0) == 0
     queue = LateQueue(Made(MemoryInbox()).queue)
+    await queue.ping()
     receipt = await queue.hide(await queue.put("m", hidden_for=9), hidden_for=0)
     await queue.delete(receipt)
     assert await queue.take(1, hidden_for=1) == []

@@ -45,6 +45,13 @@ async def test_a_message_appears_when_its_time_has_come_and_not_before(tested: T
     assert await bodies(tested) == ["later"]
 
 
+async def test_who_asks_whether_it_answers_takes_nothing(tested: TestedQueue) -> None:
+    await tested.queue.ping()
+    await tested.queue.put("m", hidden_for=0)
+    await tested.queue.ping()
+    assert (await only(tested)).tries == 1
+
+
 async def test_an_empty_queue_gives_nothing(tested: TestedQueue) -> None:
     assert await tested.queue.take(5, hidden_for=1) == []
 

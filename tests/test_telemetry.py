@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -27,8 +28,11 @@ from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn import something_shown, traced, turn_ended
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.certificate import localhost
+from tests.fakes.connector_service import ConnectorService
 from tests.fakes.entra import IDENTITY_HEADER, Entra
 from tests.fakes.observed_bot import CALLED_FROM, TRACE, MakeBot, observed_bots
+from tests.fakes.packaging import question, settings
+from tests.fakes.serving_endpoint import ServingEndpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 PRIVATE = "The quarterly figure of Contoso was bad."
@@ -224,14 +228,39 @@ async def test_on_the_console_a_turn_is_a_few_lines(tmp_path: Path) -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_nothing_of_opentelemetry_is_imported_before_the_first_answer() -> None:
-    """Telemetry must not lengthen a cold start."""
-    code = (
-        "import sys, function_app; function_app.services.bot; print([m for m in sys.modules if 'opentelemetry' in m])"
-    )
-    settings = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
+ASK = """
+import asyncio, json, sys, function_app
+from app.telemetry.telemetry import Telemetry
+
+imported = []
+Telemetry.answered = lambda telemetry: imported.append([name for name in sys.modules if "opentelemetry" in name])
+
+async def ask():
+    headers = {"Host": "localhost:7071", "Content-Type": "application/json"}
+    answer = await function_app.services.messages.receive("POST", headers, sys.stdin.buffer.read())
+    await function_app.close()
+    return answer.status
+
+print(json.dumps([asyncio.run(ask()), imported]))
+"""
+
+
+async def test_nothing_of_opentelemetry_is_imported_before_the_first_answer(tmp_path: Path) -> None:
+    """Telemetry must not lengthen a cold start: `answered` is when its set-up begins."""
     insights = {"APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={'0' * 8}-0000-4000-8000-{'0' * 12}"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**settings, **insights}, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "[]", done.stderr
+    async with ServingEndpoint() as model, ConnectorService() as connector:
+        asking = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", ASK),
+            cwd=ROOT,
+            env={**settings(model, tmp_path / "data"), **insights},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        output, errors = await asking.communicate(json.dumps(question(connector)).encode())
+        sent = [body["text"] for body in connector.bodies if body and body.get("type") == "message"]
+    assert asking.returncode == 0, errors.decode()
+    assert any("Hello" in text for text in sent), "the question was not answered"
+    status, imported = json.loads(output)
+    assert status in (200, 202)
+    assert imported == [[]]

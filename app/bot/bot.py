@@ -63,13 +63,18 @@ class AgentBot(ActivityHandler):
             return
         conversation = conversation_of(activity)
         trace = current_turn()
-        await self._runner.run(
-            asked.turn(turn_id_of(activity), conversation),
-            lambda progress: reply_to(self._outlets(turn_context), asked.channel, conversation, progress),
-            begun=None if asked.expects_replies else asked.model_dump_json(),
-            traceparent=trace.traceparent if trace is not None else None,
-            time_limit=asked.channel.time_limit,
-        )
+        try:
+            await self._runner.run(
+                asked.turn(turn_id_of(activity), conversation),
+                lambda progress: reply_to(self._outlets(turn_context), asked.channel, conversation, progress),
+                begun=None if asked.expects_replies else asked.model_dump_json(),
+                traceparent=trace.traceparent if trace is not None else None,
+                time_limit=asked.channel.time_limit,
+            )
+        except StorageFailed:
+            # A question that could not be entered is a turn too, and one that failed.
+            _begin_trace(asked.channel, conversation)
+            raise
 
     async def on_message_update_activity(self, turn_context: TurnContext) -> None:
         """An edited question is a question of its own."""
@@ -149,11 +154,15 @@ def _refusal(status: HTTPStatus, code: str, message: str) -> InvokeResponse:
 
 
 def reply_to(outlet: Outlet, channel: Channel, conversation: ConversationKey, progress: Progress) -> Reply:
-    if (trace := current_turn()) is not None:
-        trace.begin(channel=channel.name, conversation=_pseudonym(conversation))
+    _begin_trace(channel, conversation)
     if channel.streaming is not None:
         return StreamReply(outlet, channel, channel.streaming, progress)
     return MessageReply(outlet, channel, progress)
+
+
+def _begin_trace(channel: Channel, conversation: ConversationKey) -> None:
+    if (trace := current_turn()) is not None:
+        trace.begin(channel=channel.name, conversation=_pseudonym(conversation))
 
 
 def _pseudonym(key: ConversationKey) -> str:

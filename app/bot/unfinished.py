@@ -114,3 +114,4 @@ class UnfinishedTurns:
         with traced(self._telemetry.activity("resume", traceparent)):
             turn_failed(unreadable)
             _log.error("A message on the queue of turns is refused (%s), error id %s", unreadable, new_error_id())
+        self._telemetry.answered()

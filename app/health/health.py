@@ -13,6 +13,7 @@ from app.health.dependencies import Dependencies, Found
 from app.version import VERSION, read_build
 
 ALLOWED = ("GET", "HEAD")
+_DEPENDENCIES = ("model", "storage", "queue", "telemetry")
 _NOT_ASKED = {"state": "not asked", "seconds": 0.0}
 
 
@@ -48,7 +49,7 @@ class Health:
             return _not_allowed()
         if self._dependencies is None:
             self._tell()
-            content = {"problems": list(self._problems), **dict.fromkeys(("model", "storage", "telemetry"), _NOT_ASKED)}
+            content = {"problems": list(self._problems), **dict.fromkeys(_DEPENDENCIES, _NOT_ASKED)}
             return _answer(content, well=False, status=self._status)
         found = await self._dependencies.look()
         content = {name: _shown(each) for name, each in found.items()}

@@ -29,20 +29,10 @@ class NoMessages:
         )
 
 
-class NoTurns:
-    """Leaves turns on their queue, where they wait for settings that are valid."""
-
-    def __init__(self, told: Callable[[], None]) -> None:
-        self._tell = told
-
-    async def resume(self, *call: object, **more: object) -> None:
-        """Called as `app.bot.unfinished.UnfinishedTurns.resume`. Raises, so that the host brings the turn again."""
-        self._tell()
-        raise RuntimeError("the agent's settings are not valid")
-
-
 class Unconfigured:
-    """Logs every problem, once, by the setting's name, as soon as somebody asks.
+    """Answers requests alone: it has nothing for a queue or a timer to start.
+
+    Logs every problem, once, by the setting's name, as soon as somebody asks.
 
     The Functions host drops what is logged outside of an invocation, and so at the start.
     """
@@ -51,17 +41,11 @@ class Unconfigured:
         self._error: SettingsError | None = error
         self.health = Health(None, error.problems, told=self._tell)
         self.messages = NoMessages(self._tell)
-        self.unfinished = NoTurns(self._tell)
 
     def _tell(self) -> None:
         error, self._error = self._error, None
         if error is not None:
             _log.error("The agent answers nobody. %s", error)
-
-    async def delete_old(self) -> int:
-        """Nobody knows where anything is kept."""
-        self._tell()
-        return 0
 
     async def close(self) -> None:
         await self.health.close()

@@ -75,6 +75,10 @@ class AzureQueue:
             ]
         return []
 
+    @bounded()
+    async def ping(self) -> None:
+        await self._queue.peek_messages(max_messages=1)
+
     async def close(self) -> None:
         await self._queue.close()
         if self._credential is not None:

@@ -106,5 +106,8 @@ class LateQueue:
     async def take(self, most: int, *, hidden_for: float) -> list[Taken]:
         return await (await self._engine.get()).take(most, hidden_for=hidden_for)
 
+    async def ping(self) -> None:
+        await (await self._engine.get()).ping()
+
     async def close(self) -> None:
         await self._engine.close(lambda queue: queue.close())

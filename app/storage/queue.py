@@ -47,6 +47,10 @@ class Queue(Protocol):
         """A receipt that has ended deletes nothing, and that is no error: Azure says the same of what is gone."""
         ...
 
+    async def ping(self) -> None:
+        """Returns when the queue answers, raises when it does not. Costs little, takes nothing."""
+        ...
+
     async def close(self) -> None: ...
 
 

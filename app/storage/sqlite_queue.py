@@ -15,6 +15,7 @@ UPDATE queued SET appears = ?, proof = ? WHERE queue = ? AND id = ? AND proof = 
 """
 _DELETE = "DELETE FROM queued WHERE queue = ? AND id = ? AND proof = ?"
 _DELETE_EXPIRED = "DELETE FROM queued WHERE expires <= ?"
+_ANY = "SELECT 1 FROM queued LIMIT 1"
 _TAKE = """
 UPDATE queued SET appears = ?, proof = lower(hex(randomblob(16))), tries = tries + 1
 WHERE queue = ? AND id IN (
@@ -60,6 +61,9 @@ class SqliteQueue:
             lambda connection: connection.execute(_TAKE, arguments).fetchall()
         )
         return [Taken(Receipt(message, proof), body, tries) for message, proof, body, tries in rows]
+
+    async def ping(self) -> None:
+        await self._file.visit(lambda connection: connection.execute(_ANY).fetchone())
 
     async def close(self) -> None:
         """Nothing: the file belongs to the store."""

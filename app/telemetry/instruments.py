@@ -12,6 +12,9 @@ _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304
 
 TURNS = Instrument("agent.turns", "{turn}", "Turns that ended, by channel and outcome")
 TURNS_RESUMED = Instrument("agent.turns.resumed", "{turn}", "Turns that went on in another worker, by channel")
+HAND_OVERS_MISSING = Instrument(
+    "agent.hand_overs.missing", "{turn}", "Turns that nobody could go on with: the queue took no message, by failure"
+)
 FEEDBACK = Instrument("agent.feedback", "{reaction}", "What people think of answers, by reaction")
 FAILURES = Instrument("agent.failures", "{turn}", "Turns that failed, by kind of failure")
 TURN_DURATION = Instrument("agent.turn.duration", "s", "From the activity to the end of its answer", _SECONDS)
@@ -24,6 +27,7 @@ TOKEN_USAGE = Instrument("gen_ai.client.token.usage", "{token}", "Tokens, as the
 INSTRUMENTS = (
     TURNS,
     TURNS_RESUMED,
+    HAND_OVERS_MISSING,
     FEEDBACK,
     FAILURES,
     TURN_DURATION,

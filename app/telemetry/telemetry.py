@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from app.telemetry.destination import Destination
 from app.telemetry.recorder import Recorder
+from app.telemetry.records import Kind
+from app.telemetry.spans import Span
 from app.telemetry.turn import TurnSpan
 
 if TYPE_CHECKING:
@@ -39,6 +42,15 @@ class Telemetry:
     def activity(self, kind: str, traceparent: str | None = None) -> TurnSpan:
         """`kind`: the activity's type; `traceparent`: of the call that brought it, https://www.w3.org/TR/trace-context/."""
         return TurnSpan(kind, self._recorder, traceparent, records_text=self._records_text)
+
+    async def retention(self, deleting: Awaitable[int]) -> int:
+        """Records what deletes old conversations, and how many rows. Raises what it raises."""
+        try:
+            with Span("retention", Kind.SERVER, {}, self._recorder) as span:
+                rows = span.attributes["agent.rows"] = await deleting
+                return rows
+        finally:
+            self.answered()
 
     def answered(self) -> None:
         """An answer has been sent: now there is time for what is slow to import."""

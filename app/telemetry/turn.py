@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
-from app.telemetry.instruments import FAILURES, FEEDBACK, TIME_TO_FIRST_UPDATE, TURN_DURATION, TURNS, TURNS_RESUMED
+from app.telemetry.instruments import (
+    FAILURES,
+    FEEDBACK,
+    HAND_OVERS_MISSING,
+    TIME_TO_FIRST_UPDATE,
+    TURN_DURATION,
+    TURNS,
+    TURNS_RESUMED,
+)
 from app.telemetry.records import Instrument, Kind, Measurement, Sink
 from app.telemetry.spans import Span, as_current
 
@@ -103,6 +111,11 @@ def traced(turn: TurnSpan) -> Iterator[TurnSpan]:
 def turn_resumed(channel: str) -> None:
     if (turn := current_turn()) is not None:
         turn.measured(Measurement(TURNS_RESUMED, 1, {"bot.channel": channel}))
+
+
+def hand_over_missing(failure: Exception) -> None:
+    if (turn := current_turn()) is not None:
+        turn.measured(Measurement(HAND_OVERS_MISSING, 1, {"error.type": type(failure).__name__}))
 
 
 def feedback_given(reaction: str) -> None:

@@ -14,6 +14,7 @@ from app.agent.memory import MOST_MESSAGES
 from app.storage.failures import StorageFailed
 from app.storage.ledger import Begun, Changed, TurnKey, TurnRecord, TurnState
 from app.storage.queue import Receipt, ReceiptEnded
+from app.telemetry.turn import hand_over_missing
 from app.turns.handover import HandOver
 from app.turns.held import MARGIN, HeldTurn, Shelf
 from app.turns.order import Endings
@@ -194,6 +195,7 @@ class Desk:
                 return await self._shelf.queue.put(hand_over.written(), hidden_for=seconds)
         except (StorageFailed, TimeoutError) as failure:
             _log.warning("A turn has no message on the queue yet (%s)", type(failure).__name__)
+            hand_over_missing(failure)
             return None
 
     async def _take_back(self, receipt: Receipt | None) -> None:

@@ -1,4 +1,5 @@
-// What is told to people: turns that fail or are given up, deliveries refused or lost, no answer, telemetry that stops.
+// What is told to people: turns that fail or are given up, deliveries refused or lost, no answer, a queue or a timer
+// that does not work, telemetry that stops.
 @description('The part of the names that all resources share.')
 param baseName string
 
@@ -41,8 +42,9 @@ param minimumRefused int = 5
 @description('Answers of 500 and above within 15 minutes.')
 param minimumServerErrors int = 5
 
+// What goes on elsewhere has not ended: that row is a success, and says nothing about the turn.
 // A new workspace may not know these tables before their first rows: Azure makes the rules without trying the queries.
-var failureQuery = 'AppRequests | where Name == "turn" | summarize Turns = sum(ItemCount), Failed = sumif(ItemCount, Success == false) | where Turns >= ${minimumTurns} | project FailedPercent = 100.0 * Failed / Turns'
+var failureQuery = 'AppRequests | where Name == "turn" and tostring(Properties["agent.outcome"]) != "handed over" | summarize Turns = sum(ItemCount), Failed = sumif(ItemCount, Success == false) | where Turns >= ${minimumTurns} | project FailedPercent = 100.0 * Failed / Turns'
 
 // The host records every call of the function `messages`; the agent records each one that it let in, as "turn" or as
 // "activity ...". A quiet night has neither, and an installation or somebody who joins has both.
@@ -56,6 +58,11 @@ var refusedQuery = 'AppRequests | where Name has "messages" and not(ResultCode s
 var poisonQuery = 'union AppTraces, AppExceptions | where Message contains "has reached MaxDequeueCount" or ExceptionType == "UnreadableMessage"'
 
 var givenUpQuery = 'AppRequests | where Name == "turn" and Properties["agent.failure"] == "GivenUp"'
+
+var queueQuery = 'AppMetrics | where Name == "agent.hand_overs.missing" | summarize Missing = sum(Sum) | where Missing >= 3'
+
+// It runs once a day. The first of all rows tells whether the app has been there for so long.
+var retentionQuery = 'AppRequests | summarize Done = countif(Name == "retention" and Success == true), Failed = countif(Name == "retention" and Success == false), Since = min(TimeGenerated) | where Failed > 0 or (Done == 0 and Since < ago(30h))'
 
 // https://learn.microsoft.com/azure/azure-monitor/logs/daily-cap
 var cappedQuery = '_LogOperation | where Category == "Ingestion" and Detail contains "OverQuota"'
@@ -152,6 +159,22 @@ var rules = [
     severity: 2
     windowSize: 'PT30M'
     query: givenUpQuery
+  }
+  {
+    name: 'queue'
+    title: 'interrupted turns would be lost'
+    description: 'In the last hour the queue turns took no message of at least 3 questions. They are answered all the same, but if an instance ends meanwhile, nobody goes on. /api/health/dependencies with the function key says what queue answers. Look at the identity\'s role Storage Queue Data Contributor, at the account\'s network rules, whether the queue is there, and at Azure\'s status; provision again makes the role and the queue.'
+    severity: 2
+    windowSize: 'PT1H'
+    query: queueQuery
+  }
+  {
+    name: 'retention'
+    title: 'old conversations stay'
+    description: 'In the last two days a deletion of old conversations failed, or there was none: what people said is kept longer than conversationRetentionDays. The workbook\'s Deletion of old conversations has its failure. StorageFailed: look at the role Storage Table Data Contributor, the network rules and the health of storage. No run at all: look at the function delete_old_conversations in FunctionAppLogs; an app whose settings are not valid has none. The next run is at 03:17 UTC; this alert stays until two days after the failure.'
+    severity: 2
+    windowSize: 'P2D'
+    query: retentionQuery
   }
   {
     name: 'capped'

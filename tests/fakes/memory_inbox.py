@@ -62,6 +62,9 @@ class MemoryInbox:
             self._held(receipt)
             del self.messages[receipt.message]
 
+    async def ping(self) -> None:
+        self._answer()
+
     async def close(self) -> None:
         self.closed = True
 

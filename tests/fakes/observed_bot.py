@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,12 +36,18 @@ IN_TEAMS: dict[str, Any] = {
 
 class ObservedBot:
     def __init__(
-        self, door: BotDoor, telemetry: Telemetry, connector: ConnectorServer, insights: ApplicationInsights
+        self,
+        door: BotDoor,
+        telemetry: Telemetry,
+        connector: ConnectorServer,
+        insights: ApplicationInsights,
+        store: SqliteStore,
     ) -> None:
         self.door = door
         self.telemetry = telemetry
         self.connector = connector
         self.insights = insights
+        self.store = store
 
     async def ask(self, text: str = "Why?", traceparent: str | None = CALLED_FROM, **more: Any) -> int:
         activity = {
@@ -70,24 +77,24 @@ class MakeBot(Protocol):
 
 
 @asynccontextmanager
-async def observed_bots(folder: Path) -> AsyncIterator[MakeBot]:
+async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) -> AsyncIterator[MakeBot]:
+    """They share one file, and `clock`, in seconds since 1970."""
     open_things: list[Any] = []
     async with ConnectorServer() as connector, ApplicationInsights() as insights:
 
         async def make(
             *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[Tool, ...] = ()
         ) -> ObservedBot:
-            log = SqliteStore(folder / "c.sqlite")
+            log = SqliteStore(folder / "c.sqlite", clock=clock)
             toolbox = Toolbox([CurrentTime(), *tools])
             agent = Agent(ScriptedModel(replies), toolbox, system_prompt="", history_token_budget=1000)
-            turns = TurnRunner(
-                agent, Commands(log, lambda: About("m", "w", "a")), Shelf(log, log.queue("turns")), time_limit=30
-            )
+            shelf = Shelf(log, log.queue("turns"), clock=clock)
+            turns = TurnRunner(agent, Commands(log, lambda: About("m", "w", "a")), shelf, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing=closing)
             door = BotDoor(BotIdentity(), turns, log, telemetry)
             open_things.extend([telemetry, log, door])
-            return ObservedBot(door, telemetry, connector, insights)
+            return ObservedBot(door, telemetry, connector, insights, log)
 
         yield make
         for thing in reversed(open_things):

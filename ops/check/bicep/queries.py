@@ -25,7 +25,7 @@ _RECORDED = re.compile(r"(agent|bot|error|gen_ai)\.[\w.]+")
 _LITERAL = re.compile(r"\"((?:[^\"\\]|\\.)*)\"")
 _NAMED = re.compile(r"\bName\s+(?:==|startswith)\s+\"([^\"]*)\"")
 # What a span is called, or begins with; the first two words of a name are all that a query may rely on.
-_SPANS = {"turn", "activity ", "chat ", "execute_tool ", "send "}
+_SPANS = {"turn", "retention", "activity ", "chat ", "execute_tool ", "send "}
 # The host's own rows are called as the function.
 _CALLED = re.compile(r"\bName\s+has\s+\"([^\"]*)\"")
 # A failure is called as its class.

@@ -20,7 +20,6 @@ _PLATFORM = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AZURE_CLIENT_ID",
-    "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
@@ -57,6 +56,8 @@ _NEVER = re.compile(
 )
 # With local authentication off, only an identity with a role may write there.
 _OPENS_NOTHING = {"APPLICATIONINSIGHTS_CONNECTION_STRING"}
+# It says where blobs, queues and tables are, in the public cloud, to whoever derives their addresses.
+_NOT_READ = "AzureWebJobsStorage__accountName"
 _REFERENCE = re.compile(r"@Microsoft\.KeyVault\(VaultName=[^;]+;SecretName=([\w-]+)\)")
 
 
@@ -113,6 +114,8 @@ def _of_setting(plan: str, name: str, key: Node, value: Placed, kept: set[str]) 
 
     if _NEVER.fullmatch(name):
         yield problem(f"{name} holds a key; there is none here, everything works by identity")
+    elif name == _NOT_READ:
+        yield problem(f"{name} is the host's alone: the app reads tableServiceUri and queueServiceUri")
     elif name not in setting_names() and name not in _PLATFORM:
         yield problem(f"{name} is neither a setting of app/config.py nor one of Azure's")
     if plan == "flex" and _NOT_ON_FLEX.fullmatch(name):
