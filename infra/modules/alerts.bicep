@@ -36,10 +36,10 @@ param minimumTurns int
 param minimumActivities int
 
 @description('Deliveries refused within 30 minutes.')
-param minimumRefused int = 5
+param minimumRefused int
 
 @description('Answers of 500 and above within 15 minutes.')
-param minimumServerErrors int = 5
+param minimumServerErrors int
 
 // A new workspace may not know these tables before their first rows: Azure makes the rules without trying the queries.
 var failureQuery = 'AppRequests | where Name == "turn" | summarize Turns = sum(ItemCount), Failed = sumif(ItemCount, Success == false) | where Turns >= ${minimumTurns} | project FailedPercent = 100.0 * Failed / Turns'
