@@ -26,6 +26,7 @@ from tests.fakes.packaging import (
     copy_distribution,
     copy_project,
     install_from_here,
+    interrupted,
     question,
     settings,
 )
@@ -149,7 +150,9 @@ def test_what_is_no_package_is_not_started(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="Microsoft's worker library needs Python 3.13 or later")
-async def test_microsofts_worker_library_indexes_and_invokes_the_package(package: Package, tmp_path: Path) -> None:
+async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_the_package(
+    package: Package, tmp_path: Path
+) -> None:
     for name in WORKER_LIBRARY:
         copy_distribution(importlib.metadata.distribution(name), tmp_path / "worker")
     script = Path(__file__).parent / "fakes" / "functions_worker.py"
@@ -162,12 +165,27 @@ async def test_microsofts_worker_library_indexes_and_invokes_the_package(package
             stdout=subprocess.PIPE,
         )
         assert worker.stdin
-        worker.stdin.write(json.dumps(question(connector)).encode() + b"\n")
-        await answered(connector, worker)
+        timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
+        invoked = [
+            ("messages", question(connector)),
+            ("resume_turn", interrupted(question(connector, 2))),
+            ("resume_turn", "neither a turn nor JSON"),
+            ("delete_old_conversations", timer),
+        ]
+        worker.stdin.write(json.dumps(invoked).encode() + b"\n")
+        await answered(connector, worker, times=2)
         output, _ = await worker.communicate()
     said = json.loads(output)
-    assert said["status"] in ("200", "202")
-    assert said["functions"]["messages"] == ["api/messages", None]
+    posted, *rest = said["answers"]
+    assert posted["status"] in ("200", "202")
+    assert rest == [{}, {"failed": "UnreadableMessage: the message: json_invalid"}, {}]
+    assert said["functions"] == {
+        "messages": ["api/messages", None],
+        "health": ["api/health", None],
+        "health_dependencies": ["api/health/dependencies", None],
+        "resume_turn": [None],
+        "delete_old_conversations": [None],
+    }
     assert said["directories"] == [str(package.folder)]
 
 

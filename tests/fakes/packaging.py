@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
+from botbuilder.schema import Activity
 
+from app.bot.asked import Asked, conversation_of, turn_id_of
+from app.storage.ledger import TurnKey
+from app.turns.handover import HandOver
 from benchmarks.activities import conversation_id, message
 from benchmarks.process import free_port
 from tests.fakes.connector_service import ConnectorService
@@ -159,15 +163,27 @@ async def ask_once(folder: Path, command: Sequence[str] = (sys.executable,)) -> 
     return Served(health, seconds, compiled)
 
 
-def question(connector: ConnectorService) -> dict[str, Any]:
-    return message("groupChat", conversation_id("groupChat", "package", 1), "Are you there?", connector.service_url)
+def question(connector: ConnectorService, number: int = 1) -> dict[str, Any]:
+    conversation = conversation_id("groupChat", "package", number)
+    return message("groupChat", conversation, "Are you there?", connector.service_url)
 
 
-async def answered(connector: ConnectorService, process: asyncio.subprocess.Process) -> None:
+def interrupted(activity: dict[str, Any]) -> str:
+    """The message on the queue `turns` for a turn whose worker vanished before it could write anything down."""
+    read = Activity().deserialize(activity)
+    key = TurnKey(conversation_of(read), turn_id_of(read))
+    return HandOver(key, time.time(), Asked.by(read).model_dump_json()).written()
+
+
+async def answered(connector: ConnectorService, process: asyncio.subprocess.Process, times: int = 1) -> None:
     async with asyncio.timeout(60):
-        while not any(body and body.get("type") == "message" and "Hello" in body["text"] for body in connector.bodies):
+        while len({body["conversation"]["id"] for body in connector.bodies if _is_answer(body)}) < times:
             assert process.returncode is None, "the package ended instead of answering"
             await asyncio.sleep(0.005)
+
+
+def _is_answer(body: Any) -> bool:
+    return bool(body) and body.get("type") == "message" and "Hello" in body["text"]
 
 
 async def _post(client: ClientSession, url: str, activity: object, process: asyncio.subprocess.Process) -> None:
