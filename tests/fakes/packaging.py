@@ -142,15 +142,19 @@ class Served:
     health: dict[str, Any]
     seconds: float
     compiled: list[str]
+    kept_in_files: list[str]
 
 
-async def ask_once(folder: Path, command: Sequence[str] = (sys.executable,)) -> Served:
-    """Starts the package in `folder`, asks one question in a group chat, and ends it. Fails if it does not answer."""
+async def ask_once(folder: Path, command: Sequence[str] = (sys.executable,), storage: str = "") -> Served:
+    """Starts the package in `folder`, asks one question in a group chat, and ends it. Fails if it does not answer.
+
+    Conversations are kept in the account that `storage` is the connection string of, or in a file.
+    """
     async with ServingEndpoint() as model, ConnectorService() as connector:
         activity = question(connector)
         started = time.monotonic()
         async with (
-            _running(folder, command, model) as (process, address, log),
+            _running(folder, command, model, storage) as (process, address, log),
             ClientSession(timeout=ClientTimeout(30)) as client,
         ):
             await _post(client, f"{address}/api/messages", activity, process)
@@ -159,8 +163,9 @@ async def ask_once(folder: Path, command: Sequence[str] = (sys.executable,)) -> 
             async with client.get(f"{address}/api/health") as response:
                 health = await response.json()
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            files = [path.name for path in (log.parent / "data").rglob("*")]
     compiled = [line.removeprefix("compiled ") for line in lines if line.startswith("compiled ")]
-    return Served(health, seconds, compiled)
+    return Served(health, seconds, compiled, files)
 
 
 def question(connector: ConnectorService, number: int = 1) -> dict[str, Any]:
@@ -170,7 +175,7 @@ def question(connector: ConnectorService, number: int = 1) -> dict[str, Any]:
 
 def interrupted(activity: dict[str, Any]) -> str:
     """The message on the queue `turns` for a turn whose worker vanished before it could write anything down."""
-    read = Activity().deserialize(activity)
+    read: Activity = Activity().deserialize(activity)  # type: ignore[no-untyped-call]
     key = TurnKey(conversation_of(read), turn_id_of(read))
     return HandOver(key, time.time(), Asked.by(read).model_dump_json()).written()
 
@@ -211,7 +216,7 @@ def settings(model: ServingEndpoint, data: Path) -> dict[str, str]:
 
 @asynccontextmanager
 async def _running(
-    folder: Path, command: Sequence[str], model: ServingEndpoint
+    folder: Path, command: Sequence[str], model: ServingEndpoint, storage: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, Path]]:
     port = free_port()
     host = Path(__file__).with_name("packaged_app.py")
@@ -221,7 +226,7 @@ async def _running(
             process = await asyncio.create_subprocess_exec(
                 *(*command, "-I", "-S", "-B", str(host), str(folder), "--port", str(port)),
                 cwd=outside,
-                env=settings(model, Path(outside) / "data"),
+                env=settings(model, Path(outside) / "data") | ({"AzureWebJobsStorage": storage} if storage else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,
