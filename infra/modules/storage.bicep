@@ -204,7 +204,7 @@ resource tableLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
-// Who puts, changes or deletes a message. Reads are nearly all looks at an empty queue: 1.3 million a month and instance.
+// Who puts, changes or deletes a message. Nearly all reads are looks at an empty queue, 1.3 million a month and instance.
 resource queueLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-log-analytics'
   scope: queueService
