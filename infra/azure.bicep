@@ -25,6 +25,7 @@ param pythonVersion string = '3.12'
 
 @description('The workspace, for example https://adb-1.2.azuredatabricks.net/serving-endpoints')
 @minLength(12)
+@maxLength(300)
 param databricksBaseUrl string
 
 @description('The name of the serving endpoint that answers.')
@@ -37,6 +38,7 @@ param databricksModelName string
 param databricksCredential string = 'managed-identity'
 
 @description('With service-principal: its client id, which it cannot do without.')
+@maxLength(36)
 param databricksClientId string = ''
 
 @description('With service-principal: its secret. Empty leaves the one that is in the Key Vault.')
@@ -74,7 +76,12 @@ param historyTokenBudget int = 3000
 @maxValue(540)
 param turnTimeoutSeconds int = 300
 
-@description('What was said is deleted this many days later. People can delete a conversation at any time.')
+@description('How soon another instance goes on with an answer when its own has vanished, in seconds. Too short takes turns from instances that only hesitate.')
+@minValue(10)
+@maxValue(600)
+param turnLeaseSeconds int = 30
+
+@description('What was said is deleted this many days later, and at once when people say so. A question in turns-poison stays there for seven days, whatever this says.')
 @minValue(1)
 @maxValue(3650)
 param conversationRetentionDays int = 30
@@ -117,6 +124,7 @@ param flexAlwaysReadyInstances int = 0
 param flexHttpConcurrency int = 32
 
 @description('flex: the resource id of a subnet, delegated to Microsoft.App/environments, that the agent calls out through.')
+@maxLength(400)
 param subnetId string = ''
 
 @description('How long Log Analytics keeps what was logged, in days.')
@@ -133,6 +141,7 @@ param logDailyCapGB int = 1
 param telemetryRecordsText bool = false
 
 @description('Who is written to when an alert fires. Empty: alerts are seen in the portal only.')
+@maxLength(254)
 param alertEmail string = ''
 
 @description('The failure alert: the share of failed turns within 30 minutes, in percent.')
@@ -149,6 +158,16 @@ param alertMinimumTurns int = 5
 @minValue(1)
 @maxValue(100000)
 param alertMinimumActivities int = 10
+
+@description('The alert on refused deliveries: this many within 30 minutes.')
+@minValue(1)
+@maxValue(100000)
+param alertMinimumRefused int = 5
+
+@description('The alert on server errors: this many answers of 500 and above within 15 minutes.')
+@minValue(1)
+@maxValue(100000)
+param alertMinimumServerErrors int = 5
 
 @description('Ask the agent\'s health every 15 minutes from two places; Azure bills it as standard web tests.')
 param healthProbe bool = true
@@ -217,6 +236,7 @@ var agentSettings = union(
     DATABRICKS_API: databricksApi
     HISTORY_TOKEN_BUDGET: string(historyTokenBudget)
     TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
+    TURN_LEASE_SECONDS: string(turnLeaseSeconds)
     CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays)
     TELEMETRY_RECORDS_TEXT: telemetryRecordsText ? 'true' : 'false'
     APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
@@ -291,6 +311,8 @@ module alerts 'modules/alerts.bicep' = {
     failurePercent: alertFailurePercent
     minimumTurns: alertMinimumTurns
     minimumActivities: alertMinimumActivities
+    minimumRefused: alertMinimumRefused
+    minimumServerErrors: alertMinimumServerErrors
   }
 }
 

@@ -33,6 +33,34 @@ BROKEN: dict[str, Mistake] = {
         "param tags",
         "the parameter tags has no @description",
     ),
+    "a number without an end": (
+        MAIN,
+        "@minValue(0)\n@maxValue(1000000)\nparam maxTokens",
+        "param maxTokens",
+        "param maxTokens",
+        "the parameter maxTokens has no @minValue and no @maxValue",
+    ),
+    "a number without its highest": (
+        MAIN,
+        "@maxValue(3650)\nparam conversationRetentionDays",
+        "param conversationRetentionDays",
+        "param conversationRetentionDays",
+        "the parameter conversationRetentionDays has no @maxValue",
+    ),
+    "a text of any length": (
+        MAIN,
+        "@maxLength(254)\nparam alertEmail",
+        "param alertEmail",
+        "param alertEmail",
+        "the parameter alertEmail has no @maxLength",
+    ),
+    "a choice of anything": (
+        MAIN,
+        "@allowed(['F0', 'S1'])\n",
+        "",
+        "param botServiceSku",
+        "the parameter botServiceSku has no @maxLength",
+    ),
     "an unknown entry": (
         PARAMETERS,
         '"hostingPlan"',
@@ -237,6 +265,22 @@ BROKEN: dict[str, Mistake] = {
 @pytest.mark.parametrize("mistake", BROKEN)
 def test_a_wrong_value_is_reported_where_it_is_given(tmp_path: Path, mistake: str) -> None:
     assert_reported(tmp_path, BROKEN[mistake])
+
+
+def test_a_threshold_that_nobody_can_set_is_reported(tmp_path: Path) -> None:
+    change(copied(tmp_path), MAIN, "    minimumRefused: alertMinimumRefused\n", "")
+    change(
+        tmp_path,
+        MAIN,
+        "    minimumTurns: alertMinimumTurns\n",
+        "    minimumTurns: alertMinimumTurns + alertMinimumRefused\n",
+    )
+    change(tmp_path, ALERTS, "param minimumRefused int\n", "param minimumRefused int = 5\n")
+
+    (problem,) = check_bicep(tmp_path)
+
+    assert (problem.file, problem.line) == (ALERTS, line_of(tmp_path, ALERTS, "param minimumRefused"))
+    assert problem.sentence == "infra/azure.bicep does not give the number minimumRefused, so nobody can set it"
 
 
 def test_flex_takes_a_later_python(tmp_path: Path) -> None:

@@ -17,6 +17,27 @@ TABLE_WRITER = (
 )
 
 BROKEN: dict[str, Mistake] = {
+    "conversations whose readers nobody knows": (
+        STORAGE,
+        "  scope: tableService\n",
+        "  scope: blobs\n",
+        "resource tableService ",
+        "tableService has no diagnostic settings with logs: nobody would know who was there",
+    ),
+    "messages whose readers nobody knows": (
+        STORAGE,
+        "  scope: queueService\n",
+        "  scope: tableService\n",
+        "resource queueService ",
+        "queueService has no diagnostic settings with logs: nobody would know who was there",
+    ),
+    "secrets whose readers nobody knows": (
+        VAULT,
+        "    logs: [\n      {\n        categoryGroup: 'audit'\n        enabled: true\n      }\n    ]\n",
+        "    logs: []\n",
+        "resource vault ",
+        "vault has no diagnostic settings with logs",
+    ),
     "an API version that is none": (
         STORAGE,
         "storageAccounts@2025-01-01' = {",

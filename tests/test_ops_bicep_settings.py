@@ -30,6 +30,13 @@ BROKEN: dict[str, Mistake] = {
         "",
         "on the consumption plan site lacks DATABRICKS_MODEL_NAME",
     ),
+    "a setting that provision would take away": (
+        MAIN,
+        "    TURN_LEASE_SECONDS: string(turnLeaseSeconds)\n",
+        "    HISTORY_TOKEN_BUDGET: string(turnLeaseSeconds)\n",
+        "",
+        "nothing writes TURN_LEASE_SECONDS: the next provision would take away what somebody has set",
+    ),
     "a value that the app refuses": (
         MAIN,
         "'azure-managed-identity'",

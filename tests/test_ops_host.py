@@ -12,6 +12,7 @@ from ops.check.host import check_host
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "host.json"
 MAIN = "infra/azure.bicep"
+ALERTS = "infra/modules/alerts.bicep"
 
 POLLING = '"maxPollingInterval": "00:00:02"'
 RETRY = '"visibilityTimeout": "00:00:10"'
@@ -20,8 +21,8 @@ TIMEOUT = '"functionTimeout": "00:10:00"'
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    (tmp_path / "infra").mkdir()
-    for name in (HOST, MAIN):
+    (tmp_path / "infra/modules").mkdir(parents=True)
+    for name in (HOST, MAIN, ALERTS):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -67,6 +68,21 @@ MISTAKES = {
         "functionTimeout is 300 s, and a turn may take 540 (turnTimeoutSeconds in infra/azure.bicep)",
     ),
     "a function that ends by default": (f"{TIMEOUT},\n", "", "functionTimeout is missing"),
+    "a sample of the rows that alerts ask for": (
+        "Request;Exception;Trace",
+        "Request;Exception",
+        "an alert asks AppTraces, of which only a sample would be there: Trace must be among excludedTypes",
+    ),
+    "a sample of everything": (
+        ',\n        "excludedTypes": "Request;Exception;Trace"',
+        "",
+        "an alert asks AppExceptions, of which only a sample would be there: Exception must be among excludedTypes",
+    ),
+    "a type that is none": (
+        "Request;Exception;Trace",
+        "Request;Exceptions;Trace",
+        "an alert asks AppExceptions, of which only a sample would be there",
+    ),
     "queues that are none": ('"queues": {', '"queues": [{', ""),
 }
 
@@ -89,6 +105,7 @@ def test_a_mistake_is_reported_in_host_json(copy: Path, mistake: str) -> None:
         (RETRY, '"visibilityTimeout": "00:00:01"'),
         ('"batchSize": 16', '"batchSize": 64'),
         (TIMEOUT, '"functionTimeout": "00:05:00"'),
+        ('"excludedTypes": "Request;Exception;Trace"', '"excludedTypes": "Request;Exception"'),
     ],
 )
 def test_the_line_is_that_of_the_setting(copy: Path, old: str, new: str) -> None:
@@ -104,6 +121,20 @@ def test_a_turn_that_bicep_lets_last_longer_than_a_function_is_reported(copy: Pa
     (problem,) = check_host(copy)
 
     assert "functionTimeout is 600 s, and a turn may take 3600" in problem.sentence
+
+
+def test_what_no_alert_asks_for_may_be_sampled(copy: Path) -> None:
+    change(copy, HOST, "Request;Exception;Trace", "Request;Exception")
+    text = (copy / ALERTS).read_text(encoding="utf-8")
+    (copy / ALERTS).write_text(text.replace("union AppTraces, AppExceptions", "AppExceptions"), encoding="utf-8")
+
+    assert check_host(copy) == []
+
+
+def test_without_sampling_every_row_is_there(copy: Path) -> None:
+    change(copy, HOST, '"isEnabled": true,\n        "excludedTypes": "Request;Exception;Trace"', '"isEnabled": false')
+
+    assert check_host(copy) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"extensions": []}'])

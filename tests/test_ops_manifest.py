@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.config import Settings
 from ops.check.icons import NotAnImage, check_icons, read_png
 from ops.check.manifest import check_manifest
 from ops.render_icons import png
@@ -124,6 +125,36 @@ def test_a_command_that_the_agent_does_not_know_is_not_offered(copy: Path) -> No
     assert any("'/genie' is no command of the agent" in problem and "/about" in problem for problem in said(copy))
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_command_of_the_agent_that_is_not_offered_is_named(copy: Path, number: int) -> None:
+    def hide(manifest: Any) -> None:
+        commands = manifest["bots"][0]["commandLists"][number]["commands"]
+        manifest["bots"][0]["commandLists"][number]["commands"] = [c for c in commands if c["title"] != "/about"]
+
+    change(copy, "manifest.json", hide)
+    assert any("'/about', which app/agent/commands.py understands, is not in this list" in line for line in said(copy))
+
+
+def test_a_command_that_the_agent_learns_has_to_be_offered_everywhere(copy: Path) -> None:
+    commands = copy / "app/agent/commands.py"
+    text = commands.read_text(encoding="utf-8")
+    commands.write_text(
+        text.replace('case "/about":', 'case "/export":\n                return ""\n            case "/about":')
+    )
+    assert len([line for line in said(copy) if "'/export', which app/agent/commands.py understands" in line]) == 2
+
+
+def test_every_language_says_how_long_conversations_are_kept_and_how_to_delete_them() -> None:
+    """The days can be set, so that the text may only name them as what holds where nobody has."""
+    days = Settings.model_fields["retention_days"].default
+    manifest = json.loads((ROOT / "appPackage/manifest.json").read_text(encoding="utf-8"))
+    texts = {"en": manifest["description"]["full"]}
+    for language in manifest["localizationInfo"]["additionalLanguages"]:
+        file = json.loads((ROOT / "appPackage" / language["file"]).read_text(encoding="utf-8"))
+        texts[language["languageTag"]] = file["description.full"]
+    assert [tag for tag, text in texts.items() if f" {days} " not in text or "/forget" not in text] == []
+
+
 def test_a_scope_gets_one_list_of_commands(copy: Path) -> None:
     change(copy, "manifest.json", lambda m: m["bots"][0]["commandLists"][1].update(scopes=["team", "personal"]))
     problems = said(copy)
@@ -151,7 +182,7 @@ def test_a_translated_text_that_the_manifest_no_longer_has_is_named_with_its_lin
 
 
 def test_a_translated_command_would_not_be_understood(copy: Path) -> None:
-    change(copy, "es.json", lambda spanish: spanish.update({"bots[0].commandLists[0].commands[6].title": "/ayuda"}))
+    change(copy, "es.json", lambda spanish: spanish.update({"bots[0].commandLists[0].commands[7].title": "/ayuda"}))
     [problem] = said(copy)
     assert "is not a text of the manifest that is translated" in problem
 

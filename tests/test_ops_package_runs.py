@@ -6,19 +6,24 @@ import asyncio
 import importlib.metadata
 import json
 import marshal
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 import pytest
+from azure.data.tables.aio import TableClient
 
+from app.storage.opening import TABLE
 from ops.package import start
 from ops.package.archive import Build, write_build_file, write_zip
 from ops.package.build import Package, make_package
+from tests.fakes.azurite import Azurite, started
 from tests.fakes.connector_service import ConnectorService
 from tests.fakes.packaging import (
     answered,
@@ -26,6 +31,7 @@ from tests.fakes.packaging import (
     copy_distribution,
     copy_project,
     install_from_here,
+    interrupted,
     question,
     settings,
 )
@@ -65,6 +71,20 @@ async def test_the_unpacked_zip_answers_a_turn_and_writes_nothing_into_its_folde
     assert content_of(unpacked) == before
 
 
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[Azurite]:
+    yield from started()
+
+
+@pytest.mark.slow
+async def test_the_unpacked_zip_answers_a_turn_on_a_storage_account(unpacked: Path, azurite: Azurite) -> None:
+    served = await ask_once(unpacked, storage=azurite.connection_string)
+    async with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:
+        kept = [row async for row in table.list_entities()]
+    assert any("Hello" in str(value) for row in kept for value in row.values()), kept
+    assert [name for name in served.kept_in_files if name.endswith(".sqlite")] == []
+
+
 @pytest.mark.slow
 async def test_with_its_bytecode_a_start_compiles_nothing_and_without_it_everything(
     unpacked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -99,11 +119,12 @@ def test_the_delivered_zip_is_started_and_answers_as_its_build(
     assert capsys.readouterr().out == said
 
 
-def without(part: str, package: Package, target: Path) -> Path:
-    """`package` without `part`, as a zip whose build file holds for what is left."""
+def without(parts: list[str], package: Package, target: Path) -> Path:
+    """`package` without `parts`, as a zip whose build file holds for what is left."""
     folder = target / "agent"
     shutil.copytree(package.folder, folder)
-    shutil.rmtree(folder / part)
+    for part in parts:
+        shutil.rmtree(folder / part)
     write_build_file(folder, package.version)
     write_zip(folder, target / "agent.zip")
     return target / "agent.zip"
@@ -115,11 +136,46 @@ def test_a_zip_that_lacks_a_dependency_does_not_pass_for_one_that_starts(
     package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tests' own Python has that dependency."""
-    broken = without(".python_packages/lib/site-packages/azure/functions", package, tmp_path)
+    broken = without([".python_packages/lib/site-packages/azure/functions"], package, tmp_path)
     assert start.main([str(broken)]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"{broken} does not start on Python 3.")
     assert "No module named 'azure.functions'" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
+def test_a_zip_that_lacks_what_only_a_later_moment_imports_does_not_pass(
+    package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Conversations in a storage account, the managed identity's token: neither is there at the start."""
+    lost = ("data", "identity", "storage")
+    broken = without([f".python_packages/lib/site-packages/azure/{name}" for name in lost], package, tmp_path)
+    assert start.main([str(broken)]) == 1
+    sentence, *named = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith(f"{broken} lacks what it imports while it runs on Python 3.")
+    lines = r"app/storage/\w+\.py:\d+: ModuleNotFoundError: No module named 'azure\.(\w+)'"
+    assert sorted(re.findall(lines, "\n".join(named))) == sorted(lost)
+
+
+def test_imports_are_tried_wherever_they_stand_but_for_those_of_types(tmp_path: Path) -> None:
+    (tmp_path / "app" / "inner").mkdir(parents=True)
+    (tmp_path / "function_app.py").write_text("import json, app.inner.late\nfrom app import inner\n")
+    (tmp_path / "app" / "inner" / "late.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import of_types\nelse:\n    from json import loads\n"
+        "def later():\n    import importlib\n    from json import dumps, nothing\n    import not_there\n"
+        "    importlib.import_module('not_there_either')\n"
+    )
+    script = Path(start.__file__).with_name("imports.py")
+    command = [sys.executable, "-I", "-S", "-B", str(script), str(tmp_path), str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, check=True)
+    late = str(Path("app/inner/late.py"))
+    assert json.loads(done.stdout) == [
+        [late, 8, "ModuleNotFoundError: No module named 'json.nothing'"],
+        [late, 9, "ModuleNotFoundError: No module named 'not_there'"],
+        [late, 10, "ModuleNotFoundError: No module named 'not_there_either'"],
+    ]
 
 
 @pytest.mark.slow
@@ -149,7 +205,9 @@ def test_what_is_no_package_is_not_started(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="Microsoft's worker library needs Python 3.13 or later")
-async def test_microsofts_worker_library_indexes_and_invokes_the_package(package: Package, tmp_path: Path) -> None:
+async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_the_package(
+    package: Package, tmp_path: Path
+) -> None:
     for name in WORKER_LIBRARY:
         copy_distribution(importlib.metadata.distribution(name), tmp_path / "worker")
     script = Path(__file__).parent / "fakes" / "functions_worker.py"
@@ -162,12 +220,27 @@ async def test_microsofts_worker_library_indexes_and_invokes_the_package(package
             stdout=subprocess.PIPE,
         )
         assert worker.stdin
-        worker.stdin.write(json.dumps(question(connector)).encode() + b"\n")
-        await answered(connector, worker)
+        timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
+        invoked = [
+            ("messages", question(connector)),
+            ("resume_turn", interrupted(question(connector, 2))),
+            ("resume_turn", "neither a turn nor JSON"),
+            ("delete_old_conversations", timer),
+        ]
+        worker.stdin.write(json.dumps(invoked).encode() + b"\n")
+        await answered(connector, worker, times=2)
         output, _ = await worker.communicate()
     said = json.loads(output)
-    assert said["status"] in ("200", "202")
-    assert said["functions"]["messages"] == ["api/messages", None]
+    posted, *rest = said["answers"]
+    assert posted["status"] in ("200", "202")
+    assert rest == [{}, {"failed": "UnreadableMessage: the message: json_invalid"}, {}]
+    assert said["functions"] == {
+        "messages": ["api/messages", None],
+        "health": ["api/health", None],
+        "health_dependencies": ["api/health/dependencies", None],
+        "resume_turn": [None],
+        "delete_old_conversations": [None],
+    }
     assert said["directories"] == [str(package.folder)]
 
 

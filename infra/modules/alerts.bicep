@@ -37,10 +37,10 @@ param minimumTurns int
 param minimumActivities int
 
 @description('Deliveries refused within 30 minutes.')
-param minimumRefused int = 5
+param minimumRefused int
 
 @description('Answers of 500 and above within 15 minutes.')
-param minimumServerErrors int = 5
+param minimumServerErrors int
 
 // What goes on elsewhere has not ended: that row is a success, and says nothing about the turn.
 // A new workspace may not know these tables before their first rows: Azure makes the rules without trying the queries.

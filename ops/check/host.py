@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from app.local.host_json import HostJson, HostJsonError
 from app.local.timespan import seconds_of
+from ops.check.bicep.queries import asked_tables
 from ops.check.bicep.source import read, said
 from ops.check.bicep.values import MAIN
 from ops.check.document import Document, Unreadable
 from ops.check.problem import Problem
 
 HOST = "host.json"
+ALERTS = "infra/modules/alerts.bicep"
+
+# What the host calls the rows that it would keep only a sample of:
+# https://learn.microsoft.com/azure/azure-functions/functions-host-json#applicationinsightssamplingsettings
+_TYPES = {"AppRequests": "Request", "AppExceptions": "Exception", "AppTraces": "Trace", "AppDependencies": "Dependency"}
+_SAMPLING = ("logging", "applicationInsights", "samplingSettings")
 
 # All in seconds.
 _LONGEST_FUNCTION = 600.0
@@ -33,7 +41,7 @@ def check_host(root: Path) -> list[Problem]:
         return [unreadable.problem]
     except HostJsonError as error:
         return [_at(document, str(error).removeprefix(f"{HOST}: "))]
-    found = list(_function_timeout(root, document))
+    found = [*_function_timeout(root, document), *_sampling(root, document)]
     where = ("extensions", "queues")
     if queues.max_polling_interval > _LONGEST_POLLING:
         sentence = f"a turn whose instance ended waits up to {queues.max_polling_interval:g} s to be seen"
@@ -66,6 +74,29 @@ def _function_timeout(root: Path, document: Document) -> Iterator[Problem]:
         sentence = f"functionTimeout is {limit:g} s, and a turn may take {longest:g} (turnTimeoutSeconds in {MAIN})"
         sentence += f" and needs {_BESIDE_THE_ANSWER:g} beside its answer: the host would end its worker"
         yield document.problem(sentence, "functionTimeout")
+
+
+def _sampling(root: Path, document: Document) -> Iterator[Problem]:
+    """Rows are dropped in a storm, which is when the one that an alert looks for is written."""
+    settings: Any = document.value
+    for key in _SAMPLING:
+        settings = settings.get(key, {}) if isinstance(settings, dict) else {}
+    given = settings if isinstance(settings, dict) else {}
+    if given.get("isEnabled") is False:
+        return
+    kept = str(given.get("excludedTypes", "")).split(";")
+    sampled = sorted(table for table in _asked(root) if table in _TYPES and _TYPES[table] not in kept)
+    if sampled:
+        sentence = f"an alert asks {sampled[0]}, of which only a sample would be there: {_TYPES[sampled[0]]}"
+        yield document.problem(f"{sentence} must be among excludedTypes", *_SAMPLING, "excludedTypes")
+
+
+def _asked(root: Path) -> set[str]:
+    """What cannot be read is another check's to report."""
+    try:
+        return asked_tables(read(root, ALERTS))
+    except (OSError, UnicodeDecodeError):
+        return set()
 
 
 def _longest_turn(root: Path) -> float | None:

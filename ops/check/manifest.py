@@ -135,6 +135,9 @@ def _about_commands(root: Path, manifest: Document, scopes: set[str]) -> Iterato
         titles: set[str] = set()
         for number, command in enumerate(commands.get("commands", [])):
             yield from _about_command(manifest, (*where, "commands", number), command, known, titles)
+        for title in sorted(known - titles):
+            sentence = f"{title!r}, which {_COMMANDS} understands, is not in this list"
+            yield manifest.problem(f"commandLists: {sentence}", *where, "commands")
     for scope in sorted(scopes - covered):
         yield manifest.problem(f"commandLists: none is for {scope}", "bots", 0, "commandLists")
 

@@ -59,7 +59,7 @@ class Builds:
         self._blob("upload", *options, folder=package.parent)
 
     def keep_running(self, build: str) -> None:
-        """Kept builds are deleted after some months, even the one that runs. Raises `DeployError`."""
+        """Somebody may have deleted it from the builds that are kept. Raises `DeployError`."""
         if any(kept.build == build for kept in self.list()):
             return
         with TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""`python -m ops.package.start`: unpacks the delivered zip, starts it and asks for its health. Standard library alone.
+"""`python -m ops.package.start`: unpacks the delivered zip, starts it, asks for its health, imports what it imports.
 
-The package's own Python runs it, with nothing else to import from and none of this machine's settings. Linux only: the
-package holds Linux wheels.
+Standard library alone. The package's own Python runs it, with nothing else to import from and none of this machine's
+settings. Linux only: the package holds Linux wheels.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from tempfile import TemporaryDirectory
 
 from ops.package import SITE_PACKAGES, PackageError
 from ops.package.archive import Build, NotAPackage, read_build
-from ops.package.bytecode import find_interpreter
+from ops.package.bytecode import Interpreter, find_interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 120.0
+_IMPORTS = Path(__file__).with_name("imports.py")
 _SETTINGS = {
     "DATABRICKS_BASE_URL": "https://workspace.invalid/serving-endpoints",
     "DATABRICKS_MODEL_NAME": "model",
@@ -44,7 +45,9 @@ sys.stdout.write(f"{answer.status_code} {answer.get_body().decode()}")
 
 
 def start(package: Path) -> Build:
-    """The build that answered. Raises `PackageError` if `package` does not start or does not answer as itself."""
+    """The build that answered. Raises `PackageError` if `package` lacks what it imports, sooner or later, does not
+    start, or does not answer as itself.
+    """
     try:
         build = read_build(package)
     except NotAPackage as error:
@@ -54,25 +57,37 @@ def start(package: Path) -> Build:
         folder = Path(temporary) / "wwwroot"
         with zipfile.ZipFile(package) as archive:
             archive.extractall(folder)
-        command = [*interpreter.command, "-I", "-S", "-B", "-c", _ASK, str(folder), str(folder / SITE_PACKAGES)]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=temporary,
-                env=_SETTINGS | {"DATA_DIR": str(Path(temporary) / "data")},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                timeout=LIMIT_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise PackageError(f"{package} did not answer within {LIMIT_SECONDS:.0f} s") from None
-    if done.returncode:
-        raise PackageError(f"{package} does not start on Python {interpreter.version}:\n\n{done.stderr.strip()}")
-    status, _, said = done.stdout.partition(" ")
+        answer = _run(package, folder, interpreter, "-c", _ASK)
+        # Last: what does not even start says so best itself.
+        missing = json.loads(_run(package, folder, interpreter, str(_IMPORTS)))
+    if missing:
+        # Whoever imports the file that lacks something fails for the same reason.
+        first = {reason: f"{file}:{line}" for file, line, reason in reversed(missing)}
+        named = "\n".join(sorted(f"{place}: {reason}" for reason, place in first.items()))
+        raise PackageError(f"{package} lacks what it imports while it runs on Python {interpreter.version}:\n\n{named}")
+    status, _, said = answer.partition(" ")
     if status != "200" or json.loads(said).get("build") != build.build:
         raise PackageError(f"{package} is build {build.build} and answers with status {status}: {said}")
     return build
+
+
+def _run(package: Path, folder: Path, interpreter: Interpreter, *program: str) -> str:
+    command = [*interpreter.command, "-I", "-S", "-B", *program, str(folder), str(folder / SITE_PACKAGES)]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder.parent,
+            env=_SETTINGS | {"DATA_DIR": str(folder.parent / "data")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise PackageError(f"{package} did not answer within {LIMIT_SECONDS:.0f} s") from None
+    if done.returncode:
+        raise PackageError(f"{package} does not start on Python {interpreter.version}:\n\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:

@@ -1,7 +1,8 @@
-"""One invocation by Microsoft's worker library: `python -I -S functions_worker.py FOLDER LIBRARY`.
+"""Invocations by Microsoft's worker library: `python -I -S functions_worker.py FOLDER LIBRARY`.
 
 `LIBRARY` holds the worker library alone; everything else comes from the package in `FOLDER`. The first line of
-standard input is the invocation's body. Prints the functions and the answer as JSON, and ends when standard input does.
+standard input is a list of functions, each with what it is given. Prints the functions and their answers as JSON, and
+ends when standard input does.
 """
 
 from __future__ import annotations
@@ -54,24 +55,45 @@ async def main() -> None:
 
     worker: Any = importlib.import_module("azure_functions_runtime")
 
-    body = sys.stdin.readline().encode()
+    wanted = json.loads(sys.stdin.readline())
     await succeeds(
         worker.worker_init_request(request(worker_init_request={"capabilities": {}, "function_app_directory": folder}))
     )
     metadata = (await succeeds(worker.functions_metadata_request(request()))).function_metadata_results
     functions = {function.name: function for function in metadata}
-    wanted = functions["messages"].function_id
-    await succeeds(worker.function_load_request(request(function_load_request={"function_id": wanted})))
-    answer = await succeeds(worker.invocation_request(request(invocation_request=invocation(wanted, body))))
-    http = answer.return_value.http
+    for function in metadata:
+        load = {"function_id": function.function_id}
+        await succeeds(worker.function_load_request(request(function_load_request=load)))
+    answers = [
+        said_by(await worker.invocation_request(request(invocation_request=invocation(functions[name], given, str(n)))))
+        for n, (name, given) in enumerate(wanted)
+    ]
     routes = {name: [json.loads(raw).get("route") for raw in each.raw_bindings] for name, each in functions.items()}
     directories = sorted({each.directory for each in metadata})
-    sys.stdout.write(json.dumps({"functions": routes, "directories": directories, "status": http.status_code}))
+    sys.stdout.write(json.dumps({"functions": routes, "directories": directories, "answers": answers}))
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
 
 
-def invocation(function: str, body: bytes) -> dict[str, Any]:
+def invocation(function: Any, given: Any, number: str) -> dict[str, Any]:
+    """What the host sends to the worker: of an activity, the body of a message, or what a timer says of itself."""
+    (trigger,) = [binding for binding in map(json.loads, function.raw_bindings) if binding["direction"] == "IN"]
+    data, about = {"httpTrigger": posted, "queueTrigger": taken, "timerTrigger": due}[trigger["type"]](given)
+    trace = Record(trace_parent=f"00-{'1' * 32}-{'2' * 16}-01", trace_state="", attributes={})
+    retry = Record(retry_count=0, max_retry_count=0, exception=Record(source="", stack_trace="", message=""))
+    parameter = Record(data=data)
+    parameter.name = trigger["name"]
+    return {
+        "function_id": function.function_id,
+        "invocation_id": number,
+        "input_data": [parameter],
+        "trigger_metadata": about,
+        "trace_context": trace,
+        "retry_context": retry,
+    }
+
+
+def posted(activity: Any) -> tuple[Record, dict[str, Record]]:
     headers = {"content-type": "application/json", "host": "127.0.0.1:7071"}
     http = Record(
         method="POST",
@@ -79,20 +101,31 @@ def invocation(function: str, body: bytes) -> dict[str, Any]:
         headers=headers,
         params={},
         query={},
-        body=Record(bytes=body),
+        body=Record(bytes=json.dumps(activity).encode()),
     )
-    trace = Record(trace_parent=f"00-{'1' * 32}-{'2' * 16}-01", trace_state="", attributes={})
-    retry = Record(retry_count=0, max_retry_count=0, exception=Record(source="", stack_trace="", message=""))
-    parameter = Record(data=Record(http=http))
-    parameter.name = "req"
-    return {
-        "function_id": function,
-        "invocation_id": "1",
-        "input_data": [parameter],
-        "trigger_metadata": {},
-        "trace_context": trace,
-        "retry_context": retry,
+    return Record(http=http), {}
+
+
+def taken(body: Any) -> tuple[Record, dict[str, Record]]:
+    time = Record(json=json.dumps("2026-01-02T03:04:05+00:00"))
+    about = dict.fromkeys(("ExpirationTime", "InsertionTime", "NextVisibleTime"), time)
+    return Record(string=body), about | {
+        "QueueTrigger": Record(string=body),
+        "Id": Record(string="00000000-0000-0000-0000-000000000001"),
+        "PopReceipt": Record(string="AgAAAAMAAAAAAAAA"),
+        "DequeueCount": Record(json="1"),
     }
+
+
+def due(timer: Any) -> tuple[Record, dict[str, Record]]:
+    return Record(json=json.dumps(timer)), {}
+
+
+def said_by(response: Any) -> dict[str, str]:
+    if response.result.status != StatusResult.Success:
+        return {"failed": str(response.result.exception.message)}
+    value = response.return_value
+    return {} if value is None else {"status": str(value.http.status_code)}
 
 
 async def succeeds(response: Any) -> Any:

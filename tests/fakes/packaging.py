@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
+from botbuilder.schema import Activity
 
+from app.bot.asked import Asked, conversation_of, turn_id_of
+from app.storage.ledger import TurnKey
+from app.turns.handover import HandOver
 from benchmarks.activities import conversation_id, message
 from benchmarks.process import free_port
 from tests.fakes.connector_service import ConnectorService
@@ -138,15 +142,19 @@ class Served:
     health: dict[str, Any]
     seconds: float
     compiled: list[str]
+    kept_in_files: list[str]
 
 
-async def ask_once(folder: Path, command: Sequence[str] = (sys.executable,)) -> Served:
-    """Starts the package in `folder`, asks one question in a group chat, and ends it. Fails if it does not answer."""
+async def ask_once(folder: Path, command: Sequence[str] = (sys.executable,), storage: str = "") -> Served:
+    """Starts the package in `folder`, asks one question in a group chat, and ends it. Fails if it does not answer.
+
+    Conversations are kept in the account that `storage` is the connection string of, or in a file.
+    """
     async with ServingEndpoint() as model, ConnectorService() as connector:
         activity = question(connector)
         started = time.monotonic()
         async with (
-            _running(folder, command, model) as (process, address, log),
+            _running(folder, command, model, storage) as (process, address, log),
             ClientSession(timeout=ClientTimeout(30)) as client,
         ):
             await _post(client, f"{address}/api/messages", activity, process)
@@ -155,19 +163,32 @@ async def ask_once(folder: Path, command: Sequence[str] = (sys.executable,)) -> 
             async with client.get(f"{address}/api/health") as response:
                 health = await response.json()
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            files = [path.name for path in (log.parent / "data").rglob("*")]
     compiled = [line.removeprefix("compiled ") for line in lines if line.startswith("compiled ")]
-    return Served(health, seconds, compiled)
+    return Served(health, seconds, compiled, files)
 
 
-def question(connector: ConnectorService) -> dict[str, Any]:
-    return message("groupChat", conversation_id("groupChat", "package", 1), "Are you there?", connector.service_url)
+def question(connector: ConnectorService, number: int = 1) -> dict[str, Any]:
+    conversation = conversation_id("groupChat", "package", number)
+    return message("groupChat", conversation, "Are you there?", connector.service_url)
 
 
-async def answered(connector: ConnectorService, process: asyncio.subprocess.Process) -> None:
+def interrupted(activity: dict[str, Any]) -> str:
+    """The message on the queue `turns` for a turn whose worker vanished before it could write anything down."""
+    read: Activity = Activity().deserialize(activity)  # type: ignore[no-untyped-call]
+    key = TurnKey(conversation_of(read), turn_id_of(read))
+    return HandOver(key, time.time(), Asked.by(read).model_dump_json()).written()
+
+
+async def answered(connector: ConnectorService, process: asyncio.subprocess.Process, times: int = 1) -> None:
     async with asyncio.timeout(60):
-        while not any(body and body.get("type") == "message" and "Hello" in body["text"] for body in connector.bodies):
+        while len({body["conversation"]["id"] for body in connector.bodies if _is_answer(body)}) < times:
             assert process.returncode is None, "the package ended instead of answering"
             await asyncio.sleep(0.005)
+
+
+def _is_answer(body: Any) -> bool:
+    return bool(body) and body.get("type") == "message" and "Hello" in body["text"]
 
 
 async def _post(client: ClientSession, url: str, activity: object, process: asyncio.subprocess.Process) -> None:
@@ -195,7 +216,7 @@ def settings(model: ServingEndpoint, data: Path) -> dict[str, str]:
 
 @asynccontextmanager
 async def _running(
-    folder: Path, command: Sequence[str], model: ServingEndpoint
+    folder: Path, command: Sequence[str], model: ServingEndpoint, storage: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, Path]]:
     port = free_port()
     host = Path(__file__).with_name("packaged_app.py")
@@ -205,7 +226,7 @@ async def _running(
             process = await asyncio.create_subprocess_exec(
                 *(*command, "-I", "-S", "-B", str(host), str(folder), "--port", str(port)),
                 cwd=outside,
-                env=settings(model, Path(outside) / "data"),
+                env=settings(model, Path(outside) / "data") | ({"AzureWebJobsStorage": storage} if storage else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,

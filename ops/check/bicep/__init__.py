@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ops.check.bicep.bounds import check_bounds
+from ops.check.bicep.diagnostics import check_diagnostics
 from ops.check.bicep.grants import check_grants
 from ops.check.bicep.linter import check_linter
 from ops.check.bicep.parameters import check_parameters
@@ -40,6 +42,7 @@ def check_bicep(root: Path) -> list[Problem]:
         *check_secrets(files),
         *check_settings(root),
         *check_parameters(root, files[MAIN]),
+        *check_bounds(files),
         *check_queries(root, files),
         *check_linter(root),
     ]
@@ -47,7 +50,7 @@ def check_bicep(root: Path) -> list[Problem]:
         deployed = scopes(root, {"hostingPlan": plan})
         found += [*check_plan(plan, deployed), *check_closed(plan, deployed)]
         found += [*check_wanted(deployed), *check_addresses(root, deployed), *check_stored(root, deployed)]
-        found += [*check_types(deployed), *check_grants(deployed)]
+        found += [*check_types(deployed), *check_grants(deployed), *check_diagnostics(deployed)]
         for credential in CREDENTIALS:
             assumed = {"hostingPlan": plan, "databricksCredential": credential}
             found += check_wiring(plan, credential, scopes(root, assumed))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ops.check.bicep.source import BicepFile, Declaration, inner, parts, said
+from ops.check.bicep.source import BicepFile, Declaration, inner, parts, said, type_of
 from ops.check.document import Document, Unreadable
 from ops.check.problem import Problem
 
@@ -73,8 +73,8 @@ def _of_entry(
         if wrong := _refused(param, value):
             yield document.problem(f"{param.name} cannot be {value!r}: {wrong}", *where)
         return
-    if _type(param) != "string":
-        yield document.problem(f"{param.name} is {_type(param)}, and a variable is always text", *where)
+    if type_of(param) != "string":
+        yield document.problem(f"{param.name} is {type_of(param)}, and a variable is always text", *where)
     elif _PLACEHOLDER.fullmatch(value) and variables[0] in environment:
         number, filled = environment[variables[0]]
         if filled and (wrong := _refused(param, filled)):
@@ -108,9 +108,9 @@ def _filled(entry: Any, environment: dict[str, tuple[int, str]]) -> str | None: 
 
 
 def _refused(param: Declaration, value: Any) -> str:  # noqa: ANN401
-    kind = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}.get(_type(param))
+    kind = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}.get(type_of(param))
     if kind is not None and type(value) is not kind:
-        return f"it must be {_type(param)}"
+        return f"it must be {type_of(param)}"
     allowed = [inner(item) if item.type == "string" else int(said(item)) for item in _allowed(param)]
     if allowed and value not in allowed:
         return f"one of {', '.join(map(str, allowed))} is allowed"
@@ -131,10 +131,6 @@ def _outside(param: Declaration, figure: int, least: str, most: str, unit: str =
     if high and figure > int(said(high[0])):
         return f"at most {said(high[0])}{unit} are allowed"
     return ""
-
-
-def _type(param: Declaration) -> str:
-    return next((said(child) for child in param.node.children if child.type == "type"), "")
 
 
 def _environment(root: Path) -> dict[str, tuple[int, str]]:

@@ -40,6 +40,12 @@ class Known(NamedTuple):
     classes: set[str]
 
 
+def asked_tables(file: BicepFile) -> set[str]:
+    """The tables that the queries of `file` ask."""
+    texts = [inner(node) for node in walk(file.root) if node.type == "string" and _QUERY.match(inner(node))]
+    return {table for text in texts for table in _TABLE.findall(_LITERAL.sub('""', text))}
+
+
 def check_queries(root: Path, files: Mapping[str, BicepFile]) -> list[Problem]:
     known = Known(_constants(root.glob(f"{TELEMETRY}/*.py")), _functions(root), _classes(root))
     found = []

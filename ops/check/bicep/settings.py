@@ -58,6 +58,8 @@ _NEVER = re.compile(
 _OPENS_NOTHING = {"APPLICATIONINSIGHTS_CONNECTION_STRING"}
 # It says where blobs, queues and tables are, in the public cloud, to whoever derives their addresses.
 _NOT_READ = "AzureWebJobsStorage__accountName"
+# The app's settings for a developer's machine, or for a bot that is registered by hand.
+_NOT_FROM_BICEP = {"AzureWebJobsStorage", "DATABRICKS_CONFIG_PROFILE", "DATA_DIR", "MicrosoftAppPassword"}
 _REFERENCE = re.compile(r"@Microsoft\.KeyVault\(VaultName=[^;]+;SecretName=([\w-]+)\)")
 
 
@@ -79,6 +81,9 @@ def _on_plan(plan: str, deployed: list[Scope]) -> Iterator[Problem]:
             missing = sorted((_required() | _NEEDED_BY_BOTH | _NEEDED[plan]) - set(found))
             if missing:
                 yield scope.file.problem(f"on the {plan} plan {site.name} lacks {', '.join(missing)}", site.node)
+            for name in sorted(set(setting_names()) - _NOT_FROM_BICEP - set(found) - set(missing)):
+                sentence = f"nothing writes {name}: the next provision would take away what somebody has set"
+                yield scope.file.problem(sentence, site.node)
 
 
 def _required() -> set[str]:

@@ -126,6 +126,10 @@ def _decorators(node: Node) -> Iterator[tuple[str, list[Node]]]:
             yield function_name(call), arguments(call)
 
 
+def type_of(param: Declaration) -> str:
+    return next((said(child) for child in param.node.children if child.type == "type"), "")
+
+
 def walk(node: Node) -> Iterator[Node]:
     """It and everything in it, in the order of the text."""
     waiting = [node]

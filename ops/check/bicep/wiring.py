@@ -41,6 +41,7 @@ _SETTINGS: Mapping[str, str] = {
     "OPENAI_TEMPERATURE": "temperature",
     "HISTORY_TOKEN_BUDGET": "string(historyTokenBudget)",
     "TURN_TIMEOUT_SECONDS": "string(turnTimeoutSeconds)",
+    "TURN_LEASE_SECONDS": "string(turnLeaseSeconds)",
     "CONVERSATION_RETENTION_DAYS": "string(conversationRetentionDays)",
     "TELEMETRY_RECORDS_TEXT": "'true' or 'false'",
     "APPLICATIONINSIGHTS_CONNECTION_STRING": "components.properties.ConnectionString",
