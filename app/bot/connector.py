@@ -144,7 +144,10 @@ class Connector:
                 wait = self._wait_before_repeating(request, failure, pause)
                 if wait is None or self._clock() + wait >= deadline:
                     raise
-            await self._sleep(wait)
+                await self._sleep(wait)
+                if self._clock() >= deadline:
+                    # This process stood still meanwhile, and another may have said it.
+                    raise
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _wait_before_repeating(self, request: _Request, failure: SendFailure, pause: float) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from app.agent.events import Answer, Event, Failure
@@ -110,14 +109,23 @@ class Parts:
         """In half the size where the channel finds a part too large; marked where it may stand there twice."""
         pending = [part for part in parts if part.strip()]
         again = perhaps_posted
+        tries_left = _tries(again)
         halved = False
         while pending:
+            # Before each try, for only who has the turn may say anything in it.
             await self._note(pending, perhaps_posted=True)
             try:
                 await self._post_one(pending[0], last=len(pending) == 1, again=again)
             except (NotDelivered, Throttled):
                 await self._note(pending, perhaps_posted=again)
                 raise
+            except PerhapsDelivered:
+                tries_left -= 1
+                if not tries_left:
+                    raise
+                again = True
+                await asyncio.sleep(_BETWEEN_POST_TRIES)
+                continue
             except MessageTooLarge:
                 if halved:
                     raise
@@ -125,28 +133,25 @@ class Parts:
                 pending = [part for whole in pending for part in split(whole, self.channel.text_limit // 2)]
                 continue
             again = False
+            tries_left = _tries(again)
             pending.pop(0)
 
     async def _note(self, pending: Sequence[str], *, perhaps_posted: bool) -> None:
         await self.keep(Progress(place=Rest(tuple(pending), perhaps_posted).written(), end=self.end))
 
     async def _post_one(self, text: str, *, last: bool, again: bool) -> None:
-        for tries_left in reversed(range(1 if again else _POST_TRIES)):
-            marked = activities.with_notes(text, SENT_AGAIN) if again else text
-            try:
-                await self.outlet.post(dressed(activities.message(marked), self.channel, self.end, last=last))
-                return
-            except PerhapsDelivered:
-                if not tries_left:
-                    raise
-                again = True
-            await asyncio.sleep(_BETWEEN_POST_TRIES)
+        marked = activities.with_notes(text, SENT_AGAIN) if again else text
+        await self.outlet.post(dressed(activities.message(marked), self.channel, self.end, last=last))
+
+
+def _tries(again: bool) -> int:
+    return 1 if again else _POST_TRIES
 
 
 async def end_stream(outlet: Outlet, stream_id: str, activity: Json, *, perhaps_ended: bool = False) -> None:
     """A stream ends once: its last message, sent again after nobody knows what, cannot become a second one."""
     closing = activities.closing_stream(activity, stream_id)
-    for _ in range(_STREAM_END_TRIES - 1):
+    for tries_left in reversed(range(_STREAM_END_TRIES)):
         try:
             await outlet.post(closing)
             return
@@ -154,11 +159,17 @@ async def end_stream(outlet: Outlet, stream_id: str, activity: Json, *, perhaps_
             if perhaps_ended:
                 return
             raise
+        except Throttled as throttled:
+            if not perhaps_ended:
+                raise
+            if not tries_left:
+                # Said in another way it might stand there twice.
+                raise ChannelUnreachable("whether a stream has ended is not known") from throttled
         except ChannelUnreachable:
             perhaps_ended = True
+            if not tries_left:
+                raise
         await asyncio.sleep(_BETWEEN_STREAM_END_TRIES)
-    with suppress(StreamAlreadyEnded):
-        await outlet.post(closing)
 
 
 def dressed(activity: Json, channel: Channel, end: Answer | Failure, *, last: bool) -> Json:

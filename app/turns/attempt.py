@@ -32,7 +32,8 @@ MOST_DELIVERIES = 6
 _LAST_WORDS = 4.0
 _SILENT_WAIT = 3.0
 _LONGEST_WAIT = 200.0
-_BETWEEN_CLOSINGS = 2.0
+_LONGEST_CLOSING = 45.0
+_LONGEST_BETWEEN_CLOSINGS = 8.0
 _FIRST_DELAY = 15.0
 
 
@@ -232,16 +233,17 @@ class Attempt:
         return (StoredMessage("user", self._turn.question), StoredMessage("assistant", end.text, complete))
 
     async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
-        for tries_left in (2, 1, 0):
+        until, pause = asyncio.get_running_loop().time() + _LONGEST_CLOSING, 1.0
+        while True:
             try:
-                await self._held.close(state, messages)
-                return
+                return await self._held.close(state, messages)
             except StorageFailed:
-                if not tries_left:
-                    # The person has their answer. Whoever takes the turn over finds it said, and closes it.
+                if asyncio.get_running_loop().time() + pause > until:
+                    # The person has their answer. Whoever takes the turn over finds that it was being said.
                     _log.exception("A turn could not be closed")
-                    return
-            await asyncio.sleep(_BETWEEN_CLOSINGS)
+                    return None
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_BETWEEN_CLOSINGS)
 
 
 async def _whatever_comes(work: Coroutine[Any, Any, None]) -> None:

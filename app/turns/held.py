@@ -113,8 +113,7 @@ class HeldTurn:
             await asyncio.sleep(_BETWEEN_TRIES)
 
     async def close(self, state: TurnState, messages: Sequence[StoredMessage]) -> None:
-        """Raises `TurnLost` and `StorageFailed`."""
-        await self._end_renewals()
+        """Raises `TurnLost`, and `StorageFailed`: then the turn is still ours, and renewed."""
         async with self._writing:
             for _ in range(_TRIES):
                 try:
@@ -124,6 +123,10 @@ class HeldTurn:
                     await self._read_again()
             else:
                 raise StorageFailed("the row of the turn was always changed by others")
+            if self._renewals is not None:
+                # One that waits for its turn to write would find the row closed, and take it for lost.
+                self._renewals.cancel()
+        await self._end_renewals()
         await self._delete_message()
 
     async def give_back(self, *, after: float = 0.0, counts: bool = False) -> None:
