@@ -59,10 +59,11 @@ class Channel:
     session: HttpSession
     now: float = 0.0
     slept: list[float] = field(default_factory=list)
+    stands_still_for: float = 0.0
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        self.now += seconds
+        self.now += seconds + self.stands_still_for
 
     async def send(self, activity: dict[str, Any] = MESSAGE, *, budget: float = 30, **more: Any) -> str | None:
         return await self.connector.send(self.service.service_url, "a:1", activity, budget=budget, **more)
@@ -291,6 +292,13 @@ async def test_a_pause_that_the_budget_does_not_allow_is_not_made(channel: Chann
 
     assert isinstance(failure, Throttled)
     assert (failure.retry_after, channel.slept) == (60, [])
+
+
+async def test_a_process_that_stood_still_meanwhile_does_not_send_again(channel: Channel) -> None:
+    channel.stands_still_for = 60
+
+    assert isinstance(await channel.fails(Reply.error(429), budget=30), Throttled)
+    assert len(channel.service.calls) == 1, "another worker has said it by now"
 
 
 async def test_without_a_budget_there_is_one_try(channel: Channel) -> None:

@@ -52,6 +52,13 @@ def test_a_long_answer_and_the_rest_of_it_fit_as_prose_does() -> None:
     assert read_progress(progress.written(MOST)) == progress
 
 
+def test_a_long_answer_that_nothing_packs_is_in_the_row_once() -> None:
+    chinese = "".join(map(chr, random.Random(1).choices(range(0x4E00, 0x5E00), k=70_000)))
+    rest = {"rest": [chinese[n : n + 18_000] for n in range(18_000, len(chinese), 18_000)], "perhaps_posted": True}
+    progress = Progress(chinese[:18_000], rest, Answer(chinese))
+    assert read_progress(progress.written(MOST)) == progress
+
+
 @pytest.mark.parametrize(
     "written",
     [
@@ -62,6 +69,8 @@ def test_a_long_answer_and_the_rest_of_it_fit_as_prose_does() -> None:
         '{"text": "x"}',
         '{"text": "x", "place": 7}',
         '{"text": "x", "place": {}, "answer": 7}',
+        '{"text": "x", "place": {"rest": [["a", "b"]]}}',
+        '{"text": "x", "place": {"rest": [[1]]}}',
     ],
 )
 def test_what_cannot_be_read_counts_as_nothing(written: str) -> None:
