@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import socket
+import sqlite3
+import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from app.config import load_settings
 from app.services import Services
+from app.storage.conversations import ConversationKey
 from app.storage.late import LateQueue, LateStore
+from app.storage.records import Record, RecordKey
 from app.storage.sqlite import SqliteStore
 
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
@@ -50,7 +58,60 @@ async def test_in_azure_turns_are_handed_over_at_sigterm(tmp_path: Path, where: 
     await made.close()
 
 
-async def test_what_is_older_than_conversations_are_kept_is_deleted(tmp_path: Path) -> None:
-    made = services(tmp_path, CONVERSATION_RETENTION_DAYS="1")
-    assert await made.delete_old() == 0
+async def test_what_is_older_than_conversations_are_kept_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, now = services(tmp_path, CONVERSATION_RETENTION_DAYS="3"), time.time()
+    await made.store.write(Record(RecordKey(ConversationKey("t", "c"), "r"), "v"))
+    for day, deleted in ((2.9, 0), (3.1, 1)):
+        with monkeypatch.context() as later:
+            later.setattr("app.services.time.time", lambda day=day: now + day * 24 * 3600)
+            assert await made.delete_old() == deleted, f"after {day} days"
     await made.close()
+
+
+_ASKED_AND_STOPPED = """
+import asyncio, json, os, signal, sqlite3, sys
+from app.config import load_settings
+from app.services import Services
+
+async def main():
+    services = Services(load_settings(json.loads(sys.argv[1])))
+    services._stop_signal.listen()
+    activity = {"type": "message", "id": "1", "text": "Why?", "channelId": "emulator", "serviceUrl": sys.argv[2],
+                "from": {"id": "ann"}, "recipient": {"id": "bot"}, "conversation": {"id": "c1"}}
+    headers = {"Host": "localhost:7071", "Content-Type": "application/json"}
+    body = json.dumps(activity).encode()
+    asking = asyncio.create_task(services.messages.receive("POST", headers, body))
+    await services.store.ping()
+    with sqlite3.connect(services.settings.conversations_file) as file:
+        while not file.execute("SELECT 1 FROM queued").fetchall():
+            await asyncio.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print((await asking).status, flush=True)
+    print((await services.messages.receive("POST", headers, body)).status, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")
+def test_a_worker_that_is_stopped_leaves_its_question_to_the_next_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        settings = {
+            **WORKSPACE,
+            "DATABRICKS_BASE_URL": f"https://127.0.0.1:{port}/serving-endpoints",
+            "DATABRICKS_TOKEN": "t",
+            "DATA_DIR": str(tmp_path),
+        }
+        command = [sys.executable, "-c", _ASKED_AND_STOPPED, json.dumps(settings), f"http://127.0.0.1:{port}"]
+        process = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+    assert process.returncode == -signal.SIGTERM, process.stderr
+    assert process.stdout.split() == ["503", "503"], "the channel is told that all is well, and asks nobody else"
+    with closing(sqlite3.connect(tmp_path / "conversations.sqlite")) as file:
+        assert file.execute("SELECT state, tries, lease_until <= ? FROM turn", (time.time(),)).fetchall() == [
+            ("started", 0, 1)
+        ]
+        assert file.execute("SELECT appears <= ? FROM queued", (time.time(),)).fetchall() == [(1,)]

@@ -126,6 +126,24 @@ async def test_forgetting_a_conversation_leaves_others_and_what_was_entered(stor
     assert await store.recent(ANN, 9) == exchange(2)
 
 
+async def test_a_lasting_record_outlives_what_is_forgotten_until_the_app_is_removed(store: Store) -> None:
+    lasting = replace(DECISION, lasting=True)
+    await store.write(Record(DECISION, "no"))
+    kept = await store.write(Record(lasting, "yes"))
+    assert await store.read(lasting) == kept
+    await store.forget(ANN)
+    assert (await store.read(DECISION), await store.read(lasting)) == (None, kept)
+    await store.forget(ANN, threads=True)
+    assert await store.read(lasting) is None
+
+
+async def test_a_lasting_record_goes_when_it_is_old(store: Store, clock: Clock) -> None:
+    lasting = replace(DECISION, lasting=True)
+    await store.write(Record(lasting, "yes"))
+    assert await store.delete_before(clock.now + 1) == 1
+    assert await store.read(lasting) is None
+
+
 async def test_forgetting_a_thread_leaves_the_conversation(store: Store) -> None:
     await answered(store, 1)
     await answered(store, 2, THREAD)

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.storage.conversations import ConversationKey
+from app.storage.failures import StorageFailed
+from app.storage.records import Record
 from app.storage.sqlite import SqliteStore
 from app.turns.decisions import Decision, Decisions, Json, StillDeciding, digest
+from tests.fakes.virtual_time import VirtualTimeLoop
 
 ANN = ConversationKey("tenant", "ann")
 REPAIR = Decision(ANN, "repair/run-7", "repair")
@@ -76,6 +79,46 @@ async def test_another_subject_or_conversation_is_another_decision(store: Sqlite
     for decision in (REPAIR, Decision(ANN, "repair/run-8", "repair"), Decision(bob, "repair/run-7", "repair")):
         await Decisions(store).once(decision, act)
     assert act.done == 3
+
+
+async def test_what_was_decided_stays_decided_when_the_conversation_is_forgotten(store: SqliteStore) -> None:
+    act = Counted()
+    await Decisions(store).once(REPAIR, act)
+    await store.forget(ANN)
+    assert await Decisions(store).once(REPAIR, act) == {"said": "done 1"}
+    assert act.done == 1, "whoever says /reset and presses the old button repairs the run twice"
+
+
+async def test_what_is_done_is_told_and_kept_though_storage_fails_for_a_moment(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, write, failures = Counted(), store.write, 0
+
+    async def fails(record: Record) -> Record:
+        nonlocal failures
+        if act.done and failures < 2:
+            failures += 1
+            raise StorageFailed("ServerBusy")
+        return await write(record)
+
+    monkeypatch.setattr(store, "write", fails)
+    assert await Decisions(store).once(REPAIR, act) == {"said": "done 1"}
+    assert await Decisions(store).once(REPAIR, act) == {"said": "done 1"}
+    assert (act.done, failures) == (1, 2)
+
+
+def test_who_takes_too_long_is_stopped_before_another_may_begin(tmp_path: Path) -> None:
+    async def script() -> None:
+        loop, store = asyncio.get_running_loop(), SqliteStore(tmp_path / "x")
+        slow, began = Counted(gate=asyncio.Event()), loop.time()
+        with pytest.raises(TimeoutError):
+            await Decisions(store, clock=loop.time).once(REPAIR, slow)
+        assert loop.time() - began < 30
+        assert await Decisions(store, clock=loop.time).once(REPAIR, Counted()) == {"said": "done 1"}
+        await store.close()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+        virtual.run(script())
 
 
 async def test_what_failed_may_be_tried_again(store: SqliteStore) -> None:

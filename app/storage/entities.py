@@ -1,8 +1,8 @@
 """Conversations, turns and records as entities of an Azure table: one partition for each tenant and conversation.
 
 Rows of each of its threads, in their order: `a`, which has given the last ticket; `b-<ticket>` for each open turn;
-`m-<position>-<part>`, the messages, newest first; `r-<name>`, the records; `t-<activity>`, the ledger. So one range is
-all that a turn needs, and another all that is forgotten.
+`m-<position>-<part>`, the messages, newest first; `r-<name>`, the records; `t-<activity>`, the ledger; `u-<name>`, the
+records that last. So one range is all that a turn needs, and another all that is forgotten.
 Names: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
@@ -25,6 +25,7 @@ OPEN = "b"
 MESSAGE = "m"
 RECORD = "r"
 TURN = "t"
+LASTING = "u"
 # Where the rows of a kind end.
 AFTER = {MESSAGE: "n", RECORD: "s"}
 # The first row of a partition, and what no row is.
@@ -57,7 +58,7 @@ def turn_row(key: TurnKey) -> str:
 
 
 def record_row(key: RecordKey) -> str:
-    return row_of(key.conversation, RECORD, f"-{_hash(key.name)}")
+    return row_of(key.conversation, LASTING if key.lasting else RECORD, f"-{_hash(key.name)}")
 
 
 def open_row(record: TurnRecord) -> str:

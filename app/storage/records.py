@@ -10,8 +10,11 @@ from app.storage.conversations import ConversationKey
 
 @dataclass(frozen=True, slots=True)
 class RecordKey:
+    """A `lasting` record outlives what people forget; it goes with the retention, and when the app is removed."""
+
     conversation: ConversationKey
     name: str
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ ORDER BY position DESC LIMIT ?
 _ANY = "SELECT 1 FROM message LIMIT 1"
 _FORGET = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ?",
-    "DELETE FROM record WHERE tenant = ? AND conversation = ? AND thread = ?",
+    "DELETE FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name NOT LIKE 'lasting/%'",
 )
 _FORGET_THREADS = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ?",
@@ -158,12 +158,12 @@ class SqliteStore:
 
     async def read(self, key: RecordKey) -> Record | None:
         row: tuple[str, str] | None = await self._file.visit(
-            lambda connection: connection.execute(_READ, (*_here(key.conversation), key.name)).fetchone()
+            lambda connection: connection.execute(_READ, (*_here(key.conversation), _name(key))).fetchone()
         )
         return None if row is None else Record(key, *row)
 
     async def write(self, record: Record) -> Record:
-        where, now = (*_here(record.key.conversation), record.key.name), self._clock()
+        where, now = (*_here(record.key.conversation), _name(record.key)), self._clock()
         fresh = Record(record.key, storable(record.value), uuid.uuid4().hex)
 
         def visit(connection: sqlite3.Connection) -> Record:
@@ -199,6 +199,10 @@ class SqliteStore:
 
 def _here(key: ConversationKey) -> tuple[str, str, str]:
     return (key.tenant, key.conversation, key.thread)
+
+
+def _name(key: RecordKey) -> str:
+    return f"lasting/{key.name}" if key.lasting else key.name
 
 
 def _recent(connection: sqlite3.Connection, key: ConversationKey, limit: int) -> list[StoredMessage]:

@@ -20,6 +20,7 @@ from app.storage.entities import (
     AFTER,
     EVERYTHING,
     HEAD,
+    LASTING,
     MESSAGE,
     OPEN,
     RECORD,
@@ -75,7 +76,7 @@ class TableStore:
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
         first, after = EVERYTHING if threads else (row_of(key, MESSAGE), row_of(key, AFTER[RECORD]))
         rows = await self._rows.between(partition_of(key), first, after, keys_only=True)
-        await self._rows.delete([row for row in rows if is_kind(row, MESSAGE, RECORD)])
+        await self._rows.delete([row for row in rows if is_kind(row, MESSAGE, RECORD, LASTING)])
 
     @bounded()
     async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
@@ -221,4 +222,4 @@ class TableStore:
         await self._rows.delete(ended)
         others = [row for row in rows if not is_kind(row, OPEN)]
         deleted = await self._rows.delete(others, only_same=True)
-        return sum(is_kind(row, MESSAGE, RECORD, TURN) for row in deleted)
+        return sum(is_kind(row, MESSAGE, RECORD, LASTING, TURN) for row in deleted)

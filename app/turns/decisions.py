@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from app.storage.conversations import ConversationKey
+from app.storage.failures import StorageFailed
 from app.storage.ledger import Changed
 from app.storage.records import Record, RecordKey, Records
+
+_log = logging.getLogger(__name__)
 
 # All in seconds. Teams wants an invoke answered within 5.
 _LONGEST_WAIT = 4.0
 _BETWEEN_LOOKS = 0.2
 _LEASE = 30.0
+_LONGEST_ACT = 20.0
+_BETWEEN_KEEPINGS = (0.2, 0.5, 1.0)
 
 Json = dict[str, Any]
 Act = Callable[[], Awaitable[Json]]
@@ -59,11 +66,12 @@ class Decisions:
     async def once(self, decision: Decision, act: Act) -> Json:
         """What `act` has returned, now or the first time.
 
-        An `act` that fails may be tried again. One whose worker vanished is done again by the next who is told: what
-        it does elsewhere has to bear that. Raises `StillDeciding`, `app.storage.failures.StorageFailed`, and what
-        `act` raises.
+        An `act` that fails, or takes longer than 20 s, may be tried again. One whose worker vanished, or whose result
+        storage did not take, is done again by the next who is told: what it does elsewhere has to bear that.
+        Raises `StillDeciding`, `app.storage.failures.StorageFailed`, and what `act` raises.
         """
-        key = RecordKey(decision.conversation, f"decision/{decision.subject}")
+        # It lasts: what was decided stays so, whatever the conversation forgets.
+        key = RecordKey(decision.conversation, f"decision/{decision.subject}", lasting=True)
         deadline = self._clock() + _LONGEST_WAIT
         while True:
             record = await self._records.read(key) or Record(key, "")
@@ -89,12 +97,27 @@ class Decisions:
 
     async def _act(self, record: Record, mine: _Kept, act: Act) -> Json:
         try:
-            result = await act()
+            # Before the lease ends: nobody else may do it meanwhile.
+            async with asyncio.timeout(_LONGEST_ACT):
+                result = await act()
         except BaseException:
-            await self._write(record, mine.model_copy(update={"until": 0.0}))
+            with suppress(StorageFailed):
+                await self._write(record, mine.model_copy(update={"until": 0.0}))
             raise
-        await self._write(record, mine.model_copy(update={"result": result}))
+        await self._keep(record, mine.model_copy(update={"result": result}))
         return result
+
+    async def _keep(self, record: Record, kept: _Kept) -> None:
+        for pause in (*_BETWEEN_KEEPINGS, None):
+            try:
+                await self._write(record, kept)
+                return
+            except StorageFailed as failure:
+                if pause is None:
+                    # It is done, and whoever asked is told so.
+                    _log.error("What was decided could not be kept (%s): told again, it is done again", failure)
+                    return
+            await asyncio.sleep(pause)
 
     async def _write(self, record: Record, kept: _Kept) -> None:
         try:
