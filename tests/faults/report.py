@@ -100,6 +100,8 @@ def _answers(run: Run) -> Iterator[tuple[str, str]]:
         marked = sum(map(is_marked, finals))
         beside = f", {plain} not in a stream" if plain else ""
         yield f"{kind}: answers", f"{len(finals)} for {len(questions)}{beside}; {marked} marked"
+    told = sum(len(run.teams.told_to_ask_again(question.id)) for question in run.plan.questions)
+    yield "told to ask again", f"{told}, because storage stood still"
     counts = [len(run.teams.finals(question.id)) for question in run.plan.questions]
     several = [f"{counts.count(times)} {times} times" for times in range(2, max(counts, default=0) + 1)]
     yield "answers that stand more than once", f"{sum(count > 1 for count in counts)} ({', '.join(several) or 'none'})"

@@ -10,6 +10,7 @@ from signal import SIGTERM
 
 from app.storage.failures import StorageFailed
 from app.turns.attempt import MOST_TRIES
+from app.turns.progress import read_progress
 from tests.faults.plan import Kill, Pause, Plan
 from tests.faults.storage import Onlooker, PausableAzurite
 from tests.faults.tap import Tap
@@ -28,7 +29,8 @@ _MOMENT = 0.5
 @dataclass(slots=True)
 class Storm:
     """A turn may be cut off `MOST_TRIES` times, after that its person is told: SIGKILL spares a worker that has one at
-    its last try and takes the next, and storage stands still when no worker has one.
+    its last try and takes the next, and storage stands still when no worker has one. Once the end of its answer is in
+    the ledger a turn is not given up any more, however often it is tried.
 
     `pauses` are the times, in seconds of the run, in which storage stood still, `left_out` the blows that would have
     hit such a turn whenever they had come. `held_up` in seconds; `elsewhere` is how many SIGKILLs took the next worker.
@@ -126,7 +128,7 @@ class Storm:
         for turn in turns:
             # Whoever takes one that nobody has makes the next try of it before the blow falls.
             free = turn.lease_until < soon
-            if turn.tries + free < MOST_TRIES:
+            if turn.tries + free < MOST_TRIES or read_progress(turn.shown).end is not None:
                 continue
             worker = self.tap.worker_of(turn.owner)
             if free or worker is None or worker not in everybody:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from app.agent.sentences import WAS_INTERRUPTED
+from app.agent.sentences import NOT_ENTERED, WAS_INTERRUPTED
 from app.bot.message_reply import SENT_AGAIN
 from app.storage.ledger import TurnState
 from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
@@ -20,6 +20,10 @@ _UNWRITTEN = 3.0
 _TAKING = 1.0
 # Seconds that all are busy with what has waited for storage.
 _CATCHING_UP = 5.0
+# Seconds after which who asks is told to ask again, because nothing can be entered; and a little less.
+_NOT_ENTERED = 9.0
+# Of a run: where a machine has much else to do, storage needs some seconds more to catch up.
+_MOST_TOLD = 5
 
 
 def complaints(run: Run) -> Iterator[str]:
@@ -32,6 +36,9 @@ def complaints(run: Run) -> Iterator[str]:
     for question in run.deliveries.never_taken:
         yield f"{question.kind}, {question.text!r}: never taken, however often it was delivered\n{story(run, question)}"
     yield from _acknowledgements(run)
+    told = [question.text for question in run.plan.questions if run.teams.told_to_ask_again(question.id)]
+    if len(told) > _MOST_TOLD:
+        yield f"{len(told)} times a person was told to ask again: {told}"
     for questions in conversations(run).values():
         yield from _order(run, questions)
         yield from _history(run, questions)
@@ -56,8 +63,11 @@ def conversations(run: Run) -> dict[str, list[Question]]:
 
 def _about(run: Run, question: Question) -> Iterator[str]:
     finals = run.teams.finals(question.id)
-    if not finals:
+    told = run.teams.told_to_ask_again(question.id)
+    if not finals and not told:
         yield "never answered"
+    if len(told) > 1 or any(not _storage_was_away(run, bubble) for bubble in told):
+        yield "told to ask again, though storage was there"
     if len(finals) > 1 and any(bubble.stream for bubble in finals):
         yield f"a streamed answer and {len(finals) - 1} more"
     if sum(not is_marked(bubble) for bubble in finals) > 1:
@@ -74,6 +84,8 @@ def _about(run: Run, question: Question) -> Iterator[str]:
     if any(not _explained(run, bubble) for bubble in run.teams.left_open(question.id)):
         yield "a second bubble with half of an answer stays for ever"
     record = run.onlooker.closed.get(question.id)
+    if record is None and told and not finals:
+        return
     if record is None or record.state is not TurnState.ANSWERED:
         yield f"the ledger says {record.state if record else 'that it is open'}"
 
@@ -92,10 +104,19 @@ def _is_right(text: str, question: Question) -> bool:
 
 def _doubts(run: Run, question: Question) -> list[float]:
     """When it happened that nobody could know what had become of a message of this question."""
-    sent = [call for call in run.teams.signs_of(question.id) if call.kind == "message"]
+    signs = run.teams.signs_of(question.id)
+    sent = [call for call in signs if call.kind == "message" and NOT_ENTERED not in call.text]
     unclear = [call.at for call in sent if call.fault is not None and call.fault.leaves_doubt]
     # Whoever takes over knows what was written down last, and no more.
     return sorted([*unclear, *(taken.at for taken in run.tap.takeovers(question))])
+
+
+def _storage_was_away(run: Run, told: Bubble) -> bool:
+    """Whether it stood still while somebody tried for long to enter the question."""
+    entering = [each for each in run.deliveries.of(told.question) if each.at <= told.at - _NOT_ENTERED]
+    return any(
+        each.at <= end + _CATCHING_UP and begin <= told.at for each in entering for begin, end in run.storm.pauses
+    )
 
 
 def _explained(run: Run, bubble: Bubble) -> bool:
@@ -119,10 +140,8 @@ def _acknowledgements(run: Run) -> Iterator[str]:
     for delivery in run.deliveries.all:
         if delivery.timed_out and not _held_up(run, delivery):
             question = run.question(delivery.question)
-            yield (
-                f"{question.text!r}: worker {delivery.worker} took more than {ACKNOWLEDGED_WITHIN:.0f} s to acknowledge it\n"
-                f"{story(run, question)}"
-            )
+            late = f"worker {delivery.worker} took more than {ACKNOWLEDGED_WITHIN:.0f} s to acknowledge it"
+            yield f"{question.text!r}: {late}\n{story(run, question)}"
 
 
 def _held_up(run: Run, delivery: Delivery) -> bool:
