@@ -17,19 +17,24 @@ from tests.fakes.azurite import Azurite
 from tests.faults.plan import Question
 from tests.faults.storage import key_of
 
-_TURN = re.compile(rb'"RowKey":\s*"([0-9a-f]{32}-t-[0-9a-f]{64})"[^{}]{0,800}?"owner":\s*"([0-9a-f]{32})"')
-# Bytes of a turn's row up to its owner, and more.
-_LONGEST_HEAD = 1200
+# An operation of a transaction, as azure-data-tables writes it.
+_TURN = re.compile(
+    rb"(POST|PUT|PATCH) http\S+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n"
+    rb'{[^{}]{0,400}?"RowKey": "([0-9a-f]{32}-t-[0-9a-f]{64})"[^{}]{0,800}?"owner": "([0-9a-f]{32})"'
+)
+# Bytes of an operation up to the owner, and more.
+_LONGEST_HEAD = 4096
 _AT_A_TIME = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """That it was asked for: whether another was faster is not looked at. `owner` names one attempt."""
+    """That it was asked for: what became of it is not looked at. `owner` names one attempt, `enters` is its first."""
 
     at: float
     owner: str
     worker: str
+    enters: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Tap:
         self._clock = clock
         self._servers: list[Task[asyncio.Server]] = []
         self._connections: set[Task[None]] = set()
+        self._writers: set[StreamWriter] = set()
         self.writes: dict[str, list[Write]] = {}
         self._worker_of: dict[str, str] = {}
 
@@ -58,10 +64,9 @@ class Tap:
     ) -> None:
         for server in self._servers:
             (await server).close()
-        connections = list(self._connections)
-        for connection in connections:
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*self._connections)
 
     def connection_string_for(self, worker: str) -> str:
         """The account, its tables at an address that this worker alone knows."""
@@ -82,28 +87,28 @@ class Tap:
         return self.writes.get(turn_row(key_of(question)), ())
 
     def takeovers(self, question: Question) -> list[TakenOver]:
-        """One that another was faster than is none: the one before goes on to write, or the faster one does."""
+        """Not by who wanted to enter what had been, nor by who was not the fastest: others go on to write."""
         writes = self.of(question)
-        owners = list(dict.fromkeys(write.owner for write in writes))
-        times = {owner: [write.at for write in writes if write.owner == owner] for owner in owners}
-        had = [
-            owner
-            for number, owner in enumerate(owners)
-            if len(times[owner]) > 1 or all(times[before][-1] < times[owner][0] for before in owners[:number])
-        ]
-        return [
-            TakenOver(times[after][0], self._worker_of[before], self._worker_of[after])
-            for before, after in pairwise(had)
-        ]
+        of_owner: dict[str, list[Write]] = {}
+        for write in writes:
+            of_owner.setdefault(write.owner, []).append(write)
+        had: list[list[Write]] = []
+        for its in of_owner.values():
+            once = len(its) == 1
+            overtaken = once and any(before[-1].at > its[0].at for before in had)
+            if not had or not (overtaken or (once and its[0].enters)):
+                had.append(its)
+        return [TakenOver(after[0].at, before[0].worker, after[0].worker) for before, after in pairwise(had)]
 
-    def note(self, row: str, owner: str, worker: str) -> None:
+    def note(self, method: str, row: str, owner: str, worker: str) -> None:
         self._worker_of.setdefault(owner, worker)
-        self.writes.setdefault(row, []).append(Write(self._clock(), owner, worker))
+        self.writes.setdefault(row, []).append(Write(self._clock(), owner, worker, method == "POST"))
 
     async def _pass_on(self, worker: str, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._connections.add(task)
+        self._writers.add(writer)
         task.add_done_callback(self._connections.discard)
         writers = [writer]
         pumps: list[Task[None]] = []
@@ -112,7 +117,7 @@ class Tap:
             writers.append(there_writer)
             pumps = [
                 asyncio.create_task(
-                    _pump(reader, there_writer, _Head(lambda row, owner: self.note(row, owner, worker)))
+                    _pump(reader, there_writer, _Head(lambda method, row, owner: self.note(method, row, owner, worker)))
                 ),
                 asyncio.create_task(_pump(there, writer, None)),
             ]
@@ -125,13 +130,14 @@ class Tap:
                 pump.cancel()
             for each in writers:
                 each.close()
+            self._writers.discard(writer)
             await asyncio.gather(*pumps, return_exceptions=True)
 
 
 class _Head:
     """Finds turns in what comes in pieces."""
 
-    def __init__(self, found: Callable[[str, str], None]) -> None:
+    def __init__(self, found: Callable[[str, str, str], None]) -> None:
         self._found = found
         self._tail = b""
 
@@ -139,7 +145,7 @@ class _Head:
         data = self._tail + data
         end = 0
         for match in _TURN.finditer(data):
-            self._found(match[1].decode(), match[2].decode())
+            self._found(match[1].decode(), match[2].decode(), match[3].decode())
             end = match.end()
         self._tail = data[max(end, len(data) - _LONGEST_HEAD) :]
 

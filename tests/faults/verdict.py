@@ -132,8 +132,10 @@ def _explained(run: Run, bubble: Bubble) -> bool:
 
 def _openers(run: Run, question: str, at: float) -> set[str]:
     """Who had the turn then; two, if two were about to take it."""
-    writes = [write for write in run.tap.of(run.question(question)) if write.at <= at]
-    return {write.worker for write in writes if write is writes[-1] or write.at > at - _TAKING}
+    writes = run.tap.of(run.question(question))
+    # Who enters what has been entered has nothing.
+    its = [write for write in writes if write.at <= at and (not write.enters or write is writes[0])]
+    return {write.worker for write in its if write is its[-1] or write.at > at - _TAKING}
 
 
 def _acknowledgements(run: Run) -> Iterator[str]:
