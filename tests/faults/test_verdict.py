@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +18,7 @@ from app.bot.message_reply import SENT_AGAIN
 from app.storage.entities import turn_row
 from app.storage.ledger import TurnRecord, TurnState
 from tests.faults import floors
+from tests.faults import run as runs
 from tests.faults.deliveries import Deliveries, Delivery
 from tests.faults.model import Asked, ModelEndpoint
 from tests.faults.plan import Kind, Plan, Question
@@ -46,7 +50,7 @@ class Told:
         plan = Plan(1, 10.0, (self.question,), (), ())
         workers = Workers(0, self.folder, lambda _: {}, self.clock)
         for slot, name in enumerate(WORKERS):
-            worker = Worker(name, slot, 1, self.folder, cast(Any, None), 0.0)
+            worker = Worker(name, slot, 1, self.folder, cast(Any, SimpleNamespace(returncode=None)), 0.0)
             workers.all[name] = worker
             workers.current.append(worker)
         nothing = cast(Any, None)
@@ -188,3 +192,19 @@ def test_a_run_in_which_nothing_happened_is_too_mild(told: Told, monkeypatch: py
     for what in ("SIGKILLs", "SIGTERMs", "storage stood still", "turn that was running", "taken over", "gone on with"):
         assert what in said
     assert all(f"faults of the channel: {fault}," in said for fault in Fault)
+
+
+async def test_a_run_that_hangs_ends_and_says_what_was_still_open(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def stage(*_: object) -> AsyncIterator[Run]:
+        yield told.run
+
+    async def hangs(_: Run) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(runs, "installed", lambda: None)
+    monkeypatch.setattr(runs, "_stage", stage)
+    monkeypatch.setattr(runs, "_play", hangs)
+    plan = replace(told.run.plan, seconds=0.0)
+    with pytest.raises(AssertionError, match=r"a run hangs:\n'What\?' has no answer\nworker 1.1 runs"):
+        await runs.perform(plan, told.folder, longest_rest=0.05)
