@@ -216,9 +216,11 @@ def story(run: Run, question: Question) -> str:
         if asked.question == question.id:
             going_on = f", going on after {len(asked.shown)} characters" if asked.shown else ""
             lines.append((asked.at, f"worker {asked.worker} asks the model{going_on}"))
-    lines += [
-        (taken.at, f"worker {taken.after} takes it over from {taken.before}") for taken in run.tap.takeovers(question)
-    ]
+    owners: set[str] = set()
+    for write in run.tap.of(question):
+        if write.owner not in owners and not write.enters:
+            lines.append((write.at, f"worker {write.worker} takes it over, or would"))
+        owners.add(write.owner)
     for call in run.teams.signs_of(question.id):
         fault = f", channel: {call.fault}" if call.fault else ""
         lines.append((call.at, f"{call.kind} {call.text!r} → {call.status or 'no answer'}{fault}"))
