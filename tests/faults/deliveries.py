@@ -13,7 +13,7 @@ from tests.faults.plan import Question
 from tests.faults.workers import Workers
 
 # Seconds, Teams' own.
-_ACKNOWLEDGED_WITHIN = 15.0
+ACKNOWLEDGED_WITHIN = 15.0
 # Seconds. Teams takes longer; a person would wait no less for it.
 _AGAIN_AFTER = (0.3, 1.0)
 _MOST_TRIES = 60
@@ -29,6 +29,10 @@ class Delivery:
     repeat: bool
     answer: int | str | None = None
     ended_at: float | None = None
+
+    @property
+    def timed_out(self) -> bool:
+        return self.answer == TimeoutError.__name__
 
     @property
     def taken(self) -> bool:
@@ -50,18 +54,20 @@ class Deliveries:
         self.never_taken: list[Question] = []
 
     async def deliver(self, question: Question) -> None:
-        """Returns when it has been taken, and where the plan says so taken again."""
+        """Returns when it has been taken, and where the plan says so taken again, whichever is first."""
         await asyncio.sleep(question.asked_at - self._clock())
-        await self._until_taken(question, repeat=False)
-        if question.repeated_after is not None:
-            await asyncio.sleep(question.repeated_after)
-            await self._until_taken(question, repeat=True)
+        await asyncio.gather(self._until_taken(question, repeat=False), self._deliver_again(question))
 
     async def repeat(self, question: Question) -> Delivery:
         return await self._once(question, 0, repeat=True)
 
     def of(self, question: str) -> list[Delivery]:
         return [delivery for delivery in self.all if delivery.question == question]
+
+    async def _deliver_again(self, question: Question) -> None:
+        if question.repeated_after is not None:
+            await asyncio.sleep(question.repeated_after)
+            await self._until_taken(question, repeat=True)
 
     async def _until_taken(self, question: Question, *, repeat: bool) -> None:
         random = Random(f"{self._seed}/delivery/{question.id}/{repeat}")
@@ -75,13 +81,16 @@ class Deliveries:
         worker = self._workers.current[slot]
         delivery = Delivery(question.id, worker.name, self._clock(), repeat)
         self.all.append(delivery)
-        timeout = aiohttp.ClientTimeout(total=_ACKNOWLEDGED_WITHIN)
+        timeout = aiohttp.ClientTimeout(total=ACKNOWLEDGED_WITHIN)
         try:
             activity = question.activity(self._service_url)
             async with self._client.post(worker.endpoint, json=activity, timeout=timeout) as response:
                 await response.read()
                 delivery.answer = response.status
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except TimeoutError:
+            # Some of aiohttp's have names of their own.
+            delivery.answer = TimeoutError.__name__
+        except aiohttp.ClientError as error:
             delivery.answer = type(error).__name__
         delivery.ended_at = self._clock()
         return delivery

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import Any
 
 TENANT = "00000000-0000-0000-0000-000000000001"
 BOT = "28:bot"
+# Every so many-th message is delivered again though it was acknowledged.
+_REPEATED = 10
 _MENTION = "<at>Bricks</at>"
 _SUBJECTS = ("lakes", "orders", "trains", "bridges", "invoices", "storms", "tables", "harbours", "tickets", "islands")
 _WORDS = ("amber", "basin", "cedar", "delta", "ember", "fjord", "grain", "harbor", "inlet", "jasper", "kelp", "lumen")
@@ -24,7 +26,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Times in seconds: `asked_at` from the start of the run, `repeated_after` from when it was taken."""
+    """Times in seconds: `asked_at` from the start of the run, `repeated_after` from when it was first sent."""
 
     id: str
     kind: Kind
@@ -95,6 +97,10 @@ def make_plan(seed: int, *, questions: int, conversations: int, seconds: float, 
         share = questions // conversations + (number < questions % conversations)
         asked += _conversation(Random(f"{seed}/conversation {number}"), number, share, seconds)
     asked.sort(key=lambda question: question.asked_at)
+    asked[::_REPEATED] = [
+        replace(question, repeated_after=Random(f"{seed}/repeat {question.id}").uniform(1, 20))
+        for question in asked[::_REPEATED]
+    ]
     random = Random(f"{seed}/storm")
     kills = tuple(_kills(random, seconds, workers))
     return Plan(seed, seconds, tuple(asked), kills, tuple(_pauses(random, seconds, workers)))
@@ -128,7 +134,6 @@ def _question(random: Random, name: str, kind: Kind, conversation: str, at: floa
         # Most are quick; some think first, a few speak for longer than the channel waits for its answer.
         thinks_for=random.uniform(3, 6) if sort < 0.05 else random.uniform(0.05, 0.4),
         speaks_for=random.uniform(12, 15) if sort > 0.98 else random.uniform(0.2, 3.0),
-        repeated_after=random.uniform(1, 20) if random.random() < 0.1 else None,
     )
 
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from tests.faults.floors import answers_gone_on_with, repeats_of_running, turns_taken_over
 from tests.faults.plan import Kind, Question
 from tests.faults.run import Run
 from tests.faults.verdict import is_marked
@@ -30,12 +31,26 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
     conversations = len({question.conversation for question in questions})
     yield "seed", str(run.plan.seed)
     yield "questions", f"{len(questions)} in {conversations} conversations: {', '.join(kinds)}"
-    yield "wall time", f"{run.seconds:.0f} s, {run.plan.seconds:.0f} s of it with questions coming in"
+    yield (
+        "wall time",
+        (
+            f"{run.seconds:.0f} s, {run.plan.seconds:.0f} s of it with questions coming in; "
+            f"{run.seconds_to_start:.0f} s to start"
+        ),
+    )
+    planned = [*run.plan.kills, *(pause.kill for pause in run.plan.pauses)]
     for how in (signal.SIGKILL, signal.SIGTERM):
-        yield f"killed by {how.name}", str(sum(worker.killed_by is how for worker in workers))
+        killed = sum(worker.killed_by is how for worker in workers)
+        yield f"killed by {how.name}", f"{killed}, planned {sum(kill.signal is how for kill in planned)}"
     asked = [worker.ended_at - worker.killed_at for worker in run.storm.victims if worker.killed_at and worker.ended_at]
     yield "longest time to end", f"{max(asked, default=0.0):.1f} s"
-    yield "blows held up", f"{run.storm.held_up:.1f} s, because a turn was at its last try"
+    yield (
+        "because a turn was at its last try",
+        (
+            f"{run.storm.elsewhere} blows hit another worker, {len(run.storm.left_out)} were left out, "
+            f"all were held up for {run.storm.held_up:.1f} s together"
+        ),
+    )
     yield "storage stood still", ", ".join(f"{end - begin:.1f} s" for begin, end in run.storm.pauses)
     yield from _deliveries(run)
     yield from _takeovers(run)
@@ -55,19 +70,20 @@ def _deliveries(run: Run) -> Iterator[tuple[str, str]]:
     counted = ", ".join(f"{sum(str(each.answer) == kind for each in refused)} {kind}" for kind in kinds)
     yield "deliveries", str(len(deliveries))
     yield "not acknowledged, repeated", f"{len(refused)} ({counted})"
-    yield "delivered again though taken", str(sum(each.repeat and each.taken for each in deliveries))
+    again = sum(question.repeated_after is not None for question in run.plan.questions)
+    taken = sum(each.repeat and each.taken for each in deliveries)
+    yield "delivered again on purpose", f"{taken} of {again}, {repeats_of_running(run)} while the turn ran"
     waits = [each.ended_at - each.at for each in deliveries if each.taken and each.ended_at is not None]
     yield "longest acknowledgement", f"{max(waits, default=0.0):.1f} s"
 
 
 def _takeovers(run: Run) -> Iterator[tuple[str, str]]:
-    workers: dict[str, set[str]] = {}
-    for asked in run.model.asked:
-        workers.setdefault(asked.question, set()).add(asked.worker)
-    moved = sum(len(names) > 1 for names in workers.values())
     closed = run.onlooker.closed.values()
     tries = [sum(record.tries == number for record in closed) for number in (1, 2, 3)]
-    yield "turns asked by several workers", f"{moved}, {sum(bool(asked.shown) for asked in run.model.asked)} went on"
+    yield (
+        "turns taken over",
+        f"{turns_taken_over(run)}, in {answers_gone_on_with(run)} the model went on with its answer",
+    )
     yield "turns with 1, 2, 3, more tries", ", ".join(map(str, [*tries, len(closed) - sum(tries)]))
 
 
@@ -82,9 +98,13 @@ def _answers(run: Run) -> Iterator[tuple[str, str]]:
         yield f"{kind}: to the answer", _spread([end - begin for end, begin in zip(waits, asked_at, strict=True)])
         plain = sum(not bubble.stream for bubble in finals) if kind is not Kind.GROUP else 0
         marked = sum(map(is_marked, finals))
-        twice = sum(len(run.teams.finals(question.id)) > 1 for question in questions)
         beside = f", {plain} not in a stream" if plain else ""
-        yield f"{kind}: answers", f"{len(finals)} for {len(questions)}{beside}; {marked} marked, {twice} twice"
+        yield f"{kind}: answers", f"{len(finals)} for {len(questions)}{beside}; {marked} marked"
+    told = sum(len(run.teams.told_to_ask_again(question.id)) for question in run.plan.questions)
+    yield "told to ask again", f"{told}, because storage stood still"
+    counts = [len(run.teams.finals(question.id)) for question in run.plan.questions]
+    several = [f"{counts.count(times)} {times} times" for times in range(2, max(counts, default=0) + 1)]
+    yield "answers that stand more than once", f"{sum(count > 1 for count in counts)} ({', '.join(several) or 'none'})"
 
 
 def _spread(seconds: Sequence[float]) -> str:

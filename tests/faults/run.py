@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from tests.faults.model import ModelEndpoint
 from tests.faults.plan import Plan, Question
 from tests.faults.storage import Onlooker, PausableAzurite
 from tests.faults.storm import Storm
+from tests.faults.tap import Tap
 from tests.faults.teams import Teams
 from tests.faults.weather import Weather
 from tests.faults.workers import Worker, Workers
@@ -25,6 +26,8 @@ WORKERS = 3
 LEASE_SECONDS = 3
 # Seconds after the last question in which everything has to be answered.
 _LONGEST_TAIL = 75.0
+# Seconds beside those in which questions come in; a run that is not over by then hangs.
+_LONGEST_REST = 180.0
 # Seconds of silence in which a late second answer would have come: a lease, its margin and a poll.
 _QUIET_FOR = LEASE_SECONDS + 3.0
 # Seconds that a message stays hidden when the host that has just taken it is killed, and a little more.
@@ -42,10 +45,15 @@ class Run:
     deliveries: Deliveries
     onlooker: Onlooker
     storm: Storm
+    tap: Tap
     waiting: int = 0
     poisoned: int = 0
     histories: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    seconds_to_start: float = 0.0
     seconds: float = 0.0
+
+    def question(self, name: str) -> Question:
+        return next(question for question in self.plan.questions if question.id == name)
 
     def first_sent(self, question: Question) -> float:
         return min(delivery.at for delivery in self.deliveries.of(question.id))
@@ -61,29 +69,55 @@ class Run:
         return worker in self.workers.current
 
 
-async def perform(plan: Plan, folder: Path) -> Run:
+async def perform(plan: Plan, folder: Path, longest_rest: float = _LONGEST_REST) -> Run:
     """Raises whatever keeps it from being a test at all; `tests.faults.verdict` judges what came of it."""
     program = await asyncio.to_thread(installed)
+    started = time.monotonic()
     async with _stage(plan, folder, program) as run:
-        clock = run.storm.clock
-        storm = asyncio.create_task(run.storm.blow())
+        run.seconds_to_start = time.monotonic() - started
         try:
-            await asyncio.gather(*map(run.deliveries.deliver, plan.questions))
-            await storm
-        finally:
-            storm.cancel()
-            await asyncio.wait([storm])
-        await _until_answered(run, plan.questions[-1].asked_at + _LONGEST_TAIL)
-        await asyncio.sleep(_QUIET_FOR)
-        await run.onlooker.queue_is_empty(_LONGEST_HIDDEN)
-        await run.onlooker.open_turns(plan.questions)
-        run.waiting, run.poisoned = await run.onlooker.waiting(), await run.onlooker.poisoned()
-        for question in plan.questions:
-            if question.conversation not in run.histories:
-                run.histories[question.conversation] = await run.onlooker.history(question)
-        await run.workers.stop()
-        run.seconds = clock()
+            async with asyncio.timeout(plan.seconds + longest_rest):
+                await _play(run)
+        except TimeoutError:
+            raise AssertionError("\n".join(["a run hangs:", *_still_open(run)])) from None
+        run.seconds = run.storm.clock()
         return run
+
+
+async def _play(run: Run) -> None:
+    questions = run.plan.questions
+    storm = asyncio.create_task(run.storm.blow())
+    try:
+        await asyncio.gather(*map(run.deliveries.deliver, questions))
+        await storm
+    finally:
+        storm.cancel()
+        await asyncio.wait([storm])
+    await _until_answered(run, questions[-1].asked_at + _LONGEST_TAIL)
+    await asyncio.sleep(_QUIET_FOR)
+    await run.onlooker.queue_is_empty(_LONGEST_HIDDEN)
+    await run.onlooker.open_turns(questions)
+    run.waiting, run.poisoned = await run.onlooker.waiting(), await run.onlooker.poisoned()
+    for question in questions:
+        if question.conversation not in run.histories:
+            run.histories[question.conversation] = await run.onlooker.history(question)
+    await run.workers.stop()
+
+
+def _still_open(run: Run) -> Iterator[str]:
+    """What it waited for, as far as is known here."""
+    for question in run.plan.questions:
+        deliveries = run.deliveries.of(question.id)
+        if not any(delivery.taken for delivery in deliveries):
+            yield f"{question.text!r} was delivered {len(deliveries)} times and not taken"
+        elif not run.teams.finals(question.id):
+            yield f"{question.text!r} has no answer"
+        elif question.id not in run.onlooker.closed:
+            yield f"{question.text!r} is answered, and nobody has seen that it was closed"
+    for worker in run.workers.all.values():
+        if worker.process.returncode is None:
+            asked = f", asked to end at {worker.killed_at:.1f} s" if worker.killed_at is not None else ""
+            yield f"worker {worker.name} runs{asked}"
 
 
 @asynccontextmanager
@@ -100,15 +134,19 @@ async def _stage(plan: Plan, folder: Path, program: Path) -> AsyncIterator[Run]:
         teams = await stack.enter_async_context(Teams(questions, Weather(plan.seed), clock))
         model = await stack.enter_async_context(ModelEndpoint(questions, clock))
 
+        tap = await stack.enter_async_context(Tap(azurite, clock))
+
         def settings(worker: str) -> dict[str, str]:
-            return {**settings_of(folder), **model.settings_for(worker), **_shared(azurite.connection_string)}
+            shared = _shared(tap.connection_string_for(worker))
+            return {**settings_of(folder), **model.settings_for(worker), **shared}
 
         workers = await stack.enter_async_context(Workers(WORKERS, folder, settings, clock))
         onlooker = await stack.enter_async_context(Onlooker(azurite.connection_string))
         client = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         deliveries = Deliveries(client, workers, teams.service_url, plan.seed, clock)
         began = time.monotonic()
-        yield Run(plan, teams, model, workers, deliveries, onlooker, Storm(plan, workers, azurite, onlooker, clock))
+        storm = Storm(plan, workers, azurite, onlooker, tap, clock)
+        yield Run(plan, teams, model, workers, deliveries, onlooker, storm, tap)
 
 
 def settings_of(folder: Path) -> dict[str, str]:

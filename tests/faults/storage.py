@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -62,13 +63,16 @@ class Onlooker:
         await self._tables.close()
 
     async def open_turns(self, questions: Iterable[Question]) -> list[TurnRecord]:
-        """Those that have been entered and not closed; what is closed stays so, and is not looked at again."""
+        """Those that have been entered and not closed; what is closed stays so, and is not looked at again.
+
+        Raises `StorageFailed`.
+        """
         found: list[TurnRecord] = []
         places = asyncio.Semaphore(_LOOKS_AT_A_TIME)
 
         async def look(question: Question) -> None:
             async with places:
-                record = await self._find(question)
+                record = await self._store.find(key_of(question))
             if record is None:
                 return
             if record.state is TurnState.STARTED:
@@ -79,19 +83,18 @@ class Onlooker:
         await asyncio.gather(*(look(question) for question in questions if question.id not in self.closed))
         return found
 
-    async def none_open(
-        self, questions: Iterable[Question], that: Callable[[TurnRecord], bool] = lambda _: True
-    ) -> None:
-        """Returns when no turn of that kind is open."""
+    async def none_open(self, questions: Iterable[Question]) -> None:
+        """Returns when no turn is open."""
         asked = list(questions)
         while True:
-            if not any(map(that, await self.open_turns(asked))):
-                return
+            with suppress(StorageFailed):
+                if not await self.open_turns(asked):
+                    return
             await asyncio.sleep(_BETWEEN_LOOKS)
 
     async def history(self, question: Question) -> list[tuple[str, str]]:
         """Of the conversation that the question belongs to: role and text, oldest first."""
-        key = _key(question).conversation
+        key = key_of(question).conversation
         return [(message.role, message.text) for message in await self._store.recent(key, _MORE_THAN_ANYBODY_ASKS)]
 
     async def queue_is_empty(self, within: float) -> bool:
@@ -107,13 +110,6 @@ class Onlooker:
     async def poisoned(self) -> int:
         return await self._count(_POISON)
 
-    async def _find(self, question: Question) -> TurnRecord | None:
-        try:
-            return await self._store.find(_key(question))
-        except StorageFailed:
-            # Before the first worker has made the table.
-            return None
-
     async def _count(self, queue: str) -> int:
         """Those that are hidden included."""
         try:
@@ -123,6 +119,6 @@ class Onlooker:
         return properties.approximate_message_count or 0
 
 
-def _key(question: Question) -> TurnKey:
+def key_of(question: Question) -> TurnKey:
     activity = parse_activity(json.dumps(question.activity("http://127.0.0.1/")).encode())
     return TurnKey(conversation_of(activity), turn_id_of(activity))

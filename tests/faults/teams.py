@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from app.agent.sentences import NOT_ENTERED
 from app.local.lifetime import LOOPBACK, listen, port_of
 from tests.faults.plan import Kind, Question
 from tests.faults.weather import Fault, Weather
@@ -55,6 +56,10 @@ class Bubble:
     sequence: int = 0
     final_at: float | None = None
     order: int = 0
+
+    @property
+    def asks_again(self) -> bool:
+        return NOT_ENTERED in self.text
 
 
 class Teams:
@@ -98,13 +103,16 @@ class Teams:
 
     def finals(self, question: str) -> list[Bubble]:
         """The answers that the person has got, first come first."""
-        found = [bubble for bubble in self._bubbles_of.get(question, ()) if bubble.is_final]
+        found = [bubble for bubble in self._bubbles_of.get(question, ()) if bubble.is_final and not bubble.asks_again]
         return sorted(found, key=lambda bubble: bubble.order)
 
+    def told_to_ask_again(self, question: str) -> list[Bubble]:
+        return [bubble for bubble in self._bubbles_of.get(question, ()) if bubble.asks_again]
+
     async def all_answered(self) -> None:
-        """Returns when every question has an answer."""
+        """Returns when every question has an answer, or is not to have one."""
         missing = list(self._questions)
-        while missing := [question for question in missing if not self.finals(question)]:
+        while missing := [each for each in missing if not self.finals(each) and not self.told_to_ask_again(each)]:
             self._news.clear()
             await self._news.wait()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from app.agent.sentences import WAS_INTERRUPTED
+from app.agent.sentences import NOT_ENTERED, WAS_INTERRUPTED
 from app.bot.message_reply import SENT_AGAIN
 from app.storage.ledger import TurnState
+from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
 from tests.faults.plan import Question
 from tests.faults.run import Run
 from tests.faults.teams import Bubble
@@ -15,6 +16,14 @@ from tests.faults.workers import Worker
 
 # Seconds in which what a worker did may not have been written down when it was killed.
 _UNWRITTEN = 3.0
+# Seconds from when a worker takes a turn until it shows something.
+_TAKING = 1.0
+# Seconds that all are busy with what has waited for storage.
+_CATCHING_UP = 5.0
+# Seconds after which who asks is told to ask again, because nothing can be entered; and a little less.
+_NOT_ENTERED = 9.0
+# Of a run: where a machine has much else to do, storage needs some seconds more to catch up.
+_MOST_TOLD = 5
 
 
 def complaints(run: Run) -> Iterator[str]:
@@ -24,6 +33,12 @@ def complaints(run: Run) -> Iterator[str]:
     for question in run.plan.questions:
         for complaint in _about(run, question):
             yield f"{question.kind}, {question.text!r}: {complaint}\n{story(run, question)}"
+    for question in run.deliveries.never_taken:
+        yield f"{question.kind}, {question.text!r}: never taken, however often it was delivered\n{story(run, question)}"
+    yield from _acknowledgements(run)
+    told = [question.text for question in run.plan.questions if run.teams.told_to_ask_again(question.id)]
+    if len(told) > _MOST_TOLD:
+        yield f"{len(told)} times a person was told to ask again: {told}"
     for questions in conversations(run).values():
         yield from _order(run, questions)
         yield from _history(run, questions)
@@ -48,19 +63,29 @@ def conversations(run: Run) -> dict[str, list[Question]]:
 
 def _about(run: Run, question: Question) -> Iterator[str]:
     finals = run.teams.finals(question.id)
-    if not finals:
+    told = run.teams.told_to_ask_again(question.id)
+    if not finals and not told:
         yield "never answered"
+    if len(told) > 1 or any(not _storage_was_away(run, bubble) for bubble in told):
+        yield "told to ask again, though storage was there"
     if len(finals) > 1 and any(bubble.stream for bubble in finals):
         yield f"a streamed answer and {len(finals) - 1} more"
     if sum(not is_marked(bubble) for bubble in finals) > 1:
         yield "answered twice, and nothing says that it is the same answer"
-    if any(is_marked(bubble) and not _in_doubt(run, bubble) for bubble in finals):
-        yield "marked as sent again, though the channel had said that it took it"
+    doubts = _doubts(run, question)
+    for number, bubble in enumerate(filter(is_marked, finals), start=1):
+        before = sum(at < bubble.at for at in doubts)
+        if before < number:
+            yield f"{number} marked as sent again, though only {before} times nobody knew what had arrived"
+    if len(finals) > 1 + len(doubts):
+        yield f"{len(finals)} answers, though only {len(doubts)} times nobody knew what had arrived"
     if any(not _is_right(bubble.text, question) for bubble in finals):
         yield "the answer is not the right one"
     if any(not _explained(run, bubble) for bubble in run.teams.left_open(question.id)):
         yield "a second bubble with half of an answer stays for ever"
     record = run.onlooker.closed.get(question.id)
+    if record is None and told and not finals:
+        return
     if record is None or record.state is not TurnState.ANSWERED:
         yield f"the ledger says {record.state if record else 'that it is open'}"
 
@@ -77,15 +102,21 @@ def _is_right(text: str, question: Question) -> bool:
     return "".join(text.replace(WAS_INTERRUPTED, "").split()) == "".join(question.answer.split())
 
 
-def _in_doubt(run: Run, bubble: Bubble) -> bool:
-    """Whether a message of this question went out before, and nobody could know what became of it."""
-    sent = [call for call in run.teams.signs_of(bubble.question) if call.kind == "message" and call.at < bubble.at]
-    if any(call.fault is not None and call.fault.leaves_doubt for call in sent):
-        return True
-    asked = [asked for asked in run.model.asked if asked.question == bubble.question and asked.at < bubble.at]
-    if any(asked.at <= end and begin <= bubble.at for asked in asked for begin, end in run.storm.pauses):
-        return True
-    return any(_killed(run.workers.all[each.worker], each.at, bubble.at) for each in asked)
+def _doubts(run: Run, question: Question) -> list[float]:
+    """When it happened that nobody could know what had become of a message of this question."""
+    signs = run.teams.signs_of(question.id)
+    sent = [call for call in signs if call.kind == "message" and NOT_ENTERED not in call.text]
+    unclear = [call.at for call in sent if call.fault is not None and call.fault.leaves_doubt]
+    # Whoever takes over knows what was written down last, and no more.
+    return sorted([*unclear, *(taken.at for taken in run.tap.takeovers(question))])
+
+
+def _storage_was_away(run: Run, told: Bubble) -> bool:
+    """Whether it stood still while somebody tried for long to enter the question."""
+    entering = [each for each in run.deliveries.of(told.question) if each.at <= told.at - _NOT_ENTERED]
+    return any(
+        each.at <= end + _CATCHING_UP and begin <= told.at for each in entering for begin, end in run.storm.pauses
+    )
 
 
 def _explained(run: Run, bubble: Bubble) -> bool:
@@ -95,7 +126,31 @@ def _explained(run: Run, bubble: Bubble) -> bool:
         return True
     if any(begin - _UNWRITTEN <= bubble.at <= end for begin, end in run.storm.pauses):
         return True
-    return any(_killed(worker, bubble.at, bubble.at + _UNWRITTEN) for worker in run.workers.all.values())
+    openers = _openers(run, bubble.question, opening.at)
+    return any(_killed(run.workers.all[name], opening.at, bubble.at + _UNWRITTEN) for name in openers)
+
+
+def _openers(run: Run, question: str, at: float) -> set[str]:
+    """Who had the turn then; two, if two were about to take it."""
+    writes = run.tap.of(run.question(question))
+    # Who enters what has been entered has nothing.
+    its = [write for write in writes if write.at <= at and (not write.enters or write is writes[0])]
+    return {write.worker for write in its if write is its[-1] or write.at > at - _TAKING}
+
+
+def _acknowledgements(run: Run) -> Iterator[str]:
+    for delivery in run.deliveries.all:
+        if delivery.timed_out and not _held_up(run, delivery):
+            question = run.question(delivery.question)
+            late = f"worker {delivery.worker} took more than {ACKNOWLEDGED_WITHIN:.0f} s to acknowledge it"
+            yield f"{question.text!r}: {late}\n{story(run, question)}"
+
+
+def _held_up(run: Run, delivery: Delivery) -> bool:
+    ended = delivery.ended_at or run.seconds
+    if any(begin <= ended and delivery.at <= end + _CATCHING_UP for begin, end in run.storm.pauses):
+        return True
+    return _killed(run.workers.all[delivery.worker], delivery.at, ended)
 
 
 def _killed(worker: Worker, after: float, before: float) -> bool:
@@ -161,6 +216,11 @@ def story(run: Run, question: Question) -> str:
         if asked.question == question.id:
             going_on = f", going on after {len(asked.shown)} characters" if asked.shown else ""
             lines.append((asked.at, f"worker {asked.worker} asks the model{going_on}"))
+    owners: set[str] = set()
+    for write in run.tap.of(question):
+        if write.owner not in owners and not write.enters:
+            lines.append((write.at, f"worker {write.worker} takes it over, or would"))
+        owners.add(write.owner)
     for call in run.teams.signs_of(question.id):
         fault = f", channel: {call.fault}" if call.fault else ""
         lines.append((call.at, f"{call.kind} {call.text!r} → {call.status or 'no answer'}{fault}"))

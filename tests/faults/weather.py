@@ -31,7 +31,7 @@ _FOR_MESSAGES = {
     Fault.THROTTLED: 6.0,
     Fault.REFUSED: 5.0,
     Fault.LOST_ANSWER: 6.0,
-    Fault.SILENT: 1.0,
+    Fault.SILENT: 1.5,
     Fault.SILENT_AFTER: 1.5,
     Fault.SLOW: 5.0,
 }

@@ -1,0 +1,56 @@
+"""The tap knows who has a turn, from what the workers write and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+
+from app.storage.ledger import Changed, TurnRecord, TurnState
+from app.storage.opening import StorageAccount
+from app.storage.tables import TableStore
+from tests.fakes.azurite import Azurite, started
+from tests.faults.plan import make_plan
+from tests.faults.storage import key_of
+from tests.faults.tap import Tap
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[Azurite]:
+    yield from started()
+
+
+def store_of(tap: Tap, worker: str) -> TableStore:
+    from app.storage.azure_account import open_table
+
+    return open_table(StorageAccount(SecretStr(tap.connection_string_for(worker))), "conversations")
+
+
+async def test_who_takes_a_turn_over_is_known_and_who_is_refused_it_is_not_taken_for_it(azurite: Azurite) -> None:
+    question, other = make_plan(1, questions=2, conversations=1, seconds=5, workers=1).questions
+    async with Tap(azurite, time.monotonic) as tap:
+        stores = {name: store_of(tap, name) for name in ("1.1", "2.1", "3.1")}
+        try:
+            entered = TurnRecord(key_of(question), 0, TurnState.STARTED, "a" * 32, time.time() + 3)
+            begun = await stores["1.1"].begin(entered, remember=10)
+            assert begun
+            assert tap.worker_of("a" * 32) == "1.1"
+            # Delivered again: nothing is entered.
+            assert await stores["2.1"].begin(replace(entered, owner="b" * 32), remember=10) is None
+            assert not tap.takeovers(question)
+            taken = await stores["3.1"].change(begun.record.changed(owner="c" * 32, tries=2))
+            with pytest.raises(Changed):
+                await stores["2.1"].change(begun.record.changed(owner="d" * 32, tries=2))
+            await stores["3.1"].end(taken, TurnState.ANSWERED, ())
+            assert await stores["2.1"].begin(replace(entered, owner="e" * 32), remember=10) is None
+        finally:
+            for store in stores.values():
+                await store.close()
+    assert [(taken.before, taken.after) for taken in tap.takeovers(question)] == [("1.1", "3.1")]
+    assert tap.worker_of("c" * 32) == "3.1"
+    assert not tap.takeovers(other)
