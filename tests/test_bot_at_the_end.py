@@ -158,6 +158,16 @@ async def test_feedback_counts_when_teams_tells_it_again_after_storage_failed(
     assert [record.message for record in caplog.records].count("Feedback: like") == 1
 
 
+async def test_a_question_that_is_not_in_the_ledger_yet_is_not_acknowledged_and_answered_all_the_same(
+    make_bot: MakeBot,
+) -> None:
+    bot = make_bot("Four.", acknowledge_after=0.05)
+    slow = slowed(bot, "begin")
+    assert (await bot.send(bot.activity())).status == 503, "if the worker crashes now, nobody has the question"
+    slow.gate.set()
+    assert (await bot.connector.next_message()).activity["text"] == "Four."
+
+
 async def test_the_time_to_acknowledge_runs_from_when_the_message_came_in(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

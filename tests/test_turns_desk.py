@@ -209,6 +209,31 @@ async def test_a_turn_that_was_being_entered_when_its_worker_ended_is_anothers_a
     assert now() - ended < 10
 
 
+@in_virtual_time
+async def test_a_turn_that_was_being_taken_over_when_its_worker_ended_has_lost_no_try(house: House) -> None:
+    change, queue = house.store.change, house.store.queue("turns")
+    gone = TurnRecord(KEY, 0, TurnState.STARTED, "gone", now() - 1, tries=2)
+    await house.store.begin(gone, remember=9)
+
+    async def slow(record: TurnRecord) -> TurnRecord:
+        done = await change(record)
+        await asyncio.sleep(0.5)
+        return done
+
+    house.store.change = slow  # type: ignore[method-assign]
+    taking = asyncio.create_task(house.worker().runner.take_over(HAND_OVER))
+    await asyncio.sleep(0.2)
+    taking.cancel()
+    await asyncio.wait([taking])
+    assert taking.cancelled()
+    found = await house.store.find(KEY)
+    assert found is not None
+    assert (found.tries, found.lease_until <= now()) == (2, True), (
+        "the person is told that it was interrupted too often"
+    )
+    assert len(await queue.take(9, hidden_for=1)) == 1
+
+
 async def left_behind(house: House, worker: Worker, tries: int, shown: str = "", question: str = "How?") -> None:
     """By workers that are gone; `worker` takes it over."""
     gone = TurnRecord(KEY, 0, TurnState.STARTED, "gone", now() - 1, tries, question, shown)

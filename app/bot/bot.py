@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -39,6 +40,9 @@ Hello! Ask me about your data or your work in Databricks, in your own words.
 
 Type **/help** to see what else I understand."""
 
+ENTERED = "entered"
+"""In the state of a message's turn: what is called when the ledger has the question."""
+
 MENTION_ME = "\n\nMention me, so that I know you mean me."
 
 
@@ -70,6 +74,7 @@ class AgentBot(ActivityHandler):
                 begun=None if asked.expects_replies else asked.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
                 time_limit=asked.channel.time_limit,
+                entered=_told_when_entered(turn_context),
             )
         except StorageFailed:
             # A question that could not be entered is a turn too, and one that failed.
@@ -163,6 +168,11 @@ def reply_to(outlet: Outlet, channel: Channel, conversation: ConversationKey, pr
 def _begin_trace(channel: Channel, conversation: ConversationKey) -> None:
     if (trace := current_turn()) is not None:
         trace.begin(channel=channel.name, conversation=_pseudonym(conversation))
+
+
+def _told_when_entered(context: TurnContext) -> Callable[[], object]:
+    told = context.turn_state.get(ENTERED)
+    return told if callable(told) else lambda: None
 
 
 def _pseudonym(key: ConversationKey) -> str:

@@ -19,6 +19,7 @@ from app.agent.sentences import NOT_ENTERED, UNEXPECTED
 from app.bot.activity import BadActivity, parse_activity
 from app.bot.adapter import Adapter
 from app.bot.authentication import Unauthenticated
+from app.bot.bot import ENTERED
 from app.bot.rendering import activities
 from app.bot.send_failures import SendFailure
 from app.storage.failures import StorageFailed
@@ -42,6 +43,16 @@ class HttpAnswer:
     body: str = ""
     content_type: str = "text/plain"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Safe:
+    """Whether an activity may be acknowledged while it is still being worked on."""
+
+    yet: bool
+
+    def now(self) -> None:
+        self.yet = True
 
 
 class NotDone(Exception):
@@ -95,19 +106,25 @@ class MessagesEndpoint:
         if self._closed:
             # This worker ends: its repeat goes to another.
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
-        return await self._acknowledge(activity, self._traced(identity, activity, traceparent), began)
+        # A message that no ledger has is lost with its worker, and must be told again.
+        safe = _Safe(activity.type not in ("message", "messageUpdate"))
+        return await self._acknowledge(activity, self._traced(identity, activity, traceparent, safe), began, safe)
 
     async def _traced(
-        self, identity: AuthenticateRequestResult, activity: Activity, traceparent: str | None
+        self, identity: AuthenticateRequestResult, activity: Activity, traceparent: str | None, safe: _Safe
     ) -> InvokeResponse | None:
+        async def logic(context: TurnContext) -> None:
+            context.turn_state[ENTERED] = safe.now
+            await self._guarded(context)
+
         with traced(self._telemetry.activity(_kind(activity), traceparent)):
-            response: InvokeResponse | None = await self._adapter.process_activity(identity, activity, self._guarded)
+            response: InvokeResponse | None = await self._adapter.process_activity(identity, activity, logic)
             if _expects_replies(activity):
                 something_shown()
             return response
 
     async def _acknowledge(
-        self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None], began: float
+        self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None], began: float, safe: _Safe
     ) -> HttpAnswer:
         task = asyncio.create_task(work)
         self._running.add(task)
@@ -121,8 +138,9 @@ class MessagesEndpoint:
             if caller_waits:
                 # Nobody can hear it any more.
                 task.cancel()
+                return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT, _NOT_DONE)
             return (
-                HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT, _NOT_DONE) if caller_waits else HttpAnswer(HTTPStatus.ACCEPTED)
+                HttpAnswer(HTTPStatus.ACCEPTED) if safe.yet else HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
             )
         if task.cancelled():
             # The worker ends. Whether the turn was entered is not known here; its repeat finds out.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from app.agent.agent import Agent
 from app.agent.commands import Commands
@@ -21,7 +22,7 @@ from app.turns.reply import Reply
 _log = logging.getLogger(__name__)
 
 # In seconds.
-_LONGEST_ENTERING_AT_THE_END = 2.0
+_LONGEST_TAKING_AT_THE_END = 2.0
 
 MOST_HANDED_OVER = 40_000
 """Characters of a question that is too long for a message."""
@@ -48,42 +49,44 @@ class TurnRunner:
         begun: str | None = None,
         traceparent: str | None = None,
         time_limit: float = math.inf,
+        entered: Callable[[], object] = lambda: None,
     ) -> None:
         """Does nothing for a turn that has been entered before, here or elsewhere.
 
         `begun` is what another worker needs to go on with it; without it nobody can. `time_limit` in seconds is what
-        the door allows, where that is less than the runner's own. Raises `app.storage.failures.StorageFailed` where
-        the turn could not be entered, and what kept the person from seeing the end of the answer; every other failure
-        has been told to them.
+        the door allows, where that is less than the runner's own. `entered` is called when the ledger has the turn.
+        Raises `app.storage.failures.StorageFailed` where the turn could not be entered, and what kept the person from
+        seeing the end of the answer; every other failure has been told to them.
         """
         key = TurnKey(turn.conversation, turn.id)
         hand_over = None if begun is None else HandOver(key, self._shelf.clock(), begun, traceparent)
         if hand_over is not None and len(hand_over.begun) > MOST_HANDED_OVER and not hand_over.fits:
             # Neither a message nor a row has room for it.
             hand_over = None
-        held = await self._enter(key, hand_over)
+        held = await self._unless_the_worker_ends(self._desk.enter(key, hand_over))
+        entered()
         if held is None:
             _log.info("A turn was delivered again; it is not answered again")
             return
         await self._attempt(held, turn, open_reply, time_limit)
 
-    async def _enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
-        entering = asyncio.create_task(self._desk.enter(key, hand_over))
+    async def _unless_the_worker_ends(self, taking: Coroutine[Any, Any, HeldTurn | None]) -> HeldTurn | None:
+        task = asyncio.create_task(taking)
         try:
-            return await asyncio.shield(entering)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
-            # The worker ends: what is being entered is another's as soon as it is.
-            await asyncio.wait([entering], timeout=_LONGEST_ENTERING_AT_THE_END)
-            if not entering.done():
-                entering.cancel()
-                await asyncio.wait([entering])
-            elif entering.exception() is None and (held := entering.result()) is not None:
+            # What is being taken is another's as soon as it is.
+            await asyncio.wait([task], timeout=_LONGEST_TAKING_AT_THE_END)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+            elif task.exception() is None and (held := task.result()) is not None:
                 await held.give_back()
             raise
 
     async def take_over(self, hand_over: HandOver) -> HeldTurn | None:
         """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
-        return await self._desk.take_over(hand_over)
+        return await self._unless_the_worker_ends(self._desk.take_over(hand_over))
 
     async def put_off(self, hand_over: HandOver) -> None:
         """Brings it back in the time of a lease. Raises `StorageFailed`."""
