@@ -177,10 +177,11 @@ def test_the_tiny_model_is_installed_only_where_no_workspace_is_configured(
 
 
 @pytest.mark.parametrize(
-    ("codes", "result"), [((0, 0), 0), ((1, 0), 1), ((0, 2), 2), ((0, 5), 0), ((5, 5), 0), ((1, 5), 1)]
+    ("codes", "result"),
+    [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 2, 0), 2), ((0, 0, 1), 1), ((0, 5, 0), 0), ((5, 5, 5), 0), ((1, 5, 0), 1)],
 )
-def test_the_fast_tests_run_first_and_either_half_can_fail(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], result: int
+def test_the_fast_tests_run_first_and_each_part_can_fail(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, ...], result: int
 ) -> None:
     ran: list[str] = []
     left = list(codes)
@@ -191,7 +192,7 @@ def test_the_fast_tests_run_first_and_either_half_can_fail(
 
     monkeypatch.setattr(installation, "run", run)
     assert dev.test(installation, []) == result
-    assert ran == ["not slow", "slow"]
+    assert ran == ["not slow", "slow and not alone", "alone"]
 
 
 def pins(lock: str) -> dict[str, set[str]]:

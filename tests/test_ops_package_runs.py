@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -87,7 +87,7 @@ async def test_the_unpacked_zip_answers_a_turn_on_a_storage_account(unpacked: Pa
 
 @pytest.mark.slow
 async def test_with_its_bytecode_a_start_compiles_nothing_and_without_it_everything(
-    unpacked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    unpacked: Path, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(unpacked, bare, ignore=shutil.ignore_patterns("__pycache__"))
@@ -100,11 +100,10 @@ async def test_with_its_bytecode_a_start_compiles_nothing_and_without_it_everyth
     assert str(bare / "function_app.py") in compiled
     assert any("site-packages" in path for path in compiled)
     quick, slow = (median(served.seconds for served in starts) for starts in (with_it, without_it))
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\nFrom process start to the first answer, median of {STARTS}: {quick:.2f} s with the package's bytecode, "
-            f"{slow:.2f} s without ({len(compiled)} modules compiled), {slow / quick:.1f} times as long.\n"
-        )
+    figure(
+        f"From process start to the first answer, median of {STARTS}: {quick:.2f} s with the package's bytecode, "
+        f"{slow:.2f} s without ({len(compiled)} modules compiled), {slow / quick:.1f} times as long."
+    )
 
 
 @pytest.mark.slow

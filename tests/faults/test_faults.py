@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tests.faults.report import table
 from tests.faults.run import WORKERS, perform
 from tests.faults.verdict import complaints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 # More by `python -m tests.faults --seed 7 --runs 3`.
@@ -26,12 +26,11 @@ SECONDS = 75
 @pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm to install Azurite with")
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_every_question_has_one_right_answer_in_order_whatever_is_killed(
-    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    seed: int, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     plan = make_plan(seed, questions=QUESTIONS, conversations=CONVERSATIONS, seconds=SECONDS, workers=WORKERS)
     run = await perform(plan, tmp_path)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{table(run)}\n")
+    figure(table(run))
     wrong = [*too_mild(run), *complaints(run)]
     assert not wrong, "\n".join([f"{len(wrong)} complaints; the workers' logs are in {tmp_path}", *wrong[:10]])
 
