@@ -112,6 +112,38 @@ async def test_a_worker_that_has_ended_refuses_a_question_so_that_teams_asks_ano
     assert bot.messages == [], "the person was told to ask again, though another worker would have answered"
 
 
+async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_drop_its_message(
+    make_bot: MakeBot,
+) -> None:
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot("never")
+    await bot.send(bot.activity())
+    (message,) = bot.on_the_queue()
+    resuming = asyncio.create_task(other.door.unfinished.resume(message))
+    closing_down = asyncio.create_task(other.door.unfinished.close())
+    with pytest.raises(WorkerEnds):
+        await resuming
+    await closing_down
+
+
+async def test_who_is_told_to_ask_again_is_told_once(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot = make_bot(acknowledge_after=0.2)
+    post = bot.door.messages._adapter._connector.send
+    told = asyncio.Event()
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise StorageFailed("down")
+
+    async def slowly(*arguments: Any, **named: Any) -> Any:
+        await told.wait()
+        return await post(*arguments, **named)
+
+    monkeypatch.setattr(bot.store, "begin", fails)
+    monkeypatch.setattr(bot.door.messages._adapter._connector, "send", slowly)
+    assert (await bot.send(bot.activity())).status == 202, "Teams repeats it, and each repeat tells the person again"
+    told.set()
+    await bot.connector.next_message()
+
+
 async def test_a_worker_that_has_ended_takes_no_turn_over(make_bot: MakeBot) -> None:
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot("never")
     await bot.send(bot.activity())

@@ -92,11 +92,14 @@ async def test_a_turn_knows_when_the_last_lease_of_those_before_it_ends(store: S
     assert await store.ahead(other) is None
 
 
-async def test_turns_that_nobody_has_are_passed_by_until_somebody_takes_them_over(store: Store) -> None:
-    first, second, third, last = [(await begun(store, turn(f"a{n}"))).record for n in range(4)]
+async def test_the_first_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: Store) -> None:
+    ended, first, second, third, last = [(await begun(store, turn(f"a{n}"))).record for n in range(5)]
+    await store.end(ended, TurnState.FAILED, [])
     second = await store.change(second.changed(lease_until=99.0))
     await store.end(third, TurnState.ANSWERED, exchange(1))
-    await store.pass_by(last, 60.0)
+    await store.pass_by(last, 59.0)
+    assert await store.ahead(second) == 60.0
+    await store.pass_by(last, 200.0)
     assert await store.ahead(last) == 99.0
     assert await store.ahead(second) is None
     passed = await store.find(first.key)
@@ -108,7 +111,11 @@ async def test_turns_that_nobody_has_are_passed_by_until_somebody_takes_them_ove
         await store.change(first.changed(tries=2))
     await store.change(passed.changed(lease_until=70.0))
     assert await store.ahead(second) == 70.0
-    await store.pass_by(last, 200.0)
+    await store.pass_by(second, 200.0)
+    assert await store.ahead(last) == 99.0
+    await store.pass_by(last, 98.0)
+    assert await store.ahead(last) == 99.0
+    await store.pass_by(last, 99.0)
     assert await store.ahead(last) is None
     answered_already = await store.find(third.key)
     assert answered_already is not None

@@ -13,6 +13,7 @@ from app.agent.events import Answer
 from app.agent.turn import Turn
 from app.bot.channel import TEAMS_GROUP
 from app.storage.conversations import StoredMessage
+from app.storage.failures import StorageFailed
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.telemetry.records import Sink
 from app.telemetry.turn import TurnSpan, traced
@@ -70,6 +71,28 @@ async def test_a_worker_whose_turn_another_has_hears_of_it_at_the_next_renewal(h
         await asyncio.sleep(A_RENEWAL)
     assert len(heard) == 1
     assert held.lost
+
+
+@in_virtual_time
+async def test_a_close_whose_answer_was_lost_is_no_loss_of_the_turn(house: House) -> None:
+    end, lost = house.store.end, Mock()
+
+    async def slow_to_answer(*arguments: Any) -> None:
+        await end(*arguments)
+        await asyncio.sleep(A_RENEWAL)
+        raise StorageFailed("the answer was lost")
+
+    held = await held_turn(house, MemoryInbox())
+    held.when_lost(lost)
+    async with held:
+        house.store.end = slow_to_answer  # type: ignore[method-assign,assignment]
+        with pytest.raises(StorageFailed):
+            await held.close(TurnState.ANSWERED, ())
+        await asyncio.sleep(A_RENEWAL)
+        house.store.end = end  # type: ignore[method-assign]
+        await held.close(TurnState.ANSWERED, ())
+    assert not held.lost
+    lost.assert_not_called()
 
 
 @in_virtual_time

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.agent.turn import Turn
 from app.bot.channel import TEAMS_GROUP
 from app.local.host_json import QueueOptions
@@ -94,6 +96,47 @@ async def test_a_turn_that_nobody_can_bring_back_holds_the_next_up_once_and_thos
     assert not next_one.waits
     # Somebody who waited for it at the door finds the same.
     assert await desk.earlier_turns_ended(next_one)
+
+
+@pytest.mark.parametrize("away", [600, 2 * 3600], ids=["ten minutes", "two hours"])
+@pytest.mark.parametrize("looked_at_first", ["2", "3"])
+def test_two_that_wait_for_a_lost_one_go_on_in_their_order(away: float, looked_at_first: str, tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        inbox = MemoryInbox()
+        desk, taken = desk_with(house, inbox), list[str]()
+        await desk.enter(KEY, None)
+        for name in ("2", "3"):
+            hand_over = HandOver(TurnKey(ANN, name), now(), "And then?")
+            held = await desk.enter(hand_over.key, hand_over)
+            assert held is not None
+            await held.give_back()
+        await asyncio.sleep(away)
+        until = now() + 500
+        while len(taken) < 2 and now() < until:
+            brought = [(read_hand_over(one.body), one) for one in await inbox.take(16, hidden_for=600)]
+            brought.sort(key=lambda each: each[0].key.activity != looked_at_first)
+            for hand_over, one in brought:
+                held = await desk.take_over(hand_over)
+                await inbox.delete(one.receipt)
+                if held is not None:
+                    taken.append(held.record.key.activity)
+                    await held.close(TurnState.ANSWERED, ())
+            await asyncio.sleep(1)
+        assert taken == ["2", "3"]
+
+    played(TEAMS_GROUP, tmp_path, script)
+
+
+@in_virtual_time
+async def test_a_new_question_does_not_wait_for_one_that_was_lost_long_ago(house: House) -> None:
+    desk = desk_with(house, MemoryInbox())
+    for name in ("1", "2"):
+        await desk.enter(TurnKey(ANN, name), None)
+    await asyncio.sleep(3700)
+    new, asked = await desk.enter(TurnKey(ANN, "3"), None), now()
+    assert new is not None
+    assert await desk.earlier_turns_ended(new)
+    assert now() - asked < 2
 
 
 @in_virtual_time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 from typing import Any
@@ -59,6 +60,12 @@ def test_a_long_answer_that_nothing_packs_is_in_the_row_once() -> None:
     assert read_progress(progress.written(MOST)) == progress
 
 
+def test_an_older_version_finds_no_rest_that_it_would_take_for_a_text() -> None:
+    answer = "All that there is to say about it. " * 9
+    written = Progress("", {"rest": [answer[:50], answer[50:]], "perhaps_posted": True}, Answer(answer)).written(MOST)
+    assert json.loads(written)["place"] == {"perhaps_posted": True}
+
+
 @pytest.mark.parametrize(
     "written",
     [
@@ -69,8 +76,9 @@ def test_a_long_answer_that_nothing_packs_is_in_the_row_once() -> None:
         '{"text": "x"}',
         '{"text": "x", "place": 7}',
         '{"text": "x", "place": {}, "answer": 7}',
-        '{"text": "x", "place": {"rest": [["a", "b"]]}}',
-        '{"text": "x", "place": {"rest": [[1]]}}',
+        '{"text": "x", "place": {}, "texts": {"rest": [["a", "b"]]}}',
+        '{"text": "x", "place": {}, "texts": {"rest": [[1]]}}',
+        '{"text": "x", "place": {}, "texts": 7}',
     ],
 )
 def test_what_cannot_be_read_counts_as_nothing(written: str) -> None:

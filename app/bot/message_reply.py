@@ -91,9 +91,9 @@ class Rest:
 
 def rest_in(progress: Progress) -> Rest:
     parts = progress.place.get("rest")
-    if not isinstance(parts, list):
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         return Rest()
-    return Rest(tuple(map(str, parts)), progress.place.get("perhaps_posted") is not False)
+    return Rest(tuple(parts), progress.place.get("perhaps_posted") is not False)
 
 
 @dataclass(frozen=True, slots=True)

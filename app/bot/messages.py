@@ -115,7 +115,7 @@ class MessagesEndpoint:
     ) -> InvokeResponse | None:
         async def logic(context: TurnContext) -> None:
             context.turn_state[ENTERED] = safe.now
-            await self._guarded(context)
+            await self._guarded(context, safe)
 
         with traced(self._telemetry.activity(_kind(activity), traceparent)):
             response: InvokeResponse | None = await self._adapter.process_activity(identity, activity, logic)
@@ -163,7 +163,7 @@ class MessagesEndpoint:
             _log.error("A turn ended unexpectedly", exc_info=error)
         self._telemetry.answered()
 
-    async def _guarded(self, context: TurnContext) -> None:
+    async def _guarded(self, context: TurnContext, safe: _Safe) -> None:
         """Nobody is left without an answer, whatever broke."""
         try:
             await self._on_turn(context)
@@ -176,6 +176,8 @@ class MessagesEndpoint:
             error_id = new_error_id()
             _log.error("Turn failed, error id %s", error_id, exc_info=error)
             if context.activity.type in ("message", "messageUpdate"):
+                # Whoever is told to ask again is not to be told so with every repeat.
+                safe.now()
                 sentence = NOT_ENTERED if isinstance(error, StorageFailed) else UNEXPECTED
                 outlet = self._adapter.outlet(context)
                 with suppress(SendFailure):

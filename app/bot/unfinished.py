@@ -54,8 +54,9 @@ class UnfinishedTurns:
             await asyncio.wait([task])
             self._running.discard(task)
         self._telemetry.answered()
-        if not task.cancelled():
-            task.result()
+        if task.cancelled():
+            raise WorkerEnds
+        task.result()
 
     async def close(self) -> None:
         """Hands running turns over, and takes no more."""

@@ -101,7 +101,10 @@ class TurnLedger(Protocol):
         ...
 
     async def pass_by(self, record: TurnRecord, moment: float) -> None:
-        """Lets `ahead` leave out the earlier open turns whose leases had ended at `moment`: their leases become 0."""
+        """Lets `ahead` leave out the first of the earlier open turns, if its lease had ended at `moment`.
+
+        The lease becomes 0.
+        """
         ...
 
     async def delete_before(self, moment: float) -> int:

@@ -56,7 +56,11 @@ WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 
 """
 _RELEASE = """
 UPDATE turn SET lease_until = 0, version = version + 1
-WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until <= ?
+WHERE tenant = :tenant AND conversation = :conversation AND thread = :thread AND lease_until <= :moment AND ticket = (
+  SELECT MIN(ticket) FROM turn
+  WHERE tenant = :tenant AND conversation = :conversation AND thread = :thread AND ticket < :ticket
+    AND state = 'started' AND lease_until > 0
+)
 """
 _OLD = (
     "DELETE FROM message WHERE written < ?",
@@ -148,7 +152,14 @@ class SqliteStore:
         return await self._file.visit(lambda connection: _ahead(connection, record))
 
     async def pass_by(self, record: TurnRecord, moment: float) -> None:
-        arguments = (*_here(record.key.conversation), record.ticket, moment)
+        here = record.key.conversation
+        arguments = {
+            "tenant": here.tenant,
+            "conversation": here.conversation,
+            "thread": here.thread,
+            "ticket": record.ticket,
+            "moment": moment,
+        }
         await self._file.visit(lambda connection: connection.execute(_RELEASE, arguments))
 
     async def delete_before(self, moment: float) -> int:

@@ -134,12 +134,12 @@ class TableStore:
 
     @bounded()
     async def pass_by(self, record: TurnRecord, moment: float) -> None:
-        for turn in await self._open_before(record):
-            if turn["lease"] <= moment:
-                # Whoever was faster has taken it over, or has ended it.
-                with suppress(Conflict):
-                    passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease": 0.0}
-                    await self._rows.put(passed, turn["etag"])
+        first = next((turn for turn in await self._open_before(record) if turn["lease"] > 0), None)
+        if first is not None and first["lease"] <= moment:
+            # Whoever was faster has taken it over, or has ended it.
+            with suppress(Conflict):
+                passed = {name: value for name, value in first.items() if name != "etag"} | {"lease": 0.0}
+                await self._rows.put(passed, first["etag"])
 
     @bounded(_LONGEST_CLEANING)
     async def delete_before(self, moment: float) -> int:

@@ -149,26 +149,28 @@ class Attempt:
 
     async def _wait_in_line(self, reply: Reply) -> bool:
         """Whether the reply has begun meanwhile: nobody looks at nothing for long."""
-        ended = asyncio.create_task(self._desk.earlier_turns_ended(self._held))
+        ended = asyncio.create_task(self._line_ended())
         try:
             done, _ = await asyncio.wait([ended], timeout=_SILENT_WAIT)
             self._held.history = None
             if done:
-                await self._pass_by(ended.result())
+                ended.result()
                 return False
             await reply.begin(self._held.keep)
             await reply.write(Status(WAITING))
             done, _ = await asyncio.wait([ended], timeout=_LONGEST_WAIT)
-            if self._held.can_be_handed_over and not (done and ended.result()):
+            if not done and self._held.can_be_handed_over:
                 raise StillWaiting
-            await self._pass_by(await ended)
+            await ended
             return True
         finally:
             ended.cancel()
 
-    async def _pass_by(self, all_ended: bool) -> None:
-        if not all_ended:
-            await self._desk.pass_by_earlier_turns(self._held)
+    async def _line_ended(self) -> None:
+        while not await self._desk.earlier_turns_ended(self._held):
+            if self._held.can_be_handed_over:
+                raise StillWaiting
+            await self._desk.pass_by_first(self._held)
 
     async def _answer(self, asking: asyncio.Task[Answer | Failure], reply: Reply) -> None:
         end: Answer | Failure | None = None

@@ -29,6 +29,7 @@ _LONGEST_PUTTING = 5.0
 _FIRST_LOOK = 0.25
 _LONGEST_BETWEEN_LOOKS = 2.0
 _NO_SIGN_OF_LIFE = 30.0
+_LONG_AGO = 3600.0
 _ON_THE_QUEUE_AGAIN = 3.0
 _FORGOTTEN = 12 * 3600.0
 _OPEN = TurnState.STARTED
@@ -135,10 +136,11 @@ class Desk:
             return None
         now = self._shelf.clock()
         watch = watch.seen(until, now=now, after=_ON_THE_QUEUE_AGAIN)
-        if not watch.is_over(self._patience, now=now):
+        if watch.still <= self._patience:
             return watch
         await self._shelf.store.pass_by(found, now)
-        return None
+        # Those between go round as this one does, and have to see it before this one looks again.
+        return None if await self._shelf.store.ahead(found) is None else NOT_YET
 
     @property
     def _patience(self) -> float:
@@ -172,14 +174,16 @@ class Desk:
                 if until is None:
                     return True
                 watch = watch.seen(until, now=self._shelf.clock(), after=waited)
-                if watch.is_over(self._patience, now=self._shelf.clock()):
+                if self._shelf.clock() - until > _LONG_AGO:
+                    await self.pass_by_first(held)
+                elif watch.still > self._patience:
                     return False
             began = self._shelf.clock()
             await self._endings.next(held.record.key.conversation, within=between)
             waited, between = self._shelf.clock() - began, min(between * 1.5, _LONGEST_BETWEEN_LOOKS)
 
-    async def pass_by_earlier_turns(self, held: HeldTurn) -> None:
-        """Those that nobody has: no turn waits for them any more, until somebody takes them over."""
+    async def pass_by_first(self, held: HeldTurn) -> None:
+        """The first of those before it, if nobody has it: none waits for it any more, until somebody takes it over."""
         with suppress(StorageFailed):
             await self._shelf.store.pass_by(held.record, self._shelf.clock())
 

@@ -159,7 +159,10 @@ class HeldTurn:
     async def _read_again(self) -> None:
         """A write of ours whose answer was lost is no loss of the turn."""
         found = await self._shelf.store.find(self._record.key)
-        if found is None or found.owner != self._record.owner or found.state is not TurnState.STARTED:
+        if found is not None and found.owner == self._record.owner and found.state is not TurnState.STARTED:
+            # Closed by ourselves, and the answer was lost: whoever closes it finds it so.
+            raise TurnLost
+        if found is None or found.owner != self._record.owner:
             self.lost = True
             if self._when_lost is not None:
                 self._when_lost()

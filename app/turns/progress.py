@@ -16,6 +16,7 @@ from app.agent.events import Answer, Failure
 _log = logging.getLogger(__name__)
 
 _PACKED = "zlib:"
+_REFERENCES = "texts"
 # Characters of a part, above which its place is shorter to write.
 _WORTH_IT = 20
 _ENDS: dict[str, TypeAdapter[Any]] = {"answer": TypeAdapter(Answer), "failure": TypeAdapter(Failure)}
@@ -43,7 +44,15 @@ class Progress:
             fields[kind] = _ENDS[kind].dump_python(self.end, mode="json")
             if self.end.text.startswith(self.text):
                 fields["text"] = len(self.text)
-            fields["place"] = {name: _referring(value, self.end.text) for name, value in self.place.items()}
+            references = {
+                name: _referring(value, self.end.text) for name, value in self.place.items() if _is_text(value)
+            }
+            if references:
+                # Beside the place: an older version would take a reference for a text.
+                fields |= {
+                    "place": {k: v for k, v in self.place.items() if k not in references},
+                    _REFERENCES: references,
+                }
         written = _json(fields)
         if len(written) <= most:
             return written
@@ -53,11 +62,13 @@ class Progress:
         return _json({"text": self.text, "place": {name: self.place[name] for name in self.place if name != "rest"}})
 
 
-def _referring(value: Any, text: str) -> Any:  # noqa: ANN401 - whatever a reply keeps
+def _is_text(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value)
+
+
+def _referring(parts: list[str], text: str) -> list[str | list[int]]:
     """Where a list holds parts of `text`, their places stand for them: a long answer is not in the row twice."""
-    if not isinstance(value, list):
-        return value
-    return [_place_in(text, part) if isinstance(part, str) else part for part in value]
+    return [_place_in(text, part) for part in parts]
 
 
 def _place_in(text: str, part: str) -> str | list[int]:
@@ -65,10 +76,8 @@ def _place_in(text: str, part: str) -> str | list[int]:
     return part if start < 0 else [start, len(part)]
 
 
-def _resolved(value: Any, text: str) -> Any:  # noqa: ANN401
-    if not isinstance(value, list):
-        return value
-    return [text[part[0] : part[0] + part[1]] if isinstance(part, list) else part for part in value]
+def _resolved(parts: list[Any], text: str) -> list[str]:
+    return [text[part[0] : part[0] + part[1]] if isinstance(part, list) else str(part) for part in parts]
 
 
 def _json(fields: dict[str, Any]) -> str:
@@ -87,8 +96,8 @@ def read_progress(written: str) -> Progress:
         end = ends[0] if ends else None
         text = end.text[: fields["text"]] if end is not None and isinstance(fields["text"], int) else fields["text"]
         whole = end.text if end is not None else ""
-        place = {name: _resolved(value, whole) for name, value in dict(fields["place"]).items()}
-        return Progress(str(text), place, end)
-    except (zlib.error, ValueError, TypeError, KeyError, IndexError, ValidationError) as error:
+        texts = {name: _resolved(parts, whole) for name, parts in fields.get(_REFERENCES, {}).items()}
+        return Progress(str(text), {**fields["place"], **texts}, end)
+    except (zlib.error, ValueError, TypeError, KeyError, IndexError, AttributeError, ValidationError) as error:
         _log.warning("The progress of a turn cannot be read (%s); it begins afresh", type(error).__name__)
         return Progress()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# In seconds: an outage of that length lets a new question go first.
-_FORGOTTEN = 3600.0
-
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -20,9 +17,6 @@ class Watch:
     def seen(self, until: float, *, now: float, after: float) -> Watch:
         """What a look finds `after` so many seconds of watching."""
         return Watch(until, self.still + after if until == self.until and until <= now else 0.0)
-
-    def is_over(self, patience: float, *, now: float) -> bool:
-        return self.still > patience or now - self.until > _FORGOTTEN
 
 
 NOT_YET = Watch()
