@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+_STEPS_OF_ACCEPTING = 10
+
 
 @dataclass
 class ApplicationInsights:
@@ -24,6 +26,7 @@ class ApplicationInsights:
     tls: ssl.SSLContext | None = None
     hold: asyncio.Event | None = None
     _runner: web.AppRunner | None = None
+    _site: web.TCPSite | None = None
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -36,14 +39,20 @@ class ApplicationInsights:
         app.router.add_post("/{slashes:/*}v2.1/track", self._track)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
-        await site.start()
+        self._site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
+        await self._site.start()
         port = self._runner.addresses[0][1]
         self.address = f"{'https' if self.tls else 'http'}://localhost:{port}/"
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *error: object) -> None:
         assert self._runner
+        assert self._site
+        await self._site.stop()
+        # An exporter in its own thread may connect at this moment: what is being accepted becomes a connection,
+        # which the clean-up ends.
+        for _ in range(_STEPS_OF_ACCEPTING):
+            await asyncio.sleep(0)
         await self._runner.cleanup()
 
     def of(self, base_type: str) -> list[dict[str, Any]]:
