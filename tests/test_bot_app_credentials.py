@@ -222,7 +222,7 @@ async def test_a_service_that_does_not_answer_costs_no_more_than_the_time_limit(
         with pytest.raises(TokenUnreachable, match="did not answer in time"):
             await bot.credentials.token()
 
-        assert time.perf_counter() - started < 3
+        assert time.perf_counter() - started < 8
         bot.entra.hold.set()
 
 

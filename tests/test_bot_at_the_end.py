@@ -61,7 +61,7 @@ def slowed(bot: Bot, *names: str) -> Slow:
 
 
 async def test_a_worker_that_ends_while_it_takes_a_turn_over_does_not_drop_its_message(make_bot: MakeBot) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot("again")
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("again")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     with closing(sqlite3.connect(bot.file)) as connection:
@@ -87,7 +87,7 @@ async def test_a_question_that_was_not_entered_when_the_worker_ended_is_not_ackn
 
 
 async def test_a_worker_that_ends_while_it_puts_a_turn_off_does_not_drop_its_message(make_bot: MakeBot) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot()
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot()
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
 
@@ -115,7 +115,7 @@ async def test_a_worker_that_has_ended_refuses_a_question_so_that_teams_asks_ano
 async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_drop_its_message(
     make_bot: MakeBot,
 ) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot("never")
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     resuming = asyncio.create_task(other.door.unfinished.resume(message))
@@ -126,7 +126,7 @@ async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_dr
 
 
 async def test_who_is_told_to_ask_again_is_told_once(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    bot = make_bot(acknowledge_after=0.2)
+    bot = make_bot(acknowledge_after=1.0)
     post = bot.door.messages._adapter._connector.send
     told = asyncio.Event()
 
@@ -145,7 +145,7 @@ async def test_who_is_told_to_ask_again_is_told_once(make_bot: MakeBot, monkeypa
 
 
 async def test_a_worker_that_has_ended_takes_no_turn_over(make_bot: MakeBot) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=0.05), make_bot("never")
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     await other.door.unfinished.close()

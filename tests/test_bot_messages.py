@@ -65,7 +65,7 @@ async def test_the_same_words_sent_twice_are_two_questions(make_bot: Callable[..
 
 async def test_a_slow_turn_is_acknowledged_and_goes_on(make_bot: Callable[..., Bot]) -> None:
     gate = asyncio.Event()
-    bot = make_bot([gate, "Late."], acknowledge_after=0.01)
+    bot = make_bot([gate, "Late."], acknowledge_after=2.0)
     assert (await bot.send(bot.activity())).status == 202
     assert bot.messages == []
     gate.set()
@@ -92,7 +92,7 @@ async def test_a_repeat_that_expects_replies_gets_none_but_in_the_right_shape(ma
 
 async def test_who_waits_for_replies_too_long_is_told_and_the_model_is_stopped(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot(["Once", asyncio.Event()])
-    bot.door.messages._time_limit = 0.05
+    bot.door.messages._time_limit = 1.0
     assert (await bot.send(bot.activity(deliveryMode="expectReplies"))).status == 504
     async with asyncio.timeout(2):
         await bot.door.messages.close()
@@ -102,7 +102,7 @@ async def test_who_waits_for_replies_too_long_is_told_and_the_model_is_stopped(m
 async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the_same_stream(
     make_bot: Callable[..., Bot],
 ) -> None:
-    bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=1.5)
+    bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=3.0)
     await bot.send(bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal"}))
     assert bot.connector.calls[-1].text == "Once upon"
     await bot.door.close()

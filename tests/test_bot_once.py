@@ -155,7 +155,7 @@ async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app")
-    bot, other = make_bot([gate := asyncio.Event(), "once"], acknowledge_after=0.1), make_bot()
+    bot, other = make_bot([gate := asyncio.Event(), "once"], acknowledge_after=1.0), make_bot()
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     gate.set()
@@ -169,7 +169,7 @@ async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
 
 async def test_a_turn_that_somebody_works_on_is_left_to_them_and_looked_at_later(make_bot: MakeBot) -> None:
     gate = asyncio.Event()
-    bot, other = make_bot([gate, "once"], acknowledge_after=0.1), make_bot("twice")
+    bot, other = make_bot([gate, "once"], acknowledge_after=1.0), make_bot("twice")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     await other.door.unfinished.resume(message)

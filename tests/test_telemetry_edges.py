@@ -227,7 +227,7 @@ async def test_an_ingestion_endpoint_that_hangs_does_not_hold_up_the_end(make_bo
     await bot.ask()
     started = time.monotonic()
     await bot.telemetry.close()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
     bot.insights.hold.set()
 
 
@@ -239,7 +239,7 @@ async def test_a_set_up_that_hangs_does_not_hold_up_the_end(make_bot: MakeBot, m
         await bot.ask()
         started = time.monotonic()
         await bot.telemetry.close()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 8
         running = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
         assert "Telemetry._set_up" not in running, "the set-up is nobody's any more"
     finally:
