@@ -357,33 +357,33 @@ async def test_a_host_that_accepts_but_never_speaks_tls_is_unreachable_within_th
             writer.close()
 
 
-async def leave_by_closing(model: DatabricksModel) -> None:
+async def leave_by_closing(model: DatabricksModel, _: ServingEndpoint) -> None:
     stream = model.stream(QUESTION)
     await anext(stream)
     await stream.aclose()
 
 
-async def leave_by_cancelling(model: DatabricksModel) -> None:
+async def leave_by_cancelling(model: DatabricksModel, endpoint: ServingEndpoint) -> None:
     task = asyncio.create_task(answer(model))
-    await asyncio.sleep(0.1)
+    await endpoint.began.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
 @pytest.mark.parametrize("leave", [leave_by_closing, leave_by_cancelling])
-async def test_pressing_stop_ends_the_request_at_once(leave: Callable[[DatabricksModel], Any]) -> None:
+async def test_pressing_stop_ends_the_request_at_once(leave: Callable[[DatabricksModel, ServingEndpoint], Any]) -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         endpoint.replies.append(Stream([chat_chunk({"content": "Half"}), "hang"]))
-        await leave(model)
-        await asyncio.wait_for(endpoint.disconnected.wait(), 1)
+        await leave(model, endpoint)
+        await asyncio.wait_for(endpoint.disconnected.wait(), 5)
 
 
 async def test_pressing_stop_before_the_first_word_ends_the_request_too() -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         endpoint.replies.append(Stream(["hang"]))
-        await leave_by_cancelling(model)
-        await asyncio.wait_for(endpoint.disconnected.wait(), 1)
+        await leave_by_cancelling(model, endpoint)
+        await asyncio.wait_for(endpoint.disconnected.wait(), 5)
 
 
 async def test_one_connection_serves_turn_after_turn() -> None:
@@ -421,7 +421,7 @@ async def test_an_abandoned_stream_leaves_no_open_connection() -> None:
         await anext(stream)
         del stream
         gc.collect()
-        await asyncio.wait_for(endpoint.disconnected.wait(), 1)
+        await asyncio.wait_for(endpoint.disconnected.wait(), 5)
 
 
 async def test_tools_are_offered_and_their_calls_come_back() -> None:

@@ -174,6 +174,12 @@ async def test_export_is_set_up_after_the_answer_and_never_before(
     assert turn_of(bot)
 
 
+async def set_up_failed(telemetry: Telemetry) -> None:
+    async with asyncio.timeout(10):
+        while telemetry._setting_up is not None:
+            await asyncio.sleep(0.005)
+
+
 async def test_a_set_up_that_fails_is_tried_three_times_and_health_says_so(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,7 +191,7 @@ async def test_a_set_up_that_fails_is_tried_three_times_and_health_says_so(
     monkeypatch.setattr(telemetry_module, "_pipeline", broken)
     for _ in range(5):
         await bot.ask()
-        await asyncio.sleep(0.05)
+        await set_up_failed(bot.telemetry)
     assert [call.text for call in bot.connector.calls if call.is_message] == ["Because."] * 5
     assert sum("Telemetry could not be set up" in record.getMessage() for record in caplog.records) == 3
     with pytest.raises(TelemetryFailed):
@@ -205,7 +211,7 @@ async def test_a_set_up_that_fails_once_is_forgotten_when_the_next_works(
 
     monkeypatch.setattr(telemetry_module, "_pipeline", broken_at_first)
     await bot.ask()
-    await asyncio.sleep(0.05)
+    await set_up_failed(bot.telemetry)
     await bot.ask()
     await bot.telemetry.close()
     assert await bot.telemetry.check()

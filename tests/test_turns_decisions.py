@@ -29,10 +29,12 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 class Counted:
     def __init__(self, *, gate: asyncio.Event | None = None, fails: int = 0) -> None:
         self.done = 0
+        self.begun = asyncio.Event()
         self._gate = gate
         self._fails = fails
 
     async def __call__(self) -> Json:
+        self.begun.set()
         if self._gate is not None:
             await self._gate.wait()
         if self._fails:
@@ -53,6 +55,7 @@ async def test_of_two_workers_told_at_once_one_decides_and_both_answer_the_same(
     gate = asyncio.Event()
     act = Counted(gate=gate)
     told = [asyncio.create_task(Decisions(store).once(REPAIR, act)) for _ in range(2)]
+    await act.begun.wait()
     await asyncio.sleep(0.1)
     gate.set()
     assert await asyncio.gather(*told) == [{"said": "done 1"}] * 2
@@ -130,8 +133,9 @@ async def test_what_failed_may_be_tried_again(store: SqliteStore) -> None:
 
 async def test_a_decision_whose_worker_vanished_is_taken_up_when_its_time_is_over(store: SqliteStore) -> None:
     now = 1000.0
-    vanished = asyncio.create_task(Decisions(store, clock=lambda: now).once(REPAIR, Counted(gate=asyncio.Event())))
-    await asyncio.sleep(0.1)
+    hanging = Counted(gate=asyncio.Event())
+    vanished = asyncio.create_task(Decisions(store, clock=lambda: now).once(REPAIR, hanging))
+    await hanging.begun.wait()
     act = Counted()
     later = 1000.0
     looking = asyncio.create_task(Decisions(store, clock=lambda: later).once(REPAIR, act))

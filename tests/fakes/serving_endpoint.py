@@ -101,6 +101,7 @@ class ServingEndpoint:
         self.sign_in_replies: deque[Answer] = deque()
         self.token_lifetime = 3600
         self.accepted_tokens = {TOKEN}
+        self.began = asyncio.Event()
         self.disconnected = asyncio.Event()
         app = web.Application(client_max_size=16 * 1024 * 1024)
         app.router.add_get("/api/2.0/serving-endpoints/{name}", self._describe)
@@ -166,6 +167,7 @@ class ServingEndpoint:
     async def _send(self, request: web.Request, reply: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": reply.content_type})
         await response.prepare(request)
+        self.began.set()
         try:
             for step in reply.steps:
                 if isinstance(step, bytes):
