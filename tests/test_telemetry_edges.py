@@ -176,7 +176,7 @@ async def test_export_is_set_up_after_the_answer_and_never_before(
 
 async def set_up_failed(telemetry: Telemetry) -> None:
     async with asyncio.timeout(10):
-        while telemetry._setting_up is not None:
+        while telemetry._setting_up is not None:  # noqa: ASYNC110 - a task of the code under test
             await asyncio.sleep(0.005)
 
 
