@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.ledger import Begun, Changed, Store, TurnRecord, TurnState
+from app.storage.ledger import Ahead, Begun, Changed, Store, TurnRecord, TurnState
 from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
 
@@ -78,44 +78,51 @@ async def test_turns_of_a_conversation_get_tickets_in_the_order_they_came(store:
     assert (first.waits, second.waits) == (False, True)
 
 
-async def test_a_turn_knows_when_the_last_lease_of_those_before_it_ends(store: Store) -> None:
+def ahead(record: TurnRecord, lease_until: float = 60.0) -> Ahead:
+    return Ahead(record.ticket, lease_until)
+
+
+async def test_a_turn_knows_the_first_of_those_before_it(store: Store) -> None:
     first, second, third = [(await begun(store, turn(f"a{n}"))).record for n in range(3)]
     second = await store.change(second.changed(lease_until=75.5))
     assert await store.ahead(first) is None
-    assert await store.ahead(second) == 60.0
-    assert await store.ahead(third) == 75.5
-    await store.end(second, TurnState.FAILED, [])
-    assert await store.ahead(third) == 60.0
+    assert await store.ahead(second) == ahead(first)
+    assert await store.ahead(third) == ahead(first)
+    assert await store.ahead(third, since=60.0) == ahead(second, 75.5)
+    assert await store.ahead(third, since=75.5) is None
     await store.end(first, TurnState.ANSWERED, exchange(1))
+    assert await store.ahead(third) == ahead(second, 75.5)
+    await store.end(second, TurnState.FAILED, [])
     assert await store.ahead(third) is None
     other = (await begun(store, turn("a9", replace(ANN, thread="t1")))).record
     assert await store.ahead(other) is None
 
 
-async def test_the_first_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: Store) -> None:
+async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: Store) -> None:
     ended, first, second, third, last = [(await begun(store, turn(f"a{n}"))).record for n in range(5)]
     await store.end(ended, TurnState.FAILED, [])
     second = await store.change(second.changed(lease_until=99.0))
     await store.end(third, TurnState.ANSWERED, exchange(1))
-    await store.pass_by(last, 59.0)
-    assert await store.ahead(second) == 60.0
-    await store.pass_by(last, 200.0)
-    assert await store.ahead(last) == 99.0
+    for other_than_it in (ahead(first, 59.0), ahead(ended), ahead(third)):
+        await store.pass_by(last, other_than_it)
+    assert await store.ahead(last) == ahead(first)
+    await store.pass_by(last, ahead(first))
+    assert await store.ahead(last) == ahead(second, 99.0)
     assert await store.ahead(second) is None
     passed = await store.find(first.key)
     assert passed is not None
     assert replace(passed, version=first.version) == replace(first, lease_until=0.0), (
         "its worker does not know it again"
     )
+    waits = (await begun(store, turn("a5"))).waits
+    assert waits, "whether it is passed by is seen when it is waited for"
     with pytest.raises(Changed):
         await store.change(first.changed(tries=2))
     await store.change(passed.changed(lease_until=70.0))
-    assert await store.ahead(second) == 70.0
-    await store.pass_by(second, 200.0)
-    assert await store.ahead(last) == 99.0
-    await store.pass_by(last, 98.0)
-    assert await store.ahead(last) == 99.0
-    await store.pass_by(last, 99.0)
+    assert await store.ahead(second) == ahead(first, 70.0)
+    await store.pass_by(second, ahead(first, 70.0))
+    assert await store.ahead(last) == ahead(second, 99.0)
+    await store.pass_by(last, ahead(second, 99.0))
     assert await store.ahead(last) is None
     answered_already = await store.find(third.key)
     assert answered_already is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.storage.conversations import ConversationKey
-from app.storage.ledger import Changed, Store, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import Ahead, Changed, Store, TurnKey, TurnRecord, TurnState
 from app.storage.records import Record, RecordKey
 from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
@@ -210,11 +210,11 @@ async def test_an_open_turn_is_deleted_when_nobody_has_renewed_it_for_so_long(st
     clock.now += DAY
     worked_on = await store.change(worked_on.changed(lease_until=99))
     waiting = await begun(store, "waiting")
-    assert await store.ahead(waiting) == 99
+    assert await store.ahead(waiting) == Ahead(abandoned.ticket, abandoned.lease_until)
     assert await store.delete_before(clock.now - 60) == 1
     assert await store.find(abandoned.key) is None
     assert await store.find(worked_on.key) == worked_on
-    assert await store.ahead(waiting) == 99
+    assert await store.ahead(waiting) == Ahead(worked_on.ticket, 99)
     await store.end(worked_on, TurnState.ANSWERED, exchange(1))
     assert await store.ahead(waiting) is None
 

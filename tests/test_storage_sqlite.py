@@ -16,7 +16,7 @@ import pytest
 
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.failures import StorageFailed
-from app.storage.ledger import TurnRecord, TurnState
+from app.storage.ledger import Ahead, TurnRecord, TurnState
 from app.storage.sqlite import SqliteStore
 from app.storage.sqlite_schema import prepare
 from tests.fakes.stores import ANN, Clock, exchange, turn
@@ -96,7 +96,7 @@ async def test_the_turns_of_an_older_version_are_still_known(tmp_path: Path) -> 
     assert await store.begin(turn("a1", OLD), remember=0) is None
     following = await store.begin(turn("a3", OLD), remember=0)
     assert following is not None
-    assert (following.waits, await store.ahead(following.record)) == (True, 1.0)
+    assert (following.waits, await store.ahead(following.record)) == (True, Ahead(2, 1.0))
     unfinished = await store.find(turn("a2", OLD).key)
     assert unfinished is not None
     await store.end(unfinished, TurnState.FAILED, [])

@@ -93,9 +93,8 @@ async def test_a_turn_that_nobody_can_bring_back_holds_the_next_up_once_and_thos
     await held.close(TurnState.ANSWERED, ())
     next_one = await desk.enter(third.key, third)
     assert next_one is not None
-    assert not next_one.waits
     # Somebody who waited for it at the door finds the same.
-    assert await desk.earlier_turns_ended(next_one)
+    assert await desk.lost_before(next_one) is None
 
 
 @pytest.mark.parametrize("away", [600, 2 * 3600], ids=["ten minutes", "two hours"])
@@ -135,8 +134,9 @@ async def test_a_new_question_does_not_wait_for_one_that_was_lost_long_ago(house
     await asyncio.sleep(3700)
     new, asked = await desk.enter(TurnKey(ANN, "3"), None), now()
     assert new is not None
-    assert await desk.earlier_turns_ended(new)
+    assert await desk.lost_before(new) is None
     assert now() - asked < 2
+    assert await house.store.ahead(new.record) is not None, "those that an outage has left open lose their order"
 
 
 @in_virtual_time
@@ -146,10 +146,12 @@ async def test_who_waits_at_the_door_goes_to_the_queue_when_nobody_has_the_turn_
     assert first is not None
     assert second is not None
     async with first:
-        waiting = asyncio.create_task(desk.earlier_turns_ended(second))
+        waiting = asyncio.create_task(desk.lost_before(second))
         await asyncio.sleep(150)
         assert not waiting.done(), "it is being worked on"
-    assert not await waiting
+    lost = await waiting
+    assert lost is not None
+    assert lost.ticket == first.record.ticket
     assert LEASE < now() - started - 150 < 4 * LEASE
 
 
@@ -160,11 +162,11 @@ async def test_time_in_which_storage_did_not_answer_does_not_count_as_silence_of
     second = await desk.enter(TurnKey(ANN, "2"), None)
     assert second is not None
     house.store.ahead = refuse  # type: ignore[method-assign]
-    waiting = asyncio.create_task(desk.earlier_turns_ended(second))
+    waiting = asyncio.create_task(desk.lost_before(second))
     await asyncio.sleep(300)
     house.store.ahead = ahead  # type: ignore[method-assign]
     restored = now()
-    assert not await waiting
+    assert await waiting is not None
     assert now() - restored > LEASE, "the worker of the first had no time to come back"
 
 
@@ -188,7 +190,7 @@ async def test_who_cannot_learn_whether_an_earlier_turn_is_open_goes_on_waiting(
     assert first is not None
     assert second is not None
     house.store.ahead = refuse  # type: ignore[method-assign]
-    waiting = asyncio.create_task(desk.earlier_turns_ended(second))
+    waiting = asyncio.create_task(desk.lost_before(second))
     await asyncio.sleep(10)
     assert not waiting.done(), "the second answer comes before the first"
     await first.close(TurnState.ANSWERED, ())

@@ -180,7 +180,7 @@ def test_an_end_that_is_known_is_not_kept_waiting(tmp_path: Path) -> None:
             await asyncio.sleep(5)
             return await ahead(record)
 
-        house.store.ahead = slow  # type: ignore[method-assign]
+        house.store.ahead = slow  # type: ignore[method-assign,assignment]
         async with ends_with(asking):
             await two.resume(taken.body)
 

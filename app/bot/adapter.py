@@ -50,7 +50,7 @@ class Adapter(CloudAdapter):
     async def authenticate(
         self, activity: Activity, headers: Mapping[str, str], client_address: str | None = None
     ) -> AuthenticateRequestResult:
-        """Raises `app.bot.authentication.Unauthenticated`, and nothing else."""
+        """Raises `app.bot.authentication.Unauthenticated` and `AuthenticationUnavailable`."""
         return await self._authentication.authenticate(activity, headers, client_address)
 
     def outlet(self, context: TurnContext) -> Outlet:

@@ -34,6 +34,10 @@ class Unauthenticated(PermissionError):
         self.reason = reason
 
 
+class AuthenticationUnavailable(Exception):
+    """Whether the caller is who they say cannot be known now."""
+
+
 class Authenticator:
     """`now` is the time of day in seconds since 1970, `clock` measures how long keys are kept."""
 
@@ -70,7 +74,7 @@ class Authenticator:
     async def authenticate(
         self, activity: Activity, headers: Mapping[str, str], client_address: str | None = None
     ) -> Claims:
-        """The token's claims; none without an app id. Raises `Unauthenticated`, and nothing else."""
+        """The token's claims; none without an app id. Raises `Unauthenticated`, `AuthenticationUnavailable`."""
         if not activity.channel_id:
             raise Unauthenticated("the activity names no channel")
         try:
@@ -173,7 +177,7 @@ async def _find(keys: SigningKeys, key_id: str) -> SigningKey:
     try:
         key = await keys.find(key_id)
     except KeysUnavailable:
-        raise Unauthenticated("the signing keys could not be fetched") from None
+        raise AuthenticationUnavailable("the signing keys could not be fetched") from None
     if key is None:
         raise Unauthenticated("the signing key is not known")
     return key

@@ -60,6 +60,9 @@ class AgentBot(ActivityHandler):
         self._memory = memory
         self._decisions = Decisions(memory)
 
+    async def close(self) -> None:
+        await self._decisions.close()
+
     async def on_message_activity(self, turn_context: TurnContext) -> None:
         activity = turn_context.activity
         asked = Asked.by(activity)

@@ -40,12 +40,12 @@ class BotDoor:
         )
         connector = Connector(self._session, self._tokens, ServiceUrls(identity))
         adapter = Adapter(identity, self._authenticator, connector, self._tokens)
-        bot = AgentBot(turns, adapter.outlet, memory)
+        self._bot = bot = AgentBot(turns, adapter.outlet, memory)
         self.unfinished = UnfinishedTurns(adapter, turns, telemetry)
         self.messages = MessagesEndpoint(adapter, bot.on_turn, telemetry, acknowledge_after=acknowledge_after)
 
     async def close(self) -> None:
-        await asyncio.gather(self.messages.close(), self.unfinished.close())
+        await asyncio.gather(self.messages.close(), self.unfinished.close(), self._bot.close())
         await self._authenticator.close()
         await self._tokens.close()
         await self._session.close()

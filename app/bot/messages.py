@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -18,10 +17,11 @@ from botframework.connector.auth import AuthenticateRequestResult
 from app.agent.sentences import NOT_ENTERED, UNEXPECTED
 from app.bot.activity import BadActivity, parse_activity
 from app.bot.adapter import Adapter
-from app.bot.authentication import Unauthenticated
+from app.bot.authentication import AuthenticationUnavailable, Unauthenticated
 from app.bot.bot import ENTERED
+from app.bot.connector_answers import NotDelivered
 from app.bot.rendering import activities
-from app.bot.send_failures import SendFailure
+from app.bot.send_failures import SendFailure, Throttled
 from app.storage.failures import StorageFailed
 from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 ACKNOWLEDGE_AFTER = 12.0
 _ANSWER_INVOKES_WITHIN = 4.8
 _NOT_DONE = "This was not done. Please try again."
+# What may be acknowledged before it has been done. A message that no ledger has would be lost with its worker, and what
+# says that the app was removed would leave what was said there.
+_MUST_BE_DONE = frozenset({"message", "messageUpdate", "installationUpdate", "conversationUpdate"})
 _KINDS = frozenset(kind.value for kind in ActivityTypes)
 
 
@@ -97,17 +100,20 @@ class MessagesEndpoint:
             activity = parse_activity(body)
             if activity.type == "message" and not (activity.conversation and activity.conversation.id):
                 raise BadActivity("A message needs the id of its conversation.")
-            identity = await self._adapter.authenticate(activity, headers, client_address)
+            async with asyncio.timeout(self._patience(activity)):
+                identity = await self._adapter.authenticate(activity, headers, client_address)
         except BadActivity as bad:
             return HttpAnswer(bad.status, bad.sentence)
         except Unauthenticated as refusal:
             _log.warning("An activity was refused: %s", refusal)
             return HttpAnswer(HTTPStatus.UNAUTHORIZED, "This activity is not authenticated.")
+        except (AuthenticationUnavailable, TimeoutError) as failure:
+            _log.warning("Who sends an activity cannot be known now: %s", failure or "no answer in time")
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
         if self._closed:
             # This worker ends: its repeat goes to another.
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
-        # A message that no ledger has is lost with its worker, and must be told again.
-        safe = _Safe(activity.type not in ("message", "messageUpdate"))
+        safe = _Safe(activity.type not in _MUST_BE_DONE)
         return await self._acknowledge(activity, self._traced(identity, activity, traceparent, safe), began, safe)
 
     async def _traced(
@@ -179,11 +185,18 @@ class MessagesEndpoint:
                 # Whoever is told to ask again is not to be told so with every repeat.
                 safe.now()
                 sentence = NOT_ENTERED if isinstance(error, StorageFailed) else UNEXPECTED
-                outlet = self._adapter.outlet(context)
-                with suppress(SendFailure):
-                    await outlet.post(activities.message(f"⚠️ {sentence} (error id: {error_id})"))
-            elif isinstance(error, StorageFailed):
+                await self._tell(context, f"⚠️ {sentence} (error id: {error_id})")
+            elif context.activity.type == "invoke" or isinstance(error, StorageFailed):
                 raise NotDone from error
+
+    async def _tell(self, context: TurnContext, sentence: str) -> None:
+        try:
+            await self._adapter.outlet(context).post(activities.message(sentence))
+        except (NotDelivered, Throttled) as failure:
+            # Nobody was told. Where it is not acknowledged yet, the activity comes again.
+            raise NotDone from failure
+        except SendFailure as failure:
+            _log.warning("The channel takes no word about a failure (%s)", type(failure).__name__)
 
     async def close(self, *, grace: float = 5.0) -> None:
         """Takes nothing more, hands running turns over; those whose caller waits get `grace` seconds to end."""

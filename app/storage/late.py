@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.failures import StorageFailed
-from app.storage.ledger import Begun, Store, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import Ahead, Begun, Store, TurnKey, TurnRecord, TurnState
 from app.storage.queue import Inbox, Receipt, Taken
 from app.storage.records import Record, RecordKey
 
@@ -71,11 +71,11 @@ class LateStore:
     async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
         await (await self._engine.get()).end(record, state, messages)
 
-    async def ahead(self, record: TurnRecord) -> float | None:
-        return await (await self._engine.get()).ahead(record)
+    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        return await (await self._engine.get()).ahead(record, since=since)
 
-    async def pass_by(self, record: TurnRecord, moment: float) -> None:
-        await (await self._engine.get()).pass_by(record, moment)
+    async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
+        await (await self._engine.get()).pass_by(record, ahead)
 
     async def delete_before(self, moment: float) -> int:
         return await (await self._engine.get()).delete_before(moment)

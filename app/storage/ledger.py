@@ -71,6 +71,14 @@ class Begun:
     waits: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """An open turn that another has to wait for. `lease_until` in seconds since 1970."""
+
+    ticket: int
+    lease_until: float
+
+
 class Changed(Exception):
     """Another worker has written the row since it was read."""
 
@@ -93,18 +101,15 @@ class TurnLedger(Protocol):
         """Closes the turn and adds `messages` to the conversation, both or neither. Raises `Changed`."""
         ...
 
-    async def ahead(self, record: TurnRecord) -> float | None:
-        """When the last lease of an earlier open turn of the conversation ends; None if no earlier turn is open.
+    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        """The first of the conversation's earlier open turns whose lease ends after `since`.
 
         Without those that have been passed by, and that nobody has taken over since.
         """
         ...
 
-    async def pass_by(self, record: TurnRecord, moment: float) -> None:
-        """Lets `ahead` leave out the first of the earlier open turns, if its lease had ended at `moment`.
-
-        The lease becomes 0.
-        """
+    async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
+        """Lets `ahead` leave out that earlier turn, if it is open and its lease is the same still: it becomes 0."""
         ...
 
     async def delete_before(self, moment: float) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.ledger import Begun, Changed, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import Ahead, Begun, Changed, TurnKey, TurnRecord, TurnState
 from app.storage.records import Record, RecordKey
 from app.storage.sqlite_file import SqliteFile
 from app.storage.sqlite_queue import SqliteQueue
@@ -51,16 +51,16 @@ UPDATE turn SET
 WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ? AND version = ?
 """
 _AHEAD = """
-SELECT MAX(lease_until) FROM turn
-WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until > 0
+SELECT ticket, lease_until FROM turn
+WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until > ?
+ORDER BY ticket LIMIT 1
+"""
+_WAITS = """
+SELECT 1 FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' LIMIT 1
 """
 _RELEASE = """
 UPDATE turn SET lease_until = 0, version = version + 1
-WHERE tenant = :tenant AND conversation = :conversation AND thread = :thread AND lease_until <= :moment AND ticket = (
-  SELECT MIN(ticket) FROM turn
-  WHERE tenant = :tenant AND conversation = :conversation AND thread = :thread AND ticket < :ticket
-    AND state = 'started' AND lease_until > 0
-)
+WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket = ? AND lease_until = ? AND state = 'started'
 """
 _OLD = (
     "DELETE FROM message WHERE written < ?",
@@ -116,7 +116,7 @@ class SqliteStore:
             if not entered and (record.owner, record.state) != (turn.owner, TurnState.STARTED):
                 return None
             history = tuple(_recent(connection, turn.key.conversation, remember))
-            return Begun(record, history, _ahead(connection, record) is not None)
+            return Begun(record, history, _waits(connection, record))
 
         return await self._file.visit(visit)
 
@@ -148,18 +148,15 @@ class SqliteStore:
 
         await self._file.visit(visit)
 
-    async def ahead(self, record: TurnRecord) -> float | None:
-        return await self._file.visit(lambda connection: _ahead(connection, record))
+    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        arguments = (*_here(record.key.conversation), record.ticket, since)
+        row: tuple[int, float] | None = await self._file.visit(
+            lambda connection: connection.execute(_AHEAD, arguments).fetchone()
+        )
+        return None if row is None else Ahead(*row)
 
-    async def pass_by(self, record: TurnRecord, moment: float) -> None:
-        here = record.key.conversation
-        arguments = {
-            "tenant": here.tenant,
-            "conversation": here.conversation,
-            "thread": here.thread,
-            "ticket": record.ticket,
-            "moment": moment,
-        }
+    async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
+        arguments = (*_here(record.key.conversation), ahead.ticket, ahead.lease_until)
         await self._file.visit(lambda connection: connection.execute(_RELEASE, arguments))
 
     async def delete_before(self, moment: float) -> int:
@@ -229,6 +226,5 @@ def _find(connection: sqlite3.Connection, key: TurnKey) -> TurnRecord | None:
     return TurnRecord(key, ticket, TurnState(state), owner, lease_until, tries, begun, shown, str(version))
 
 
-def _ahead(connection: sqlite3.Connection, record: TurnRecord) -> float | None:
-    lease: float | None = connection.execute(_AHEAD, (*_here(record.key.conversation), record.ticket)).fetchone()[0]
-    return lease
+def _waits(connection: sqlite3.Connection, record: TurnRecord) -> bool:
+    return connection.execute(_WAITS, (*_here(record.key.conversation), record.ticket)).fetchone() is not None

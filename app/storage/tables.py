@@ -41,7 +41,7 @@ from app.storage.entities import (
     turn_of,
     turn_row,
 )
-from app.storage.ledger import Begun, Changed, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import Ahead, Begun, Changed, TurnKey, TurnRecord, TurnState
 from app.storage.records import Record, RecordKey
 from app.storage.table_rows import Conflict, Rows, update_if_same
 from app.storage.texts import storable, storable_turn
@@ -92,7 +92,7 @@ class TableStore:
                 if (found.owner, found.state) != (turn.owner, TurnState.STARTED):
                     return None
                 # Our own, of a try whose answer was lost on the way.
-                return Begun(found, history, await self._ahead(found) is not None)
+                return Begun(found, history, bool(await self._open_before(found)))
             # Another turn of the conversation has just been given the ticket.
             conflicts += 1
             await asyncio.sleep(random.uniform(0, min(conflicts, 20) * 0.005))  # noqa: S311 - spreads tries, no secret
@@ -129,17 +129,18 @@ class TableStore:
                 raise Changed from conflict
 
     @bounded()
-    async def ahead(self, record: TurnRecord) -> float | None:
-        return await self._ahead(record)
+    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        first = next((turn for turn in await self._open_before(record) if turn["lease"] > since), None)
+        return None if first is None else Ahead(int(first["ticket"]), first["lease"])
 
     @bounded()
-    async def pass_by(self, record: TurnRecord, moment: float) -> None:
-        first = next((turn for turn in await self._open_before(record) if turn["lease"] > 0), None)
-        if first is not None and first["lease"] <= moment:
-            # Whoever was faster has taken it over, or has ended it.
-            with suppress(Conflict):
-                passed = {name: value for name, value in first.items() if name != "etag"} | {"lease": 0.0}
-                await self._rows.put(passed, first["etag"])
+    async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
+        for turn in await self._open_before(record):
+            if (int(turn["ticket"]), turn["lease"]) == (ahead.ticket, ahead.lease_until):
+                # Whoever was faster has taken it over, or has ended it.
+                with suppress(Conflict):
+                    passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease": 0.0}
+                    await self._rows.put(passed, turn["etag"])
 
     @bounded(_LONGEST_CLEANING)
     async def delete_before(self, moment: float) -> int:
@@ -198,10 +199,6 @@ class TableStore:
     async def _find(self, key: TurnKey) -> TurnRecord | None:
         entity = await self._rows.get(partition_of(key.conversation), turn_row(key))
         return None if entity is None else turn_of(key, entity)
-
-    async def _ahead(self, record: TurnRecord) -> float | None:
-        leases = [turn["lease"] for turn in await self._open_before(record)]
-        return max((lease for lease in leases if lease > 0), default=None)
 
     async def _open_before(self, record: TurnRecord) -> list[Entity]:
         partition = partition_of(record.key.conversation)

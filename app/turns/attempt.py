@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -39,6 +39,10 @@ _FIRST_DELAY = 15.0
 
 class StillWaiting(Exception):
     """The turns before it take long, or nobody has them: it is given back, and waits on the queue, behind theirs."""
+
+
+class HistoryUnknown(Exception):
+    """Storage does not say what was said before: another try may know."""
 
 
 class GivenUp(Exception):
@@ -121,6 +125,11 @@ class Attempt:
             await reply.abandon()
             await self._held.give_back()
             turn_ended("handed over")
+        elif isinstance(failure, HistoryUnknown):
+            await reply.abandon()
+            _log.warning("What was said before a turn is not known at try %d (%s)", tries, failure)
+            await self._held.give_back(after=_FIRST_DELAY, counts=True)
+            turn_ended("handed over")
         elif failure is not None or (answering.cancelled() and not self._held.can_be_handed_over):
             await self._fail(failure)
 
@@ -167,10 +176,10 @@ class Attempt:
             ended.cancel()
 
     async def _line_ended(self) -> None:
-        while not await self._desk.earlier_turns_ended(self._held):
+        while (lost := await self._desk.lost_before(self._held)) is not None:
             if self._held.can_be_handed_over:
                 raise StillWaiting
-            await self._desk.pass_by_first(self._held)
+            await self._desk.pass_by(self._held, lost)
 
     async def _answer(self, asking: asyncio.Task[Answer | Failure], reply: Reply) -> None:
         end: Answer | Failure | None = None
@@ -202,12 +211,13 @@ class Attempt:
 
     async def _ask(self, reply: Reply) -> Answer | Failure:
         said = [self._progress.text]
-        interrupted = self._held.record.tries > 1 or self._progress.begun
+        # Who has only waited in line has been shown nothing that could have been interrupted.
+        interrupted = self._held.record.tries > 1 or bool(self._progress.text)
         try:
             async with asyncio.timeout(self._limit):
                 history = self._held.history
                 if history is None:
-                    history = await self._conversations.recent(self._turn.conversation, MOST_MESSAGES)
+                    history = await self._history()
                 answer = self._agent.answer(self._turn, history, said=said[0] if interrupted else None)
                 async with aclosing(answer) as events:
                     async for event in events:
@@ -221,11 +231,21 @@ class Attempt:
                 raise
             # The worker ends: nobody is left with a reply that stays open.
             return _failure(INTERRUPTED, error, "".join(said))
+        except HistoryUnknown as error:
+            if self._held.can_be_handed_over and self._held.record.tries < MOST_TRIES:
+                raise
+            return _unexpected(error, "".join(said))
         except TimeoutError as error:
             return _failure(TURN_TIMED_OUT, error, "".join(said))
         except Exception as error:
             return _unexpected(error, "".join(said))
         raise AssertionError("the agent ended a turn without an Answer or a Failure")
+
+    async def _history(self) -> Sequence[StoredMessage]:
+        try:
+            return await self._conversations.recent(self._turn.conversation, MOST_MESSAGES)
+        except StorageFailed as failure:
+            raise HistoryUnknown(type(failure).__name__) from failure
 
     def _messages(self, end: Answer | Failure) -> tuple[StoredMessage, ...]:
         ours = isinstance(end, Answer) and not end.by_model

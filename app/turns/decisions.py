@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,18 +57,19 @@ class _Kept(BaseModel):
 
 
 class Decisions:
-    """`clock` is in seconds since 1970."""
+    """What is being done goes on when its caller gives up. `clock` is in seconds since 1970."""
 
     def __init__(self, records: Records, *, clock: Callable[[], float] = time.time) -> None:
         self._records = records
         self._clock = clock
+        self._acting: set[asyncio.Task[Json | None]] = set()
 
     async def once(self, decision: Decision, act: Act) -> Json:
         """What `act` has returned, now or the first time.
 
         An `act` that fails, or takes longer than 20 s, may be tried again. One whose worker vanished, or whose result
         storage did not take, is done again by the next who is told: what it does elsewhere has to bear that.
-        Raises `StillDeciding`, `app.storage.failures.StorageFailed`, and what `act` raises.
+        Raises `StillDeciding` after 4 s, `app.storage.failures.StorageFailed`, and what `act` raises.
         """
         # It lasts: what was decided stays so, whatever the conversation forgets.
         key = RecordKey(decision.conversation, f"decision/{decision.subject}", lasting=True)
@@ -83,12 +84,59 @@ class Decisions:
                     raise StillDeciding
                 await asyncio.sleep(_BETWEEN_LOOKS)
                 continue
-            mine = _Kept(choice=decision.choice, by=uuid.uuid4().hex, until=self._clock() + _LEASE)
-            try:
-                record = await self._records.write(replace(record, value=mine.model_dump_json()))
-            except Changed:
-                continue
-            return await self._act(record, mine, act)
+            left = max(0.0, deadline - self._clock())
+            result = await self._within(left, self._claim_and_act(record, decision.choice, act))
+            if result is not None:
+                return result
+
+    async def close(self, *, grace: float = 5.0) -> None:
+        """What is being done gets `grace` seconds to end; the rest may be tried again."""
+        if self._acting:
+            await asyncio.wait(self._acting, timeout=grace)
+        for task in self._acting:
+            task.cancel()
+        if self._acting:
+            await asyncio.wait(self._acting)
+
+    async def _within(self, seconds: float, acting: Coroutine[Any, Any, Json | None]) -> Json | None:
+        task = asyncio.create_task(acting)
+        self._acting.add(task)
+        task.add_done_callback(self._acting.discard)
+        try:
+            done, _ = await asyncio.wait([task], timeout=seconds)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            raise
+        if not done:
+            task.add_done_callback(_log_failure)
+        if not done or task.cancelled():
+            raise StillDeciding
+        return task.result()
+
+    async def _claim_and_act(self, record: Record, choice: str, act: Act) -> Json | None:
+        """None where another was faster."""
+        mine = _Kept(choice=choice, by=uuid.uuid4().hex, until=self._clock() + _LEASE)
+        try:
+            record = await self._records.write(replace(record, value=mine.model_dump_json()))
+        except Changed:
+            return None
+        except StorageFailed:
+            await self._release(record.key, mine)
+            raise
+        return await self._act(record, mine, act)
+
+    async def _release(self, key: RecordKey, mine: _Kept) -> None:
+        """A claim whose answer was lost may be there, and nobody would act on it."""
+        for pause in _BETWEEN_KEEPINGS:
+            await asyncio.sleep(pause)
+            with suppress(StorageFailed, Changed):
+                found = await self._records.read(key)
+                if found is None or (kept := _kept(found)) is None or kept.by != mine.by:
+                    return
+                await self._records.write(
+                    replace(found, value=mine.model_copy(update={"until": 0.0}).model_dump_json())
+                )
+                return
 
     def _stands(self, kept: _Kept, decision: Decision) -> bool:
         if kept.result is None and kept.until <= self._clock():
@@ -132,6 +180,11 @@ def _kept(record: Record) -> _Kept | None:
         return _Kept.model_validate_json(record.value) if record.value else None
     except ValidationError:
         return None
+
+
+def _log_failure(task: asyncio.Task[Json | None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("What was being decided failed, and its caller had given up", exc_info=error)
 
 
 def digest(value: object) -> str:

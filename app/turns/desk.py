@@ -12,7 +12,7 @@ from typing import Any
 
 from app.agent.memory import MOST_MESSAGES
 from app.storage.failures import StorageFailed
-from app.storage.ledger import Begun, Changed, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import Ahead, Begun, Changed, TurnKey, TurnRecord, TurnState
 from app.storage.queue import Receipt, ReceiptEnded
 from app.telemetry.turn import hand_over_missing
 from app.turns.handover import HandOver
@@ -131,15 +131,14 @@ class Desk:
         return None
 
     async def _behind(self, found: TurnRecord, watch: Watch) -> Watch | None:
-        """What is seen of earlier open turns; None where there are none to wait for, or only the end is to be said."""
-        if read_progress(found.shown).end is not None or (until := await self._shelf.store.ahead(found)) is None:
+        """What is seen of the turn it waits for; None where there is none, or where only the end is to be said."""
+        if read_progress(found.shown).end is not None or (ahead := await self._shelf.store.ahead(found)) is None:
             return None
-        now = self._shelf.clock()
-        watch = watch.seen(until, now=now, after=_ON_THE_QUEUE_AGAIN)
+        watch = watch.seen(ahead, now=self._shelf.clock(), after=_ON_THE_QUEUE_AGAIN)
         if watch.still <= self._patience:
             return watch
-        await self._shelf.store.pass_by(found, now)
-        # Those between go round as this one does, and have to see it before this one looks again.
+        # That one and no other: the next may be waiting as this one does.
+        await self._shelf.store.pass_by(found, ahead)
         return None if await self._shelf.store.ahead(found) is None else NOT_YET
 
     @property
@@ -162,30 +161,31 @@ class Desk:
             return None
         return HeldTurn(self._shelf, record, hand_over, receipt)
 
-    async def earlier_turns_ended(self, held: HeldTurn) -> bool:
-        """False where those that are left show no sign of life: whoever had them is gone, and nobody has come yet."""
+    async def lost_before(self, held: HeldTurn) -> Ahead | None:
+        """None once no earlier turn is left to wait for; else the one that shows no sign of life, and that whoever had
+        it has lost.
+        """
         watch, waited, between = NOT_YET, 0.0, _FIRST_LOOK
         while True:
             try:
-                until = await self._shelf.store.ahead(held.record)
+                # What an outage of hours has left open is answered in its own order, and holds nobody up.
+                ahead = await self._shelf.store.ahead(held.record, since=max(0.0, self._shelf.clock() - _LONG_AGO))
             except StorageFailed as failure:
                 _log.warning("Whether an earlier turn is open is not known (%s)", type(failure).__name__)
             else:
-                if until is None:
-                    return True
-                watch = watch.seen(until, now=self._shelf.clock(), after=waited)
-                if self._shelf.clock() - until > _LONG_AGO:
-                    await self.pass_by_first(held)
-                elif watch.still > self._patience:
-                    return False
+                if ahead is None:
+                    return None
+                watch = watch.seen(ahead, now=self._shelf.clock(), after=waited)
+                if watch.still > self._patience:
+                    return ahead
             began = self._shelf.clock()
             await self._endings.next(held.record.key.conversation, within=between)
             waited, between = self._shelf.clock() - began, min(between * 1.5, _LONGEST_BETWEEN_LOOKS)
 
-    async def pass_by_first(self, held: HeldTurn) -> None:
-        """The first of those before it, if nobody has it: none waits for it any more, until somebody takes it over."""
+    async def pass_by(self, held: HeldTurn, lost: Ahead) -> None:
+        """None waits for it any more, until somebody takes it over."""
         with suppress(StorageFailed):
-            await self._shelf.store.pass_by(held.record, self._shelf.clock())
+            await self._shelf.store.pass_by(held.record, lost)
 
     def ended(self, held: HeldTurn) -> None:
         self._endings.ended(held.record.key.conversation)

@@ -8,13 +8,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.storage.conversations import ConversationKey
-from app.storage.ledger import TurnKey
+from app.storage.ledger import Ahead, TurnKey
 from app.storage.queue import MOST_BYTES
 from app.turns.watch import NOT_YET, Watch
 
 _MOST_ERRORS = 3
 # Bytes that the numbers of a watch may grow by, while the message goes round.
-_ROOM_FOR_THE_WATCH = 64
+_ROOM_FOR_THE_WATCH = 96
 
 
 class UnreadableMessage(Exception):
@@ -50,7 +50,8 @@ class HandOver:
         )
         if len(message.model_dump_json().encode()) > MOST_BYTES - _ROOM_FOR_THE_WATCH:
             message = message.model_copy(update={"begun": ""})
-        return message.model_copy(update={"ahead": self.watch.until, "still": self.watch.still}).model_dump_json()
+        watch = {"ahead": self.watch.ahead.lease_until, "first": self.watch.ahead.ticket, "still": self.watch.still}
+        return message.model_copy(update=watch).model_dump_json()
 
     @property
     def fits(self) -> bool:
@@ -70,6 +71,7 @@ class _Message(BaseModel):
     begun: str = ""
     traceparent: str | None = None
     ahead: float = 0.0
+    first: int = 0
     still: float = 0.0
 
 
@@ -80,8 +82,10 @@ def read_hand_over(body: str | bytes) -> HandOver:
     except ValidationError as error:
         raise UnreadableMessage(_why(error)) from None
     conversation = ConversationKey(message.tenant, message.conversation, message.thread)
-    key, watch = TurnKey(conversation, message.activity), Watch(message.ahead, message.still)
-    return HandOver(key, message.asked_at, message.begun, message.traceparent, watch)
+    watch = Watch(Ahead(message.first, message.ahead), message.still)
+    return HandOver(
+        TurnKey(conversation, message.activity), message.asked_at, message.begun, message.traceparent, watch
+    )
 
 
 def _why(error: ValidationError) -> str:

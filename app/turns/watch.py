@@ -1,22 +1,28 @@
-"""How long the turns before one have shown no sign of life."""
+"""How long the turn that another has to wait for has shown no sign of life."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.storage.ledger import Ahead
+
+NOBODY = Ahead(0, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """`until`, in seconds since 1970, is when the last of their leases ends; `still`, in seconds, how long it has been
-    seen unchanged after that. Time in which nobody looked does not count: an outage holds up all turns alike.
+    """`still`, in seconds, is how long `ahead` has been seen unchanged after its lease had ended.
+
+    Time in which nobody looked does not count: an outage holds up all turns alike.
     """
 
-    until: float = 0.0
+    ahead: Ahead = NOBODY
     still: float = 0.0
 
-    def seen(self, until: float, *, now: float, after: float) -> Watch:
+    def seen(self, ahead: Ahead, *, now: float, after: float) -> Watch:
         """What a look finds `after` so many seconds of watching."""
-        return Watch(until, self.still + after if until == self.until and until <= now else 0.0)
+        unchanged = ahead == self.ahead and ahead.lease_until <= now
+        return Watch(ahead, self.still + after if unchanged else 0.0)
 
 
 NOT_YET = Watch()

@@ -13,7 +13,7 @@ from botbuilder.schema import Activity
 from pydantic import SecretStr
 
 from app.bot.activity import parse_activity
-from app.bot.authentication import Authenticator, Claims, Unauthenticated
+from app.bot.authentication import AuthenticationUnavailable, Authenticator, Claims, Unauthenticated
 from app.bot.http_session import HttpSession
 from app.bot.identity import BotIdentity, addresses_of
 from app.config import BotAppType, BotCloud
@@ -55,6 +55,10 @@ class Door:
         if token:
             assert token not in str(caught.value)
         return caught.value.reason
+
+    async def cannot_tell(self, token: str) -> None:
+        with pytest.raises(AuthenticationUnavailable, match="the signing keys could not be fetched"):
+            await self.receives(token)
 
 
 @asynccontextmanager
