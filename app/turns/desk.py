@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 # All in seconds.
 _LONGEST_ENTERING = 10.0
 _LONGEST_PUTTING = 5.0
+_LONGEST_GIVING_UP = 2.0
 _FIRST_LOOK = 0.25
 _LONGEST_BETWEEN_LOOKS = 2.0
 _NO_SIGN_OF_LIFE = 30.0
@@ -53,18 +54,30 @@ class Desk:
 
     async def _enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
         record = self._record(key, "" if hand_over is None or hand_over.fits else hand_over.begun)
-        beginning = self._shelf.store.begin(record, remember=MOST_MESSAGES)
-        if hand_over is None:
-            begun, receipt = await beginning, None
-        elif record.begun:
-            # What is in the ledger alone has to be there before the message.
-            begun = await beginning
-            receipt = await self._put(hand_over, self._shelf.lease + MARGIN)
-        else:
-            begun, receipt = await self._begin_and_put(beginning, hand_over)
+        try:
+            begun, receipt = await self._begin(record, hand_over)
+        except StorageFailed:
+            await self._give_up(record)
+            raise
         if begun is None:
             return await self._repeated(key, hand_over, receipt)
         return HeldTurn(self._shelf, begun.record, hand_over, receipt, history=begun.history, waits=begun.waits)
+
+    async def _begin(self, record: TurnRecord, hand_over: HandOver | None) -> tuple[Begun | None, Receipt | None]:
+        beginning = self._shelf.store.begin(record, remember=MOST_MESSAGES)
+        if hand_over is None:
+            return await beginning, None
+        if record.begun:
+            # What is in the ledger alone has to be there before the message.
+            return await beginning, await self._put(hand_over, self._shelf.lease + MARGIN)
+        return await self._begin_and_put(beginning, hand_over)
+
+    async def _give_up(self, record: TurnRecord) -> None:
+        """It may be in the ledger all the same, without anybody to answer it, and the next questions would wait."""
+        given_up = HandOver(record.key, 0.0, given_up=record.owner)
+        with suppress(StorageFailed, TimeoutError):
+            async with asyncio.timeout(_LONGEST_GIVING_UP):
+                await self._shelf.queue.put(given_up.written(), hidden_for=_ON_THE_QUEUE_AGAIN)
 
     async def _begin_and_put(
         self, beginning: Coroutine[Any, Any, Begun | None], hand_over: HandOver
@@ -92,6 +105,11 @@ class Desk:
         """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
         now = self._shelf.clock()
         found = await self._shelf.store.find(hand_over.key)
+        if hand_over.given_up:
+            if found is not None and found.state is _OPEN and found.owner == hand_over.given_up:
+                with suppress(Changed):
+                    await self._shelf.store.end(found, TurnState.FAILED, ())
+            return None
         if found is None:
             if now - hand_over.asked_at > _FORGOTTEN:
                 _log.warning("A turn on the queue is too old to be known any more; it is dropped")
