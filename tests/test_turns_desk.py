@@ -84,6 +84,26 @@ async def test_a_turn_that_was_entered_though_storage_said_no_holds_nobody_up(ho
 
 
 @in_virtual_time
+async def test_a_turn_that_storage_did_not_let_in_when_it_was_brought_comes_again_and_is_answered(house: House) -> None:
+    inbox, begin = MemoryInbox(), house.store.begin
+
+    async def lands(turn: TurnRecord, *, remember: int) -> Begun | None:
+        await begin(turn, remember=remember)
+        raise StorageFailed("ServerBusy")
+
+    desk = desk_with(house, inbox)
+    house.store.begin = lands  # type: ignore[method-assign]
+    with pytest.raises(StorageFailed):
+        await desk.take_over(HAND_OVER)
+    house.store.begin = begin  # type: ignore[method-assign]
+    await asyncio.sleep(LEASE + 5)
+    for taken in await inbox.take(9, hidden_for=600):
+        await desk.take_over(read_hand_over(taken.body))
+    held = await desk.take_over(HAND_OVER)
+    assert held is not None, "nobody was told, and nobody answers"
+
+
+@in_virtual_time
 async def test_a_turn_that_was_given_up_and_that_another_has_taken_over_is_left_to_them(house: House) -> None:
     desk = desk_with(house, MemoryInbox())
     entered = await desk.enter(KEY, HAND_OVER)

@@ -45,7 +45,8 @@ class BotDoor:
         self.messages = MessagesEndpoint(adapter, bot.on_turn, telemetry, acknowledge_after=acknowledge_after)
 
     async def close(self) -> None:
-        await asyncio.gather(self.messages.close(), self.unfinished.close(), self._bot.close())
+        await asyncio.gather(self.messages.close(), self.unfinished.close())
+        await self._bot.close()
         await self._authenticator.close()
         await self._tokens.close()
         await self._session.close()

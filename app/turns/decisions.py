@@ -89,7 +89,7 @@ class Decisions:
             if result is not None:
                 return result
 
-    async def close(self, *, grace: float = 5.0) -> None:
+    async def close(self, *, grace: float = 1.0) -> None:
         """What is being done gets `grace` seconds to end; the rest may be tried again."""
         if self._acting:
             await asyncio.wait(self._acting, timeout=grace)

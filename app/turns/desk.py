@@ -46,19 +46,20 @@ class Desk:
 
         Without `hand_over` nobody goes on with it: its caller has to ask again.
         """
+        record = self._record(key, "" if hand_over is None or hand_over.fits else hand_over.begun)
         try:
             async with asyncio.timeout(_LONGEST_ENTERING):
-                return await self._enter(key, hand_over)
+                try:
+                    return await self._enter(record, hand_over)
+                except StorageFailed:
+                    await self._give_up(record)
+                    raise
         except TimeoutError as error:
             raise StorageFailed("storage did not answer in time") from error
 
-    async def _enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
-        record = self._record(key, "" if hand_over is None or hand_over.fits else hand_over.begun)
-        try:
-            begun, receipt = await self._begin(record, hand_over)
-        except StorageFailed:
-            await self._give_up(record)
-            raise
+    async def _enter(self, record: TurnRecord, hand_over: HandOver | None) -> HeldTurn | None:
+        key = record.key
+        begun, receipt = await self._begin(record, hand_over)
         if begun is None:
             return await self._repeated(key, hand_over, receipt)
         return HeldTurn(self._shelf, begun.record, hand_over, receipt, history=begun.history, waits=begun.waits)
@@ -114,8 +115,7 @@ class Desk:
             if now - hand_over.asked_at > _FORGOTTEN:
                 _log.warning("A turn on the queue is too old to be known any more; it is dropped")
                 return None
-            # Its worker went away before it was entered.
-            return await self._in_line(await self.enter(hand_over.key, hand_over))
+            return await self._enter_late(hand_over)
         if found.state is not _OPEN:
             _log.info("A turn on the queue is closed already (%s); its message is dropped", found.state)
             return None
@@ -142,7 +142,14 @@ class Desk:
             held.waits = False
         return held
 
-    async def _in_line(self, held: HeldTurn | None) -> HeldTurn | None:
+    async def _enter_late(self, hand_over: HandOver) -> HeldTurn | None:
+        """Its worker went away before it was entered. Nobody is told where that fails: the message comes again."""
+        record = self._record(hand_over.key, "" if hand_over.fits else hand_over.begun)
+        try:
+            async with asyncio.timeout(_LONGEST_ENTERING):
+                held = await self._enter(record, hand_over)
+        except TimeoutError as error:
+            raise StorageFailed("storage did not answer in time") from error
         if held is None or not held.waits:
             return held
         await held.give_back(after=_ON_THE_QUEUE_AGAIN)
