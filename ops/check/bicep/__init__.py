@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from ops.check.bicep.bounds import check_bounds
@@ -27,7 +28,7 @@ from ops.check.problem import Problem
 FOLDER = "infra"
 
 
-def check_bicep(root: Path) -> list[Problem]:
+def check_bicep(root: Path, today: date) -> list[Problem]:
     """What cannot be read, or names what does not exist, is reported alone: the rest would only be confused by it."""
     files, found = _read_all(root)
     for file in files.values():
@@ -37,7 +38,7 @@ def check_bicep(root: Path) -> list[Problem]:
     if found:
         return found
     found = [
-        *check_versions(files),
+        *check_versions(files, today),
         *check_roles(files),
         *check_secrets(files),
         *check_settings(root),
