@@ -8,6 +8,7 @@ from pathlib import Path
 from ops.check.bicep.bounds import check_bounds
 from ops.check.bicep.diagnostics import check_diagnostics
 from ops.check.bicep.grants import check_grants
+from ops.check.bicep.limits import check_defaults
 from ops.check.bicep.linter import check_linter
 from ops.check.bicep.parameters import check_parameters
 from ops.check.bicep.plans import PLANS, check_plan
@@ -44,6 +45,7 @@ def check_bicep(root: Path, today: date) -> list[Problem]:
         *check_settings(root),
         *check_parameters(root, files[MAIN]),
         *check_bounds(files),
+        *check_defaults(files),
         *check_queries(root, files),
         *check_linter(root),
     ]
