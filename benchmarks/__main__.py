@@ -38,7 +38,11 @@ def main() -> int:
     if sys.platform != "linux":
         print("The benchmarks read /proc and per-process clocks and therefore need Linux.")
         return 0
-    return _run(given.names or list(MEASUREMENTS), QUICK if given.quick else FULL)
+    try:
+        return _run(given.names or list(MEASUREMENTS), QUICK if given.quick else FULL)
+    except KeyboardInterrupt:
+        print("\nStopped; nothing was saved.")
+        return 130
 
 
 def _run(names: list[str], effort: Effort) -> int:

@@ -7,6 +7,7 @@ input does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -88,9 +89,16 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     if turn is not None:
         turn.model_asked = asked
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-    await response.prepare(request)
+    # The one that asked can have ended.
+    with contextlib.suppress(ConnectionResetError):
+        await response.prepare(request)
+        await _stream(response, stage, turn, str(body.get("model")))
+    return response
+
+
+async def _stream(response: web.StreamResponse, stage: Stage, turn: Turn | None, model: str) -> None:
     await asyncio.sleep(stage.plan.first_delay)
-    chunk = _chunks_for(str(body.get("model")))
+    chunk = _chunks_for(model)
     for index, token in enumerate(answer_tokens(stage.plan.tokens)):
         if index and stage.plan.gap:
             await asyncio.sleep(stage.plan.gap)
@@ -100,7 +108,6 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     await response.write(chunk({}, "stop"))
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
-    return response
 
 
 def _turn_of(body: dict[str, Any], stage: Stage) -> Turn | None:

@@ -129,7 +129,10 @@ class SubjectFailed(Exception):
 @contextlib.contextmanager
 def running_fakes() -> Iterator[Fakes]:
     command = [sys.executable, "-m", "benchmarks.fakes"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    # In a session of its own: Ctrl-C is for the one that closes its input, which ends it.
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -87,9 +87,10 @@ class _Connection:
             finally:
                 for direction in directions:
                     direction.cancel()
-                await asyncio.wait(directions)
+                # First, for the end of the wire can cut the wait short.
                 writer.close()
                 back.close()
+                await asyncio.wait(directions)
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -6,15 +6,17 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientConnectionResetError, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,6 +202,19 @@ async def test_the_fake_endpoint_streams_each_token_and_then_says_that_it_is_don
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
 
 
+async def test_the_fake_endpoint_does_not_mind_when_whoever_asked_has_ended(
+    fakes: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(*_: object) -> None:
+        raise ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(web.StreamResponse, "write", gone)
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+    async with fakes.post("/serving-endpoints/chat/completions", json=body) as response:
+        await response.read()
+    assert caplog.text == ""
+
+
 async def test_the_fake_workspace_describes_a_chat_endpoint_that_is_ready(fakes: Client) -> None:
     async with fakes.get("/api/2.0/serving-endpoints/m") as response:
         assert await response.json() == {"name": "m", "task": "llm/v1/chat", "state": {"ready": "READY"}}
@@ -269,6 +284,32 @@ def test_round_trips_of_a_turn_end_with_the_models_request_and_leave_out_the_hos
 
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc: Linux only")
+
+
+def programs(pid: int) -> dict[bytes, int]:
+    """What `pid` has started with `python -m`, with the id of each."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            # Between fork and exec it has another command line, or none.
+            found[b"".join(Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[2:3])] = int(child)
+    return found
+
+
+@needs_linux
+def test_ctrl_c_ends_everything_that_runs_and_says_so_in_a_line() -> None:
+    command_line = [sys.executable, "-m", "benchmarks", "--quick", "turns"]
+    pipe, folder = subprocess.PIPE, Path(__file__).parents[1]
+    with subprocess.Popen(command_line, cwd=folder, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        ends = time.monotonic() + 30
+        while b"benchmarks.floor" not in (started := programs(process.pid)) and time.monotonic() < ends:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, error = process.communicate(timeout=30)
+    assert set(started) == {b"benchmarks.fakes", b"benchmarks.floor"}
+    assert process.returncode == 130
+    assert (printed.splitlines()[-1], error) == (b"Stopped; nothing was saved.", b"")
+    assert [pid for pid in started.values() if Path(f"/proc/{pid}").exists()] == []
 
 
 @needs_linux

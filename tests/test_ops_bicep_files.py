@@ -15,6 +15,7 @@ from tests.test_ops_bicep import (
     LINTER,
     MAIN,
     PARAMETERS,
+    TODAY,
     WORKBOOK,
     Mistake,
     assert_reported,
@@ -277,7 +278,7 @@ def test_a_threshold_that_nobody_can_set_is_reported(tmp_path: Path) -> None:
     )
     change(tmp_path, ALERTS, "param minimumRefused int\n", "param minimumRefused int = 5\n")
 
-    (problem,) = check_bicep(tmp_path)
+    (problem,) = check_bicep(tmp_path, TODAY)
 
     assert (problem.file, problem.line) == (ALERTS, line_of(tmp_path, ALERTS, "param minimumRefused"))
     assert problem.sentence == "infra/azure.bicep does not give the number minimumRefused, so nobody can set it"
@@ -286,7 +287,7 @@ def test_a_threshold_that_nobody_can_set_is_reported(tmp_path: Path) -> None:
 def test_flex_takes_a_later_python(tmp_path: Path) -> None:
     (copied(tmp_path) / ENVIRONMENT).write_text("HOSTING_PLAN=flex\nPYTHON_VERSION=3.13\n")
 
-    assert check_bicep(tmp_path) == []
+    assert check_bicep(tmp_path, TODAY) == []
 
 
 def test_a_secret_comes_from_a_variable_that_the_toolkit_hides(tmp_path: Path) -> None:
@@ -296,12 +297,12 @@ def test_a_secret_comes_from_a_variable_that_the_toolkit_hides(tmp_path: Path) -
     change(tmp_path, PARAMETERS, '"databricksModelName": {', choice)
     number = line_of(tmp_path, PARAMETERS, "${{DATABRICKS_TOKEN}}")
 
-    found = check_bicep(tmp_path)
+    found = check_bicep(tmp_path, TODAY)
     change(tmp_path, PARAMETERS, "{{DATABRICKS_TOKEN}}", "{{SECRET_DATABRICKS_TOKEN}}")
 
     sentence = "databricksToken is a secret: its value must be a ${{SECRET_...}} variable"
     assert found == [Problem(PARAMETERS, number, sentence)]
-    assert check_bicep(tmp_path) == []
+    assert check_bicep(tmp_path, TODAY) == []
 
 
 @pytest.mark.parametrize(
@@ -331,4 +332,4 @@ def test_a_credential_is_given_what_it_needs_and_no_more(
     expected = (
         [Problem(PARAMETERS, line_of(tmp_path, PARAMETERS, '"databricksClientId"'), sentence)] if sentence else []
     )
-    assert check_bicep(tmp_path) == expected
+    assert check_bicep(tmp_path, TODAY) == expected

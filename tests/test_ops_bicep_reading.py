@@ -15,6 +15,7 @@ from ops.check.bicep.symbols import check_symbols
 from ops.check.bicep.syntax import check_syntax
 from ops.check.bicep.values import UNKNOWN, Placed, Scope, members
 from tests.fakes.pristine import delivered_parameters
+from tests.test_ops_bicep import TODAY
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -175,7 +176,7 @@ def test_no_slip_stops_the_check(infra: Path, data: st.DataObject) -> None:
     path.write_text(text[:start] + typed + text[end:], encoding="utf-8")
 
     try:
-        found = check_bicep(infra)
+        found = check_bicep(infra, TODAY)
     finally:
         path.write_text(text, encoding="utf-8")
 

@@ -45,6 +45,20 @@ BROKEN: dict[str, Mistake] = {
         "resource account",
         "account needs a type with a dated API version",
     ),
+    "an API version of a day that is none": (
+        STORAGE,
+        "storageAccounts@2025-01-01' = {",
+        "storageAccounts@2025-99-99' = {",
+        "resource account",
+        "account uses an API version that is no date: Microsoft.Storage/storageAccounts@2025-99-99",
+    ),
+    "an API version that is not out yet": (
+        STORAGE,
+        "storageAccounts@2025-01-01' = {",
+        "storageAccounts@2026-11-02' = {",
+        "resource account",
+        "account uses an API version of a day to come: Microsoft.Storage/storageAccounts@2026-11-02",
+    ),
     "a preview": (
         VAULT,
         "vaults@2024-11-01' = {",

@@ -32,8 +32,8 @@ BROKEN: dict[str, Mistake] = {
     ),
     "a setting that provision would take away": (
         MAIN,
-        "    TURN_LEASE_SECONDS: string(turnLeaseSeconds)\n",
-        "    HISTORY_TOKEN_BUDGET: string(turnLeaseSeconds)\n",
+        "string(turnTimeoutSeconds)\n    TURN_LEASE_SECONDS: string(turnLeaseSeconds)\n",
+        "string(turnTimeoutSeconds + turnLeaseSeconds)\n",
         "",
         "nothing writes TURN_LEASE_SECONDS: the next provision would take away what somebody has set",
     ),

@@ -13,6 +13,7 @@ from tests.test_ops_bicep import (
     BOT,
     MAIN,
     STORAGE,
+    TODAY,
     Mistake,
     assert_reported,
     change,
@@ -265,7 +266,7 @@ def test_a_problem_is_one_line_with_its_place(tmp_path: Path) -> None:
     change(copied(tmp_path), APP, "name: 'FC1'", "name: 'EP1'")
 
     number = line_of(tmp_path, APP, "name: 'EP1'")
-    assert [str(problem) for problem in check_bicep(tmp_path)] == [
+    assert [str(problem) for problem in check_bicep(tmp_path, TODAY)] == [
         f"{APP}:{number}: sku.name of plan is 'EP1', and must be 'FC1'"
     ]
 

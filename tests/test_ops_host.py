@@ -17,6 +17,8 @@ ALERTS = "infra/modules/alerts.bicep"
 POLLING = '"maxPollingInterval": "00:00:02"'
 RETRY = '"visibilityTimeout": "00:00:10"'
 TIMEOUT = '"functionTimeout": "00:10:00"'
+BUNDLE_ID = '"id": "Microsoft.Azure.Functions.ExtensionBundle"'
+RANGE = '"version": "[4.*, 5.0.0)"'
 
 
 @pytest.fixture
@@ -84,6 +86,26 @@ MISTAKES = {
         "an alert asks AppExceptions, of which only a sample would be there",
     ),
     "queues that are none": ('"queues": {', '"queues": [{', ""),
+    "a name that the host does not know": (
+        '"functionTimeout"',
+        '"singletons": {},\n  "functionTimeout"',
+        "the Functions host knows no singletons; did you mean singleton?",
+    ),
+    "no version": ('"version": "2.0",\n', "", 'version must be "2.0"'),
+    "the first version": ('"version": "2.0"', '"version": "1.0"', 'version must be "2.0"'),
+    "a version that is a number": ('"version": "2.0"', '"version": 2.0', 'version must be "2.0"'),
+    "a bundle that is another": (
+        BUNDLE_ID,
+        '"id": "Microsoft.Azure.Functions.ExtensionBundles"',
+        "extensionBundle.id must be Microsoft.Azure.Functions.ExtensionBundle: without it there is no queue trigger",
+    ),
+    "a bundle without a name": (f"{BUNDLE_ID},\n", "", "extensionBundle.id must be"),
+    "a bundle with a misspelt setting": (
+        '"version": "[',
+        '"version": "[4.*, 5.0.0)",\n    "versions": "[',
+        "extensionBundle has no versions, only id and version",
+    ),
+    "a bundle without a version": (f",\n    {RANGE}", "", "extensionBundle.version must be a range of versions"),
 }
 
 
@@ -106,6 +128,9 @@ def test_a_mistake_is_reported_in_host_json(copy: Path, mistake: str) -> None:
         ('"batchSize": 16', '"batchSize": 64'),
         (TIMEOUT, '"functionTimeout": "00:05:00"'),
         ('"excludedTypes": "Request;Exception;Trace"', '"excludedTypes": "Request;Exception"'),
+        ('"version": "2.0"', '"version": "3.0"'),
+        (BUNDLE_ID, '"id": "ExtensionBundle"'),
+        (RANGE, '"version": "newest"'),
     ],
 )
 def test_the_line_is_that_of_the_setting(copy: Path, old: str, new: str) -> None:
@@ -113,6 +138,36 @@ def test_the_line_is_that_of_the_setting(copy: Path, old: str, new: str) -> None
     text = (copy / HOST).read_text(encoding="utf-8")
 
     assert [problem.line for problem in check_host(copy)] == [text[: text.index(new)].count("\n") + 1]
+
+
+@pytest.mark.parametrize("bundle", ['"extensionsBundle": {', '"extensionBundles": {'])
+def test_a_misspelt_bundle_is_named_and_missed(copy: Path, bundle: str) -> None:
+    change(copy, HOST, '"extensionBundle": {', bundle)
+
+    unknown, missed = sorted(check_host(copy), reverse=True)
+
+    assert unknown.sentence.endswith("; did you mean extensionBundle?")
+    assert missed.sentence.startswith("extensionBundle must be an object with id and version")
+
+
+@pytest.mark.parametrize(
+    "text", ["[4.*, 5.0.0)", "[4.0.0, 5.0.0)", "(3.9, 5)", "[4.*, )", "(, 5.0.0)", "[4.31.0]", "4.*"]
+)
+def test_a_range_of_versions_may_be_written_as_nuget_does(copy: Path, text: str) -> None:
+    change(copy, HOST, RANGE, f'"version": "{text}"')
+
+    assert check_host(copy) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "newest", "4.*, 5.0.0", "[4.*, 5.*)", "[5.*, 4.0.0)", "[4.*; 5.0.0)", "[,]", "[4.*"]
+)
+def test_a_range_of_versions_that_is_none_is_reported(copy: Path, text: str) -> None:
+    change(copy, HOST, RANGE, f'"version": "{text}"')
+
+    (problem,) = check_host(copy)
+
+    assert problem.sentence == "extensionBundle.version must be a range of versions such as [4.*, 5.0.0)"
 
 
 def test_a_turn_that_bicep_lets_last_longer_than_a_function_is_reported(copy: Path) -> None:

@@ -11,7 +11,7 @@ from ops.check.bicep.opened import opened, triggered
 from ops.check.bicep.stored import check_stored
 from ops.check.bicep.values import scopes
 from ops.check.problem import Problem
-from tests.test_ops_bicep import ROOT, STORAGE, change, copied, line_of
+from tests.test_ops_bicep import ROOT, STORAGE, TODAY, change, copied, line_of
 
 TRIGGERS = "function_app.py"
 CLIENTS = "app/storage/clients.py"
@@ -121,7 +121,7 @@ def test_a_name_that_does_not_fit_is_reported_where_it_is_written(small: Path, m
 def test_the_check_of_infra_asks_for_it(small: Path) -> None:
     change(small, TRIGGERS, '"turns"', '"turn"')
 
-    assert any("there is no queue 'turn'" in problem.sentence for problem in check_bicep(small))
+    assert any("there is no queue 'turn'" in problem.sentence for problem in check_bicep(small, TODAY))
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,34 @@ def test_a_secret_in_a_sample_is_refused(copy: Path) -> None:
     assert only(copy).startswith(f"env/.env.local.user.sample:{line}: SECRET_BOT_PASSWORD is a secret")
 
 
+def with_a_token(root: Path, variable: str) -> int:
+    """As env/.env.dev.user.sample tells it."""
+    name = "infra/azure.parameters.json"
+    more = '"databricksCredential": {"value": "token"},\n    "databricksToken": {"value": "${{VARIABLE}}"},\n    '
+    before = '"databricksModelName"'
+    return replace(root, name, before, more.replace("VARIABLE", variable) + before) + 1
+
+
+def test_a_secret_that_a_sample_offers_behind_a_comment_can_be_used(copy: Path) -> None:
+    with_a_token(copy, "SECRET_DATABRICKS_TOKEN")
+    (copy / "env/.env.dev.user").write_text("SECRET_DATABRICKS_TOKEN=a secret\n", encoding="utf-8")
+    assert problems(copy) == []
+
+
+def test_a_secret_that_no_sample_offers_is_named_with_the_sample_to_list_it_in(copy: Path) -> None:
+    line = with_a_token(copy, "SECRET_DATABRICKS_TOKN")
+    sentence = "no step of m365agents.yml writes SECRET_DATABRICKS_TOKN, and env/.env.dev.user.sample does not list it"
+    assert only(copy) == f"infra/azure.parameters.json:{line}: {sentence}; did you mean SECRET_DATABRICKS_TOKEN?"
+
+
+def test_what_is_commented_out_of_an_environment_is_not_offered(copy: Path) -> None:
+    with_a_token(copy, "SECRET_DATABRICKS_TOKEN")
+    (copy / "env/.env.dev.user.sample").unlink()
+    with (copy / "env/.env.dev").open("a", encoding="utf-8") as environment:
+        environment.write("# SECRET_DATABRICKS_TOKEN=\n")
+    assert "writes SECRET_DATABRICKS_TOKEN, and env/.env.dev.user.sample does not list it" in only(copy)
+
+
 def test_files_with_secrets_must_stay_ignored_by_git(copy: Path) -> None:
     replace(copy, ".gitignore", "env/.env.*.user\n", "")
     assert only(copy).startswith(".gitignore:1: ")

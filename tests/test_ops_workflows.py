@@ -90,6 +90,20 @@ MISTAKES = {
         at="id-token: write",
         file=DEPLOY,
     ),
+    "a deployment that cannot sign in": Mistake(
+        "      id-token: write\n",
+        "",
+        "azure/login cannot sign in: the job deploy has no id-token: write",
+        at="azure/login@",
+        file=DEPLOY,
+    ),
+    "a deployment that may not say who it is": Mistake(
+        "      id-token: write\n",
+        "      id-token: none\n",
+        "azure/login cannot sign in: the job deploy has no id-token: write",
+        at="azure/login@",
+        file=DEPLOY,
+    ),
     "a token left on disk": Mistake(
         "          persist-credentials: false", "          fetch-depth: 1", "checkout leaves the token", at=CHECKOUT
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 from ops.check.bicep import check_bicep
@@ -19,7 +20,7 @@ from ops.check.workflows import check_workflows
 CHECKS: Mapping[str, Check] = {
     "settings": check_settings,
     "host.json": check_host,
-    "infra": check_bicep,
+    "infra": lambda root: check_bicep(root, date.today()),
     "m365agents.yml": check_toolkit,
     "variables": check_variables,
     "manifest": check_manifest,

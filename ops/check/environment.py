@@ -13,6 +13,7 @@ from ops.check.problem import Problem
 # As in @microsoft/teamsfx-core, component/utils/common.js.
 _PLACEHOLDER = re.compile(r"\$\{\{ *([a-zA-Z_][a-zA-Z0-9_]*) *\}\}")
 _LOOKS_LIKE_A_PLACEHOLDER = re.compile(r"\$?\{+[^{}\"']*\}+")
+_OFFERED_SECRET = re.compile(r"\s*#\s*(SECRET_\w+)\s*=\s*")
 _ASSIGNMENT = re.compile(r"""\s*(?:export\s+)?([\w.-]+)\s*=\s*("(?:[^"]*)"|'(?:[^']*)'|[^#]*)(?:#.*)?""")
 
 
@@ -30,13 +31,16 @@ class EnvironmentFile:
     name: str
     variables: dict[str, Variable]
     problems: tuple[Problem, ...]
+    offered: frozenset[str] = frozenset()
+    """Secrets that a sample lists behind a `#`, for whoever needs them."""
 
     @classmethod
     def read(cls, root: Path, name: str) -> EnvironmentFile:
         """Raises `Unreadable`."""
         variables: dict[str, Variable] = {}
         problems = []
-        for number, line in enumerate(_text(root, name).splitlines(), 1):
+        text = _text(root, name)
+        for number, line in enumerate(text.splitlines(), 1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             assignment = _ASSIGNMENT.fullmatch(line)
@@ -47,7 +51,8 @@ class EnvironmentFile:
                 problems.append(Problem(name, number, f"{assignment[1]} is already in line {first}"))
             else:
                 variables[assignment[1]] = Variable(assignment[1], _unquoted(assignment[2]), number)
-        return cls(name, variables, tuple(problems))
+        found = map(_OFFERED_SECRET.fullmatch, text.splitlines() if name.endswith(".sample") else ())
+        return cls(name, variables, tuple(problems), frozenset(offer[1] for offer in found if offer))
 
     def line(self, variable: str) -> int:
         return self.variables[variable].line if variable in self.variables else 1

@@ -13,6 +13,7 @@ from ops.check.bicep.queries import asked_tables
 from ops.check.bicep.source import read, said
 from ops.check.bicep.values import MAIN
 from ops.check.document import Document, Unreadable
+from ops.check.host_bundle import check_form
 from ops.check.problem import Problem
 
 HOST = "host.json"
@@ -41,7 +42,7 @@ def check_host(root: Path) -> list[Problem]:
         return [unreadable.problem]
     except HostJsonError as error:
         return [_at(document, str(error).removeprefix(f"{HOST}: "))]
-    found = [*_function_timeout(root, document), *_sampling(root, document)]
+    found = [*check_form(document), *_function_timeout(root, document), *_sampling(root, document)]
     where = ("extensions", "queues")
     if queues.max_polling_interval > _LONGEST_POLLING:
         sentence = f"a turn whose instance ended waits up to {queues.max_polling_interval:g} s to be seen"

@@ -127,7 +127,7 @@ def _about_use(root: Path, plan: Plan) -> Iterator[Problem]:
 
 def _about_step(root: Path, plan: Plan, step: Step, written: set[str], everything: set[str]) -> Iterator[Problem]:
     environment = plan.environment
-    listed = _names(environment) | _names(plan.secrets)
+    listed = _names(environment) | _names(plan.secrets) | (plan.secrets.offered if plan.secrets else set())
     for used in step.used(root, plan.document):
         name = used.variable
         if name in written | _BUILT_IN or environment.value(name) or (name in _MAY_BE_EMPTY and name in listed):
@@ -138,14 +138,19 @@ def _about_step(root: Path, plan: Plan, step: Step, written: set[str], everythin
             continue
         else:
             close = get_close_matches(name, listed | everything, n=1)
-            sentence = f"no step of {plan.document.name} writes {name}, and {environment.name} does not list it"
+            sentence = (
+                f"no step of {plan.document.name} writes {name}, and {_place(environment, name)} does not list it"
+            )
             sentence += f"; did you mean {close[0]}?" if close else ""
         yield Problem(used.file, used.line, sentence)
     for key, name in ((key, str(name)) for key, name in step.outputs.items()):
         if name not in listed:
-            where = environment.name + (".user.sample" if name.startswith("SECRET_") else "")
-            sentence = f"{name} is written here, and {where} does not list it"
+            sentence = f"{name} is written here, and {_place(environment, name)} does not list it"
             yield plan.document.problem(sentence, *step.where, "writeToEnvironmentFile", key)
+
+
+def _place(environment: EnvironmentFile, name: str) -> str:
+    return environment.name + (".user.sample" if name.startswith("SECRET_") else "")
 
 
 def _about_names(plan: Plan, known: set[str]) -> Iterator[Problem]:

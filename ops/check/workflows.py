@@ -43,6 +43,7 @@ def check_workflows(root: Path) -> list[Problem]:
             found += _pins(workflow, pins, root)
             found += _limits(workflow)
             found += _permissions(workflow)
+            found += _sign_in(workflow)
             found += _expressions(workflow)
             found += _python_versions(workflow, root)
             found += _same_elsewhere(workflow, root)
@@ -151,6 +152,18 @@ def _permissions(workflow: Document) -> Iterator[Problem]:
         step = _at(workflow.value, path[:-1])
         if used.startswith("actions/checkout@") and (step.get("with") or {}).get("persist-credentials") is not False:
             yield workflow.problem("checkout leaves the token on disk: persist-credentials: false", *path)
+
+
+def _sign_in(workflow: Document) -> Iterator[Problem]:
+    """Without a secret azure/login asks GitHub for a proof of who runs, and that is a permission."""
+    signing_in: dict[Key, tuple[Key, ...]] = {}
+    for path, used in _uses(workflow):
+        if used.lower().startswith("azure/login@"):
+            signing_in.setdefault(path[1], path)
+    for name, path in signing_in.items():
+        granted = workflow.value["jobs"][name].get("permissions", workflow.value.get("permissions"))
+        if isinstance(granted, Mapping) and granted.get("id-token") != "write":
+            yield workflow.problem(f"azure/login cannot sign in: the job {name} has no id-token: write", *path)
 
 
 def _at(value: Any, path: tuple[Key, ...]) -> Any:  # noqa: ANN401

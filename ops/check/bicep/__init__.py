@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from ops.check.bicep.bounds import check_bounds
 from ops.check.bicep.diagnostics import check_diagnostics
 from ops.check.bicep.grants import check_grants
+from ops.check.bicep.limits import check_defaults
 from ops.check.bicep.linter import check_linter
 from ops.check.bicep.parameters import check_parameters
 from ops.check.bicep.plans import PLANS, check_plan
@@ -27,7 +29,7 @@ from ops.check.problem import Problem
 FOLDER = "infra"
 
 
-def check_bicep(root: Path) -> list[Problem]:
+def check_bicep(root: Path, today: date) -> list[Problem]:
     """What cannot be read, or names what does not exist, is reported alone: the rest would only be confused by it."""
     files, found = _read_all(root)
     for file in files.values():
@@ -37,12 +39,13 @@ def check_bicep(root: Path) -> list[Problem]:
     if found:
         return found
     found = [
-        *check_versions(files),
+        *check_versions(files, today),
         *check_roles(files),
         *check_secrets(files),
         *check_settings(root),
         *check_parameters(root, files[MAIN]),
         *check_bounds(files),
+        *check_defaults(files),
         *check_queries(root, files),
         *check_linter(root),
     ]

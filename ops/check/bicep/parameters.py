@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ops.check.bicep.source import BicepFile, Declaration, inner, parts, said, type_of
+from ops.check.bicep.limits import refused
+from ops.check.bicep.source import BicepFile, Declaration, inner, type_of
 from ops.check.document import Document, Unreadable
 from ops.check.problem import Problem
 
@@ -70,14 +71,14 @@ def _of_entry(
     if "secure" in param.decorators and (not variables or not all(name.startswith("SECRET_") for name in variables)):
         yield document.problem(f"{param.name} is a secret: its value must be a ${{{{SECRET_...}}}} variable", *where)
     if not variables:
-        if wrong := _refused(param, value):
+        if wrong := refused(param, value):
             yield document.problem(f"{param.name} cannot be {value!r}: {wrong}", *where)
         return
     if type_of(param) != "string":
         yield document.problem(f"{param.name} is {type_of(param)}, and a variable is always text", *where)
     elif _PLACEHOLDER.fullmatch(value) and variables[0] in environment:
         number, filled = environment[variables[0]]
-        if filled and (wrong := _refused(param, filled)):
+        if filled and (wrong := refused(param, filled)):
             yield Problem(ENVIRONMENT, number, f"{variables[0]} cannot be {filled!r}: {wrong}")
 
 
@@ -105,32 +106,6 @@ def _filled(entry: Any, environment: dict[str, tuple[int, str]]) -> str | None: 
         return ""
     variable = _PLACEHOLDER.fullmatch(value)
     return value if variable is None else environment.get(variable[1], (0, None))[1]
-
-
-def _refused(param: Declaration, value: Any) -> str:  # noqa: ANN401
-    kind = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}.get(type_of(param))
-    if kind is not None and type(value) is not kind:
-        return f"it must be {type_of(param)}"
-    allowed = [inner(item) if item.type == "string" else int(said(item)) for item in _allowed(param)]
-    if allowed and value not in allowed:
-        return f"one of {', '.join(map(str, allowed))} is allowed"
-    if isinstance(value, str):
-        return _outside(param, len(value), "minLength", "maxLength", " characters")
-    return _outside(param, value, "minValue", "maxValue") if type(value) is int else ""
-
-
-def _allowed(param: Declaration) -> list[Any]:
-    given = param.decorators.get("allowed", [])
-    return parts(given[0]) if given else []
-
-
-def _outside(param: Declaration, figure: int, least: str, most: str, unit: str = "") -> str:
-    low, high = (param.decorators.get(name) for name in (least, most))
-    if low and figure < int(said(low[0])):
-        return f"at least {said(low[0])}{unit} are needed"
-    if high and figure > int(said(high[0])):
-        return f"at most {said(high[0])}{unit} are allowed"
-    return ""
 
 
 def _environment(root: Path) -> dict[str, tuple[int, str]]:

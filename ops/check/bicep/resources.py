@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 from tree_sitter import Node
@@ -20,7 +21,7 @@ OUTPUTS = (
 )
 _STORAGE = "Microsoft.Storage/storageAccounts"
 _WANTED = {"Microsoft.BotService/botServices/channels": ("MsTeamsChannel",)}
-_VERSION = re.compile(r"[\w.]+(/[\w.]+)+@\d{4}-\d{2}-\d{2}(-preview)?")
+_VERSION = re.compile(r"[\w.]+(/[\w.]+)+@(\d{4}-\d{2}-\d{2})(-preview)?")
 # Types that Azure has never given a version without -preview.
 _PREVIEW = {"Microsoft.Insights/diagnosticSettings"}
 # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
@@ -35,21 +36,32 @@ _LONGEST = {
 }
 
 
-def check_versions(files: Mapping[str, BicepFile]) -> list[Problem]:
+def check_versions(files: Mapping[str, BicepFile], today: date) -> list[Problem]:
     return [
         file.problem(sentence, resource.node)
         for file in files.values()
         for resource in file.of("resource").values()
-        for sentence in _version(resource)
+        for sentence in _version(resource, today)
     ]
 
 
-def _version(resource: Declaration) -> Iterator[str]:
+def _version(resource: Declaration, today: date) -> Iterator[str]:
     version = _VERSION.fullmatch(resource.source)
     if version is None:
         yield f"{resource.name} needs a type with a dated API version, not '{resource.source}'"
-    elif version[2] and resource.resource_type not in _PREVIEW:
+    elif (published := _day(version[2])) is None:
+        yield f"{resource.name} uses an API version that is no date: {resource.source}"
+    elif published > today:
+        yield f"{resource.name} uses an API version of a day to come: {resource.source}"
+    elif version[3] and resource.resource_type not in _PREVIEW:
         yield f"{resource.name} uses a preview of the API, which Azure may take away: {resource.source}"
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def check_wanted(deployed: Iterable[Scope]) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from tree_sitter import Node
@@ -13,6 +14,7 @@ from ops.check.bicep.values import module_path
 from ops.check.problem import Problem
 
 _NAMESPACES = {"az", "sys"}
+_TYPES = ("string", "int", "bool", "object", "array")
 
 
 def check_symbols(root: Path, files: Mapping[str, BicepFile]) -> list[Problem]:
@@ -31,6 +33,8 @@ def _of_file(root: Path, file: BicepFile, files: Mapping[str, BicepFile]) -> Ite
                 yield file.problem(f"{name} is not declared", node)
         elif node.type == "call_expression":
             yield from _unknown_function(file, node)
+        elif node.type == "identifier" and node.parent is not None and node.parent.type == "type":
+            yield from _unknown_type(file, node)
     for declared in file.of("param", "var").values():
         if declared.name not in used:
             yield file.problem(f"{declared.name} is never used", declared.node)
@@ -49,6 +53,14 @@ def _unknown_function(file: BicepFile, call: Node) -> Iterator[Problem]:
             yield file.problem(f"Bicep has no decorator @{name}", call)
     elif name not in FUNCTIONS and name not in file.of("func"):
         yield file.problem(f"Bicep has no function {name}", call)
+
+
+def _unknown_type(file: BicepFile, node: Node) -> Iterator[Problem]:
+    """The grammar has Bicep's own types as something else than names."""
+    own = file.of("type")
+    if said(node) not in own:
+        close = get_close_matches(said(node), (*_TYPES, *own), n=1)
+        yield file.problem(f"Bicep has no type {said(node)}" + (f"; did you mean {close[0]}?" if close else ""), node)
 
 
 def _declared_twice(file: BicepFile) -> Iterator[Problem]:

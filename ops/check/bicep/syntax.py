@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tree_sitter import Node
 
-from ops.check.bicep.source import BicepFile, line, said, walk
+from ops.check.bicep.source import BicepFile, inner, line, parts, said, walk
 from ops.check.problem import Problem
 
 
@@ -16,11 +16,7 @@ def check_syntax(file: BicepFile) -> list[Problem]:
         wrong = next(_errors(file.root), file.root)
         text = " ".join(said(wrong).split())[:60]
         return [file.problem(f"this cannot be read as Bicep: {text}" if text else "something is missing here", wrong)]
-    return [
-        file.problem(f"{' '.join(said(second).split())[:60]} needs a line of its own, or a comma before it", second)
-        for node in walk(file.root)
-        for second in _crowded(node)
-    ]
+    return [problem for node in walk(file.root) for problem in (*_together(file, node), *_twice(file, node))]
 
 
 def _errors(node: Node) -> Iterator[Node]:
@@ -30,6 +26,27 @@ def _errors(node: Node) -> Iterator[Node]:
             yield from _errors(child)
     if node.is_error or node.is_missing:
         yield node
+
+
+def _together(file: BicepFile, node: Node) -> Iterator[Problem]:
+    for second in _crowded(node):
+        sentence = f"{' '.join(said(second).split())[:60]} needs a line of its own, or a comma before it"
+        yield file.problem(sentence, second)
+
+
+def _twice(file: BicepFile, node: Node) -> Iterator[Problem]:
+    """Keys of an object. Of one that is put together in `${}` nobody knows."""
+    seen: dict[str, Node] = {}
+    for entry in node.named_children if node.type == "object" else ():
+        if entry.type != "object_property" or not parts(entry):
+            continue
+        key = parts(entry)[0]
+        if key.type == "string" and any(child.type == "interpolation" for child in key.children):
+            continue
+        name = inner(key) if key.type == "string" else said(key)
+        if name in seen:
+            yield file.problem(f"{name} is already in line {line(seen[name])} of this object", key)
+        seen.setdefault(name, key)
 
 
 def _crowded(node: Node) -> Iterator[Node]:
