@@ -44,6 +44,23 @@ async def test_removal_that_storage_has_not_done_is_not_acknowledged(
     assert await bot.store.recent(ConversationKey("", "emulator/c1"), 9) == []
 
 
+async def test_who_adds_the_app_while_storage_hangs_is_welcomed_once(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot, gate = make_bot(acknowledge_after=0.5), asyncio.Event()
+    added = bot.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}])
+
+    async def slowly(*_: Any, **__: Any) -> None:
+        await gate.wait()
+        raise StorageFailed("TimeoutError")
+
+    monkeypatch.setattr(bot.store, "write", slowly)
+    assert (await bot.send(added)).status == 202, "each repeat brings another welcome"
+    gate.set()
+    await bot.connector.next_message()
+    assert len(bot.messages) == 1
+
+
 async def test_a_question_that_was_not_entered_and_nobody_was_told_of_comes_again(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

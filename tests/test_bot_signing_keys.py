@@ -92,6 +92,19 @@ async def test_a_failed_renewal_keeps_the_old_keys(door: Door, caplog: pytest.Lo
     await door.receives(token)
 
 
+async def test_a_key_that_may_be_new_is_no_strangers_while_the_document_cannot_be_fetched(door: Door) -> None:
+    await door.receives(door.login.token(door.claims()))
+    known = door.login.token(door.claims())
+    door.login.rotate()
+    door.login.broken = True
+    door.clock[0] += 61
+    await door.cannot_tell(door.login.token(door.claims()))
+    await door.receives(known)
+    door.login.broken = False
+    door.clock[0] += 61
+    await door.receives(door.login.token(door.claims()))
+
+
 async def test_without_any_keys_nobody_can_tell_and_they_are_fetched_a_little_later(door: Door) -> None:
     door.login.broken = True
     token = door.login.token(door.claims())

@@ -172,3 +172,23 @@ def test_storage_that_is_away_while_a_turn_reads_its_history_costs_no_answer(awa
     else:
         assert "error id" in said, "nobody was told"
         assert state is TurnState.FAILED
+
+
+def test_what_was_left_open_long_ago_holds_up_no_answer_that_another_worker_goes_on_with(tmp_path: Path) -> None:
+    answered: list[Answered] = []
+
+    async def script(house: House) -> None:
+        answered.append(Answered(house))
+        for number in range(5):
+            await desk_with(house, MemoryInbox()).enter(TurnKey(ANN, f"lost {number}"), None)
+        await asyncio.sleep(3700)
+        asking = asyncio.create_task(house.worker(20).ask("How?", "new"))
+        await asyncio.sleep(8)
+        asking.cancel()
+        await asyncio.wait([asking])
+        ended = now()
+        await serve(house, 1, 40)
+        assert answered[0].turns == ["new"], "the answer stands half shown"
+        assert now() - ended < 60
+
+    played(TEAMS_GROUP, tmp_path, script)

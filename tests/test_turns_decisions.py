@@ -182,6 +182,14 @@ async def test_what_is_being_done_when_the_worker_ends_may_be_tried_again(store:
     assert await Decisions(store).once(REPAIR, Counted()) == {"said": "done 1"}
 
 
+async def test_a_worker_that_has_ended_begins_nothing_more(store: SqliteStore) -> None:
+    ended, act = Decisions(store), Counted()
+    await ended.close()
+    with pytest.raises(StillDeciding):
+        await ended.once(REPAIR, act)
+    assert act.begun_times == 0
+
+
 async def test_what_failed_may_be_tried_again(store: SqliteStore) -> None:
     act = Counted(fails=1)
     with pytest.raises(ConnectionError):

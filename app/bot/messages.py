@@ -34,9 +34,6 @@ _log = logging.getLogger(__name__)
 ACKNOWLEDGE_AFTER = 12.0
 _ANSWER_INVOKES_WITHIN = 4.8
 _NOT_DONE = "This was not done. Please try again."
-# What may be acknowledged before it has been done. A message that no ledger has would be lost with its worker, and what
-# says that the app was removed would leave what was said there.
-_MUST_BE_DONE = frozenset({"message", "messageUpdate", "installationUpdate", "conversationUpdate"})
 _KINDS = frozenset(kind.value for kind in ActivityTypes)
 
 
@@ -113,7 +110,7 @@ class MessagesEndpoint:
         if self._closed:
             # This worker ends: its repeat goes to another.
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
-        safe = _Safe(activity.type not in _MUST_BE_DONE)
+        safe = _Safe(not _must_be_done(activity))
         return await self._acknowledge(activity, self._traced(identity, activity, traceparent, safe), began, safe)
 
     async def _traced(
@@ -209,6 +206,20 @@ class MessagesEndpoint:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
+
+
+def _must_be_done(activity: Activity) -> bool:
+    """Before it is acknowledged: a message that no ledger has would be lost with its worker, and what says that the app
+    was removed would leave what was said there.
+    """
+    match activity.type:
+        case "message" | "messageUpdate":
+            return True
+        case "installationUpdate":
+            return bool(activity.action == "remove")
+        case "conversationUpdate":
+            return bool(activity.members_removed)
+    return False
 
 
 def _kind(activity: Activity) -> str:

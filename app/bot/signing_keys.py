@@ -29,7 +29,7 @@ _LONGEST_DOCUMENT = 1024 * 1024
 
 
 class KeysUnavailable(Exception):
-    """There are no keys yet and the OpenID document could not be fetched."""
+    """The key is not known, and the OpenID document could not be fetched when that was last tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class SigningKeys:
         self._time_limit = time_limit
         self._keys: Mapping[str, SigningKey] = {}
         self._fetched_at = 0.0
+        # Whether the last try brought keys: where it did not, one that is not known may be new.
+        self._fetched = False
         self._tried_at: float | None = None
         self._fetch: asyncio.Task[None] | None = None
 
@@ -67,7 +69,7 @@ class SigningKeys:
             await self.refresh()
         elif self._clock() - self._fetched_at > KEPT_FOR:
             self._start_fetch()
-        if not self._keys:
+        if key_id not in self._keys and not self._fetched:
             raise KeysUnavailable
         return self._keys.get(key_id)
 
@@ -107,6 +109,7 @@ class SigningKeys:
             _log.warning("Signing keys did not come from %s in time", self._metadata_url)
 
     async def _try_to_fetch(self) -> None:
+        self._fetched = False
         try:
             document = await self._get(self._metadata_url)
             keys_url = str(document["jwks_uri"])
@@ -120,6 +123,7 @@ class SigningKeys:
             return
         self._keys = keys
         self._fetched_at = self._clock()
+        self._fetched = True
 
     async def _get(self, url: str) -> Any:  # noqa: ANN401 - any JSON
         async with self._session.get().get(url, headers={"Accept": "application/json"}) as response:

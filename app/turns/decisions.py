@@ -26,6 +26,7 @@ _LONGEST_WAIT = 4.0
 _BETWEEN_LOOKS = 0.2
 _LEASE = 30.0
 _LONGEST_ACT = 20.0
+_LONGEST_ENDING = 2.0
 _BETWEEN_KEEPINGS = (0.2, 0.5, 1.0)
 
 Json = dict[str, Any]
@@ -63,6 +64,7 @@ class Decisions:
         self._records = records
         self._clock = clock
         self._acting: set[asyncio.Task[Json | None]] = set()
+        self._closed = False
 
     async def once(self, decision: Decision, act: Act) -> Json:
         """What `act` has returned, now or the first time.
@@ -84,19 +86,22 @@ class Decisions:
                     raise StillDeciding
                 await asyncio.sleep(_BETWEEN_LOOKS)
                 continue
+            if self._closed:
+                raise StillDeciding
             left = max(0.0, deadline - self._clock())
             result = await self._within(left, self._claim_and_act(record, decision.choice, act))
             if result is not None:
                 return result
 
     async def close(self, *, grace: float = 1.0) -> None:
-        """What is being done gets `grace` seconds to end; the rest may be tried again."""
+        """What is being done gets `grace` seconds to end; the rest may be tried again. Nothing is begun any more."""
+        self._closed = True
         if self._acting:
             await asyncio.wait(self._acting, timeout=grace)
         for task in self._acting:
             task.cancel()
         if self._acting:
-            await asyncio.wait(self._acting)
+            await asyncio.wait(self._acting, timeout=_LONGEST_ENDING)
 
     async def _within(self, seconds: float, acting: Coroutine[Any, Any, Json | None]) -> Json | None:
         task = asyncio.create_task(acting)

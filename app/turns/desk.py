@@ -26,7 +26,6 @@ _log = logging.getLogger(__name__)
 # All in seconds.
 _LONGEST_ENTERING = 10.0
 _LONGEST_PUTTING = 5.0
-_LONGEST_GIVING_UP = 2.0
 _FIRST_LOOK = 0.25
 _LONGEST_BETWEEN_LOOKS = 2.0
 _NO_SIGN_OF_LIFE = 30.0
@@ -46,39 +45,26 @@ class Desk:
 
         Without `hand_over` nobody goes on with it: its caller has to ask again.
         """
-        record = self._record(key, "" if hand_over is None or hand_over.fits else hand_over.begun)
         try:
             async with asyncio.timeout(_LONGEST_ENTERING):
-                try:
-                    return await self._enter(record, hand_over)
-                except StorageFailed:
-                    await self._give_up(record)
-                    raise
+                return await self._enter(key, hand_over)
         except TimeoutError as error:
             raise StorageFailed("storage did not answer in time") from error
 
-    async def _enter(self, record: TurnRecord, hand_over: HandOver | None) -> HeldTurn | None:
-        key = record.key
-        begun, receipt = await self._begin(record, hand_over)
+    async def _enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
+        record = self._record(key, "" if hand_over is None or hand_over.fits else hand_over.begun)
+        beginning = self._shelf.store.begin(record, remember=MOST_MESSAGES)
+        if hand_over is None:
+            begun, receipt = await beginning, None
+        elif record.begun:
+            # What is in the ledger alone has to be there before the message.
+            begun = await beginning
+            receipt = await self._put(hand_over, self._shelf.lease + MARGIN)
+        else:
+            begun, receipt = await self._begin_and_put(beginning, hand_over)
         if begun is None:
             return await self._repeated(key, hand_over, receipt)
         return HeldTurn(self._shelf, begun.record, hand_over, receipt, history=begun.history, waits=begun.waits)
-
-    async def _begin(self, record: TurnRecord, hand_over: HandOver | None) -> tuple[Begun | None, Receipt | None]:
-        beginning = self._shelf.store.begin(record, remember=MOST_MESSAGES)
-        if hand_over is None:
-            return await beginning, None
-        if record.begun:
-            # What is in the ledger alone has to be there before the message.
-            return await beginning, await self._put(hand_over, self._shelf.lease + MARGIN)
-        return await self._begin_and_put(beginning, hand_over)
-
-    async def _give_up(self, record: TurnRecord) -> None:
-        """It may be in the ledger all the same, without anybody to answer it, and the next questions would wait."""
-        given_up = HandOver(record.key, 0.0, given_up=record.owner)
-        with suppress(StorageFailed, TimeoutError):
-            async with asyncio.timeout(_LONGEST_GIVING_UP):
-                await self._shelf.queue.put(given_up.written(), hidden_for=_ON_THE_QUEUE_AGAIN)
 
     async def _begin_and_put(
         self, beginning: Coroutine[Any, Any, Begun | None], hand_over: HandOver
@@ -106,23 +92,19 @@ class Desk:
         """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
         now = self._shelf.clock()
         found = await self._shelf.store.find(hand_over.key)
-        if hand_over.given_up:
-            if found is not None and found.state is _OPEN and found.owner == hand_over.given_up:
-                with suppress(Changed):
-                    await self._shelf.store.end(found, TurnState.FAILED, ())
-            return None
         if found is None:
             if now - hand_over.asked_at > _FORGOTTEN:
                 _log.warning("A turn on the queue is too old to be known any more; it is dropped")
                 return None
-            return await self._enter_late(hand_over)
+            # Its worker went away before it was entered.
+            return await self._in_line(await self.enter(hand_over.key, hand_over))
         if found.state is not _OPEN:
             _log.info("A turn on the queue is closed already (%s); its message is dropped", found.state)
             return None
         if found.lease_until > now:
             await self._shelf.queue.put(hand_over.written(), hidden_for=found.lease_until - now + MARGIN)
             return None
-        watch = await self._behind(found, hand_over.watch)
+        watch = await self._behind(found, hand_over)
         if watch is not None:
             # A function that waits would take the place of the turn that is waited for.
             await self._shelf.queue.put(replace(hand_over, watch=watch).written(), hidden_for=_ON_THE_QUEUE_AGAIN)
@@ -142,29 +124,26 @@ class Desk:
             held.waits = False
         return held
 
-    async def _enter_late(self, hand_over: HandOver) -> HeldTurn | None:
-        """Its worker went away before it was entered. Nobody is told where that fails: the message comes again."""
-        record = self._record(hand_over.key, "" if hand_over.fits else hand_over.begun)
-        try:
-            async with asyncio.timeout(_LONGEST_ENTERING):
-                held = await self._enter(record, hand_over)
-        except TimeoutError as error:
-            raise StorageFailed("storage did not answer in time") from error
+    async def _in_line(self, held: HeldTurn | None) -> HeldTurn | None:
         if held is None or not held.waits:
             return held
         await held.give_back(after=_ON_THE_QUEUE_AGAIN)
         return None
 
-    async def _behind(self, found: TurnRecord, watch: Watch) -> Watch | None:
+    async def _behind(self, found: TurnRecord, hand_over: HandOver) -> Watch | None:
         """What is seen of the turn it waits for; None where there is none, or where only the end is to be said."""
-        if read_progress(found.shown).end is not None or (ahead := await self._shelf.store.ahead(found)) is None:
+        since = _still_open_at(hand_over.asked_at)
+        if read_progress(found.shown).end is not None:
             return None
-        watch = watch.seen(ahead, now=self._shelf.clock(), after=_ON_THE_QUEUE_AGAIN)
+        ahead = await self._shelf.store.ahead(found, since=since)
+        if ahead is None:
+            return None
+        watch = hand_over.watch.seen(ahead, now=self._shelf.clock(), after=_ON_THE_QUEUE_AGAIN)
         if watch.still <= self._patience:
             return watch
         # That one and no other: the next may be waiting as this one does.
         await self._shelf.store.pass_by(found, ahead)
-        return None if await self._shelf.store.ahead(found) is None else NOT_YET
+        return None if await self._shelf.store.ahead(found, since=since) is None else NOT_YET
 
     @property
     def _patience(self) -> float:
@@ -191,10 +170,10 @@ class Desk:
         it has lost.
         """
         watch, waited, between = NOT_YET, 0.0, _FIRST_LOOK
+        since = _still_open_at(self._shelf.clock())
         while True:
             try:
-                # What an outage of hours has left open is answered in its own order, and holds nobody up.
-                ahead = await self._shelf.store.ahead(held.record, since=max(0.0, self._shelf.clock() - _LONG_AGO))
+                ahead = await self._shelf.store.ahead(held.record, since=since)
             except StorageFailed as failure:
                 _log.warning("Whether an earlier turn is open is not known (%s)", type(failure).__name__)
             else:
@@ -231,6 +210,13 @@ class Desk:
         if receipt is not None:
             with suppress(StorageFailed, ReceiptEnded):
                 await self._shelf.queue.delete(receipt)
+
+
+def _still_open_at(asked: float) -> float:
+    """Turns whose lease had ended by then are not waited for: what a long outage has left open keeps its own order, and
+    holds up nothing that was asked after it.
+    """
+    return max(0.0, asked - _LONG_AGO)
 
 
 async def _outcome(beginning: Coroutine[Any, Any, Begun | None]) -> Begun | Exception | None:

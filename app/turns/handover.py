@@ -26,8 +26,7 @@ class HandOver:
     """`asked_at` in seconds since 1970. `begun` is the door's own: all it needs to answer without the activity.
 
     `traceparent` is that of the turn's own trace, so that the error id stays the same. `watch` is what was seen of the
-    turns before it while the message waited for them. `given_up` is the owner whose question could not be entered: if
-    it is in the ledger all the same, it is closed, for the person was told to ask again.
+    turns before it while the message waited for them.
     """
 
     key: TurnKey
@@ -35,7 +34,6 @@ class HandOver:
     begun: str = ""
     traceparent: str | None = None
     watch: Watch = NOT_YET
-    given_up: str = ""
 
     def written(self) -> str:
         """Without `begun` where that would be too much for a message: then it is in the ledger."""
@@ -49,7 +47,6 @@ class HandOver:
             asked_at=self.asked_at,
             begun=self.begun,
             traceparent=self.traceparent,
-            given_up=self.given_up,
         )
         if len(message.model_dump_json().encode()) > MOST_BYTES - _ROOM_FOR_THE_WATCH:
             message = message.model_copy(update={"begun": ""})
@@ -76,7 +73,6 @@ class _Message(BaseModel):
     ahead: float = 0.0
     first: int = 0
     still: float = 0.0
-    given_up: str = ""
 
 
 def read_hand_over(body: str | bytes) -> HandOver:
@@ -86,13 +82,9 @@ def read_hand_over(body: str | bytes) -> HandOver:
     except ValidationError as error:
         raise UnreadableMessage(_why(error)) from None
     conversation = ConversationKey(message.tenant, message.conversation, message.thread)
+    watch = Watch(Ahead(message.first, message.ahead), message.still)
     return HandOver(
-        TurnKey(conversation, message.activity),
-        message.asked_at,
-        message.begun,
-        message.traceparent,
-        Watch(Ahead(message.first, message.ahead), message.still),
-        message.given_up,
+        TurnKey(conversation, message.activity), message.asked_at, message.begun, message.traceparent, watch
     )
 
 
