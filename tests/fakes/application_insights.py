@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class ApplicationInsights:
     tls: ssl.SSLContext | None = None
     hold: asyncio.Event | None = None
     _runner: web.AppRunner | None = None
-    _site: web.TCPSite | None = None
+    _listening: socket.socket | None = None
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -39,18 +40,18 @@ class ApplicationInsights:
         app.router.add_post("/{slashes:/*}v2.1/track", self._track)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
-        await self._site.start()
-        port = self._runner.addresses[0][1]
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        await web.SockSite(self._runner, self._listening, ssl_context=self.tls).start()
+        port = self._listening.getsockname()[1]
         self.address = f"{'https' if self.tls else 'http'}://localhost:{port}/"
         return self
 
     async def __aexit__(self, *error: object) -> None:
         assert self._runner
-        assert self._site
-        await self._site.stop()
-        # An exporter in its own thread may connect at this moment: what is being accepted becomes a connection,
-        # which the clean-up ends.
+        assert self._listening
+        # An exporter's thread may connect at this moment, and what asyncio has accepted and not yet made a connection
+        # when its server closes is left open for good: first nothing more is accepted, then it closes.
+        asyncio.get_running_loop().remove_reader(self._listening)
         for _ in range(_STEPS_OF_ACCEPTING):
             await asyncio.sleep(0)
         await self._runner.cleanup()
