@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -17,8 +16,11 @@ from typing import Self
 
 import pytest
 
+from tests.fakes.npm import npm_installed
+
 ROOT = Path(__file__).parents[2]
 VERSION = "3.35.0"
+_TRIES = 3
 # The account that every Azurite has, and its published key.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -26,17 +28,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 def installed(folder: Path = ROOT / ".data" / "azurite") -> Path:
     """The program; takes half a minute the first time."""
-    program = folder / "node_modules" / "azurite" / "package.json"
-    if not program.is_file() or json.loads(program.read_text())["version"] != VERSION:
-        npm = shutil.which("npm")
-        assert npm, "there is no npm"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": {"azurite": VERSION}}))
-        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
-        ended = subprocess.run([npm, "install", *options], cwd=folder, capture_output=True, text=True, timeout=600)
-        assert ended.returncode == 0, f"npm could not install azurite:\n{ended.stderr[-2000:]}"
-    return folder / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+    return npm_installed(folder, "azurite", VERSION) / "dist" / "src" / "azurite.js"
 
 
 def started() -> Iterator[Azurite]:
@@ -65,20 +57,32 @@ class Azurite:
         return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{endpoints}"
 
     def __enter__(self) -> Self:
-        self.ports = self.ports or free_ports()
+        given = bool(self.ports)
+        # A port that was free a moment ago may be somebody's connection now.
+        for _ in range(1 if given else _TRIES):
+            self.ports = self.ports if given else free_ports()
+            self._process = self._start()
+            if self._serves(self._process):
+                return self
+        raise AssertionError("Azurite ended at once")
+
+    def _start(self) -> subprocess.Popen[bytes]:
         node = shutil.which("node")
         assert node, "there is no Node.js"
         options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry", *self.options]
         for name, port in self.ports.items():
             options += [f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port)]
         silent = subprocess.DEVNULL
-        self._process = subprocess.Popen([node, self.program, *options], stdin=silent, stdout=silent, stderr=silent)
+        return subprocess.Popen([node, self.program, *options], stdin=silent, stdout=silent, stderr=silent)
+
+    def _serves(self, process: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + 60
         while not all(map(_listens, self.ports.values())):
-            assert self._process.poll() is None, "Azurite ended at once"
+            if process.poll() is not None:
+                return False
             assert time.monotonic() < deadline, "Azurite did not start within a minute"
             time.sleep(0.05)
-        return self
+        return True
 
     def __exit__(self, *_: object) -> None:
         assert self._process

@@ -1,0 +1,50 @@
+"""Programs that npm brings, installed once into .data/ for all tests, whichever of their processes comes first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_OPTIONS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error")
+
+
+def npm_installed(folder: Path, package: str, version: str, more: Mapping[str, Any] | None = None) -> Path:
+    """The package's own folder; takes up to minutes the first time. `more` is added to what npm is asked for."""
+    installed = folder / "node_modules" / package
+    if _version(installed) == version:
+        return installed
+    npm = shutil.which("npm")
+    assert npm, "there is no npm"
+    # Into a folder of its own first: others may be installing too, and what was interrupted is never taken for whole.
+    fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    (fresh / "package.json").write_text(
+        json.dumps({"private": True, "dependencies": {package: version}, **(more or {})})
+    )
+    ended = subprocess.run(
+        [npm, "install", *_OPTIONS], cwd=fresh, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+    )
+    assert ended.returncode == 0, f"npm could not install {package}:\n{ended.stderr[-2000:]}"
+    if _version(installed) != version:
+        shutil.rmtree(folder, ignore_errors=True)
+        # Where another was faster, its own is as good.
+        with suppress(OSError):
+            fresh.rename(folder)
+    shutil.rmtree(fresh, ignore_errors=True)
+    assert _version(installed) == version, f"{package} {version} is not where npm was to install it"
+    return installed
+
+
+def _version(installed: Path) -> str | None:
+    try:
+        version: str = json.loads((installed / "package.json").read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, LookupError):
+        return None
+    return version
