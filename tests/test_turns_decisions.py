@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,19 @@ class Counted:
             raise ConnectionError("the workspace is away")
         self.done += 1
         return {"said": f"done {self.done}"}
+
+
+def in_virtual_time(script: Callable[[SqliteStore], Awaitable[None]]) -> Callable[[Path], None]:
+    async def kept(folder: Path) -> None:
+        store = SqliteStore(folder / "x")
+        await script(store)
+        await store.close()
+
+    def run(tmp_path: Path) -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+            virtual.run(kept(tmp_path))
+
+    return run
 
 
 async def test_a_decision_told_again_gets_the_first_answer_and_is_not_done_again(store: SqliteStore) -> None:
@@ -113,63 +126,53 @@ async def test_what_is_done_is_told_and_kept_though_storage_fails_for_a_moment(
     assert (act.done, failures) == (1, 2)
 
 
-def test_who_takes_too_long_is_stopped_before_another_may_begin(tmp_path: Path) -> None:
-    async def script() -> None:
-        loop, store = asyncio.get_running_loop(), SqliteStore(tmp_path / "x")
-        slow, began, decisions = Counted(gate=asyncio.Event()), loop.time(), Decisions(store, clock=loop.time)
-        with pytest.raises(StillDeciding):
-            await decisions.once(REPAIR, slow)
-        assert loop.time() - began < 5, "Teams wants an invoke answered within five seconds"
-        await asyncio.sleep(20)
-        assert await Decisions(store, clock=loop.time).once(REPAIR, Counted()) == {"said": "done 1"}
-        assert loop.time() - began < 30
-        await decisions.close()
-        await store.close()
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
-        virtual.run(script())
+@in_virtual_time
+async def test_who_takes_too_long_is_stopped_before_another_may_begin(store: SqliteStore) -> None:
+    loop = asyncio.get_running_loop()
+    slow, began, decisions = Counted(gate=asyncio.Event()), loop.time(), Decisions(store, clock=loop.time)
+    with pytest.raises(StillDeciding):
+        await decisions.once(REPAIR, slow)
+    assert loop.time() - began < 5, "Teams wants an invoke answered within five seconds"
+    await asyncio.sleep(20)
+    assert await Decisions(store, clock=loop.time).once(REPAIR, Counted()) == {"said": "done 1"}
+    assert loop.time() - began < 30
+    await decisions.close()
 
 
-def test_what_takes_longer_than_a_caller_waits_is_done_once_and_told_to_who_asks_again(tmp_path: Path) -> None:
-    async def script() -> None:
-        store, act = SqliteStore(tmp_path / "x"), Counted(seconds=6)
-        loop = asyncio.get_running_loop()
-        decisions = Decisions(store, clock=loop.time)
-        for gives_up in (4.0, 1.0):
-            # The door may be more impatient than we are.
-            with pytest.raises((StillDeciding, TimeoutError)):
-                async with asyncio.timeout(gives_up):
-                    await decisions.once(REPAIR, act)
-        assert await decisions.once(REPAIR, act) == {"said": "done 1"}
-        assert act.begun_times == 1, "the run is repaired with every repeat of the button"
-        await decisions.close()
-        await store.close()
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
-        virtual.run(script())
+@in_virtual_time
+async def test_what_takes_longer_than_a_caller_waits_is_done_once_and_told_to_who_asks_again(
+    store: SqliteStore,
+) -> None:
+    act = Counted(seconds=6)
+    loop = asyncio.get_running_loop()
+    decisions = Decisions(store, clock=loop.time)
+    for gives_up in (4.0, 1.0):
+        # The door may be more impatient than we are.
+        with pytest.raises((StillDeciding, TimeoutError)):
+            async with asyncio.timeout(gives_up):
+                await decisions.once(REPAIR, act)
+    assert await decisions.once(REPAIR, act) == {"said": "done 1"}
+    assert act.begun_times == 1, "the run is repaired with every repeat of the button"
+    await decisions.close()
 
 
-def test_a_claim_that_storage_took_without_saying_so_holds_nobody_up(tmp_path: Path) -> None:
-    async def script() -> None:
-        loop, store = asyncio.get_running_loop(), SqliteStore(tmp_path / "x")
-        write, decisions, act = store.write, Decisions(store, clock=loop.time), Counted()
+@in_virtual_time
+async def test_a_claim_that_storage_took_without_saying_so_holds_nobody_up(store: SqliteStore) -> None:
+    loop = asyncio.get_running_loop()
+    write, decisions, act = store.write, Decisions(store, clock=loop.time), Counted()
 
-        async def lands_and_fails(record: Record) -> Record:
-            await write(record)
-            await asyncio.sleep(6)
-            raise StorageFailed("TimeoutError")
+    async def lands_and_fails(record: Record) -> Record:
+        await write(record)
+        await asyncio.sleep(6)
+        raise StorageFailed("TimeoutError")
 
-        store.write = lands_and_fails  # type: ignore[method-assign]
-        with pytest.raises(StillDeciding):
-            await decisions.once(REPAIR, act)
-        store.write = write  # type: ignore[method-assign]
-        await asyncio.sleep(3)
-        assert await decisions.once(REPAIR, act) == {"said": "done 1"}
-        await decisions.close()
-        await store.close()
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
-        virtual.run(script())
+    store.write = lands_and_fails  # type: ignore[method-assign]
+    with pytest.raises(StillDeciding):
+        await decisions.once(REPAIR, act)
+    store.write = write  # type: ignore[method-assign]
+    await asyncio.sleep(3)
+    assert await decisions.once(REPAIR, act) == {"said": "done 1"}
+    await decisions.close()
 
 
 async def test_what_is_being_done_when_the_worker_ends_may_be_tried_again(store: SqliteStore) -> None:

@@ -132,7 +132,7 @@ class Desk:
 
     async def _behind(self, found: TurnRecord, hand_over: HandOver) -> Watch | None:
         """What is seen of the turn it waits for; None where there is none, or where only the end is to be said."""
-        since = _still_open_at(hand_over.asked_at)
+        since = _oldest_waited_for(hand_over.asked_at)
         if read_progress(found.shown).end is not None:
             return None
         ahead = await self._shelf.store.ahead(found, since=since)
@@ -170,7 +170,7 @@ class Desk:
         it has lost.
         """
         watch, waited, between = NOT_YET, 0.0, _FIRST_LOOK
-        since = _still_open_at(self._shelf.clock())
+        since = _oldest_waited_for(self._shelf.clock())
         while True:
             try:
                 ahead = await self._shelf.store.ahead(held.record, since=since)
@@ -212,9 +212,9 @@ class Desk:
                 await self._shelf.queue.delete(receipt)
 
 
-def _still_open_at(asked: float) -> float:
-    """Turns whose lease had ended by then are not waited for: what a long outage has left open keeps its own order, and
-    holds up nothing that was asked after it.
+def _oldest_waited_for(asked: float) -> float:
+    """Leases that ended before this are not waited for: what a long outage has left open keeps its own order, and holds
+    up nothing that was asked after it.
     """
     return max(0.0, asked - _LONG_AGO)
 
