@@ -1,10 +1,8 @@
+"""What goes out to a channel, and what its answers mean."""
+
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.bot.app_credentials import TokenRefused, TokenUnreachable
-from app.bot.connector import Connector
 from app.bot.connector_answers import ChannelAnswer, NotDelivered, PerhapsDelivered, failure_of
-from app.bot.http_session import HttpSession
-from app.bot.identity import BotIdentity
 from app.bot.send_failures import (
     MessageTooLarge,
     SendFailure,
@@ -28,79 +22,17 @@ from app.bot.send_failures import (
     StreamTimeIsUp,
     Throttled,
 )
-from app.bot.service_url import ServiceUrls
 from tests.fakes.connector_service import ConnectorService, Reply
+from tests.fakes.open_channel import MESSAGE, Channel, a_channel
 
-MESSAGE = {"type": "message", "text": "Hello"}
 STREAMED = {"type": "typing", "text": "H", "entities": [{"type": "streaminfo", "streamSequence": 1}]}
 NOW = datetime(2026, 11, 21, 5, 0, 0, tzinfo=UTC)
-
-
-@dataclass
-class Tokens:
-    failure: Exception | None = None
-    number: int = 1
-
-    async def token(self) -> str | None:
-        if self.failure:
-            raise self.failure
-        return f"token-{self.number}"
-
-    def forget(self, token: str) -> None:
-        if token == f"token-{self.number}":
-            self.number += 1
-
-
-@dataclass
-class Channel:
-    service: ConnectorService
-    connector: Connector
-    tokens: Tokens
-    session: HttpSession
-    now: float = 0.0
-    slept: list[float] = field(default_factory=list)
-    stands_still_for: float = 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds + self.stands_still_for
-
-    async def send(self, activity: dict[str, Any] = MESSAGE, *, budget: float = 30, **more: Any) -> str | None:
-        return await self.connector.send(self.service.service_url, "a:1", activity, budget=budget, **more)
-
-    async def fails(self, *replies: Reply, activity: dict[str, Any] = MESSAGE, budget: float = 0) -> SendFailure:
-        self.service.replies.extend(replies)
-        with pytest.raises(SendFailure) as caught:
-            await self.send(activity, budget=budget)
-        return caught.value
-
-
-@asynccontextmanager
-async def a_channel(**limits: float) -> AsyncIterator[Channel]:
-    session, tokens = HttpSession(), Tokens()
-    async with ConnectorService() as service:
-        channel: Channel
-        connector = Connector(
-            session,
-            tokens,
-            ServiceUrls(BotIdentity()),
-            sleep=lambda seconds: channel.sleep(seconds),
-            clock=lambda: channel.now,
-            jitter=lambda: 1.0,
-            **limits,
-        )
-        channel = Channel(service, connector, tokens, session)
-        yield channel
-        await session.close()
 
 
 @pytest.fixture
 async def channel() -> AsyncIterator[Channel]:
     async with a_channel() as opened:
         yield opened
-
-
-# --- What goes out
 
 
 async def test_a_message_is_posted_to_its_conversation(channel: Channel) -> None:
@@ -262,149 +194,3 @@ def test_no_answer_is_beyond_understanding(status: int, body: bytes, retry_after
 
     assert isinstance(failure, SendFailure)
     assert str(failure).isprintable()
-
-
-# --- What is repeated
-
-
-async def test_a_throttled_message_is_sent_again_when_the_channel_says(channel: Channel) -> None:
-    channel.service.replies.extend([Reply.error(429, Retry_After="4"), Reply.error(429), Reply.error(429)])
-
-    assert await channel.send() == "a-4"
-    assert channel.slept == [4.0, 2.0, 4.0]
-
-
-async def test_a_conflict_that_changed_nothing_is_sent_again(channel: Channel) -> None:
-    channel.service.replies.append(Reply.error(412))
-
-    assert await channel.send() == "a-2"
-
-
-async def test_nothing_is_repeated_beyond_the_budget(channel: Channel) -> None:
-    failure = await channel.fails(*[Reply.error(429)] * 20, budget=10)
-
-    assert isinstance(failure, Throttled)
-    assert sum(channel.slept) < 10
-
-
-async def test_a_pause_that_the_budget_does_not_allow_is_not_made(channel: Channel) -> None:
-    failure = await channel.fails(Reply.error(429, Retry_After="60"), budget=10)
-
-    assert isinstance(failure, Throttled)
-    assert (failure.retry_after, channel.slept) == (60, [])
-
-
-async def test_a_process_that_stood_still_meanwhile_does_not_send_again(channel: Channel) -> None:
-    channel.stands_still_for = 60
-
-    assert isinstance(await channel.fails(Reply.error(429), budget=30), Throttled)
-    assert len(channel.service.calls) == 1, "another worker has said it by now"
-
-
-async def test_without_a_budget_there_is_one_try(channel: Channel) -> None:
-    assert isinstance(await channel.fails(Reply.error(429, Retry_After="0")), Throttled)
-    assert len(channel.service.calls) == 1
-
-
-async def test_a_retry_after_of_nothing_does_not_hammer_the_channel(channel: Channel) -> None:
-    await channel.fails(*[Reply.error(429, Retry_After="0")] * 50, budget=5)
-
-    assert len(channel.service.calls) <= 11
-
-
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_message_is_not_posted_twice_when_nobody_knows_what_became_of_it(channel: Channel, status: int) -> None:
-    assert isinstance(await channel.fails(Reply.error(status), budget=30), PerhapsDelivered)
-    assert len(channel.service.calls) == 1
-
-
-@pytest.mark.parametrize("status", [412, 429, 500, 502, 503, 504])
-async def test_an_edit_and_a_deletion_bear_to_be_done_twice(channel: Channel, status: int) -> None:
-    url = channel.service.service_url
-    channel.service.replies.append(Reply.error(status))
-    await channel.connector.update(url, "a:1", "1", MESSAGE, budget=30)
-    channel.service.replies.append(Reply.error(status))
-    await channel.connector.delete(url, "a:1", "1", budget=30)
-
-    assert [call.method for call in channel.service.calls] == ["PUT", "PUT", "DELETE", "DELETE"]
-
-
-async def test_a_connection_that_breaks_under_a_message_does_not_post_it_twice(channel: Channel) -> None:
-    failure = await channel.fails(Reply(drop=True), budget=30)
-
-    assert isinstance(failure, PerhapsDelivered)
-    assert len(channel.service.calls) == 1
-
-
-async def test_a_connection_that_breaks_under_an_edit_is_tried_again(channel: Channel) -> None:
-    channel.service.replies.append(Reply(drop=True))
-
-    await channel.connector.update(channel.service.service_url, "a:1", "1", MESSAGE, budget=30)
-
-
-async def test_a_message_that_found_no_connection_is_sent_again() -> None:
-    async with a_channel() as channel:
-        nobody = "http://127.0.0.1:9/"
-        with pytest.raises(NotDelivered):
-            await channel.connector.send(nobody, "a:1", MESSAGE, budget=6)
-
-    assert channel.slept == [1.0, 2.0]
-
-
-async def test_a_channel_that_does_not_answer_costs_no_more_than_the_time_limit() -> None:
-    async with a_channel(time_limit=1.0) as channel:
-        hold = asyncio.Event()
-        failure = await channel.fails(Reply(hold=hold), budget=30)
-        hold.set()
-
-        assert isinstance(failure, PerhapsDelivered)
-        assert len(channel.service.calls) == 1
-
-
-async def test_a_caller_who_gives_up_ends_the_request(channel: Channel) -> None:
-    hold = asyncio.Event()
-    channel.service.replies.append(Reply(hold=hold))
-    sending = asyncio.create_task(channel.send())
-    async with asyncio.timeout(5):
-        while not channel.service.calls:  # noqa: ASYNC110 - taken by the server's own task
-            await asyncio.sleep(0.005)
-    sending.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await sending
-    hold.set()
-
-
-# --- Tokens
-
-
-async def test_a_refused_token_is_renewed_once(channel: Channel) -> None:
-    channel.service.refused_tokens = {"token-1"}
-
-    assert await channel.send() == "a-2"
-    assert [call.token for call in channel.service.calls] == ["token-1", "token-2"]
-
-
-async def test_a_bot_that_is_refused_with_a_new_token_too_is_refused(channel: Channel) -> None:
-    channel.service.refused_tokens = {"token-1", "token-2"}
-
-    assert isinstance(await channel.fails(budget=30), SendRefused)
-    assert len(channel.service.calls) == 2
-
-
-async def test_a_message_without_a_token_was_certainly_not_posted(channel: Channel) -> None:
-    channel.tokens.failure = TokenUnreachable("no answer")
-    assert isinstance(await channel.fails(), NotDelivered)
-    channel.tokens.failure = TokenRefused("wrong secret")
-    assert isinstance(await channel.fails(), SendRefused)
-
-    assert channel.service.calls == []
-
-
-async def test_neither_a_token_nor_a_message_is_logged(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        failure = await channel.fails(Reply.error(500, "ServiceError", "x"))
-        await channel.send()
-
-    for secret in ("token-1", "Hello"):
-        assert secret not in caplog.text + repr(failure)

@@ -1,34 +1,21 @@
+"""What a serving endpoint is asked, how its answer comes, and how it is ended."""
+
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from app.databricks_client import DatabricksModel, RetryPolicy, TimeLimits
+from app.databricks_client import DatabricksModel
 from app.model.failures import (
-    Busy,
-    ContentFiltered,
-    ConversationTooLong,
-    ModelFailure,
-    ModelTimedOut,
-    NoPermission,
-    RequestRefused,
-    SignInFailed,
     StreamCut,
-    UnknownModel,
-    Unreachable,
-    WakingUp,
 )
-from app.model.types import Completed, Message, ModelEvent, ModelRequest, TextDelta, ToolDefinition, Usage
-from app.workspace.credentials import Credential, PersonalAccessToken, ServicePrincipal
-from app.workspace.workspace import Workspace, WorkspaceAddress
+from app.model.types import Completed, ModelRequest, TextDelta, ToolDefinition, Usage
+from tests.fakes.asked_model import QUESTION, answer, asking, shown_before, text_of
 from tests.fakes.serving_endpoint import (
     DONE,
     TOKEN,
@@ -40,71 +27,6 @@ from tests.fakes.serving_endpoint import (
     chat_stream,
     databricks_error,
 )
-
-QUESTION = ModelRequest((Message("user", "Hi"),))
-PAT = PersonalAccessToken(SecretStr(TOKEN))
-
-
-class Sleeper:
-    """Time passes only while the model waits for its next attempt."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.waits: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits.append(round(seconds, 3))
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now
-
-
-@asynccontextmanager
-async def asking(
-    endpoint: ServingEndpoint | str,
-    *,
-    credential: Credential = PAT,
-    sleeper: Sleeper | None = None,
-    limits: TimeLimits | None = None,
-    **options: Any,
-) -> AsyncIterator[DatabricksModel]:
-    name, base_url = ("my-model", endpoint) if isinstance(endpoint, str) else (endpoint.name, endpoint.base_url)
-    workspace = Workspace(WorkspaceAddress.parse(base_url), credential)
-    sleeper = sleeper or Sleeper()
-    model = DatabricksModel(
-        name,
-        workspace,
-        limits=limits or TimeLimits(),
-        sleep=sleeper.sleep,
-        clock=sleeper.clock,
-        spread=lambda: 1.0,
-        **options,
-    )
-    try:
-        yield model
-    finally:
-        await model.close()
-
-
-async def answer(model: DatabricksModel, request: ModelRequest = QUESTION) -> list[ModelEvent]:
-    return [event async for event in model.stream(request)]
-
-
-def text_of(events: list[ModelEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
-async def shown_before(failure: type[ModelFailure], model: DatabricksModel) -> str:
-    shown: list[ModelEvent] = []
-
-    async def watch() -> None:
-        async for event in model.stream(QUESTION):
-            shown.append(event)
-
-    with pytest.raises(failure):
-        await watch()
-    return text_of(shown)
 
 
 async def test_a_question_is_answered_as_it_streams() -> None:
@@ -209,152 +131,6 @@ async def test_an_endpoint_that_hangs_after_its_last_word_is_not_waited_for(
         endpoint.replies.append(Stream([chat_chunk({"content": "All"}), last, "hang"]))
         async with asyncio.timeout(5):
             assert await answer(model) == [TextDelta("All"), Completed()]
-
-
-async def test_a_stream_cut_before_its_first_word_is_asked_for_again() -> None:
-    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
-        endpoint.replies.append(Stream(["cut"]))
-        assert text_of(await answer(model)) == "Hello"
-    assert len(endpoint.asked) == 2
-
-
-@pytest.mark.parametrize(
-    ("reply", "failure"),
-    [
-        (databricks_error(403, "PERMISSION_DENIED", "You may not query this endpoint"), NoPermission),
-        (databricks_error(404, "RESOURCE_DOES_NOT_EXIST", "no such endpoint"), UnknownModel),
-        (databricks_error(400, "BAD_REQUEST", "maximum context length is 4096 tokens"), ConversationTooLong),
-        (
-            databricks_error(400, "BAD_REQUEST", json.dumps({"finishReason": "input_guardrail_triggered"})),
-            ContentFiltered,
-        ),
-        (Answer(302, "", {"Location": "https://login.example/oauth2/authorize"}), SignInFailed),
-        (Answer(500, "<html>oops</html>", content_type="text/html"), RequestRefused),
-        (Stream([b"<html>a page of the wifi</html>"], content_type="text/html"), RequestRefused),
-        (Stream([b"data: garbage\n\n"]), StreamCut),
-    ],
-)
-async def test_each_refusal_reaches_the_caller_as_its_own_failure(
-    reply: Answer | Stream, failure: type[ModelFailure]
-) -> None:
-    async with ServingEndpoint() as endpoint, asking(endpoint, retries=RetryPolicy(attempts=1)) as model:
-        endpoint.replies.append(reply)
-        with pytest.raises(failure) as caught:
-            await answer(model)
-        assert TOKEN not in str(caught.value)
-        assert caught.value.__cause__ is None or TOKEN not in str(caught.value.__cause__)
-
-
-async def test_a_busy_endpoint_is_asked_again_when_it_said_to() -> None:
-    sleeper = Sleeper()
-    async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper) as model:
-        busy = databricks_error(429, "REQUEST_LIMIT_EXCEEDED", "slow down", Retry_After="3")
-        endpoint.replies.extend([busy, databricks_error(503, "TEMPORARILY_UNAVAILABLE", "soon", Retry_After="1"), busy])
-        assert text_of(await answer(model)) == "Hello"
-    assert sleeper.waits == [3.25, 1.25, 3.25]
-
-
-async def test_an_endpoint_that_says_nothing_of_when_is_asked_at_growing_distances() -> None:
-    sleeper = Sleeper()
-    async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper) as model:
-        endpoint.replies.extend([databricks_error(503, "", "scaled to zero")] * 4)
-        with pytest.raises(WakingUp):
-            await answer(model)
-    assert sleeper.waits == [0.5, 1.0, 2.0]
-    assert len(endpoint.asked) == 4
-
-
-async def test_nobody_is_kept_waiting_longer_than_the_time_limit_for_another_attempt() -> None:
-    sleeper = Sleeper()
-    limits = TimeLimits(overall=10)
-    async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper, limits=limits) as model:
-        endpoint.replies.append(databricks_error(429, "", "slow down", Retry_After="20"))
-        with pytest.raises(Busy) as caught:
-            await answer(model)
-    assert caught.value.retry_after == 20
-    assert sleeper.waits == []
-
-
-async def test_what_was_shown_is_never_asked_for_again() -> None:
-    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
-        busy = b'data: {"error": {"code": "rate_limit_exceeded", "message": "slow down"}}\n\n'
-        endpoint.replies.append(Stream([chat_chunk({"content": "Half"}), busy]))
-        assert await shown_before(Busy, model) == "Half"
-    assert len(endpoint.asked) == 1
-
-
-async def test_a_refused_token_is_renewed_once() -> None:
-    async with ServingEndpoint() as endpoint:
-        credential = ServicePrincipal(endpoint.host, "id", SecretStr("s3cret"))
-        async with asking(endpoint, api="chat", credential=credential) as model:
-            await answer(model)
-            endpoint.accepted_tokens.clear()
-            assert text_of(await answer(model)) == "Hello"
-            assert [asked.token for asked in endpoint.asked] == ["oauth-token-1", "oauth-token-1", "oauth-token-2"]
-
-
-async def test_a_refused_personal_token_is_a_failed_sign_in_that_does_not_show_it() -> None:
-    async with ServingEndpoint() as endpoint, asking(endpoint, api="chat") as model:
-        endpoint.accepted_tokens.clear()
-        with pytest.raises(SignInFailed) as caught:
-            await answer(model)
-        assert TOKEN not in str(caught.value)
-    assert len(endpoint.asked) == 1
-
-
-async def test_a_credential_that_cannot_be_had_is_a_failed_sign_in() -> None:
-    async with ServingEndpoint() as endpoint:
-        credential = ServicePrincipal(endpoint.host, "id", SecretStr("s3cret"))
-        for api in ("auto", "chat"):
-            endpoint.sign_in_replies.append(Answer(401, {"error": "invalid_client"}))
-            async with asking(endpoint, api=api, credential=credential) as model:
-                with pytest.raises(SignInFailed, match="invalid_client"):
-                    await answer(model)
-    assert endpoint.asked == []
-
-
-@pytest.mark.parametrize("steps", [[], [chat_chunk({"content": "Half"})]])
-async def test_an_endpoint_that_falls_silent_is_a_timeout(steps: list[bytes]) -> None:
-    limits = TimeLimits(silence=0.1)
-    async with ServingEndpoint() as endpoint, asking(endpoint, limits=limits) as model:
-        endpoint.replies.append(Stream([*steps, "hang"]))
-        assert await shown_before(ModelTimedOut, model) == "Half" * len(steps)
-        await asyncio.wait_for(endpoint.disconnected.wait(), 5)
-
-
-async def test_an_answer_that_never_ends_is_stopped_at_the_time_limit() -> None:
-    limits = TimeLimits(overall=0.2)
-    async with ServingEndpoint() as endpoint, asking(endpoint, limits=limits, api="chat") as model:
-        endpoint.replies.append(Stream([chat_chunk({"content": "Half"}), "hang"]))
-        assert await shown_before(ModelTimedOut, model) == "Half"
-        await asyncio.wait_for(endpoint.disconnected.wait(), 5)
-
-
-async def test_a_port_where_nobody_listens_is_unreachable() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        sleeper = Sleeper()
-        async with asking(address, sleeper=sleeper, api="chat") as model:
-            with pytest.raises(Unreachable):
-                await answer(model)
-    assert len(sleeper.waits) == 3
-
-
-async def test_a_host_that_accepts_but_never_speaks_tls_is_unreachable_within_the_connect_limit() -> None:
-    accepted: list[asyncio.StreamWriter] = []
-
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted.append(writer)
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    limits = TimeLimits(connect=0.1)
-    async with server, asking(address, limits=limits, api="chat", retries=RetryPolicy(attempts=1)) as model:
-        with pytest.raises(Unreachable):
-            await answer(model)
-        for writer in accepted:
-            writer.close()
 
 
 async def leave_by_closing(model: DatabricksModel, _: ServingEndpoint) -> None:

@@ -4,91 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib.util
-import json
-import logging
-import os
-import signal
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
-from aiohttp import ClientSession
 
-from app.config import setting_names
-from app.health.dependencies import Dependencies, state_of
-from app.health.health import Health
-from app.local import host
-from app.local.indexing import index
+from app.health.dependencies import Dependencies
 from app.local.lifetime import listen, port_of
-from app.model import failures
 from app.storage.failures import StorageFailed
-from app.storage.sqlite import SqliteStore
 from app.storage.sqlite_queue import SqliteQueue
 from app.version import VERSION
+from tests.fakes.deployed_app import (
+    DEPENDENCIES,
+    HEALTH,
+    MODEL,
+    Deployed,
+    assert_nothing_leaks,
+    deployed_in,
+    function_app,
+)
 from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint, databricks_error
-
-ROOT = Path(__file__).resolve().parents[1]
-HEALTH, DEPENDENCIES = "/api/health", "/api/health/dependencies"
-MODEL = "confidential-model-name"
-
-Deployed = Callable[..., AbstractAsyncContextManager["Client"]]
-
-
-class Client:
-    def __init__(self, address: str, http: ClientSession) -> None:
-        self._address, self._http = address, http
-
-    async def ask(self, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
-        async with self._http.request(method, self._address + path) as answer:
-            assert answer.headers["Cache-Control"] == "no-store"
-            return answer.status, await answer.json()
-
-    def request(self, path: str, method: str, **options: Any) -> Any:
-        return self._http.request(method, self._address + path, **options)
-
-
-def function_app() -> ModuleType:
-    """As a worker imports it, with whatever the environment says now."""
-    spec = importlib.util.spec_from_file_location("function_app_under_test", ROOT / "function_app.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deployed:
-    for name in [*setting_names(), "AZURE_FUNCTIONS_ENVIRONMENT", "WEBSITE_SITE_NAME"]:
-        monkeypatch.delenv(name, raising=False)
-    settings = {"DATABRICKS_MODEL_NAME": MODEL, "DATABRICKS_TOKEN": TOKEN, "DATA_DIR": str(tmp_path / "kept here")}
-
-    @asynccontextmanager
-    async def start(endpoint: ServingEndpoint | None = None, **more: str) -> AsyncIterator[Client]:
-        base_url = {"DATABRICKS_BASE_URL": endpoint.base_url} if endpoint else {}
-        for name, value in (settings | base_url | more).items():
-            monkeypatch.setenv(name, value)
-        listener = listen(0)
-        module = await asyncio.to_thread(function_app)
-        async with host.serving(index(module, ""), listener), ClientSession() as http:
-            yield Client(f"http://127.0.0.1:{port_of(listener)}", http)
-
-    return start
-
-
-def assert_nothing_leaks(body: object, *more: str) -> None:
-    said = json.dumps(body)
-    for secret in (MODEL, TOKEN, "127.0.0.1", "kept here", "sqlite", "https://", *more):
-        assert secret not in said, f"a caller would read {secret!r} in {said}"
+    return deployed_in(monkeypatch, tmp_path)
 
 
 async def test_health_says_what_runs_and_asks_nobody(deployed: Deployed) -> None:
@@ -254,152 +194,6 @@ async def test_a_store_that_cannot_be_read_is_unhealthy_while_the_model_answers(
     assert_nothing_leaks(body)
 
 
-BROKEN = {
-    "DATABRICKS_BASE_URL": "http://somewhere.invalid",
-    "OPENAI_TEMPERATURE": "scorching",
-    "MicrosoftAppId": "not-a-guid",
-}
-
-
-async def test_with_wrong_settings_the_app_starts_and_says_so(
-    deployed: Deployed, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with deployed(**BROKEN) as client:
-        status, body = await client.ask(HEALTH)
-        assert (status, body["status"], body["settings"]) == (503, "unhealthy", "invalid")
-        assert set(body) == {"status", "version", "build", "settings"}
-        assert_nothing_leaks(body, *BROKEN, *BROKEN.values())
-
-        status, body = await client.ask(DEPENDENCIES)
-        assert status == 503
-        named = {problem.partition(":")[0] for problem in body["problems"]}
-        assert named == {*BROKEN, "MicrosoftAppTenantId"}
-        assert body["model"]["state"] == body["storage"]["state"] == "not asked"
-        for value in (*BROKEN.values(), TOKEN, MODEL):
-            assert value not in json.dumps(body)
-
-        async with client.request("/api/messages", "POST", json={"type": "message"}) as answer:
-            said = await answer.text()
-            assert answer.status == 503
-            assert said.startswith("The agent's settings are not valid")
-            assert said.count("\n") == 0
-    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert len(errors) == 1, "said once, at the start"
-    assert "OPENAI_TEMPERATURE: not valid; put a number from 0 to 2" in errors[0]
-    assert not [value for value in (*BROKEN.values(), TOKEN) if value in caplog.text]
-
-
-async def test_with_wrong_settings_an_interrupted_turn_waits_on_its_queue(deployed: Deployed, tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "kept here" / "conversations.sqlite")
-    await store.queue("turns").put("an interrupted turn", hidden_for=0)
-    async with deployed(**BROKEN) as client:
-        assert (await client.ask(HEALTH))[0] == 503
-        async with client.request("/api/messages", "POST", json={"type": "message"}) as answer:
-            assert answer.status == 503
-    (message,) = await store.queue("turns").take(1, hidden_for=0)
-    await store.close()
-    assert message.tries == 1, "the host takes it, and after five times it is poison"
-
-
-@pytest.mark.parametrize("broken", [False, True])
-async def test_without_valid_settings_there_is_nothing_that_a_queue_or_a_timer_could_start(
-    deployed: Deployed, *, broken: bool
-) -> None:
-    async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint, **(BROKEN if broken else {})):
-        functions = index(function_app(), "")
-    called = ["health", "health_dependencies", "messages"]
-    assert sorted(each.name for each in functions.http) == called
-    others = [*(each.name for each in functions.queues), *(each.name for each in functions.timers)]
-    assert others == ([] if broken else ["resume_turn", "delete_old_conversations"])
-
-
-@pytest.mark.parametrize(
-    ("environment", "starts"), [({}, False), ({"AZURE_FUNCTIONS_ENVIRONMENT": "Production"}, True)]
-)
-def test_on_a_developers_machine_a_wrong_setting_ends_the_start(environment: dict[str, str], starts: bool) -> None:
-    inherited = {name: value for name, value in os.environ.items() if name != "AZURE_FUNCTIONS_ENVIRONMENT"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.local", "--port", "0", "--parent", str(os.getpid())],
-        cwd=ROOT,
-        env={**inherited, **BROKEN, "DATABRICKS_MODEL_NAME": "m", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout
-        line = process.stdout.readline()
-        assert line.startswith("Functions host ready at") == starts
-        if starts:
-            with pytest.raises(HTTPError, match="503"):
-                urlopen(f"{line.split()[4]}/api/health", timeout=10)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
-    assert "OPENAI_TEMPERATURE: not valid; put a number from 0 to 2" in errors
-    assert "Traceback" not in errors
-    if not starts:
-        assert errors.startswith("These settings need attention:\n")
-        assert process.returncode == 1
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Dependency:
-    """Answers when it is let; counts how often it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.let = asyncio.Event()
-        self.failure: Exception | None = None
-
-    async def check(self) -> None:
-        self.asked += 1
-        await self.let.wait()
-        if self.failure:
-            raise self.failure
-
-
-async def test_all_who_ask_within_ten_seconds_share_one_question() -> None:
-    clock, model = Clock(), Dependency()
-    dependencies = Dependencies({"model": model.check}, clock=clock)
-    askers = [asyncio.create_task(dependencies.look()) for _ in range(50)]
-    await asyncio.sleep(0)
-    model.let.set()
-    await asyncio.gather(*askers)
-    assert model.asked == 1
-    for now, asked in ((9.9, 1), (10.0, 2), (19.9, 2), (20.0, 3)):
-        clock.now = now
-        await dependencies.look()
-        assert model.asked == asked, f"after {now} s"
-    await dependencies.close()
-
-
-async def test_who_hangs_up_does_not_take_the_answer_from_the_others() -> None:
-    model = Dependency()
-    dependencies = Dependencies({"model": model.check})
-    first, second = (asyncio.create_task(dependencies.look()) for _ in range(2))
-    await asyncio.sleep(0)
-    first.cancel()
-    model.let.set()
-    assert (await second)["model"].state == "answers"
-    assert model.asked == 1
-
-
-async def test_a_dependency_that_hangs_is_given_up_and_the_other_is_still_reported() -> None:
-    hangs, answers = Dependency(), Dependency()
-    answers.let.set()
-    dependencies = Dependencies({"model": hangs.check, "storage": answers.check}, time_limit=0.05)
-    answer = await Health(dependencies).answer_with_dependencies("GET")
-    body = json.loads(answer.body)
-    assert (answer.status, body["model"]["state"], body["storage"]["state"]) == (503, "timed out", "answers")
-
-
 async def test_a_workspace_that_takes_the_call_and_never_answers_is_timed_out(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,35 +204,3 @@ async def test_a_workspace_that_takes_the_call_and_never_answers_is_timed_out(
             status, body = await client.ask(DEPENDENCIES)
     assert (status, body["model"]["state"], body["storage"]["state"]) == (503, "timed out", "answers")
     assert 1 < body["model"]["seconds"] < 6
-
-
-async def test_a_worker_that_ends_does_not_wait_for_a_dependency() -> None:
-    model = Dependency()
-    dependencies = Dependencies({"model": model.check})
-    asker = asyncio.create_task(dependencies.look())
-    await asyncio.sleep(0)
-    await dependencies.close()
-    with pytest.raises(asyncio.CancelledError):
-        await asker
-
-
-async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    clock, model = Clock(), Dependency()
-    model.let.set()
-    dependencies = Dependencies({"model": model.check}, clock=clock)
-    for failure in (None, failures.NoPermission("HTTP 403"), failures.NoPermission("HTTP 403"), None):
-        model.failure = failure
-        await dependencies.look()
-        clock.now += 60
-    said = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert said == [
-        ("WARNING", "Health: model: refused (NoPermission: HTTP 403)"),
-        ("INFO", "Health: model: answers"),
-    ]
-
-
-def test_every_failure_has_a_short_name_for_a_caller() -> None:
-    for failure in (*vars(failures).values(), OSError, ValueError):
-        if isinstance(failure, type) and issubclass(failure, Exception):
-            assert len(state_of(failure("something confidential"))) < 15
