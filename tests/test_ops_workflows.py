@@ -27,7 +27,8 @@ def copy(tmp_path: Path) -> Path:
     for file in (".gitignore", "dev.py", "m365agents.yml", "pyproject.toml", "requirements-dev.txt"):
         shutil.copy(ROOT / file, tmp_path)
     (tmp_path / "app/local").mkdir(parents=True)
-    shutil.copy(ROOT / "app/local/requirements.txt", tmp_path / "app/local")
+    for lock in (ROOT / "app/local").glob("requirements*.txt"):
+        shutil.copy(lock, tmp_path / "app/local")
     return as_delivered(tmp_path)
 
 
