@@ -17,7 +17,7 @@ from app.bot.connector_answers import PerhapsDelivered
 from app.bot.message_reply import NOTHING_YET, Parts, dressed, end_stream, rest_in
 from app.bot.outlet import Outlet
 from app.bot.rendering import activities
-from app.bot.rendering.markdown import end_of, presentable, utf16_units
+from app.bot.rendering.markdown import end_of, presentable, render, utf16_units
 from app.bot.rendering.split import split
 from app.bot.send_failures import (
     ChannelUnreachable,
@@ -83,9 +83,8 @@ class StreamReply:
         self._end: Answer | Failure | None = None
         self._sender: asyncio.Task[None] | None = None
         self._stop: Callable[[], object] | None = None
-        # How much of the text stands in a closed message, and what has to be opened again after it.
+        # How much of the model's text, as all texts here but those in activities, stands in a closed message.
         self._settled = place.settled
-        self._reopening = end_of(progress.text[: place.settled]).opening
         self.stopped = False
         self.shown = progress.text[: place.shown]
 
@@ -154,7 +153,7 @@ class StreamReply:
     def _showable(self) -> str:
         """Never less than what was sent before: the channel refuses an update that does not begin with it."""
         text = presentable(self._text())
-        too_long = utf16_units(text) > self._channel.text_limit * _STREAMED_SHARE
+        too_long = utf16_units(render(text)) > self._channel.text_limit * _STREAMED_SHARE
         return self._streamed if self._frozen or too_long or len(text) < len(self._attempted) else text
 
     @property
@@ -198,7 +197,7 @@ class StreamReply:
         text = self._showable()
         if text.strip() and (keep_alive or text != self.shown):
             await self._note(text)
-            await self._post_update(activities.streamed(text, self._sequence + 1, self._stream_id))
+            await self._post_update(activities.streamed(render(text), self._sequence + 1, self._stream_id))
             self.shown = text
         elif not self.shown and (keep_alive or self._status != self._sent_status):
             if self._stream_id is not None:
@@ -236,7 +235,7 @@ class StreamReply:
         text = self._showable()
         if text != self.shown and self._stream_id is not None:
             await self._note(text)
-            note = activities.message(activities.with_notes(text, _STILL_WORKING))
+            note = activities.message(activities.with_notes(render(text), _STILL_WORKING))
             await self._outlet.update(self._stream_id, note, impatient=True)
             self.shown = text
 
@@ -245,7 +244,6 @@ class StreamReply:
         self._phase = Phase.EDITING if edits else Phase.WAITING
         if not edits:
             self._settled = len(self.shown)
-            self._reopening = end_of(self.shown).opening
 
     async def _close_early(self) -> None:
         """Closes the stream before the channel does, with what there is; the rest follows as the channel allows."""
@@ -254,7 +252,7 @@ class StreamReply:
             return
         text = self._streamed
         continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
-        activity = activities.message(activities.with_notes(text, _CONTINUES if continues else _STILL_WORKING))
+        activity = activities.message(activities.with_notes(render(text), _CONTINUES if continues else _STILL_WORKING))
         try:
             await end_stream(self._outlet, self._stream_id, activities.labelled(activity, ()) if text else activity)
             self.shown = text
@@ -277,15 +275,15 @@ class StreamReply:
             if rest is None:
                 rest = await self._end_by_editing(end, text)
             if rest is None:
-                rest = self._unsettled(text)
+                rest = self._unsettled(end.text, text)
             await parts.post(rest)
-        self.shown = text
+        self.shown = end.text
 
     async def _end_in_stream(self, end: Answer | Failure, text: str) -> list[str] | None:
         """The parts that did not fit into the stream's message; None if the stream does not take the end."""
         if self._phase is not Phase.STREAMING or self._stream_id is None:
             return None
-        limit, streamed = self._limit or self._channel.text_limit, self._streamed
+        limit, streamed = self._limit or self._channel.text_limit, render(self._streamed)
         try:
             try:
                 first, *rest = split(text, limit, at_least=len(streamed))
@@ -320,11 +318,12 @@ class StreamReply:
             return None
         return rest
 
-    def _unsettled(self, text: str) -> list[str]:
-        rest = text[self._settled :].lstrip("\n")
-        if self._settled and not rest.strip("\n `~"):
+    def _unsettled(self, said: str, text: str) -> list[str]:
+        settled = render(said[: self._settled])
+        rest = text[len(settled) :].lstrip("\n")
+        if settled and not rest.strip("\n `~"):
             return [_THAT_WAS_ALL]
-        return split(self._reopening + rest, self._channel.text_limit)
+        return split(end_of(settled).opening + rest, self._channel.text_limit)
 
     def _dressed(self, end: Answer | Failure, text: str, *, last: bool) -> activities.Json:
         return dressed(activities.message(text), self._channel, end, last=last)

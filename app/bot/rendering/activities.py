@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.agent.events import Answer, Citation, Failure
-from app.bot.rendering.markdown import end_of
+from app.bot.rendering.markdown import end_of, render
 
 Json = dict[str, Any]
 
@@ -85,9 +85,9 @@ def with_feedback(activity: Json) -> Json:
 def text_of(end: Answer | Failure) -> str:
     """The whole text of a turn's end. Begins with what was answered, so that it can end a stream of it."""
     if isinstance(end, Failure):
-        return with_notes(end.text, f"⚠️ {end.sentence} (error id: {end.error_id})")
+        return with_notes(render(end.text), f"⚠️ {end.sentence} (error id: {end.error_id})")
     length_limit = ["*(The answer reached its length limit.)*"] if end.truncated else []
-    return with_notes(end.text, *length_limit, *_sources_lines(end))
+    return with_notes(render(end.text), *length_limit, *_sources_lines(end))
 
 
 def with_notes(text: str, *notes: str) -> str:
