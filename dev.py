@@ -32,6 +32,7 @@ HELP = """python dev.py COMMAND
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   lock [--upgrade]                   write the requirements files from pyproject.toml
+  docs                               write docs/settings.md from app/config.py
 
 Everything is installed into .venv the first time it is needed."""
 
@@ -161,7 +162,7 @@ def _version_of(folder: Path) -> str | None:
 
 def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    commands = {each.__name__: each for each in (run, chat, test, check, bench, package, deploy, lock)}
+    commands = {each.__name__: each for each in (run, chat, test, check, bench, package, deploy, lock, docs)}
     if command not in commands:
         say(HELP if command in {"", "help", "-h", "--help"} else f"There is no command {command!r}.\n\n{HELP}")
         return 0 if command in {"help", "-h", "--help"} else 2
@@ -266,6 +267,11 @@ def lock(environment: Environment, arguments: list[str]) -> int:
         if code:
             return code
     return 0
+
+
+def docs(environment: Environment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("ops.settings_page", *arguments)
 
 
 if __name__ == "__main__":

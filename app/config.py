@@ -58,8 +58,9 @@ class SettingsError(Exception):
         self.problems = tuple(problems)
 
 
-def _setting(name: str, **field: Any) -> Any:  # noqa: ANN401 - Field's own signature
-    return Field(validation_alias=AliasChoices(name), **field)
+def _setting(name: str, *, left_out: str = "", **field: Any) -> Any:  # noqa: ANN401 - Field's own signature
+    """`description` says what to put there and `left_out` what holds without it; docs/settings.md is made of both."""
+    return Field(validation_alias=AliasChoices(name), json_schema_extra={"left_out": left_out}, **field)
 
 
 class Settings(BaseSettings):
@@ -69,21 +70,26 @@ class Settings(BaseSettings):
 
     bot_app_id: str | None = _setting(
         "MicrosoftAppId",
+        left_out="on a developer's machine: every caller must be on the same machine",
         default=None,
         pattern=_GUID,
-        description="the bot's application (client) id, a GUID; empty only on a developer's machine",
+        description="the bot's application (client) id, a GUID; required in Azure",
     )
     bot_app_type: BotAppType = _setting(
         "MicrosoftAppType", default="UserAssignedMSI", description="UserAssignedMSI, SingleTenant or MultiTenant"
     )
     bot_tenant_id: str | None = _setting(
         "MicrosoftAppTenantId",
+        left_out="required, except with MultiTenant",
         default=None,
         pattern=_GUID,
         description="the tenant of the bot's identity, a GUID",
     )
     bot_password: SecretStr | None = _setting(
-        "MicrosoftAppPassword", default=None, description="the bot's client secret; not with UserAssignedMSI"
+        "MicrosoftAppPassword",
+        left_out="not needed with UserAssignedMSI",
+        default=None,
+        description="the bot's client secret, with SingleTenant and MultiTenant",
     )
     bot_cloud: BotCloud = _setting(
         "BOT_CLOUD", default="public", description="the Teams cloud of the tenant: public, gcc-high or dod"
@@ -118,30 +124,45 @@ class Settings(BaseSettings):
     )
 
     system_prompt: str = _setting(
-        "SYSTEM_PROMPT", default=DEFAULT_SYSTEM_PROMPT, description="what the model is told before every conversation"
+        "SYSTEM_PROMPT",
+        default=DEFAULT_SYSTEM_PROMPT,
+        left_out="a short prompt for people who work with data",
+        description="what the model is told before every conversation",
     )
     max_tokens: int | None = _setting(
-        "OPENAI_MAX_TOKENS", default=None, ge=1, le=1_000_000, description="the longest answer, in tokens (1 or more)"
+        "OPENAI_MAX_TOKENS",
+        left_out="the endpoint's own limit",
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="the longest answer, in tokens (1 to 1000000)",
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = _setting(
-        "OPENAI_TEMPERATURE", default=None, description="a number from 0 to 2"
+        "OPENAI_TEMPERATURE",
+        left_out="the endpoint's own",
+        default=None,
+        description="how freely the model chooses its words, from 0 to 2",
     )
     history_token_budget: int = _setting(
         "HISTORY_TOKEN_BUDGET",
         default=3000,
         ge=0,
         le=1_000_000,
-        description="how much of the conversation the model is reminded of, in tokens (0 or more)",
+        description="how much of the conversation the model is given again, in tokens (0 to 1000000)",
     )
     turn_timeout_seconds: float = _setting(
-        "TURN_TIMEOUT_SECONDS", default=300, gt=0, le=3600, description="the time limit of an answer, in seconds"
+        "TURN_TIMEOUT_SECONDS",
+        default=300,
+        gt=0,
+        le=3600,
+        description="the time limit of an answer, in seconds (up to 3600)",
     )
     turn_lease_seconds: float = _setting(
         "TURN_LEASE_SECONDS",
         default=30,
         ge=2,
         le=600,
-        description="how soon another worker goes on with an answer when its own has vanished, in seconds",
+        description="how soon another worker goes on with an answer when its own has vanished, in seconds (2 to 600)",
     )
     retention_days: int = _setting(
         "CONVERSATION_RETENTION_DAYS",
@@ -152,11 +173,13 @@ class Settings(BaseSettings):
     )
     data_dir: Path | None = _setting(
         "DATA_DIR",
+        left_out="`.data`",
         default=None,
         description="the folder that conversations are kept in where there is no storage account; never in Azure",
     )
     storage_connection_string: SecretStr | None = _setting(
         "AzureWebJobsStorage",
+        left_out="the file in `DATA_DIR`; in Azure, this or the next two are required",
         default=None,
         description="the storage account's connection string, or UseDevelopmentStorage=true for Azurite",
     )
@@ -174,6 +197,7 @@ class Settings(BaseSettings):
     )
     storage_client_id: str | None = _setting(
         "AzureWebJobsStorage__clientId",
+        left_out="the system-assigned identity",
         default=None,
         pattern=_GUID,
         description="the client id of the managed identity that may use the storage account, a GUID",
@@ -181,11 +205,13 @@ class Settings(BaseSettings):
 
     insights_connection_string: SecretStr | None = _setting(
         "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        left_out="traces and metrics go to the console",
         default=None,
-        description="the connection string of Application Insights; traces and metrics go to the console without it",
+        description="the connection string of Application Insights, where traces and metrics go",
     )
     insights_authentication: str | None = _setting(
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+        left_out="the key in the connection string",
         default=None,
         pattern=r"^Authorization=AAD(;ClientId=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})?$",
         description="Authorization=AAD;ClientId=<id of the managed identity>, where Application Insights takes no key",
@@ -193,7 +219,7 @@ class Settings(BaseSettings):
     telemetry_records_text: bool = _setting(
         "TELEMETRY_RECORDS_TEXT",
         default=False,
-        description="true to keep questions and answers in the traces; false is the default",
+        description="true keeps questions and answers in the traces",
     )
 
     in_azure: bool = Field(default=False, exclude=True, validation_alias=AliasChoices("in_azure"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.config import AUTH_TYPES, Settings, SettingsError, load_settings, setting_names
+from ops.settings_page import PAGE, settings_page
 
 ROOT = Path(__file__).parent.parent
 GOOD = {
@@ -128,10 +129,19 @@ def test_the_sample_file_lists_every_setting() -> None:
     assert set(sample["Values"]) - of_the_host == set(setting_names())
 
 
-def test_the_table_in_the_readme_lists_every_setting() -> None:
-    readme = (ROOT / "README.md").read_text()
-    listed = re.findall(r"^\| `([A-Za-z_]+)` \|", readme, re.MULTILINE)
+def test_the_page_of_settings_is_what_the_code_says() -> None:
+    assert (ROOT / PAGE).read_text(encoding="utf-8") == settings_page()
+    listed = re.findall(r"^\| `([A-Za-z_]+)` \|", settings_page(), re.MULTILINE)
     assert sorted(listed) == sorted(setting_names())
+
+
+def test_what_to_put_there_names_the_largest_and_the_smallest_number() -> None:
+    bounds = {"minimum", "maximum"}
+    silent = []
+    for name, field in Settings.model_json_schema()["properties"].items():
+        for kind in [field, *field.get("anyOf", [])]:
+            silent += [name for bound in bounds & kind.keys() if f"{kind[bound]:.0f}" not in field["description"]]
+    assert silent == []
 
 
 def test_settings_cannot_be_changed_after_start() -> None:

@@ -16,9 +16,11 @@ from ops.check.settings import check_settings
 from ops.check.toolkit import check_toolkit
 from ops.check.variables import check_variables
 from ops.check.workflows import check_workflows
+from ops.settings_page import check_settings_page
 
 CHECKS: Mapping[str, Check] = {
     "settings": check_settings,
+    "settings page": check_settings_page,
     "host.json": check_host,
     "infra": lambda root: check_bicep(root, date.today()),
     "m365agents.yml": check_toolkit,
