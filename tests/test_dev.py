@@ -18,6 +18,7 @@ import dev
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "dev.py").read_text(encoding="utf-8")
+NEEDED_BY_DEV = ("app/local/settings.py", "ops/pip_install.py")
 COMMANDS = ("run", "chat", "test", "check", "bench", "package", "deploy", "lock")
 
 
@@ -38,12 +39,11 @@ def test_it_needs_the_standard_library_alone() -> None:
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module or "")
     assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"app", "ops"}
-    own = ast.walk(ast.parse((ROOT / "app" / "local" / "settings.py").read_text(encoding="utf-8")))
-    assert {node.module for node in own if isinstance(node, ast.ImportFrom)} <= {
-        "__future__",
-        "collections.abc",
-        "pathlib",
-    }
+    for file in NEEDED_BY_DEV:
+        own = list(ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))))
+        modules = {alias.name for node in own if isinstance(node, ast.Import) for alias in node.names}
+        modules |= {node.module or "" for node in own if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in modules} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize(
@@ -226,10 +226,9 @@ def test_the_local_models_lock_holds_what_pyproject_asks_for_and_nothing_else() 
 @pytest.mark.slow
 def test_a_fresh_folder_gets_its_environment_and_runs_the_command_in_it(tmp_path: Path) -> None:
     shutil.copy(ROOT / "dev.py", tmp_path)
-    (tmp_path / "app" / "local").mkdir(parents=True)
-    (tmp_path / "app" / "__init__.py").touch()
-    (tmp_path / "app" / "local" / "__init__.py").touch()
-    shutil.copy(ROOT / "app" / "local" / "settings.py", tmp_path / "app" / "local")
+    for file in ("app/__init__.py", "app/local/__init__.py", "ops/__init__.py", *NEEDED_BY_DEV):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
     (tmp_path / "app" / "local" / "run.py").write_text("import sys\nprint(sys.prefix, sys.argv[1:])\n")
     for lock in (dev.RUNTIME_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK):
         (tmp_path / lock).write_text("")

