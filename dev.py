@@ -27,7 +27,7 @@ HELP = """python dev.py COMMAND
 
   run [--port 7071] [--no-browser]   start the bot, and the Agents Playground to talk to it
   chat ["question"]                  talk to the bot in this terminal
-  test [pytest arguments]            run the tests
+  test [--all | pytest arguments]    run the tests; --all: the long proofs too, twice the time
   check                              format, lint, types, import rules, what deployment reads
   bench [arguments]                  run the benchmarks
   package [--python 3.12]            make the deployment package in .data/package
@@ -173,14 +173,21 @@ def _local_model() -> list[str]:
 
 
 def test(environment: Environment, arguments: list[str]) -> int:
-    """Without arguments the fast tests come first, so that a broken line is known within a minute or so."""
+    """Without pytest's arguments the fast tests come first, so that a broken line is known within a minute or so."""
     environment.install(DEVELOPMENT_LOCK, LOCAL_MODEL_LOCK)
-    if arguments:
+    if arguments not in ([], ["--all"]):
         return environment.become("pytest", *arguments)
     no_tests = 5
-    # A file stays in one process: what its tests share is made once.
+    proofs = "" if arguments else " and not proof"
+    # A file stays in one process: what its tests share is made once. Those with the most tests are not the longest, and
+    # do not come first.
     together = ["-n", str(min(os.cpu_count() or 1, _MOST_TEST_PROCESSES)), "--dist", "loadfile"]
-    runs = [[*together, "-m", "not slow"], [*together, "-m", "slow and not alone"], ["-m", "alone"]]
+    together.append("--no-loadscope-reorder")
+    runs = [
+        [*together, "-m", "not slow"],
+        [*together, "-m", f"slow and not alone{proofs}"],
+        ["-m", f"alone{proofs}"],
+    ]
     codes = [environment.run(environment.python, "-m", "pytest", *run) for run in runs]
     return max((code for code in codes if code != no_tests), default=0)
 

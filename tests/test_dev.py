@@ -192,6 +192,18 @@ def test_the_fast_tests_run_first_and_each_part_can_fail(
 
     monkeypatch.setattr(installation, "run", run)
     assert dev.test(installation, []) == result
+    assert ran == ["not slow", "slow and not alone and not proof", "alone and not proof"]
+
+
+def test_the_long_proofs_run_when_all_is_asked_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def run(*command: object) -> int:
+        ran.append(str(command[-1]))
+        return 0
+
+    monkeypatch.setattr(installation, "run", run)
+    assert dev.test(installation, ["--all"]) == 0
     assert ran == ["not slow", "slow and not alone", "alone"]
 
 

@@ -137,6 +137,7 @@ async def test_the_real_package_for_the_default_python_holds_its_wheels_alone_an
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_two_packages_of_the_same_commit_are_the_same_bytes(tmp_path: Path) -> None:
     python = sysconfig.get_python_version()
     if not registry_answers():
