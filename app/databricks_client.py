@@ -115,10 +115,6 @@ class DatabricksModel:
         return self._name
 
     @property
-    def credential_name(self) -> str:
-        return self._workspace.credential.name
-
-    @property
     def api(self) -> str:
         """For people: which API the endpoint speaks, as far as is known."""
         return {"chat": "chat completions", "responses": "Responses", "auto": "chat completions, assumed"}[self._api]

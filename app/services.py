@@ -98,7 +98,7 @@ class Services:
         return open_queue(self._kept_at, QUEUE, self.store)
 
     @cached_property
-    def model(self) -> DatabricksModel:
+    def workspace(self) -> Workspace:
         settings = self.settings
         address = WorkspaceAddress.parse(settings.databricks_base_url)
         choice = CredentialChoice(
@@ -109,9 +109,14 @@ class Services:
             config_profile=settings.databricks_config_profile,
             bot_app_id=settings.bot_app_id,
         )
+        return Workspace(address, choose_credential(address.host, choice))
+
+    @cached_property
+    def model(self) -> DatabricksModel:
+        settings = self.settings
         return DatabricksModel(
             settings.databricks_model_name,
-            Workspace(address, choose_credential(address.host, choice)),
+            self.workspace,
             api=settings.databricks_api,
             max_tokens=settings.max_tokens,
             temperature=settings.temperature,
@@ -178,9 +183,11 @@ class Services:
         }
         return Health(Dependencies(checks))
 
-    def _about(self) -> About:
-        workspace = urlsplit(self.settings.databricks_base_url).hostname or ""
-        return About(model=self.settings.databricks_model_name, workspace=workspace, access=self.model.credential_name)
+    async def _about(self) -> About:
+        host = urlsplit(self.settings.databricks_base_url).hostname or ""
+        # Asked first: which of a developer's credentials is used is known afterwards.
+        identity = await self.workspace.identity()
+        return About(self.settings.databricks_model_name, host, self.workspace.credential.name, identity)
 
     async def close(self) -> None:
         """Lets running turns end or ends them, then closes what was opened."""

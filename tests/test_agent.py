@@ -101,6 +101,7 @@ async def test_an_answer_that_reached_its_length_limit_says_so() -> None:
 async def test_a_model_that_says_nothing_is_a_failure_and_not_silence(said: list[Any]) -> None:
     end = (await ask(ScriptedModel([said]), step_limit=1, unread=("an image",)))[-1]
     assert isinstance(end, Failure)
+    assert not end.by_model
     assert "without an answer" in end.sentence
 
 
@@ -120,6 +121,7 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
     model = ScriptedModel()
     events = await ask(model, "", unread=("an image",))
     assert isinstance(events[-1], Answer)
+    assert not events[-1].by_model, "a notice of ours would bear the AI label"
     assert model.requests == []
 
 
@@ -130,7 +132,7 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
         (failures.NoCredential("x"), "no working Databricks credential"),
         (failures.NoPermission("x"), "Can Query"),
         (failures.UnknownModel("x"), "does not exist"),
-        (failures.ConversationTooLong("x"), "/reset"),
+        (failures.ConversationTooLong("x"), "/forget"),
         (failures.ContentFiltered("x", categories=("violence", "hate")), "question was stopped .*violence, hate"),
         (failures.ContentFiltered("x", side="output"), "answer was stopped"),
         (failures.Busy("x", retry_after=40), "in 40 seconds"),

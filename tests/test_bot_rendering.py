@@ -76,6 +76,34 @@ def test_an_answer_that_reached_its_length_limit_says_so() -> None:
     assert activities.text_of(Answer("Once upon", truncated=True)).endswith("*(The answer reached its length limit.)*")
 
 
+NO_LABEL = [
+    ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "Sales grew")),
+    ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1")),
+    ("> not read: a\n\n⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "> not read: a", by_model=False)),
+    (activities.THAT_WAS_ALL, Answer("Sales grew")),
+    ("*(The answer reached its length limit.)*", Answer("Sales grew", truncated=True)),
+    ("Type **/help**", Answer("Type **/help**", by_model=False)),
+]
+
+
+@pytest.mark.parametrize(("part", "end"), NO_LABEL)
+def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Failure) -> None:
+    assert "entities" not in dressed(activities.message(part), TEAMS_PERSONAL, end, last=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "end"),
+    [
+        ("Sales grew\n\n⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "Sales grew")),
+        ("Sales", Failure("Ask again.", "e1", "Sales grew")),
+        ("Sources: [1]", Answer("Sales grew", (Citation(1, "Report"),))),
+    ],
+)
+def test_a_part_with_words_of_the_model_bears_its_label(part: str, end: Answer | Failure) -> None:
+    (label,) = dressed(activities.message(part), TEAMS_PERSONAL, end, last=True)["entities"]
+    assert label["additionalType"] == ["AIGeneratedContent"]
+
+
 def test_never_more_citations_than_teams_takes() -> None:
     citations = tuple(Citation(n, f"Source {n}") for n in range(1, 41))
     end = Answer("x", citations)

@@ -187,7 +187,6 @@ async def test_preparing_opens_nothing_but_the_lookup() -> None:
 async def test_a_model_that_was_never_asked_can_be_closed() -> None:
     async with asking("https://adb-1.2.azuredatabricks.net") as model:
         assert model.name == "my-model"
-        assert model.credential_name == "personal access token"
 
 
 async def test_an_abandoned_stream_leaves_no_open_connection() -> None:

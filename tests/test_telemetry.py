@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -87,18 +86,22 @@ async def test_metrics_count_turns_tokens_and_times(make_bot: MakeBot) -> None:
         assert all(0 < data["metrics"][0]["max"] < 30 for data in bot.insights.metric(name)), name
 
 
-async def test_the_error_id_a_person_reads_is_the_trace_and_in_the_log(
+async def test_the_error_id_a_person_reads_finds_the_trace_and_the_log(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     bot = await make_bot(Busy("the endpoint is full"))
     await bot.ask()
     answer = bot.connector.calls[-1].text
-    assert f"error id: {TRACE}" in answer
-    assert [record for record in caplog.records if TRACE in record.getMessage() and record.levelno == logging.ERROR]
+    error_id = TRACE[-8:]
+    assert f"(error id: {error_id})" in answer
+    assert [
+        line for line in caplog.records if f"error id {error_id}" in line.getMessage() and line.levelname == "ERROR"
+    ]
     await bot.telemetry.close()
     (turn,) = bot.insights.of("RequestData")
     assert turn["success"] is False
     assert turn["properties"]["agent.failure"] == "Busy"
+    assert turn["properties"]["agent.error_id"] == error_id
     assert bot.spans()["chat scripted"]["success"] is False
 
 

@@ -95,7 +95,7 @@ def test_after_three_workers_have_vanished_the_person_is_told_with_an_error_id(
     assert GIVEN_UP in told
     assert state is TurnState.FAILED
     error_id = told.partition("error id: ")[2].rstrip(").*_ \n")
-    assert len(error_id) == 32
+    assert len(error_id) == 8
     assert f"Turn failed, error id {error_id}" in caplog.text
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from app.agent.agent import Agent
-from app.agent.commands import HELP, About, Commands
+from app.agent.commands import FORGOTTEN, HELP
 from app.agent.events import Answer, Event, Failure, TextAdded
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
@@ -28,9 +28,12 @@ from app.storage.sqlite import SqliteStore
 from app.turns.held import Shelf
 from app.turns.reply import Keep, keep_nothing
 from app.turns.runner import TurnRunner
+from app.workspace.workspace import Identity
 from tests.fakes.channel import FakeChannel
+from tests.fakes.commands import commands_of
 from tests.fakes.virtual_time import VirtualTimeLoop
 
+APPLICATION = "11111111-2222-4333-8444-555555555555"
 ANN = ConversationKey("tenant", "ann")
 
 
@@ -104,7 +107,7 @@ async def _happening(event: asyncio.Event) -> None:
 
 def runner(model: ScriptedModel, store: SqliteStore, time_limit: float = 60) -> TurnRunner:
     agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
-    commands = Commands(store, lambda: About("m", "w.example", "personal access token"))
+    commands = commands_of(store)
     return TurnRunner(agent, commands, Shelf(store, store.queue("turns")), time_limit=time_limit)
 
 
@@ -150,21 +153,61 @@ async def test_reset_forgets_this_conversation_only(kept: SqliteStore) -> None:
     assert len(await kept.recent(bob, 9)) == 2
 
 
-async def test_commands_are_answered_without_the_model_and_bear_no_label(kept: SqliteStore) -> None:
-    model = ScriptedModel()
-    turns = runner(model, kept)
-    assert (await ask(turns, "/help")).end == Answer(HELP, by_model=False)
-    about = (await ask(turns, "/about")).end
-    assert isinstance(about, Answer)
-    assert "personal access token" in about.text
-    assert "w.example" in about.text
-    assert model.requests == []
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("/help", HELP),
+        (" /HELP. ", HELP),
+        ("help", HELP),
+        ("Help!", HELP),
+        ("Hilfe", HELP),
+        ("ヘルプ", HELP),
+        ("/reset", FORGOTTEN),
+        ("/Forget", FORGOTTEN),
+        ("/hlep", "I do not know the command `/hlep`. Did you mean **/help**?"),
+        ("/forgot", "I do not know the command `/forgot`. Did you mean **/forget**?"),
+        ("/genie", "I do not know the command `/genie`. Type **/help** to see those that I know."),
+        ("/forget everything", "If you mean the command **/forget**, send it alone, without other words."),
+    ],
+)
+async def test_commands_are_answered_without_the_model_and_bear_no_label(
+    kept: SqliteStore, typed: str, answer: str
+) -> None:
+    assert (await ask(runner(ScriptedModel(), kept), typed)).end == Answer(answer, by_model=False)
 
 
-async def test_what_looks_like_a_command_but_is_none_is_a_question(kept: SqliteStore) -> None:
+async def test_what_only_begins_like_a_command_deletes_nothing(kept: SqliteStore) -> None:
+    turns = runner(ScriptedModel(["one"]), kept)
+    await ask(turns, "Why?")
+    await ask(turns, "/forget everything")
+    assert len(await kept.recent(ANN, 9)) == 2
+
+
+@pytest.mark.parametrize("question", ["/etc is what?", "/dbfs/tmp", "/", "// TODO", "help me", "/1", f"/{'x' * 40}"])
+async def test_what_looks_like_a_command_but_is_none_is_a_question(kept: SqliteStore, question: str) -> None:
     model = ScriptedModel(["It is a folder."])
-    await ask(runner(model, kept), "/etc is what?")
-    assert model.requests[0].messages[-1].content == "/etc is what?"
+    await ask(runner(model, kept), question)
+    assert model.requests[0].messages[-1].content == question
+
+
+@pytest.mark.parametrize(
+    ("identity", "named"),
+    [
+        (Identity("ann@example.com", "Ann"), "the user `ann@example.com`\n"),
+        (Identity(APPLICATION, "Bricks"), f"the service principal `Bricks` (`{APPLICATION}`)\n"),
+        (Identity(APPLICATION), f"the service principal `{APPLICATION}`\n"),
+        (Identity(APPLICATION, "`\n"), f"the service principal `{APPLICATION}`\n"),
+        (None, "the workspace did not say"),
+    ],
+)
+async def test_about_names_model_workspace_and_who_asks_it(
+    kept: SqliteStore, identity: Identity | None, named: str
+) -> None:
+    about = await commands_of(kept, identity).answer(Turn("1", ANN, "/about"))
+    assert about is not None
+    assert f"Identity: {named}" in about
+    for fact in ("Model: **m**", "Workspace: w.example", "Sign-in: personal access token"):
+        assert fact in about
 
 
 async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: SqliteStore) -> None:

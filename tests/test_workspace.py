@@ -23,7 +23,7 @@ from app.workspace.credentials import (
     choose_credential,
 )
 from app.workspace.tokens import CredentialFailed, IssuedToken, RenewingToken
-from app.workspace.workspace import Workspace, WorkspaceAddress
+from app.workspace.workspace import Identity, Workspace, WorkspaceAddress
 from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint, databricks_error
 
 HOST = "https://adb-1.2.azuredatabricks.net"
@@ -290,3 +290,43 @@ async def test_a_model_in_the_ai_gateway_is_no_endpoint_to_look_up() -> None:
         workspace = Workspace(address, PersonalAccessToken(SecretStr(TOKEN)))
         assert await workspace.endpoint_task("system.ai.claude") is None
     assert endpoint.lookups == []
+
+
+async def test_who_we_are_is_asked_once() -> None:
+    async with ServingEndpoint() as endpoint:
+        workspace = Workspace(WorkspaceAddress.parse(endpoint.base_url), PersonalAccessToken(SecretStr(TOKEN)))
+        found = await asyncio.gather(*(workspace.identity() for _ in range(5)))
+        assert set(found) == {Identity("ann@example.com", "Ann")}
+        assert len(endpoint.identified) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        databricks_error(403, "PERMISSION_DENIED", "no"),
+        Answer(302, "", {"Location": "https://login.example"}),
+        Answer(200, "<html>"),
+        Answer(200, ["ann"]),
+        Answer(200, {"userName": None, "displayName": 7}),
+        Answer(0),
+    ],
+    ids=lambda answer: f"{answer.status} {answer.body}"[:20],
+)
+async def test_a_workspace_that_does_not_say_who_we_are_is_asked_again_later(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.workspace.workspace.LOOKUP_TIMEOUT_SECONDS", 0.2)
+    async with ServingEndpoint() as endpoint:
+        workspace = Workspace(WorkspaceAddress.parse(endpoint.base_url), PersonalAccessToken(SecretStr(TOKEN)))
+        known, endpoint.identity = endpoint.identity, answer
+        assert await workspace.identity() is None
+        monkeypatch.undo()
+        endpoint.identity = known
+        assert await workspace.identity() == Identity("ann@example.com", "Ann")
+
+
+async def test_a_sign_in_that_fails_leaves_unknown_who_we_are() -> None:
+    async with ServingEndpoint() as endpoint:
+        endpoint.sign_in_replies.append(Answer(401, {"error": "invalid_client"}))
+        workspace = Workspace(WorkspaceAddress.parse(endpoint.base_url), ServicePrincipal(endpoint.host, "c", SECRET))
+        assert await workspace.identity() is None

@@ -57,7 +57,7 @@ class Agent:
             if said is not None:
                 yield work.go_on_after(said)
             if turn.unread and not said:
-                yield work.add(_unread_notice(turn.unread))
+                yield work.add(_unread_notice(turn.unread), by_model=False)
             if turn.question.strip():
                 noticed = work.length
                 async with aclosing(self._steps(work)) as events:
@@ -67,7 +67,7 @@ class Agent:
                 if said_nothing and not (said or "").strip():
                     yield self._failed(work, NO_ANSWER, ModelFailure("the model ended without any text"))
                     return
-            yield Answer(work.text, tuple(work.citations), truncated=work.truncated)
+            yield Answer(work.text, tuple(work.citations), by_model=work.by_model, truncated=work.truncated)
         except ModelFailure as failure:
             yield self._failed(work, sentence_for(failure), failure)
         except Exception as error:
@@ -134,7 +134,7 @@ class Agent:
         if isinstance(error, ModelFailure):
             cause = f"{cause}: {error}" + (f": {error.detail}" if self._logs_details and error.detail else "")
         _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
-        return Failure(sentence, error_id, work.text)
+        return Failure(sentence, error_id, work.text, work.by_model)
 
 
 class _Work:
@@ -145,6 +145,7 @@ class _Work:
         self.messages = messages
         self.citations: list[Citation] = []
         self.truncated = False
+        self.by_model = False
         self._parts: list[str] = []
         self.length = 0
         self._half_a_pair = ""
@@ -155,20 +156,23 @@ class _Work:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
 
-    def add(self, text: str, *, new_paragraph: bool = False) -> TextAdded:
+    def add(self, text: str, *, new_paragraph: bool = False, by_model: bool = True) -> TextAdded:
         if self._half_a_pair or not text.isascii():
             text = self._whole_characters(text)
         if new_paragraph and self._parts and not self.text.endswith("\n\n"):
             text = "\n\n" + text
         self._parts.append(text)
         self.length += len(text)
-        return TextAdded(text)
+        self.by_model |= by_model and bool(text.strip())
+        return TextAdded(text, by_model)
 
     def go_on_after(self, said: str) -> TextAdded:
         """The note that the answer was interrupted, outside of any code that `said` has left open."""
         self._parts, self.length = [said], len(said)
+        self.by_model = bool(_NOTE.sub("", said).strip())
         fence = "\n```\n" if sum(line.lstrip().startswith("```") for line in said.splitlines()) % 2 else ""
-        return self.add(f"{fence}\n\n{WAS_INTERRUPTED}\n\n{fence}" if said.strip() else f"{WAS_INTERRUPTED}\n\n")
+        note = f"{fence}\n\n{WAS_INTERRUPTED}\n\n{fence}" if said.strip() else f"{WAS_INTERRUPTED}\n\n"
+        return self.add(note, by_model=False)
 
     def _whole_characters(self, text: str) -> str:
         """Endpoints cut text between the halves of a surrogate pair, and half of one can be neither stored nor sent."""

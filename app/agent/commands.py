@@ -2,56 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from app.agent.turn import Turn
 from app.storage.conversations import ConversationLog
+from app.workspace.workspace import Identity
 
 HELP = """\
 Ask me anything in your own words; I answer with a model in your Databricks workspace and remember this conversation.
 
-- **/reset** – start afresh, without what was said before
-- **/forget** – delete what I have kept of this conversation
+- **/forget** – start afresh: I delete what I have kept of this conversation
 - **/about** – which model answers, and with whose access
 - **/help** – this text
 
 In a group or channel, mention me so that I know you mean me."""
 
 FORGOTTEN = (
-    "Done: I have deleted what was said in this conversation. What stands in the chat itself is yours to delete."
+    "Done: I have deleted what was said in this conversation, and we start afresh. What stands in the chat itself is "
+    "yours to delete."
 )
+
+# "/reset" is another name for "/forget", which other bots have taught people.
+_KNOWN = ("/help", "/about", "/forget", "/reset")
+# What people type who do not know of commands, in the languages of the app's manifest.
+_HELP_WORDS = frozenset({"help", "hilfe", "aide", "ayuda", "ヘルプ"})
+_COMMAND = re.compile(r"/[^\W\d_][\w-]{0,30}")
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
 class About:
+    """`credential` is the kind of sign-in; `identity` who that is, None where the workspace does not say."""
+
     model: str
     workspace: str
-    access: str
+    credential: str
+    identity: Identity | None = None
 
 
 class Commands:
-    def __init__(self, log: ConversationLog, about: Callable[[], About]) -> None:
+    def __init__(self, log: ConversationLog, about: Callable[[], Awaitable[About]]) -> None:
         self._log = log
         self._about = about
 
     async def answer(self, turn: Turn) -> str | None:
         """The answer to a command, None if the question is none."""
-        match turn.question.strip().lower():
+        question = turn.question.strip()
+        if not question:
+            return None if turn.unread else HELP
+        word = question.lower().rstrip(".!?")
+        if word in _HELP_WORDS:
+            return HELP
+        match word:
             case "/help":
                 return HELP
             case "/about":
-                about = self._about()
-                return (
-                    f"Model: **{about.model}**\n\nWorkspace: {about.workspace}\n\n"
-                    f"Access: {about.access}. Everybody who talks to me here sees what that identity may see."
-                )
-            case "/forget":
+                return _told(await self._about())
+            case "/forget" | "/reset":
                 await self._log.forget(turn.conversation)
                 return FORGOTTEN
-            case "/reset":
-                await self._log.forget(turn.conversation)
-                return "Done: I have forgotten this conversation. What would you like to know?"
-            case "" if not turn.unread:
-                return HELP
+        return _not_understood(word)
+
+
+def _told(about: About) -> str:
+    return (
+        f"Model: **{about.model}**\n\nWorkspace: {about.workspace}\n\n"
+        f"Identity: {_named(about.identity)}\n\nSign-in: {about.credential}\n\n"
+        "Everybody who talks to me here sees what that identity may see."
+    )
+
+
+def _named(identity: Identity | None) -> str:
+    if identity is None:
+        return "the workspace did not say who it is; please ask again later"
+    name = _as_code(identity.display_name)
+    if not identity.is_service_principal:
+        return f"the user {_as_code(identity.user_name)}"
+    return (
+        f"the service principal {name} ({_as_code(identity.user_name)})"
+        if name
+        else (f"the service principal {_as_code(identity.user_name)}")
+    )
+
+
+def _as_code(name: str) -> str:
+    shown = "".join(c for c in name if c.isprintable() and c != "`").strip()[:_LONGEST_NAME]
+    return f"`{shown}`" if shown else ""
+
+
+def _not_understood(word: str) -> str | None:
+    """For what looks like a command and is none; None for every other question."""
+    command, _, more = word.partition(" ")
+    if more and command in _KNOWN:
+        # The model would say that it has forgotten everything, and nothing would be.
+        return f"If you mean the command **{command}**, send it alone, without other words."
+    if more or not _COMMAND.fullmatch(command):
         return None
+    (nearest,) = get_close_matches(command, _KNOWN, n=1) or ("",)
+    if nearest:
+        return f"I do not know the command `{command}`. Did you mean **{nearest}**?"
+    return f"I do not know the command `{command}`. Type **/help** to see those that I know."

@@ -14,9 +14,10 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class TextAdded:
-    """More of the answer."""
+    """More of the answer. `by_model` is False for a notice of the program's own."""
 
     text: str
+    by_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Citation:
 class Answer:
     """The end of a turn that was answered. `text` is the whole answer as Markdown: all `TextAdded` joined.
 
-    `by_model` is False for what the program itself says (commands, notices): it bears no AI label. `truncated` says
-    that the model reached its length limit.
+    `by_model` is False where all of it is the program's own (commands, notices): it bears no AI label. `truncated`
+    says that the model reached its length limit.
     """
 
     text: str
@@ -58,11 +59,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The end of a turn that failed. `text` is what was answered before it, `sentence` what the person can do."""
+    """The end of a turn that failed. `text` is what was answered before it, `by_model` as in `Answer`; `sentence` is
+    what the person can do.
+    """
 
     sentence: str
     error_id: str
     text: str = ""
+    by_model: bool = True
 
 
 Event = Status | TextAdded | ToolStarted | ToolFinished | Citation | Answer | Failure

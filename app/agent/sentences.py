@@ -37,7 +37,7 @@ _SENTENCES: tuple[tuple[type[failures.ModelFailure], str], ...] = (
     ),
     (
         failures.ConversationTooLong,
-        "This is too long for the model. Type /reset to start afresh, or ask with less text.",
+        "This is too long for the model. Type /forget to start afresh, or ask with less text.",
     ),
     (failures.WakingUp, "The model is waking up. Please ask again in a minute or two."),
     (failures.ModelTimedOut, "The model took too long to answer. Please ask again, or ask for less at once."),

@@ -140,8 +140,8 @@ class Parts:
         await self.keep(Progress(place=Rest(tuple(pending), perhaps_posted).written(), end=self.end))
 
     async def _post_one(self, text: str, *, last: bool, again: bool) -> None:
-        marked = activities.with_notes(text, SENT_AGAIN) if again else text
-        await self.outlet.post(dressed(activities.message(marked), self.channel, self.end, last=last))
+        activity = dressed(activities.message(text), self.channel, self.end, last=last)
+        await self.outlet.post({**activity, "text": activities.with_notes(text, SENT_AGAIN)} if again else activity)
 
 
 def _tries(again: bool) -> int:
@@ -174,9 +174,8 @@ async def end_stream(outlet: Outlet, stream_id: str, activity: Json, *, perhaps_
 
 def dressed(activity: Json, channel: Channel, end: Answer | Failure, *, last: bool) -> Json:
     """The activity with the label and the buttons that belong to what a model wrote."""
-    by_model = end.by_model if isinstance(end, Answer) else bool(end.text.strip())
-    if not by_model:
+    if not end.by_model:
         return activity
-    if channel.ai_label:
+    if channel.ai_label and not activities.is_only_notes(activity["text"], end):
         activity = activities.labelled(activity, end.citations if isinstance(end, Answer) else ())
     return activities.with_feedback(activity) if channel.feedback and last and isinstance(end, Answer) else activity

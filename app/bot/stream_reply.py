@@ -41,7 +41,6 @@ _log = logging.getLogger(__name__)
 _THINKING = "Thinking…"
 _STILL_WORKING = "*This takes a while. I am still working on it…*"
 _CONTINUES = "*(The answer continues in the next message.)*"
-_THAT_WAS_ALL = "*(That was the whole answer.)*"
 # Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
 
@@ -77,6 +76,7 @@ class StreamReply:
         self._pace = StreamPace(streaming)
         self._keep_alive = False
         self._parts = [progress.text]
+        self._by_model = bool(progress.text)
         # The longest text sent; not what was shown if nobody knows whether it arrived.
         self._attempted = progress.text
         self._frozen = False
@@ -100,8 +100,9 @@ class StreamReply:
 
     async def write(self, event: Event) -> None:
         match event:
-            case TextAdded(text):
+            case TextAdded(text, by_model):
                 self._parts.append(text)
+                self._by_model |= by_model
             case Status(text):
                 self._status = text
             case ToolStarted(name=name):
@@ -253,8 +254,10 @@ class StreamReply:
         text = self._streamed
         continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
         activity = activities.message(activities.with_notes(render(text), _CONTINUES if continues else _STILL_WORKING))
+        if text and self._by_model:
+            activity = activities.labelled(activity, ())
         try:
-            await end_stream(self._outlet, self._stream_id, activities.labelled(activity, ()) if text else activity)
+            await end_stream(self._outlet, self._stream_id, activity)
             self.shown = text
         except StoppedByPerson:
             raise
@@ -322,7 +325,7 @@ class StreamReply:
         settled = render(said[: self._settled])
         rest = text[len(settled) :].lstrip("\n")
         if settled and not rest.strip("\n `~"):
-            return [_THAT_WAS_ALL]
+            return [activities.THAT_WAS_ALL]
         return split(end_of(settled).opening + rest, self._channel.text_limit)
 
     def _dressed(self, end: Answer | Failure, text: str, *, last: bool) -> activities.Json:

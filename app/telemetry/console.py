@@ -12,6 +12,7 @@ _SHOWN = {
     "bot.channel": "{}",
     "agent.outcome": "{}",
     "error.type": "{}",
+    "agent.error_id": "error id {}",
     "agent.time_to_first_update": "first update after {} s",
     "gen_ai.response.time_to_first_chunk": "first chunk after {} s",
     "gen_ai.usage.input_tokens": "{} tokens in",

@@ -136,7 +136,15 @@ def start_span(name: str, kind: Kind, attributes: Attributes) -> Span:
     return Span(name, kind, attributes, _Nowhere()) if parent is None else parent.child(name, kind, attributes)
 
 
+def error_id_of(trace_id: int) -> str:
+    """Eight digits: the end of the trace's id, as its beginning need not be random.
+
+    https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
+    """
+    return f"{trace_id & 0xFFFFFFFF:08x}"
+
+
 def new_error_id() -> str:
-    """What a person is told: the trace's id, 32 hexadecimal digits, which finds it; outside of a trace, a new one."""
+    """What a person is told, which finds the trace; outside of a trace, a new one."""
     parent = _current.get()
-    return f"{secrets.randbits(128) if parent is None else parent.trace_id:032x}"
+    return error_id_of(secrets.randbits(32) if parent is None else parent.trace_id)

@@ -19,7 +19,7 @@ from app.telemetry.instruments import (
     TURNS_RESUMED,
 )
 from app.telemetry.records import Instrument, Kind, Measurement, Sink
-from app.telemetry.spans import Span, as_current
+from app.telemetry.spans import Span, as_current, error_id_of
 
 Outcome = Literal["answered", "stopped", "handed over"]
 
@@ -73,6 +73,8 @@ class TurnSpan(Span):
     def end(self) -> None:
         if self._begun and not self.ended:
             self._count()
+        if self.error is not None:
+            self.attributes["agent.error_id"] = error_id_of(self.trace_id)
         super().end()
 
     def _count(self) -> None:

@@ -201,7 +201,7 @@ class Attempt:
         try:
             text = await self._commands.answer(self._turn)
         except Exception as error:
-            return _unexpected(error, "")
+            return _unexpected(error)
         return None if text is None else Answer(text, by_model=False)
 
     def _given_up(self) -> Failure | None:
@@ -210,7 +210,7 @@ class Attempt:
         return _failure(GIVEN_UP, GivenUp(f"no worker ended it in {MOST_TRIES} tries"), self._progress.text)
 
     async def _ask(self, reply: Reply) -> Answer | Failure:
-        said = [self._progress.text]
+        said, by_model = [self._progress.text], bool(self._progress.text)
         # Who has only waited in line has been shown nothing that could have been interrupted.
         interrupted = self._held.record.tries > 1 or bool(self._progress.text)
         try:
@@ -225,20 +225,21 @@ class Attempt:
                             return event
                         if isinstance(event, TextAdded):
                             said.append(event.text)
+                            by_model |= event.by_model
                         await reply.write(event)
         except asyncio.CancelledError as error:
             if reply.stopped or self._held.can_be_handed_over:
                 raise
             # The worker ends: nobody is left with a reply that stays open.
-            return _failure(INTERRUPTED, error, "".join(said))
+            return _failure(INTERRUPTED, error, "".join(said), by_model)
         except HistoryUnknown as error:
             if self._held.can_be_handed_over and self._held.record.tries < MOST_TRIES:
                 raise
-            return _unexpected(error, "".join(said))
+            return _unexpected(error, "".join(said), by_model)
         except TimeoutError as error:
-            return _failure(TURN_TIMED_OUT, error, "".join(said))
+            return _failure(TURN_TIMED_OUT, error, "".join(said), by_model)
         except Exception as error:
-            return _unexpected(error, "".join(said))
+            return _unexpected(error, "".join(said), by_model)
         raise AssertionError("the agent ended a turn without an Answer or a Failure")
 
     async def _history(self) -> Sequence[StoredMessage]:
@@ -277,12 +278,12 @@ async def _whatever_comes(work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-def _unexpected(error: Exception, text: str) -> Failure:
-    return _failure(UNEXPECTED, error, text)
+def _unexpected(error: Exception, text: str = "", by_model: bool = True) -> Failure:
+    return _failure(UNEXPECTED, error, text, by_model)
 
 
-def _failure(sentence: str, error: BaseException, text: str) -> Failure:
+def _failure(sentence: str, error: BaseException, text: str, by_model: bool = True) -> Failure:
     turn_failed(error)
     error_id = new_error_id()
     _log.error("Turn failed, error id %s", error_id, exc_info=error)
-    return Failure(sentence, error_id, text)
+    return Failure(sentence, error_id, text, by_model)

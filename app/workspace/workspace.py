@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -14,9 +15,15 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from app.workspace.credentials import Credential
+from app.workspace.tokens import CredentialFailed
+
+_log = logging.getLogger(__name__)
 
 LOOKUP_TIMEOUT_SECONDS = 3
 LOOK_UP_AGAIN_AFTER_SECONDS = 60
+_ME = "/api/2.0/preview/scim/v2/Me?attributes=userName,displayName"
+# A service principal's user name is its application id; https://docs.databricks.com/api/scim/v1/me says no more.
+_APPLICATION_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d+)?")
 
 
@@ -68,6 +75,18 @@ class Reply:
         return content if isinstance(content, dict) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the workspace takes us for. `user_name` is a user's address, or a service principal's application id."""
+
+    user_name: str
+    display_name: str = ""
+
+    @property
+    def is_service_principal(self) -> bool:
+        return _APPLICATION_ID.fullmatch(self.user_name) is not None
+
+
 class Workspace:
     def __init__(
         self, address: WorkspaceAddress, credential: Credential, *, clock: Callable[[], float] = time.monotonic
@@ -78,6 +97,8 @@ class Workspace:
         self._tasks: dict[str, str] = {}
         self._looking_up = asyncio.Lock()
         self._next_lookup_at = 0.0
+        self._identity: Identity | None = None
+        self._identifying = asyncio.Lock()
 
     async def endpoint_task(self, endpoint: str) -> str | None:
         """The endpoint's `task`, such as `agent/v1/responses`; None when it has none or it cannot be looked up.
@@ -97,12 +118,27 @@ class Workspace:
 
         Raises CredentialFailed, aiohttp.ClientError and TimeoutError.
         """
-        url = f"{self.address.host}/api/2.0/serving-endpoints/{quote(endpoint, safe='')}"
+        return await self._get(f"/api/2.0/serving-endpoints/{quote(endpoint, safe='')}", within_seconds=within_seconds)
+
+    async def identity(self) -> Identity | None:
+        """Who we are here; None when the workspace does not say so within three seconds, sign-in included.
+
+        Asked once, and again after a failure.
+        """
+        try:
+            async with asyncio.timeout(LOOKUP_TIMEOUT_SECONDS), self._identifying:
+                if self._identity is None:
+                    self._identity = _identity_in(await self._get(_ME, within_seconds=LOOKUP_TIMEOUT_SECONDS))
+        except (CredentialFailed, aiohttp.ClientError, TimeoutError) as failure:
+            _log.warning("Who we are in the workspace is not known (%s)", type(failure).__name__)
+        return self._identity
+
+    async def _get(self, path: str, *, within_seconds: float) -> Reply:
         headers = {"Authorization": f"Bearer {await self.credential.token()}"}
         timeout = aiohttp.ClientTimeout(total=within_seconds)
         async with (
             aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
-            http.get(url, headers=headers, allow_redirects=False) as response,
+            http.get(self.address.host + path, headers=headers, allow_redirects=False) as response,
         ):
             text = (await response.read()).decode(errors="replace")
             return Reply(response.status, text, response.headers.get("Location"))
@@ -122,3 +158,9 @@ class Workspace:
             self._tasks[endpoint] = task if isinstance(task, str) else ""
         else:
             self._next_lookup_at = self._clock() + LOOK_UP_AGAIN_AFTER_SECONDS
+
+
+def _identity_in(reply: Reply) -> Identity | None:
+    found = (reply.json_object() if reply.status == 200 else None) or {}
+    names = [value if isinstance(value, str) else "" for value in (found.get("userName"), found.get("displayName"))]
+    return Identity(*names) if names[0] else None

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from app.agent.agent import Agent
-from app.agent.commands import About, Commands
 from app.agent.tools import Toolbox
 from app.bot.door import BotDoor
 from app.bot.identity import BotIdentity
@@ -23,6 +22,7 @@ from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.turns.held import Shelf
 from app.turns.runner import TurnRunner
+from tests.fakes.commands import commands_of
 
 LAPTOP = BotIdentity()
 LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
@@ -76,7 +76,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
         def make(*replies: Any, identity: BotIdentity = LAPTOP, acknowledge_after: float = 12.0) -> Bot:
             model = ScriptedModel(replies)
             agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
-            commands = Commands(log, lambda: About("m", "w", "a"))
+            commands = commands_of(log)
             turns = TurnRunner(agent, commands, Shelf(log, log.queue("turns")), time_limit=30)
             doors.append(BotDoor(identity, turns, log, telemetry, acknowledge_after=acknowledge_after))
             return Bot(doors[-1], model, connector, log, folder / "c.sqlite")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from app.agent.agent import Agent
-from app.agent.commands import About, Commands
 from app.agent.sentences import GO_ON, WAS_INTERRUPTED
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
@@ -28,6 +27,7 @@ from app.turns.progress import Progress
 from app.turns.reply import Reply
 from app.turns.runner import TurnRunner
 from tests.fakes.chat import Behind, Chat, Wire, ends_with
+from tests.fakes.commands import commands_of
 from tests.fakes.memory_inbox import MemoryInbox
 from tests.fakes.virtual_time import VirtualTimeLoop
 
@@ -103,7 +103,7 @@ class Worker:
         store, queue = Behind(house.store, wire), Behind(house.store.queue("turns"), wire)
         shelf = Shelf(cast(Any, store), cast(Any, queue), LEASE, asyncio.get_running_loop().time)
         agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
-        commands = Commands(cast(Any, store), lambda: About("m", "w", "a"))
+        commands = commands_of(cast(Any, store))
         self.runner = TurnRunner(agent, commands, shelf, time_limit=60)
 
     def reply(self, progress: Progress) -> Reply:

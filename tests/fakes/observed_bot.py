@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from app.agent.agent import Agent
 from app.agent.clock_tool import CurrentTime
-from app.agent.commands import About, Commands
 from app.agent.tools import Tool, Toolbox
 from app.bot.door import BotDoor
 from app.bot.identity import BotIdentity
@@ -24,6 +23,7 @@ from app.telemetry.telemetry import Telemetry
 from app.turns.held import Shelf
 from app.turns.runner import TurnRunner
 from tests.fakes.application_insights import ApplicationInsights
+from tests.fakes.commands import commands_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLED_FROM = f"00-{TRACE}-b7ad6b7169203331-00"
@@ -89,7 +89,7 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             toolbox = Toolbox([CurrentTime(), *tools])
             agent = Agent(ScriptedModel(replies), toolbox, system_prompt="", history_token_budget=1000)
             shelf = Shelf(log, log.queue("turns"), clock=clock)
-            turns = TurnRunner(agent, Commands(log, lambda: About("m", "w", "a")), shelf, time_limit=30)
+            turns = TurnRunner(agent, commands_of(log), shelf, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing=closing)
             door = BotDoor(BotIdentity(), turns, log, telemetry)

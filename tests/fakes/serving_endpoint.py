@@ -98,6 +98,8 @@ class ServingEndpoint:
         self.sign_ins: list[dict[str, str]] = []
         self.replies: deque[Stream | Answer] = deque()
         self.lookup_replies: deque[Answer] = deque()
+        self.identity = Answer(200, {"userName": "ann@example.com", "displayName": "Ann"})
+        self.identified: list[Asked] = []
         self.sign_in_replies: deque[Answer] = deque()
         self.token_lifetime = 3600
         self.accepted_tokens = {TOKEN}
@@ -105,6 +107,7 @@ class ServingEndpoint:
         self.disconnected = asyncio.Event()
         app = web.Application(client_max_size=16 * 1024 * 1024)
         app.router.add_get("/api/2.0/serving-endpoints/{name}", self._describe)
+        app.router.add_get("/api/2.0/preview/scim/v2/Me", self._identify)
         app.router.add_post("/serving-endpoints/chat/completions", self._complete)
         app.router.add_post("/serving-endpoints/responses", self._complete)
         app.router.add_post("/oidc/v1/token", self._sign_in)
@@ -141,6 +144,15 @@ class ServingEndpoint:
         if request.match_info["name"] != self.name:
             return _plain(databricks_error(404, "RESOURCE_DOES_NOT_EXIST", "no such endpoint"))
         return web.json_response({"name": self.name, "task": self.task, "state": {"ready": "READY"}})
+
+    async def _identify(self, request: web.Request) -> web.StreamResponse:
+        asked = await self._note(request)
+        self.identified.append(asked)
+        if asked.token not in self.accepted_tokens:
+            return _plain(databricks_error(401, "UNAUTHENTICATED", "no"))
+        if self.identity.status == 0:
+            await asyncio.Event().wait()
+        return _plain(self.identity)
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
         form = {key: str(value) for key, value in (await request.post()).items()}

@@ -16,6 +16,8 @@ _LONGEST_TITLE = 80
 _LONGEST_ABSTRACT = 160
 # https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux
 _LONGEST_INFORMATIVE = 1000
+THAT_WAS_ALL = "*(That was the whole answer.)*"
+_LENGTH_LIMIT = "*(The answer reached its length limit.)*"
 
 
 def typing() -> Json:
@@ -85,9 +87,18 @@ def with_feedback(activity: Json) -> Json:
 def text_of(end: Answer | Failure) -> str:
     """The whole text of a turn's end. Begins with what was answered, so that it can end a stream of it."""
     if isinstance(end, Failure):
-        return with_notes(render(end.text), f"⚠️ {end.sentence} (error id: {end.error_id})")
-    length_limit = ["*(The answer reached its length limit.)*"] if end.truncated else []
-    return with_notes(render(end.text), *length_limit, *_sources_lines(end))
+        return with_notes(render(end.text), _failure_note(end))
+    return with_notes(render(end.text), *([_LENGTH_LIMIT] if end.truncated else []), *_sources_lines(end))
+
+
+def _failure_note(failure: Failure) -> str:
+    return f"⚠️ {failure.sentence} (error id: {failure.error_id})"
+
+
+def is_only_notes(part: str, end: Answer | Failure) -> bool:
+    """Whether a part of `text_of(end)` has nothing of what was answered, nor of its sources."""
+    ours = [THAT_WAS_ALL, _failure_note(end) if isinstance(end, Failure) else _LENGTH_LIMIT]
+    return part.strip() in ours
 
 
 def with_notes(text: str, *notes: str) -> str:
