@@ -19,6 +19,7 @@ from app.bot.activity import (
     tenant_id,
     tenant_ids,
 )
+from app.bot.entities import serialise
 
 TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
 MESSAGE: dict[str, Any] = {
@@ -111,20 +112,66 @@ def test_an_activity_without_a_type_is_refused(content: bytes) -> None:
     [
         ({"conversation": 5}, "Field 'conversation' must be an object."),
         ({"from": []}, "Field 'from' must be an object."),
-        ({"entities": "x"}, "Field 'entities' must be a list."),
-        ({"entities": [5]}, "Field 'entities[0]' must be an object."),
-        ({"timestamp": "yesterday"}, "Field 'timestamp' must be a time in ISO 8601."),
+        ({"recipient": "bot"}, "Field 'recipient' must be an object."),
         ({"text": 5}, "Field 'text' must be a string."),
-        ({"historyDisclosed": "yes"}, "Field 'historyDisclosed' must be true or false."),
+        ({"serviceUrl": {}}, "Field 'serviceUrl' must be a string."),
         ({"conversation": {"id": {}}}, "Field 'conversation.id' must be a string."),
         ({"conversation": {"tenantId": 5}}, "Field 'conversation.tenantId' must be a string."),
-        ({"textHighlights": [{"occurrence": True}]}, "Field 'textHighlights[0].occurrence' must be a whole number."),
-        ({"semanticAction": {"entities": []}}, "Field 'semanticAction.entities' must be an object."),
+        ({"conversation": {"tenantID": 5}}, "Field 'conversation.tenantID' must be a string."),
+        # Dropped, the app's removal would be acknowledged and not done.
+        ({"membersRemoved": {"id": "28:bot"}}, "Field 'membersRemoved' must be a list."),
+        ({"action": 5}, "Field 'action' must be a string."),
         ({"membersAdded": [{}] * 1001}, "Field 'membersAdded' may have 1000 items at most."),
     ],
 )
-def test_a_field_of_the_wrong_type_is_named(fields: dict[str, Any], sentence: str) -> None:
+def test_a_needed_field_of_the_wrong_type_is_named(fields: dict[str, Any], sentence: str) -> None:
     assert refusal(body(**fields)).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"suggestedActions": []},
+        {"suggestedActions": {"actions": ["yes", {"type": 5}], "to": "29:1x"}},
+        {"timestamp": "11/26/2026 9:41:07 PM"},
+        {"timestamp": 1764193267},
+        {"localTimestamp": {}},
+        {"entities": "x"},
+        {"entities": {"type": "mention"}},
+        {"entities": [5, "", [], {"type": 5}]},
+        {"attachments": ["", 5, {"contentType": 5, "name": []}]},
+        {"historyDisclosed": "yes"},
+        {"textHighlights": [{"occurrence": True}]},
+        {"semanticAction": {"entities": []}},
+        {"semanticAction": {"entities": {"a": 5}}},
+        {"relatesTo": {"conversation": 5}},
+        {"conversation": {"id": "c", "isGroup": "no", "name": 5}},
+        {"from": {"id": "29:1x", "name": {"first": "Ann"}, "aadObjectId": 5}},
+        {"locale": 5},
+        {"membersAdded": "28:bot"},
+    ],
+)
+def test_a_field_of_the_wrong_type_that_nobody_needs_is_dropped(fields: dict[str, Any]) -> None:
+    activity = parse_activity(body(text="Why?", **fields))
+
+    assert activity.text == "Why?"
+    json.dumps(serialise(activity))
+
+
+@pytest.mark.parametrize("nothing", ["", None, 5, [], "28:bot"])
+def test_an_empty_item_of_a_list_is_dropped_and_the_others_stay(nothing: Any) -> None:
+    bot = {"id": "28:bot"}
+    activity = parse_activity(body(membersRemoved=[nothing, bot], membersAdded=[bot, nothing], attachments=[nothing]))
+
+    assert [member.id for member in activity.members_removed] == ["28:bot"]
+    assert [member.id for member in activity.members_added] == ["28:bot"]
+    assert activity.attachments == []
+
+
+def test_a_conversation_that_names_its_tenant_in_two_ways_has_both() -> None:
+    activity = parse_activity(body(conversation={"id": "c", "tenantID": "A", "tenantId": "B"}))
+
+    assert tenant_ids(activity) == {"a", "b"}
 
 
 @pytest.mark.parametrize("depth", [65, 500, 5000, 100_000])

@@ -16,6 +16,14 @@ MOST_BYTES = 256 * 1024
 _MOST_LEVELS = 64
 _MOST_ITEMS = 1000
 _MOST_BRACKETS = 20_000
+# Without these nobody can tell who asks what, where, and whether the app was removed. Any other field of the wrong
+# type is dropped: a message is not lost for a decoration.
+_NEEDED = frozenset(
+    {
+        "type", "id", "channelId", "serviceUrl", "text", "action", "membersRemoved", "from", "from.id",
+        "recipient", "recipient.id", "conversation", "conversation.id", "conversation.tenantId", "conversation.tenantID",
+    }
+)  # fmt: skip
 
 
 class BadActivity(Exception):
@@ -27,8 +35,12 @@ class BadActivity(Exception):
         self.status = status
 
 
+class _WrongTypeError(BadActivity):
+    """Of one field, which may be one that nobody needs."""
+
+
 def parse_activity(body: bytes) -> Activity:
-    """Every field of the activity has the type that its schema names. Raises `BadActivity`, and nothing else."""
+    """Every field of the activity has the type that its schema names, or is absent. Raises `BadActivity` alone."""
     if len(body) > MOST_BYTES:
         raise BadActivity("An activity may have 256 KB at most.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     data = _load(body)
@@ -93,7 +105,7 @@ def _mended(data: Any) -> Any:  # noqa: ANN401 - any JSON
 def _model(kind: type[Any], data: object, path: str) -> Any:  # noqa: ANN401 - an instance of `kind`
     """As msrest would make it, but strict, and without its cost for every field that is absent."""
     if not isinstance(data, dict):
-        raise BadActivity(f"Field '{path}' must be an object.")
+        raise _WrongTypeError(f"Field '{path}' must be an object.")
     known = {description["key"]: (name, description["type"]) for name, description in kind._attribute_map.items()}
     prefix = f"{path}." if path else ""
     fields: dict[str, Any] = {}
@@ -101,15 +113,25 @@ def _model(kind: type[Any], data: object, path: str) -> Any:  # noqa: ANN401 - a
     for key, value in data.items():
         if key in known:
             name, type_name = known[key]
-            fields[name] = None if value is None else _field(type_name, value, prefix + key)
+            fields[name] = None if value is None else _field_if_needed(type_name, value, prefix + key)
         else:
             unknown[key] = value
     if kind is ConversationAccount and fields.get("tenant_id") is None and "tenantId" in unknown:
         # The SDK looks for tenantID; channels send tenantId.
-        fields["tenant_id"] = _field("str", unknown.pop("tenantId"), f"{prefix}tenantId")
+        fields["tenant_id"] = _field_if_needed("str", unknown.pop("tenantId"), f"{prefix}tenantId")
     model = kind(**fields)
     model.additional_properties = unknown
     return model
+
+
+def _field_if_needed(type_name: str, value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
+    """None for one of the wrong type that nobody needs."""
+    try:
+        return _field(type_name, value, path)
+    except _WrongTypeError:
+        if path in _NEEDED:
+            raise
+        return None
 
 
 _SCALARS: dict[str, tuple[type, str]] = {"str": (str, "a string"), "bool": (bool, "true or false")}
@@ -119,13 +141,13 @@ def _field(type_name: str, value: Any, path: str) -> Any:  # noqa: ANN401 - any 
     if type_name in _SCALARS:
         scalar, words = _SCALARS[type_name]
         if not isinstance(value, scalar):
-            raise BadActivity(f"Field '{path}' must be {words}.")
+            raise _WrongTypeError(f"Field '{path}' must be {words}.")
         return value
     if type_name == "object":
         return value
     if type_name == "int":
         if not isinstance(value, int) or isinstance(value, bool):
-            raise BadActivity(f"Field '{path}' must be a whole number.")
+            raise _WrongTypeError(f"Field '{path}' must be a whole number.")
         return value
     if value == "":
         # Some channels write an empty string for an object, a list or a time that is not there.
@@ -145,23 +167,25 @@ def _time(value: object, path: str) -> datetime:
             return datetime.fromisoformat(value)
     except ValueError:
         pass
-    raise BadActivity(f"Field '{path}' must be a time in ISO 8601.")
+    raise _WrongTypeError(f"Field '{path}' must be a time in ISO 8601.")
 
 
 def _list(type_name: str, value: object, path: str) -> list[Any]:
     if not isinstance(value, list):
-        raise BadActivity(f"Field '{path}' must be a list.")
+        raise _WrongTypeError(f"Field '{path}' must be a list.")
     if len(value) > _MOST_ITEMS:
         raise BadActivity(f"Field '{path}' may have {_MOST_ITEMS} items at most.")
-    return [_field(type_name, item, f"{path}[{number}]") for number, item in enumerate(value) if item is not None]
+    items = [_field_if_needed(type_name, item, f"{path}[]") for item in value if item is not None]
+    return [item for item in items if item is not None]
 
 
 def _mapping(type_name: str, value: object, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadActivity(f"Field '{path}' must be an object.")
+        raise _WrongTypeError(f"Field '{path}' must be an object.")
     if len(value) > _MOST_ITEMS:
         raise BadActivity(f"Field '{path}' may have {_MOST_ITEMS} items at most.")
-    return {key: _field(type_name, item, f"{path}.*") for key, item in value.items() if item is not None}
+    items = {key: _field_if_needed(type_name, item, f"{path}.*") for key, item in value.items() if item is not None}
+    return {key: item for key, item in items.items() if item is not None}
 
 
 def tenant_id(activity: Activity) -> str | None:
@@ -171,7 +195,7 @@ def tenant_id(activity: Activity) -> str | None:
 
 def tenant_ids(activity: Activity) -> frozenset[str]:
     """Every tenant that the activity says it belongs to, in lower case."""
-    named = (_tenant_of_channel_data(activity), _tenant_of_conversation(activity))
+    named = (_tenant_of_channel_data(activity), _tenant_of_conversation(activity), _other_spelling(activity))
     return frozenset(tenant.lower() for tenant in named if tenant)
 
 
@@ -183,6 +207,12 @@ def _tenant_of_channel_data(activity: Activity) -> str | None:
 
 def _tenant_of_conversation(activity: Activity) -> str | None:
     return _text(activity.conversation.tenant_id) if activity.conversation else None
+
+
+def _other_spelling(activity: Activity) -> str | None:
+    """`tenantId` of a conversation that has a `tenantID` too: two parsers might each believe another one."""
+    more = (activity.conversation.additional_properties if activity.conversation else None) or {}
+    return _text(more.get("tenantId"))
 
 
 def aad_object_id(activity: Activity) -> str | None:
