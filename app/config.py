@@ -13,6 +13,8 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.setting import GUID, setting
+from app.settings_bot import BotSettings
 from app.settings_together import problems_among
 
 DEFAULT_SYSTEM_PROMPT = (
@@ -20,11 +22,8 @@ DEFAULT_SYSTEM_PROMPT = (
     "Answer in the language of the question, briefly, in Markdown. Say so when you do not know."
 )
 
-BotAppType = Literal["UserAssignedMSI", "SingleTenant", "MultiTenant"]
-BotCloud = Literal["public", "gcc-high", "dod"]
 ModelApi = Literal["auto", "chat", "responses"]
 
-_GUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 _SERVICE_URI = r"^https://[A-Za-z0-9.-]+/?$"
 # Ours first, then those of databricks-sdk.
 AUTH_TYPES = (
@@ -58,78 +57,46 @@ class SettingsError(Exception):
         self.problems = tuple(problems)
 
 
-def _setting(name: str, *, left_out: str = "", **field: Any) -> Any:  # noqa: ANN401 - Field's own signature
-    """`description` says what to put there and `left_out` what holds without it; docs/settings.md is made of both."""
-    return Field(validation_alias=AliasChoices(name), json_schema_extra={"left_out": left_out}, **field)
-
-
-class Settings(BaseSettings):
+class Settings(BotSettings, BaseSettings):
     model_config = SettingsConfigDict(
         case_sensitive=True, extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
     )
 
-    bot_app_id: str | None = _setting(
-        "MicrosoftAppId",
-        left_out="on a developer's machine: every caller must be on the same machine",
-        default=None,
-        pattern=_GUID,
-        description="the bot's application (client) id, a GUID; required in Azure",
-    )
-    bot_app_type: BotAppType = _setting(
-        "MicrosoftAppType", default="UserAssignedMSI", description="UserAssignedMSI, SingleTenant or MultiTenant"
-    )
-    bot_tenant_id: str | None = _setting(
-        "MicrosoftAppTenantId",
-        left_out="required, except with MultiTenant",
-        default=None,
-        pattern=_GUID,
-        description="the tenant of the bot's identity, a GUID",
-    )
-    bot_password: SecretStr | None = _setting(
-        "MicrosoftAppPassword",
-        left_out="not needed with UserAssignedMSI",
-        default=None,
-        description="the bot's client secret, with SingleTenant and MultiTenant",
-    )
-    bot_cloud: BotCloud = _setting(
-        "BOT_CLOUD", default="public", description="the Teams cloud of the tenant: public, gcc-high or dod"
-    )
-
-    databricks_base_url: str = _setting(
+    databricks_base_url: str = setting(
         "DATABRICKS_BASE_URL", description="the workspace, for example https://<workspace>/serving-endpoints"
     )
-    databricks_model_name: str = _setting(
+    databricks_model_name: str = setting(
         "DATABRICKS_MODEL_NAME", min_length=1, description="the name of the serving endpoint that answers"
     )
-    databricks_api: ModelApi = _setting(
+    databricks_api: ModelApi = setting(
         "DATABRICKS_API", default="auto", description="chat, responses, or auto: as the endpoint's task says"
     )
-    databricks_token: SecretStr | None = _setting(
+    databricks_token: SecretStr | None = setting(
         "DATABRICKS_TOKEN", default=None, description="a personal access token"
     )
-    databricks_client_id: str | None = _setting(
+    databricks_client_id: str | None = setting(
         "DATABRICKS_CLIENT_ID", default=None, description="an OAuth service principal's client id"
     )
-    databricks_client_secret: SecretStr | None = _setting(
+    databricks_client_secret: SecretStr | None = setting(
         "DATABRICKS_CLIENT_SECRET", default=None, description="that service principal's secret"
     )
-    databricks_auth_type: str | None = _setting(
+    databricks_auth_type: str | None = setting(
         "DATABRICKS_AUTH_TYPE",
         default=None,
         pattern=f"^({'|'.join(AUTH_TYPES)})$",
         description="azure-managed-identity for the bot's own identity, or a method of databricks-sdk",
     )
-    databricks_config_profile: str | None = _setting(
+    databricks_config_profile: str | None = setting(
         "DATABRICKS_CONFIG_PROFILE", default=None, description="a profile in .databrickscfg, on a developer's machine"
     )
 
-    system_prompt: str = _setting(
+    system_prompt: str = setting(
         "SYSTEM_PROMPT",
         default=DEFAULT_SYSTEM_PROMPT,
         left_out="a short prompt for people who work with data",
         description="what the model is told before every conversation",
     )
-    max_tokens: int | None = _setting(
+    max_tokens: int | None = setting(
         "OPENAI_MAX_TOKENS",
         left_out="the endpoint's own limit",
         default=None,
@@ -137,86 +104,86 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="the longest answer, in tokens (1 to 1000000)",
     )
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = _setting(
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = setting(
         "OPENAI_TEMPERATURE",
         left_out="the endpoint's own",
         default=None,
         description="how freely the model chooses its words, from 0 to 2",
     )
-    history_token_budget: int = _setting(
+    history_token_budget: int = setting(
         "HISTORY_TOKEN_BUDGET",
         default=3000,
         ge=0,
         le=1_000_000,
         description="how much of the conversation the model is given again, in tokens (0 to 1000000)",
     )
-    turn_timeout_seconds: float = _setting(
+    turn_timeout_seconds: float = setting(
         "TURN_TIMEOUT_SECONDS",
         default=300,
         gt=0,
         le=3600,
         description="the time limit of an answer, in seconds (up to 3600)",
     )
-    turn_lease_seconds: float = _setting(
+    turn_lease_seconds: float = setting(
         "TURN_LEASE_SECONDS",
         default=30,
         ge=2,
         le=600,
         description="how soon another worker goes on with an answer when its own has vanished, in seconds (2 to 600)",
     )
-    retention_days: int = _setting(
+    retention_days: int = setting(
         "CONVERSATION_RETENTION_DAYS",
         default=30,
         ge=1,
         le=3650,
         description="how long conversations are kept, in days (1 to 3650)",
     )
-    data_dir: Path | None = _setting(
+    data_dir: Path | None = setting(
         "DATA_DIR",
         left_out="`.data`",
         default=None,
         description="the folder that conversations are kept in where there is no storage account; never in Azure",
     )
-    storage_connection_string: SecretStr | None = _setting(
+    storage_connection_string: SecretStr | None = setting(
         "AzureWebJobsStorage",
         left_out="the file in `DATA_DIR`; in Azure, this or the next two are required",
         default=None,
         description="the storage account's connection string, or UseDevelopmentStorage=true for Azurite",
     )
-    storage_tables: str | None = _setting(
+    storage_tables: str | None = setting(
         "AzureWebJobsStorage__tableServiceUri",
         default=None,
         pattern=_SERVICE_URI,
         description="the storage account's table service, for example https://<account>.table.core.windows.net",
     )
-    storage_queues: str | None = _setting(
+    storage_queues: str | None = setting(
         "AzureWebJobsStorage__queueServiceUri",
         default=None,
         pattern=_SERVICE_URI,
         description="the storage account's queue service, for example https://<account>.queue.core.windows.net",
     )
-    storage_client_id: str | None = _setting(
+    storage_client_id: str | None = setting(
         "AzureWebJobsStorage__clientId",
         left_out="the system-assigned identity",
         default=None,
-        pattern=_GUID,
+        pattern=GUID,
         description="the client id of the managed identity that may use the storage account, a GUID",
     )
 
-    insights_connection_string: SecretStr | None = _setting(
+    insights_connection_string: SecretStr | None = setting(
         "APPLICATIONINSIGHTS_CONNECTION_STRING",
         left_out="traces and metrics go to the console",
         default=None,
         description="the connection string of Application Insights, where traces and metrics go",
     )
-    insights_authentication: str | None = _setting(
+    insights_authentication: str | None = setting(
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
         left_out="the key in the connection string",
         default=None,
         pattern=r"^Authorization=AAD(;ClientId=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})?$",
         description="Authorization=AAD;ClientId=<id of the managed identity>, where Application Insights takes no key",
     )
-    telemetry_records_text: bool = _setting(
+    telemetry_records_text: bool = setting(
         "TELEMETRY_RECORDS_TEXT",
         default=False,
         description="true keeps questions and answers in the traces",
@@ -258,7 +225,7 @@ class Settings(BaseSettings):
         parts = dict(
             part.strip().split("=", 1) for part in (value.get_secret_value() if value else "").split(";") if "=" in part
         )
-        if value is not None and not re.fullmatch(_GUID.strip("^$"), parts.get("InstrumentationKey", "")):
+        if value is not None and not re.fullmatch(GUID.strip("^$"), parts.get("InstrumentationKey", "")):
             raise PydanticCustomError("connection_string", "has no InstrumentationKey")
         return value
 
@@ -269,6 +236,10 @@ class Settings(BaseSettings):
         if not re.search("usedevelopmentstorage=|accountkey=|sharedaccesssignature=", text):
             raise PydanticCustomError("connection_string", "names no storage account")
         return value
+
+    @property
+    def accepts_emulator(self) -> bool:
+        return self.bot_accepts_emulator or not self.in_azure
 
     @property
     def uses_storage_account(self) -> bool:

@@ -146,6 +146,8 @@ class Services:
             tenant_id=settings.bot_tenant_id,
             password=settings.bot_password,
             cloud=settings.bot_cloud,
+            channels=settings.bot_channels,
+            accepts_emulator=settings.accepts_emulator,
         )
         return BotDoor(identity, self.turns, self.store, self.telemetry)
 

@@ -99,6 +99,14 @@ param botServiceSku string = 'F0'
 @allowed(['public', 'gcc-high', 'dod'])
 param botCloud string = 'public'
 
+@description('The channels that may call the agent, with commas between them: msteams, which Copilot uses too, webchat, directline.')
+@minLength(2)
+@maxLength(200)
+param botChannels string = 'msteams'
+
+@description('Let the Bot Framework Emulator, signed in as the bot, call the agent in Azure.')
+param botAcceptsEmulator bool = false
+
 @description('consumption: the most instances at once, each with many turns: the bound on what a flood costs.')
 @minValue(1)
 @maxValue(100)
@@ -231,6 +239,8 @@ var agentSettings = union(
     MicrosoftAppType: 'UserAssignedMSI'
     MicrosoftAppTenantId: identity.properties.tenantId
     BOT_CLOUD: botCloud
+    BOT_CHANNELS: botChannels
+    BOT_ACCEPTS_EMULATOR: botAcceptsEmulator ? 'true' : 'false'
     DATABRICKS_BASE_URL: databricksBaseUrl
     DATABRICKS_MODEL_NAME: databricksModelName
     DATABRICKS_API: databricksApi

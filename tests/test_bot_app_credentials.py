@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from app.bot.app_credentials import AppCredentials, TokenFailure, TokenRefused, TokenUnreachable
 from app.bot.identity import BotIdentity
-from app.config import BotAppType, BotCloud
+from app.settings_bot import BotAppType, BotCloud
 from tests.fakes.entra import IDENTITY_HEADER, SECRET, Entra
 
 APP = "c9e8c047-2a34-40a1-b28a-b162d5f5327c"

@@ -204,13 +204,13 @@ async def test_the_time_to_acknowledge_runs_from_when_the_message_came_in(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot, loop = make_bot([asyncio.Event(), "never"]), asyncio.get_running_loop()
-    authenticate, clock = bot.door.messages._adapter.authenticate, loop.time
+    admit, clock = bot.door.messages._adapter.admit, loop.time
 
     async def slowly(*arguments: Any) -> Any:
         monkeypatch.setattr(loop, "time", lambda: clock() + 10)
-        return await authenticate(*arguments)
+        return await admit(*arguments)
 
-    monkeypatch.setattr(bot.door.messages._adapter, "authenticate", slowly)
+    monkeypatch.setattr(bot.door.messages._adapter, "admit", slowly)
     began = clock()
     assert (await bot.send(bot.activity())).status == 202
     assert clock() - began < 6, "10 s for the keys and 12 s more: Teams has given up and repeats it"

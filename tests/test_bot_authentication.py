@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from app.bot.authentication import Authenticator, Unauthenticated
 from app.bot.http_session import HttpSession
 from app.bot.identity import BotIdentity
-from app.config import BotCloud
+from app.settings_bot import BotCloud
 from tests.fakes.bot_framework_login import Key
 from tests.fakes.guarded_door import APP, NOW, OTHER_TENANT, TENANT, Door, a_door, an_activity
 
@@ -51,7 +51,10 @@ async def test_ids_may_be_written_in_either_case(door: Door) -> None:
         ({"iss": "https://api.botframework.us"}, "the issuer is not one of the Bot Framework's"),
         ({"iss": None}, "the token names no key or no issuer"),
         ({"serviceurl": "https://smba.trafficmanager.net/amer/"}, "the token is for another serviceUrl"),
-        ({"serviceurl": None}, "the token is for another serviceUrl"),
+        ({"serviceurl": "https://evil.example/"}, "the serviceUrl is not a host of the Bot Framework in this cloud"),
+        ({"serviceurl": None}, "there is no serviceUrl"),
+        ({"scp": "user_impersonation"}, "the token was issued for a person, not for an app"),
+        ({"scp": ""}, "the token was issued for a person, not for an app"),
         ({"exp": NOW - 301}, "the token has expired"),
         ({"exp": None}, "the token does not say how long it is valid"),
         ({"exp": "tomorrow"}, "the token does not say how long it is valid"),
@@ -74,7 +77,7 @@ async def test_a_missing_header_is_refused(door: Door) -> None:
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic abc", "Bearer a b c", "Bearer " + "x" * 20_000])
 async def test_a_header_without_a_token_is_refused(door: Door, header: str) -> None:
     with pytest.raises(Unauthenticated):
-        await door.authenticator.authenticate(an_activity(), {"authorization": header})
+        await door.authenticator.admit({"authorization": header})
 
 
 async def test_an_endless_token_is_not_even_read(door: Door) -> None:
@@ -145,7 +148,7 @@ async def test_an_activity_without_a_channel_is_refused(door: Door) -> None:
 
 
 async def test_an_activity_without_a_service_url_is_refused(door: Door) -> None:
-    token = door.login.token(door.claims(serviceurl=None))
+    token = door.login.token(door.claims())
 
     assert await door.refuses(token, an_activity(serviceUrl=None)) == "there is no serviceUrl"
     assert await door.refuses(token, an_activity(serviceUrl="")) == "there is no serviceUrl"
@@ -168,15 +171,37 @@ async def test_an_activity_of_another_tenant_is_refused(door: Door) -> None:
 
 
 async def test_an_activity_that_names_two_tenants_is_refused(door: Door) -> None:
-    activity = an_activity(conversation={"id": "a:1", "tenantId": OTHER_TENANT})
+    token, two = door.login.token(door.claims()), "the activity names more than one tenant"
 
-    assert await door.refuses(door.login.token(door.claims()), activity) == "the activity is from another tenant"
+    assert await door.refuses(token, an_activity(conversation={"id": "a:1", "tenantId": OTHER_TENANT})) == two
+    both = {"id": "a:1", "tenantID": TENANT, "tenantId": OTHER_TENANT}
+    assert await door.refuses(token, an_activity(conversation=both)) == two
+    # One tenant's words must not be kept as another's, whomever the bot serves.
+    async with a_door("MultiTenant") as other:
+        assert await other.refuses(other.login.token(other.claims()), an_activity(conversation=both)) == two
 
 
 async def test_an_activity_of_teams_without_a_tenant_is_refused(door: Door) -> None:
     token = door.login.token(door.claims())
 
     assert await door.refuses(token, an_activity(tenant=None)) == "the activity names no tenant"
+
+
+async def test_another_tenant_is_refused_on_every_channel(door: Door) -> None:
+    reason = await door.refuses(door.login.token(door.claims()), an_activity(tenant=OTHER_TENANT, channelId="webchat"))
+    assert reason == "the activity is from another tenant"
+
+
+@pytest.mark.parametrize("channel", ["directline", "slack", "m365extensions", "MSTEAMS", "webchat2", "msteams-x"])
+async def test_a_channel_that_is_not_on_the_list_may_not_call(door: Door, channel: str) -> None:
+    door.login.keys = [door.login.new_key(endorsements=[channel])]
+    token = door.login.token(door.claims(), key=door.login.keys[0])
+
+    assert await door.refuses(token, an_activity(channelId=channel)) == "the channel is not in BOT_CHANNELS"
+
+
+async def test_only_teams_may_call_unless_a_setting_names_another_channel() -> None:
+    assert BotIdentity(APP).allowed_channels == {"msteams"}
 
 
 async def test_channels_that_know_no_tenants_need_name_none(door: Door) -> None:
@@ -229,9 +254,20 @@ async def test_a_token_that_the_bot_itself_was_given_is_accepted(door: Door, cha
     await door.receives(door.sign_in.token(door.own_claims(**changes), key=door.sign_in.keys[0]))
 
 
+async def test_where_the_emulator_is_not_accepted_its_issuers_are_strangers() -> None:
+    async with a_door(accepts_emulator=False) as door:
+        assert await door.refuses(door.sign_in.token(door.own_claims())) == (
+            "the issuer is not one of the Bot Framework's"
+        )
+        assert door.sign_in.document_requests == 0
+        token = door.login.token(door.claims())
+        assert await door.refuses(token, an_activity(channelId="emulator")) == "the channel is not in BOT_CHANNELS"
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"scp": "access_as_user"}, "the token was issued for a person, not for an app"),
         ({"appid": "another-app"}, "the token was issued to another app"),
         ({"appid": None}, "the token was issued to another app"),
         ({"ver": None}, "the token was issued to another app"),
@@ -293,7 +329,7 @@ def test_no_token_raises_anything_but_unauthenticated(token: str) -> None:
             login_metadata_url="http://127.0.0.1:9/",
         )
         with pytest.raises(Unauthenticated):
-            await authenticator.authenticate(an_activity(), {"authorization": f"Bearer {token}"})
+            await authenticator.admit({"authorization": f"Bearer {token}"})
 
     asyncio.run(try_it())
 

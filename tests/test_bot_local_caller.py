@@ -5,7 +5,7 @@ import pytest
 from app.bot.authentication import Authenticator, Claims, Unauthenticated
 from app.bot.http_session import HttpSession
 from app.bot.identity import BotIdentity
-from tests.fakes.guarded_door import an_activity
+from tests.fakes.guarded_door import an_activity, received
 
 LOOPBACK_URL = "http://localhost:56150/_connector"
 LOCAL = {"Host": "localhost:7071"}
@@ -13,7 +13,7 @@ LOCAL = {"Host": "localhost:7071"}
 
 async def local(headers: dict[str, str], address: str | None = "127.0.0.1", service_url: str = LOOPBACK_URL) -> Claims:
     authenticator = Authenticator(BotIdentity(), HttpSession())
-    return await authenticator.authenticate(an_activity(tenant=None, serviceUrl=service_url), headers, address)
+    return await received(authenticator, an_activity(tenant=None, serviceUrl=service_url), headers, address)
 
 
 @pytest.mark.parametrize("url", [LOOPBACK_URL, "http://127.0.0.1:9000/", "http://127.1.2.3/", "http://[::1]:80/x"])

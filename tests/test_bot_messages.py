@@ -186,6 +186,25 @@ async def test_bad_input_gets_a_sentence(make_bot: Callable[..., Bot], body: byt
     assert answer.body.endswith(".")
 
 
+async def test_bad_input_is_one_line_of_the_log_for_each_reason(
+    make_bot: Callable[..., Bot], caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = make_bot()
+    for body in (b"", b"not json", b'{"type": 5, "text": "secret"}', b"x" * 300_000):
+        await bot.send(body)
+    assert [r.getMessage() for r in caplog.records if "refused" in r.getMessage()] == [
+        "A call was refused: 400, The body must be JSON in UTF-8.",
+        "A call was refused: 400, Field 'type' must be a string.",
+        "A call was refused: 413, An activity may have 256 KB at most.",
+    ]
+
+
+async def test_what_a_stranger_sends_is_not_even_parsed(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("never", identity=BotIdentity("11111111-2222-3333-4444-555555555555", "MultiTenant"))
+    bodies = [b"not json", b"x" * 300_000, b'{"type":"message","value":' + b"[" * 100_000]
+    assert [(await bot.send(body, Authorization="Bearer abc")).status for body in bodies] == [401, 401, 401]
+
+
 async def test_without_an_app_id_only_this_machine_may_call_or_be_called(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot("never")
     refused = [
@@ -212,7 +231,12 @@ async def test_with_an_app_id_nobody_comes_in_without_a_token(
     ]
     assert statuses == [401, 401, 401]
     assert bot.model.requests == []
-    assert len([r for r in caplog.records if "refused" in r.getMessage()]) == 3
+    assert [r.getMessage() for r in caplog.records if "refused" in r.getMessage()] == [
+        "A call was refused: 401, there is no Authorization header",
+        "A call was refused: 401, the token cannot be read",
+    ]
+    await bot.door.close()
+    assert "1 more calls were refused within a minute: 401, there is no Authorization header" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["typing", "event", "messageReaction", "installationUpdate", "messageDelete", "x-new"])

@@ -102,7 +102,7 @@ async def test_who_cannot_be_told_from_a_stranger_now_is_asked_to_come_again(
         raise AuthenticationUnavailable("the signing keys could not be fetched")
 
     with monkeypatch.context() as down:
-        down.setattr(bot.door.messages._adapter, "authenticate", unknown)
+        down.setattr(bot.door.messages._adapter, "admit", unknown)
         answer = await bot.send({**bot.activity(name="message/submitAction", value={}), "type": kind})
     assert answer.status == 503, "a refusal is final, and the question is gone without a word"
     assert bot.messages == []
@@ -116,6 +116,6 @@ async def test_an_invoke_is_answered_in_time_though_the_signing_keys_are_not(
     async def slowly(*_: Any) -> Any:
         await hanging.wait()
 
-    monkeypatch.setattr(bot.door.messages._adapter, "authenticate", slowly)
+    monkeypatch.setattr(bot.door.messages._adapter, "admit", slowly)
     monkeypatch.setattr("app.bot.messages._ANSWER_INVOKES_WITHIN", 0.1)
     assert (await bot.send({**bot.activity(name="x", value={}), "type": "invoke"})).status == 503

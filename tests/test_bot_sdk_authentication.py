@@ -26,6 +26,7 @@ from app.bot.http_session import HttpSession
 from app.bot.identity import BotIdentity
 from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Bot, a_bot
 from tests.fakes.bot_framework_login import BotFrameworkLogin
+from tests.fakes.guarded_door import received
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ async def test_the_sdk_fails_to_authenticate_in_many_ways_and_we_in_one(bot: Bot
             await sdk.authenticate_request(activity, header)  # type: ignore[arg-type]
         kinds.add(type(caught.value))
         with pytest.raises(Unauthenticated):
-            await ours.authenticate(activity, {} if header is None else {"Authorization": header})
+            await ours.admit({} if header is None else {"Authorization": header})
 
     assert len(kinds) > 2
     assert issubclass(Unauthenticated, PermissionError)
@@ -110,7 +111,7 @@ class TwoDoors:
 
     async def we_receive(self, activity: Activity) -> str:
         try:
-            await self.ours.authenticate(activity, {"authorization": self.header()})
+            await received(self.ours, activity, {"authorization": self.header()})
         except Unauthenticated:
             return "Unauthenticated"
         return "accepted"

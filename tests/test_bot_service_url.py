@@ -4,7 +4,7 @@ import pytest
 
 from app.bot.identity import BotIdentity
 from app.bot.service_url import ServiceUrls, UntrustedServiceUrl
-from app.config import BotCloud
+from app.settings_bot import BotCloud
 from tests.fakes.guarded_door import APP
 
 HOSTS = {

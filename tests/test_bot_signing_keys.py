@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.bot.signing_keys import KEPT_FOR
+from tests.fakes.bot_framework_login import BotFrameworkLogin
 from tests.fakes.guarded_door import APP, NOW, Door, a_door
 
 
@@ -64,7 +65,8 @@ async def test_invented_keys_do_not_make_us_hammer_the_login_service(door: Door)
 async def test_implausible_tokens_do_not_make_us_fetch_keys(door: Door) -> None:
     await door.refuses(door.login.token(door.claims(aud="another-app")))
     await door.refuses(door.login.token(door.claims(exp=NOW - 9999)))
-    await door.refuses(door.login.token(door.claims(serviceurl="https://webchat.botframework.com/")))
+    await door.refuses(door.login.token(door.claims(serviceurl="https://evil.example/")))
+    await door.refuses(door.login.token(door.claims(scp="access_as_user")))
 
     assert door.login.document_requests == 0
 
@@ -159,3 +161,29 @@ async def test_warming_up_fetches_the_keys_before_the_first_message(door: Door) 
 
     await door.receives(door.login.token(door.claims()))
     assert door.login.key_requests == 1
+
+
+@pytest.mark.parametrize("what", ["the document", "the keys"])
+async def test_a_redirection_is_not_followed(door: Door, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with BotFrameworkLogin() as stranger:
+        stranger.keys = [door.login.key]
+        door.login.keys = []
+        door.login.redirected = (
+            {"/v1/.well-known/openidconfiguration": stranger.metadata_url}
+            if what == "the document"
+            else {"/keys": stranger.keys_url}
+        )
+
+        await door.cannot_tell(door.login.token(door.claims()))
+
+        assert stranger.document_requests + stranger.key_requests == 0
+    assert "HTTP 302" in caplog.text
+
+
+async def test_the_log_quotes_nothing_that_the_server_says(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    door.login.broken = True
+
+    await door.cannot_tell(door.login.token(door.claims()))
+
+    assert "HTTP 500" in caplog.text
+    assert "What a server says" not in caplog.text

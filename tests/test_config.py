@@ -113,6 +113,21 @@ def test_no_secret_shows_in_any_text() -> None:
     assert "s3cret" not in f"{caught.value!r} {caught.value}"
 
 
+def test_only_teams_may_call_and_the_emulator_on_a_laptop_alone() -> None:
+    laptop = load_settings(GOOD)
+    assert laptop.bot_channels == {"msteams"}
+    assert laptop.accepts_emulator
+    azure = {**GOOD, **IDENTITY, **TABLES, **QUEUES, "WEBSITE_SITE_NAME": "f"}
+    assert not load_settings(azure).accepts_emulator
+    assert load_settings({**azure, "BOT_ACCEPTS_EMULATOR": "true"}).accepts_emulator
+
+
+def test_channels_are_names_with_commas_between_them() -> None:
+    assert load_settings({**GOOD, "BOT_CHANNELS": "msteams, webchat"}).bot_channels == {"msteams", "webchat"}
+    for wrong in ("msteams,", "Teams", "msteams webchat", "*", "x" * 41):
+        assert problems({**GOOD, "BOT_CHANNELS": wrong}) == ["BOT_CHANNELS"]
+
+
 def test_a_line_end_pasted_behind_a_secret_is_no_part_of_it() -> None:
     token = load_settings({**GOOD, "DATABRICKS_TOKEN": " dapi123\n"}).databricks_token
     assert token is not None

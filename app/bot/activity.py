@@ -20,8 +20,9 @@ _MOST_BRACKETS = 20_000
 # type is dropped: a message is not lost for a decoration.
 _NEEDED = frozenset(
     {
-        "type", "id", "channelId", "serviceUrl", "text", "action", "membersRemoved", "from", "from.id",
-        "recipient", "recipient.id", "conversation", "conversation.id", "conversation.tenantId", "conversation.tenantID",
+        "type", "id", "channelId", "serviceUrl", "text", "action", "membersRemoved",
+        "from", "from.id", "recipient", "recipient.id",
+        "conversation", "conversation.id", "conversation.tenantId", "conversation.tenantID",
     }
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import Activity
 from botframework.connector.auth import AuthenticateRequestResult
 
-from app.bot.authentication import Authenticator
+from app.bot.authentication import Authenticator, Caller
 from app.bot.connector import Connector, Tokens
 from app.bot.entities import plain
 from app.bot.identity import BotIdentity
@@ -47,11 +47,13 @@ class Adapter(CloudAdapter):
         if on_turn_error is not None:
             self.on_turn_error = on_turn_error
 
-    async def authenticate(
-        self, activity: Activity, headers: Mapping[str, str], client_address: str | None = None
-    ) -> AuthenticateRequestResult:
+    async def admit(self, headers: Mapping[str, str], client_address: str | None = None) -> Caller:
         """Raises `app.bot.authentication.Unauthenticated` and `AuthenticationUnavailable`."""
-        return await self._authentication.authenticate(activity, headers, client_address)
+        return await self._authentication.admit(headers, client_address)
+
+    def identify(self, caller: Caller, activity: Activity) -> AuthenticateRequestResult:
+        """Raises `app.bot.authentication.Unauthenticated`."""
+        return self._authentication.identify(caller, activity)
 
     def outlet(self, context: TurnContext) -> Outlet:
         """Where the turn's replies go, past the SDK: it copies every activity deeply and forgets their ids."""

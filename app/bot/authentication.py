@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import jwt
@@ -38,6 +39,14 @@ class AuthenticationUnavailable(Exception):
     """Whether the caller is who they say cannot be known now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who has signed. `endorsements` are the channels that the key may speak for; None where no channel has signed."""
+
+    claims: Claims
+    endorsements: frozenset[str] | None = None
+
+
 class Authenticator:
     """`now` is the time of day in seconds since 1970, `clock` measures how long keys are kept."""
 
@@ -57,9 +66,8 @@ class Authenticator:
         self._channel_keys = SigningKeys(channel_metadata_url or addresses.channel_metadata, session, clock=clock)
         self._login_keys = SigningKeys(login_metadata_url or addresses.login_metadata, session, clock=clock)
         own_tenant = (identity.own_tenant_only.lower(),) if identity.own_tenant_only else ()
-        self._login_issuers = frozenset(
-            issuer for tenant in (*addresses.login_tenants, *own_tenant) for issuer in addresses.login_issuers(tenant)
-        )
+        tenants = (*addresses.login_tenants, *own_tenant) if identity.accepts_emulator else ()
+        self._login_issuers = frozenset(issuer for tenant in tenants for issuer in addresses.login_issuers(tenant))
         self._now = now
 
     async def warm_up(self) -> None:
@@ -71,47 +79,60 @@ class Authenticator:
         await self._channel_keys.close()
         await self._login_keys.close()
 
-    async def authenticate(
-        self, activity: Activity, headers: Mapping[str, str], client_address: str | None = None
-    ) -> Claims:
-        """The token's claims; none without an app id. Raises `Unauthenticated`, `AuthenticationUnavailable`."""
-        if not activity.channel_id:
-            raise Unauthenticated("the activity names no channel")
-        try:
-            self._service_urls.check(activity.service_url)
-        except UntrustedServiceUrl as error:
-            raise Unauthenticated(str(error)) from None
+    async def admit(self, headers: Mapping[str, str], client_address: str | None = None) -> Caller:
+        """All that can be known without the body. Raises `Unauthenticated`, `AuthenticationUnavailable`."""
         lower = {name.lower(): value for name, value in headers.items()}
         if not self._identity.app_id:
             if reason := why_not_local(lower, client_address):
                 raise Unauthenticated(reason)
-            return {}
-        claims = await self._claims(_bearer_token(lower.get("authorization")), activity)
-        self._check_tenant(activity)
-        return claims
+            return Caller({})
+        return await self._signer(_bearer_token(lower.get("authorization")))
 
-    async def _claims(self, token: str, activity: Activity) -> Claims:
+    def check(self, caller: Caller, activity: Activity) -> None:
+        """Whether the caller may send this activity. Raises `Unauthenticated`."""
+        if not activity.channel_id:
+            raise Unauthenticated("the activity names no channel")
+        self._check_service_url(activity.service_url)
+        if not self._identity.app_id:
+            return
+        if _channel(activity.channel_id) not in self._identity.allowed_channels:
+            raise Unauthenticated("the channel is not in BOT_CHANNELS")
+        if caller.endorsements is not None:
+            if caller.claims.get("serviceurl") != activity.service_url:
+                raise Unauthenticated("the token is for another serviceUrl")
+            if not caller.endorsements & {activity.channel_id, _channel(activity.channel_id)}:
+                raise Unauthenticated("the signing key is not endorsed for the channel")
+        self._check_tenant(activity)
+
+    async def _signer(self, token: str) -> Caller:
         # The token is read before its signature is checked, so that only a plausible one makes us fetch keys.
         header, claims = _read(token)
         issuer = claims.get("iss")
         self._check_times(claims)
         if not _same(claims.get("aud"), self._identity.app_id):
             raise Unauthenticated("the token is for another audience")
+        if "scp" in claims:
+            raise Unauthenticated("the token was issued for a person, not for an app")
         if issuer == self._addresses.channel_issuer:
-            if claims.get("serviceurl") != activity.service_url:
-                raise Unauthenticated("the token is for another serviceUrl")
+            self._check_service_url(claims.get("serviceurl"))
             key = await _find(self._channel_keys, header["kid"])
-            if not _endorsed(activity.channel_id, key):
-                raise Unauthenticated("the signing key is not endorsed for the channel")
+            caller = Caller(claims, key.endorsements)
         elif issuer in self._login_issuers:
             self._check_is_own_token(claims)
             key = await _find(self._login_keys, header["kid"])
             if key.issuer is not None and "{tenantid}" not in key.issuer and key.issuer != issuer:
                 raise Unauthenticated("the signing key belongs to another issuer")
+            caller = Caller(claims)
         else:
             raise Unauthenticated("the issuer is not one of the Bot Framework's")
         _check_signature(token, key)
-        return claims
+        return caller
+
+    def _check_service_url(self, url: object) -> None:
+        try:
+            self._service_urls.check(url)
+        except UntrustedServiceUrl as error:
+            raise Unauthenticated(str(error)) from None
 
     def _check_times(self, claims: Claims) -> None:
         now = self._now()
@@ -130,13 +151,15 @@ class Authenticator:
             raise Unauthenticated("the token was issued to another app")
 
     def _check_tenant(self, activity: Activity) -> None:
-        own = self._identity.own_tenant_only
-        if own is None or _channel(activity.channel_id) != "msteams":
-            return
         tenants = tenant_ids(activity)
-        if not tenants:
+        if len(tenants) > 1:
+            raise Unauthenticated("the activity names more than one tenant")
+        own = self._identity.own_tenant_only
+        if own is None:
+            return
+        if not tenants and _channel(activity.channel_id) == "msteams":
             raise Unauthenticated("the activity names no tenant")
-        if tenants != {own.lower()}:
+        if tenants and tenants != {own.lower()}:
             raise Unauthenticated("the activity is from another tenant")
 
 
@@ -181,10 +204,6 @@ async def _find(keys: SigningKeys, key_id: str) -> SigningKey:
     if key is None:
         raise Unauthenticated("the signing key is not known")
     return key
-
-
-def _endorsed(channel_id: str, key: SigningKey) -> bool:
-    return channel_id in key.endorsements or _channel(channel_id) in key.endorsements
 
 
 def _channel(channel_id: str) -> str:

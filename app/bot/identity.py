@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from app.config import BotAppType, BotCloud
+from app.settings_bot import BotAppType, BotCloud
 
 # The tenants whose tokens the Bot Framework Emulator brings (botframework.connector.auth.EmulatorValidation).
 _BOT_FRAMEWORK: Final = "d6d49420-f39b-4df7-a1dc-d59a935871db"
@@ -18,13 +18,23 @@ _US_GOVERNMENT: Final = "cab8a31a-1906-4287-a0d8-4eef66b95f6e"
 
 @dataclass(frozen=True, slots=True)
 class BotIdentity:
-    """Without `app_id` the bot talks to its own machine only. `password` is not used with UserAssignedMSI."""
+    """Without `app_id` the bot talks to its own machine only. `password` is not used with UserAssignedMSI.
+
+    `channels` are those that may call; `accepts_emulator` admits the Bot Framework Emulator too, which signs in as the
+    bot itself.
+    """
 
     app_id: str | None = None
     app_type: BotAppType = "UserAssignedMSI"
     tenant_id: str | None = None
     password: SecretStr | None = None
     cloud: BotCloud = "public"
+    channels: frozenset[str] = frozenset({"msteams"})
+    accepts_emulator: bool = False
+
+    @property
+    def allowed_channels(self) -> frozenset[str]:
+        return self.channels | {"emulator"} if self.accepts_emulator else self.channels
 
     @property
     def own_tenant_only(self) -> str | None:

@@ -20,6 +20,7 @@ from app.bot.adapter import Adapter
 from app.bot.authentication import AuthenticationUnavailable, Unauthenticated
 from app.bot.bot import ENTERED
 from app.bot.connector_answers import NotDelivered
+from app.bot.refusals import RefusalLog
 from app.bot.rendering import activities
 from app.bot.send_failures import SendFailure, Throttled
 from app.storage.failures import StorageFailed
@@ -79,6 +80,7 @@ class MessagesEndpoint:
         self._running: set[asyncio.Task[InvokeResponse | None]] = set()
         # Those whose caller waits for the answer: nobody else can give it.
         self._awaited: set[asyncio.Task[InvokeResponse | None]] = set()
+        self._refusals = RefusalLog()
         self._closed = False
 
     async def receive(
@@ -94,18 +96,22 @@ class MessagesEndpoint:
         if method.upper() != "POST":
             return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send activities with POST.", headers={"Allow": "POST"})
         try:
+            # Whether it is an invoke, which waits no longer, is not known yet.
+            async with asyncio.timeout(_ANSWER_INVOKES_WITHIN):
+                caller = await self._adapter.admit(headers, client_address)
+            # What a stranger sends is not even parsed.
             activity = parse_activity(body)
             if activity.type == "message" and not (activity.conversation and activity.conversation.id):
                 raise BadActivity("A message needs the id of its conversation.")
-            async with asyncio.timeout(self._patience(activity)):
-                identity = await self._adapter.authenticate(activity, headers, client_address)
+            identity = self._adapter.identify(caller, activity)
         except BadActivity as bad:
+            self._refusals.note(f"{bad.status:d}, {bad.sentence}")
             return HttpAnswer(bad.status, bad.sentence)
         except Unauthenticated as refusal:
-            _log.warning("An activity was refused: %s", refusal)
+            self._refusals.note(f"401, {refusal}")
             return HttpAnswer(HTTPStatus.UNAUTHORIZED, "This activity is not authenticated.")
         except (AuthenticationUnavailable, TimeoutError) as failure:
-            _log.warning("Who sends an activity cannot be known now: %s", failure or "no answer in time")
+            self._refusals.note(f"503, who sends it cannot be known now: {failure or 'no answer in time'}")
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
         if self._closed:
             # This worker ends: its repeat goes to another.
@@ -206,6 +212,7 @@ class MessagesEndpoint:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
+        self._refusals.close()
 
 
 def _must_be_done(activity: Activity) -> bool:

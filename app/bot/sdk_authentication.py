@@ -14,7 +14,7 @@ from botframework.connector.auth import (
     UserTokenClient,
 )
 
-from app.bot.authentication import Authenticator, Unauthenticated
+from app.bot.authentication import Authenticator, Caller, Unauthenticated
 from app.bot.identity import BotIdentity, addresses_of
 
 
@@ -32,20 +32,22 @@ class SdkAuthentication(BotFrameworkAuthentication):
         self._connectors = connectors
         self._user_tokens = user_tokens
 
-    async def authenticate(
-        self, activity: Activity, headers: Mapping[str, str], client_address: str | None
-    ) -> AuthenticateRequestResult:
+    async def admit(self, headers: Mapping[str, str], client_address: str | None) -> Caller:
+        """Raises `Unauthenticated`, `AuthenticationUnavailable`."""
+        return await self._authenticator.admit(headers, client_address)
+
+    def identify(self, caller: Caller, activity: Activity) -> AuthenticateRequestResult:
         """Raises `Unauthenticated`."""
-        claims = await self._authenticator.authenticate(activity, headers, client_address)
+        self._authenticator.check(caller, activity)
         result = AuthenticateRequestResult()
-        result.claims_identity = ClaimsIdentity(dict(claims), True, "" if claims else "anonymous")
+        result.claims_identity = ClaimsIdentity(dict(caller.claims), True, "" if caller.claims else "anonymous")
         result.audience = self._addresses.connector_resource
-        result.caller_id = self._addresses.caller_id if claims else ""
+        result.caller_id = self._addresses.caller_id if caller.claims else ""
         result.connector_factory = self._connectors
         return result
 
     async def authenticate_request(self, activity: Activity, auth_header: str) -> AuthenticateRequestResult:
-        return await self.authenticate(activity, {"authorization": auth_header or ""}, None)
+        return self.identify(await self.admit({"authorization": auth_header or ""}, None), activity)
 
     async def authenticate_streaming_request(self, auth_header: str, channel_id_header: str) -> NoReturn:
         raise Unauthenticated("web sockets are not offered")

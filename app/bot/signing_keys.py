@@ -28,6 +28,10 @@ _AFTER_A_FAILURE = 5.0
 _LONGEST_DOCUMENT = 1024 * 1024
 
 
+class _BadDocumentError(ValueError):
+    """In words of ours alone: the log quotes nothing that a server says."""
+
+
 class KeysUnavailable(Exception):
     """The key is not known, and the OpenID document could not be fetched when that was last tried."""
 
@@ -114,25 +118,28 @@ class SigningKeys:
             document = await self._get(self._metadata_url)
             keys_url = str(document["jwks_uri"])
             if urlsplit(keys_url).scheme != urlsplit(self._metadata_url).scheme:
-                raise ValueError("the keys are not where the document is trusted to send us")
+                raise _BadDocumentError("the keys are not where the document is trusted to send us")
             keys = _parse_keys(await self._get(keys_url))
             if not keys:
-                raise ValueError("there is no key in it")
+                raise _BadDocumentError("there is no key in it")
         except (aiohttp.ClientError, ValueError, KeyError, TypeError, AttributeError) as error:
-            _log.warning("Signing keys could not be fetched from %s: %r", self._metadata_url, error)
+            why = str(error) if isinstance(error, _BadDocumentError) else type(error).__name__
+            _log.warning("Signing keys could not be fetched from %s: %s", self._metadata_url, why)
             return
         self._keys = keys
         self._fetched_at = self._clock()
         self._fetched = True
 
     async def _get(self, url: str) -> Any:  # noqa: ANN401 - any JSON
-        async with self._session.get().get(url, headers={"Accept": "application/json"}) as response:
-            response.raise_for_status()
+        headers = {"Accept": "application/json"}
+        async with self._session.get().get(url, headers=headers, allow_redirects=False) as response:
+            if response.status != 200:
+                raise _BadDocumentError(f"HTTP {response.status}")
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > _LONGEST_DOCUMENT:
-                    raise ValueError("the document is too long")
+                    raise _BadDocumentError("the document is too long")
             return json.loads(body)
 
 

@@ -68,7 +68,7 @@ class Bot:
 
     async def turn(self, logic: Logic, **fields: Any) -> Any:
         activity = self.activity(**fields)
-        authenticated = await self.adapter.authenticate(activity, LOCAL, "127.0.0.1")
+        authenticated = self.adapter.identify(await self.adapter.admit(LOCAL, "127.0.0.1"), activity)
         return await self.adapter.process_activity(authenticated, activity, logic)
 
 

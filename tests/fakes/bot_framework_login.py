@@ -11,6 +11,7 @@ from typing import Any, Self
 import jwt
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from jwt.algorithms import RSAAlgorithm
 
@@ -37,7 +38,9 @@ class Key:
 
 
 class BotFrameworkLogin:
-    """Serves `metadata_url` and counts; `keys` may be changed at any time, `broken` makes it answer 500."""
+    """Serves `metadata_url` and counts; `keys` may be changed at any time, `broken` makes it answer 500, `redirected`
+    sends a path elsewhere.
+    """
 
     def __init__(self) -> None:
         self._made = 0
@@ -46,8 +49,9 @@ class BotFrameworkLogin:
         self.document_requests = 0
         self.key_requests = 0
         self.broken = False
+        self.redirected: dict[str, str] = {}
         self.document: Any = None
-        app = web.Application()
+        app = web.Application(middlewares=[self._redirect])
         app.add_routes([web.get("/v1/.well-known/openidconfiguration", self._document), web.get("/keys", self._keys)])
         self._server = TestServer(app, host="127.0.0.1")
 
@@ -57,6 +61,10 @@ class BotFrameworkLogin:
 
     async def __aexit__(self, *_: object) -> None:
         await self._server.close()
+
+    @property
+    def keys_url(self) -> str:
+        return str(self._server.make_url("/keys"))
 
     @property
     def metadata_url(self) -> str:
@@ -82,10 +90,15 @@ class BotFrameworkLogin:
         signer = key or self.key
         return jwt.encode(claims, signer.private, algorithm="RS256", headers={"kid": signer.id, **header})
 
+    @web.middleware
+    async def _redirect(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        target = self.redirected.get(request.path)
+        return web.Response(status=302, headers={"Location": target}) if target else await handler(request)
+
     async def _document(self, _: web.Request) -> web.Response:
         self.document_requests += 1
         if self.broken:
-            return web.Response(status=500)
+            return web.Response(status=500, reason="What a server says")
         if self.document is not None:
             return web.json_response(self.document)
         document = {

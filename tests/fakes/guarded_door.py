@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from app.bot.activity import parse_activity
 from app.bot.authentication import AuthenticationUnavailable, Authenticator, Claims, Unauthenticated
 from app.bot.http_session import HttpSession
 from app.bot.identity import BotIdentity, addresses_of
-from app.config import BotAppType, BotCloud
+from app.settings_bot import BotAppType, BotCloud
 from tests.fakes.bot_framework_login import BotFrameworkLogin
 
 APP = "c9e8c047-2a34-40a1-b28a-b162d5f5327c"
@@ -24,6 +24,15 @@ TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
 OTHER_TENANT = "11111111-2222-3333-4444-555555555555"
 SERVICE_URL = "https://smba.trafficmanager.net/emea/"
 NOW = 1_800_000_000.0
+
+
+async def received(
+    authenticator: Authenticator, activity: Activity, headers: Mapping[str, str], address: str | None = None
+) -> Claims:
+    """As `app.bot.messages` does it."""
+    caller = await authenticator.admit(headers, address)
+    authenticator.check(caller, activity)
+    return caller.claims
 
 
 @dataclass
@@ -47,7 +56,7 @@ class Door:
 
     async def receives(self, token: str | None, activity: Activity | None = None) -> Claims:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return await self.authenticator.authenticate(activity or an_activity(), headers)
+        return await received(self.authenticator, activity or an_activity(), headers)
 
     async def refuses(self, token: str | None, activity: Activity | None = None) -> str:
         with pytest.raises(Unauthenticated) as caught:
@@ -62,8 +71,12 @@ class Door:
 
 
 @asynccontextmanager
-async def a_door(app_type: BotAppType = "SingleTenant", cloud: BotCloud = "public") -> AsyncIterator[Door]:
-    identity = BotIdentity(APP, app_type, None if app_type == "MultiTenant" else TENANT, SecretStr("s3cret"), cloud)
+async def a_door(
+    app_type: BotAppType = "SingleTenant", cloud: BotCloud = "public", *, accepts_emulator: bool = True
+) -> AsyncIterator[Door]:
+    tenant = None if app_type == "MultiTenant" else TENANT
+    channels = frozenset({"msteams", "webchat"})
+    identity = BotIdentity(APP, app_type, tenant, SecretStr("s3cret"), cloud, channels, accepts_emulator)
     session, clock = HttpSession(), [0.0]
     async with BotFrameworkLogin() as login, BotFrameworkLogin() as sign_in:
         authenticator = Authenticator(

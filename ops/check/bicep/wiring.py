@@ -31,6 +31,8 @@ _SETTINGS: Mapping[str, str] = {
     "MicrosoftAppType": "'UserAssignedMSI'",
     "MicrosoftAppTenantId": _TENANT,
     "BOT_CLOUD": "botCloud",
+    "BOT_CHANNELS": "botChannels",
+    "BOT_ACCEPTS_EMULATOR": "'true' or 'false'",
     "DATABRICKS_BASE_URL": "databricksBaseUrl",
     "DATABRICKS_MODEL_NAME": "databricksModelName",
     "DATABRICKS_API": "databricksApi",
