@@ -88,7 +88,7 @@ class Environment:
                 continue
             self.create()
             stamp.unlink(missing_ok=True)
-            self._install(lock, len(content.splitlines()))
+            self._install(lock, packages_in(content.decode()))
             # The stamp comes last and whole, so that an interrupted install is done again.
             fresh = stamp.with_suffix(".new")
             fresh.write_text(fingerprint)
@@ -131,6 +131,11 @@ class Environment:
     def _variables(self) -> dict[str, str]:
         path = os.pathsep.join([str(self.bin), os.environ.get("PATH", "")])
         return {**os.environ, "VIRTUAL_ENV": str(self.folder), "PATH": path, "PYTHONUTF8": "1"}
+
+
+def packages_in(lock: str) -> int:
+    """Lines with blanks before them are the hashes of the package above."""
+    return sum(line[:1].isalnum() for line in lock.splitlines())
 
 
 def _version_of(folder: Path) -> str | None:
@@ -247,7 +252,7 @@ def lock(environment: Environment, arguments: list[str]) -> int:
         LOCAL_MODEL_LOCK: [wanted("local-model"), "--no-deps"],
     }
     options = ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
-    options += ["--no-emit-index-url", "--no-emit-find-links"]
+    options += ["--generate-hashes", "--no-emit-index-url", "--no-emit-find-links"]
     for name, sources in locks.items():
         say(f"Writing {name} ...")
         code = environment.run(

@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 import dev
+from ops.package.dependencies import read_lock
+from tests.fakes.packaging import wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "dev.py").read_text(encoding="utf-8")
 NEEDED_BY_DEV = ("app/local/settings.py", "ops/pip_install.py")
-COMMANDS = ("run", "chat", "test", "check", "bench", "package", "deploy", "lock")
+LOCKS = (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK)
+COMMANDS = ("run", "chat", "test", "check", "bench", "package", "deploy", "lock", "docs")
 
 
 def test_an_older_python_can_read_it_and_is_told_which_one_is_needed(
@@ -104,7 +107,7 @@ class Installation(dev.Environment):
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     (tmp_path / "app" / "local").mkdir(parents=True)
-    for lock in (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK):
+    for lock in LOCKS:
         (tmp_path / lock).write_text("package==1\n")
     return Installation(tmp_path / ".venv")
 
@@ -210,19 +213,39 @@ def test_the_long_proofs_run_when_all_is_asked_for(installation: Installation, m
 def pins(lock: str) -> dict[str, set[str]]:
     """Package to its lines; one package can have a version for each range of Pythons."""
     found: dict[str, set[str]] = {}
-    for line in (ROOT / lock).read_text().splitlines():
-        found.setdefault(re.split(r"[=\[ ]", line)[0], set()).add(line)
+    for requirement, _ in read_lock(ROOT / lock):
+        found.setdefault(requirement.name, set()).add(str(requirement))
     return found
 
 
 @pytest.mark.parametrize("lock", [dev.RUNTIME_LOCK, dev.TERMINAL_LOCK])
 def test_tests_run_with_the_versions_that_people_get(lock: str) -> None:
     development = pins(dev.DEVELOPMENT_LOCK)
-    versions = {package: {line.split(" ;")[0] for line in lines} for package, lines in development.items()}
+    versions = {package: {line.split(";")[0] for line in lines} for package, lines in development.items()}
     for package, lines in pins(lock).items():
-        assert {line.split(" ;")[0] for line in lines} == versions.get(package), (
-            f"{package} differs: python dev.py lock"
-        )
+        assert {line.split(";")[0] for line in lines} == versions.get(package), f"{package} differs: python dev.py lock"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_is_locked_to_its_files_and_to_no_registry(lock: str) -> None:
+    locked = list(read_lock(ROOT / lock))
+    assert locked
+    assert [requirement.name for requirement, hashes in locked if not hashes] == []
+    assert not re.search(r"://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text(encoding="utf-8"))
+    assert dev.packages_in((ROOT / lock).read_text(encoding="utf-8")) == len(locked)
+
+
+def test_a_package_is_not_installed_without_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wheels").mkdir()
+    wheel(tmp_path / "wheels", "thing", "1", "py3-none-any", {"thing.py": ""})
+    options = {"NO_INDEX": "1", "FIND_LINKS": tmp_path / "wheels", "TARGET": tmp_path / "target", "NO_CACHE_DIR": "1"}
+    for name, value in options.items():
+        monkeypatch.setenv(f"PIP_{name}", str(value))
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    (tmp_path / "lock.txt").write_text("thing==1\n")
+    with pytest.raises(dev.SetupError, match=r"pip could not install lock\.txt"):
+        dev.Environment(Path(sys.prefix))._install("lock.txt", 1)
+    assert not (tmp_path / "target").exists()
 
 
 def test_what_draws_on_a_terminal_is_not_deployed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from ops.package import SITE_PACKAGES, PackageError
 from ops.package.build import make_package
 from ops.package.bytecode import find_interpreter
-from ops.package.dependencies import install_wheels
+from ops.package.dependencies import install_wheels, read_lock
 from tests.fakes.packaging import ROOT, ask_once, copy_project, wheel
 
 TARGET = "3.12"
@@ -36,8 +37,15 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def installed(root: Path, *lock: str, python: str = TARGET) -> dict[str, str]:
-    (root / "requirements.txt").write_text("".join(f"{line}\n" for line in lock))
+def installed(root: Path, *lock: str, python: str = TARGET, hashed: Path | None = None) -> dict[str, str]:
+    """`hashed` has the files that the lock allows: by default all of the registry."""
+    files = sorted((hashed or root / "wheels").iterdir())
+    hashes = {
+        name: [f" --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files if name in file.name]
+        for name in (line.partition("=")[0] for line in lock)
+    }
+    lines = [" \\\n   ".join([line, *hashes[line.partition("=")[0]]]) for line in lock]
+    (root / "requirements.txt").write_text("".join(f"{line}\n" for line in lines))
     install_wheels(root, root / "target", python)
     return {path.name: path.read_text() for path in (root / "target").glob("*.py")}
 
@@ -82,6 +90,16 @@ def test_a_source_distribution_is_not_built(registry: Path, tmp_path: Path) -> N
         installed(tmp_path, "thing==2")
 
 
+def test_a_wheel_that_the_lock_does_not_know_is_not_installed(registry: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    known.mkdir()
+    wheel(known, "thing", "1", "py3-none-any", {"thing.py": "what was locked"})
+    wheel(registry, "thing", "1", "py3-none-any", {"thing.py": "something else"})
+    with pytest.raises(PackageError, match=r"^A wheel is another file than requirements\.txt has the hash of"):
+        installed(tmp_path, "thing==1", hashed=known)
+    assert not (tmp_path / "target" / "thing.py").exists()
+
+
 def test_a_registry_that_cannot_be_reached_is_said(
     registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,8 +113,8 @@ def test_a_registry_that_cannot_be_reached_is_said(
 
 def registry_answers() -> bool:
     """Whether the registry this machine is set up for has the first requirement of the lock."""
-    first = (ROOT / "requirements.txt").read_text().splitlines()[0]
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--retries", "1", first]
+    first, _ = next(read_lock(ROOT / "requirements.txt"))
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--retries", "1", str(first)]
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run([*command, "--dest", folder], capture_output=True, timeout=120).returncode == 0
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -33,6 +33,7 @@ def install_wheels(root: Path, target: Path, python: str) -> None:
     With pip, so that whatever registry and certificates this machine's set-up works with serve here too.
     """
     command = [sys.executable, "-m", "pip", "install", "--target", str(target), "--no-deps", "--only-binary", ":all:"]
+    command += ["--require-hashes"]
     command += ["--python-version", python, "--implementation", "cp", "--no-compile", "--quiet"]
     command += [option for platform in PLATFORMS for option in ("--platform", platform)]
     command += ["--no-input", "--disable-pip-version-check", "--retries", "2", "--progress-bar", "off"]
@@ -50,9 +51,17 @@ def install_wheels(root: Path, target: Path, python: str) -> None:
         raise PackageError(f"{_reason(done.stderr, python)}\n\n{done.stderr.strip()}")
 
 
+def read_lock(lock: Path) -> Iterator[tuple[Requirement, list[str]]]:
+    """Each requirement of a lock, and its hashes as pip's options."""
+    for line in lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        if line.strip() and not line.startswith("#"):
+            requirement, *hashes = line.split(" --hash=")
+            yield Requirement(requirement), [f"--hash={digest.strip()}" for digest in hashes]
+
+
 def locked_for(lock: Path, python: str) -> Iterator[str]:
-    """The lines of the lock whose markers hold on Linux: pip would evaluate them for the machine that it runs on."""
-    target = {
+    """The requirements whose markers hold on Linux: pip would evaluate them for the machine that it runs on."""
+    target: Mapping[str, str] = {
         "python_version": python,
         "python_full_version": f"{python}.0",
         "implementation_name": "cpython",
@@ -62,17 +71,16 @@ def locked_for(lock: Path, python: str) -> Iterator[str]:
         "platform_system": "Linux",
         "platform_machine": "x86_64",
     }
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        requirement = Requirement(line)
+    for requirement, hashes in read_lock(lock):
         if requirement.marker is None or requirement.marker.evaluate(target):
-            yield f"{requirement.name}{requirement.specifier}"
+            yield " ".join([f"{requirement.name}{requirement.specifier}", *hashes])
 
 
 def _reason(said: str, python: str) -> str:
     if re.search(r"connection broken|Could not fetch URL|HTTP error|SSLError|timed out", said):
         return f"The package registry could not be reached for the wheels of {LOCK}. pip said:"
+    if "DO NOT MATCH THE HASHES" in said:
+        return f"A wheel is another file than {LOCK} has the hash of, and is not installed. pip said:"
     package = re.search(r"No matching distribution found for (\S+?)==(\S+)", said)
     if package:
         return f"{package[1]} {package[2]} has no wheel for Linux and Python {python}. pip said:"

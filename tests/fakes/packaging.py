@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from app.storage.ledger import TurnKey
 from app.turns.handover import HandOver
 from benchmarks.activities import conversation_id, message
 from benchmarks.process import free_port
+from ops.package.dependencies import read_lock
 from tests.fakes.connector_service import ConnectorService
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint
 
@@ -118,8 +118,7 @@ def small_project(folder: Path) -> Path:
 def install_from_here(root: Path, target: Path, python: str) -> None:
     """The lock's dependencies as they are installed for the Python that runs the tests."""
     assert python == sysconfig.get_python_version()
-    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    for name in {re.split(r"[=\[ ]", line)[0] for line in lines}:
+    for name in {requirement.name for requirement, _ in read_lock(root / "requirements.txt")}:
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
