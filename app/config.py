@@ -110,6 +110,18 @@ class Settings(BotSettings, BaseSettings):
         default=None,
         description="how freely the model chooses its words, from 0 to 2",
     )
+    databricks_tools: bool = setting(
+        "DATABRICKS_TOOLS",
+        default=True,
+        description="false offers the model no tools; one that refuses them is found out without this",
+    )
+    max_answer_characters: int = setting(
+        "MAX_ANSWER_CHARACTERS",
+        default=100_000,
+        ge=1000,
+        le=1_000_000,
+        description="where an answer is cut off and marked as incomplete, in characters (1000 to 1000000)",
+    )
     history_token_budget: int = setting(
         "HISTORY_TOKEN_BUDGET",
         default=3000,

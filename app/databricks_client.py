@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import aiohttp
 
 from app.model import chat_completions, responses
 from app.model.answer import AnswerReader
+from app.model.answer_body import AnswerBody
 from app.model.answer_stream import AnswerStream
+from app.model.endpoint_capabilities import ALL_SUPPORTED, EndpointCapabilities
 from app.model.errors import ErrorReply, failure_of_reply, quoted
 from app.model.failures import (
     AddressBlocked,
@@ -29,22 +31,17 @@ from app.model.failures import (
     Unreachable,
     WakingUp,
 )
-from app.model.openai_streams import OpenAiStreams, body_of
+from app.model.openai_streams import OpenAiStreams
 from app.model.transport import failure_of_exception
 from app.model.types import ModelEvent, ModelRequest
 from app.workspace.tokens import CredentialFailed
 from app.workspace.workspace import Reply, Workspace
 
-if TYPE_CHECKING:
-    import httpx2
-
 Api = Literal["auto", "chat", "responses"]
 
 RESPONSES_TASK = "agent/v1/responses"
-# After the finish reason only usage can follow; an endpoint that hangs there has answered all the same.
-SECONDS_FOR_USAGE = 2.0
-# Tokens that come together are read together: nobody sees 20 ms, and each read costs more than each token.
-SECONDS_BETWEEN_READS = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ class DatabricksModel:
         self._sleep = sleep
         self._clock = clock
         self._spread = spread
-        self._asks_for_usage = True
+        self._capabilities = ALL_SUPPORTED
         self._streams = OpenAiStreams(
             workspace.address.model_base_url,
             self._token,
@@ -143,19 +140,30 @@ class DatabricksModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         deadline = self._clock() + self._limits.overall
+        capabilities = self._capabilities
+        learned: EndpointCapabilities | None = None
         attempt = 1
         while True:
             answering = False
+            body: dict[str, Any] = {}
             try:
-                async with aclosing(self._attempt(request, deadline)) as events:
+                path, body, reader = await self._question(request, capabilities)
+                async with aclosing(self._attempt(path, body, reader, deadline)) as events:
                     async for event in events:
+                        if not answering and learned is not None:
+                            self._keep(learned)
                         answering = True
                         yield event
                 return
             except ModelFailure as failure:
                 if answering:
                     raise
-                if not self._learns_from(failure, attempt):
+                if adapted := capabilities.learned_from(failure, body):
+                    capabilities = adapted
+                    # A conversation that is too long says nothing about the next one.
+                    learned = adapted if isinstance(failure, RequestRefused) else learned
+                    continue
+                if not self._differs_next_time(failure, attempt):
                     wait = self._retries.wait(failure, attempt, self._spread())
                     if wait is None or self._clock() + wait >= deadline:
                         raise
@@ -166,60 +174,73 @@ class DatabricksModel:
         await self._streams.close()
         await self._workspace.close()
 
-    def _learns_from(self, failure: ModelFailure, attempt: int) -> bool:
-        """Whether another attempt differs: a new token, no `stream_options`, or the other API when none was set."""
-        said = failure.detail
+    def _keep(self, learned: EndpointCapabilities) -> None:
+        """An answer has shown that it is so."""
+        known = self._capabilities
+        self._capabilities = known.and_also(learned)
+        for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
+            _log.warning("The endpoint refuses the parameter %s: it is asked without from now on", quoted(name))
+
+    def _differs_next_time(self, failure: ModelFailure, attempt: int) -> bool:
+        """Another attempt has a new token, or speaks the other API when none was set."""
         if isinstance(failure, SignInFailed):
             return self._workspace.credential.forget() and attempt == 1
-        if not isinstance(failure, RequestRefused):
-            return False
-        if self._asks_for_usage and "stream_options" in said:
-            self._asks_for_usage = False
-            return True
-        if self._api == "auto" and "'input'" in said and "'messages'" in said:
-            self._api = "responses"
-            return True
+        if self._api == "auto" and isinstance(failure, RequestRefused) and "messages" in failure.parameters:
+            if "'input'" in failure.detail:
+                self._api = "responses"
+            return self._api == "responses"
         return False
 
-    async def _attempt(self, request: ModelRequest, deadline: float) -> AsyncGenerator[ModelEvent, None]:
-        path, body, reader = await self._question(request)
+    async def _attempt(
+        self, path: str, body: dict[str, Any], reader: AnswerReader, deadline: float
+    ) -> AsyncGenerator[ModelEvent, None]:
+        answer = AnswerStream(reader)
         async with self._streams.open(path, body, within_seconds=deadline - self._clock()) as response:
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind == "application/json":
-                reader.read_whole(await self._json_object(response, deadline))
-                for event in reader.arrived.drain():
+            arriving = AnswerBody(
+                response,
+                answer,
+                deadline=deadline,
+                clock=self._clock,
+                silence_seconds=self._limits.silence,
+                seconds_after_end=self._capabilities.seconds_after_end,
+            )
+            async with aclosing(arriving.events()) as events:
+                async for event in events:
                     yield event
-                completed = reader.end(said_done=True)
-            elif kind in ("text/event-stream", ""):
-                answer = AnswerStream(reader)
-                async with aclosing(self._reads(response, answer, deadline)) as chunks:
-                    async for chunk in chunks:
-                        for event in answer.feed(chunk):
-                            yield event
-                        if answer.over:
-                            break
-                for event in answer.flush():
-                    yield event
-                completed = answer.end()
-            else:
-                raise RequestRefused(f"the endpoint answers with {quoted(kind)}: is DATABRICKS_BASE_URL right?")
+            completed = answer.end()
+        self._note_end(left_open=arriving.left_open, went_on=answer.went_on)
         yield completed
 
-    async def _question(self, request: ModelRequest) -> tuple[str, dict[str, Any], AnswerReader]:
-        if await self._spoken_api() == "responses":
-            offered = frozenset(tool.name for tool in request.tools)
-            body = responses.request_body(
-                self._name, request, max_tokens=self._max_tokens, temperature=self._temperature
+    def _note_end(self, *, left_open: bool, went_on: bool) -> None:
+        known = self._capabilities
+        if left_open and not known.leaves_streams_open:
+            _log.warning(
+                "The endpoint leaves its stream open after the end of an answer: it was waited for %g s in vain",
+                known.seconds_after_end,
             )
-            return responses.PATH, body, responses.ResponsesReader(offered)
-        body = chat_completions.request_body(
+        if left_open or went_on:
+            self._capabilities = replace(
+                known,
+                leaves_streams_open=known.leaves_streams_open or left_open,
+                goes_on_after_end=known.goes_on_after_end or went_on,
+            )
+
+    async def _question(
+        self, request: ModelRequest, capabilities: EndpointCapabilities
+    ) -> tuple[str, dict[str, Any], AnswerReader]:
+        api = responses if await self._spoken_api() == "responses" else chat_completions
+        body = api.request_body(
             self._name,
             request,
             max_tokens=self._max_tokens,
             temperature=self._temperature,
-            ask_for_usage=self._asks_for_usage,
+            capabilities=capabilities,
         )
-        return chat_completions.PATH, body, chat_completions.ChatCompletionReader()
+        offered = frozenset(tool.name for tool in request.tools) if "tools" in body else frozenset[str]()
+        reader: AnswerReader = (
+            responses.ResponsesReader(offered) if api is responses else chat_completions.ChatCompletionReader(offered)
+        )
+        return api.PATH, body, reader
 
     async def _spoken_api(self) -> Api:
         if self._api == "auto":
@@ -244,41 +265,6 @@ class DatabricksModel:
             return await self._workspace.credential.token()
         except CredentialFailed as failure:
             raise NoCredential(str(failure)) from failure
-
-    async def _reads(
-        self, response: httpx2.Response, answer: AnswerStream, deadline: float
-    ) -> AsyncGenerator[bytes, None]:
-        async with aclosing(body_of(response)) as chunks:
-            while True:
-                try:
-                    chunk = await self._next_read(chunks, deadline, finished=answer.finished)
-                except Exception as error:
-                    if answer.finished:
-                        return
-                    raise failure_of_exception(error, answer_began=True) from error
-                if chunk is None:
-                    return
-                yield chunk
-                if not answer.over:
-                    await asyncio.sleep(SECONDS_BETWEEN_READS)
-
-    async def _next_read(self, chunks: AsyncGenerator[bytes, None], deadline: float, *, finished: bool) -> bytes | None:
-        left = deadline - self._clock()
-        if finished:
-            left = min(left, SECONDS_FOR_USAGE)
-        # The transport itself ends a longer silence, without a timer here for every token.
-        if left > self._limits.silence:
-            return await anext(chunks, None)
-        async with asyncio.timeout(max(0.0, left)):
-            return await anext(chunks, None)
-
-    async def _json_object(self, response: httpx2.Response, deadline: float) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(deadline - self._clock()):
-                body = json.loads(await response.aread())
-        except Exception as error:
-            raise failure_of_exception(error, answer_began=True) from error
-        return body if isinstance(body, dict) else {}
 
 
 def _raise_unless_ready(reply: Reply) -> None:

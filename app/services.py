@@ -127,9 +127,10 @@ class Services:
         settings = self.settings
         agent = Agent(
             self.model,
-            Toolbox([CurrentTime()]),
+            Toolbox([CurrentTime()] if settings.databricks_tools else []),
             system_prompt=settings.system_prompt,
             history_token_budget=settings.history_token_budget,
+            max_answer_characters=settings.max_answer_characters,
             # On a developer's machine the words are the developer's own.
             logs_details=settings.telemetry_records_text or not settings.in_azure,
         )

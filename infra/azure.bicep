@@ -66,6 +66,14 @@ param maxTokens int = 0
 @maxLength(5)
 param temperature string = ''
 
+@description('False offers the model no tools. One that refuses them is found out without this.')
+param databricksTools bool = true
+
+@description('Where an answer is cut off and marked as incomplete, in characters.')
+@minValue(1000)
+@maxValue(1000000)
+param maxAnswerCharacters int = 100000
+
 @description('How much of the conversation the model is reminded of, in tokens.')
 @minValue(0)
 @maxValue(1000000)
@@ -244,6 +252,8 @@ var agentSettings = union(
     DATABRICKS_BASE_URL: databricksBaseUrl
     DATABRICKS_MODEL_NAME: databricksModelName
     DATABRICKS_API: databricksApi
+    DATABRICKS_TOOLS: databricksTools ? 'true' : 'false'
+    MAX_ANSWER_CHARACTERS: string(maxAnswerCharacters)
     HISTORY_TOKEN_BUDGET: string(historyTokenBudget)
     TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
     TURN_LEASE_SECONDS: string(turnLeaseSeconds)

@@ -47,6 +47,12 @@ async def ask(
     return [event async for event in agent(model, **more).answer(turn, history)]
 
 
+def refused(*parameters: str) -> failures.RequestRefused:
+    failure = failures.RequestRefused("x")
+    failure.parameters = parameters
+    return failure
+
+
 def call(number: int, **arguments: Any) -> ToolCall:
     return ToolCall(f"call-{number}", "add", json.dumps(arguments))
 
@@ -97,6 +103,33 @@ async def test_an_answer_that_reached_its_length_limit_says_so() -> None:
     assert events[-1] == Answer("Once upon", truncated=True)
 
 
+async def test_an_answer_longer_than_allowed_is_cut_off_marked_and_not_read_on() -> None:
+    model = ScriptedModel([[call(1, a=1, b=1), "1234"], ["5678", " and so on for ever", asyncio.Event()]])
+    events = await ask(model, max_answer_characters=8)
+    assert events[-1] == Answer("1234\n\n5678", truncated=True)
+    assert model.streams_closed_early == 1
+
+
+async def test_a_model_that_uses_up_its_tokens_before_it_answers_is_set_up_wrongly() -> None:
+    end = (await ask(ScriptedModel([[Completed(truncated=True)]])))[-1]
+    assert isinstance(end, Failure)
+    assert "OPENAI_MAX_TOKENS" in end.sentence
+
+
+async def test_what_a_model_said_before_it_used_a_tool_is_not_said_again() -> None:
+    model = ScriptedModel(
+        [["Let me add.", call(1, a=1, b=1)], ["Let me ", "add. It is 2.", call(2, a=1, b=1)], "It is 2."]
+    )
+    assert (await ask(model))[-1] == Answer("Let me add.\n\nIt is 2.")
+
+
+async def test_a_tool_call_goes_back_to_the_model_with_all_its_fields() -> None:
+    signed = ToolCall("call-1", "add", '{"a": 1, "b": 1}', {"extra_content": {"thought_signature": "c2ln"}})
+    model = ScriptedModel([[signed], "It is 2."])
+    await ask(model)
+    assert model.requests[1].messages[-2].tool_calls == (signed,)
+
+
 @pytest.mark.parametrize("said", [[Completed()], [" \n"], [call(1, a=1, b=1)]])
 async def test_a_model_that_says_nothing_is_a_failure_and_not_silence(said: list[Any]) -> None:
     end = (await ask(ScriptedModel([said]), step_limit=1, unread=("an image",)))[-1]
@@ -142,7 +175,11 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
         (failures.StreamCut("x"), "incomplete"),
         (failures.AddressBlocked("x"), "IP access list"),
         (failures.Unreachable("x"), "cannot be reached"),
-        (failures.RequestRefused("x"), "could not handle"),
+        (failures.RequestRefused("x"), "your question is not the reason.*DATABRICKS_MODEL_NAME"),
+        (refused("tools"), "your question is not the reason.*DATABRICKS_TOOLS"),
+        (refused("stream", "temperature"), "your question is not the reason.*OPENAI_TEMPERATURE"),
+        (failures.EndpointFailedError("x"), "endpoint failed"),
+        (failures.UnreadableAnswerError("x"), "cannot read.*DATABRICKS_BASE_URL"),
         (RuntimeError("secret internals"), "our side"),
     ],
 )  # fmt: skip

@@ -26,6 +26,7 @@ from tests.fakes.serving_endpoint import (
     chat_chunk,
     chat_stream,
     databricks_error,
+    event,
 )
 
 
@@ -122,15 +123,76 @@ async def test_a_connection_that_breaks_after_the_finish_reason_has_lost_nothing
         assert await answer(model) == [TextDelta("All"), Completed()]
 
 
-@pytest.mark.parametrize("last", [chat_chunk({}, "stop"), DONE])
-async def test_an_endpoint_that_hangs_after_its_last_word_is_not_waited_for(
-    last: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.databricks_client.SECONDS_FOR_USAGE", 0.05)
+async def test_nothing_is_waited_for_after_done() -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
-        endpoint.replies.append(Stream([chat_chunk({"content": "All"}), last, "hang"]))
+        endpoint.replies.append(Stream([chat_chunk({"content": "All"}), DONE, "hang"]))
         async with asyncio.timeout(5):
             assert await answer(model) == [TextDelta("All"), Completed()]
+
+
+async def test_a_stream_that_is_left_open_after_the_end_holds_an_answer_up_once_and_then_less(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END", 0.2)
+    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END_IF_LEFT_OPEN", 0.01)
+    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
+        for _ in range(3):
+            endpoint.replies.append(Stream([chat_chunk({"content": "All"}), chat_chunk({}, "stop"), "hang"]))
+            async with asyncio.timeout(5):
+                assert await answer(model) == [TextDelta("All"), Completed()]
+    assert [line.partition(":")[0] for line in caplog.messages if "stream open" in line] == [
+        "The endpoint leaves its stream open after the end of an answer"
+    ]
+
+
+async def test_heartbeats_after_the_end_do_not_hold_an_answer_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END", 0.1)
+    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
+        endpoint.replies.append(Stream([chat_chunk({"content": "All"}), chat_chunk({}, "stop"), "heartbeats"]))
+        async with asyncio.timeout(5):
+            assert await answer(model) == [TextDelta("All"), Completed()]
+
+
+async def test_an_agent_whose_own_tool_takes_long_is_waited_for_after_the_end_of_its_models_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END", 0.0)
+    result = asyncio.Event()
+    call = {"type": "function_call", "id": "f", "call_id": "c", "name": "genie", "arguments": "{}"}
+    end = event({"type": "response.completed", "response": {"status": "completed"}})
+    async with ServingEndpoint() as endpoint, asking(endpoint, api="responses") as model:
+        called = event({"type": "response.output_item.done", "item": call})
+        answered = event({"type": "function_call_output", "call_id": "c", "output": "rows"})
+        endpoint.replies.append(Stream([called, end, result, answered, *agent_stream("It is 5.").steps]))
+        asyncio.get_running_loop().call_later(0.1, result.set)
+        assert text_of(await answer(model)) == "It is 5."
+
+
+async def test_a_connection_that_breaks_while_an_agents_tool_runs_has_cut_the_answer() -> None:
+    held = asyncio.Event()
+    call = {"type": "function_call", "id": "f", "call_id": "c", "name": "genie", "arguments": "{}"}
+    said = event({"type": "response.output_text.delta", "item_id": "m", "delta": "I will ask."})
+    called = event({"type": "response.output_item.done", "item": call})
+    end = event({"type": "response.completed", "response": {"status": "completed"}})
+    async with ServingEndpoint() as endpoint, asking(endpoint, api="responses") as model:
+        endpoint.replies.append(Stream([said, called, end, held, "cut"]))
+        asyncio.get_running_loop().call_later(0.05, held.set)
+        assert await shown_before(StreamCut, model) == "I will ask."
+
+
+async def test_what_goes_on_after_its_end_is_an_answer_that_can_be_cut() -> None:
+    held = asyncio.Event()
+    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
+        steps = [
+            chat_chunk({"content": "First, "}),
+            chat_chunk({}, "stop"),
+            chat_chunk({"content": "sec"}),
+            held,
+            "cut",
+        ]
+        endpoint.replies.append(Stream(steps))  # type: ignore[arg-type]
+        asyncio.get_running_loop().call_later(0.05, held.set)
+        assert await shown_before(StreamCut, model) == "First, sec"
 
 
 async def leave_by_closing(model: DatabricksModel, _: ServingEndpoint) -> None:

@@ -19,9 +19,9 @@ from app.model.failures import (
     NoPermission,
     RequestRefused,
     SignInFailed,
-    StreamCut,
     UnknownModel,
     Unreachable,
+    UnreadableAnswerError,
     WakingUp,
 )
 from app.workspace.credentials import ServicePrincipal
@@ -55,8 +55,8 @@ async def test_a_stream_cut_before_its_first_word_is_asked_for_again() -> None:
         ),
         (Answer(302, "", {"Location": "https://login.example/oauth2/authorize"}), SignInFailed),
         (Answer(500, "<html>oops</html>", content_type="text/html"), RequestRefused),
-        (Stream([b"<html>a page of the wifi</html>"], content_type="text/html"), RequestRefused),
-        (Stream([b"data: garbage\n\n"]), StreamCut),
+        (Stream([b"<html>a page of the wifi</html>"], content_type="text/html"), UnreadableAnswerError),
+        (Stream([b"data: garbage\n\n"]), UnreadableAnswerError),
     ],
 )
 async def test_each_refusal_reaches_the_caller_as_its_own_failure(

@@ -74,6 +74,7 @@ def test_parallel_tool_calls_are_put_together_by_index_and_their_arguments_stay_
         calls({"index": 1, "function": {"arguments": ': "UTC"}'}}, {"index": 0, "function": {"arguments": " }"}}),
         chat_chunk({}, "tool_calls"),
         DONE,
+        reader=ChatCompletionReader(frozenset({"jobs", "time"})),
     )
     assert completed.tool_calls == (ToolCall("a", "jobs", '{ "id":1.0 }'), ToolCall("b", "time", '{"zone": "UTC"}'))
 
@@ -87,6 +88,7 @@ def test_tool_calls_without_an_index_are_told_apart_by_their_ids() -> None:
         call(function={"arguments": "}"}),
         call(id="b", function={"name": "two", "arguments": {"x": 1}}),
         chat_chunk({}, "tool_calls"),
+        reader=ChatCompletionReader(frozenset({"one", "two"})),
     )
     assert completed.tool_calls == (ToolCall("a", "one", "{}"), ToolCall("b", "two", '{"x": 1}'))
 
@@ -165,7 +167,7 @@ def test_a_chat_agent_sends_messages_without_choices_and_runs_its_tools_itself()
 
 
 def test_a_whole_answer_that_was_not_streamed_reads_the_same() -> None:
-    reader = ChatCompletionReader()
+    reader = ChatCompletionReader(frozenset({"time"}))
     call = {"id": "a", "type": "function", "function": {"name": "time", "arguments": "{}"}}
     message = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}], "tool_calls": [call]}
     reader.read_whole(
@@ -224,7 +226,7 @@ def test_the_request_carries_tools_and_their_traffic() -> None:
     assert body["messages"][2:] == [
         {
             "role": "assistant",
-            "content": "",
+            "content": None,
             "tool_calls": [{"id": "a", "type": "function", "function": {"name": "time", "arguments": "{}"}}],
         },
         {"role": "tool", "content": "12:00", "tool_call_id": "a"},
@@ -239,11 +241,11 @@ def test_the_request_carries_tools_and_their_traffic() -> None:
     assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
 
 
-def test_claude_endpoints_get_no_empty_content_beside_tool_calls() -> None:
-    body = request_body("databricks-claude-sonnet-4", TOOL_TRAFFIC)
-    assert body["messages"][2]["content"] == " "
-
-
 def test_a_plain_question_sends_nothing_it_need_not() -> None:
-    body = request_body("m", ModelRequest((Message("user", "Hi"),)), ask_for_usage=False)
-    assert body == {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    body = request_body("m", ModelRequest((Message("user", "Hi"),)))
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }

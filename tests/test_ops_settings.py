@@ -51,7 +51,11 @@ def test_a_developers_own_file_may_be_missing_or_complete(copy: Path) -> None:
     [
         ("DATABRICKS_API", "completions", "DATABRICKS_API: not valid; put chat, responses, or auto"),
         ("DATABRICKS_BASE_URL", "adb-1.azuredatabricks.net", "DATABRICKS_BASE_URL: not valid; put the workspace"),
-        ("OPENAI_TEMPERATURE", "warm", "OPENAI_TEMPERATURE: not valid; put a number from 0 to 2"),
+        (
+            "OPENAI_TEMPERATURE",
+            "warm",
+            "OPENAI_TEMPERATURE: not valid; put how freely the model chooses its words, from 0 to 2",
+        ),
         ("DATABRICKS_CLIENT_ID", "x", "DATABRICKS_CLIENT_SECRET: missing; a service principal has both"),
         ("DATABRICKS_TOKN", "x", "DATABRICKS_TOKN is no setting; did you mean DATABRICKS_TOKEN?"),
         ("TURN_TIMEOUT_SECONDS", 30, "TURN_TIMEOUT_SECONDS must be a text, in quotation marks"),

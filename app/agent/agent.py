@@ -10,10 +10,18 @@ from contextlib import aclosing
 
 from app.agent.events import Answer, Citation, Event, Failure, TextAdded, ToolFinished, ToolStarted
 from app.agent.memory import within_budget
-from app.agent.sentences import GO_ON, NO_ANSWER, UNEXPECTED, WAS_INTERRUPTED, sentence_for
+from app.agent.sentences import (
+    GO_ON,
+    NO_ANSWER,
+    NO_ANSWER_WITHIN_LIMIT,
+    UNEXPECTED,
+    WAS_INTERRUPTED,
+    sentence_for,
+)
 from app.agent.tools import Toolbox
 from app.agent.turn import Turn
 from app.model.failures import ModelFailure
+from app.model.repeated_text import RepeatedText
 from app.model.types import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
 from app.storage.conversations import StoredMessage
 from app.telemetry.gen_ai import ModelCall
@@ -35,6 +43,7 @@ class Agent:
         *,
         system_prompt: str,
         history_token_budget: int,
+        max_answer_characters: int = 100_000,
         step_limit: int = 8,
         logs_details: bool = False,
     ) -> None:
@@ -42,6 +51,7 @@ class Agent:
         self._toolbox = toolbox
         self._system_prompt = system_prompt
         self._history_token_budget = history_token_budget
+        self._max_answer_characters = max_answer_characters
         self._step_limit = step_limit
         self._logs_details = logs_details
 
@@ -63,9 +73,9 @@ class Agent:
                 async with aclosing(self._steps(work)) as events:
                     async for event in events:
                         yield event
-                said_nothing = not work.text[noticed:].strip() and not work.truncated
-                if said_nothing and not (said or "").strip():
-                    yield self._failed(work, NO_ANSWER, ModelFailure("the model ended without any text"))
+                if not work.text[noticed:].strip() and not (said or "").strip():
+                    sentence = NO_ANSWER_WITHIN_LIMIT if work.truncated else NO_ANSWER
+                    yield self._failed(work, sentence, ModelFailure("the model ended without any text"))
                     return
             yield Answer(work.text, tuple(work.citations), by_model=work.by_model, truncated=work.truncated)
         except ModelFailure as failure:
@@ -89,13 +99,20 @@ class Agent:
             async with aclosing(self._stream(ModelRequest(tuple(work.messages), tools))) as stream:
                 async for event in stream:
                     match event:
-                        case TextDelta(text) if text:
-                            yield work.add(text, new_paragraph=work.length == said_before)
+                        case TextDelta(text) if text := work.once.add(text):
+                            fitting = text[: max(0, self._max_answer_characters - work.length)]
+                            if fitting:
+                                yield work.add(fitting, new_paragraph=work.length == said_before)
+                            if len(fitting) < len(text):
+                                work.truncated = True
+                                return
                         case Source():
                             yield work.cite(event)
                         case Completed():
                             completed = event
             work.truncated = completed.truncated
+            if rest := work.once.tool_called():
+                yield work.add(rest, new_paragraph=work.length == said_before)
             if not completed.tool_calls:
                 return
             work.messages.append(Message("assistant", work.text[said_before:].lstrip(), completed.tool_calls))
@@ -146,6 +163,7 @@ class _Work:
         self.citations: list[Citation] = []
         self.truncated = False
         self.by_model = False
+        self.once = RepeatedText()
         self._parts: list[str] = []
         self.length = 0
         self._half_a_pair = ""

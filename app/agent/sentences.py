@@ -19,6 +19,10 @@ GO_ON = (
     "repeat anything of it."
 )
 NO_ANSWER = "The model ended without an answer. Please ask again, perhaps in other words."
+NO_ANSWER_WITHIN_LIMIT = (
+    "The model used up its limit of tokens before it answered. Please ask your administrator to raise "
+    "OPENAI_MAX_TOKENS."
+)
 UNEXPECTED = (
     "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."
 )
@@ -55,11 +59,25 @@ _SENTENCES: tuple[tuple[type[failures.ModelFailure], str], ...] = (
         "The Databricks workspace cannot be reached. Please try again; if it stays so, tell your administrator.",
     ),
     (
-        failures.RequestRefused,
-        "The model's endpoint could not handle the request. Please try again, or in other words; if it happens again, "
-        "tell your administrator.",
+        failures.UnreadableAnswerError,
+        "The model's endpoint sent something that this agent cannot read. Please ask your administrator to check "
+        "DATABRICKS_BASE_URL and DATABRICKS_MODEL_NAME.",
+    ),
+    (
+        failures.EndpointFailedError,
+        "The model's endpoint failed. Please try again; if it happens again, tell your administrator.",
     ),
 )
+# Where an administrator says what the endpoint is sent, for each part of it that an endpoint may refuse.
+_SETTINGS = {
+    "tools": "DATABRICKS_TOOLS",
+    "temperature": "OPENAI_TEMPERATURE",
+    "max_tokens": "OPENAI_MAX_TOKENS",
+    "max_completion_tokens": "OPENAI_MAX_TOKENS",
+    "max_output_tokens": "OPENAI_MAX_TOKENS",
+    "messages": "DATABRICKS_API",
+    "input": "DATABRICKS_API",
+}
 
 
 def sentence_for(failure: failures.ModelFailure) -> str:
@@ -67,7 +85,19 @@ def sentence_for(failure: failures.ModelFailure) -> str:
         return _filtered(failure)
     if isinstance(failure, failures.Busy):
         return _busy(failure)
-    return next((sentence for kind, sentence in _SENTENCES if isinstance(failure, kind)), UNEXPECTED)
+    known = next((sentence for kind, sentence in _SENTENCES if isinstance(failure, kind)), "")
+    if not known and isinstance(failure, failures.RequestRefused):
+        return _refused(failure)
+    return known or UNEXPECTED
+
+
+def _refused(failure: failures.RequestRefused) -> str:
+    setting = next((_SETTINGS[name] for name in failure.parameters if name in _SETTINGS), "")
+    check = setting or "DATABRICKS_MODEL_NAME and DATABRICKS_API"
+    return (
+        "The model's endpoint does not accept how this agent asks it; your question is not the reason. Please ask your "
+        f"administrator to check {check}."
+    )
 
 
 def _filtered(failure: failures.ContentFiltered) -> str:

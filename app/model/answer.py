@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from app.model.json_values import mapping, text
+from app.model.message_text import MessageText
+from app.model.repeated_text import RepeatedText
 from app.model.types import Completed, Source, TextDelta
+
+# As many as OpenAI allows in one answer.
+MOST_TOOL_CALLS = 128
 
 
 class AnswerReader(Protocol):
@@ -15,8 +21,18 @@ class AnswerReader(Protocol):
     def arrived(self) -> Arrived: ...
 
     @property
-    def finished(self) -> bool:
-        """The endpoint said how the answer ends; only usage can still follow."""
+    def ended(self) -> bool:
+        """The endpoint said how the answer ends, and has not gone on since."""
+        ...
+
+    @property
+    def awaits_tools(self) -> bool:
+        """The endpoint runs a tool of its own whose result has not come: more is to be expected even after an end."""
+        ...
+
+    @property
+    def went_on(self) -> bool:
+        """More came after the endpoint had said how the answer ends."""
         ...
 
     def read(self, payload: dict[str, Any]) -> None:
@@ -35,16 +51,36 @@ class AnswerReader(Protocol):
 class Arrived:
     """Text and sources since the last `drain`; a source is reported once per answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, drops_names: bool = False) -> None:
         self.any_text = False
+        self._message = MessageText(drops_names=drops_names)
+        self._repeated = RepeatedText()
+        self._between_messages = False
         self._text: list[str] = []
         self._sources: list[Source] = []
         self._known: set[tuple[str, str | None]] = set()
 
     def add_text(self, piece: str) -> None:
-        if piece:
-            self._text.append(piece)
-            self.any_text = True
+        if piece and (piece := self._message.add(piece)) and (piece := self._repeated.add(piece)):
+            self._show(piece)
+
+    def flush(self) -> None:
+        """Nothing is held back any longer."""
+        self._show_held(self._repeated.end_message)
+
+    def end_message(self) -> None:
+        """Text that follows belongs to another message."""
+        self.flush()
+        self._between_messages = self.any_text
+
+    def tool_called(self) -> None:
+        """A tool was used between the text before and the text that follows."""
+        self._show_held(self._repeated.tool_called)
+        self._between_messages = self.any_text
+
+    def drop_names(self) -> None:
+        """Messages come from an agent, which may put names of agents before them."""
+        self._message.drops_names = True
 
     def add_source(self, source: Source | None) -> None:
         if source is not None and (key := (source.title, source.url)) not in self._known:
@@ -59,6 +95,19 @@ class Arrived:
         self._text = []
         self._sources = []
         return events
+
+    def _show_held(self, end: Callable[[], str]) -> None:
+        if held := self._message.end_message():
+            held = self._repeated.add(held)
+        if held := held + end():
+            self._show(held)
+
+    def _show(self, piece: str) -> None:
+        if self._between_messages:
+            self._between_messages = False
+            self._text.append("\n\n")
+        self._text.append(piece)
+        self.any_text = True
 
 
 def source_of(annotation: object) -> Source | None:

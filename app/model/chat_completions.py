@@ -6,16 +6,23 @@ https://docs.databricks.com/aws/en/machine-learning/foundation-model-apis/api-re
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from app.model.answer import Arrived, source_of
-from app.model.errors import content_filter_categories, failure_of_payload
-from app.model.failures import ContentFiltered, StreamCut
-from app.model.json_values import count, items, mapping, text
+from app.model.answer import MOST_TOOL_CALLS, Arrived, source_of
+from app.model.endpoint_capabilities import ALL_SUPPORTED, EndpointCapabilities
+from app.model.errors import content_filter_categories, failure_of_payload, field_names
+from app.model.failures import ContentFiltered, StreamCut, UnreadableAnswerError
+from app.model.json_values import count, items, mapping, text, unknown_fields
+from app.model.request_messages import acceptable
 from app.model.types import Completed, Message, ModelRequest, ToolCall, Usage
 
 PATH = "/chat/completions"
+
+_CALL_FIELDS = frozenset({"id", "type", "index", "function"})
+_FUNCTION_FIELDS = frozenset({"name", "arguments"})
+_CALLS_TOOLS = ("tool_calls", "function_call", "tool_use")
+_OTHERS_WORDS = ("tool", "function", "user", "system", "developer")
 
 
 def request_body(
@@ -24,17 +31,19 @@ def request_body(
     *,
     max_tokens: int | None = None,
     temperature: float | None = None,
-    ask_for_usage: bool = True,
+    capabilities: EndpointCapabilities = ALL_SUPPORTED,
 ) -> dict[str, Any]:
-    claude = "claude" in endpoint.lower()
+    supports = capabilities.supports
+    tools = request.tools if supports("tools") else ()
+    messages = acceptable(request.messages, tools_offered=bool(tools), system_role=supports("system"))
     body: dict[str, Any] = {
         "model": endpoint,
-        "messages": [_message(message, claude=claude) for message in request.messages],
-        "stream": True,
+        "messages": [_message(message, capabilities.call_fields) for message in messages],
+        "stream": supports("stream"),
     }
-    if ask_for_usage:
+    if supports("stream_options") and supports("stream"):
         body["stream_options"] = {"include_usage": True}
-    if request.tools:
+    if tools:
         body["tools"] = [
             {
                 "type": "function",
@@ -44,47 +53,61 @@ def request_body(
                     "parameters": dict(tool.parameters),
                 },
             }
-            for tool in request.tools
+            for tool in tools
         ]
-    if max_tokens is not None:
-        body["max_tokens"] = max_tokens
-    if temperature is not None:
+    limit = next((name for name in ("max_tokens", "max_completion_tokens") if supports(name)), None)
+    if max_tokens is not None and limit:
+        body[limit] = max_tokens
+    if temperature is not None and supports("temperature"):
         body["temperature"] = temperature
     return body
 
 
-def _message(message: Message, *, claude: bool) -> dict[str, Any]:
+def _message(message: Message, refused_fields: frozenset[str]) -> dict[str, Any]:
     sent: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        # Claude endpoints refuse empty content beside tool calls.
-        sent["content"] = message.content or (" " if claude else "")
-        sent["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
-            for call in message.tool_calls
-        ]
+        sent["content"] = message.content or None
+        sent["tool_calls"] = [_call(call, refused_fields) for call in message.tool_calls]
     if message.tool_call_id is not None:
         sent["tool_call_id"] = message.tool_call_id
     return sent
+
+
+def _call(call: ToolCall, refused_fields: frozenset[str]) -> dict[str, Any]:
+    extra = unknown_fields(dict(call.extra), refused_fields)
+    of_function = unknown_fields(mapping(extra.get("function")), refused_fields)
+    function = {**of_function, "name": call.name, "arguments": call.arguments or "{}"}
+    return {**extra, "id": call.id, "type": "function", "function": function}
 
 
 @dataclass(slots=True)
 class _PartialCall:
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def whole(self, index: int) -> ToolCall:
+        return ToolCall(self.id or f"call_{index}", self.name, "".join(self.arguments), self.extra)
 
 
 class ChatCompletionReader:
-    def __init__(self) -> None:
+    """`offered_tools` are ours to run; some endpoints also pass on the calls that they ran themselves."""
+
+    def __init__(self, offered_tools: frozenset[str] = frozenset()) -> None:
         self.arrived = Arrived()
+        self.awaits_tools = False
+        self.went_on = False
+        self._offered = offered_tools
         self._finish_reason = ""
         self._calls: dict[int, _PartialCall] = {}
+        self._answered: set[str] = set()
         self._usage: Usage | None = None
         self._filtered: tuple[str, ...] = ()
         self._agent_message_id = ""
 
     @property
-    def finished(self) -> bool:
+    def ended(self) -> bool:
         return bool(self._finish_reason)
 
     def read(self, payload: dict[str, Any]) -> None:
@@ -94,6 +117,7 @@ class ChatCompletionReader:
             self._take_choice(mapping(choice), "delta")
         if "choices" not in payload and "delta" in payload:
             self._take_agent_message(mapping(payload["delta"]))
+            self._finish_reason = text(payload.get("finish_reason")) or self._finish_reason
         if usage := mapping(payload.get("usage")):
             self._usage = Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
 
@@ -104,8 +128,9 @@ class ChatCompletionReader:
             self._take_choice(mapping(choice), "message")
         for message in messages:
             self._take_agent_message(mapping(message))
-        if messages or body.get("choices"):
-            self._finish_reason = self._finish_reason or "stop"
+        if not messages and not body.get("choices"):
+            raise UnreadableAnswerError(f"the answer has no choices, but {field_names(body)}")
+        self._finish_reason = self._finish_reason or "stop"
 
     def end(self, *, said_done: bool) -> Completed:
         if self._finish_reason == "content_filter":
@@ -113,24 +138,53 @@ class ChatCompletionReader:
             raise ContentFiltered(f"the answer was filtered: {named}", side="output", categories=self._filtered)
         if not (self._finish_reason or said_done or self._agent_message_id):
             raise StreamCut("the stream ended without a finish reason")
-        calls = tuple(
-            ToolCall(call.id or f"call_{index}", call.name, call.arguments)
-            for index, call in sorted(self._calls.items())
-            if call.name
-        )
-        return Completed(calls, truncated=self._finish_reason in ("length", "max_tokens"), usage=self._usage)
+        truncated = self._finish_reason in ("length", "max_tokens")
+        return Completed(self._our_calls(), truncated=truncated, usage=self._usage)
+
+    def _our_calls(self) -> tuple[ToolCall, ...]:
+        named = [call.whole(index) for index, call in sorted(self._calls.items()) if call.name]
+        ours = tuple(call for call in named if call.name in self._offered and call.id not in self._answered)
+        if not ours and self._offered and self._finish_reason in _CALLS_TOOLS and not self.arrived.any_text:
+            # The model made up a name: it is told so, rather than the person that there is no answer.
+            return tuple(call for call in named if call.id not in self._answered)
+        return ours
 
     def _take_choice(self, choice: dict[str, Any], key: str) -> None:
-        said = mapping(choice.get(key))
-        self._take_content(said.get("content"))
-        self.arrived.add_text(text(said.get("refusal")))
-        for annotation in items(said.get("annotations")):
-            self.arrived.add_source(source_of(annotation))
-        for call in items(said.get("tool_calls")):
-            self._take_call(mapping(call))
+        if said := mapping(choice.get(key)):
+            if said.get("role") in _OTHERS_WORDS:
+                self._take_result(said)
+            else:
+                self._take_said(said)
         if reason := text(choice.get("finish_reason")):
             self._finish_reason = reason
             self._filtered = content_filter_categories([choice])
+            self.awaits_tools = reason in _CALLS_TOOLS and not self._our_calls()
+            self.arrived.flush()
+
+    def _take_said(self, said: dict[str, Any]) -> None:
+        if content := said.get("content"):
+            self._go_on()
+            self._take_content(content)
+        if refusal := text(said.get("refusal")):
+            self._go_on()
+            self.arrived.add_text(refusal)
+        for annotation in items(said.get("annotations")):
+            self.arrived.add_source(source_of(annotation))
+        for call in items(said.get("tool_calls")):
+            self._go_on()
+            self._take_call(mapping(call))
+
+    def _go_on(self) -> None:
+        if self._finish_reason:
+            self._finish_reason = ""
+            self.went_on = True
+            self.awaits_tools = False
+
+    def _take_result(self, said: dict[str, Any]) -> None:
+        """What a tool that the server ran has found out, or what others said: not for showing."""
+        self._go_on()
+        self._answered.add(text(said.get("tool_call_id")))
+        self.arrived.tool_called()
 
     def _take_content(self, content: object) -> None:
         """A string, or parts of which those of type reasoning are not for showing."""
@@ -149,25 +203,44 @@ class ChatCompletionReader:
 
     def _take_agent_message(self, message: dict[str, Any]) -> None:
         """A chat agent (`agent/v2/chat`) sends its messages whole or in pieces of one id, and runs its tools itself."""
-        if message.get("role") != "assistant" or not text(message.get("content")):
+        self.arrived.drop_names()
+        if message.get("tool_calls") or message.get("role") == "tool":
+            self.arrived.tool_called()
+        if message.get("role") != "assistant" or not message.get("content"):
             return
+        self._go_on()
         message_id = text(message.get("id")) or "message"
         if self._agent_message_id and message_id != self._agent_message_id:
-            self.arrived.add_text("\n\n")
+            self.arrived.end_message()
         self._agent_message_id = message_id
         self._take_content(message["content"])
 
     def _take_call(self, call: dict[str, Any]) -> None:
-        index = call.get("index")
-        if not isinstance(index, int):
-            # Without an index a piece that names an id begins a call and one without goes on with the last.
-            index = len(self._calls) if call.get("id") or not self._calls else max(self._calls)
+        function = mapping(call.get("function"))
+        index = self._index_of(call, begins=bool(function.get("name")))
+        if index not in self._calls:
+            if len(self._calls) == MOST_TOOL_CALLS:
+                return
+            self.arrived.tool_called()
         partial = self._calls.setdefault(index, _PartialCall())
         partial.id = text(call.get("id")) or partial.id
-        function = mapping(call.get("function"))
         partial.name = text(function.get("name")) or partial.name
+        partial.extra |= unknown_fields(call, _CALL_FIELDS)
+        if more := unknown_fields(function, _FUNCTION_FIELDS):
+            partial.extra["function"] = partial.extra.get("function", {}) | more
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
-            partial.arguments = json.dumps(arguments)
-        else:
-            partial.arguments += text(arguments)
+            partial.arguments = [json.dumps(arguments)]
+        elif isinstance(arguments, str):
+            partial.arguments.append(arguments)
+
+    def _index_of(self, call: dict[str, Any], *, begins: bool) -> int:
+        """Some endpoints leave the index out, and some number all calls 0: then another id begins another call."""
+        index, call_id = call.get("index"), call.get("id")
+        if not isinstance(index, int):
+            index = max(self._calls, default=0)
+            begins = begins or bool(call_id)
+        known = self._calls.get(index)
+        if known is not None and begins and call_id and known.id not in ("", call_id):
+            return max(self._calls) + 1
+        return index

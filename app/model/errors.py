@@ -1,25 +1,34 @@
-"""Which failure an endpoint's error is. Bodies come as Databricks', OpenAI's, a proxy's HTML, or nothing at all."""
+"""Which failure an endpoint's error is. Bodies come as Databricks', OpenAI's, a proxy's HTML, or nothing at all.
+
+Errors are cut before anything is looked for in them, and no pattern takes more time than the text is long.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any
 
 from app.model import failures
+from app.model.error_bodies import MAX_ERROR_CHARACTERS, ErrorBody
 from app.model.json_values import items, mapping, text
+from app.model.refused_parameters import refused_parameters
 
 QUOTED_CHARACTERS = 500
-_SECRET = re.compile(r"(?i)bearer\s+[^\s\"'<>,]+|\b(?:dapi|dose|dkea)[0-9a-f]{16,}\S*|\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
-_TOO_LONG = re.compile(
-    r"(?i)context[ _](?:length|window)|maximum context|prompt is too long|input is too long|too many (?:input )?tokens"
-    r"|exceed\w* (?:the )?(?:max\w*|model'?s?|limit of)[^.]{0,60}tokens|(?:request|payload) (?:size|too large)"
-    r"|max_(?:total_tokens|seq_len|model_len)"
+_SECRET = re.compile(
+    r"(?i)bearer\s+[^\s\"'<>,]+|\b(?:dapi|dose|dkea)[0-9a-f]{16,}\S*|(?<![\w.-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"
 )
+_TOO_LONG = (
+    *("context length", "context window", "context_length", "context_window", "maximum context"),
+    *("prompt is too long", "input is too long", "too many tokens", "too many input tokens"),
+    *("request size", "request too large", "payload size", "payload too large"),
+    *("max_total_tokens", "max_seq_len", "max_model_len"),
+)
+_TOO_MANY_TOKENS = re.compile(r"exceed\w{0,3} (?:the )?(?:max\w{0,8}|model'?s?|limit of)[^.]{0,60}tokens")
 _NOT_READY = re.compile(
     r"(?i)not[ _]ready|provisioning|scaled? to zero|is (?:still )?(?:starting|being created|updating)"
 )
@@ -46,6 +55,11 @@ _STATUS_OF_CODE = {
     "overloaded_error": 503,
     "deadline_exceeded": 504,
 }
+# Of an error inside a stream, where no status tells it.
+_STATUSES = frozenset(map(str, (*range(400, 500), 502, 503, 504)))
+_REFUSED_CODES = frozenset(
+    {"bad_request", "invalid_parameter_value", "invalid_request_error", "badrequesterror", "invalid_argument"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +73,23 @@ class ErrorReply:
 
 
 def failure_of_reply(reply: ErrorReply, *, now: datetime | None = None) -> failures.ModelFailure:
-    error = _parsed(reply.body)
-    code, message = _code_and_message(error, reply.body)
     if 300 <= reply.status < 400:
         return _redirected(reply)
-    if filtered := _content_filter(error, message, side="input"):
+    error = ErrorBody.of_text(reply.body)
+    if filtered := _content_filter(error, side="input"):
         return filtered
-    status = _STATUS_OF_CODE.get(code.lower(), reply.status) if reply.status in (400, 500) else reply.status
-    said = f"HTTP {reply.status} {_name(code)}".rstrip()
-    failure = _failure_of_status(status, said, message, retry_after_seconds(reply.retry_after, now=now))
-    failure.detail = quoted(message)
-    return failure
+    status = _status(error, reply.status) if reply.status in (400, 500) else reply.status
+    said = f"HTTP {reply.status} {_code(error)}".rstrip()
+    return _failure(status, said, error, retry_after_seconds(reply.retry_after, now=now))
 
 
-def failure_of_payload(error: object) -> failures.ModelFailure:
+def failure_of_payload(payload: object) -> failures.ModelFailure:
     """An error inside a stream or a Responses object; what has no other name cuts the stream."""
-    code, message = _code_and_message(error, error if isinstance(error, str) else "")
-    if filtered := _content_filter(error, message, side="output"):
+    error = ErrorBody.of_json(payload)
+    if filtered := _content_filter(error, side="output"):
         return filtered
-    said = f"the endpoint reported {_name(code) or 'an error'}"
-    status = _STATUS_OF_CODE.get(code.lower(), 413 if _TOO_LONG.search(message) else 0)
-    failure = _failure_of_status(status, said, message, None) if status else failures.StreamCut(said)
-    failure.detail = quoted(message)
-    return failure
+    said = f"the endpoint reported {_code(error) or 'an error'}"
+    return _failure(_status(error, 413 if _is_too_long(error.said) else 0), said, error, None)
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -92,7 +100,7 @@ def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> fl
         seconds = float(value)
     except ValueError:
         try:
-            at = parsedate_to_datetime(value)
+            at = parsedate_to_datetime(value[:100])
         except ValueError:
             return None
         if at.tzinfo is None:
@@ -102,24 +110,80 @@ def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> fl
 
 
 def quoted(said: str) -> str:
-    """Short, on one line, and without anything that looks like a credential."""
-    line = " ".join(_SECRET.sub("[secret]", said[: 4 * QUOTED_CHARACTERS]).split())
+    """Short, on one line, printable, and without anything that looks like a credential."""
+    line = _SECRET.sub("[secret]", _printable(said[: 4 * QUOTED_CHARACTERS]))
     return line if len(line) <= QUOTED_CHARACTERS else line[:QUOTED_CHARACTERS] + "…"
 
 
+def field_names(body: dict[str, Any]) -> str:
+    """Of an object that is not what was expected, for the log."""
+    named = [name for name in map(_name, list(body)[:5]) if name]
+    return f"the fields {', '.join(named)}" if named else "no field that has a name"
+
+
+def content_filter_categories(nodes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """From Azure OpenAI's `content_filter_result(s)`: `{"hate": {"filtered": true, "severity": "high"}}`."""
+    found: dict[str, None] = {}
+    for node in nodes:
+        for key in ("content_filter_result", "content_filter_results"):
+            results = mapping(node.get(key)).items()
+            found.update(dict.fromkeys(name for name, result in results if mapping(result).get("filtered")))
+    return _categories(found)
+
+
+def _printable(said: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in said).split())
+
+
 def _name(code: str) -> str:
-    """An error's code where it looks like one: some proxies put sentences there."""
-    return code if re.fullmatch(r"[\w.:-]{1,80}", code) else ""
+    """A code or a category where it looks like one: some proxies put sentences there."""
+    return code if re.fullmatch(r"[A-Za-z0-9_.:/-]{1,80}", code) else ""
 
 
-def _failure_of_status(status: int, said: str, message: str, retry_after: float | None) -> failures.ModelFailure:
+def _code(error: ErrorBody) -> str:
+    return next(filter(None, map(_name, error.codes)), "")
+
+
+def _categories(names: Iterable[str]) -> tuple[str, ...]:
+    """People read them, and the log: letters, digits and a little more, as categories have."""
+    named = (_printable(name[:60]) for name in islice(names, 20))
+    return tuple(name if re.fullmatch(r"[\w .:/&()-]{1,60}", name) else "unnamed category" for name in named)
+
+
+def _is_too_long(said: str) -> bool:
+    lowered = said[:MAX_ERROR_CHARACTERS].lower()
+    return any(phrase in lowered for phrase in _TOO_LONG) or _TOO_MANY_TOKENS.search(lowered) is not None
+
+
+def _status(error: ErrorBody, otherwise: int) -> int:
+    for code in map(str.lower, error.codes):
+        if known := _STATUS_OF_CODE.get(code):
+            return known
+        if not otherwise and code in _STATUSES:
+            return int(code)
+    return otherwise or (400 if _REFUSED_CODES & set(map(str.lower, error.codes)) else 0)
+
+
+def _failure(status: int, said: str, error: ErrorBody, retry_after: float | None) -> failures.ModelFailure:
+    parameters = refused_parameters(error)
+    failure = _failure_of_status(status, said, error.said, parameters, retry_after)
+    failure.detail = quoted(error.said)
+    failure.parameters = parameters
+    return failure
+
+
+def _failure_of_status(
+    status: int, said: str, message: str, parameters: tuple[str, ...], retry_after: float | None
+) -> failures.ModelFailure:
+    if status == 0:
+        return failures.StreamCut(said)
     if status == 401 or (status == 403 and _BAD_TOKEN.search(message)):
         return failures.SignInFailed(said)
     if status == 403:
         return failures.AddressBlocked(said) if _BLOCKED_ADDRESS.search(message) else failures.NoPermission(said)
     if status == 404:
         return failures.WakingUp(said) if _NOT_READY.search(message) else failures.UnknownModel(said)
-    if status == 413 or (status in (400, 422) and _TOO_LONG.search(message)):
+    if status == 413 or (status in (400, 422) and _is_too_long(message)):
         return failures.ConversationTooLong(said)
     if status == 429:
         return failures.Busy(said, retry_after=retry_after)
@@ -127,7 +191,8 @@ def _failure_of_status(status: int, said: str, message: str, retry_after: float 
         return failures.ModelTimedOut(said)
     if status in (502, 503, 504):
         return failures.WakingUp(said, retry_after=retry_after)
-    return failures.RequestRefused(said)
+    refused = failures.EndpointFailedError if status >= 500 else failures.RequestRefused
+    return refused(f"{said}: it refuses {parameters[0]}" if parameters else said)
 
 
 def _redirected(reply: ErrorReply) -> failures.ModelFailure:
@@ -136,33 +201,19 @@ def _redirected(reply: ErrorReply) -> failures.ModelFailure:
     return failures.SignInFailed(said) if _LOGIN.search(target) else failures.RequestRefused(said)
 
 
-def _parsed(body: str) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _code_and_message(error: object, fallback: str) -> tuple[str, str]:
-    """From `{"error_code", "message"}`, `{"error": {"code", "message"}}` or `{"error": "text"}`."""
-    outer = mapping(error)
-    inner = mapping(outer.get("error")) or outer
-    code = text(inner.get("error_code")) or text(inner.get("code")) or text(inner.get("type"))
-    message = text(inner.get("message")) or text(outer.get("error")) or text(outer.get("message")) or fallback
-    return code, re.sub(r"(?s)<(script|style).*?</\1>|<[^>]+>", " ", message) if "<" in message else message
-
-
-def _content_filter(error: object, message: str, *, side: str) -> failures.ContentFiltered | None:
+def _content_filter(error: ErrorBody, *, side: str) -> failures.ContentFiltered | None:
     """A guardrail writes JSON with its side into `message`; OpenAI's filter, passed through, names itself in `code`."""
-    start = message.find("{")
-    embedded = _parsed(message[start:]) if start >= 0 else None
-    nodes = [*_mappings(error), *_mappings(embedded)]
-    reasons = {text(node.get(key)) for node in nodes for key in ("finishReason", "finish_reason", "code", "error_code")}
+    reasons = {
+        reason
+        for node in error.nodes
+        for key in ("finishReason", "finish_reason", "code", "error_code")
+        if (reason := text(node.get(key)))
+    }
     for guarded in ("input", "output"):
         if f"{guarded}_guardrail_triggered" in reasons:
-            return _filtered(guarded, _guardrail_categories(nodes, f"{guarded}_guardrail"))
+            return _filtered(guarded, _guardrail_categories(error, f"{guarded}_guardrail"))
     if reasons & {"content_filter", "ResponsibleAIPolicyViolation"}:
-        return _filtered(side, content_filter_categories(nodes))
+        return _filtered(side, content_filter_categories(error.nodes))
     return None
 
 
@@ -171,9 +222,9 @@ def _filtered(side: str, categories: tuple[str, ...]) -> failures.ContentFiltere
     return failures.ContentFiltered(f"a guardrail on the {side}: {named}", side=side, categories=categories)
 
 
-def _guardrail_categories(nodes: list[dict[str, Any]], key: str) -> tuple[str, ...]:
+def _guardrail_categories(error: ErrorBody, key: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
-    for verdict in (mapping(each) for node in nodes for each in items(node.get(key))):
+    for verdict in (mapping(each) for node in error.nodes for each in items(node.get(key))):
         if verdict.get("flagged") is False:
             continue
         named = verdict.get("categories")
@@ -182,22 +233,4 @@ def _guardrail_categories(nodes: list[dict[str, Any]], key: str) -> tuple[str, .
         found.update(dict.fromkeys(name for name in items(named) if isinstance(name, str)))
         if verdict.get("pii_detection"):
             found["personal data"] = None
-    return tuple(quoted(name) for name in found)[:20]
-
-
-def content_filter_categories(nodes: list[dict[str, Any]]) -> tuple[str, ...]:
-    """From Azure OpenAI's `content_filter_result(s)`: `{"hate": {"filtered": true, "severity": "high"}}`."""
-    found: dict[str, None] = {}
-    for node in nodes:
-        for key in ("content_filter_result", "content_filter_results"):
-            results = mapping(node.get(key)).items()
-            found.update(dict.fromkeys(name for name, result in results if mapping(result).get("filtered")))
-    return tuple(quoted(name) for name in found)[:20]
-
-
-def _mappings(value: object, depth: int = 6) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-    if depth and isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _mappings(each, depth - 1)
+    return _categories(found)

@@ -6,10 +6,12 @@ from __future__ import annotations
 class ModelFailure(Exception):
     """`str()` is for the log: it quotes nothing that a person could have written, and no credential.
 
-    `detail` is what the endpoint itself said, which may repeat the question.
+    `detail` is what the endpoint itself said, which may repeat the question. `parameters` are the parts of the request
+    that it refuses, by their names in the chat completions API, the likeliest first.
     """
 
     detail: str = ""
+    parameters: tuple[str, ...] = ()
 
 
 class SignInFailed(ModelFailure):
@@ -65,6 +67,10 @@ class StreamCut(ModelFailure):
     """The stream ended before the endpoint said it was complete; what arrived has been yielded."""
 
 
+class UnreadableAnswerError(ModelFailure):
+    """The endpoint answered, and not as a model does: asking again would cost the same and change nothing."""
+
+
 class Unreachable(ModelFailure):
     """No connection could be made: wrong host, no network, or an IP access list."""
 
@@ -75,3 +81,7 @@ class AddressBlocked(Unreachable):
 
 class RequestRefused(ModelFailure):
     """The endpoint rejects what we send (400 and anything unforeseen): for the operator, not the person."""
+
+
+class EndpointFailedError(RequestRefused):
+    """The endpoint broke over the request (500), for whatever reason."""

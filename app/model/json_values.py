@@ -19,3 +19,7 @@ def text(value: object) -> str:
 
 def count(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
+
+
+def unknown_fields(value: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if name not in known and each is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -11,11 +11,16 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the model asks for; `arguments` is the JSON text exactly as the model wrote it."""
+    """A call the model asks for; `arguments` is the JSON text exactly as the model wrote it.
+
+    `extra` holds the fields of the call that we do not know, those of its `function` under that name: some models
+    refuse the next request without them (https://ai.google.dev/gemini-api/docs/thought-signatures).
+    """
 
     id: str
     name: str
     arguments: str
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from aiohttp.test_utils import TestServer
 DONE = b"data: [DONE]\n\n"
 TOKEN = "dapi0123456789abcdef0123456789abcdef"
 
-Step = bytes | asyncio.Event | Literal["cut", "hang"]
-"""Bytes to write, something to wait for, a connection closed without its end, or silence until the caller leaves."""
+Step = bytes | asyncio.Event | Literal["cut", "hang", "heartbeats"]
+"""Bytes to write, something to wait for, a connection closed without its end, or silence until the caller leaves, which
+heartbeats may break."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,10 @@ class ServingEndpoint:
                     await step.wait()
                 elif step == "hang":
                     await asyncio.Event().wait()
+                elif step == "heartbeats":
+                    while True:
+                        await response.write(b": keep-alive\n\n")
+                        await asyncio.sleep(0.01)
                 else:
                     assert request.transport is not None
                     request.transport.abort()

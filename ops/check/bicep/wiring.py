@@ -41,6 +41,8 @@ _SETTINGS: Mapping[str, str] = {
     "SYSTEM_PROMPT": "systemPrompt",
     "OPENAI_MAX_TOKENS": "string(maxTokens)",
     "OPENAI_TEMPERATURE": "temperature",
+    "DATABRICKS_TOOLS": "'true' or 'false'",
+    "MAX_ANSWER_CHARACTERS": "string(maxAnswerCharacters)",
     "HISTORY_TOKEN_BUDGET": "string(historyTokenBudget)",
     "TURN_TIMEOUT_SECONDS": "string(turnTimeoutSeconds)",
     "TURN_LEASE_SECONDS": "string(turnLeaseSeconds)",
