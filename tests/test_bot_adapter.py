@@ -117,6 +117,27 @@ async def test_an_outlet_addresses_what_it_sends_as_the_sdk_does(bot: Bot) -> No
     assert (edit.method, edit.path.rpartition("/")[2], edit.body["id"]) == ("PUT", "a-1", "a-1")
 
 
+async def test_what_one_person_asks_unseen_in_a_group_is_answered_to_that_person_only(bot: Bot) -> None:
+    async def logic(context: TurnContext) -> None:
+        outlet = bot.adapter.outlet(context)
+        await outlet.post({"type": "message", "text": "Hi", "entities": [{"type": "x"}]})
+        await outlet.post({"type": "typing"}, impatient=True)
+        await outlet.update("a-1", {"type": "message", "text": "Hello"})
+
+    await bot.turn(logic, recipient={"id": "28:bot", "name": "Databricks", "isTargeted": True})
+
+    message, typing, edit = bot.service.calls
+    everything = "/teams/v3/conversations/a%3A1y/activities"
+    assert message.path == typing.path == f"{everything}?isTargetedActivity=true"
+    assert message.body["recipient"] == {"id": "29:1x", "name": "Adele", "isTargeted": True}
+    assert message.body["from"] == {"id": "28:bot", "name": "Databricks"}
+    assert message.body["entities"] == [{"type": "x"}, {"type": "targetedMessageInfo", "messageId": "in-1"}]
+    assert "replyToId" not in message.body
+    # Teams refuses an edit that names a recipient: https://github.com/microsoft/teams.ts/issues/738
+    assert (edit.method, edit.path) == ("PUT", f"{everything}/a-1?isTargetedActivity=true")
+    assert "recipient" not in edit.body
+
+
 async def test_an_impatient_send_is_not_repeated(bot: Bot) -> None:
     async def logic(context: TurnContext) -> None:
         bot.service.replies.append(Reply.error(429, Retry_After="0"))

@@ -162,8 +162,19 @@ async def test_who_adds_the_bot_is_welcomed_once_but_not_beside_prompt_starters(
 
 async def test_a_mention_without_a_question_is_answered_with_help(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot()
-    await bot.send(bot.activity(" "))
+    mention = {"type": "mention", "text": "<at>Bricks</at>", "mentioned": {"id": "28:bot"}}
+    await bot.send(bot.activity("<at>Bricks</at> ", entities=[mention]))
     assert bot.messages == [HELP]
+
+
+async def test_what_was_quoted_is_remembered_with_the_question(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("Because.", "On Sunday.")
+    quoted = {"type": "quotedReply", "quotedReply": {"preview": "The load failed.", "senderName": "Bob"}}
+    await bot.send(bot.activity('<quoted messageId="1"/> why?', entities=[quoted]))
+    await bot.send(bot.activity("And when?"))
+    first, _, second = (message.content for message in bot.model.requests[1].messages[1:])
+    assert first.endswith("> The load failed.\n\nwhy?")
+    assert second == "And when?"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])

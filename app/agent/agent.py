@@ -88,7 +88,7 @@ class Agent:
         # As `_Work.go_on_after` has put it there: the model never said so.
         said = _NOTE.sub("", said)
         begun = [Message("assistant", said), Message("user", GO_ON)] if said.strip() else []
-        return [Message("system", self._system_prompt), *remembered, Message("user", turn.question), *begun]
+        return [Message("system", self._system_prompt), *remembered, Message("user", turn.prompt), *begun]
 
     async def _steps(self, work: _Work) -> AsyncGenerator[Event, None]:
         for step in range(self._step_limit):

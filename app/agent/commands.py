@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from app.agent.turn import Turn
+from app.agent.sentences import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
+from app.agent.turn import NoWords, Turn
 from app.storage.conversations import ConversationLog
 from app.workspace.workspace import Identity
 
@@ -31,6 +32,12 @@ _KNOWN = ("/help", "/about", "/forget", "/reset")
 _HELP_WORDS = frozenset({"help", "hilfe", "aide", "ayuda", "ヘルプ"})
 _COMMAND = re.compile(r"/[^\W\d_][\w-]{0,30}")
 _LONGEST_NAME = 80
+_WITHOUT_WORDS = {
+    NoWords.CARD: NO_CARD_TEXT,
+    NoWords.EDIT: NO_EDIT_TEXT,
+    NoWords.COPILOT: NO_COPILOT_TEXT,
+    NoWords.NOTHING: NO_TEXT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Commands:
         """The answer to a command, None if the question is none."""
         question = turn.question.strip()
         if not question:
-            return None if turn.unread else HELP
+            return None if turn.unread else _WITHOUT_WORDS.get(turn.no_words, HELP)
         word = question.lower().rstrip(".!?")
         if word in _HELP_WORDS:
             return HELP

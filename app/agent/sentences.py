@@ -18,6 +18,14 @@ GO_ON = (
     "Your answer was interrupted here. Go on exactly where it stopped, in the same language and format, and do not "
     "repeat anything of it."
 )
+# To the model, in place of a question that somebody passed a message on without.
+PASSED_ON = "(I pass this on to you without words of my own.)"
+NO_CARD_TEXT = "I received what you chose in a card, but no text. Please write your question in words."
+NO_EDIT_TEXT = "Your edited message has no text that I can read. Please write your question in words."
+NO_COPILOT_TEXT = (
+    "I received no text. Copilot passes neither files nor images on to me; please write in words what you need."
+)
+NO_TEXT = "I received no text, and no file or image either. Please write your question in words."
 NO_ANSWER = "The model ended without an answer. Please ask again, perhaps in other words."
 NO_ANSWER_WITHIN_LIMIT = (
     "The model used up its limit of tokens before it answered. Please ask your administrator to raise "

@@ -226,6 +226,20 @@ def conversation_type(activity: Activity) -> str:
     return (_text(activity.conversation.conversation_type) if activity.conversation else None) or ""
 
 
+def is_from_teams(activity: Activity) -> bool:
+    """Copilot in Teams too."""
+    return (activity.channel_id or "").partition(":")[0] == "msteams"
+
+
+def is_targeted(activity: Activity) -> bool:
+    """Whether nobody but its sender and the bot sees it, in a group or channel.
+
+    https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/targeted-messages
+    """
+    more = (activity.recipient.additional_properties if activity.recipient else None) or {}
+    return more.get("isTargeted") is True
+
+
 def event_type(activity: Activity) -> str:
     """Teams' word for what has happened to a message: `editMessage`, `undeleteMessage`; empty without one."""
     data = activity.channel_data

@@ -12,6 +12,7 @@ from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import Activity
 from botframework.connector.auth import AuthenticateRequestResult
 
+from app.bot.activity import is_targeted
 from app.bot.authentication import Authenticator, Caller
 from app.bot.connector import Connector, Tokens
 from app.bot.entities import plain
@@ -97,32 +98,55 @@ class Address:
 
 
 class ConnectorOutlet:
-    """Replies to one activity. Raises `app.bot.send_failures`."""
+    """Replies to one activity; to a targeted one they are for its sender alone. Raises `app.bot.send_failures`."""
 
     def __init__(self, connector: Connector, address: Address) -> None:
         self._connector = connector
         self._to = address
+        self._targeted = address.fields.get("recipient", {}).get("isTargeted") is True
 
     async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
         content = {**self._to.fields, **activity}
         budget = 0.0 if impatient else PATIENCE
-        reply_to: str | None = self._to.fields.get("replyToId")
-        return await self._connector.send(self._to.service_url, self._to.conversation, content, reply_to, budget=budget)
+        reply_to: str | None = content.get("replyToId")
+        if self._targeted:
+            content, reply_to = _targeted(content), None
+        return await self._connector.send(
+            self._to.service_url, self._to.conversation, content, reply_to, budget=budget, targeted=self._targeted
+        )
 
     async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
         content = {**self._to.fields, **activity, "id": activity_id}
+        if self._targeted:
+            # Teams refuses an edit that names the one who sees it.
+            content.pop("recipient")
         budget = 0.0 if impatient else PATIENCE
-        await self._connector.update(self._to.service_url, self._to.conversation, activity_id, content, budget=budget)
+        await self._connector.update(
+            self._to.service_url, self._to.conversation, activity_id, content, budget=budget, targeted=self._targeted
+        )
+
+
+def _targeted(content: Json) -> Json:
+    """A targeted message cannot be replied to: an entity says which one is answered."""
+    answered = content.pop("replyToId", None)
+    if content.get("type") == "message" and answered:
+        entities = [*content.get("entities", ()), {"type": "targetedMessageInfo", "messageId": answered}]
+        content = {**content, "entities": entities}
+    return content
 
 
 def addressing(activity: Activity) -> Json:
     """What every reply to `activity` has in common, as `TurnContext.apply_conversation_reference` fills it in."""
+    bot, person = plain(activity.recipient), plain(activity.from_property)
+    if is_targeted(activity):
+        bot.pop("isTargeted")
+        person = {**(person or {}), "isTargeted": True}
     fields = {
         "channelId": activity.channel_id,
         "serviceUrl": activity.service_url,
         "conversation": plain(activity.conversation),
-        "from": plain(activity.recipient),
-        "recipient": plain(activity.from_property),
+        "from": bot,
+        "recipient": person,
         "locale": activity.locale,
         "replyToId": activity.id if _can_be_replied_to(activity) else None,
     }

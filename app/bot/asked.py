@@ -9,11 +9,11 @@ from typing import Any
 from botbuilder.schema import Activity
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.agent.turn import Turn
+from app.agent.turn import NoWords, Quotation, Turn
 from app.bot import activity as received
 from app.bot.adapter import Address
 from app.bot.channel import Channel, channel_of
-from app.bot.question import question_of, unread_attachments
+from app.bot.question import read_message
 from app.storage.conversations import ConversationKey
 from app.turns.handover import HandOver, UnreadableMessage
 
@@ -35,10 +35,12 @@ class Asked(BaseModel):
     question: str
     unread: tuple[str, ...] = ()
     locale: str = ""
+    quotations: tuple[Quotation, ...] = ()
+    no_words: NoWords = NoWords.MENTION
 
     @classmethod
     def by(cls, activity: Activity) -> Asked:
-        address = Address.of(activity)
+        address, message = Address.of(activity), read_message(activity)
         return cls(
             channel_id=activity.channel_id or "",
             conversation_type=received.conversation_type(activity),
@@ -47,9 +49,11 @@ class Asked(BaseModel):
             service_url=address.service_url,
             conversation=address.conversation,
             fields=address.fields,
-            question=question_of(activity),
-            unread=unread_attachments(activity),
+            question=message.question,
+            unread=message.unread,
             locale=activity.locale or "",
+            quotations=message.quotations,
+            no_words=message.no_words,
         )
 
     @property
@@ -66,7 +70,7 @@ class Asked(BaseModel):
         return Address(self.service_url, self.conversation, self.fields)
 
     def turn(self, turn_id: str, conversation: ConversationKey) -> Turn:
-        return Turn(turn_id, conversation, self.question, self.unread, self.locale)
+        return Turn(turn_id, conversation, self.question, self.unread, self.locale, self.quotations, self.no_words)
 
 
 def asked_in(hand_over: HandOver) -> Asked:
@@ -80,7 +84,11 @@ def asked_in(hand_over: HandOver) -> Asked:
 
 def turn_id_of(activity: Activity) -> str:
     """The same for a repeat; another for another text, as a message keeps its id when it is edited."""
-    what = [activity.text or "", *(attachment.name or "" for attachment in activity.attachments or ())]
+    attachments = activity.attachments or ()
+    what = [activity.text or "", *(attachment.name or "" for attachment in attachments)]
+    if not what[0].strip():
+        # The words are in the message's HTML.
+        what += [attachment.content for attachment in attachments if isinstance(attachment.content, str)]
     if activity.type == "messageUpdate" and activity.timestamp is not None:
         # Edited there and back again.
         what.append(activity.timestamp.isoformat())
@@ -91,4 +99,8 @@ def conversation_of(activity: Activity) -> ConversationKey:
     conversation = (activity.conversation.id if activity.conversation else None) or ""
     # Teams names a thread of a channel after the message it began with.
     root, _, thread = conversation.partition(_THREAD)
+    if received.is_targeted(activity):
+        # What only one person may see is not remembered where the others ask.
+        person = (activity.from_property.id if activity.from_property else None) or ""
+        thread = f"{thread}/only {person}"
     return ConversationKey(received.tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)

@@ -92,8 +92,7 @@ class AgentBot(ActivityHandler):
     async def on_members_removed_activity(
         self, members_removed: list[ChannelAccount], turn_context: TurnContext
     ) -> None:
-        recipient = turn_context.activity.recipient
-        if recipient and any(member.id == recipient.id for member in members_removed):
+        if _is_among(turn_context.activity, members_removed):
             await self._forget(turn_context.activity)
 
     async def on_installation_update_remove(self, turn_context: TurnContext) -> None:
@@ -107,9 +106,8 @@ class AgentBot(ActivityHandler):
 
     async def on_members_added_activity(self, members_added: list[ChannelAccount], turn_context: TurnContext) -> None:
         activity = turn_context.activity
-        bot_joined = any(member.id == activity.recipient.id for member in members_added if activity.recipient)
         channel = Asked.by(activity).channel
-        if bot_joined and channel.welcome and await self._is_first(activity):
+        if _is_among(activity, members_added) and channel.welcome and await self._is_first(activity):
             hint = MENTION_ME if channel.needs_mention else ""
             await self._outlets(turn_context).post(activities.message(WELCOME + hint))
 
@@ -155,6 +153,11 @@ class AgentBot(ActivityHandler):
                     status=HTTPStatus.OK, body={**error, "value": {"code": "BadRequest", "message": message}}
                 )
         return _refusal(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "This bot does not know this invoke.")
+
+
+def _is_among(activity: Activity, members: list[ChannelAccount]) -> bool:
+    bot_id = activity.recipient.id if activity.recipient else None
+    return bool(bot_id) and any(member.id == bot_id for member in members)
 
 
 def _refusal(status: HTTPStatus, code: str, message: str) -> InvokeResponse:

@@ -92,17 +92,26 @@ class Connector:
         reply_to: str | None = None,
         *,
         budget: float = 0.0,
+        targeted: bool = False,
     ) -> str | None:
-        """Returns the activity's id, if the channel gave one."""
-        url = self._url(service_url, conversation_id, "activities", *([reply_to] if reply_to else []))
+        """Returns the activity's id, if the channel gave one. `targeted`: only the activity's recipient sees it."""
+        path = ("activities", *([reply_to] if reply_to else []))
+        url = self._url(service_url, conversation_id, *path, targeted=targeted)
         request = _Request(str(activity.get("type")), "POST", url, _encoded(activity), _is_streamed(activity))
         return _id_in(await self._send(request, budget))
 
     async def update(
-        self, service_url: str, conversation_id: str, activity_id: str, activity: Json, *, budget: float = 0.0
+        self,
+        service_url: str,
+        conversation_id: str,
+        activity_id: str,
+        activity: Json,
+        *,
+        budget: float = 0.0,
+        targeted: bool = False,
     ) -> str | None:
-        """Returns the activity's id, if the channel gave one."""
-        url = self._url(service_url, conversation_id, "activities", activity_id)
+        """Returns the activity's id, if the channel gave one. `targeted` must be as it was sent."""
+        url = self._url(service_url, conversation_id, "activities", activity_id, targeted=targeted)
         return _id_in(await self._send(_Request("edit", "PUT", url, _encoded(activity)), budget))
 
     async def delete(self, service_url: str, conversation_id: str, activity_id: str, *, budget: float = 0.0) -> None:
@@ -114,7 +123,7 @@ class Connector:
         request = _Request("conversation", "POST", self._url(service_url), _encoded(parameters))
         return (await self._send(request, budget)).fields
 
-    def _url(self, service_url: str, *path: str) -> URL:
+    def _url(self, service_url: str, *path: str, targeted: bool = False) -> URL:
         # Checked again, whoever calls: the token goes where this leads.
         try:
             trusted = self._service_urls.check(service_url)
@@ -122,7 +131,9 @@ class Connector:
             raise SendRefused(str(error)) from None
         if not all(path):
             raise SendRefused("the activity or its conversation has no id")
-        return URL("/".join([trusted.rstrip("/"), "v3/conversations", *map(_segment, path)]), encoded=True)
+        # https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/targeted-messages
+        query = "?isTargetedActivity=true" if targeted else ""
+        return URL("/".join([trusted.rstrip("/"), "v3/conversations", *map(_segment, path)]) + query, encoded=True)
 
     async def _send(self, request: _Request, budget: float) -> ChannelAnswer:
         # Attributes of HTTP would make "POST" of the name in Application Insights.

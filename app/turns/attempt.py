@@ -253,7 +253,7 @@ class Attempt:
         if ours or not end.text or not self._turn.question.strip():
             return ()
         complete = isinstance(end, Answer) and not end.truncated
-        return (StoredMessage("user", self._turn.question), StoredMessage("assistant", end.text, complete))
+        return (StoredMessage("user", self._turn.prompt), StoredMessage("assistant", end.text, complete))
 
     async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
         until, pause = asyncio.get_running_loop().time() + _LONGEST_CLOSING, 1.0

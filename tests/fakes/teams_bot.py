@@ -1,0 +1,96 @@
+"""The bot as Teams meets it: with an app id, calls signed by the Bot Framework, and replies sent to Teams' own host."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from app.agent.agent import Agent
+from app.agent.commands import About, Commands
+from app.agent.tools import Toolbox
+from app.bot import door
+from app.bot.door import BotDoor
+from app.bot.http_session import HttpSession
+from app.bot.identity import BotIdentity
+from app.bot.messages import HttpAnswer
+from app.model.scripted import ScriptedModel
+from app.storage.sqlite import SqliteStore
+from app.telemetry.destination import Destination
+from app.telemetry.telemetry import Telemetry
+from app.turns.held import Shelf
+from app.turns.runner import TurnRunner
+from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Tokens
+from tests.fakes.bot_framework_login import BotFrameworkLogin
+from tests.fakes.connector_service import ConnectorService
+
+
+class _Tokens(Tokens):
+    def __init__(self, _: BotIdentity) -> None:
+        super().__init__()
+
+    async def close(self) -> None:
+        return None
+
+
+def _session_to(service_url: str) -> type[HttpSession]:
+    """What is sent to Teams goes to `service_url`."""
+
+    class Redirected(HttpSession):
+        def get(self) -> aiohttp.ClientSession:
+            session: Any = super().get()
+            if not hasattr(session, "to_teams"):
+                session.to_teams = request = session._request
+
+                async def redirected(method: str, url: str | URL, **options: Any) -> Any:
+                    return await request(
+                        method, URL(str(url).replace(SERVICE_URL, service_url), encoded=True), **options
+                    )
+
+                session._request = redirected
+            return session  # type: ignore[no-any-return]
+
+    return Redirected
+
+
+class TeamsBot:
+    def __init__(self, bot: BotDoor, model: ScriptedModel, teams: ConnectorService, login: BotFrameworkLogin) -> None:
+        self._bot = bot
+        self._login = login
+        self.model = model
+        self.teams = teams
+
+    async def receive(self, activity: dict[str, Any]) -> HttpAnswer:
+        now = time.time()
+        claims = {"iss": "https://api.botframework.com", "aud": APP, "serviceurl": SERVICE_URL}
+        token = self._login.token({**claims, "nbf": now - 60, "exp": now + 3600})
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return await self._bot.messages.receive("POST", headers, json.dumps(activity).encode())
+
+
+@asynccontextmanager
+async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: Any) -> AsyncIterator[TeamsBot]:
+    async with ConnectorService() as teams, BotFrameworkLogin() as login:
+        monkeypatch.setattr(door, "HttpSession", _session_to(teams.service_url))
+        monkeypatch.setattr(door, "AppCredentials", _Tokens)
+        store, model = SqliteStore(folder / "c.sqlite"), ScriptedModel(replies)
+        telemetry = Telemetry(Destination("bot", "1", "here"))
+
+        async def about() -> About:
+            return About("m", "w", "c")
+
+        agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
+        turns = TurnRunner(agent, Commands(store, about), Shelf(store, store.queue("turns")), time_limit=30)
+        identity = BotIdentity(APP, "SingleTenant", TENANT)
+        bot = BotDoor(identity, turns, store, telemetry, channel_metadata_url=login.metadata_url)
+        yield TeamsBot(bot, model, teams, login)
+        await bot.close()
+        await store.close()
+        await telemetry.close()
