@@ -18,10 +18,24 @@ import pytest
 from aiohttp import ClientError, ClientSession
 
 from app.local.lifetime import listen, port_of
-from app.local.playground import PACKAGE, VERSION, PlaygroundError, installed_playground, start_playground
+from app.local.playground import (
+    PACKAGE,
+    VERSION,
+    NoNodeError,
+    PlaygroundError,
+    installed_playground,
+    node_environment,
+    start_playground,
+)
 from app.local.processes import ChildFailedError, Children
 
 ROOT = Path(__file__).resolve().parents[1]
+INSTALLED = f"""
+while [ "$1" != --prefix ]; do shift; done
+folder="$2/node_modules/{PACKAGE}"
+/bin/mkdir -p "$folder"
+echo '{{"version": "{VERSION}"}}' > "$folder/package.json"
+"""
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://workspace.invalid/serving-endpoints", "DATABRICKS_MODEL_NAME": "model"}
 
 
@@ -245,9 +259,14 @@ async def test_children_end_with_whatever_they_started() -> None:
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
-        (None, r"no npx or npm"),
-        ("echo npm error 404; exit 1", r"could not install .*404"),
-        ("exit 0", "could not install"),
+        (None, r"Node\.js is not installed"),
+        ("echo npm error 404 no such package; exit 1", r"could not install .*404 no such package"),
+        ("echo npm error code ENOTFOUND; echo npm error errno ENOTFOUND; exit 1", "no connection to the npm registry"),
+        ("echo npm ERR! code ECONNREFUSED; exit 1", "no connection to the npm registry"),
+        ("echo 'npm error   code: '\\''EAI_AGAIN'\\'','; exit 1", "no connection to the npm registry"),
+        ("echo npm error code SELF_SIGNED_CERT_IN_CHAIN; exit 1", "set NODE_EXTRA_CA_CERTS"),
+        ("printf 'npm error \\033[31mred'; exit 1", "npm error red$"),
+        ("exit 0", "it says nothing about why"),
     ],
 )
 async def test_an_install_that_fails_is_a_sentence_and_leaves_nothing_that_counts(
@@ -258,9 +277,44 @@ async def test_an_install_that_fails_is_a_sentence_and_leaves_nothing_that_count
         npm.write_text(f"#!/bin/sh\n{script}\n")
         npm.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PlaygroundError, match=sentence):
+    with pytest.raises(PlaygroundError, match=sentence) as failed:
         await installed_playground(tmp_path / ".data" / "playground")
+    assert isinstance(failed.value, NoNodeError) is (script is None)
     assert not (tmp_path / ".data" / "playground").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in for npm is a shell script")
+@pytest.mark.parametrize(
+    ("programs", "sentence"),
+    [
+        ({}, "With Node.js installed there is also a page"),
+        ({"npm": "echo npm error code ENOTFOUND; exit 1"}, "no page in the browser this time: npm could not install"),
+        ({"npm": INSTALLED, "node": "echo too old; exit 9"}, "exit code 9. It said:\n  too old"),
+    ],
+)
+async def test_run_without_its_page_says_why_and_goes_on(
+    app_folder: Path, programs: dict[str, str], sentence: str
+) -> None:
+    for name, script in programs.items():
+        program = app_folder / "no-node" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    async with running(app_folder) as (_, said), ClientSession() as client:
+        assert sentence in said
+        assert ("With Node.js installed" in said) is (not programs), "Node.js is there, and something else is wrong"
+        async with client.get(f"{address_in(said)}/api/messages") as answer:
+            assert answer.status == 405
+
+
+def test_node_is_told_nothing_that_it_does_not_need() -> None:
+    environment = {
+        "PATH": "/bin", "HOME": "/home/me", "Path": "C:/", "LC_ALL": "C", "VOLTA_HOME": "/volta", "https_proxy": "http://p",
+        "npm_config_registry": "https://npm.example", "DATABRICKS_TOKEN": "secret", "MicrosoftAppPassword": "secret",
+        "AZURE_CLIENT_SECRET": "secret", "NODE_OPTIONS": "--inspect=0.0.0.0", "BOT_ENDPOINT": "http://else",
+    }  # fmt: skip
+    needed = {"PATH", "HOME", "Path", "LC_ALL", "VOLTA_HOME"}
+    assert node_environment(environment).keys() == needed
+    assert node_environment(environment, network=True).keys() == needed | {"https_proxy", "npm_config_registry"}
 
 
 @pytest.mark.slow

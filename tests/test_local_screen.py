@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.local.screen import Screen, printable
+from app.local.screen import Screen
 
 COLUMNS, ROWS = 12, 1000
 
@@ -117,7 +117,3 @@ def test_output_that_nobody_watches_holds_finished_messages_alone() -> None:
     screen.finish("The answer")
     assert out.getvalue() == "The answer\n"
     assert err.shown() == [""]
-
-
-def test_an_answer_cannot_drive_the_terminal() -> None:
-    assert printable("red \x1b[31m\x07 and\r\x9b2J\ttab\n") == "red [31m and2J\ttab\n"

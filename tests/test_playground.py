@@ -14,7 +14,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from playwright.async_api import Page, async_playwright
+
+from app.local.lifetime import listen, port_of
+from app.local.playground import PACKAGE, installed_playground, start_playground
+from app.local.processes import Children
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -102,15 +107,84 @@ async def test_a_person_types_a_question_and_watches_a_real_model_answer(tmp_pat
     assert growing >= 2, f"the answer did not grow before the person's eyes: {lengths}"
 
 
-@pytest.mark.parametrize("where", ["0", "{port: 0}", "'0', undefined", "0, '127.0.0.1'"])
-async def test_the_playground_is_kept_from_the_network(where: str) -> None:
-    """It answers with the developer's credential, and has no option of its own for the address it listens on."""
-    code = "const s = require('http').createServer();"
-    code += "s.on('listening', () => { console.log(s.address().address); s.close(); });"
-    code += f"s.listen({where});"
-    preload = str(ROOT / "app" / "local" / "loopback_only.cjs")
-    node = await asyncio.create_subprocess_exec(
-        "node", "--require", preload, "-e", code, stdout=asyncio.subprocess.PIPE
-    )
-    printed, _ = await asyncio.wait_for(node.communicate(), 30)
-    assert printed.decode().strip() == "127.0.0.1"
+@contextlib.asynccontextmanager
+async def playground_alone() -> AsyncIterator[str]:
+    """Its page's address; nobody answers there."""
+    program = await installed_playground(ROOT / ".data" / "playground")
+    with listen(0) as free:
+        port = port_of(free)
+    async with Children() as children:
+        _, address = await start_playground(children, program, "http://127.0.0.1:9/api/messages", port)
+        yield address
+
+
+# What a page reaches of another one on this machine.
+ATTACK = """async ({address, script}) => {
+  const outcome = async start => {
+    const tried = new Promise((resolve, reject) => start(resolve, reject));
+    const late = new Promise((_, reject) => setTimeout(reject, 5000));
+    return await Promise.race([tried, late]).then(() => "reached", () => "refused");
+  };
+  return {
+    socket: await outcome((reached, refused) => {
+      const socket = new WebSocket(address.replace("http", "ws") + "/_ws_conversation/v1/conversations/stream");
+      Object.assign(socket, {onopen: reached, onerror: refused});
+    }),
+    script: await outcome((reached, refused) => {
+      const element = document.createElement("script");
+      Object.assign(element, {onload: reached, onerror: refused, src: address + script});
+      document.body.append(element);
+    }),
+    fetch: await outcome((reached, refused) => {
+      fetch(address + "/_conversation/v1/config").then(answer => answer.text()).then(reached, refused);
+    }),
+  };
+}"""
+
+
+@contextlib.asynccontextmanager
+async def page_of_somebody_else() -> AsyncIterator[str]:
+    """On this machine only because a test has no other."""
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><body>Hello</body>", content_type="text/html")
+
+    application = web.Application()
+    application.router.add_get("/", page)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    listener = listen(0)
+    await web.SockSite(runner, listener).start()
+    try:
+        yield f"http://evil.example:{port_of(listener)}/"
+    finally:
+        await runner.cleanup()
+
+
+async def test_no_other_page_in_the_browser_reaches_the_bot() -> None:
+    """Neither from its own origin nor by DNS rebinding, where its name leads to this machine."""
+    client = ROOT / ".data/playground/node_modules" / PACKAGE / "dist/client"
+    flags = [*FLAGS, "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+    async with (
+        asyncio.timeout(120),
+        playground_alone() as address,
+        page_of_somebody_else() as elsewhere,
+        async_playwright() as playwright,
+    ):
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        script = next((client / "static/js").glob("main.*.js")).relative_to(client)
+        attack = {"address": address, "script": f"/{script}"}
+
+        own = await browser.new_page()
+        await own.goto(address)
+        assert set((await own.evaluate(ATTACK, attack)).values()) == {"reached"}, "the attack would prove nothing"
+
+        foreign = await browser.new_page()
+        await foreign.goto(elsewhere)
+        assert set((await foreign.evaluate(ATTACK, attack)).values()) == {"refused"}
+
+        rebound = await browser.new_page()
+        answer = await rebound.goto(address.replace("localhost", "evil.example"))
+        assert answer is not None
+        assert answer.status == 403
+        await browser.close()

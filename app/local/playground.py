@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
-from app.local.processes import Child, Children
+from app.local.printable import printable
+from app.local.processes import Child, ChildFailedError, Children
 
 PACKAGE = "@microsoft/m365agentsplayground"
 VERSION = "0.2.28"
@@ -17,10 +20,50 @@ DEFAULT_PORT = 56150
 _LOOPBACK_ONLY = Path(__file__).with_name("loopback_only.cjs")
 _SECONDS_TO_INSTALL = 300.0
 _SECONDS_TO_START = 60.0
+# npm's own would keep somebody without a network waiting for more than a minute.
+_NPM_OPTIONS = (
+    *("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error", "--ignore-scripts"),
+    *("--fetch-retries", "2", "--fetch-retry-mintimeout", "1000", "--fetch-retry-maxtimeout", "4000"),
+)
+# What Node.js needs on some system. It runs packages that others wrote, which need none of the developer's secrets.
+_ENVIRONMENT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|XDG_\w+"
+    r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|HOMEDRIVE|HOMEPATH|APPDATA|LOCALAPPDATA|PROGRAM\w*"
+    r"|(NVM|FNM|VOLTA|ASDF|MISE)_\w+|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR"
+)
+# Where it comes from; a user name and a password may stand in these.
+_NETWORK = re.compile(r"HTTPS?_PROXY|NO_PROXY|NPM_CONFIG_\w+", re.IGNORECASE)
+# The codes of npm and of Node.js: https://docs.npmjs.com/common-errors, https://nodejs.org/api/errors.html
+_CAUSES = (
+    (
+        "ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT",
+        "no connection to the npm registry. Check the network, and HTTPS_PROXY if a proxy leads out of it",
+    ),
+    (
+        "SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER_CERT(_LOCALLY)?"
+        "|UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_HAS_EXPIRED",
+        "the certificate of the npm registry is not trusted here. Behind a proxy that opens TLS, set "
+        "NODE_EXTRA_CA_CERTS to the file with its certificate",
+    ),
+    ("ENOSPC", "the disk is full"),
+)
 
 
 class PlaygroundError(Exception):
     """There is no Playground to be had; `str()` says why."""
+
+
+class NoNodeError(PlaygroundError):
+    """Node.js, which is optional, is not installed."""
+
+
+def node_environment(environment: Mapping[str, str], *, network: bool = False) -> dict[str, str]:
+    """What Node.js is told of `environment`; `network` is for programs that fetch something."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if _ENVIRONMENT.fullmatch(name.upper()) or (network and _NETWORK.fullmatch(name))
+    }
 
 
 async def installed_playground(folder: Path) -> Path:
@@ -30,22 +73,22 @@ async def installed_playground(folder: Path) -> Path:
         return program
     npm = shutil.which("npm")
     if npm is None:
-        raise PlaygroundError("Node.js is not installed (no npx or npm on the PATH)")
+        raise NoNodeError("Node.js is not installed (no npm on the PATH)")
     # Into another folder first: what an interrupted install leaves behind is never taken for the real one.
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     (fresh / "package.json").write_text("{}")
-    options = ["--prefix", str(fresh), "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
-    process = await asyncio.create_subprocess_exec(
-        npm,
-        "install",
-        *options,
-        f"{PACKAGE}@{VERSION}",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(npm, "install", "--prefix", str(fresh), *_NPM_OPTIONS, f"{PACKAGE}@{VERSION}"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=node_environment(os.environ, network=True),
+        )
+    except OSError as error:
+        raise PlaygroundError(f"npm, at {npm}, cannot be run: {error.strerror}") from None
     try:
         async with asyncio.timeout(_SECONDS_TO_INSTALL):
             output, _ = await process.communicate()
@@ -55,11 +98,20 @@ async def installed_playground(folder: Path) -> Path:
         if process.returncode is None:
             process.kill()
     if process.returncode or _version(_program(fresh)) != VERSION:
-        last = output.decode(errors="replace").strip().splitlines()[-3:]
-        raise PlaygroundError(f"npm could not install {PACKAGE}: {' '.join(last)}")
+        raise PlaygroundError(f"npm could not install {PACKAGE}: {why_npm_failed(output.decode(errors='replace'))}")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
     return program
+
+
+def why_npm_failed(said: str) -> str:
+    code = re.search(r"^npm (?:error|ERR!) code (\w+)$", said, re.MULTILINE)
+    for codes, cause in _CAUSES:
+        # Old versions of npm print the error of Node.js itself.
+        if re.search(rf"\b({codes})\b", code[1] if code else said):
+            return cause
+    lines = [line for line in printable(said).splitlines() if "A complete log of this run" not in line]
+    return " ".join(" ".join(lines[-3:]).split())[:500] or "it says nothing about why"
 
 
 def _program(folder: Path) -> Path:
@@ -79,29 +131,26 @@ async def start_playground(
 ) -> tuple[Child, str]:
     """Returns the address of the page; another port is taken where `port` is not free.
 
-    Raises `PlaygroundError` without Node.js and `ChildFailedError` if it does not start.
+    Raises `PlaygroundError`.
     """
     node = shutil.which("node")
     if node is None:
-        raise PlaygroundError("Node.js is not installed (no node on the PATH)")
+        raise NoNodeError("Node.js is not installed (no node on the PATH)")
     log = program.parents[3] / "playground.log"
-    child = await children.start(
-        "The Agents Playground",
-        [
-            node,
-            "--require",
-            str(_LOOPBACK_ONLY),
-            str(program),
-            "-e",
-            endpoint,
-            "-c",
-            channel,
-            "-p",
-            str(port),
-            "--disable-telemetry",
-        ],
-        ready=r"^Listening on (\d+)",
-        # It would open a browser itself, and end where there is none.
-        environment={**os.environ, "TEAMSAPPTESTER_BROWSER": "none", "M365_AGENTS_PLAYGROUND_LOGFILE": str(log)},
-    )
-    return child, f"http://localhost:{(await child.ready(_SECONDS_TO_START))[1]}"
+    options = ["-e", endpoint, "-c", channel, "-p", str(port), "--disable-telemetry"]
+    try:
+        child = await children.start(
+            "The Agents Playground",
+            [node, "--require", str(_LOOPBACK_ONLY), str(program), *options],
+            ready=r"^Listening on (\d+)",
+            # It would open a browser itself, and end where there is none.
+            environment=node_environment(os.environ)
+            | {"TEAMSAPPTESTER_BROWSER": "none", "M365_AGENTS_PLAYGROUND_LOGFILE": str(log)},
+        )
+    except OSError as error:
+        raise PlaygroundError(f"Node.js, at {node}, cannot be run: {error.strerror}") from None
+    try:
+        return child, f"http://localhost:{(await child.ready(_SECONDS_TO_START))[1]}"
+    except ChildFailedError as error:
+        await children.give_up(child)
+        raise PlaygroundError(str(error)) from None

@@ -126,6 +126,11 @@ class Children:
         self._children.append(child)
         return child
 
+    async def give_up(self, child: Child) -> None:
+        """Ends it; the others go on without it."""
+        await child.stop()
+        self._children.remove(child)
+
     async def first_to_end(self) -> Child:
         ended = {child.ended: child for child in self._children if child.ended}
         done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)

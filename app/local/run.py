@@ -12,7 +12,7 @@ from pathlib import Path
 from app.local.bot_process import Bot, start_bot
 from app.local.lifetime import DEFAULT_PORT, PortInUseError, listen, stop_requested
 from app.local.playground import DEFAULT_PORT as PLAYGROUND_PORT
-from app.local.playground import PlaygroundError, installed_playground, start_playground
+from app.local.playground import NoNodeError, PlaygroundError, installed_playground, start_playground
 from app.local.processes import ChildFailedError, Children
 from app.local.settings import FILE_NAME, ROOT, LocalSettingsError
 
@@ -46,11 +46,17 @@ async def _start_and_watch(children: Children, root: Path, port: int, playground
     installing = asyncio.create_task(_install_playground(root))
     say("Starting the bot ...")
     bot = await start_bot(children, root, port, show=lambda line: say(f"bot | {line}"))
-    program = await installing
-    page = None
-    if program:
+    page, instead = None, ""
+    try:
+        program = await installing
+        if isinstance(program, PlaygroundError):
+            raise program
         _, page = await start_playground(children, program, bot.endpoint, playground_port)
-    for line in _what_runs_where(bot, page):
+    except NoNodeError:
+        instead = _WITHOUT_NODE
+    except PlaygroundError as error:
+        instead = f"There is no page in the browser this time: {error}"
+    for line in _what_runs_where(bot, page, instead):
         say(line)
     if page and browser:
         await asyncio.to_thread(webbrowser.open, page)
@@ -58,20 +64,18 @@ async def _start_and_watch(children: Children, root: Path, port: int, playground
     raise ChildFailedError(ended.why())
 
 
-async def _install_playground(root: Path) -> Path | None:
-    if shutil.which("npx") is None:
-        return None
+async def _install_playground(root: Path) -> Path | PlaygroundError:
+    """Does not raise: if the bot cannot start, nobody asks what became of this."""
     folder = root / ".data" / "playground"
-    if not folder.exists():
+    if shutil.which("npm") and not folder.exists():
         say("Installing the Microsoft 365 Agents Playground with npm; this happens once and takes about a minute ...")
     try:
         return await installed_playground(folder)
     except PlaygroundError as error:
-        say(f"There is no Agents Playground this time: {error}")
-        return None
+        return error
 
 
-def _what_runs_where(bot: Bot, page: str | None) -> list[str]:
+def _what_runs_where(bot: Bot, page: str | None, instead: str) -> list[str]:
     lines = ["", f"  bot         http://localhost:{bot.port}/api/messages"]
     if bot.stand_in:
         lines += [
@@ -84,7 +88,7 @@ def _what_runs_where(bot: Bot, page: str | None) -> list[str]:
     if page:
         lines += [f"  playground  {page}", "", f"Type a question at {page}, or use `{chat}` in another terminal."]
     else:
-        lines += ["", f"Talk to it with `{chat}` in another terminal.", _WITHOUT_NODE]
+        lines += ["", f"Talk to it with `{chat}` in another terminal.", instead]
     if bot.authenticates:
         lines.append(
             "MicrosoftAppId is set, so only callers with a Bot Framework token are let in: unset it for local chats."
@@ -114,7 +118,7 @@ def main() -> int:
         if options.port:
             listen(options.port).close()
         asyncio.run(run(options.root.resolve(), options.port, options.playground_port, browser=not options.no_browser))
-    except (PortInUseError, LocalSettingsError, ChildFailedError, PlaygroundError) as error:
+    except (PortInUseError, LocalSettingsError, ChildFailedError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

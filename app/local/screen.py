@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from itertools import takewhile
 from typing import TextIO
 
+from app.local.printable import printable
+
 _DIM, _PLAIN, _CLEAR_BELOW = "\x1b[2m", "\x1b[0m", "\x1b[J"
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Screen:
@@ -79,8 +79,3 @@ def _back_over(text: str, columns: int, rows: int) -> str:
     if up >= rows:
         return "\n"  # the beginning has left the screen; the text is drawn again below
     return "\r" + (f"\x1b[{up}A" if up else "") + _CLEAR_BELOW
-
-
-def printable(text: str) -> str:
-    """Without control characters: a model's answer must not drive the terminal."""
-    return _CONTROL.sub("", text)
