@@ -13,6 +13,7 @@ from app.bot.activity import (
     MOST_BYTES,
     BadActivity,
     aad_object_id,
+    asked_at,
     conversation_type,
     is_from_copilot,
     parse_activity,
@@ -52,6 +53,36 @@ MESSAGE: dict[str, Any] = {
 
 def body(**fields: Any) -> bytes:
     return json.dumps({"type": "message", **fields}).encode()
+
+
+# 2026-11-21 04:33:10 UTC.
+MOMENT = 1795235590.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "moment"),
+    [
+        ({"timestamp": "2026-11-21T04:33:10Z"}, MOMENT),
+        ({"timestamp": "2026-11-21T04:33:10.1234567Z"}, MOMENT + 0.123456),
+        ({"timestamp": "2026-11-21T05:33:10+01:00"}, MOMENT),
+        ({"timestamp": "2026-11-21T04:33:10"}, MOMENT),
+        ({"timestamp": "2026-11-21T04:33:10Z", "id": "1700000000000"}, MOMENT),
+        ({"id": "1795235590123"}, MOMENT + 0.123),
+        ({"timestamp": "", "id": "1795235590123"}, MOMENT + 0.123),
+        ({"id": "1795235590123", "type": "messageUpdate"}, None),
+        ({"timestamp": "2026-11-21T04:33:10Z", "id": "1700000000000", "type": "messageUpdate"}, MOMENT),
+        ({"id": "f:1795235590123"}, None),
+        ({"id": "179523559012"}, None),
+        ({"id": "１７９５２３５５９０１２３"}, None),
+        ({"id": "3f0c8a5e"}, None),
+        ({}, None),
+        ({"timestamp": "0001-01-01T00:00:00+14:00"}, -62135647200.0),
+        ({"timestamp": "9999-12-31T23:59:59-12:00"}, 253402343999.0),
+    ],
+)
+def test_when_a_question_was_asked_is_the_channels_word(fields: dict[str, Any], moment: float | None) -> None:
+    asked = asked_at(parse_activity(body(**fields)))
+    assert asked == (None if moment is None else pytest.approx(moment, abs=1e-5))
 
 
 def read_by_sdk(content: dict[str, Any]) -> Any:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.agent.commands import FORGOTTEN
+from app.bot.activity import parse_activity
+from app.bot.asked import turn_id_of
 from app.bot.bot import WELCOME
 from app.storage.conversations import ConversationKey
+from app.storage.ledger import TurnKey
 from app.turns.handover import UnreadableMessage
 from tests.fakes.bots import Bot, bots
 
@@ -43,6 +48,20 @@ async def test_an_edited_message_is_a_new_question_and_its_repeat_is_none(make_b
     for activity in (asked, edited, edited, asked, back, back):
         await bot.send(activity)
     assert bot.messages == ["Four.", "Six.", "Four again."]
+
+
+async def test_a_question_has_the_place_that_the_channels_time_gives_it_and_a_repeat_changes_nothing(
+    make_bot: MakeBot,
+) -> None:
+    asked_at = datetime.now(UTC) - timedelta(seconds=30)
+    bot, other = make_bot("once"), make_bot("twice")
+    activity = bot.activity(timestamp=asked_at.isoformat())
+    await bot.send(activity)
+    await other.send({**activity, "timestamp": (asked_at + timedelta(seconds=15)).isoformat()})
+    key = TurnKey(C1, turn_id_of(parse_activity(json.dumps(activity).encode())))
+    found = await bot.store.find(key)
+    assert found is not None
+    assert found.ticket == round(asked_at.timestamp() * 1000)
 
 
 async def test_a_message_that_comes_back_after_it_was_deleted_is_not_asked_again(make_bot: MakeBot) -> None:

@@ -198,7 +198,7 @@ async def test_storage_that_stands_still_for_five_seconds_is_waited_for(
     entered, changed, _, _ = await asyncio.wait_for(calls, 5)
     assert entered.waits
     await store.end(changed, TurnState.ANSWERED, exchange(1))
-    assert await store.ahead(entered.record) is None
+    assert await store.start(entered.record) is None
 
 
 async def test_storage_that_is_not_there_yet_is_tried_again() -> None:

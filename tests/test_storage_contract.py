@@ -85,17 +85,17 @@ def ahead(record: TurnRecord, lease_until: float = 60.0) -> Ahead:
 async def test_a_turn_knows_the_first_of_those_before_it(store: Store) -> None:
     first, second, third = [(await begun(store, turn(f"a{n}"))).record for n in range(3)]
     second = await store.change(second.changed(lease_until=75.5))
-    assert await store.ahead(first) is None
-    assert await store.ahead(second) == ahead(first)
-    assert await store.ahead(third) == ahead(first)
-    assert await store.ahead(third, since=60.0) == ahead(second, 75.5)
-    assert await store.ahead(third, since=75.5) is None
+    assert await store.start(first) is None
+    assert await store.start(second) == ahead(first)
+    assert await store.start(third) == ahead(first)
+    assert await store.start(third, since=60.0) == ahead(second, 75.5)
+    assert await store.start(third, since=75.5) is None
     await store.end(first, TurnState.ANSWERED, exchange(1))
-    assert await store.ahead(third) == ahead(second, 75.5)
+    assert await store.start(third) == ahead(second, 75.5)
     await store.end(second, TurnState.FAILED, [])
-    assert await store.ahead(third) is None
+    assert await store.start(third) is None
     other = (await begun(store, turn("a9", replace(ANN, thread="t1")))).record
-    assert await store.ahead(other) is None
+    assert await store.start(other) is None
 
 
 async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: Store) -> None:
@@ -105,25 +105,25 @@ async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(
     await store.end(third, TurnState.ANSWERED, exchange(1))
     for other_than_it in (ahead(first, 59.0), ahead(ended), ahead(third)):
         await store.pass_by(last, other_than_it)
-    assert await store.ahead(last) == ahead(first)
+    assert await store.start(last) == ahead(first)
     await store.pass_by(last, ahead(first))
-    assert await store.ahead(last) == ahead(second, 99.0)
-    assert await store.ahead(second) is None
+    assert await store.start(last) == ahead(second, 99.0)
+    assert await store.start(second) is None
     passed = await store.find(first.key)
     assert passed is not None
     assert replace(passed, version=first.version) == replace(first, lease_until=0.0), (
         "its worker does not know it again"
     )
-    waits = (await begun(store, turn("a5"))).waits
+    waits = (await begun(store, replace(turn("a5"), ticket=99))).waits
     assert waits, "whether it is passed by is seen when it is waited for"
     with pytest.raises(Changed):
         await store.change(first.changed(tries=2))
     await store.change(passed.changed(lease_until=70.0))
-    assert await store.ahead(second) == ahead(first, 70.0)
+    assert await store.start(second) == ahead(first, 70.0)
     await store.pass_by(second, ahead(first, 70.0))
-    assert await store.ahead(last) == ahead(second, 99.0)
+    assert await store.start(last) == ahead(second, 99.0)
     await store.pass_by(last, ahead(second, 99.0))
-    assert await store.ahead(last) is None
+    assert await store.start(last) is None
     answered_already = await store.find(third.key)
     assert answered_already is not None
     assert answered_already.state is TurnState.ANSWERED

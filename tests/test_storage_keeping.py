@@ -210,13 +210,13 @@ async def test_an_open_turn_is_deleted_when_nobody_has_renewed_it_for_so_long(st
     clock.now += DAY
     worked_on = await store.change(worked_on.changed(lease_until=99))
     waiting = await begun(store, "waiting")
-    assert await store.ahead(waiting) == Ahead(abandoned.ticket, abandoned.lease_until)
+    assert await store.start(waiting) == Ahead(abandoned.ticket, abandoned.lease_until)
     assert await store.delete_before(clock.now - 60) == 1
     assert await store.find(abandoned.key) is None
     assert await store.find(worked_on.key) == worked_on
-    assert await store.ahead(waiting) == Ahead(worked_on.ticket, 99)
+    assert await store.start(waiting) == Ahead(worked_on.ticket, 99)
     await store.end(worked_on, TurnState.ANSWERED, exchange(1))
-    assert await store.ahead(waiting) is None
+    assert await store.start(waiting) is None
 
 
 async def test_a_turn_waits_for_none_that_was_abandoned_and_deleted(store: Store, clock: Clock) -> None:

@@ -144,7 +144,7 @@ async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path:
     assert entered is not None
     record = await store.change(entered.record.changed(lease_until=5))
     assert await store.find(record.key) == record
-    assert await store.ahead(record) is None
+    assert await store.start(record) is None
     await store.end(record, TurnState.ANSWERED, exchange(1))
     assert await store.recent(ANN, 2) == exchange(1)
     written = await store.write(Record(RecordKey(ANN, "r"), "v"))

@@ -18,7 +18,7 @@ from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.failures import StorageFailed
 from app.storage.ledger import Ahead, TurnRecord, TurnState
 from app.storage.sqlite import SqliteStore
-from app.storage.sqlite_schema import prepare
+from app.storage.sqlite_schema import _TABLES, prepare
 from tests.fakes.stores import ANN, Clock, exchange, turn
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,16 @@ INSERT INTO turn VALUES ('tenant', 'ann', 'a1', 1, 'answered', 'w', 1, 1, '', ''
 INSERT INTO turn VALUES ('tenant', 'ann', 'a2', 2, 'started', 'w', 1, 1, 'begun', '', 1, 5);
 PRAGMA user_version = 1;
 """
+# What the third has in common with today's.
+VERSION_2 = f"""
+{_TABLES.replace("  started INTEGER NOT NULL,", "")}
+INSERT INTO message VALUES ('tenant', 'ann', '', 100, 'user', 'question 1', 1, 5);
+INSERT INTO message VALUES ('tenant', 'ann', '', 101, 'assistant', 'answer 1', 1, 5);
+INSERT INTO turn VALUES ('tenant', 'ann', '', 'a1', 1, 'answered', 'w', 1, 1, '', '', 2, 5);
+INSERT INTO turn VALUES ('tenant', 'ann', '', 'a2', 2, 'started', 'w', 1, 1, 'begun', '', 1, 5);
+INSERT INTO queued VALUES ('turns', 'm', 'a message', 'p', 0, 1e12, 0);
+PRAGMA user_version = 2;
+"""
 
 
 def older(path: Path, script: str) -> Path:
@@ -76,7 +86,7 @@ async def test_a_conversation_survives_a_restart(tmp_path: Path) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("script", [VERSION_0, VERSION_1])
+@pytest.mark.parametrize("script", [VERSION_0, VERSION_1, VERSION_2])
 async def test_a_file_of_an_older_version_is_taken_over_with_all_that_is_in_it(tmp_path: Path, script: str) -> None:
     clock = Clock()
     store = SqliteStore(older(tmp_path / "old.sqlite", script), clock=clock)
@@ -91,16 +101,20 @@ async def test_a_file_of_an_older_version_is_taken_over_with_all_that_is_in_it(t
     await store.close()
 
 
-async def test_the_turns_of_an_older_version_are_still_known(tmp_path: Path) -> None:
-    store = SqliteStore(older(tmp_path / "old.sqlite", VERSION_1))
+@pytest.mark.parametrize("script", [VERSION_1, VERSION_2])
+async def test_the_turns_of_an_older_version_are_still_known(tmp_path: Path, script: str) -> None:
+    store = SqliteStore(older(tmp_path / "old.sqlite", script))
     assert await store.begin(turn("a1", OLD), remember=0) is None
     following = await store.begin(turn("a3", OLD), remember=0)
     assert following is not None
-    assert (following.waits, await store.ahead(following.record)) == (True, Ahead(2, 1.0))
+    assert (following.waits, await store.start(following.record)) == (True, Ahead(2, 1.0))
     unfinished = await store.find(turn("a2", OLD).key)
     assert unfinished is not None
     await store.end(unfinished, TurnState.FAILED, [])
-    assert await store.ahead(following.record) is None
+    assert await store.start(following.record) is None
+    assert [taken.body for taken in await store.queue("turns").take(9, hidden_for=1)] == (
+        ["a message"] if script is VERSION_2 else []
+    )
     await store.close()
 
 

@@ -136,7 +136,7 @@ async def test_a_new_question_does_not_wait_for_one_that_was_lost_long_ago(house
     assert new is not None
     assert await desk.lost_before(new) is None
     assert now() - asked < 2
-    assert await house.store.ahead(new.record) is not None, "those that an outage has left open lose their order"
+    assert await house.store.start(new.record) is not None, "those that an outage has left open lose their order"
 
 
 @in_virtual_time
@@ -157,14 +157,14 @@ async def test_who_waits_at_the_door_goes_to_the_queue_when_nobody_has_the_turn_
 
 @in_virtual_time
 async def test_time_in_which_storage_did_not_answer_does_not_count_as_silence_of_others(house: House) -> None:
-    desk, ahead = desk_with(house, MemoryInbox()), house.store.ahead
+    desk, ahead = desk_with(house, MemoryInbox()), house.store.start
     await desk.enter(KEY, HAND_OVER)
     second = await desk.enter(TurnKey(ANN, "2"), None)
     assert second is not None
-    house.store.ahead = refuse  # type: ignore[method-assign]
+    house.store.start = refuse  # type: ignore[method-assign]
     waiting = asyncio.create_task(desk.lost_before(second))
     await asyncio.sleep(300)
-    house.store.ahead = ahead  # type: ignore[method-assign]
+    house.store.start = ahead  # type: ignore[method-assign]
     restored = now()
     assert await waiting is not None
     assert now() - restored > LEASE, "the worker of the first had no time to come back"
@@ -185,16 +185,16 @@ async def test_a_turn_that_was_never_entered_and_comes_behind_another_goes_back_
 
 @in_virtual_time
 async def test_who_cannot_learn_whether_an_earlier_turn_is_open_goes_on_waiting(house: House) -> None:
-    desk, ahead, started = desk_with(house, MemoryInbox()), house.store.ahead, now()
+    desk, ahead, started = desk_with(house, MemoryInbox()), house.store.start, now()
     first, second = await desk.enter(KEY, HAND_OVER), await desk.enter(TurnKey(ANN, "2"), None)
     assert first is not None
     assert second is not None
-    house.store.ahead = refuse  # type: ignore[method-assign]
+    house.store.start = refuse  # type: ignore[method-assign]
     waiting = asyncio.create_task(desk.lost_before(second))
     await asyncio.sleep(10)
     assert not waiting.done(), "the second answer comes before the first"
     await first.close(TurnState.ANSWERED, ())
-    house.store.ahead = ahead  # type: ignore[method-assign]
+    house.store.start = ahead  # type: ignore[method-assign]
     await waiting
     assert now() - started < 13
 

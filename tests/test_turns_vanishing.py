@@ -174,13 +174,13 @@ def test_an_end_that_is_known_is_not_kept_waiting(tmp_path: Path) -> None:
         await asyncio.sleep(LEASE + 2)
         (taken,) = await inbox.take(9, hidden_for=600)
         await inbox.delete(taken.receipt)
-        ahead = house.store.ahead
+        ahead = house.store.start
 
         async def slow(record: Any) -> Any:
             await asyncio.sleep(5)
             return await ahead(record)
 
-        house.store.ahead = slow  # type: ignore[method-assign,assignment]
+        house.store.start = slow  # type: ignore[method-assign,assignment]
         async with ends_with(asking):
             await two.resume(taken.body)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ _NEEDED = frozenset(
         "conversation", "conversation.id", "conversation.tenantId", "conversation.tenantID",
     }
 )  # fmt: skip
+_MILLISECONDS = re.compile("[0-9]{13}")
 
 
 class BadActivity(Exception):
@@ -238,6 +240,18 @@ def is_targeted(activity: Activity) -> bool:
     """
     more = (activity.recipient.additional_properties if activity.recipient else None) or {}
     return more.get("isTargeted") is True
+
+
+def asked_at(activity: Activity) -> float | None:
+    """When the channel took it, in seconds since 1970; None where it does not say.
+
+    Teams' own ids of messages are such moments too, in milliseconds. An edit keeps the id of what was edited.
+    """
+    moment = activity.timestamp
+    if isinstance(moment, datetime):
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    milliseconds = _MILLISECONDS.fullmatch(activity.id or "")
+    return int(milliseconds[0]) / 1000 if milliseconds and activity.type == "message" else None
 
 
 def event_type(activity: Activity) -> str:

@@ -74,6 +74,7 @@ class AgentBot(ActivityHandler):
             await self._runner.run(
                 asked.turn(turn_id_of(activity), conversation),
                 lambda progress: reply_to(self._outlets(turn_context), asked.channel, conversation, progress),
+                asked_at=received.asked_at(activity),
                 begun=None if asked.expects_replies else asked.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
                 time_limit=asked.channel.time_limit,

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _LIMITS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT, "read_timeout": READ_TIMEOUT}
 # Of every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
 _AUDIENCE = "https://storage.azure.com"
-_TRIES = 12
+_TRIES = 24
 _TRIES_OF_EACH_KIND: dict[str, Any] = {f"retry_{kind}": _TRIES for kind in ("total", "connect", "read", "status")}
-# At once, then after 0.5, 1, 2 and then every 3 seconds.
-_TABLE_TRIES: dict[str, Any] = {**_TRIES_OF_EACH_KIND, "retry_backoff_factor": 0.25, "retry_backoff_max": 3}
+# At once, then after 0.5 and then every second: who was asked first is not to wait longer than who was asked later.
+_TABLE_TRIES: dict[str, Any] = {**_TRIES_OF_EACH_KIND, "retry_backoff_factor": 0.25, "retry_backoff_max": 1}
 # About every second.
 _QUEUE_TRIES: dict[str, Any] = {
     **_TRIES_OF_EACH_KIND,

@@ -1,8 +1,8 @@
 """Conversations, turns and records as entities of an Azure table: one partition for each tenant and conversation.
 
-Rows of each of its threads, in their order: `a`, which has given the last ticket; `b-<ticket>` for each open turn;
-`m-<position>-<part>`, the messages, newest first; `r-<name>`, the records; `t-<activity>`, the ledger; `u-<name>`, the
-records that last. So one range is all that a turn needs, and another all that is forgotten.
+Rows of each of its threads, in their order: `a`, which knows the last ticket that was started; `b-<ticket>` for each
+open turn; `m-<position>-<part>`, the messages, newest first; `r-<name>`, the records; `t-<activity>`, the ledger;
+`u-<name>`, the records that last. So one range is all that a turn needs, and another all that is forgotten.
 Names: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
@@ -94,8 +94,19 @@ def turn_of(key: TurnKey, entity: Mapping[str, Any]) -> TurnRecord:
     )
 
 
-def head_entity(key: ConversationKey, ticket: int, now: float) -> Entity:
-    return {**_keys(key, row_of(key, HEAD)), "ticket": str(ticket), "written": now}
+def head_entity(key: ConversationKey, started: int, now: float) -> Entity:
+    return {**_keys(key, row_of(key, HEAD)), "started": str(started), "written": now}
+
+
+def started_in(rows: Iterable[Entity]) -> tuple[int, str]:
+    """The last ticket that was started, by the head among `rows`, and the head's version; 0 and empty without one."""
+    head = next((row for row in rows if is_kind(row, HEAD)), None)
+    return (0, "") if head is None else (int(head["started"]), head["etag"])
+
+
+def tickets_of(rows: Iterable[Entity]) -> list[int]:
+    """Of the open turns among `rows`."""
+    return [int(row["RowKey"].rpartition("-")[2]) for row in rows if is_kind(row, OPEN)]
 
 
 def open_entity(record: TurnRecord, now: float) -> Entity:

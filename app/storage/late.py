@@ -71,8 +71,8 @@ class LateStore:
     async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
         await (await self._engine.get()).end(record, state, messages)
 
-    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
-        return await (await self._engine.get()).ahead(record, since=since)
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        return await (await self._engine.get()).start(record, since=since)
 
     async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
         await (await self._engine.get()).pass_by(record, ahead)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
 from app.storage.records import Records
+
+# Seconds. Who takes longer to enter a turn has met storage that did not answer.
+PROMPT = 0.5
 
 
 class TurnState(StrEnum):
@@ -29,10 +32,11 @@ class TurnKey:
 class TurnRecord:
     """A row of the ledger as it was read; `version` changes with every write.
 
-    `ticket` puts the turns of a conversation into the order they came in. `owner` names one attempt to answer, never
-    two. `lease_until` is in seconds since 1970: after it another may take the turn over. `begun` is what that one has
-    to know, `shown` what has reached the person: texts of whoever writes the row, for both of which together there is
-    room for 80,000 characters. A closed turn keeps neither.
+    `ticket` puts the turns of a conversation into the order in which they are answered: the milliseconds since 1970 at
+    which it was asked, or the next number that is free. `owner` names one attempt to answer, never two. `lease_until`
+    is in seconds since 1970: after it another may take the turn over. `begun` is what that one has to know, `shown`
+    what has reached the person: texts of whoever writes the row, for both of which together there is room for 80,000
+    characters. A closed turn keeps neither.
     """
 
     key: TurnKey
@@ -64,11 +68,14 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """`waits`: an earlier turn of this conversation is not closed. `history`: the last messages, oldest first."""
+    """`history`: the last messages, oldest first. `waits`: it has to be started, because an earlier turn of this
+    conversation is open, or because storage was `delayed`: then one that was asked before may still be on its way.
+    """
 
     record: TurnRecord
     history: tuple[StoredMessage, ...]
     waits: bool
+    delayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +86,25 @@ class Ahead:
     lease_until: float
 
 
+def next_ticket(wanted: int, *, started: int, taken: Collection[int]) -> int:
+    """The first from `wanted` on that is beyond `started` and not `taken`."""
+    ticket = max(wanted, started + 1)
+    while ticket in taken:
+        ticket += 1
+    return ticket
+
+
 class Changed(Exception):
     """Another worker has written the row since it was read."""
 
 
 class TurnLedger(Protocol):
     async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
-        """Enters `turn`, whose ticket is given by the ledger; None if its key has been entered before.
+        """Enters `turn` with the first free ticket from its own on, after those of all turns that have been started;
+        None if its key has been entered before.
 
-        A key that the same owner has entered, and that is open, is what an earlier try has left: it is begun again.
+        It is started at once if no earlier turn is open and it took no longer than `PROMPT`. A key that the same owner
+        has entered, and that is open, is what an earlier try has left: it is begun again.
         """
         ...
 
@@ -101,15 +118,16 @@ class TurnLedger(Protocol):
         """Closes the turn and adds `messages` to the conversation, both or neither. Raises `Changed`."""
         ...
 
-    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
-        """The first of the conversation's earlier open turns whose lease ends after `since`.
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        """None once the turn is started: none that is entered from now on gets a place before it.
 
-        Without those that have been passed by, and that nobody has taken over since.
+        Else the first of the conversation's earlier open turns whose lease ends after `since`, without those that have
+        been passed by, and that nobody has taken over since.
         """
         ...
 
     async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
-        """Lets `ahead` leave out that earlier turn, if it is open and its lease is the same still: it becomes 0."""
+        """Lets `start` leave out that earlier turn, if it is open and its lease is the same still: it becomes 0."""
         ...
 
     async def delete_before(self, moment: float) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.ledger import Ahead, Begun, Changed, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import PROMPT, Ahead, Begun, Changed, TurnKey, TurnRecord, TurnState, next_ticket
 from app.storage.records import Record, RecordKey
 from app.storage.sqlite_file import SqliteFile
 from app.storage.sqlite_queue import SqliteQueue
@@ -25,6 +25,8 @@ _RECENT = """
 SELECT role, text, complete FROM message WHERE tenant = ? AND conversation = ? AND thread = ?
 ORDER BY position DESC LIMIT ?
 """
+# Of one that was passed by too, which has 0.
+_ANY_LEASE = -1.0
 _ANY = "SELECT 1 FROM message LIMIT 1"
 _FORGET = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ?",
@@ -34,13 +36,22 @@ _FORGET_THREADS = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ?",
     "DELETE FROM record WHERE tenant = ? AND conversation = ?",
 )
-# From the clock, so that tickets go on rising where the last turn has been deleted.
-_BEGIN = """
-INSERT INTO turn
-  (tenant, conversation, thread, activity, ticket, state, owner, lease_until, tries, begun, shown, version, written)
-SELECT ?, ?, ?, ?, MAX(?, COALESCE(MAX(ticket), 0) + 1), ?, ?, ?, ?, ?, ?, 1, ?
-FROM turn WHERE tenant = ? AND conversation = ? AND thread = ?
+_LAST_STARTED = """
+SELECT ticket FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND started = 1
+ORDER BY ticket DESC LIMIT 1
 """
+_TICKETS_FROM = "SELECT ticket FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket >= ?"
+_ENTER = """
+INSERT INTO turn
+  (tenant, conversation, thread, activity, ticket, state, owner, lease_until, tries, begun, shown, version, written,
+   started)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
+"""
+_START = """
+UPDATE turn SET started = 1 WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
+"""
+# What is read after this is still so when something is written.
+_LOCK = "BEGIN IMMEDIATE"
 _FIND = """
 SELECT ticket, state, owner, lease_until, tries, begun, shown, version FROM turn
 WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
@@ -54,9 +65,6 @@ _AHEAD = """
 SELECT ticket, lease_until FROM turn
 WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until > ?
 ORDER BY ticket LIMIT 1
-"""
-_WAITS = """
-SELECT 1 FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' LIMIT 1
 """
 _RELEASE = """
 UPDATE turn SET lease_until = 0, version = version + 1
@@ -101,22 +109,17 @@ class SqliteStore:
         await self._file.visit(visit)
 
     async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
-        turn = storable_turn(turn)
-        here, now = _here(turn.key.conversation), self._clock()
-        fields = (turn.state, turn.owner, turn.lease_until, turn.tries, turn.begun, turn.shown)
+        turn, began = storable_turn(turn), self._clock()
 
         def visit(connection: sqlite3.Connection) -> Begun | None:
-            entered = True
-            try:
-                connection.execute(_BEGIN, (*here, turn.key.activity, int(now * 1000), *fields, now, *here))
-            except sqlite3.IntegrityError:
-                entered = False
-            record = _find(connection, turn.key)
-            assert record is not None, "a turn is neither new nor there"
-            if not entered and (record.owner, record.state) != (turn.owner, TurnState.STARTED):
+            connection.execute(_LOCK)
+            found = _find(connection, turn.key)
+            if found is not None and (found.owner, found.state) != (turn.owner, TurnState.STARTED):
                 return None
-            history = tuple(_recent(connection, turn.key.conversation, remember))
-            return Begun(record, history, _waits(connection, record))
+            delayed = self._clock() - began > PROMPT
+            record = found or _enter(connection, turn, self._clock())
+            waits = delayed or _start(connection, record, _ANY_LEASE) is not None
+            return Begun(record, tuple(_recent(connection, turn.key.conversation, remember)), waits, delayed)
 
         return await self._file.visit(visit)
 
@@ -148,12 +151,12 @@ class SqliteStore:
 
         await self._file.visit(visit)
 
-    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
-        arguments = (*_here(record.key.conversation), record.ticket, since)
-        row: tuple[int, float] | None = await self._file.visit(
-            lambda connection: connection.execute(_AHEAD, arguments).fetchone()
-        )
-        return None if row is None else Ahead(*row)
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        def visit(connection: sqlite3.Connection) -> Ahead | None:
+            connection.execute(_LOCK)
+            return _start(connection, record, since)
+
+        return await self._file.visit(visit)
 
     async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
         arguments = (*_here(record.key.conversation), ahead.ticket, ahead.lease_until)
@@ -226,5 +229,20 @@ def _find(connection: sqlite3.Connection, key: TurnKey) -> TurnRecord | None:
     return TurnRecord(key, ticket, TurnState(state), owner, lease_until, tries, begun, shown, str(version))
 
 
-def _waits(connection: sqlite3.Connection, record: TurnRecord) -> bool:
-    return connection.execute(_WAITS, (*_here(record.key.conversation), record.ticket)).fetchone() is not None
+def _enter(connection: sqlite3.Connection, turn: TurnRecord, now: float) -> TurnRecord:
+    here = _here(turn.key.conversation)
+    started: tuple[int] | None = connection.execute(_LAST_STARTED, here).fetchone()
+    taken = {ticket for (ticket,) in connection.execute(_TICKETS_FROM, (*here, turn.ticket))}
+    ticket = next_ticket(turn.ticket, started=started[0] if started else 0, taken=taken)
+    fields = (turn.state, turn.owner, turn.lease_until, turn.tries, turn.begun, turn.shown)
+    connection.execute(_ENTER, (*here, turn.key.activity, ticket, *fields, now, 0))
+    return replace(turn, ticket=ticket, version="1")
+
+
+def _start(connection: sqlite3.Connection, record: TurnRecord, since: float) -> Ahead | None:
+    here = _here(record.key.conversation)
+    row: tuple[int, float] | None = connection.execute(_AHEAD, (*here, record.ticket, since)).fetchone()
+    if row is not None:
+        return Ahead(*row)
+    connection.execute(_START, (*here, record.key.activity))
+    return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 import time
 
-VERSION = 2
+VERSION = 3
 # In seconds.
 _LONGEST_WAIT = 10.0
 _BETWEEN_TRIES = 0.02
 
+_NAMES = ("message", "turn", "record", "queued")
 _TABLES = """
 CREATE TABLE message (
   tenant TEXT NOT NULL,
@@ -36,6 +37,7 @@ CREATE TABLE turn (
   shown TEXT NOT NULL,
   version INTEGER NOT NULL,
   written REAL NOT NULL,
+  started INTEGER NOT NULL,
   PRIMARY KEY (tenant, conversation, thread, activity)
 ) WITHOUT ROWID;
 CREATE INDEX turn_in_order ON turn (tenant, conversation, thread, ticket);
@@ -91,19 +93,20 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _renew(connection: sqlite3.Connection, now: float) -> None:
-    older = {table: columns for table in ("message", "turn") if (columns := _columns(connection, table))}
-    for index in ("turn_in_order", "turn_open"):
+    older = {table: columns for table in _NAMES if (columns := _columns(connection, table))}
+    for index in ("turn_in_order", "turn_open", "queued_in_order"):
         connection.execute(f"DROP INDEX IF EXISTS {index}")
     for table in older:
         connection.execute(f"ALTER TABLE {table} RENAME TO older_{table}")
     # Not executescript, which would commit first.
     for statement in filter(str.strip, _TABLES.split(";")):
         connection.execute(statement)
+    # Nothing said how old a message of the first version is: it counts from today.
+    missing = {"thread": "", "written": now, "started": 1}
     for table, columns in older.items():
-        # Nothing said how old a message of the first version is: it counts from today.
-        given = {"thread": "", "written": now} | dict.fromkeys(columns)
-        copied = ", ".join(column if column in columns else f":{column}" for column in given)
-        connection.execute(f"INSERT INTO {table} ({', '.join(given)}) SELECT {copied} FROM older_{table}", given)  # noqa: S608
+        names = _columns(connection, table)
+        copied = ", ".join(name if name in columns else f":{name}" for name in names)
+        connection.execute(f"INSERT INTO {table} ({', '.join(names)}) SELECT {copied} FROM older_{table}", missing)  # noqa: S608
         connection.execute(f"DROP TABLE older_{table}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
 

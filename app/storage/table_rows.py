@@ -24,7 +24,7 @@ _OTHERS_WERE_FASTER = {"EntityAlreadyExists", "UpdateConditionNotSatisfied", "Re
 # Of a single operation of a transaction, which the client does not send again by itself.
 _BUSY = {"ServerBusy", "OperationTimedOut", "InternalError", "InternalServerError"}
 # In seconds, between the tries.
-_PAUSES = (0.1, 0.4, 1.0, 2.0, 4.0)
+_PAUSES = (0.1, 0.4, 1.0, 1.0, 1.0, 1.0, 1.0)
 # The client sends a POST again only if it is told so: whoever makes one here knows its own from another's.
 _SENT_AGAIN = {"retry_on_methods": ["HEAD", "GET", "PUT", "DELETE", "OPTIONS", "TRACE", "POST"]}
 _KEYS = ["PartitionKey", "RowKey", "Timestamp", "turn"]

@@ -37,16 +37,20 @@ from app.storage.entities import (
     record_of,
     record_row,
     row_of,
+    started_in,
+    tickets_of,
     turn_entity,
     turn_of,
     turn_row,
 )
-from app.storage.ledger import Ahead, Begun, Changed, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import PROMPT, Ahead, Begun, Changed, TurnKey, TurnRecord, TurnState, next_ticket
 from app.storage.records import Record, RecordKey
 from app.storage.table_rows import Conflict, Rows, update_if_same
 from app.storage.texts import storable, storable_turn
 
 _LONGEST_CLEANING = 240.0
+# Of one that was passed by too, which has 0.
+_ANY_LEASE = -1.0
 
 
 class TableStore:
@@ -80,20 +84,21 @@ class TableStore:
 
     @bounded()
     async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
-        turn, key, conflicts = storable_turn(turn), turn.key.conversation, 0
+        turn, key, conflicts, began = storable_turn(turn), turn.key.conversation, 0, self._clock()
         while True:
             rows = await self._of_thread(key, HEAD, MESSAGE, limit=remember)
-            entered = await self._enter(turn, next((row for row in rows if is_kind(row, HEAD)), None))
             history = tuple(messages_of(rows, remember))
+            delayed = self._clock() - began > PROMPT
+            entered = await self._enter(turn, rows, history, delayed=delayed)
             if entered is not None:
-                return Begun(entered, history, any(is_kind(row, OPEN) for row in rows))
+                return entered
             found = await self._find(turn.key)
             if found is not None:
                 if (found.owner, found.state) != (turn.owner, TurnState.STARTED):
                     return None
                 # Our own, of a try whose answer was lost on the way.
-                return Begun(found, history, bool(await self._open_before(found)))
-            # Another turn of the conversation has just been given the ticket.
+                return Begun(found, history, delayed or await self._start(found, _ANY_LEASE) is not None, delayed)
+            # Another turn of the conversation has just been entered or started.
             conflicts += 1
             await asyncio.sleep(random.uniform(0, min(conflicts, 20) * 0.005))  # noqa: S311 - spreads tries, no secret
 
@@ -129,13 +134,12 @@ class TableStore:
                 raise Changed from conflict
 
     @bounded()
-    async def ahead(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
-        first = next((turn for turn in await self._open_before(record) if turn["lease"] > since), None)
-        return None if first is None else Ahead(int(first["ticket"]), first["lease"])
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+        return await self._start(record, since)
 
     @bounded()
     async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
-        for turn in await self._open_before(record):
+        for turn in await self._open_of(await self._up_to(record)):
             if (int(turn["ticket"]), turn["lease"]) == (ahead.ticket, ahead.lease_until):
                 # Whoever was faster has taken it over, or has ended it.
                 with suppress(Conflict):
@@ -178,32 +182,54 @@ class TableStore:
     async def _of_thread(self, key: ConversationKey, first: str, last: str, *, limit: int) -> list[Entity]:
         return await self._rows.between(partition_of(key), row_of(key, first), row_of(key, AFTER[last]), limit=limit)
 
-    async def _enter(self, turn: TurnRecord, head: Entity | None) -> TurnRecord | None:
-        now = self._clock()
-        # From the clock, so that tickets go on rising where an old head has been deleted.
-        ticket = max(int(now * 1000), int(head["ticket"]) + 1 if head else 0)
-        entered = replace(turn, ticket=ticket)
-        fresh = head_entity(turn.key.conversation, ticket, now)
+    async def _enter(
+        self, turn: TurnRecord, rows: Sequence[Entity], history: tuple[StoredMessage, ...], *, delayed: bool
+    ) -> Begun | None:
+        now, key, opened = self._clock(), turn.key.conversation, tickets_of(rows)
+        started, version = started_in(rows)
+        ticket = next_ticket(turn.ticket, started=started, taken=opened)
+        waits = delayed or any(earlier < ticket for earlier in opened)
+        entered, head = replace(turn, ticket=ticket), head_entity(key, started if waits else ticket, now)
         try:
             versions = await self._rows.together(
                 [
                     ("create", turn_entity(entered, now)),
                     ("create", open_entity(entered, now)),
-                    update_if_same(fresh, head["etag"]) if head else ("create", fresh),
+                    # Written though nothing in it may change: who is entered at the same time has to look again.
+                    update_if_same(head, version) if version else ("create", head),
                 ]
             )
         except Conflict:
             return None
-        return replace(entered, version=versions[0])
+        return Begun(replace(entered, version=versions[0]), history, waits, delayed)
+
+    async def _start(self, record: TurnRecord, since: float) -> Ahead | None:
+        while True:
+            rows = await self._up_to(record)
+            turns = await self._open_of(rows)
+            first = next((turn for turn in turns if turn["lease"] > since), None)
+            if first is not None:
+                return Ahead(int(first["ticket"]), first["lease"])
+            started, version = started_in(rows)
+            if started >= record.ticket:
+                return None
+            # Only if nobody has been entered since the rows were read.
+            with suppress(Conflict):
+                await self._rows.put(head_entity(record.key.conversation, record.ticket, self._clock()), version)
+                return None
 
     async def _find(self, key: TurnKey) -> TurnRecord | None:
         entity = await self._rows.get(partition_of(key.conversation), turn_row(key))
         return None if entity is None else turn_of(key, entity)
 
-    async def _open_before(self, record: TurnRecord) -> list[Entity]:
-        partition = partition_of(record.key.conversation)
-        opened = await self._rows.between(partition, row_of(record.key.conversation, OPEN), open_row(record))
-        turns = await asyncio.gather(*(self._rows.get(partition, row["turn"]) for row in opened))
+    async def _up_to(self, record: TurnRecord) -> list[Entity]:
+        """The head, and the earlier turns that are open."""
+        key = record.key.conversation
+        return await self._rows.between(partition_of(key), row_of(key, HEAD), open_row(record))
+
+    async def _open_of(self, rows: Sequence[Entity]) -> list[Entity]:
+        opened = [row for row in rows if is_kind(row, OPEN)]
+        turns = await asyncio.gather(*(self._rows.get(row["PartitionKey"], row["turn"]) for row in opened))
         return [turn for turn in turns if turn is not None and turn["state"] == TurnState.STARTED]
 
     async def _delete_older(self, rows: Sequence[Entity]) -> int:

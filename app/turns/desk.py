@@ -17,7 +17,7 @@ from app.storage.queue import Receipt, ReceiptEnded
 from app.telemetry.turn import hand_over_missing
 from app.turns.handover import HandOver
 from app.turns.held import MARGIN, HeldTurn, Shelf
-from app.turns.order import Endings
+from app.turns.order import Arrivals, Endings
 from app.turns.progress import read_progress
 from app.turns.watch import NOT_YET, Watch
 
@@ -32,27 +32,33 @@ _NO_SIGN_OF_LIFE = 30.0
 _LONG_AGO = 3600.0
 _ON_THE_QUEUE_AGAIN = 3.0
 _FORGOTTEN = 12 * 3600.0
+# After storage did not answer: one that was asked before, at another worker, is tried again within a second.
+_SETTLING = 2.0
 _OPEN = TurnState.STARTED
 
 
 class Desk:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
+        self._arrivals = Arrivals()
         self._endings = Endings()
 
-    async def enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
+    async def enter(
+        self, key: TurnKey, hand_over: HandOver | None, *, asked_at: float | None = None
+    ) -> HeldTurn | None:
         """None for a turn that has been entered before. Raises `StorageFailed` if nobody knows.
 
-        Without `hand_over` nobody goes on with it: its caller has to ask again.
+        Without `hand_over` nobody goes on with it: its caller has to ask again. `asked_at` is needed without one alone.
         """
         try:
-            async with asyncio.timeout(_LONGEST_ENTERING):
-                return await self._enter(key, hand_over)
+            # One that came before, at this worker, is in the ledger or will never be.
+            async with asyncio.timeout(_LONGEST_ENTERING), self._arrivals.of(key.conversation):
+                return await self._enter(key, hand_over, asked_at if hand_over is None else hand_over.asked_at)
         except TimeoutError as error:
             raise StorageFailed("storage did not answer in time") from error
 
-    async def _enter(self, key: TurnKey, hand_over: HandOver | None) -> HeldTurn | None:
-        record = self._record(key, "" if hand_over is None or hand_over.fits else hand_over.begun)
+    async def _enter(self, key: TurnKey, hand_over: HandOver | None, asked_at: float | None) -> HeldTurn | None:
+        record = self._record(key, asked_at, "" if hand_over is None or hand_over.fits else hand_over.begun)
         beginning = self._shelf.store.begin(record, remember=MOST_MESSAGES)
         if hand_over is None:
             begun, receipt = await beginning, None
@@ -64,7 +70,10 @@ class Desk:
             begun, receipt = await self._begin_and_put(beginning, hand_over)
         if begun is None:
             return await self._repeated(key, hand_over, receipt)
-        return HeldTurn(self._shelf, begun.record, hand_over, receipt, history=begun.history, waits=begun.waits)
+        held = HeldTurn(self._shelf, begun.record, hand_over, receipt, history=begun.history, waits=begun.waits)
+        if begun.delayed:
+            held.starts_after = self._shelf.clock() + _SETTLING
+        return held
 
     async def _begin_and_put(
         self, beginning: Coroutine[Any, Any, Begun | None], hand_over: HandOver
@@ -135,7 +144,7 @@ class Desk:
         since = _oldest_waited_for(hand_over.asked_at)
         if read_progress(found.shown).end is not None:
             return None
-        ahead = await self._shelf.store.ahead(found, since=since)
+        ahead = await self._shelf.store.start(found, since=since)
         if ahead is None:
             return None
         watch = hand_over.watch.seen(ahead, now=self._shelf.clock(), after=_ON_THE_QUEUE_AGAIN)
@@ -143,7 +152,7 @@ class Desk:
             return watch
         # That one and no other: the next may be waiting as this one does.
         await self._shelf.store.pass_by(found, ahead)
-        return None if await self._shelf.store.ahead(found, since=since) is None else NOT_YET
+        return None if await self._shelf.store.start(found, since=since) is None else NOT_YET
 
     @property
     def _patience(self) -> float:
@@ -169,11 +178,12 @@ class Desk:
         """None once no earlier turn is left to wait for; else the one that shows no sign of life, and that whoever had
         it has lost.
         """
+        await asyncio.sleep(max(0.0, held.starts_after - self._shelf.clock()))
         watch, waited, between = NOT_YET, 0.0, _FIRST_LOOK
         since = _oldest_waited_for(self._shelf.clock())
         while True:
             try:
-                ahead = await self._shelf.store.ahead(held.record, since=since)
+                ahead = await self._shelf.store.start(held.record, since=since)
             except StorageFailed as failure:
                 _log.warning("Whether an earlier turn is open is not known (%s)", type(failure).__name__)
             else:
@@ -194,8 +204,10 @@ class Desk:
     def ended(self, held: HeldTurn) -> None:
         self._endings.ended(held.record.key.conversation)
 
-    def _record(self, key: TurnKey, begun: str) -> TurnRecord:
-        return TurnRecord(key, 0, _OPEN, uuid.uuid4().hex, self._shelf.clock() + self._shelf.lease, begun=begun)
+    def _record(self, key: TurnKey, asked_at: float | None, begun: str) -> TurnRecord:
+        now = self._shelf.clock()
+        ticket = round((now if asked_at is None else asked_at) * 1000)
+        return TurnRecord(key, ticket, _OPEN, uuid.uuid4().hex, now + self._shelf.lease, begun=begun)
 
     async def _put(self, hand_over: HandOver, seconds: float) -> Receipt | None:
         try:

@@ -23,10 +23,11 @@ class UnreadableMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """`asked_at` in seconds since 1970. `begun` is the door's own: all it needs to answer without the activity.
+    """`asked_at`, in seconds since 1970, gives the turn its place among those that are not answered yet.
 
-    `traceparent` is that of the turn's own trace, so that the error id stays the same. `watch` is what was seen of the
-    turns before it while the message waited for them.
+    `begun` is the door's own: all it needs to answer without the activity. `traceparent` is that of the turn's own
+    trace, so that the error id stays the same. `watch` is what was seen of the turns before it while the message waited
+    for them.
     """
 
     key: TurnKey

@@ -44,7 +44,10 @@ class Shelf:
 
 
 class HeldTurn:
-    """As a context it renews its lease; `when_lost` is called when another worker has taken it."""
+    """As a context it renews its lease; `when_lost` is called when another worker has taken it.
+
+    `waits`: it has to be started. `starts_after`, in seconds since 1970: not before, though no earlier turn be open.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class HeldTurn:
         self._when_lost: Callable[[], object] | None = None
         self.history = history
         self.waits = waits
+        self.starts_after = 0.0
         self.lost = False
 
     @property

@@ -1,12 +1,40 @@
-"""Who waits for an earlier turn of a conversation learns at once when one ends in this worker."""
+"""The order of a conversation's turns: when each was asked, who is entered first, and who may go on now."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
+from weakref import WeakValueDictionary
+
+# Seconds. A channel's clock and ours differ by less, and nobody is late by more who may still go before others.
+_WINDOW = 120.0
+
+
+def when_asked(claimed: float | None, now: float) -> float:
+    """When the channel says that something was asked, or `now`, at which it came; all in seconds since 1970.
+
+    Never far from `now`: an absurd claim orders nothing, and two that are both beyond the window keep the order they
+    came in.
+    """
+    return now if claimed is None else min(max(claimed, now - _WINDOW), now + _WINDOW)
+
+
+class Arrivals:
+    """A lock for each conversation, given in the order in which it is asked for."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, key: Hashable) -> asyncio.Lock:
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        return lock
 
 
 class Endings:
+    """Who waits for an earlier turn of a conversation learns at once when one ends in this worker."""
+
     def __init__(self) -> None:
         self._awaited: dict[Hashable, list[asyncio.Future[None]]] = {}
 

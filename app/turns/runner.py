@@ -16,6 +16,7 @@ from app.turns.attempt import Attempt
 from app.turns.desk import Desk
 from app.turns.handover import HandOver
 from app.turns.held import HeldTurn, Shelf
+from app.turns.order import when_asked
 from app.turns.progress import Progress
 from app.turns.reply import Reply
 
@@ -46,6 +47,7 @@ class TurnRunner:
         turn: Turn,
         open_reply: OpenReply,
         *,
+        asked_at: float | None = None,
         begun: str | None = None,
         traceparent: str | None = None,
         time_limit: float = math.inf,
@@ -53,17 +55,21 @@ class TurnRunner:
     ) -> None:
         """Does nothing for a turn that has been entered before, here or elsewhere.
 
-        `begun` is what another worker needs to go on with it; without it nobody can. `time_limit` in seconds is what
-        the door allows, where that is less than the runner's own. `entered` is called when the ledger has the turn.
+        `asked_at`, in seconds since 1970, is the channel's word, where it says when the question was asked: among those
+        that are not answered yet it is answered in that order. `begun` is what another worker needs to go on with it;
+        without it nobody can. `time_limit` in seconds is what the door allows, where that is less than the runner's
+        own. `entered` is called when the ledger has the turn.
+
         Raises `app.storage.failures.StorageFailed` where the turn could not be entered, and what kept the person from
         seeing the end of the answer; every other failure has been told to them.
         """
         key = TurnKey(turn.conversation, turn.id)
-        hand_over = None if begun is None else HandOver(key, self._shelf.clock(), begun, traceparent)
+        asked_at = when_asked(asked_at, self._shelf.clock())
+        hand_over = None if begun is None else HandOver(key, asked_at, begun, traceparent)
         if hand_over is not None and len(hand_over.begun) > MOST_HANDED_OVER and not hand_over.fits:
             # Neither a message nor a row has room for it.
             hand_over = None
-        held = await self._unless_the_worker_ends(self._desk.enter(key, hand_over))
+        held = await self._unless_the_worker_ends(self._desk.enter(key, hand_over, asked_at=asked_at))
         entered()
         if held is None:
             _log.info("A turn was delivered again; it is not answered again")

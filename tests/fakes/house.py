@@ -112,8 +112,8 @@ class Worker:
             return MessageReply(outlet, channel, progress)
         return StreamReply(outlet, channel, channel.streaming, progress, clock=asyncio.get_running_loop().time)
 
-    async def ask(self, question: str = "How?", turn_id: str = "1") -> None:
-        await self.runner.run(Turn(turn_id, ANN, question), self.reply, begun=question)
+    async def ask(self, question: str = "How?", turn_id: str = "1", asked_at: float | None = None) -> None:
+        await self.runner.run(Turn(turn_id, ANN, question), self.reply, asked_at=asked_at, begun=question)
 
     async def resume(self, body: str) -> None:
         hand_over = read_hand_over(body)

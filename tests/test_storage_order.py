@@ -1,0 +1,103 @@
+"""In which order the turns of a conversation are started, on SQLite and on Azurite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.storage.ledger import Ahead, Begun, Store, TurnState
+from tests.fakes.azurite import Azurite, started
+from tests.fakes.stores import ANN, ENGINES, Clock, exchange, opened_store, turn
+
+
+class Delays(Clock):
+    """Seconds pass with every look at it."""
+
+    passing = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.passing
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[Azurite]:
+    yield from started()
+
+
+@pytest.fixture
+def clock() -> Delays:
+    return Delays()
+
+
+@pytest.fixture(params=ENGINES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Delays) -> AsyncIterator[Store]:
+    async with opened_store(request, tmp_path, clock) as store:
+        yield store
+
+
+async def begun(store: Store, activity: str, asked: int) -> Begun:
+    result = await store.begin(replace(turn(activity), ticket=asked), remember=10)
+    assert result is not None, "taken for a repeat"
+    return result
+
+
+async def test_who_was_asked_first_is_started_first_though_entered_later(store: Store) -> None:
+    running, later = (await begun(store, "a1", 1000)).record, (await begun(store, "a3", 3000)).record
+    earlier = (await begun(store, "a2", 2000)).record
+    assert [record.ticket for record in (running, earlier, later)] == [1000, 2000, 3000]
+    assert await store.start(earlier) == Ahead(1000, 60.0)
+    await store.end(running, TurnState.ANSWERED, exchange(1))
+    assert await store.start(later) == Ahead(2000, 60.0)
+    assert await store.start(earlier) is None
+    assert await store.start(earlier) is None
+    await store.end(earlier, TurnState.ANSWERED, exchange(2))
+    assert await store.start(later) is None
+    await store.end(later, TurnState.ANSWERED, exchange(3))
+    assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2), *exchange(3)]
+
+
+async def test_nobody_is_put_before_a_turn_that_has_been_started(store: Store) -> None:
+    running = await begun(store, "a3", 3000)
+    assert not running.waits
+    late = await begun(store, "a1", 1000)
+    assert late.waits
+    assert (late.record.ticket, await store.start(late.record)) == (3001, Ahead(3000, 60.0))
+    await store.end(running.record, TurnState.ANSWERED, exchange(1))
+    assert await store.start(late.record) is None
+    assert (await begun(store, "a2", 3001)).record.ticket == 3002
+    await store.end(late.record, TurnState.ANSWERED, exchange(2))
+    assert (await begun(store, "a0", 500)).record.ticket == 3003, "remembered before what was answered before it"
+
+
+async def test_those_of_the_same_moment_keep_the_order_in_which_they_were_entered(store: Store) -> None:
+    records = [(await begun(store, f"a{n}", 1000)).record for n in range(4)]
+    assert [record.ticket for record in records] == [1000, 1001, 1002, 1003]
+
+
+async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(store: Store, clock: Delays) -> None:
+    clock.passing = 0.6
+    later = await begun(store, "a2", 2000)
+    assert (later.waits, later.delayed) == (True, True)
+    clock.passing = 0.0
+    earlier = await begun(store, "a1", 1000)
+    assert (earlier.waits, earlier.delayed) == (False, False)
+    assert await store.start(later.record) == Ahead(1000, 60.0)
+    await store.end(earlier.record, TurnState.ANSWERED, exchange(1))
+    assert await store.start(later.record) is None
+
+
+async def test_who_is_entered_while_another_is_started_is_before_it_or_after_it_and_both_know(store: Store) -> None:
+    for n in range(12):
+        running = (await begun(store, f"running {n}", n * 1000)).record
+        later = (await begun(store, f"later {n}", n * 1000 + 500)).record
+        await store.end(running, TurnState.ANSWERED, [])
+        ahead, earlier = await asyncio.gather(store.start(later), begun(store, f"earlier {n}", n * 1000 + 100))
+        assert (ahead is None) == earlier.waits == (earlier.record.ticket > later.ticket), n
+        await store.end(earlier.record, TurnState.ANSWERED, [])
+        assert await store.start(later) is None
+        await store.end(later, TurnState.ANSWERED, [])
