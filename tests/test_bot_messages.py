@@ -37,16 +37,24 @@ async def test_a_question_is_answered_in_its_conversation(make_bot: Callable[...
 
 
 async def test_teams_gets_a_stream_whose_entities_keep_their_fields(make_bot: Callable[..., Bot]) -> None:
-    bot = make_bot("Because.")
+    bot = make_bot(["Because", asyncio.sleep(0.3), "."])
     teams = bot.activity(
         channelId="msteams", conversation={"id": "c1", "conversationType": "personal", "tenantId": "t"}
     )
     await bot.send(teams)
-    first, last = bot.connector.calls[0], bot.connector.calls[-1]
-    assert first.stream == {"type": "streaminfo", "streamType": "informative", "streamSequence": 1}
-    assert last.stream is not None
-    assert last.stream["streamType"] == "final"
+    sign, first, last = bot.connector.calls
+    assert (sign.activity["type"], sign.stream) == ("typing", None)
+    assert first.stream == {"type": "streaminfo", "streamType": "streaming", "streamSequence": 1}
+    assert last.stream == {"type": "streaminfo", "streamType": "final", "streamId": "activity-2"}
     assert last.at - first.at >= 1.0
+
+
+async def test_in_teams_an_answer_that_comes_at_once_is_one_message(make_bot: Callable[..., Bot]) -> None:
+    bot = make_bot("Because.")
+    await bot.send(bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal"}))
+    sign, answer = bot.connector.calls
+    assert (sign.activity["type"], answer.activity["type"], answer.stream) == ("typing", "message", None)
+    assert answer.at - sign.at < 0.5
 
 
 async def test_a_repeated_activity_is_acknowledged_and_does_nothing(make_bot: Callable[..., Bot]) -> None:
@@ -106,12 +114,11 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
     await bot.send(bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal"}))
     assert bot.connector.calls[-1].text == "Once upon"
     await bot.door.close()
-    (stream,) = {call.stream["streamId"] for call in bot.connector.calls[1:] if call.stream}
     another = make_bot(" a time.")
     (message,) = await bot.queue.take(9, hidden_for=60)
     await another.door.unfinished.resume(message.body.encode())
     final = bot.connector.calls[-1]
-    assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": stream}
+    assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": "activity-2"}
     assert final.text == f"Once upon\n\n{WAS_INTERRUPTED}\n\n a time."
     asked = [(message.role, message.content) for message in another.model.requests[0].messages[1:]]
     assert asked == [("user", "Why?"), ("assistant", "Once upon"), ("user", GO_ON)]

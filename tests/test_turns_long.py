@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from app.agent.events import Answer
+from app.agent.events import Answer, TextAdded
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.connector_answers import NotDelivered
 from app.bot.message_reply import SENT_AGAIN
@@ -75,6 +75,7 @@ def test_the_second_half_of_an_answer_is_not_lost_with_a_worker_whose_first_try_
         house.chat.refuses = too_large
         first = StreamReply(house.chat.through(wire), channel, rules, clock=clock)
         await first.begin(keep)
+        await first.write(TextAdded(ANSWER[:20]))
         await asyncio.sleep(0.5)
         await first.write(Answer(ANSWER))
         ending = asyncio.create_task(first.finish())

@@ -136,14 +136,15 @@ def test_an_end_that_was_written_down_stays_so_when_the_next_worker_vanishes_too
 ) -> None:
     wrong = {}
     for number in range(20):
-        moment = round(0.01 + 0.01 * number, 3)
+        moment = round(0.02 + 0.01 * number, 3)
         asked: list[int] = []
 
         async def script(house: House, moment: float = moment, asked: list[int] = asked) -> None:
             inbox = house.store.queue("turns")
-            one, two = house.worker(0.02), house.worker()
+            one, two = house.worker(0.3), house.worker()
             asking = asyncio.create_task(one.ask())
-            await asyncio.sleep(1.09)
+            # The model has ended, and the channel's pace is waited for.
+            await asyncio.sleep(0.8)
             one.wire.cut()
             await asyncio.sleep(LEASE + 2)
             (taken,) = await inbox.take(9, hidden_for=600)
@@ -167,9 +168,10 @@ def test_an_end_that_is_known_is_not_kept_waiting(tmp_path: Path) -> None:
 
     async def script(house: House) -> None:
         inbox = house.store.queue("turns")
-        one, two = house.worker(0.02), house.worker()
+        one, two = house.worker(0.3), house.worker()
         asking = asyncio.create_task(one.ask())
-        await asyncio.sleep(1.09)
+        while not house.chat.messages:  # noqa: ASYNC110 - in virtual time
+            await asyncio.sleep(0.01)
         one.wire.cut()
         await asyncio.sleep(LEASE + 2)
         (taken,) = await inbox.take(9, hidden_for=600)

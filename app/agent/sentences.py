@@ -11,7 +11,7 @@ GIVEN_UP = (
     "this error id to your administrator."
 )
 NOT_ENTERED = "I cannot remember anything at the moment, so I cannot answer. Please ask again in a minute."
-WAITING = "Your earlier question comes first…"
+THINKING = "Thinking…"
 WAS_INTERRUPTED = "*(I was interrupted and go on here.)*"
 # To the model, after the part of its answer that was shown.
 GO_ON = (

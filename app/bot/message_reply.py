@@ -12,12 +12,11 @@ from app.bot.connector_answers import NotDelivered, PerhapsDelivered
 from app.bot.outlet import Json, Outlet
 from app.bot.rendering import activities
 from app.bot.rendering.split import split
-from app.bot.send_failures import ChannelUnreachable, MessageTooLarge, SendFailure, StreamAlreadyEnded, Throttled
+from app.bot.send_failures import ChannelUnreachable, MessageTooLarge, StreamAlreadyEnded, Throttled
+from app.bot.typing_indicator import TypingIndicator
 from app.turns.progress import Progress
 from app.turns.reply import Keep, Undelivered, keep_nothing
 
-# Teams shows a typing indicator for a few seconds.
-_TYPING_EVERY = 4.0
 SENT_AGAIN = "*(Sent again, because the channel did not say whether it had arrived.)*"
 NOTHING_YET = Progress()
 _POST_TRIES = 3
@@ -34,7 +33,7 @@ class MessageReply:
         self._channel = channel
         self._rest = rest_in(progress)
         self._keep: Keep = keep_nothing
-        self._typing: asyncio.Task[None] | None = None
+        self._typing = TypingIndicator(outlet)
         self._end: Answer | Failure | None = None
 
     stopped = False
@@ -46,7 +45,7 @@ class MessageReply:
     async def begin(self, keep: Keep = keep_nothing) -> None:
         self._keep = keep
         if self._channel.typing:
-            self._typing = asyncio.create_task(self._keep_typing())
+            self._typing.start()
 
     async def write(self, event: Event) -> None:
         if isinstance(event, Answer | Failure):
@@ -64,18 +63,7 @@ class MessageReply:
             raise Undelivered(type(failure).__name__) from failure
 
     async def abandon(self) -> None:
-        if self._typing is not None:
-            self._typing.cancel()
-            await asyncio.wait([self._typing])
-            self._typing = None
-
-    async def _keep_typing(self) -> None:
-        while True:
-            try:
-                await self._outlet.post(activities.typing(), impatient=True)
-            except SendFailure:
-                return
-            await asyncio.sleep(_TYPING_EVERY)
+        await self._typing.stop()
 
 
 @dataclass(frozen=True, slots=True)

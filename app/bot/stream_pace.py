@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Callable
 
 from app.bot.channel import Streaming
 
 # All in seconds.
+_FIRST_WORDS = 0.045
+"""In which the first words come together: an answer that is whole by then needs no stream, and so waits for none."""
+_SILENCE = 1.0
+"""After which a stream begins with the line that says what is being done."""
 _EDIT_EVERY = 5.0
 _LONGEST_PAUSE_AT_THE_END = 30.0
 
@@ -17,16 +23,19 @@ class StreamPace:
     def __init__(self, rules: Streaming) -> None:
         self._rules = rules
         self._news = asyncio.Event()
-        self._last_sent_at = 0.0
-        self._closes_at = 0.0
+        self._last_sent_at = -math.inf
+        self._closes_at = math.inf
+        self._silent_until: float | None = None
         self.ended = False
 
-    def begin(self, closes_in: float) -> None:
+    def open(self, closes_in: float) -> None:
         now = asyncio.get_running_loop().time()
-        self._last_sent_at = now - self._rules.interval
+        self._last_sent_at = max(self._last_sent_at, now - self._rules.interval)
         self._closes_at = now + closes_in
 
     def news(self) -> None:
+        if self._silent_until is None:
+            self._silent_until = asyncio.get_running_loop().time() + _SILENCE
         self._news.set()
 
     def looked_at(self) -> None:
@@ -41,9 +50,26 @@ class StreamPace:
         """Until the stream has to be closed."""
         return self._closes_at - asyncio.get_running_loop().time()
 
+    @property
+    def _wait(self) -> float:
+        return max(0.0, self._last_sent_at + self._rules.interval - asyncio.get_running_loop().time())
+
+    async def beginning(self, has_words: Callable[[], bool]) -> None:
+        """Returns when there is something to open a stream with, words or a silence to be explained; or at the end."""
+        if self._wait:
+            await self._end_within(self._wait)
+        while not (self.ended or has_words()):
+            self._news.clear()
+            try:
+                async with asyncio.timeout_at(self._silent_until):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+        await self._end_within(_FIRST_WORDS)
+
     async def next_update(self) -> bool:
         """Returns when there may be something to send, or the stream has to be closed; whether nothing is new."""
-        await asyncio.sleep(self._last_sent_at + self._rules.interval - asyncio.get_running_loop().time())
+        await self.next_request()
         due = min(self._last_sent_at + self._rules.keep_alive, self._closes_at)
         try:
             async with asyncio.timeout_at(due):
@@ -51,6 +77,11 @@ class StreamPace:
         except TimeoutError:
             return True
         return False
+
+    async def next_request(self) -> None:
+        """Returns when the channel takes another request of the stream."""
+        if self._wait:
+            await asyncio.sleep(self._wait)
 
     async def next_edit(self) -> None:
         await self._end_within(_EDIT_EVERY)

@@ -12,7 +12,7 @@ from app.agent.agent import Agent
 from app.agent.commands import Commands
 from app.agent.events import Answer, Failure, Status, TextAdded
 from app.agent.memory import MOST_MESSAGES
-from app.agent.sentences import GIVEN_UP, INTERRUPTED, TURN_TIMED_OUT, UNEXPECTED, WAITING
+from app.agent.sentences import GIVEN_UP, INTERRUPTED, THINKING, TURN_TIMED_OUT, UNEXPECTED
 from app.agent.turn import Turn
 from app.storage.conversations import ConversationLog, StoredMessage
 from app.storage.failures import StorageFailed
@@ -30,7 +30,6 @@ MOST_TRIES = 3
 MOST_DELIVERIES = 6
 # All in seconds.
 _LAST_WORDS = 4.0
-_SILENT_WAIT = 3.0
 _LONGEST_WAIT = 200.0
 _LONGEST_CLOSING = 45.0
 _LONGEST_BETWEEN_CLOSINGS = 8.0
@@ -144,36 +143,29 @@ class Attempt:
             raise failure
 
     async def _say(self, reply: Reply) -> Answer | Failure:
-        waited = self._held.waits and self._progress.end is None and await self._wait_in_line(reply)
-        command = None if self._progress.end else await self._command()
-        if not waited:
+        waits = self._held.waits and self._progress.end is None
+        if waits:
             await reply.begin(self._held.keep)
-        if command is None and self._progress.end is None:
+            await self._wait_in_line()
+        end = self._progress.end or await self._command() or self._given_up()
+        if not waits:
+            await reply.begin(self._held.keep)
+        if end is None:
+            await reply.write(Status(THINKING))
             # The first sign of life goes out before the work begins, however quick that is.
             await asyncio.sleep(0)
-        end = self._progress.end or command or self._given_up() or await self._ask(reply)
+            end = await self._ask(reply)
         # Before anything else runs: an update with the last words alone would hold up the end.
         await reply.write(end)
         return end
 
-    async def _wait_in_line(self, reply: Reply) -> bool:
-        """Whether the reply has begun meanwhile: nobody looks at nothing for long."""
-        ended = asyncio.create_task(self._line_ended())
+    async def _wait_in_line(self) -> None:
+        self._held.history = None
         try:
-            done, _ = await asyncio.wait([ended], timeout=_SILENT_WAIT)
-            self._held.history = None
-            if done:
-                ended.result()
-                return False
-            await reply.begin(self._held.keep)
-            await reply.write(Status(WAITING))
-            done, _ = await asyncio.wait([ended], timeout=_LONGEST_WAIT)
-            if not done and self._held.can_be_handed_over:
-                raise StillWaiting
-            await ended
-            return True
-        finally:
-            ended.cancel()
+            async with asyncio.timeout(_LONGEST_WAIT if self._held.can_be_handed_over else None):
+                await self._line_ended()
+        except TimeoutError:
+            raise StillWaiting from None
 
     async def _line_ended(self) -> None:
         while (lost := await self._desk.lost_before(self._held)) is not None:

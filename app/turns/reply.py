@@ -35,11 +35,15 @@ class Reply(Protocol):
     """Writes events as the channel allows. `begin`, `write` and `finish` come in that order, never two at once."""
 
     async def begin(self, keep: Keep = keep_nothing) -> None:
-        """Gives the first sign of life without waiting for it to arrive."""
+        """Shows that somebody is at work, until something is written, and waits for nothing. Opens no stream: that of
+        an earlier turn may still be open, and a chat has one at a time.
+        """
         ...
 
     async def write(self, event: Event) -> None:
-        """Takes an event; sending is the reply's own affair and is not waited for."""
+        """Takes an event; sending is the reply's own affair and is not waited for. An end is kept as soon as it is
+        written, or is sent as soon.
+        """
         ...
 
     async def finish(self) -> None:

@@ -22,9 +22,12 @@ Json = dict[str, Any]
 
 @dataclass
 class Sent:
+    """`at` is when it came, `answered` when the bot had its answer; in seconds of the loop."""
+
     at: float
     method: str
     activity: Json
+    answered: float = 0.0
 
     @property
     def text(self) -> str:
@@ -52,7 +55,6 @@ class FakeChannel:
     faults: list[SendFailure | None] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     _in_flight: int = 0
-    _streams: int = 0
     _opened_at: float | None = None
     _streamed: str = ""
     _ended: bool = False
@@ -60,6 +62,11 @@ class FakeChannel:
     @property
     def start(self) -> float:
         return self.sent[0].at
+
+    @property
+    def opened_at(self) -> float:
+        """When the stream was opened."""
+        return next(sent.at for sent in self.sent if sent.stream)
 
     def of_kind(self, *kinds: str) -> list[Sent]:
         return [sent for sent in self.sent if sent.kind in kinds]
@@ -78,8 +85,9 @@ class FakeChannel:
         return list(messages.values())
 
     def gaps(self) -> Iterator[float]:
-        streamed = [s.at for s in self.sent if s.stream]
-        return (later - earlier for earlier, later in itertools.pairwise(streamed))
+        """From the end of each request of the stream to the next."""
+        streamed = [sent for sent in self.sent if sent.stream]
+        return (later.at - earlier.answered for earlier, later in itertools.pairwise(streamed))
 
     async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
         return await self._take("POST", activity)
@@ -97,6 +105,7 @@ class FakeChannel:
             if self.faults and (fault := self.faults.pop(0)):
                 raise fault
             result = self._stream(sent) if sent.stream and method == "POST" else f"m-{len(self.sent)}"
+            sent.answered = now()
             self.sent.append(sent)
             return result
         finally:
@@ -109,8 +118,8 @@ class FakeChannel:
             raise StoppedByPerson("Content stream was canceled by user")
         if self._ended:
             raise StreamAlreadyEnded("Content stream is not allowed on an already completed streamed message")
-        last = max((s.at for s in self.sent if s.stream), default=None)
-        if last is not None and sent.at - last < 1.0:
+        last = max((s.answered for s in self.sent if s.stream), default=None)
+        if last is not None and sent.at - last < 0.999:
             raise Throttled("API calls quota exceeded")
         if info["streamType"] == "final":
             assert "streamSequence" not in info, "the final message must not have a sequence number"

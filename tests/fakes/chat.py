@@ -46,6 +46,7 @@ class Wire:
 class _Stream:
     opened_at: float
     text: str = ""
+    updates: int = 0
     sequence: int = 0
     ended: bool = False
 
@@ -56,6 +57,8 @@ class Chat:
 
     messages: dict[str, str] = field(default_factory=dict)
     streams: dict[str, _Stream] = field(default_factory=dict)
+    beside: list[str] = field(default_factory=list)
+    """Streams that were opened while another was open: Teams allows one a chat."""
     lives: float = 120.0
     refuses: Callable[[Json], Exception | None] = lambda _: None
     """What the channel answers instead of taking an activity."""
@@ -65,8 +68,8 @@ class Chat:
 
     @property
     def left_open(self) -> list[str]:
-        """Texts of streams that nobody ended; those that only said that somebody is thinking count for nothing."""
-        return [stream.text for stream in self.streams.values() if not stream.ended and stream.text]
+        """Texts of streams that nobody ended, though they were gone on with after they had been opened."""
+        return [stream.text for stream in self.streams.values() if not stream.ended and stream.updates > 1]
 
     async def take(self, activity: Json) -> str | None:
         if (refusal := self.refuses(activity)) is not None:
@@ -87,6 +90,8 @@ class Chat:
         now = asyncio.get_running_loop().time()
         if "streamId" not in info:
             stream_id = f"s{len(self.streams)}"
+            if any(not stream.ended and now - stream.opened_at <= self.lives for stream in self.streams.values()):
+                self.beside.append(stream_id)
             self.streams[stream_id] = _Stream(now)
         else:
             stream_id = info["streamId"]
@@ -103,6 +108,7 @@ class Chat:
             return None
         assert info["streamSequence"] > stream.sequence, "a sequence number goes back"
         stream.sequence = info["streamSequence"]
+        stream.updates += 1
         if info["streamType"] == "streaming":
             stream.text = activity["text"]
         return stream_id

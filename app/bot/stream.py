@@ -1,0 +1,154 @@
+"""One stream in the channel: opened, updated, closed, and its message edited where the channel can do that.
+
+Protocol: https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from app.agent.events import Answer, Failure
+from app.bot.channel import Streaming, WhenTimeRunsOut
+from app.bot.connector_answers import PerhapsDelivered
+from app.bot.message_reply import end_stream
+from app.bot.outlet import Outlet
+from app.bot.rendering import activities
+from app.bot.rendering.markdown import render
+from app.bot.send_failures import SendFailure, StoppedByPerson
+from app.bot.stream_pace import StreamPace
+from app.bot.stream_place import Phase, StreamPlace
+from app.bot.streamed_text import StreamedText
+from app.turns.progress import Progress
+from app.turns.reply import Keep, NotKept, keep_nothing
+
+_log = logging.getLogger(__name__)
+
+_STILL_WORKING = "*This takes a while. I am still working on it…*"
+_CONTINUES = "*(The answer continues in the next message.)*"
+
+
+class Stream:
+    """Goes on from `place`. `clock` is in seconds since 1970. Whatever is sent is kept before it is sent: every sending
+    method raises the failures of `app.bot.send_failures`, `NotKept` and `TurnLost`.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        rules: Streaming,
+        text: StreamedText,
+        place: StreamPlace,
+        pace: StreamPace,
+        clock: Callable[[], float],
+    ) -> None:
+        self._outlet = outlet
+        self._rules = rules
+        self._text = text
+        self._pace = pace
+        self._clock = clock
+        self._keep: Keep = keep_nothing
+        self._closes = place.closes
+        self.id = place.stream_id
+        self.sequence = place.sequence
+        """The highest that may have been sent."""
+        # Where another worker may have opened a stream and never learned its id, a second one would stand beside it.
+        self.phase = Phase.WAITING if place.stream_id is None and place.sequence else place.phase
+        self.limit = place.limit
+        self.end: Answer | Failure | None = None
+        self._closing = False
+
+    def begin(self, keep: Keep) -> None:
+        self._keep = keep
+        if self.id is not None:
+            self._pace.open(self._closes - self._clock())
+
+    @property
+    def takes_the_end(self) -> bool:
+        """It, or its message. Not while it is being closed early: whoever found an end kept then, and the stream ended,
+        would take it for said.
+        """
+        return self.phase is not Phase.WAITING and (self.id is not None or self.sequence > 0) and not self._closing
+
+    async def note(self, *, coming: int = 0) -> None:
+        """Keeps where the reply has come to, with so many updates `coming`."""
+        text = self._text
+        place = StreamPlace(
+            self.id, self.sequence + coming, self._closes, self.phase, text.settled, len(text.shown), self.limit
+        )
+        await self._keep(Progress(text.attempted, place.written(), self.end))
+
+    async def show(self, text: str) -> None:
+        self._text.attempted = text
+        if await self._may_go_out():
+            await self._post(activities.streamed(render(text), self.sequence + 1, self.id))
+            self._text.shown = text
+
+    async def inform(self, status: str) -> None:
+        if await self._may_go_out():
+            await self._post(activities.informative(status, self.sequence + 1, self.id))
+
+    async def _may_go_out(self) -> bool:
+        if self.id is None:
+            self._closes = self._clock() + self._rules.closes_after
+        await self.note(coming=1)
+        # An answer that is whole by now needs no stream, nor is its end to wait for an update.
+        return self.end is None
+
+    async def _post(self, activity: activities.Json) -> None:
+        opens = self.id is None
+        if opens:
+            self._pace.open(self._rules.closes_after)
+        self.sequence += 1
+        try:
+            stream_id = await self._outlet.post(activity, impatient=True)
+        except SendFailure as failure:
+            if not isinstance(failure, PerhapsDelivered):
+                # Its number is still free.
+                self.sequence -= 1
+            raise
+        finally:
+            self._pace.sent()
+        if opens:
+            self.id = stream_id
+            if stream_id is None:
+                self.phase = Phase.WAITING
+            else:
+                with suppress(NotKept):
+                    await self.note()
+
+    async def edit(self, text: str) -> None:
+        if self.id is not None and text != self._text.shown:
+            self._text.attempted = text
+            await self.note()
+            note = activities.message(activities.with_notes(render(text), _STILL_WORKING))
+            await self._outlet.update(self.id, note, impatient=True)
+            self._text.shown = text
+
+    async def close_early(self) -> None:
+        """Closes it before the channel does, with what there is; the rest follows as the channel allows."""
+        if self.id is None:
+            self.phase = Phase.WAITING
+            return
+        text = self._text.streamed
+        continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
+        activity = activities.message(activities.with_notes(render(text), _CONTINUES if continues else _STILL_WORKING))
+        self._closing = True
+        try:
+            await end_stream(self._outlet, self.id, activities.labelled(activity, ()) if text else activity)
+            self._text.shown = text
+        except StoppedByPerson:
+            raise
+        except SendFailure as failure:
+            _log.info("A stream could not be closed (%s); the rest needs it no more", type(failure).__name__)
+        self.is_over()
+        self._closing = False
+        with suppress(NotKept):
+            await self.note()
+
+    def is_over(self) -> None:
+        edits = self._rules.then is WhenTimeRunsOut.EDIT_THE_MESSAGE and self.id is not None
+        self.phase = Phase.EDITING if edits else Phase.WAITING
+        if not edits:
+            self._text.settle()

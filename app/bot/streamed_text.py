@@ -1,0 +1,61 @@
+"""The text of an answer that streams: what was said, what may have been sent, what has arrived. Pure.
+
+All of it is the model's own; it is rendered when it is sent.
+"""
+
+from __future__ import annotations
+
+from app.bot.rendering.markdown import end_of, presentable, render, utf16_units
+from app.bot.rendering.split import split
+from app.bot.stream_place import StreamPlace
+
+# Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
+_STREAMED_SHARE = 0.9
+_THAT_WAS_ALL = "*(That was the whole answer.)*"
+
+
+class StreamedText:
+    """`text_limit` in UTF-16 code units. `text` is what another worker may have sent of the answer."""
+
+    def __init__(self, text: str, place: StreamPlace, text_limit: int) -> None:
+        self._parts = [text]
+        self._text_limit = text_limit
+        self.attempted = text
+        """The longest text sent; not what was shown if nobody knows whether it arrived."""
+        self.shown = text[: place.shown]
+        self.frozen = False
+        """Nothing more is shown before the end."""
+        self.settled = place.settled
+        """How much of it stands in a closed message."""
+
+    def add(self, text: str) -> None:
+        self._parts.append(text)
+
+    @property
+    def said(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+    @property
+    def streamed(self) -> str:
+        return self.shown if self.frozen else self.attempted
+
+    def showable(self) -> str:
+        """Never less than what was sent before: the channel refuses an update that does not begin with it."""
+        if self.frozen:
+            return self.streamed
+        text = presentable(self.said)
+        too_long = utf16_units(render(text)) > self._text_limit * _STREAMED_SHARE
+        return self.streamed if too_long or len(text) < len(self.attempted) else text
+
+    def settle(self) -> None:
+        self.settled = len(self.shown)
+
+    def unsettled(self, said: str, text: str) -> list[str]:
+        """The parts of `text`, which begins with what was `said` as it is rendered, that stand in no message yet."""
+        settled = render(said[: self.settled])
+        rest = text[len(settled) :].lstrip("\n")
+        if settled and not rest.strip("\n `~"):
+            return [_THAT_WAS_ALL]
+        return split(end_of(settled).opening + rest, self._text_limit)
