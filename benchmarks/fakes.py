@@ -102,6 +102,8 @@ async def _stream(response: web.StreamResponse, stage: Stage, turn: Turn | None,
     for index, token in enumerate(answer_tokens(stage.plan.tokens)):
         if index and stage.plan.gap:
             await asyncio.sleep(stage.plan.gap)
+        if turn is not None and not index:
+            turn.first_token = time.monotonic()
         await response.write(chunk({"role": "assistant", "content": token}, None))
     if turn is not None:
         turn.last_token = time.monotonic()

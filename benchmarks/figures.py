@@ -12,30 +12,35 @@ Values = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`ours` may be at most `limit`, times the `figure` of `against` if that is given."""
+    """`ours` may be at most `limit`, times the `figure` of `against` if that is given; or, where `added`, beyond it."""
 
     limit: float
     against: str | None = None
     figure: str | None = None
     strict: bool = False
+    added: bool = False
 
     def __str__(self) -> str:
         sign = "<" if self.strict else "≤"
+        if self.added:
+            return f"{sign} {self.against} + {self.limit:g}"
         if self.against is None:
             return f"{sign} {self.limit:g}"
         of = f" ({FIGURES[self.figure].title})" if self.figure else ""
         return f"{sign} {self.limit:g} × {self.against}{of}"
 
     def verdict(self, figure: str, values: Values) -> str:
-        """'met' or 'missed', with the ratio where it is one; 'not measured' where a value lacks."""
+        """'met' or 'missed', with the ratio or difference where it is one; 'not measured' where a value lacks."""
         ours = values.get(figure, {}).get("ours")
         base = 1.0 if self.against is None else values.get(self.figure or figure, {}).get(self.against)
         if ours is None or not base:
             return "not measured"
-        ratio = ours / base
-        met = ratio < self.limit if self.strict else ratio <= self.limit
+        measured = ours - base if self.added else ours / base
+        met = measured < self.limit if self.strict else measured <= self.limit
         said = "met" if met else "missed"
-        return said if self.against is None else f"{said} ({ratio:.2f})"
+        return (
+            said if self.against is None else f"{said} ({measured:+.1f})" if self.added else f"{said} ({measured:.2f})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,18 @@ FIGURES: Mapping[str, Figure] = {
     "asked_p95": Figure("time to the model's request, p95", "ms"),
     "sign_median": Figure("time to first visible update, median", "ms"),
     "sign_p95": Figure("time to first visible update, p95", "ms"),
+    "words_median": Figure("first token to first words, median", "ms", (Budget(60), Budget(15, "floor", added=True))),
+    "words_p95": Figure("first token to first words, p95", "ms", (Budget(60), Budget(15, "floor", added=True))),
+    "whole_median": Figure(
+        "end of a short answer to its message, median", "ms", (Budget(60), Budget(15, "floor", added=True))
+    ),
+    "whole_p95": Figure("end of a short answer to its message, p95", "ms", (Budget(60),)),
+    "in_streams": Figure("… short answers that opened a stream", "%"),
     "last_token_median": Figure("last token to final message, median", "ms"),
     "last_token_p95": Figure("last token to final message, p95", "ms"),
-    "late_median": Figure("… of that beyond the pacing, median", "ms", (Budget(50),)),
-    "late_p95": Figure("… of that beyond the pacing, p95", "ms", (Budget(50),)),
+    "late_median": Figure("… of that beyond the pacing, median", "ms", (Budget(60), Budget(15, "floor", added=True))),
+    "late_p95": Figure("… of that beyond the pacing, p95", "ms", (Budget(60),)),
+    "hurried": Figure("… requests before the pacing allows", "", (Budget(0),)),
     "turns_per_second": Figure("turns per second of one core's time", "/s"),
     "core_used": Figure("… share of the core it had", "%"),
     "breaches": Figure("pacing breaches, 50 turns at once", "", (Budget(0),)),

@@ -13,6 +13,9 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
+# Seconds in which the first words come together: an answer that is whole by then is one message.
+FIRST_WORDS = 0.05
+SILENCE = 1.0
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
@@ -22,6 +25,7 @@ class Reader:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
         self.text = ""
+        self.begun = asyncio.Event()
 
     async def read(self, question: str) -> None:
         body = {
@@ -37,6 +41,7 @@ class Reader:
                 if line.startswith(b"data: ") and not line.startswith(b"data: [DONE]"):
                     for choice in json.loads(line[6:])["choices"]:
                         self.text += choice["delta"].get("content") or ""
+                    self.begun.set()
 
 
 class Sender:
@@ -76,8 +81,18 @@ class Sender:
 
 async def answer_streaming(sender: Sender, reader: Reader, reading: asyncio.Task[None]) -> None:
     clock = asyncio.get_running_loop().time
-    await sender.update("Thinking…", "informative")
-    sent_at, shown = clock(), ""
+    await sender.send(type="typing")
+    begun = asyncio.create_task(reader.begun.wait())
+    await asyncio.wait({begun, reading}, timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
+    begun.cancel()
+    if reader.text:
+        await asyncio.wait({reading}, timeout=FIRST_WORDS)
+    if reading.done():
+        await sender.send(type="message", text=reader.text)
+        return
+    shown = reader.text
+    await sender.update(shown or "Thinking…", "streaming" if shown else "informative")
+    sent_at = clock()
     while True:
         await asyncio.wait({reading}, timeout=max(sent_at + 1.0 - clock(), 0.02))
         if reading.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -12,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.figures import median_and_p95, percentile
 from benchmarks.loop_watch import Held
-from benchmarks.pacing import breaches, final_lateness
+from benchmarks.pacing import breaches, final_lateness, words_lateness
 from benchmarks.process import Bot, Fakes, Subject, running
 from benchmarks.records import Plan, Run, Turn
 
@@ -69,7 +70,11 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     last_token = median_and_p95(
         [_ms(turn.last_token, turn.final.arrived) for turn in every if turn.final and turn.last_token]
     )
-    late = median_and_p95(_lateness(every))
+    words = median_and_p95(_found(long[1].turns, words_lateness))
+    whole = median_and_p95(
+        [_ms(turn.last_token, turn.final.arrived) for turn in short[1].turns if turn.final and turn.last_token]
+    )
+    late = median_and_p95(_found(long[1].turns, final_lateness))
     return Measured(
         {
             "cpu_short": short[0],
@@ -78,10 +83,16 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
             "asked_p95": asked[1],
             "sign_median": sign[0],
             "sign_p95": sign[1],
+            "words_median": words[0],
+            "words_p95": words[1],
+            "whole_median": whole[0],
+            "whole_p95": whole[1],
+            "in_streams": 100 * sum(_streamed(turn) for turn in short[1].turns) / len(short[1].turns),
             "last_token_median": last_token[0],
             "last_token_p95": last_token[1],
             "late_median": late[0],
             "late_p95": late[1],
+            "hurried": sum(breaches(turn.sends) for turn in every),
         }
     )
 
@@ -141,7 +152,7 @@ def crowd(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
         {
             "breaches": sum(broken),
             "breached_turns": 100 * sum(map(bool, broken)) / len(broken),
-            "crowd_late_p95": percentile(_lateness(asked), 0.95),
+            "crowd_late_p95": percentile(_found(asked, final_lateness), 0.95),
             "memory": memory,
         }
     )
@@ -202,9 +213,14 @@ def _held(name: str, held: list[Held]) -> dict[str, float]:
     }
 
 
+def _streamed(turn: Turn) -> bool:
+    return any(send.stream_type for send in turn.sends)
+
+
 def _ms(start: float, end: float) -> float:
     return (end - start) * 1000
 
 
-def _lateness(turns_: list[Turn]) -> list[float]:
-    return [late * 1000 for turn in turns_ if (late := final_lateness(turn)) is not None]
+def _found(turns_: list[Turn], seconds: Callable[[Turn], float | None]) -> list[float]:
+    """In milliseconds, of the turns that have it."""
+    return [found * 1000 for turn in turns_ if (found := seconds(turn)) is not None]

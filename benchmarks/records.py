@@ -32,12 +32,18 @@ class Turn:
     status: int = 0
     acknowledged: float | None = None
     model_asked: float | None = None
+    first_token: float | None = None
     last_token: float | None = None
     sends: list[Send] = field(default_factory=list)
 
     @property
     def final(self) -> Send | None:
         return next((send for send in self.sends if send.type == "message"), None)
+
+    @property
+    def first_words(self) -> Send | None:
+        """The first that shows some of the answer."""
+        return next((send for send in self.sends if send.type == "message" or send.stream_type == "streaming"), None)
 
     @property
     def answered(self) -> bool:

@@ -118,6 +118,22 @@ def test_an_end_that_comes_while_an_update_is_written_down_does_not_wait_for_tha
     assert [sent.kind for sent in converse(script, keep=keep).sent] == ["typing", "message"]
 
 
+@pytest.mark.parametrize("after", [0.01, 0.02, 0.03, 0.04, 0.045, 0.049, 0.055, 0.07, 0.1])
+def test_words_that_come_while_the_stream_is_opened_are_shown_though_the_model_then_pauses(after: float) -> None:
+    async def keep(_: Progress) -> None:
+        await asyncio.sleep(0.004)
+
+    async def script(reply: StreamReply) -> None:
+        await reply.write(TextAdded("Hello "))
+        await asyncio.sleep(after)
+        await reply.write(TextAdded("there "))
+        await asyncio.sleep(20)
+
+    fake = converse(script, keep=keep)
+    assert fake.sent[-1].text == "Hello there "
+    assert fake.sent[-1].at - 1000 < 1.2
+
+
 def test_who_waits_in_line_is_shown_that_somebody_types_and_no_stream() -> None:
     fake = FakeChannel()
 

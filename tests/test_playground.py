@@ -101,7 +101,6 @@ async def test_a_person_types_a_question_and_watches_a_real_model_answer(tmp_pat
         await page.screenshot(path=pictures)
         seen: list[str] = await page.evaluate("window.seen")
         await browser.close()
-    assert any("Thinking…" in text for text in seen), "no sign of life before the answer"
     lengths = [len(text) for text in seen]
     growing = sum(1 for earlier, later in itertools.pairwise(lengths) if later > earlier)
     assert growing >= 2, f"the answer did not grow before the person's eyes: {lengths}"

@@ -114,7 +114,7 @@ def test_to_keep_the_end_costs_no_write_more(channel: Channel, seconds: float, w
             made += 1
             return await change(*arguments)
 
-        house.store.change = counted  # type: ignore[method-assign]
+        house.store.change = counted  # type: ignore[method-assign,assignment]
         await house.worker(seconds).ask()
 
     house, _ = played(channel, tmp_path, script)

@@ -93,6 +93,8 @@ class Stream:
         if self.id is None:
             self._closes = self._clock() + self._rules.closes_after
         await self.note(coming=1)
+        if self.id is None:
+            await self._pace.opening()
         # An answer that is whole by now needs no stream, nor is its end to wait for an update.
         return self.end is None
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from app.bot.channel import Streaming
 
 # All in seconds.
-_FIRST_WORDS = 0.045
+_FIRST_WORDS = 0.05
 """In which the first words come together: an answer that is whole by then needs no stream, and so waits for none."""
+_TO_KEEP_THEM = 0.012
+"""Of that, the last part, in which they are written down."""
 _SILENCE = 1.0
 """After which a stream begins with the line that says what is being done."""
 _EDIT_EVERY = 5.0
@@ -26,6 +28,7 @@ class StreamPace:
         self._last_sent_at = -math.inf
         self._closes_at = math.inf
         self._silent_until: float | None = None
+        self._opens_at = -math.inf
         self.ended = False
 
     def open(self, closes_in: float) -> None:
@@ -65,7 +68,16 @@ class StreamPace:
                     await self._news.wait()
             except TimeoutError:
                 return
-        await self._end_within(_FIRST_WORDS)
+        self._opens_at = asyncio.get_running_loop().time() + _FIRST_WORDS
+        await self._end_within(_FIRST_WORDS - _TO_KEEP_THEM)
+
+    async def opening(self) -> None:
+        """Returns when a stream may be opened with what has been kept, or at the end."""
+        left = self._opens_at - asyncio.get_running_loop().time()
+        if left > 0:
+            await self._end_within(left)
+        # Words that came meanwhile are not among those that were kept.
+        self.news()
 
     async def next_update(self) -> bool:
         """Returns when there may be something to send, or the stream has to be closed; whether nothing is new."""
