@@ -60,6 +60,7 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
     yield "channel: too fast", f"{run.teams.hurried} refused with 429"
     yield "updates dropped for their number", str(run.teams.dropped_updates)
     yield "bubbles left half, id lost", str(sum(len(run.teams.left_open(question.id)) for question in questions))
+    yield "streams opened beside an open one", str(len(run.teams.side_by_side))
     yield from _answers(run)
 
 

@@ -24,6 +24,7 @@ from tests.faults.weather import Fault, Weather
 _BETWEEN_UPDATES = 0.85
 _LONGER_THAN_ANY_PATIENCE = 60.0
 _SLOW = 2.5
+_A_STREAM_LIVES = 120.0
 
 
 @dataclass(slots=True)
@@ -78,6 +79,8 @@ class Teams:
         self.bubbles: dict[str, Bubble] = {}
         self._bubbles_of: dict[str, list[Bubble]] = {}
         self.breaches: list[str] = []
+        self.side_by_side: list[tuple[Bubble, Bubble]] = []
+        """A stream that was open, and one that was opened beside it: Teams allows one a chat."""
         self.dropped_updates = 0
         self.hurried = 0
         self.service_url = ""
@@ -214,9 +217,21 @@ class Teams:
         if info.get("streamSequence") != 1 or call.kind == "final":
             self.breaches.append(f"a stream for {call.question} begins with {info}")
             return _error(400, "BadRequest", "a stream begins with 1")
+        opened = self._open_streams(self._questions[call.question].conversation)
         bubble = self._new(call, stream=True)
+        self.side_by_side += [(earlier, bubble) for earlier in opened]
         self._last_update[bubble.id] = self._clock()
         return web.json_response({"id": bubble.id}, status=201)
+
+    def _open_streams(self, conversation: str) -> list[Bubble]:
+        return [
+            bubble
+            for bubble in self.bubbles.values()
+            if bubble.stream
+            and not bubble.is_final
+            and self._clock() - bubble.at < _A_STREAM_LIVES
+            and self._questions[bubble.question].conversation == conversation
+        ]
 
     def _updated(self, call: Call, info: dict[str, Any], bubble: Bubble) -> web.Response:
         if bubble.is_final:

@@ -92,6 +92,12 @@ class Told:
         self.run.teams._bubbles_of.setdefault("q", []).append(bubble)
         call.bubble = bubble.id
 
+    def streams(self) -> None:
+        """A stream is opened, and nobody ends it."""
+        call = Call(self.now, "q", "streaming", "The", None)
+        self.run.teams.calls.append(call)
+        self.run.teams._opened(call, {"streamSequence": 1})
+
     def killed(self, worker: str) -> None:
         killed = self.run.workers.all[worker]
         killed.killed_at, killed.killed_by, killed.ended_at = self.now, signal.SIGKILL, self.now
@@ -110,6 +116,20 @@ def told(tmp_path: Path) -> Told:
 def test_one_answer_is_nothing_to_complain_about(told: Told) -> None:
     told.message()
     assert not list(complaints(told.run))
+
+
+def test_a_stream_beside_an_open_one_needs_a_reason_for_which_nobody_could_end_that(tmp_path: Path) -> None:
+    told = Told(tmp_path, Kind.TEAMS)
+    told.taken("1.1", enters=True)
+    told.now = 1.0
+    told.streams()
+    assert not told.blamed_for("was opened while")
+    told.now = 20.0
+    told.streams()
+    assert told.blamed_for("was opened while")
+    told.now = 1.0
+    told.killed("1.1")
+    assert not told.blamed_for("was opened while")
 
 
 def test_each_copy_that_is_marked_needs_a_doubt_of_its_own(told: Told) -> None:

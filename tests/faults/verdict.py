@@ -30,6 +30,7 @@ def complaints(run: Run) -> Iterator[str]:
     """Each in a few lines: what is wrong, and where it is about one question, all that happened to it."""
     yield from run.teams.breaches
     yield from run.model.breaches
+    yield from _streams(run)
     for question in run.plan.questions:
         for complaint in _about(run, question):
             yield f"{question.kind}, {question.text!r}: {complaint}\n{story(run, question)}"
@@ -128,6 +129,13 @@ def _explained(run: Run, bubble: Bubble) -> bool:
         return True
     openers = _openers(run, bubble.question, opening.at)
     return any(_killed(run.workers.all[name], opening.at, bubble.at + _UNWRITTEN) for name in openers)
+
+
+def _streams(run: Run) -> Iterator[str]:
+    for earlier, later in run.teams.side_by_side:
+        if not _explained(run, earlier):
+            stories = "\n".join(story(run, run.question(bubble.question)) for bubble in (earlier, later))
+            yield f"a stream of {later.question} was opened while one of {earlier.question} was open\n{stories}"
 
 
 def _openers(run: Run, question: str, at: float) -> set[str]:
