@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from app.agent.events import Answer, Citation, Event, Failure, TextAdded, ToolFinished, ToolStarted
+from app.agent.events import (
+    Answer,
+    Citation,
+    Event,
+    Failure,
+    TextAdded,
+    ToolFinished,
+    ToolStarted,
+    interrupted,
+    interruption,
+    without_interruption,
+)
 from app.agent.memory import within_budget
 from app.agent.sentences import (
     GO_ON,
@@ -29,8 +39,6 @@ from app.telemetry.spans import new_error_id
 from app.telemetry.turn import turn_failed
 
 _log = logging.getLogger(__name__)
-
-_NOTE = re.compile(rf"(\n```\n)?(^|\n\n){re.escape(WAS_INTERRUPTED)}\n\n(?(1)\n```\n)")
 
 
 class Agent:
@@ -62,10 +70,10 @@ class Agent:
 
         `said` is the part of the answer that an interrupted attempt has shown already: no event repeats it.
         """
-        work = _Work(turn, self._messages(turn, history, said or ""))
+        work = _Work(turn, self._messages(turn, history, said or ""), said or "")
         try:
-            if said is not None:
-                yield work.go_on_after(said)
+            if said is not None and not interrupted(said):
+                yield work.add(interruption(WAS_INTERRUPTED), by_model=False)
             if turn.unread and not said:
                 yield work.add(_unread_notice(turn.unread), by_model=False)
             if turn.question.strip():
@@ -73,7 +81,7 @@ class Agent:
                 async with aclosing(self._steps(work)) as events:
                     async for event in events:
                         yield event
-                if not work.text[noticed:].strip() and not (said or "").strip():
+                if not work.text[noticed:].strip() and not without_interruption(said or "").strip():
                     sentence = NO_ANSWER_WITHIN_LIMIT if work.truncated else NO_ANSWER
                     yield self._failed(work, sentence, ModelFailure("the model ended without any text"))
                     return
@@ -85,8 +93,7 @@ class Agent:
 
     def _messages(self, turn: Turn, history: Sequence[StoredMessage], said: str) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
-        # As `_Work.go_on_after` has put it there: the model never said so.
-        said = _NOTE.sub("", said)
+        said = without_interruption(said)
         begun = [Message("assistant", said), Message("user", GO_ON)] if said.strip() else []
         return [Message("system", self._system_prompt), *remembered, Message("user", turn.prompt), *begun]
 
@@ -99,7 +106,7 @@ class Agent:
             async with aclosing(self._stream(ModelRequest(tuple(work.messages), tools))) as stream:
                 async for event in stream:
                     match event:
-                        case TextDelta(text) if text := work.once.add(text):
+                        case TextDelta(text) if text := work.once.add(without_interruption(text)):
                             fitting = text[: max(0, self._max_answer_characters - work.length)]
                             if fitting:
                                 yield work.add(fitting, new_paragraph=work.length == said_before)
@@ -155,17 +162,17 @@ class Agent:
 
 
 class _Work:
-    """What has come together in one turn so far."""
+    """What has come together in one turn so far; `said` was shown by an earlier attempt."""
 
-    def __init__(self, turn: Turn, messages: list[Message]) -> None:
+    def __init__(self, turn: Turn, messages: list[Message], said: str) -> None:
         self.turn = turn
         self.messages = messages
         self.citations: list[Citation] = []
         self.truncated = False
-        self.by_model = False
+        self.by_model = bool(without_interruption(said).strip())
         self.once = RepeatedText()
-        self._parts: list[str] = []
-        self.length = 0
+        self._parts = [said] if said else []
+        self.length = self._goes_on_at = len(said)
         self._half_a_pair = ""
 
     @property
@@ -177,20 +184,22 @@ class _Work:
     def add(self, text: str, *, new_paragraph: bool = False, by_model: bool = True) -> TextAdded:
         if self._half_a_pair or not text.isascii():
             text = self._whole_characters(text)
-        if new_paragraph and self._parts and not self.text.endswith("\n\n"):
-            text = "\n\n" + text
+        if new_paragraph:
+            text = self._gap_before(text) + text
         self._parts.append(text)
         self.length += len(text)
         self.by_model |= by_model and bool(text.strip())
         return TextAdded(text, by_model)
 
-    def go_on_after(self, said: str) -> TextAdded:
-        """The note that the answer was interrupted, outside of any code that `said` has left open."""
-        self._parts, self.length = [said], len(said)
-        self.by_model = bool(_NOTE.sub("", said).strip())
-        fence = "\n```\n" if sum(line.lstrip().startswith("```") for line in said.splitlines()) % 2 else ""
-        note = f"{fence}\n\n{WAS_INTERRUPTED}\n\n{fence}" if said.strip() else f"{WAS_INTERRUPTED}\n\n"
-        return self.add(note, by_model=False)
+    def _gap_before(self, text: str) -> str:
+        before = self.text
+        noted = interrupted(before)
+        if not before or not text or before.endswith("\n\n") or (noted and not noted[-1]):
+            return ""
+        if self.length > self._goes_on_at:
+            return "\n\n"
+        # Here an earlier attempt was interrupted. A model that is asked to go on begins with a word.
+        return "" if before[-1].isspace() or text[0].isspace() else " "
 
     def _whole_characters(self, text: str) -> str:
         """Endpoints cut text between the halves of a surrogate pair, and half of one can be neither stored nor sent."""

@@ -4,6 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_MARK = "\ufdd0"
+
+
+def interruption(note: str) -> str:
+    """Stands once in the text of an answer that another worker went on with, at the place where it did.
+
+    The note is for the person: a door shows it outside of what is open there, and nobody else takes it for the answer.
+    """
+    return f"{_MARK}{note}{_MARK}"
+
+
+def interrupted(text: str) -> tuple[str, str, str] | None:
+    """What stands before the interruption, its note, and what follows; None for an answer without one."""
+    before, mark, rest = text.partition(_MARK)
+    note, _, after = rest.partition(_MARK)
+    return (before, note, after) if mark else None
+
+
+def without_interruption(text: str) -> str:
+    """What the model has said of it."""
+    before, _, after = interrupted(text) or (text, "", "")
+    return before + after.replace(_MARK, "")
+
 
 @dataclass(frozen=True, slots=True)
 class Status:

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.agent.agent import Agent
 from app.agent.commands import Commands
-from app.agent.events import Answer, Failure, Status, TextAdded
+from app.agent.events import Answer, Failure, Status, TextAdded, without_interruption
 from app.agent.memory import MOST_MESSAGES
 from app.agent.sentences import GIVEN_UP, INTERRUPTED, THINKING, TURN_TIMED_OUT, UNEXPECTED
 from app.agent.turn import Turn
@@ -242,10 +242,11 @@ class Attempt:
 
     def _messages(self, end: Answer | Failure) -> tuple[StoredMessage, ...]:
         ours = isinstance(end, Answer) and not end.by_model
-        if ours or not end.text or not self._turn.question.strip():
+        text = without_interruption(end.text)
+        if ours or not text.strip() or not self._turn.question.strip():
             return ()
         complete = isinstance(end, Answer) and not end.truncated
-        return (StoredMessage("user", self._turn.prompt), StoredMessage("assistant", end.text, complete))
+        return (StoredMessage("user", self._turn.prompt), StoredMessage("assistant", text, complete))
 
     async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
         until, pause = asyncio.get_running_loop().time() + _LONGEST_CLOSING, 1.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.agent.events import Answer, Citation, Failure
-from app.bot.rendering.markdown import end_of, render
+from app.bot.rendering.markdown import closable, end_of, render
 
 Json = dict[str, Any]
 
@@ -29,7 +29,7 @@ def message(text: str) -> Json:
 
 
 def informative(text: str, sequence: int, stream_id: str | None) -> Json:
-    return _stream_update(text[:_LONGEST_INFORMATIVE], "informative", sequence, stream_id)
+    return _stream_update(render(text)[:_LONGEST_INFORMATIVE], "informative", sequence, stream_id)
 
 
 def streamed(text: str, sequence: int, stream_id: str | None) -> Json:
@@ -76,7 +76,7 @@ def _claim(citation: Citation) -> Json:
 
 
 def _shortened(text: str, most: int) -> str:
-    text = " ".join(text.split())
+    text = " ".join(render(text).split())
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -87,12 +87,13 @@ def with_feedback(activity: Json) -> Json:
 def text_of(end: Answer | Failure) -> str:
     """The whole text of a turn's end. Begins with what was answered, so that it can end a stream of it."""
     if isinstance(end, Failure):
-        return with_notes(render(end.text), _failure_note(end))
-    return with_notes(render(end.text), *([_LENGTH_LIMIT] if end.truncated else []), *_sources_lines(end))
+        return with_notes(render(closable(end.text)), _failure_note(end))
+    text = closable(end.text) if end.truncated else end.text
+    return with_notes(render(text), *([_LENGTH_LIMIT] if end.truncated else []), *_sources_lines(end))
 
 
 def _failure_note(failure: Failure) -> str:
-    return f"⚠️ {failure.sentence} (error id: {failure.error_id})"
+    return f"⚠️ {render(failure.sentence)} (error id: {failure.error_id})"
 
 
 def is_only_notes(part: str, end: Answer | Failure) -> bool:

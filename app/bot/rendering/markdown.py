@@ -1,16 +1,26 @@
-"""Where Markdown may be cut: what is open at the end of each line, and how to close it here and open it again there."""
+"""Where Markdown may be cut: what is open there, and how to close it here and open it again there."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 
-_FENCE = re.compile(r"^[ \t]*(?:[-*+][ \t]+|\d{1,9}[.)][ \t]+|>[ \t]?)*(`{3,}|~{3,})([^\n]*)$")
-_DELIMITER_ROW = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+from app.agent.events import interrupted
+from app.bot.rendering.blocks import BLANKS, Fence, Kind, Line, fence_run, read
+from app.bot.rendering.inline import LONGEST_CODE, LONGEST_EMPHASIS, LONGEST_LABEL, OpenMarkup, open_markup
+from app.bot.rendering.sanitize import sanitize
+
 _LONGEST_REOPENING = 2_000
+_LONE_RETURN = re.compile(r"\r(?!\n)")
+# A last line of nothing else may become any block.
+_BLOCK_MARKS = "#*+-=_|:`~" + BLANKS
+_NUMBER = re.compile(r"[0-9]{1,9}[.)]?")
+_LONGEST_OPEN = {"[": LONGEST_LABEL, "`": LONGEST_CODE}
+_TABLE = (Kind.TABLE_HEAD, Kind.TABLE_DELIMITER, Kind.TABLE_ROW)
 
 
 class Cost(IntEnum):
@@ -41,85 +51,197 @@ def utf16_units(text: str) -> int:
 
 def line_ends(text: str) -> Iterator[LineEnd]:
     """The end of every line, the last one too even if no newline ends it."""
-    lines = text.splitlines(keepends=True) if "\r" not in text else re.findall(r"[^\n]*\n|[^\n]+", text)
-    lines = _rejoin_odd_breaks(lines)
-    offset = 0
-    fence: tuple[str, str] | None = None
-    table: list[str] = []
-    for number, line in enumerate(lines):
-        offset += len(line)
-        bare = line.rstrip("\n")
-        found = _FENCE.match(bare)
-        if fence is not None:
-            if found and _closes(found, fence[0]):
-                fence, cost = None, Cost.LINE
-                yield LineEnd(offset, cost)
-            else:
-                yield _in_fence(offset, line, fence, Cost.CODE_LINE)
-            continue
-        if found and not (found[1][0] == "`" and "`" in found[2]):
-            table = []
-            fence = (found[1], bare)
-            yield _in_fence(offset, line, fence, Cost.FENCE_LINE)
-            continue
-        following = lines[number + 1].rstrip("\n") if number + 1 < len(lines) else ""
-        if table and "|" in bare:
-            table.append(line)
-            yield _in_table(offset, table)
-        elif "|" in bare and "|" in following and _DELIMITER_ROW.match(following):
-            table = [line]
-            yield LineEnd(offset, Cost.FORBIDDEN)
-        else:
-            table = []
-            yield LineEnd(offset, Cost.LINE if bare.strip() else Cost.PARAGRAPH)
+    head = rows = 0
+    for line in read(text):
+        ended = text[line.end - 1 : line.end] == "\n"
+        match line.kind:
+            case Kind.BLANK:
+                yield LineEnd(line.end, Cost.PARAGRAPH)
+            case Kind.TEXT | Kind.FENCE_CLOSE:
+                yield LineEnd(line.end, Cost.LINE)
+            case Kind.FENCE_OPEN:
+                yield _in_fence(line, Cost.FENCE_LINE, ended=ended)
+            case Kind.CODE:
+                yield _in_fence(line, Cost.CODE_LINE, ended=ended)
+            case Kind.TABLE_HEAD:
+                head = line.start
+                yield LineEnd(line.end, Cost.FORBIDDEN)
+            case Kind.TABLE_DELIMITER:
+                rows = line.end
+                yield LineEnd(line.end, Cost.FORBIDDEN)
+            case Kind.TABLE_ROW:
+                opening = text[head:rows] if ended and rows - head <= _LONGEST_REOPENING else ""
+                yield LineEnd(line.end, Cost.TABLE_ROW if ended else Cost.FORBIDDEN, opening=opening)
 
 
-def _rejoin_odd_breaks(lines: list[str]) -> list[str]:
-    """`str.splitlines` also breaks at form feeds and the like, which are no line ends in Markdown."""
-    joined: list[str] = []
-    for line in lines:
-        if joined and not joined[-1].endswith("\n"):
-            joined[-1] += line
-        else:
-            joined.append(line)
-    return joined
+def _in_fence(line: Line, cost: Cost, *, ended: bool) -> LineEnd:
+    fence = line.fence
+    assert fence is not None
+    prefix = _goes_on(fence)
+    first = fence.first_line[len(fence.prefix) :] if len(fence.first_line) <= _LONGEST_REOPENING else fence.marker
+    closing = f"{'' if ended else chr(10)}{prefix}{fence.marker}"
+    return LineEnd(line.end, cost, closing, f"{prefix}{first}\n")
 
 
-def _closes(found: re.Match[str], marker: str) -> bool:
-    return found[1][0] == marker[0] and len(found[1]) >= len(marker) and not found[2].strip()
-
-
-def _in_fence(offset: int, line: str, fence: tuple[str, str], cost: Cost) -> LineEnd:
-    marker, first_line = fence
-    opening = first_line if len(first_line) <= _LONGEST_REOPENING else marker
-    indent = first_line[: len(first_line) - len(first_line.lstrip())]
-    closing = f"{'' if line.endswith(chr(10)) else chr(10)}{indent}{marker}"
-    return LineEnd(offset, cost, closing, opening + "\n")
-
-
-def _in_table(offset: int, table: list[str]) -> LineEnd:
-    if len(table) < 3 or not table[-1].endswith("\n"):
-        return LineEnd(offset, Cost.FORBIDDEN)
-    header = "".join(table[:2])
-    return LineEnd(offset, Cost.TABLE_ROW, opening=header if len(header) <= _LONGEST_REOPENING else "")
+def _goes_on(fence: Fence) -> str:
+    """What stands before a line in the same quotes and the same item as the code."""
+    return "".join(character if character in "> \t" else " " for character in fence.prefix)
 
 
 def end_of(text: str) -> LineEnd:
     """What a cut after the whole of `text` needs."""
-    return deque(line_ends(text), maxlen=1).pop() if text else LineEnd(0, Cost.PARAGRAPH)
+    if not text:
+        return LineEnd(0, Cost.PARAGRAPH)
+    end = deque(line_ends(text), maxlen=1).pop()
+    if end.cost not in (Cost.LINE, Cost.FORBIDDEN):
+        return end
+    markup = _markup_at_end(text, read(text), ends=True)
+    # What ends with a blank cannot be closed.
+    closing = f"…{markup.closing}" if markup.closing and text[-1].isspace() else markup.closing
+    return LineEnd(end.offset, end.cost, closing, markup.opening)
 
 
 def presentable(text: str) -> str:
-    """`text` without a last line that would look broken: half a table row, or half a line of code."""
-    cut = text.rfind("\n") + 1
-    if cut == len(text):
-        return text
-    *_, last = line_ends(text)
-    in_code = bool(last.closing)
-    in_table = text[cut:].lstrip().startswith("|") or last.cost is Cost.FORBIDDEN
-    return text[:cut] if in_code or in_table else text
+    """The beginning of the model's `text` that looks right and stays so: nothing half, and nothing that is still open.
+
+    What is open for long is shown all the same.
+    """
+    return text[: _cut(text, ends=False)]
 
 
-def render(text: str) -> str:
+def closable(text: str) -> str:
+    """`text`, whose end is missing, without what nothing can close: half a link, half a tag, a table without rows.
+
+    Never less than was presentable of it before.
+    """
+    return text[: _cut(text, ends=True)]
+
+
+def render(text: str, image_hosts: AbstractSet[str] = frozenset()) -> str:
     """The model's `text` as it is sent. What `presentable` has let through stays as it is when more text follows."""
-    return text
+    return sanitize(_with_note(_without_lone_returns(text)), image_hosts)
+
+
+def _with_note(text: str) -> str:
+    """A note where the answer was interrupted, outside of what is open there."""
+    parts = interrupted(text)
+    if parts is None:
+        return text
+    shown, note, rest = parts
+    closing, opening = _around_note(shown, note)
+    return f"{shown}{closing}{opening}{rest}" if rest else shown + closing
+
+
+def _around_note(shown: str, note: str) -> tuple[str, str]:
+    """What closes `shown`, with the note; and what opens the rest again."""
+    end = end_of(shown)
+    closed = shown + end.closing
+    gap = "" if not closed else "\n" if closed.endswith("\n") else "\n\n"
+    # So that a note stays in the item of a list that the code below it is in.
+    indent = " " * (len(end.opening) - len(end.opening.lstrip(" ")))
+    return f"{end.closing}{gap}{indent}{note}\n\n", end.opening
+
+
+def _without_lone_returns(text: str) -> str:
+    """In as many characters: a carriage return alone ends a line too."""
+    return _LONE_RETURN.sub("\n", text) if "\r" in text else text
+
+
+def _cut(text: str, *, ends: bool) -> int:
+    if text.endswith("\r"):
+        text = text[:-1]
+    text = _without_lone_returns(text)
+    parts = interrupted(text)
+    if parts is None:
+        return _cut_plain(text, ends=ends)
+    shown, note, rest = parts
+    opening = _around_note(shown, note)[1]
+    return len(text) - len(rest) + max(_cut_plain(opening + rest, ends=ends) - len(opening), 0)
+
+
+def _cut_plain(text: str, *, ends: bool) -> int:
+    lines = read(text)
+    if not lines:
+        return 0
+    last = lines[-1]
+    ended = text.endswith("\n")
+    if last.fence is not None and not (ended and last.kind is Kind.FENCE_CLOSE):
+        if last.kind is Kind.FENCE_OPEN and not ended:
+            # Perhaps none: more backticks in its line would tell.
+            return _cut_above(text, lines[:-1], ends=ends)
+        return _cut_in_code(lines, last.fence, ended=ended, ends=ends)
+    if last.kind is Kind.BLANK:
+        above = -2 if not ended and _may_be_table_head(lines[:-1]) else -1
+        return len(text) if ended else _cut_above(text, lines[:above], ends=ends)
+    if last.kind in _TABLE:
+        return _cut_in_table(lines, ended=ended, ends=ends)
+    kept = lines[: len(lines) - _held_lines(lines, ended=ended, ends=ends)]
+    return _cut_in_text(text, lines, ends=ends) if len(kept) == len(lines) else _cut_above(text, kept, ends=ends)
+
+
+def _cut_above(text: str, lines: Sequence[Line], *, ends: bool) -> int:
+    """Where all below `lines` is held back."""
+    if not lines:
+        return 0
+    last = lines[-1]
+    return _cut_in_text(text[: last.end], lines, ends=ends) if last.kind is Kind.TEXT else last.end
+
+
+def _cut_in_code(lines: Sequence[Line], fence: Fence, *, ended: bool, ends: bool) -> int:
+    last = lines[-1]
+    half = not ended and (not ends or not last.body.strip(BLANKS + ">" + fence.marker[0]))
+    whole = len(lines) - 1 if half else len(lines)
+    code = (line for line in reversed(lines[:whole]) if line.fence is fence and line.kind is not Kind.FENCE_OPEN)
+    if not any(line.body.strip(BLANKS + ">") for line in code):
+        return fence.start
+    return last.start if half else last.end
+
+
+def _cut_in_table(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
+    last = lines[-1]
+    if last.kind is Kind.TABLE_ROW:
+        half = not ended and (not ends or not last.body.strip(BLANKS + "|"))
+        if not half:
+            return last.end
+        if lines[-2].kind is Kind.TABLE_ROW:
+            return last.start
+    head = next(line for line in reversed(lines) if line.kind is Kind.TABLE_HEAD)
+    return head.start if head.body.startswith("|", head.content) else head.end
+
+
+def _held_lines(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
+    """How many lines at the end of a text may become a block of another kind with what follows."""
+    last = lines[-1]
+    content = last.body[last.content :]
+    only_marks = not ended and not content.strip(_BLOCK_MARKS)
+    if only_marks and not last.body.strip("|:->" + BLANKS) and _may_be_table_head(lines[:-1]):
+        return 2
+    half_number = not ended and not ends and _NUMBER.fullmatch(content)
+    return 1 if only_marks or half_number or content.startswith("|") else 0
+
+
+def _may_be_table_head(lines: Sequence[Line]) -> bool:
+    return bool(lines) and lines[-1].kind is Kind.TEXT and lines[-1].body.startswith("|", lines[-1].content)
+
+
+def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
+    markup = _markup_at_end(text, lines, ends=ends)
+    held = [len(text) if markup.undecided is None else markup.undecided]
+    held += [
+        opener.at
+        for opener in markup.openers
+        if len(text) - opener.at <= _LONGEST_OPEN.get(opener.mark, LONGEST_EMPHASIS)
+        and (not ends or opener.mark == "[")
+    ]
+    cut = min(held)
+    # Whether this begins a tag is seen by what follows.
+    if text.endswith("<", 0, cut):
+        cut -= len("\\<" if text.endswith("\\<", 0, cut) else "<")
+    line = next((line for line in reversed(lines) if line.start <= cut), lines[0])
+    # Without what follows it would open code.
+    return line.start if fence_run(text[line.start : cut], line.content) else cut
+
+
+def _markup_at_end(text: str, lines: Sequence[Line], *, ends: bool) -> OpenMarkup:
+    first = next((line for line in reversed(lines) if line.starts_block), lines[0])
+    return open_markup(text, first.start + first.content, ends=ends)

