@@ -34,6 +34,7 @@ HELP = """python dev.py COMMAND
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   lock [--upgrade]                   write the requirements files from pyproject.toml
   docs                               write docs/settings.md from app/config.py
+  translate                          bring app/locale in step with what the agent says itself
 
 Everything is installed into .venv the first time it is needed."""
 
@@ -149,7 +150,7 @@ def _version_of(folder: Path) -> str | None:
 
 def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    commands = {each.__name__: each for each in (run, chat, test, check, bench, package, deploy, lock, docs)}
+    commands = {each.__name__: each for each in (run, chat, test, check, bench, package, deploy, lock, docs, translate)}
     if command not in commands:
         say(HELP if command in {"", "help", "-h", "--help"} else f"There is no command {command!r}.\n\n{HELP}")
         return 0 if command in {"help", "-h", "--help"} else 2
@@ -266,6 +267,11 @@ def lock(environment: Environment, arguments: list[str]) -> int:
 def docs(environment: Environment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("ops.settings_page", *arguments)
+
+
+def translate(environment: Environment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("ops.translations", *arguments)
 
 
 if __name__ == "__main__":

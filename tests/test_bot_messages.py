@@ -119,7 +119,7 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
     await another.door.unfinished.resume(message.body.encode())
     final = bot.connector.calls[-1]
     assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": "activity-2"}
-    assert final.text == f"Once upon\n\n{WAS_INTERRUPTED}\n\n a time."
+    assert final.text == f"Once upon\n\n{WAS_INTERRUPTED.english}\n\n a time."
     asked = [(message.role, message.content) for message in another.model.requests[0].messages[1:]]
     assert asked == [("user", "Why?"), ("assistant", "Once upon"), ("user", GO_ON)]
     assert bot.messages == [final.text]
@@ -171,7 +171,7 @@ async def test_a_mention_without_a_question_is_answered_with_help(make_bot: Call
     bot = make_bot()
     mention = {"type": "mention", "text": "<at>Bricks</at>", "mentioned": {"id": "28:bot"}}
     await bot.send(bot.activity("<at>Bricks</at> ", entities=[mention]))
-    assert bot.messages == [HELP]
+    assert bot.messages == [HELP.english]
 
 
 async def test_what_was_quoted_is_remembered_with_the_question(make_bot: Callable[..., Bot]) -> None:

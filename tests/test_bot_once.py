@@ -104,7 +104,7 @@ async def test_forget_deletes_what_was_said_here_and_nothing_else(make_bot: Make
     await bot.send(bot.activity("here"))
     await bot.send(bot.activity("there", conversation={"id": "c2"}))
     await bot.send(bot.activity("/forget"))
-    assert bot.messages[-1] == FORGOTTEN
+    assert bot.messages[-1] == FORGOTTEN.english
     assert await bot.store.recent(C1, 9) == []
     assert len(await bot.store.recent(ConversationKey("", "emulator/c2"), 9)) == 2
 

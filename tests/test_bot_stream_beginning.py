@@ -140,7 +140,7 @@ def test_who_waits_in_line_is_shown_that_somebody_types_and_no_stream() -> None:
     async def script(reply: StreamReply) -> None:
         await asyncio.sleep(150)
         assert {sent.kind for sent in fake.sent} == {"typing"}
-        await reply.write(Status(THINKING))
+        await reply.write(Status(THINKING.english))
         await answer(reply, WORDS, seconds=100)
 
     converse(script, fake, in_line=True)

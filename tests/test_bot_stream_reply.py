@@ -42,7 +42,7 @@ def converse(
         reply = StreamReply(fake, channel, rules)
         await reply.begin(keep)
         if not in_line:
-            await reply.write(Status(THINKING))
+            await reply.write(Status(THINKING.english))
         try:
             await script(reply)
         finally:

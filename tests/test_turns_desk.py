@@ -170,7 +170,7 @@ def test_an_answer_takes_no_longer_than_its_door_allows(door: str, tmp_path: Pat
             assert held is not None
             await worker.runner.go_on(held, turn, worker.reply, time_limit=5)
         (told,) = house.chat.messages.values()
-        assert TURN_TIMED_OUT in told
+        assert TURN_TIMED_OUT.english in told
         assert now() - started < 7
 
     played(TEAMS_GROUP, tmp_path, script)
@@ -245,7 +245,9 @@ async def left_behind(house: House, worker: Worker, tries: int, shown: str = "",
 async def test_the_third_try_is_still_an_answer(house: House) -> None:
     await left_behind(house, house.worker(), tries=2)
     (told,) = house.chat.messages.values()
-    assert told == f"{WAS_INTERRUPTED}\n\n{ANSWER}", "what the person saw of it may have been more than was kept"
+    assert told == f"{WAS_INTERRUPTED.english}\n\n{ANSWER}", (
+        "what the person saw of it may have been more than was kept"
+    )
 
 
 @in_virtual_time
@@ -253,7 +255,7 @@ async def test_after_the_third_try_the_model_is_not_asked_again(house: House) ->
     worker = house.worker()
     await left_behind(house, worker, tries=3)
     (told,) = house.chat.messages.values()
-    assert GIVEN_UP in told
+    assert GIVEN_UP.english in told
     assert worker.model.asked == 0
 
 

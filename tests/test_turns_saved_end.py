@@ -91,7 +91,7 @@ def test_a_third_worker_that_vanishes_while_the_pace_is_waited_for_does_not_give
 
     house, (state, _) = played(channel, tmp_path, script)
     (answer,) = house.chat.messages.values()
-    assert "".join(answer.replace(WAS_INTERRUPTED, "").split()) == "".join(ANSWER.split())
+    assert "".join(answer.replace(WAS_INTERRUPTED.english, "").split()) == "".join(ANSWER.split())
     assert state is TurnState.ANSWERED
 
 

@@ -123,7 +123,7 @@ def test_copilot_shows_no_part_twice_when_a_worker_vanishes_as_the_stream_is_clo
 
         house, _ = played(early(3.0), tmp_path / str(number), script)
         said = " ".join(house.chat.messages.values())
-        for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED, SENT_AGAIN):
+        for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english, SENT_AGAIN):
             said = said.replace(note, " ")
         if said.split() != ANSWER.split():
             wrong[moment] = list(house.chat.messages.values())

@@ -37,8 +37,11 @@ from app.storage.conversations import StoredMessage
 from app.telemetry.gen_ai import ModelCall
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn import turn_failed
+from app.translation import Sentence, translator_for
 
 _log = logging.getLogger(__name__)
+
+_UNREAD = Sentence("I cannot read attachments yet, so I have not read: {names}")
 
 
 class Agent:
@@ -73,9 +76,9 @@ class Agent:
         work = _Work(turn, self._messages(turn, history, said or ""), said or "")
         try:
             if said is not None and not interrupted(said):
-                yield work.add(interruption(WAS_INTERRUPTED), by_model=False)
+                yield work.add(interruption(work.say(WAS_INTERRUPTED)), by_model=False)
             if turn.unread and not said:
-                yield work.add(_unread_notice(turn.unread), by_model=False)
+                yield work.add(f"> {work.say(_UNREAD, names=', '.join(turn.unread))}\n\n", by_model=False)
             if turn.question.strip():
                 noticed = work.length
                 async with aclosing(self._steps(work)) as events:
@@ -83,13 +86,13 @@ class Agent:
                         yield event
                 if not work.text[noticed:].strip() and not without_interruption(said or "").strip():
                     sentence = NO_ANSWER_WITHIN_LIMIT if work.truncated else NO_ANSWER
-                    yield self._failed(work, sentence, ModelFailure("the model ended without any text"))
+                    yield self._failed(work, work.say(sentence), ModelFailure("the model ended without any text"))
                     return
             yield Answer(work.text, tuple(work.citations), by_model=work.by_model, truncated=work.truncated)
         except ModelFailure as failure:
-            yield self._failed(work, sentence_for(failure), failure)
+            yield self._failed(work, sentence_for(failure, work.say), failure)
         except Exception as error:
-            yield self._failed(work, UNEXPECTED, error)
+            yield self._failed(work, work.say(UNEXPECTED), error)
 
     def _messages(self, turn: Turn, history: Sequence[StoredMessage], said: str) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
@@ -165,7 +168,7 @@ class _Work:
     """What has come together in one turn so far; `said` was shown by an earlier attempt."""
 
     def __init__(self, turn: Turn, messages: list[Message], said: str) -> None:
-        self.turn = turn
+        self.say = translator_for(turn.locale)
         self.messages = messages
         self.citations: list[Citation] = []
         self.truncated = False
@@ -215,8 +218,3 @@ class _Work:
         citation = Citation(len(self.citations) + 1, source.title, source.url, source.quote)
         self.citations.append(citation)
         return citation
-
-
-def _unread_notice(names: Sequence[str]) -> str:
-    listed = ", ".join(names)
-    return f"> I cannot read attachments yet, so I have not read: {listed}\n\n"

@@ -10,18 +10,19 @@ from difflib import get_close_matches
 from app.agent.sentences import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
 from app.agent.turn import NoWords, Turn
 from app.storage.conversations import ConversationLog
+from app.translation import Sentence, Translator, translator_for
 from app.workspace.workspace import Identity
 
-HELP = """\
+HELP = Sentence("""\
 Ask me anything in your own words; I answer with a model in your Databricks workspace and remember this conversation.
 
 - **/forget** – start afresh: I delete what I have kept of this conversation
 - **/about** – which model answers, and with whose access
 - **/help** – this text
 
-In a group or channel, mention me so that I know you mean me."""
+In a group or channel, mention me so that I know you mean me.""")
 
-FORGOTTEN = (
+FORGOTTEN = Sentence(
     "Done: I have deleted what was said in this conversation, and we start afresh. What stands in the chat itself is "
     "yours to delete."
 )
@@ -57,42 +58,53 @@ class Commands:
 
     async def answer(self, turn: Turn) -> str | None:
         """The answer to a command, None if the question is none."""
+        say = translator_for(turn.locale)
         question = turn.question.strip()
         if not question:
-            return None if turn.unread else _WITHOUT_WORDS.get(turn.no_words, HELP)
+            return None if turn.unread else say(_WITHOUT_WORDS.get(turn.no_words, HELP))
         word = question.lower().rstrip(".!?")
         if word in _HELP_WORDS:
-            return HELP
+            return say(HELP)
         match word:
             case "/help":
-                return HELP
+                return say(HELP)
             case "/about":
-                return _told(await self._about())
+                return _told(await self._about(), say)
             case "/forget" | "/reset":
                 await self._log.forget(turn.conversation)
-                return FORGOTTEN
-        return _not_understood(word)
+                return say(FORGOTTEN)
+        return _not_understood(word, say)
 
 
-def _told(about: About) -> str:
-    return (
-        f"Model: **{about.model}**\n\nWorkspace: {about.workspace}\n\n"
-        f"Identity: {_named(about.identity)}\n\nSign-in: {about.credential}\n\n"
-        "Everybody who talks to me here sees what that identity may see."
+_ABOUT = Sentence("""\
+Model: **{model}**
+
+Workspace: {workspace}
+
+Identity: {identity}
+
+Sign-in: {credential}
+
+Everybody who talks to me here sees what that identity may see.""")
+
+
+def _told(about: About, say: Translator) -> str:
+    return say(
+        _ABOUT,
+        model=about.model,
+        workspace=about.workspace,
+        identity=_named(about.identity, say),
+        credential=say(Sentence(about.credential)),
     )
 
 
-def _named(identity: Identity | None) -> str:
+def _named(identity: Identity | None, say: Translator) -> str:
     if identity is None:
-        return "the workspace did not say who it is; please ask again later"
-    name = _as_code(identity.display_name)
+        return say(Sentence("the workspace did not say who it is; please ask again later"))
+    user_name, name = _as_code(identity.user_name), _as_code(identity.display_name)
     if not identity.is_service_principal:
-        return f"the user {_as_code(identity.user_name)}"
-    return (
-        f"the service principal {name} ({_as_code(identity.user_name)})"
-        if name
-        else (f"the service principal {_as_code(identity.user_name)}")
-    )
+        return say(Sentence("the user {name}"), name=user_name)
+    return say(Sentence("the service principal {name}"), name=f"{name} ({user_name})" if name else user_name)
 
 
 def _as_code(name: str) -> str:
@@ -100,15 +112,19 @@ def _as_code(name: str) -> str:
     return f"`{shown}`" if shown else ""
 
 
-def _not_understood(word: str) -> str | None:
+def _not_understood(word: str, say: Translator) -> str | None:
     """For what looks like a command and is none; None for every other question."""
     command, _, more = word.partition(" ")
     if more and command in _KNOWN:
         # The model would say that it has forgotten everything, and nothing would be.
-        return f"If you mean the command **{command}**, send it alone, without other words."
+        alone = Sentence("If you mean the command **{command}**, send it alone, without other words.")
+        return say(alone, command=command)
     if more or not _COMMAND.fullmatch(command):
         return None
     (nearest,) = get_close_matches(command, _KNOWN, n=1) or ("",)
     if nearest:
-        return f"I do not know the command `{command}`. Did you mean **{nearest}**?"
-    return f"I do not know the command `{command}`. Type **/help** to see those that I know."
+        suggestion = Sentence("I do not know the command `{command}`. Did you mean **{nearest}**?")
+        return say(suggestion, command=command, nearest=nearest)
+    return say(
+        Sentence("I do not know the command `{command}`. Type **/help** to see those that I know."), command=command
+    )

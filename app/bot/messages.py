@@ -27,6 +27,7 @@ from app.storage.failures import StorageFailed
 from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn import something_shown, traced, turn_failed
+from app.translation import translator_for
 from app.turns.reply import Undelivered
 
 _log = logging.getLogger(__name__)
@@ -187,8 +188,9 @@ class MessagesEndpoint:
             if context.activity.type in ("message", "messageUpdate"):
                 # Whoever is told to ask again is not to be told so with every repeat.
                 safe.now()
-                sentence = NOT_ENTERED if isinstance(error, StorageFailed) else UNEXPECTED
-                await self._tell(context, f"⚠️ {sentence} (error id: {error_id})")
+                say = translator_for(context.activity.locale or "")
+                sentence = say(NOT_ENTERED if isinstance(error, StorageFailed) else UNEXPECTED)
+                await self._tell(context, activities.failure_note(sentence, error_id, say))
             elif context.activity.type == "invoke" or isinstance(error, StorageFailed):
                 raise NotDone from error
 

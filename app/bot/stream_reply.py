@@ -67,7 +67,7 @@ class StreamReply:
         self._longest_until_sent = streaming.interval + _STOOD_STILL
         self._typing = TypingIndicator(outlet)
         self._keep: Keep = keep_nothing
-        self._status = THINKING
+        self._status = THINKING.english
         self._sent_status = ""
         self._sender: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None

@@ -19,6 +19,7 @@ from app.storage.failures import StorageFailed
 from app.storage.ledger import TurnState
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn import turn_ended, turn_failed
+from app.translation import translator_for
 from app.turns.desk import Desk
 from app.turns.held import HeldTurn
 from app.turns.reply import Reply, TurnLost, Undelivered
@@ -67,6 +68,7 @@ class Attempt:
         self._desk = desk
         self._held = held
         self._turn = turn
+        self._translate = translator_for(turn.locale)
         self._limit = limit
         self._progress = held.progress
 
@@ -151,7 +153,7 @@ class Attempt:
         if not waits:
             await reply.begin(self._held.keep)
         if end is None:
-            await reply.write(Status(THINKING))
+            await reply.write(Status(self._translate(THINKING)))
             # The first sign of life goes out before the work begins, however quick that is.
             await asyncio.sleep(0)
             end = await self._ask(reply)
@@ -193,13 +195,15 @@ class Attempt:
         try:
             text = await self._commands.answer(self._turn)
         except Exception as error:
-            return _unexpected(error)
+            return _failure(self._translate(UNEXPECTED), error)
         return None if text is None else Answer(text, by_model=False)
 
     def _given_up(self) -> Failure | None:
         if self._held.record.tries <= MOST_TRIES:
             return None
-        return _failure(GIVEN_UP, GivenUp(f"no worker ended it in {MOST_TRIES} tries"), self._progress.text)
+        return _failure(
+            self._translate(GIVEN_UP), GivenUp(f"no worker ended it in {MOST_TRIES} tries"), self._progress.text
+        )
 
     async def _ask(self, reply: Reply) -> Answer | Failure:
         said, by_model = [self._progress.text], bool(self._progress.text)
@@ -223,15 +227,15 @@ class Attempt:
             if reply.stopped or self._held.can_be_handed_over:
                 raise
             # The worker ends: nobody is left with a reply that stays open.
-            return _failure(INTERRUPTED, error, "".join(said), by_model)
+            return _failure(self._translate(INTERRUPTED), error, "".join(said), by_model)
         except HistoryUnknown as error:
             if self._held.can_be_handed_over and self._held.record.tries < MOST_TRIES:
                 raise
-            return _unexpected(error, "".join(said), by_model)
+            return _failure(self._translate(UNEXPECTED), error, "".join(said), by_model)
         except TimeoutError as error:
-            return _failure(TURN_TIMED_OUT, error, "".join(said), by_model)
+            return _failure(self._translate(TURN_TIMED_OUT), error, "".join(said), by_model)
         except Exception as error:
-            return _unexpected(error, "".join(said), by_model)
+            return _failure(self._translate(UNEXPECTED), error, "".join(said), by_model)
         raise AssertionError("the agent ended a turn without an Answer or a Failure")
 
     async def _history(self) -> Sequence[StoredMessage]:
@@ -271,11 +275,7 @@ async def _whatever_comes(work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-def _unexpected(error: Exception, text: str = "", by_model: bool = True) -> Failure:
-    return _failure(UNEXPECTED, error, text, by_model)
-
-
-def _failure(sentence: str, error: BaseException, text: str, by_model: bool = True) -> Failure:
+def _failure(sentence: str, error: BaseException, text: str = "", by_model: bool = True) -> Failure:
     turn_failed(error)
     error_id = new_error_id()
     _log.error("Turn failed, error id %s", error_id, exc_info=error)

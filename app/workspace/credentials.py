@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 from pydantic import SecretStr
 
+from app.translation import Sentence
 from app.workspace.tokens import CredentialFailed, IssuedToken, RenewingToken, issued_token, oauth_error, one_line
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _first_configured(host: str, choice: CredentialChoice) -> Credential:
 
 
 class PersonalAccessToken:
-    name = "personal access token"
+    name = Sentence("personal access token").english
 
     def __init__(self, token: SecretStr) -> None:
         self._token = token
@@ -91,7 +92,7 @@ class PersonalAccessToken:
 class ServicePrincipal:
     """OAuth for machines: https://docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m"""
 
-    name = "OAuth service principal"
+    name = Sentence("OAuth service principal").english
 
     def __init__(
         self, host: str, client_id: str, client_secret: SecretStr, *, clock: Callable[[], float] = time.monotonic
@@ -136,7 +137,7 @@ class ServicePrincipal:
 class ManagedIdentity:
     """A token for Azure Databricks from the host's managed identity, through msal (its client blocks: a thread)."""
 
-    name = "Azure managed identity"
+    name = Sentence("Azure managed identity").english
 
     def __init__(self, client_id: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client_id = client_id

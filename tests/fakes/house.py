@@ -165,7 +165,7 @@ async def refuse(*_: Any, **__: Any) -> Any:
 
 def plain(text: str) -> str:
     """What was answered, without the notes that it was interrupted."""
-    return text.replace(f"\n\n{WAS_INTERRUPTED}\n\n", "").replace(f"{WAS_INTERRUPTED}\n\n", "")
+    return text.replace(f"\n\n{WAS_INTERRUPTED.english}\n\n", "").replace(f"{WAS_INTERRUPTED.english}\n\n", "")
 
 
 async def vanishing(house: House, moment: float, seconds: float, question: str = "How?") -> None:

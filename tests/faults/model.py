@@ -116,7 +116,7 @@ def _rest(answer: str, shown: str) -> str:
 
 def _begins(answer: str, shown: str) -> int | None:
     """How much of `answer` stands in `shown`, whatever the space between its words; None if other things do."""
-    wanted = "".join(shown.replace(WAS_INTERRUPTED, "").split())
+    wanted = "".join(shown.replace(WAS_INTERRUPTED.english, "").split())
     position = 0
     for character in wanted:
         while answer[position : position + 1].isspace():

@@ -60,7 +60,7 @@ class Bubble:
 
     @property
     def asks_again(self) -> bool:
-        return NOT_ENTERED in self.text
+        return NOT_ENTERED.english in self.text
 
 
 class Teams:

@@ -199,7 +199,7 @@ def test_to_ask_again_is_said_only_while_storage_stands_still(told: Told, storag
     if storage_stood_still:
         told.run.storm.pauses.append((1.0, 6.0))
     told.now = 10.5
-    told.message(NOT_ENTERED)
+    told.message(NOT_ENTERED.english)
     told.now = 11.0
     told.message()
     assert bool(list(complaints(told.run))) is not storage_stood_still

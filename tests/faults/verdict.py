@@ -97,16 +97,16 @@ def is_marked(bubble: Bubble) -> bool:
 
 def _is_right(text: str, question: Question) -> bool:
     text = text.replace(f"\n\n{SENT_AGAIN}", "")
-    if WAS_INTERRUPTED not in text:
+    if WAS_INTERRUPTED.english not in text:
         return text == question.answer
     # Which space stood where it was interrupted cannot be known.
-    return "".join(text.replace(WAS_INTERRUPTED, "").split()) == "".join(question.answer.split())
+    return "".join(text.replace(WAS_INTERRUPTED.english, "").split()) == "".join(question.answer.split())
 
 
 def _doubts(run: Run, question: Question) -> list[float]:
     """When it happened that nobody could know what had become of a message of this question."""
     signs = run.teams.signs_of(question.id)
-    sent = [call for call in signs if call.kind == "message" and NOT_ENTERED not in call.text]
+    sent = [call for call in signs if call.kind == "message" and NOT_ENTERED.english not in call.text]
     unclear = [call.at for call in sent if call.fault is not None and call.fault.leaves_doubt]
     # Whoever takes over knows what was written down last, and no more.
     return sorted([*unclear, *(taken.at for taken in run.tap.takeovers(question))])

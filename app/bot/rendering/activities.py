@@ -7,6 +7,7 @@ from typing import Any
 
 from app.agent.events import Answer, Citation, Failure
 from app.bot.rendering.markdown import closable, end_of, render
+from app.translation import ENGLISH, Sentence, Translator
 
 Json = dict[str, Any]
 
@@ -93,7 +94,11 @@ def text_of(end: Answer | Failure) -> str:
 
 
 def _failure_note(failure: Failure) -> str:
-    return f"⚠️ {render(failure.sentence)} (error id: {failure.error_id})"
+    return failure_note(render(failure.sentence), failure.error_id, ENGLISH)
+
+
+def failure_note(sentence: str, error_id: str, say: Translator) -> str:
+    return say(Sentence("⚠️ {sentence} (error id: {error_id})"), sentence=sentence, error_id=error_id)
 
 
 def is_only_notes(part: str, end: Answer | Failure) -> bool:

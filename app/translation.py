@@ -1,0 +1,51 @@
+"""The program's own sentences in the language of the person who reads them, from gettext catalogues in `locale/`."""
+
+from __future__ import annotations
+
+import gettext
+from dataclasses import dataclass
+from pathlib import Path
+
+LANGUAGES = ("de", "es", "fr", "ja")
+"""Beside English: those of appPackage/manifest.json."""
+
+DOMAIN = "agent"
+LOCALE_DIRECTORY = Path(__file__).with_name("locale")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What a person may read, in English: its key in the catalogues. `{name}` stands for what is known later.
+
+    No string, so that it cannot be shown untranslated. `python dev.py translate` finds it where it is written as
+    `Sentence("...")`.
+    """
+
+    english: str
+
+    def __str__(self) -> str:
+        raise TypeError("a sentence is read through a translator")
+
+
+class Translator:
+    def __init__(self, catalogue: gettext.NullTranslations) -> None:
+        self._catalogue = catalogue
+
+    def __call__(self, sentence: Sentence, /, **values: object) -> str:
+        """`sentence` in this translator's language, with `values` in the place of their names."""
+        text = self._catalogue.gettext(sentence.english)
+        return text.format(**values) if values else text
+
+
+ENGLISH = Translator(gettext.NullTranslations())
+
+
+def translator_for(locale: str) -> Translator:
+    """For a tag such as `de-AT`, by its language alone; English for every language that there is no catalogue of.
+
+    gettext reads a catalogue when it is first asked for, and keeps it; English needs none.
+    """
+    language = locale.replace("_", "-").partition("-")[0].strip().lower()
+    if language not in LANGUAGES:
+        return ENGLISH
+    return Translator(gettext.translation(DOMAIN, LOCALE_DIRECTORY, [language], fallback=True))
