@@ -134,9 +134,9 @@ param flexInstanceMemoryMB int = 2048
 @maxValue(20)
 param flexAlwaysReadyInstances int = 0
 
-@description('flex: requests at once in one instance. A turn waits most of its time, so many fit.')
+@description('flex: requests at once in one instance. A turn waits most of its time, so many fit. No more than maxConcurrentRequests in host.json.')
 @minValue(1)
-@maxValue(1000)
+@maxValue(100)
 param flexHttpConcurrency int = 32
 
 @description('flex: the resource id of a subnet, delegated to Microsoft.App/environments, that the agent calls out through.')

@@ -51,6 +51,13 @@ BROKEN: dict[str, Mistake] = {
         "['public', 'gcc', 'dod']",
         "BOT_CLOUD cannot be 'gcc'",
     ),
+    "bodies that only the agent would refuse": (
+        APP,
+        "  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '262144'\n",
+        "",
+        "resource site ",
+        "on the consumption plan site lacks FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
+    ),
     "Consumption without the package's address": (
         APP,
         "  WEBSITE_RUN_FROM_PACKAGE_BLOB_MI_RESOURCE_ID: identityId\n",
@@ -148,6 +155,12 @@ BROKEN: dict[str, Mistake] = {
 @pytest.mark.parametrize("mistake", BROKEN)
 def test_a_wrong_setting_is_reported_where_it_is_written(tmp_path: Path, mistake: str) -> None:
     assert_reported(tmp_path, BROKEN[mistake])
+
+
+def test_the_host_takes_no_longer_body_than_the_agent() -> None:
+    from app.bot.activity import MOST_BYTES
+
+    assert f"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '{MOST_BYTES}'" in (ROOT / APP).read_text(encoding="utf-8")
 
 
 def test_the_package_is_read_from_where_deploy_puts_it() -> None:

@@ -85,6 +85,21 @@ MISTAKES = {
         "Request;Exceptions;Trace",
         "an alert asks AppExceptions, of which only a sample would be there",
     ),
+    "more requests from Flex than the host takes": (
+        '"maxConcurrentRequests": 100',
+        '"maxConcurrentRequests": 31',
+        "maxConcurrentRequests is 31, and flexHttpConcurrency in infra/azure.bicep may be 100",
+    ),
+    "more requests at once than may wait": (
+        '"maxOutstandingRequests": 200',
+        '"maxOutstandingRequests": 50',
+        "maxConcurrentRequests must be a whole number from 1, and maxOutstandingRequests as much or more",
+    ),
+    "requests without a limit": (
+        '"maxConcurrentRequests": 100,\n',
+        "",
+        "maxConcurrentRequests must be a whole number from 1",
+    ),
     "queues that are none": ('"queues": {', '"queues": [{', ""),
     "a name that the host does not know": (
         '"functionTimeout"',

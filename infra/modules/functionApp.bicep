@@ -69,6 +69,12 @@ var hostStorageSettings = {
   AzureWebJobsStorage__tableServiceUri: tableEndpoint
 }
 
+// As the agent's own limit (app/bot/activity.py). The host's is 100 MB, which it would hold in memory, and the worker too,
+// before the agent could refuse it.
+var requestSettings = {
+  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '262144'
+}
+
 // Flex has these in functionAppConfig, and refuses or ignores them here. Linux Consumption reads the package itself, by
 // the identity, every time that an instance starts.
 var consumptionSettings = {
@@ -78,7 +84,7 @@ var consumptionSettings = {
   WEBSITE_RUN_FROM_PACKAGE_BLOB_MI_RESOURCE_ID: identityId
 }
 
-var settings = union(hostStorageSettings, isFlex ? {} : consumptionSettings, agentSettings)
+var settings = union(hostStorageSettings, requestSettings, isFlex ? {} : consumptionSettings, agentSettings)
 var settingsList = [for setting in items(settings): {
   name: setting.key
   value: setting.value

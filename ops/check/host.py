@@ -43,6 +43,7 @@ def check_host(root: Path) -> list[Problem]:
     except HostJsonError as error:
         return [_at(document, str(error).removeprefix(f"{HOST}: "))]
     found = [*check_form(document), *_function_timeout(root, document), *_sampling(root, document)]
+    found += _requests(root, document)
     where = ("extensions", "queues")
     if queues.max_polling_interval > _LONGEST_POLLING:
         sentence = f"a turn whose instance ended waits up to {queues.max_polling_interval:g} s to be seen"
@@ -71,10 +72,24 @@ def _function_timeout(root: Path, document: Document) -> Iterator[Problem]:
         return
     if not _SHORTEST_FUNCTION <= limit <= _LONGEST_FUNCTION:
         yield document.problem("functionTimeout must be from 1 second to 10 minutes on Consumption", "functionTimeout")
-    elif (longest := _longest_turn(root)) is not None and limit < longest + _BESIDE_THE_ANSWER:
+    elif (longest := _highest(root, "turnTimeoutSeconds")) is not None and limit < longest + _BESIDE_THE_ANSWER:
         sentence = f"functionTimeout is {limit:g} s, and a turn may take {longest:g} (turnTimeoutSeconds in {MAIN})"
         sentence += f" and needs {_BESIDE_THE_ANSWER:g} beside its answer: the host would end its worker"
         yield document.problem(sentence, "functionTimeout")
+
+
+def _requests(root: Path, document: Document) -> Iterator[Problem]:
+    """What the host refuses with 429 is a message that nobody answers."""
+    http = document.value.get("extensions", {}).get("http")
+    http = http if isinstance(http, dict) else {}
+    running, waiting = http.get("maxConcurrentRequests"), http.get("maxOutstandingRequests")
+    where = ("extensions", "http")
+    if not isinstance(running, int) or not isinstance(waiting, int) or not 0 < running <= waiting:
+        sentence = "maxConcurrentRequests must be a whole number from 1, and maxOutstandingRequests as much or more"
+        yield document.problem(f"extensions.http.{sentence}", *where, "maxConcurrentRequests")
+    elif (flex := _highest(root, "flexHttpConcurrency")) is not None and running < flex:
+        sentence = f"maxConcurrentRequests is {running}, and flexHttpConcurrency in {MAIN} may be {flex:g}"
+        yield document.problem(f"extensions.http.{sentence}", *where, "maxConcurrentRequests")
 
 
 def _sampling(root: Path, document: Document) -> Iterator[Problem]:
@@ -100,10 +115,10 @@ def _asked(root: Path) -> set[str]:
         return set()
 
 
-def _longest_turn(root: Path) -> float | None:
+def _highest(root: Path, name: str) -> float | None:
     """That a person can choose in Bicep. What cannot be read is another check's to report."""
     try:
-        param = read(root, MAIN).of("param").get("turnTimeoutSeconds")
+        param = read(root, MAIN).of("param").get(name)
     except (OSError, UnicodeDecodeError):
         return None
     bound = param.decorators.get("maxValue") if param is not None else None

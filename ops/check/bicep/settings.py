@@ -26,6 +26,7 @@ _PLATFORM = {
     "AzureWebJobsStorage__queueServiceUri",
     "AzureWebJobsStorage__tableServiceUri",
     "FUNCTIONS_EXTENSION_VERSION",
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
     "FUNCTIONS_WORKER_PROCESS_COUNT",
     "FUNCTIONS_WORKER_RUNTIME",
     "PYTHON_ISOLATE_WORKER_DEPENDENCIES",
@@ -38,6 +39,7 @@ _NEEDED_BY_BOTH = {
     *("APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"),
     *("AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId", "AzureWebJobsStorage__blobServiceUri"),
     *("AzureWebJobsStorage__queueServiceUri", "AzureWebJobsStorage__tableServiceUri"),
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
 }
 _NEEDED = {
     "consumption": {

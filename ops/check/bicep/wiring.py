@@ -56,6 +56,7 @@ _SETTINGS: Mapping[str, str] = {
     "AzureWebJobsStorage__queueServiceUri": _QUEUES,
     "AzureWebJobsStorage__tableServiceUri": _TABLES,
     "FUNCTIONS_EXTENSION_VERSION": "'~4'",
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "'262144'",
     "FUNCTIONS_WORKER_RUNTIME": "'python'",
     "WEBSITE_RUN_FROM_PACKAGE": f"'${{{_BLOBS}}}${{containers.name}}/agent.zip'",
     "WEBSITE_RUN_FROM_PACKAGE_BLOB_MI_RESOURCE_ID": _IDENTITY,
