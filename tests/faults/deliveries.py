@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
 
 import aiohttp
@@ -50,6 +51,7 @@ class Deliveries:
         self._service_url = service_url
         self._seed = seed
         self._clock = clock
+        self._sent_at: dict[str, str] = {}
         self.all: list[Delivery] = []
         self.never_taken: list[Question] = []
 
@@ -83,7 +85,9 @@ class Deliveries:
         self.all.append(delivery)
         timeout = aiohttp.ClientTimeout(total=ACKNOWLEDGED_WITHIN)
         try:
-            activity = question.activity(self._service_url)
+            # A repeat says the same.
+            sent_at = self._sent_at.setdefault(question.id, datetime.now(UTC).isoformat(timespec="milliseconds"))
+            activity = {**question.activity(self._service_url), "timestamp": sent_at}
             async with self._client.post(worker.endpoint, json=activity, timeout=timeout) as response:
                 await response.read()
                 delivery.answer = response.status

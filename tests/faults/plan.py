@@ -72,10 +72,10 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Storage stops, and while it does a worker is killed."""
+    """Storage stops, and while it does a worker may be killed."""
 
     at: float
-    kill: Kill
+    kill: Kill | None
     seconds: float = 5.0
 
 
@@ -106,9 +106,25 @@ def make_plan(seed: int, *, questions: int, conversations: int, seconds: float, 
     return Plan(seed, seconds, tuple(asked), kills, tuple(_pauses(random, seconds, workers)))
 
 
-def _conversation(random: Random, number: int, questions: int, seconds: float) -> list[Question]:
+def make_outage(seed: int, *, conversations: int) -> Plan:
+    """In each conversation two questions come while storage does not answer, and nothing else happens."""
+    outage, asked = Pause(2.0, None), list[Question]()
+    for number in range(conversations):
+        random = Random(f"{seed}/outage {number}")
+        kind, name = _place(number)
+        first = outage.at + random.uniform(0.2, 1.5)
+        for position, at in enumerate((first, first + random.uniform(0.5, 3.0))):
+            asked.append(_question(random, f"{number:03d}-{position + 1}", kind, name, at))
+    return Plan(seed, outage.at + outage.seconds, tuple(asked), (), (outage,))
+
+
+def _place(number: int) -> tuple[Kind, str]:
     kind = (Kind.TEAMS, Kind.COPILOT, Kind.TEAMS, Kind.GROUP)[number % 4]
-    name = f"19:{number:03d}@thread.v2" if kind is Kind.GROUP else f"a:{number:03d}"
+    return kind, f"19:{number:03d}@thread.v2" if kind is Kind.GROUP else f"a:{number:03d}"
+
+
+def _conversation(random: Random, number: int, questions: int, seconds: float) -> list[Question]:
+    kind, name = _place(number)
     # Some follow at once, while the one before is being answered; the others when it may have been.
     gaps = [random.uniform(0.3, 1.5) if random.random() < 0.4 else random.uniform(4, 25) for _ in range(questions)]
     scale = min(1.0, seconds * random.uniform(0.7, 1.0) / sum(gaps)) if gaps else 1.0

@@ -38,7 +38,7 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
             f"{run.seconds_to_start:.0f} s to start"
         ),
     )
-    planned = [*run.plan.kills, *(pause.kill for pause in run.plan.pauses)]
+    planned = [*run.plan.kills, *(pause.kill for pause in run.plan.pauses if pause.kill is not None)]
     for how in (signal.SIGKILL, signal.SIGTERM):
         killed = sum(worker.killed_by is how for worker in workers)
         yield f"killed by {how.name}", f"{killed}, planned {sum(kill.signal is how for kill in planned)}"

@@ -58,13 +58,6 @@ class Run:
     def first_sent(self, question: Question) -> float:
         return min(delivery.at for delivery in self.deliveries.of(question.id))
 
-    def was_known(self, question: Question, *, before: float) -> bool:
-        """Whether anybody could see by then that the bot had the question."""
-        taken = [delivery.ended_at or 0.0 for delivery in self.deliveries.of(question.id) if delivery.taken]
-        signs = [call.at for call in self.teams.signs_of(question.id)]
-        asked = [asked.at for asked in self.model.asked if asked.question == question.id]
-        return any(at < before for at in [*taken, *signs, *asked])
-
     def stopped_on_purpose(self, worker: Worker) -> bool:
         return worker in self.workers.current
 

@@ -175,6 +175,44 @@ def test_only_the_end_of_who_had_opened_it_explains_a_bubble_that_stays_half(
     assert told.blamed_for("a second bubble with half of an answer") is blamed
 
 
+@pytest.mark.parametrize(
+    ("first_came", "blamed"),
+    [(0.0, True), (1.5, False), (None, False)],
+    ids=["both were there", "the first was refused at first", "the first was told to ask again"],
+)
+def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
+    told: Told, first_came: float | None, blamed: bool
+) -> None:
+    run, first = told.run, told.question
+    second = replace(first, id="r", text="And?", asked_at=1.0)
+    run.plan = replace(run.plan, questions=(first, second))
+    run.onlooker.closed |= {
+        "q": TurnRecord(key_of(first), 2, TurnState.ANSWERED, "a" * 32, 0.0),
+        "r": TurnRecord(key_of(second), 1, TurnState.ANSWERED, "b" * 32, 0.0),
+    }
+    run.histories["19:c"] = [*exchange("And?"), *exchange("What?")]
+    run.model.asked = [Asked(3.0, "r", "2.1", "", ()), Asked(5.0, "q", "1.1", "", (("user", "And?"),))]
+    run.tap.writes.clear()
+    refused = Delivery("q", "1.1", 0.0, repeat=False, answer=503, ended_at=0.1)
+    run.deliveries.all = [
+        Delivery("r", "2.1", 1.0, repeat=False, answer=200, ended_at=2.0),
+        refused,
+        Delivery("q", "1.1", first_came or 0.0, repeat=False, answer=200, ended_at=6.0),
+    ]
+    if first_came is None:
+        told.message(NOT_ENTERED)
+    for at, question in ((4.0, "r"), (6.0, "q")):
+        told.now = at
+        call = Call(at, question, "message", ANSWER, None)
+        run.teams.calls.append(call)
+        run.teams._delivered(call, None)
+    assert told.blamed_for("'What?' was asked before 'And?' and answered after it") is blamed
+
+
+def exchange(question: str) -> list[tuple[str, str]]:
+    return [("user", question), ("assistant", ANSWER)]
+
+
 def test_a_message_that_nobody_ever_took_is_one_to_complain_about(told: Told) -> None:
     told.message()
     told.run.deliveries.never_taken.append(told.question)

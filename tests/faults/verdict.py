@@ -22,6 +22,8 @@ _TAKING = 1.0
 _CATCHING_UP = 5.0
 # Seconds after which who asks is told to ask again, because nothing can be entered; and a little less.
 _NOT_ENTERED = 9.0
+# Seconds from when a worker asks for a turn to be entered until it is.
+_ENTERING = 1.0
 # Of a run: where a machine has much else to do, storage needs some seconds more to catch up.
 _MOST_TOLD = 5
 
@@ -167,11 +169,29 @@ def _killed(worker: Worker, after: float, before: float) -> bool:
 
 
 def _order(run: Run, questions: Sequence[Question]) -> Iterator[str]:
+    """By what the person sent, not by what the ledger made of it."""
     for earlier, later in combinations(_as_answered(run, questions), 2):
         tickets = [run.onlooker.closed[each.id].ticket for each in (earlier, later) if each.id in run.onlooker.closed]
-        if tickets != sorted(tickets) or run.was_known(later, before=run.first_sent(earlier)):
+        wrong = run.first_sent(later) < run.first_sent(earlier) and _was_there(run, later, before=earlier)
+        if wrong or tickets != sorted(tickets):
             stories = f"{story(run, later)}\n{story(run, earlier)}"
             yield f"{later.kind}: {later.text!r} was asked before {earlier.text!r} and answered after it\n{stories}"
+
+
+def _was_there(run: Run, question: Question, *, before: Question) -> bool:
+    """Whether anybody had it in time: not if its first worker was killed with it, or refused it."""
+    if run.teams.told_to_ask_again(question.id):
+        return False
+    if _came_at(run, question) <= _came_at(run, before):
+        return True
+    entered = [write.at for write in run.tap.of(question)]
+    begun = [asked.at for asked in run.model.asked if asked.question == before.id]
+    return bool(entered and begun) and entered[0] + _ENTERING < begun[0]
+
+
+def _came_at(run: Run, question: Question) -> float:
+    """When the first delivery began that was taken in the end."""
+    return min((each.at for each in run.deliveries.of(question.id) if each.taken), default=run.seconds)
 
 
 def _as_answered(run: Run, questions: Sequence[Question]) -> list[Question]:
