@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 
 from app.bot.adapter import Adapter
 from app.bot.asked import Asked, asked_in
 from app.bot.bot import reply_to
+from app.bot.rendering import activities
 from app.bot.send_failures import SendFailure
 from app.storage.failures import StorageFailed
 from app.telemetry.spans import new_error_id
@@ -19,6 +23,9 @@ from app.turns.reply import Undelivered
 from app.turns.runner import TurnRunner
 
 _log = logging.getLogger(__name__)
+
+# In seconds.
+_LONGEST_TYPING = 2.0
 
 
 class WorkerEnds(Exception):
@@ -68,14 +75,30 @@ class UnfinishedTurns:
 
     async def _traced(self, hand_over: HandOver, traceparent: str | None) -> None:
         with traced(self._telemetry.activity("resume", hand_over.traceparent or traceparent)):
-            held = await self._taken(hand_over)
+            waiting: list[str] = []
+            held = await self._taken(hand_over, waiting.append)
             if held is not None:
                 await self._go_on(held, hand_over)
+            for begun in waiting:
+                await self._show_typing(replace(hand_over, begun=begun))
 
-    async def _taken(self, hand_over: HandOver) -> HeldTurn | None:
+    async def _show_typing(self, hand_over: HandOver) -> None:
+        """Whoever asked it sees nothing else until the turn before it has ended: once each time it goes round."""
+        try:
+            asked = asked_in(hand_over)
+        except UnreadableMessage:
+            # Whoever goes on with it says so.
+            return
+        if not asked.channel.typing:
+            return
+        with suppress(SendFailure, TimeoutError):
+            async with asyncio.timeout(_LONGEST_TYPING):
+                await self._adapter.outlet_at(asked.address).post(activities.typing(), impatient=True)
+
+    async def _taken(self, hand_over: HandOver, waits: Callable[[str], object]) -> HeldTurn | None:
         try:
             try:
-                return await self._runner.take_over(hand_over)
+                return await self._runner.take_over(hand_over, waits=waits)
             except StorageFailed as failure:
                 _log.warning("Nobody knows whose a turn is (%s); it is put off", type(failure).__name__)
                 await self._runner.put_off(hand_over)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -97,8 +97,12 @@ class Desk:
             return None
         return await self._take(found, hand_over, receipt)
 
-    async def take_over(self, hand_over: HandOver) -> HeldTurn | None:
-        """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
+    async def take_over(
+        self, hand_over: HandOver, *, waits: Callable[[str], object] = lambda _: None
+    ) -> HeldTurn | None:
+        """None for a turn that is closed, that somebody works on, or that has gone back to the queue because it has to
+        wait for an earlier one: then `waits` is called with what it begins with. Raises `StorageFailed`.
+        """
         now = self._shelf.clock()
         found = await self._shelf.store.find(hand_over.key)
         if found is None:
@@ -106,7 +110,7 @@ class Desk:
                 _log.warning("A turn on the queue is too old to be known any more; it is dropped")
                 return None
             # Its worker went away before it was entered.
-            return await self._in_line(await self.enter(hand_over.key, hand_over))
+            return await self._unless_it_waits(await self.enter(hand_over.key, hand_over), waits)
         if found.state is not _OPEN:
             _log.info("A turn on the queue is closed already (%s); its message is dropped", found.state)
             return None
@@ -117,6 +121,7 @@ class Desk:
         if watch is not None:
             # A function that waits would take the place of the turn that is waited for.
             await self._shelf.queue.put(replace(hand_over, watch=watch).written(), hidden_for=_ON_THE_QUEUE_AGAIN)
+            waits(hand_over.begun or found.begun)
             return None
         whole = HandOver(hand_over.key, hand_over.asked_at, hand_over.begun or found.begun, hand_over.traceparent)
         # Before the turn is ours: if this worker goes away too, its message is there.
@@ -133,10 +138,12 @@ class Desk:
             held.waits = False
         return held
 
-    async def _in_line(self, held: HeldTurn | None) -> HeldTurn | None:
+    async def _unless_it_waits(self, held: HeldTurn | None, waits: Callable[[str], object]) -> HeldTurn | None:
         if held is None or not held.waits:
             return held
         await held.give_back(after=_ON_THE_QUEUE_AGAIN)
+        if held.hand_over is not None:
+            waits(held.hand_over.begun)
         return None
 
     async def _behind(self, found: TurnRecord, hand_over: HandOver) -> Watch | None:

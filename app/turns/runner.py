@@ -90,9 +90,13 @@ class TurnRunner:
                 await held.give_back()
             raise
 
-    async def take_over(self, hand_over: HandOver) -> HeldTurn | None:
-        """None for a turn that is closed, or that somebody works on. Raises `StorageFailed`."""
-        return await self._unless_the_worker_ends(self._desk.take_over(hand_over))
+    async def take_over(
+        self, hand_over: HandOver, *, waits: Callable[[str], object] = lambda _: None
+    ) -> HeldTurn | None:
+        """None for a turn that is closed, that somebody works on, or that has gone back to the queue because it has to
+        wait for an earlier one: then `waits` is called with what it begins with. Raises `StorageFailed`.
+        """
+        return await self._unless_the_worker_ends(self._desk.take_over(hand_over, waits=waits))
 
     async def put_off(self, hand_over: HandOver) -> None:
         """Brings it back in the time of a lease. Raises `StorageFailed`."""

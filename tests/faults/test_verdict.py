@@ -200,7 +200,7 @@ def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
         Delivery("q", "1.1", first_came or 0.0, repeat=False, answer=200, ended_at=6.0),
     ]
     if first_came is None:
-        told.message(NOT_ENTERED)
+        told.message(NOT_ENTERED.english)
     for at, question in ((4.0, "r"), (6.0, "q")):
         told.now = at
         call = Call(at, question, "message", ANSWER, None)
