@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import re
@@ -10,14 +11,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from app.local.lifetime import listen, port_of
+from app.local.lifetime import listen, port_number, port_of
 from app.local.playground import (
     PACKAGE,
     VERSION,
@@ -163,28 +165,57 @@ def test_chat_that_got_no_answer_says_why_and_fails(app_folder: Path) -> None:
 
 def test_chat_reads_questions_until_there_are_no_more(app_folder: Path) -> None:
     done = chat(app_folder, typed="one\n\nrefuse me\n/help\n")
-    assert (done.returncode, done.stdout) == (0, "You said one.\nYou said /help.\n")
+    assert (done.returncode, done.stdout) == (1, "You said one.\nYou said /help.\n")
     assert "refused" in done.stderr
+
+
+def test_words_without_quotes_are_one_question(app_folder: Path) -> None:
+    done = chat(app_folder, "what", "is", "a", "lake")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "You said what is a lake.\n", "")
+
+
+def test_chat_whose_answer_failed_gives_what_there_is_and_says_why(app_folder: Path) -> None:
+    done = chat(app_folder, "fail")
+    assert (done.returncode, done.stdout) == (1, "You said\n")
+    assert done.stderr == "⚠️ Das Modell ist beschäftigt. (Fehler-ID: 0a1b2c3d)\n"
+
+
+@pytest.mark.parametrize("module", ["app.local.run", "app.local.terminal", "app.local", "app.local.workspace"])
+def test_a_port_that_is_none_is_one_sentence(app_folder: Path, module: str) -> None:
+    done = python(module, "--port=99999", path=app_folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("argument --port: '99999' is no port: they are numbers from 0 to 65535\n")
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "", "٣", "65536", "9" * 5000])
+def test_only_the_numbers_of_ports_are_ports(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        port_number(text)
+    assert (port_number("0"), port_number("65535")) == (0, 65535)
+
+
+def chat_in_a_terminal(app_folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    chat = [sys.executable, "-m", "app.local.terminal", "--root", str(app_folder), "--port", "0", *arguments]
+    in_terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    return subprocess.Popen(
+        [sys.executable, "-c", in_terminal, *chat],
+        cwd=ROOT,
+        env={**os.environ, **WORKSPACE, "PATH": str(app_folder / "no-node"), "TERM": "xterm", **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_in_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat(app_folder: Path) -> None:
-    chat = [sys.executable, "-m", "app.local.terminal", "--root", str(app_folder), "--port", "0"]
-    in_terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", in_terminal, *chat],
-        cwd=ROOT,
-        env={**os.environ, **WORKSPACE, "PATH": str(app_folder / "no-node"), "TERM": "xterm"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
+    with chat_in_a_terminal(app_folder) as process:
         try:
             keyboard = Keyboard(process)
             keyboard.wait_for("> ")
             keyboard.type("talk for ever\n")
             keyboard.wait_for("word number 9")
             keyboard.type("\x03")
+            keyboard.wait_for("(stopped)")
             keyboard.wait_for("\n> ")
             keyboard.type("hello\n")
             keyboard.wait_for("You said hello.")
@@ -193,6 +224,37 @@ def test_in_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat(app_fold
             assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_a_chat_ends_its_turn_as_stop_does(app_folder: Path, tmp_path: Path, number: int) -> None:
+    seen = tmp_path / "seen"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.local.terminal", "--root", str(app_folder), "--port", "0", "talk", "for", "ever"],
+        cwd=ROOT,
+        env={**os.environ, **WORKSPACE, "PATH": str(app_folder / "no-node"), "SEEN": str(seen)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            until(lambda: seen.exists() and seen.read_text().count("200") > 3)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + number
+    assert (out, err) == ("", "(stopped)\n")
+    assert seen.read_text().split()[-1] == "403", "the bot was not told that nobody wants the rest"
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Keyboard:

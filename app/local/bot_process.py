@@ -28,16 +28,27 @@ class Bot:
     authenticates: bool
 
 
-async def start_bot(children: Children, root: Path, port: int, show: Callable[[str], object] | None = None) -> Bot:
-    """Raises `ChildFailedError` and `LocalSettingsError`; `show` is given the host's log lines."""
+async def start_bot(
+    children: Children,
+    root: Path,
+    port: int,
+    show: Callable[[str], object] | None = None,
+    *,
+    ephemeral: bool = False,
+) -> Bot:
+    """`show` is given the host's log lines; an `ephemeral` bot keeps what is said only while it runs.
+
+    Raises `ChildFailedError` and `LocalSettingsError`.
+    """
     settings = dict(os.environ)
     add_local_settings(settings, root)
     stand_in = not workspace_is_configured(settings)
     if stand_in:
         settings |= await _start_stand_in(children)
+    options = ["--port", str(port), "--root", str(root), "--parent", str(os.getpid())]
     host = await children.start(
         "The function host",
-        [sys.executable, "-m", "app.local", "--port", str(port), "--root", str(root), "--parent", str(os.getpid())],
+        [sys.executable, "-m", "app.local", *options, *(["--ephemeral"] if ephemeral else [])],
         ready=r"ready at http://127\.0\.0\.1:(\d+)",
         environment=settings,
         show=show,

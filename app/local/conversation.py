@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -21,10 +23,14 @@ _LONG_TURN = 100.0
 """From here on a stream may have been closed for its age, and its message goes on by edits."""
 _LONGEST_SILENCE = 330.0
 _STOPPED = Answer.error(403, "ContentStreamNotAllowed", "Content stream was canceled by user")
+_SOMEBODY_ELSE = Answer.error(404, "ConversationNotFound", "Conversation not found.")
+_LONGEST_FAILURE = 2000
+_FAILED = re.compile(r"(?:^|\n)(⚠️ [^\n]*[0-9a-f]{8,32}\W*)$")
+"""How the bot ends a message that is no answer, or not the whole of one: a sentence and its error id."""
 
 
 class ConversationError(Exception):
-    """The question was not answered; `str()` says why."""
+    """The question was not answered, or not wholly; `str()` says why."""
 
 
 class Display(Protocol):
@@ -32,7 +38,7 @@ class Display(Protocol):
 
     def status(self, text: str) -> None: ...
     def text(self, text: str) -> None: ...
-    def finish(self, text: str | None = None) -> None: ...
+    def finish(self, text: str | None = None, sources: Sequence[str] = ()) -> None: ...
 
 
 class Conversation:
@@ -43,13 +49,15 @@ class Conversation:
         self._endpoint = endpoint
         self._connector = connector
         self._id = f"a:terminal-{uuid.uuid4()}"
-        self._stopped = False
+        self._failure: str | None = None
+        self.stopped = False
 
     async def ask(self, text: str, display: Display) -> None:
         """Returns when the bot has said all it has to say. Raises `ConversationError`."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self._stopped, self._connector.rule = False, None
+        self.stopped, self._failure = False, None
+        self._connector.rule = self._refuse_others
         post = asyncio.create_task(self._post(text))
         coming = asyncio.create_task(self._connector.next_call(timeout=None))
         answered = False
@@ -63,19 +71,49 @@ class Conversation:
                 if post in done:
                     post.result()
                 if coming in done:
-                    answered = _show(coming.result(), display) or answered
+                    answered = self._show(coming.result(), display) or answered
                     coming = asyncio.create_task(self._connector.next_call(timeout=None))
         finally:
             coming.cancel()
             post.cancel()
             display.finish()
-        if not answered and not self._stopped:
+        if self._failure is not None:
+            raise ConversationError(self._failure)
+        if not answered and not self.stopped:
             raise ConversationError("The bot took the question and said nothing.")
 
     def stop(self) -> None:
         """What the Stop button of Teams does: the bot's next update is refused."""
-        self._stopped = True
-        self._connector.rule = lambda call: _STOPPED if call.stream else None
+        self.stopped = True
+        self._connector.rule = self._refuse_all_of_the_stream
+
+    def _refuse_others(self, call: Call) -> Answer | None:
+        """Any program, and any web page by way of a browser, can call a port of this machine."""
+        return None if call.conversation_id == self._id else _SOMEBODY_ELSE
+
+    def _refuse_all_of_the_stream(self, call: Call) -> Answer | None:
+        return self._refuse_others(call) or (_STOPPED if call.stream else None)
+
+    def _show(self, call: Call, display: Display) -> bool:
+        """Whether it was an answer rather than a sign that one is coming."""
+        if call.status >= 300:
+            return False
+        if call.is_message:
+            display.finish(self._without_failure(_readable(call.activity)), _sources(call.activity))
+            return True
+        if call.method == "PUT":
+            display.text(self._without_failure(call.text))
+            return True
+        if call.stream is None or call.stream.get("streamType") == "informative":
+            display.status(call.text or "…")
+        else:
+            display.text(call.text)
+        return False
+
+    def _without_failure(self, text: str) -> str:
+        found = _FAILED.search(text[-_LONGEST_FAILURE:])
+        self._failure = found[1] if found else None
+        return text.removesuffix(found[0]).rstrip() if found else text
 
     async def _post(self, text: str) -> None:
         timeout = ClientTimeout(total=60, sock_connect=5)
@@ -118,23 +156,16 @@ def patience(answered: bool, *, acknowledged: bool, passed: float) -> float:
     return 8.0 if passed > _LONG_TURN else 1.5
 
 
-def _show(call: Call, display: Display) -> bool:
-    """Whether it was an answer rather than a sign that one is coming."""
-    if call.status >= 300:
-        return False
-    if call.is_message:
-        display.finish(_readable(call.activity))
-        return True
-    if call.method == "PUT":
-        display.text(call.text)
-        return True
-    if call.stream is None or call.stream.get("streamType") == "informative":
-        display.status(call.text or "…")
-    else:
-        display.text(call.text)
-    return False
-
-
 def _readable(activity: dict[str, Any]) -> str:
     cards = [f"[{attachment.get('contentType', 'attachment')}]" for attachment in activity.get("attachments") or ()]
     return "\n".join([text for text in [str(activity.get("text") or "")] if text] + cards)
+
+
+def _sources(activity: dict[str, Any]) -> list[str]:
+    """https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bot-messages-ai-generated-content#citations"""
+    claims = [claim for entity in activity.get("entities") or () for claim in entity.get("citation") or ()]
+    return [
+        " ".join(filter(None, [f"[{claim.get('position')}]", appearance.get("name"), appearance.get("url")]))
+        for claim in claims
+        if isinstance(appearance := claim.get("appearance"), dict)
+    ]

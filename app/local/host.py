@@ -10,9 +10,10 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -20,7 +21,7 @@ from aiohttp import web
 from app.local.host_json import HostJson, HostJsonError, QueueOptions
 from app.local.http_trigger import HttpTriggers
 from app.local.indexing import FunctionApp, IndexingError, load_function_app
-from app.local.lifetime import DEFAULT_PORT, LOOPBACK, PortInUseError, listen, port_of, stop_requested
+from app.local.lifetime import DEFAULT_PORT, LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
 from app.local.queue_storage import LocalQueues, data_folder
 from app.local.settings import ROOT, LocalSettingsError, add_local_settings
 from app.local.triggers import QueueSource, Triggers
@@ -93,26 +94,35 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("app", "function_app"):
         logging.getLogger(name).setLevel(logging.INFO)
-    try:
-        os.chdir(root)
-        add_local_settings(os.environ, root)
-        # As Core Tools does: what is wrong with the settings then ends the start.
-        os.environ.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
-        # Bound before the imports: who asks early waits for the answer instead of being refused.
-        with listen(options.port) as listener:
-            host = HostJson.read(root, os.environ)
-            functions = load_function_app(root, host.route_prefix)
-            gc.freeze()
-            gc.enable()
-            asyncio.run(_serve_until_stopped(functions, listener, host.queues, options.parent))
-    except (PortInUseError, LocalSettingsError, HostJsonError, IndexingError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        _explain(error)
-        return 1
+    with ExitStack() as stack:
+        try:
+            return _main(options, root, stack)
+        except (PortInUseError, LocalSettingsError, HostJsonError, IndexingError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+        except Exception as error:
+            _explain(error)
+            return 1
+
+
+def _main(options: argparse.Namespace, root: Path, stack: ExitStack) -> int:
+    os.chdir(root)
+    add_local_settings(os.environ, root)
+    if options.ephemeral:
+        os.environ |= {name: "" for name in os.environ if name.startswith("AzureWebJobsStorage")}
+        folder = tempfile.TemporaryDirectory(prefix="databricks-agent-", ignore_cleanup_errors=True)
+        os.environ["DATA_DIR"] = stack.enter_context(folder)
+    # As Core Tools does: what is wrong with the settings then ends the start.
+    os.environ.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
+    # Bound before the imports: who asks early waits for the answer instead of being refused.
+    with listen(options.port) as listener:
+        host = HostJson.read(root, os.environ)
+        functions = load_function_app(root, host.route_prefix)
+        gc.freeze()
+        gc.enable()
+        asyncio.run(_serve_until_stopped(functions, listener, host.queues, options.parent))
     return 0
 
 
@@ -127,7 +137,10 @@ def _explain(error: Exception) -> None:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m app.local", description="Serves the triggers of the function app.")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=port_number, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
+    parser.add_argument("--ephemeral", action="store_true", help="keep what is said only while this runs")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
     return parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
@@ -12,6 +13,7 @@ LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 7071
 """Of Azure Functions on a developer's machine."""
 
+_HIGHEST_PORT = 65535
 _PARENT_CHECK_SECONDS = 1.0
 
 
@@ -30,16 +32,23 @@ def listen(port: int) -> socket.socket:
         ) from None
 
 
+def port_number(text: str) -> int:
+    """For argparse."""
+    if not text.isdecimal() or not text.isascii() or int(text[:6]) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: they are numbers from 0 to {_HIGHEST_PORT}")
+    return int(text)
+
+
 def port_of(listener: socket.socket) -> int:
     port: int = listener.getsockname()[1]
     return port
 
 
 async def stop_requested(parent: int | None = None) -> None:
-    """Returns at Ctrl-C or SIGTERM, or when the process `parent`, which started this one, is gone."""
+    """Returns at Ctrl-C or SIGTERM, when the terminal is closed, or when `parent`, which started us, is gone."""
     requested = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: loop.call_soon_threadsafe(requested.set))
     while not requested.is_set():

@@ -10,7 +10,7 @@ import webbrowser
 from pathlib import Path
 
 from app.local.bot_process import Bot, start_bot
-from app.local.lifetime import DEFAULT_PORT, PortInUseError, listen, stop_requested
+from app.local.lifetime import DEFAULT_PORT, PortInUseError, listen, port_number, stop_requested
 from app.local.playground import DEFAULT_PORT as PLAYGROUND_PORT
 from app.local.playground import NoNodeError, PlaygroundError, installed_playground, start_playground
 from app.local.processes import ChildFailedError, Children
@@ -107,9 +107,9 @@ _OWN_WORKSPACE = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python dev.py run", description=__doc__)
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the bot (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=DEFAULT_PORT, help="of the bot (default: %(default)s)")
     parser.add_argument(
-        "--playground-port", type=int, default=PLAYGROUND_PORT, help="(default: %(default)s, or a free one)"
+        "--playground-port", type=port_number, default=PLAYGROUND_PORT, help="(default: %(default)s, or a free one)"
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the Playground's page")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")

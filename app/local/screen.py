@@ -2,80 +2,126 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import TextIO
 
 from app.local.printable import printable
 
 _DIM, _PLAIN, _CLEAR_BELOW = "\x1b[2m", "\x1b[0m", "\x1b[J"
+_NARROWEST = 10
+_CANNOT_DRAW = {"dumb", "unknown"}
 
 
 class Screen:
     """Draws the newest text of one message at a time, and a dim line of status while there is no text.
 
-    On a terminal the text is drawn as it grows, and what has changed is drawn anew. Elsewhere `out` is given finished
-    messages alone, and the status goes to `err` if a person can see that.
+    On a terminal the text is drawn as it grows, its Markdown as people expect it, and what has changed is drawn anew.
+    Elsewhere, and on one that cannot move its cursor, `out` is given finished messages alone, as they were written;
+    the status goes to `err` if a person can see that. NO_COLOR is obeyed: https://no-color.org
     """
 
-    def __init__(self, out: TextIO, err: TextIO) -> None:
+    def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str] = os.environ) -> None:
         self._out = out
         self._err = err
-        self._live = out.isatty()
-        self._drawn = ""
+        self._can_draw = environment.get("TERM") not in _CANNOT_DRAW
+        self._live = out.isatty() and self._can_draw
+        self._colours = not environment.get("NO_COLOR")
+        self._text = ""
+        self._drawn: list[str] = []
         self._status = ""
 
     def status(self, text: str) -> None:
         """One line, gone as soon as something else is shown."""
-        stream = self._out if self._live else self._err
-        if self._drawn or not stream.isatty() or text == self._status:
+        stream = self._status_stream
+        line = _one_line(text)[: shutil.get_terminal_size().columns - 1]
+        if self._drawn or not self._can_draw or not stream.isatty() or line == self._status:
             return
         self._clear_status()
-        line = " ".join(printable(text).split())[: shutil.get_terminal_size().columns - 1]
-        stream.write(f"{_DIM}{line}{_PLAIN}")
-        stream.flush()
-        self._status = text
+        _write(stream, f"{_DIM}{line}{_PLAIN}")
+        self._status = line
+
+    @property
+    def _status_stream(self) -> TextIO:
+        return self._out if self._live else self._err
 
     def _clear_status(self) -> None:
         if self._status:
-            stream = self._out if self._live else self._err
-            stream.write(f"\r{_CLEAR_BELOW}")
-            stream.flush()
+            _write(self._status_stream, f"\r{_CLEAR_BELOW}")
             self._status = ""
 
     def text(self, text: str) -> None:
         """The whole text of the message so far."""
-        if not self._live:
-            return
-        self._clear_status()
-        self._draw(printable(text))
+        if self._live:
+            self._clear_status()
+            self._draw(printable(text), whole=False)
 
-    def _draw(self, text: str) -> None:
-        pairs = zip(self._drawn, text, strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        if same < len(self._drawn):
-            same = text.rfind("\n", 0, same) + 1
-            self._out.write(_back_over(self._drawn[same:], *shutil.get_terminal_size()))
-        self._out.write(text[same:])
-        self._out.flush()
-        self._drawn = text
-
-    def finish(self, text: str | None = None) -> None:
-        """Ends the message; with `text`, that is what it says in the end."""
+    def finish(self, text: str | None = None, sources: Sequence[str] = ()) -> None:
+        """Ends the message; with `text`, that is what it says in the end. `sources` are listed below it."""
         self._clear_status()
+        listed = [_one_line(source) for source in sources]
         if self._live:
             if text is not None:
-                self._draw(printable(text))
-            text = self._drawn
-        if text:
-            self._out.write("\n" if self._live else printable(text) + "\n")
-            self._out.flush()
-        self._drawn = ""
+                self._draw(printable(text), whole=True)
+            below = [f"{_DIM}{line}{_PLAIN}" for line in listed]
+            ends = ["", *below] if self._drawn else below
+            if ends:
+                _write(self._out, "\n".join(ends) + "\n")
+        elif text or listed:
+            whole = [printable(text)] if text else []
+            _write(self._out, "\n".join([*whole, *listed]) + "\n")
+        self._text, self._drawn = "", []
+
+    def note(self, text: str) -> None:
+        """A line of our own below what was said; elsewhere than on a terminal it is no part of the answer."""
+        self.finish()
+        line = _one_line(text)
+        _write(self._status_stream, f"{_DIM}{line}{_PLAIN}\n" if self._live else f"{line}\n")
+
+    def _draw(self, text: str, *, whole: bool) -> None:
+        if text == self._text:
+            return
+        # The last column stays free: terminals differ on how wide some characters are.
+        columns, rows = shutil.get_terminal_size()
+        lines = self._lines(text, max(columns - 1, _NARROWEST))
+        same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(self._drawn, lines, strict=False))))
+        out_of_reach = len(self._drawn) - rows
+        if same < out_of_reach and (whole or len(lines) <= out_of_reach):
+            # What has left the screen cannot be changed: the message stands below, as it is in the end.
+            _write(self._out, "\n\n" + "\n".join(lines))
+        elif same < len(self._drawn) or same < len(lines):
+            _write(self._out, self._change_from(max(same, out_of_reach), lines))
+        self._text, self._drawn = text, lines
+
+    def _lines(self, text: str, columns: int) -> list[str]:
+        if not text.strip():
+            return []
+        from app.local.drawn_markdown import lines_of  # noqa: PLC0415 - rich is for whoever sees it
+
+        return lines_of(text, columns, colours=self._colours)
+
+    def _change_from(self, same: int, lines: Sequence[str]) -> str:
+        """From the end of the last line drawn to the end of the new last one."""
+        if same == len(self._drawn):
+            return ("\n" if self._drawn else "") + "\n".join(lines[same:])
+        up = len(self._drawn) - 1 - same
+        begin = "\r" + (f"\x1b[{up}A" if up else "") + _CLEAR_BELOW
+        if same >= len(lines) and lines:
+            # Only less is left: the cursor goes to the end of what was there before.
+            begin, same = f"\r\x1b[{len(self._drawn) - len(lines)}A" + _CLEAR_BELOW, len(lines) - 1
+        return begin + "\n".join(lines[same:])
 
 
-def _back_over(text: str, columns: int, rows: int) -> str:
-    """Moves to where `text`, which began at the start of a line, began, and clears what follows."""
-    up = sum(max(0, len(line) - 1) // columns + 1 for line in text.split("\n")) - 1
-    if up >= rows:
-        return "\n"  # the beginning has left the screen; the text is drawn again below
-    return "\r" + (f"\x1b[{up}A" if up else "") + _CLEAR_BELOW
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Whoever has closed the window or the other end of the pipe wants nothing more."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        return

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
-from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_of, stop_requested
+from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
 from app.local.model_server import CONTEXT_TOKENS, MODEL_NAME, ModelNotInstalledError, ModelServer, model_server
 
 _LONGEST_ANSWER_TOKENS = 512
@@ -167,7 +167,7 @@ async def serve(model: ModelServer, listener: socket.socket, parent: int | None 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m app.local.workspace", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=port_number, default=0, help="0 takes a free one")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
     options = parser.parse_args()
     try:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 
 import aiohttp
 import azure.functions as func
+
+_SOURCES: dict[str, object] = {
+    "type": "https://schema.org/Message",
+    "citation": [
+        {"position": 1, "appearance": {"name": "Handbook", "abstract": "x", "url": "https://example.com/handbook"}},
+        {"position": 2, "appearance": {"name": "Minutes", "abstract": "x"}},
+    ],
+}
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -29,7 +38,10 @@ async def messages(req: func.HttpRequest) -> func.HttpResponse:
             return func.HttpResponse(status_code=200)
         await turn.update("You said", "streaming")
         await turn.update(f"You said {text}", "streaming")
-        await turn.finish(f"You said {text}.")
+        if text == "fail":
+            await turn.finish("You said\n\n⚠️ Das Modell ist beschäftigt. (Fehler-ID: 0a1b2c3d)")
+            return func.HttpResponse(status_code=200)
+        await turn.finish(f"You said {text}.", _SOURCES if text == "with sources" else None)
         if text == "twice":
             await turn.say("And again.")
     return func.HttpResponse(status_code=200)
@@ -50,17 +62,27 @@ class _Turn:
         entity = {"type": "streaminfo", "streamType": kind, "streamSequence": self.sequence}
         return await self._send("typing", self._said, entity)
 
-    async def finish(self, text: str) -> bool:
-        return await self._send("message", text, {"type": "streaminfo", "streamType": "final"})
+    async def finish(self, text: str, *more: dict[str, object] | None) -> bool:
+        return await self._send("message", text, {"type": "streaminfo", "streamType": "final"}, *more)
 
     async def say(self, text: str) -> bool:
         self._stream = None
         return await self._send("message", text, None)
 
-    async def _send(self, kind: str, text: str, entity: dict[str, object] | None) -> bool:
+    async def _send(
+        self, kind: str, text: str, entity: dict[str, object] | None, *more: dict[str, object] | None
+    ) -> bool:
         if entity and self._stream:
             entity["streamId"] = self._stream
-        activity = {"type": kind, "text": text, "entities": [entity] if entity else []}
+        activity = {"type": kind, "text": text, "entities": [each for each in (entity, *more) if each]}
         async with self._client.post(self._path, json=activity) as answer:
             self._stream = self._stream or (await answer.json()).get("id")
+            if seen := os.environ.get("SEEN"):
+                _note(seen, "200" if answer.status < 300 else f"{answer.status}")
             return answer.status < 300
+
+
+def _note(file: str, line: str) -> None:
+    """For a test that cannot look into this process."""
+    with open(file, "a") as notes:
+        notes.write(f"{line}\n")
