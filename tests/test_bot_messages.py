@@ -164,7 +164,7 @@ async def test_who_adds_the_bot_is_welcomed_once_but_not_beside_prompt_starters(
     await bot.send(bot.activity(**{**teams, "conversation": {"id": "p", "conversationType": "personal"}}))
     await bot.send(bot.activity(entities=[{"type": "ProductInfo", "id": "COPILOT"}], **teams))
     await bot.send(bot.activity(**{**teams, "conversation": {"id": "g", "conversationType": "groupChat"}}))
-    assert bot.messages == [WELCOME, WELCOME + MENTION_ME]
+    assert bot.messages == [WELCOME.english, f"{WELCOME.english}\n\n{MENTION_ME.english}"]
 
 
 async def test_a_mention_without_a_question_is_answered_with_help(make_bot: Callable[..., Bot]) -> None:

@@ -96,7 +96,7 @@ async def test_a_welcome_told_again_is_said_once(make_bot: MakeBot) -> None:
     activity = bot.activity(**added)
     for worker in (bot, other, bot):
         await worker.send(activity)
-    assert bot.messages == [WELCOME]
+    assert bot.messages == [WELCOME.english]
 
 
 async def test_forget_deletes_what_was_said_here_and_nothing_else(make_bot: MakeBot) -> None:

@@ -13,6 +13,7 @@ from app.agent.events import Answer, Citation, Failure
 from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.message_reply import dressed
 from app.bot.rendering import activities
+from app.translation import ENGLISH
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,7 +29,7 @@ FAILED = Failure("The model is busy. Please ask again in a minute.", "0f3a", "Sa
 
 
 def final(channel: Channel, end: Answer | Failure) -> dict[str, Any]:
-    return dressed(activities.message(activities.text_of(end)), channel, end, last=True)
+    return dressed(activities.message(activities.text_of(end, ENGLISH)), channel, end, ENGLISH, last=True)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_an_activity_is_what_it_was(name: str, activity: dict[str, Any]) -> None
 
 def test_sources_the_text_does_not_name_are_named_below_it() -> None:
     answer = Answer("Sales grew.", (Citation(1, "Report"), Citation(2, "Wiki")))
-    assert activities.text_of(answer) == "Sales grew.\n\nSources: [1] [2]"
+    assert activities.text_of(answer, ENGLISH) == "Sales grew.\n\nSources: [1] [2]"
 
 
 @pytest.mark.parametrize(
@@ -66,21 +67,23 @@ def test_sources_the_text_does_not_name_are_named_below_it() -> None:
     ],
 )
 def test_what_is_said_below_an_answer_is_outside_its_code(end: Answer | Failure) -> None:
-    text = activities.text_of(end)
+    text = activities.text_of(end, ENGLISH)
     assert text.startswith(end.text)
     assert text.count("```") == 2
     assert text.rpartition("```")[2].startswith("\n\n")
 
 
 def test_an_answer_that_reached_its_length_limit_says_so() -> None:
-    assert activities.text_of(Answer("Once upon", truncated=True)).endswith("*(The answer reached its length limit.)*")
+    assert activities.text_of(Answer("Once upon", truncated=True), ENGLISH).endswith(
+        "*(The answer reached its length limit.)*"
+    )
 
 
 NO_LABEL = [
     ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "Sales grew")),
     ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1")),
     ("> not read: a\n\n⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "> not read: a", by_model=False)),
-    (activities.THAT_WAS_ALL, Answer("Sales grew")),
+    (activities.THAT_WAS_ALL.english, Answer("Sales grew")),
     ("*(The answer reached its length limit.)*", Answer("Sales grew", truncated=True)),
     ("Type **/help**", Answer("Type **/help**", by_model=False)),
 ]
@@ -88,7 +91,7 @@ NO_LABEL = [
 
 @pytest.mark.parametrize(("part", "end"), NO_LABEL)
 def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Failure) -> None:
-    assert "entities" not in dressed(activities.message(part), TEAMS_PERSONAL, end, last=True)
+    assert "entities" not in dressed(activities.message(part), TEAMS_PERSONAL, end, ENGLISH, last=True)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Fa
     ],
 )
 def test_a_part_with_words_of_the_model_bears_its_label(part: str, end: Answer | Failure) -> None:
-    (label,) = dressed(activities.message(part), TEAMS_PERSONAL, end, last=True)["entities"]
+    (label,) = dressed(activities.message(part), TEAMS_PERSONAL, end, ENGLISH, last=True)["entities"]
     assert label["additionalType"] == ["AIGeneratedContent"]
 
 

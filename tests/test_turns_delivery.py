@@ -106,7 +106,7 @@ def test_a_message_that_the_channel_does_not_confirm_is_sent_again_and_says_so(t
         await house.worker().ask()
 
     house, (state, memory) = played(TEAMS_GROUP, tmp_path, script)
-    assert list(house.chat.messages.values()) == [f"{ANSWER}\n\n{SENT_AGAIN}"]
+    assert list(house.chat.messages.values()) == [f"{ANSWER}\n\n{SENT_AGAIN.english}"]
     assert state is TurnState.ANSWERED
     assert memory[-1].text == ANSWER, "the note is for the person, not for the memory"
 

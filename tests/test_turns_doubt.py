@@ -17,7 +17,7 @@ from app.storage.ledger import TurnState
 from tests.fakes.chat import ends_with
 from tests.fakes.house import ANSWER, LEASE, House, now, played
 
-MARKED = f"{ANSWER}\n\n{SENT_AGAIN}"
+MARKED = f"{ANSWER}\n\n{SENT_AGAIN.english}"
 
 
 def answered(house: House, *answers: str) -> None:

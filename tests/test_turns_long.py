@@ -44,9 +44,9 @@ def test_an_answer_that_was_too_large_is_whole_when_the_worker_vanishes_between_
             await vanishing(house, moment, 1.0)
 
         house, _ = played(limited, tmp_path / str(number), script)
-        said = " ".join(plain(text) for text in house.chat.messages.values() if SENT_AGAIN not in text)
+        said = " ".join(plain(text) for text in house.chat.messages.values() if SENT_AGAIN.english not in text)
         if not set(ANSWER.split()) <= set(said.split()) and not any(
-            SENT_AGAIN in text for text in house.chat.messages.values()
+            SENT_AGAIN.english in text for text in house.chat.messages.values()
         ):
             wrong[moment] = list(house.chat.messages.values())
     assert wrong == {}

@@ -52,8 +52,8 @@ def test_an_answer_in_several_messages_is_whole_whenever_its_worker_vanishes(cha
             await vanishing(house, moment, 1.5)
 
         house, _ = played(small, tmp_path / str(number), script)
-        said = " ".join(plain(text).strip() for text in house.chat.messages.values() if SENT_AGAIN not in text)
-        twice = len([text for text in house.chat.messages.values() if SENT_AGAIN in text])
+        said = " ".join(plain(text).strip() for text in house.chat.messages.values() if SENT_AGAIN.english not in text)
+        twice = len([text for text in house.chat.messages.values() if SENT_AGAIN.english in text])
         hanging = len([s for s in house.chat.streams.values() if not s.ended])
         if (said.split() != ANSWER.split() and twice == 0) or twice > 1 or hanging > 0:
             wrong[moment] = (list(house.chat.messages.values()), hanging)
@@ -98,7 +98,7 @@ def test_two_workers_vanish_and_the_model_is_told_only_what_it_said(channel: Cha
                 await house.later()
 
         house, _ = played(channel, tmp_path / str(number), script)
-        shown = [plain(text) for text in house.chat.messages.values() if SENT_AGAIN not in text]
+        shown = [plain(text) for text in house.chat.messages.values() if SENT_AGAIN.english not in text]
         if shown not in ([ANSWER], []):
             wrong[moment] = list(house.chat.messages.values())
     assert wrong == {}
@@ -123,7 +123,7 @@ def test_copilot_shows_no_part_twice_when_a_worker_vanishes_as_the_stream_is_clo
 
         house, _ = played(early(3.0), tmp_path / str(number), script)
         said = " ".join(house.chat.messages.values())
-        for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english, SENT_AGAIN):
+        for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english, SENT_AGAIN.english):
             said = said.replace(note, " ")
         if said.split() != ANSWER.split():
             wrong[moment] = list(house.chat.messages.values())

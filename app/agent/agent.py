@@ -76,9 +76,9 @@ class Agent:
         work = _Work(turn, self._messages(turn, history, said or ""), said or "")
         try:
             if said is not None and not interrupted(said):
-                yield work.add(interruption(work.say(WAS_INTERRUPTED)), by_model=False)
+                yield work.add(interruption(work.translate(WAS_INTERRUPTED)), by_model=False)
             if turn.unread and not said:
-                yield work.add(f"> {work.say(_UNREAD, names=', '.join(turn.unread))}\n\n", by_model=False)
+                yield work.add(f"> {work.translate(_UNREAD, names=', '.join(turn.unread))}\n\n", by_model=False)
             if turn.question.strip():
                 noticed = work.length
                 async with aclosing(self._steps(work)) as events:
@@ -86,13 +86,13 @@ class Agent:
                         yield event
                 if not work.text[noticed:].strip() and not without_interruption(said or "").strip():
                     sentence = NO_ANSWER_WITHIN_LIMIT if work.truncated else NO_ANSWER
-                    yield self._failed(work, work.say(sentence), ModelFailure("the model ended without any text"))
+                    yield self._failed(work, work.translate(sentence), ModelFailure("the model ended without any text"))
                     return
             yield Answer(work.text, tuple(work.citations), by_model=work.by_model, truncated=work.truncated)
         except ModelFailure as failure:
-            yield self._failed(work, sentence_for(failure, work.say), failure)
+            yield self._failed(work, sentence_for(failure, work.translate), failure)
         except Exception as error:
-            yield self._failed(work, work.say(UNEXPECTED), error)
+            yield self._failed(work, work.translate(UNEXPECTED), error)
 
     def _messages(self, turn: Turn, history: Sequence[StoredMessage], said: str) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
@@ -168,7 +168,7 @@ class _Work:
     """What has come together in one turn so far; `said` was shown by an earlier attempt."""
 
     def __init__(self, turn: Turn, messages: list[Message], said: str) -> None:
-        self.say = translator_for(turn.locale)
+        self.translate = translator_for(turn.locale)
         self.messages = messages
         self.citations: list[Citation] = []
         self.truncated = False

@@ -58,22 +58,22 @@ class Commands:
 
     async def answer(self, turn: Turn) -> str | None:
         """The answer to a command, None if the question is none."""
-        say = translator_for(turn.locale)
+        translate = translator_for(turn.locale)
         question = turn.question.strip()
         if not question:
-            return None if turn.unread else say(_WITHOUT_WORDS.get(turn.no_words, HELP))
+            return None if turn.unread else translate(_WITHOUT_WORDS.get(turn.no_words, HELP))
         word = question.lower().rstrip(".!?")
         if word in _HELP_WORDS:
-            return say(HELP)
+            return translate(HELP)
         match word:
             case "/help":
-                return say(HELP)
+                return translate(HELP)
             case "/about":
-                return _told(await self._about(), say)
+                return _told(await self._about(), translate)
             case "/forget" | "/reset":
                 await self._log.forget(turn.conversation)
-                return say(FORGOTTEN)
-        return _not_understood(word, say)
+                return translate(FORGOTTEN)
+        return _not_understood(word, translate)
 
 
 _ABOUT = Sentence("""\
@@ -88,23 +88,23 @@ Sign-in: {credential}
 Everybody who talks to me here sees what that identity may see.""")
 
 
-def _told(about: About, say: Translator) -> str:
-    return say(
+def _told(about: About, translate: Translator) -> str:
+    return translate(
         _ABOUT,
         model=about.model,
         workspace=about.workspace,
-        identity=_named(about.identity, say),
-        credential=say(Sentence(about.credential)),
+        identity=_named(about.identity, translate),
+        credential=translate(Sentence(about.credential)),
     )
 
 
-def _named(identity: Identity | None, say: Translator) -> str:
+def _named(identity: Identity | None, translate: Translator) -> str:
     if identity is None:
-        return say(Sentence("the workspace did not say who it is; please ask again later"))
+        return translate(Sentence("the workspace did not say who it is; please ask again later"))
     user_name, name = _as_code(identity.user_name), _as_code(identity.display_name)
     if not identity.is_service_principal:
-        return say(Sentence("the user {name}"), name=user_name)
-    return say(Sentence("the service principal {name}"), name=f"{name} ({user_name})" if name else user_name)
+        return translate(Sentence("the user {name}"), name=user_name)
+    return translate(Sentence("the service principal {name}"), name=f"{name} ({user_name})" if name else user_name)
 
 
 def _as_code(name: str) -> str:
@@ -112,19 +112,19 @@ def _as_code(name: str) -> str:
     return f"`{shown}`" if shown else ""
 
 
-def _not_understood(word: str, say: Translator) -> str | None:
+def _not_understood(word: str, translate: Translator) -> str | None:
     """For what looks like a command and is none; None for every other question."""
     command, _, more = word.partition(" ")
     if more and command in _KNOWN:
         # The model would say that it has forgotten everything, and nothing would be.
         alone = Sentence("If you mean the command **{command}**, send it alone, without other words.")
-        return say(alone, command=command)
+        return translate(alone, command=command)
     if more or not _COMMAND.fullmatch(command):
         return None
     (nearest,) = get_close_matches(command, _KNOWN, n=1) or ("",)
     if nearest:
         suggestion = Sentence("I do not know the command `{command}`. Did you mean **{nearest}**?")
-        return say(suggestion, command=command, nearest=nearest)
-    return say(
+        return translate(suggestion, command=command, nearest=nearest)
+    return translate(
         Sentence("I do not know the command `{command}`. Type **/help** to see those that I know."), command=command
     )

@@ -119,23 +119,23 @@ _QUESTION_FILTERED = Sentence(
 _ANSWER_FILTERED = Sentence("The answer was stopped by the workspace's content filter{why}. Please ask in other words.")
 
 
-def sentence_for(failure: failures.ModelFailure, say: Translator) -> str:
+def sentence_for(failure: failures.ModelFailure, translate: Translator) -> str:
     if isinstance(failure, failures.ContentFiltered):
         sentence = _ANSWER_FILTERED if failure.side == "output" else _QUESTION_FILTERED
-        return say(sentence, why=f" ({', '.join(failure.categories)})" if failure.categories else "")
+        return translate(sentence, why=f" ({', '.join(failure.categories)})" if failure.categories else "")
     if isinstance(failure, failures.Busy):
-        return _busy(failure, say)
+        return _busy(failure, translate)
     known = next((sentence for kind, sentence in _SENTENCES if isinstance(failure, kind)), None)
     if known is None and isinstance(failure, failures.RequestRefused):
         setting = next((_SETTINGS[name] for name in failure.parameters if name in _SETTINGS), "")
-        return say(_REFUSED, settings=setting or "DATABRICKS_MODEL_NAME, DATABRICKS_API")
-    return say(known or UNEXPECTED)
+        return translate(_REFUSED, settings=setting or "DATABRICKS_MODEL_NAME, DATABRICKS_API")
+    return translate(known or UNEXPECTED)
 
 
-def _busy(failure: failures.Busy, say: Translator) -> str:
+def _busy(failure: failures.Busy, translate: Translator) -> str:
     if failure.retry_after and failure.retry_after > 1:
         # Never one: no language here needs another form for its number then.
-        return say(
+        return translate(
             Sentence("The model is busy. Please ask again in {seconds} seconds."), seconds=ceil(failure.retry_after)
         )
-    return say(Sentence("The model is busy. Please ask again in a minute."))
+    return translate(Sentence("The model is busy. Please ask again in a minute."))

@@ -16,6 +16,8 @@ from botbuilder.schema import Activity, ConversationAccount
 MOST_BYTES = 256 * 1024
 _MOST_LEVELS = 64
 _MOST_ITEMS = 1000
+# Of a language tag: https://www.rfc-editor.org/rfc/rfc5646#section-4.4.1
+_LONGEST_LOCALE = 35
 _MOST_BRACKETS = 20_000
 # Without these nobody can tell who asks what, where, and whether the app was removed. Any other field of the wrong
 # type is dropped: a message is not lost for a decoration.
@@ -221,6 +223,21 @@ def _other_spelling(activity: Activity) -> str | None:
 def aad_object_id(activity: Activity) -> str | None:
     """Who wrote it, as Microsoft Entra knows them."""
     return _text(activity.from_property.aad_object_id) if activity.from_property else None
+
+
+def locale_of(activity: Activity) -> str:
+    """The language that the person uses Teams in, a tag such as `de-AT`; empty where nothing says so.
+
+    Some clients name it in the entity `clientInfo` alone, and nothing names it when the app is added:
+    https://github.com/MicrosoftDocs/msteams-docs/issues/896
+    """
+    named = [activity.locale]
+    named += [entity.additional_properties.get("locale") for entity in activity.entities or () if _is_client(entity)]
+    return next((tag for tag in map(_text, named) if tag is not None), "")[:_LONGEST_LOCALE]
+
+
+def _is_client(entity: schema.Entity) -> bool:
+    return (entity.type or "").lower() == "clientinfo"
 
 
 def conversation_type(activity: Activity) -> str:

@@ -51,7 +51,7 @@ class Asked(BaseModel):
             fields=address.fields,
             question=message.question,
             unread=message.unread,
-            locale=activity.locale or "",
+            locale=received.locale_of(activity),
             quotations=message.quotations,
             no_words=message.no_words,
         )

@@ -24,6 +24,7 @@ from app.storage.conversations import ConversationKey
 from app.storage.failures import StorageFailed
 from app.storage.ledger import Store
 from app.telemetry.turn import current_turn, feedback_given
+from app.translation import Sentence, translator_for
 from app.turns.decisions import Decision, Decisions, StillDeciding, digest
 from app.turns.once import is_first
 from app.turns.progress import Progress
@@ -35,15 +36,17 @@ _log = logging.getLogger(__name__)
 # In seconds: Teams wants an invoke answered within 5.
 _LONGEST_COUNTING = 4.0
 
-WELCOME = """\
+WELCOME = Sentence("""\
 Hello! Ask me about your data or your work in Databricks, in your own words.
 
-Type **/help** to see what else I understand."""
+Type **/help** to see what else I understand.""")
 
 ENTERED = "entered"
 """In the state of a message's turn: what is called when the ledger has the question."""
 
-MENTION_ME = "\n\nMention me, so that I know you mean me."
+MENTION_ME = Sentence("Mention me, so that I know you mean me.")
+_NOT_COUNTED = Sentence("This was not counted; try again.")
+_BUTTON_NOT_IN_USE = Sentence("This button is no longer in use.")
 
 
 class Outlets(Protocol):
@@ -73,7 +76,7 @@ class AgentBot(ActivityHandler):
         try:
             await self._runner.run(
                 asked.turn(turn_id_of(activity), conversation),
-                lambda progress: reply_to(self._outlets(turn_context), asked.channel, conversation, progress),
+                lambda progress: reply_to(self._outlets(turn_context), asked, conversation, progress),
                 asked_at=received.asked_at(activity),
                 begun=None if asked.expects_replies else asked.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
@@ -109,8 +112,9 @@ class AgentBot(ActivityHandler):
         activity = turn_context.activity
         channel = Asked.by(activity).channel
         if _is_among(activity, members_added) and channel.welcome and await self._is_first(activity):
-            hint = MENTION_ME if channel.needs_mention else ""
-            await self._outlets(turn_context).post(activities.message(WELCOME + hint))
+            translate = translator_for(received.locale_of(activity))
+            said = [translate(each) for each in (WELCOME, *([MENTION_ME] if channel.needs_mention else []))]
+            await self._outlets(turn_context).post(activities.message("\n\n".join(said)))
 
     async def _is_first(self, activity: Activity) -> bool:
         if not activity.id:
@@ -139,7 +143,8 @@ class AgentBot(ActivityHandler):
         except (StillDeciding, StorageFailed, TimeoutError) as failure:
             # Teams tells it again.
             _log.warning("Feedback could not be counted (%s)", type(failure).__name__)
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "This was not counted; try again.")
+            translate = translator_for(received.locale_of(activity))
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", translate(_NOT_COUNTED))
 
     async def on_invoke_activity(self, turn_context: TurnContext) -> InvokeResponse:
         """Answers what is known; 501 is the protocol's word for the rest."""
@@ -148,12 +153,12 @@ class AgentBot(ActivityHandler):
             case "message/submitAction":
                 return await self._feedback(activity)
             case "adaptiveCard/action":
-                message = "This button is no longer in use."
+                message = translator_for(received.locale_of(activity))(_BUTTON_NOT_IN_USE)
                 error = {"statusCode": 400, "type": "application/vnd.microsoft.error"}
                 return InvokeResponse(
                     status=HTTPStatus.OK, body={**error, "value": {"code": "BadRequest", "message": message}}
                 )
-        return _refusal(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "This bot does not know this invoke.")
+        return _refusal(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "an invoke of this name has no handler")
 
 
 def _is_among(activity: Activity, members: list[ChannelAccount]) -> bool:
@@ -165,11 +170,12 @@ def _refusal(status: HTTPStatus, code: str, message: str) -> InvokeResponse:
     return InvokeResponse(status=status, body={"error": {"code": code, "message": message}})
 
 
-def reply_to(outlet: Outlet, channel: Channel, conversation: ConversationKey, progress: Progress) -> Reply:
+def reply_to(outlet: Outlet, asked: Asked, conversation: ConversationKey, progress: Progress) -> Reply:
+    channel, translate = asked.channel, translator_for(asked.locale)
     _begin_trace(channel, conversation)
     if channel.streaming is not None:
-        return StreamReply(outlet, channel, channel.streaming, progress)
-    return MessageReply(outlet, channel, progress)
+        return StreamReply(outlet, channel, channel.streaming, progress, translate=translate)
+    return MessageReply(outlet, channel, progress, translate=translate)
 
 
 def _begin_trace(channel: Channel, conversation: ConversationKey) -> None:

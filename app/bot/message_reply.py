@@ -14,10 +14,11 @@ from app.bot.rendering import activities
 from app.bot.rendering.split import split
 from app.bot.send_failures import ChannelUnreachable, MessageTooLarge, StreamAlreadyEnded, Throttled
 from app.bot.typing_indicator import TypingIndicator
+from app.translation import ENGLISH, Sentence, Translator
 from app.turns.progress import Progress
 from app.turns.reply import Keep, Undelivered, keep_nothing
 
-SENT_AGAIN = "*(Sent again, because the channel did not say whether it had arrived.)*"
+SENT_AGAIN = Sentence("*(Sent again, because the channel did not say whether it had arrived.)*")
 NOTHING_YET = Progress()
 _POST_TRIES = 3
 _BETWEEN_POST_TRIES = 2.0
@@ -28,9 +29,17 @@ _BETWEEN_STREAM_END_TRIES = 2.0
 class MessageReply:
     """Goes on from `progress`, which another worker may have left."""
 
-    def __init__(self, outlet: Outlet, channel: Channel, progress: Progress = NOTHING_YET) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        channel: Channel,
+        progress: Progress = NOTHING_YET,
+        *,
+        translate: Translator = ENGLISH,
+    ) -> None:
         self._outlet = outlet
         self._channel = channel
+        self._translate = translate
         self._rest = rest_in(progress)
         self._keep: Keep = keep_nothing
         self._typing = TypingIndicator(outlet)
@@ -55,9 +64,9 @@ class MessageReply:
         await self.abandon()
         if self._end is None:
             return
-        parts = Parts(self._outlet, self._channel, self._end, self._keep)
+        parts = Parts(self._outlet, self._channel, self._end, self._translate, self._keep)
         try:
-            whole = split(activities.text_of(self._end), self._channel.text_limit)
+            whole = split(activities.text_of(self._end, self._translate), self._channel.text_limit)
             await parts.post(self._rest.parts or whole, perhaps_posted=self._rest.perhaps_posted)
         except (ChannelUnreachable, Throttled) as failure:
             raise Undelivered(type(failure).__name__) from failure
@@ -91,6 +100,7 @@ class Parts:
     outlet: Outlet
     channel: Channel
     end: Answer | Failure
+    translate: Translator
     keep: Keep = keep_nothing
 
     async def post(self, parts: Sequence[str], *, perhaps_posted: bool = False) -> None:
@@ -128,8 +138,10 @@ class Parts:
         await self.keep(Progress(place=Rest(tuple(pending), perhaps_posted).written(), end=self.end))
 
     async def _post_one(self, text: str, *, last: bool, again: bool) -> None:
-        activity = dressed(activities.message(text), self.channel, self.end, last=last)
-        await self.outlet.post({**activity, "text": activities.with_notes(text, SENT_AGAIN)} if again else activity)
+        activity = dressed(activities.message(text), self.channel, self.end, self.translate, last=last)
+        if again:
+            activity = {**activity, "text": activities.with_notes(text, self.translate(SENT_AGAIN))}
+        await self.outlet.post(activity)
 
 
 def _tries(again: bool) -> int:
@@ -160,10 +172,10 @@ async def end_stream(outlet: Outlet, stream_id: str, activity: Json, *, perhaps_
         await asyncio.sleep(_BETWEEN_STREAM_END_TRIES)
 
 
-def dressed(activity: Json, channel: Channel, end: Answer | Failure, *, last: bool) -> Json:
+def dressed(activity: Json, channel: Channel, end: Answer | Failure, translate: Translator, *, last: bool) -> Json:
     """The activity with the label and the buttons that belong to what a model wrote."""
     if not end.by_model:
         return activity
-    if channel.ai_label and not activities.is_only_notes(activity["text"], end):
-        activity = activities.labelled(activity, end.citations if isinstance(end, Answer) else ())
+    if channel.ai_label and not activities.is_only_notes(activity["text"], end, translate):
+        activity = activities.labelled(activity, end.citations if isinstance(end, Answer) else (), translate)
     return activities.with_feedback(activity) if channel.feedback and last and isinstance(end, Answer) else activity

@@ -15,7 +15,7 @@ from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import AuthenticateRequestResult
 
 from app.agent.sentences import NOT_ENTERED, UNEXPECTED
-from app.bot.activity import BadActivity, parse_activity
+from app.bot.activity import BadActivity, locale_of, parse_activity
 from app.bot.adapter import Adapter
 from app.bot.authentication import AuthenticationUnavailable, Unauthenticated
 from app.bot.bot import ENTERED
@@ -188,7 +188,7 @@ class MessagesEndpoint:
             if context.activity.type in ("message", "messageUpdate"):
                 # Whoever is told to ask again is not to be told so with every repeat.
                 safe.now()
-                say = translator_for(context.activity.locale or "")
+                say = translator_for(locale_of(context.activity))
                 sentence = say(NOT_ENTERED if isinstance(error, StorageFailed) else UNEXPECTED)
                 await self._tell(context, activities.failure_note(sentence, error_id, say))
             elif context.activity.type == "invoke" or isinstance(error, StorageFailed):

@@ -16,6 +16,7 @@ from app.agent.sentences import PASSED_ON
 from app.agent.turn import NoWords, Quotation
 from app.bot import activity as received
 from app.bot.html_text import holds_quotation, read_html
+from app.translation import Sentence, Translator, translator_for
 
 _LONGEST_NAME = 80
 _MOST_NAMES = 10
@@ -23,6 +24,7 @@ _MOST_QUOTATIONS = 5
 _LONGEST_QUOTATION = 4000
 _MOST_MENTIONS = 100
 _MOST_SPELLINGS = 3
+_IMAGE = Sentence("an image")
 
 # Teams' place of a quoted message, whose preview is in an entity.
 _QUOTED = re.compile(r'<quoted\s{1,5}messageId="[^"<>]{0,200}"\s{0,5}/?>(?:</quoted>)?', re.IGNORECASE)
@@ -68,7 +70,7 @@ def read_message(activity: Activity) -> InboundMessage:
     markup = _own_html(activity)
     if activity.text_format == "xml":
         text = read_html(text).text
-    question = _typed(activity, text, markup)
+    question, translate = _typed(activity, text, markup), translator_for(received.locale_of(activity))
     quotations = [*_quoted_replies(activity), *_references(activity)]
     images = 0
     if markup and (not question.strip() or holds_quotation(markup)):
@@ -82,7 +84,7 @@ def read_message(activity: Activity) -> InboundMessage:
     quotations = list(_bounded(quotations))
     if quotations and not question.strip():
         question = PASSED_ON
-    return InboundMessage(question, tuple(quotations), _unread(activity, images), _why_no_words(activity))
+    return InboundMessage(question, tuple(quotations), _unread(activity, images, translate), _why_no_words(activity))
 
 
 def _own_html(activity: Activity) -> str:
@@ -199,14 +201,14 @@ def _is_card_submit(activity: Activity) -> bool:
     return activity.value not in (None, "")
 
 
-def _unread(activity: Activity, images: int) -> tuple[str, ...]:
+def _unread(activity: Activity, images: int, translate: Translator) -> tuple[str, ...]:
     """Names for the attachments, as safe to show as any text of ours."""
     unread = [each for each in activity.attachments or () if _is_content(each)]
-    names = [_name_of(attachment) for attachment in unread]
+    names = [_name_of(attachment, translate) for attachment in unread]
     if images and not any(_kind(attachment).startswith("image/") for attachment in unread):
-        names.append("an image")
+        names.append(translate(_IMAGE))
     if len(names) > _MOST_NAMES:
-        names = [*names[:_MOST_NAMES], f"and {len(names) - _MOST_NAMES} more"]
+        names = [*names[:_MOST_NAMES], translate(Sentence("and {number} more"), number=len(names) - _MOST_NAMES)]
     return tuple(names)
 
 
@@ -218,13 +220,13 @@ def _kind(attachment: Attachment) -> str:
     return (attachment.content_type or "").lower()
 
 
-def _name_of(attachment: Attachment) -> str:
+def _name_of(attachment: Attachment, translate: Translator) -> str:
     name = "".join(c for c in attachment.name or "" if c.isprintable() and c not in "`*_[]()<>#|~\\").strip()
     if name:
         return f"`{name[:_LONGEST_NAME]}`"
     if _kind(attachment).startswith("image/"):
-        return "an image"
-    return "a card" if "card" in _kind(attachment) else "an attachment without a name"
+        return translate(_IMAGE)
+    return translate(Sentence("a card") if "card" in _kind(attachment) else Sentence("an attachment without a name"))
 
 
 def _text(value: object) -> str:

@@ -20,13 +20,14 @@ from app.bot.send_failures import SendFailure, StoppedByPerson
 from app.bot.stream_pace import StreamPace
 from app.bot.stream_place import Phase, StreamPlace
 from app.bot.streamed_text import StreamedText
+from app.translation import Sentence, Translator
 from app.turns.progress import Progress
 from app.turns.reply import Keep, NotKept, keep_nothing
 
 _log = logging.getLogger(__name__)
 
-_STILL_WORKING = "*This takes a while. I am still working on it…*"
-_CONTINUES = "*(The answer continues in the next message.)*"
+_STILL_WORKING = Sentence("*This takes a while. I am still working on it…*")
+_CONTINUES = Sentence("*(The answer continues in the next message.)*")
 
 
 class Stream:
@@ -41,12 +42,14 @@ class Stream:
         text: StreamedText,
         place: StreamPlace,
         pace: StreamPace,
+        translate: Translator,
         clock: Callable[[], float],
     ) -> None:
         self._outlet = outlet
         self._rules = rules
         self._text = text
         self._pace = pace
+        self._translate = translate
         self._clock = clock
         self._keep: Keep = keep_nothing
         self._closes = place.closes
@@ -57,6 +60,8 @@ class Stream:
         self.phase = Phase.WAITING if place.stream_id is None and place.sequence else place.phase
         self.limit = place.limit
         self.end: Answer | Failure | None = None
+        self.by_model = bool(text.said)
+        """Whether it shows words of the model's, and not only a notice of ours."""
         self._closing = False
 
     def begin(self, keep: Keep) -> None:
@@ -124,7 +129,7 @@ class Stream:
         if self.id is not None and text != self._text.shown:
             self._text.attempted = text
             await self.note()
-            note = activities.message(activities.with_notes(render(text), _STILL_WORKING))
+            note = activities.message(activities.with_notes(render(text), self._translate(_STILL_WORKING)))
             await self._outlet.update(self.id, note, impatient=True)
             self._text.shown = text
 
@@ -135,10 +140,13 @@ class Stream:
             return
         text = self._text.streamed
         continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
-        activity = activities.message(activities.with_notes(render(text), _CONTINUES if continues else _STILL_WORKING))
+        note = self._translate(_CONTINUES if continues else _STILL_WORKING)
+        activity = activities.message(activities.with_notes(render(text), note))
+        if text and self.by_model:
+            activity = activities.labelled(activity, (), self._translate)
         self._closing = True
         try:
-            await end_stream(self._outlet, self.id, activities.labelled(activity, ()) if text else activity)
+            await end_stream(self._outlet, self.id, activity)
             self._text.shown = text
         except StoppedByPerson:
             raise

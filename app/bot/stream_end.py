@@ -23,6 +23,7 @@ from app.bot.send_failures import (
 from app.bot.stream import Stream
 from app.bot.stream_place import Phase
 from app.bot.streamed_text import StreamedText
+from app.translation import Translator
 from app.turns.progress import Progress
 
 
@@ -30,7 +31,14 @@ class StreamEnd:
     """`progress` is what another worker has left: `rest` of it is what that one had not certainly posted of an end."""
 
     def __init__(
-        self, outlet: Outlet, channel: Channel, stream: Stream, text: StreamedText, progress: Progress, rest: Rest
+        self,
+        outlet: Outlet,
+        channel: Channel,
+        stream: Stream,
+        text: StreamedText,
+        progress: Progress,
+        rest: Rest,
+        translate: Translator,
     ) -> None:
         self._outlet = outlet
         self._channel = channel
@@ -38,10 +46,11 @@ class StreamEnd:
         self._text = text
         self._perhaps_ended = progress.end is not None
         self._rest = rest
+        self._translate = translate
 
     async def say(self, end: Answer | Failure, parts: Parts) -> None:
         """An end that goes into the stream, or into its message, has been kept by then; `parts` keeps what it posts."""
-        text = activities.text_of(end)
+        text = activities.text_of(end, self._translate)
         if self._rest.parts:
             await parts.post(self._rest.parts, perhaps_posted=self._rest.perhaps_posted)
         else:
@@ -49,7 +58,7 @@ class StreamEnd:
             if rest is None:
                 rest = await self._by_editing(end, text)
             if rest is None:
-                rest = self._text.unsettled(end.text, text)
+                rest = self._text.unsettled(end.text, text, self._translate(activities.THAT_WAS_ALL))
             await parts.post(rest)
         self._text.shown = end.text
 
@@ -93,4 +102,4 @@ class StreamEnd:
         return rest
 
     def _dressed(self, end: Answer | Failure, text: str, *, last: bool) -> activities.Json:
-        return dressed(activities.message(text), self._channel, end, last=last)
+        return dressed(activities.message(text), self._channel, end, self._translate, last=last)

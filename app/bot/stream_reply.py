@@ -35,6 +35,7 @@ from app.bot.stream_pace import StreamPace
 from app.bot.stream_place import Phase, StreamPlace
 from app.bot.streamed_text import StreamedText
 from app.bot.typing_indicator import TypingIndicator
+from app.translation import ENGLISH, Sentence, Translator
 from app.turns.progress import Progress
 from app.turns.reply import Keep, NotKept, Undelivered, keep_nothing
 
@@ -54,20 +55,22 @@ class StreamReply:
         streaming: Streaming,
         progress: Progress = NOTHING_YET,
         *,
+        translate: Translator = ENGLISH,
         clock: Callable[[], float] = time.time,
     ) -> None:
         place = StreamPlace.read(progress.place)
         self._outlet = outlet
         self._channel = channel
+        self._translate = translate
         self._pace = StreamPace(streaming)
         self._text = StreamedText(progress.text, place, channel.text_limit)
-        self._stream = Stream(outlet, streaming, self._text, place, self._pace, clock)
+        self._stream = Stream(outlet, streaming, self._text, place, self._pace, translate, clock)
         self._rest = rest_in(progress)
-        self._last_words = StreamEnd(outlet, channel, self._stream, self._text, progress, self._rest)
+        self._last_words = StreamEnd(outlet, channel, self._stream, self._text, progress, self._rest, translate)
         self._longest_until_sent = streaming.interval + _STOOD_STILL
         self._typing = TypingIndicator(outlet)
         self._keep: Keep = keep_nothing
-        self._status = THINKING.english
+        self._status = translate(THINKING)
         self._sent_status = ""
         self._sender: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -95,12 +98,13 @@ class StreamReply:
 
     async def write(self, event: Event) -> None:
         match event:
-            case TextAdded(text):
+            case TextAdded(text, by_model):
                 self._text.add(text)
+                self._stream.by_model |= by_model
             case Status(text):
                 self._status = text
             case ToolStarted(name=name):
-                self._status = f"Using {name.replace('_', ' ')}…"
+                self._status = self._translate(Sentence("Using {tool}…"), tool=name.replace("_", " "))
             case Answer() | Failure():
                 self._stream.end = event
                 self._pace.ended = True
@@ -211,7 +215,7 @@ class StreamReply:
             if asyncio.get_running_loop().time() > self._saved_at + self._longest_until_sent:
                 # This process stood still meanwhile, and another may have the turn: only who has it says anything.
                 await self._save()
-        await self._last_words.say(end, Parts(self._outlet, self._channel, end, self._keep))
+        await self._last_words.say(end, Parts(self._outlet, self._channel, end, self._translate, self._keep))
 
     async def _save(self) -> None:
         if not self._rest.parts:

@@ -1,6 +1,6 @@
 """The text of an answer that streams: what was said, what may have been sent, what has arrived. Pure.
 
-All of it is the model's own; it is rendered when it is sent.
+It is kept as it was said, and rendered when it is sent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from app.bot.stream_place import StreamPlace
 
 # Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
-_THAT_WAS_ALL = "*(That was the whole answer.)*"
 
 
 class StreamedText:
@@ -52,10 +51,13 @@ class StreamedText:
     def settle(self) -> None:
         self.settled = len(self.shown)
 
-    def unsettled(self, said: str, text: str) -> list[str]:
-        """The parts of `text`, which begins with what was `said` as it is rendered, that stand in no message yet."""
+    def unsettled(self, said: str, text: str, that_was_all: str) -> list[str]:
+        """The parts of `text`, which begins with what was `said` as it is rendered, that stand in no message yet.
+
+        Where all of it does, `that_was_all`.
+        """
         settled = render(said[: self.settled])
         rest = text[len(settled) :].lstrip("\n")
         if settled and not rest.strip("\n `~"):
-            return [_THAT_WAS_ALL]
+            return [that_was_all]
         return split(end_of(settled).opening + rest, self._text_limit)

@@ -127,7 +127,7 @@ class UnfinishedTurns:
             await self._runner.go_on(
                 held,
                 asked.turn(hand_over.key.activity, conversation),
-                lambda progress: reply_to(outlet, asked.channel, conversation, progress),
+                lambda progress: reply_to(outlet, asked, conversation, progress),
                 time_limit=asked.channel.time_limit,
             )
         except (SendFailure, Undelivered) as failure:

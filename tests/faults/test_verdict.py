@@ -135,10 +135,10 @@ def test_a_stream_beside_an_open_one_needs_a_reason_for_which_nobody_could_end_t
 def test_each_copy_that_is_marked_needs_a_doubt_of_its_own(told: Told) -> None:
     told.message(fault=Fault.LOST_ANSWER)
     told.now = 2.0
-    told.message(f"{ANSWER}\n\n{SENT_AGAIN}")
+    told.message(f"{ANSWER}\n\n{SENT_AGAIN.english}")
     assert not list(complaints(told.run))
     told.now = 4.0
-    told.message(f"{ANSWER}\n\n{SENT_AGAIN}")
+    told.message(f"{ANSWER}\n\n{SENT_AGAIN.english}")
     assert told.blamed_for("2 marked as sent again, though only 1 times nobody knew")
     assert told.blamed_for("3 answers, though only 1 times nobody knew")
 
@@ -148,7 +148,7 @@ def test_who_takes_a_turn_over_may_say_its_answer_again_once(told: Told) -> None
     told.now = 4.0
     told.taken("2.1")
     told.now = 5.0
-    told.message(f"{ANSWER}\n\n{SENT_AGAIN}")
+    told.message(f"{ANSWER}\n\n{SENT_AGAIN.english}")
     assert not list(complaints(told.run))
 
 
@@ -157,7 +157,7 @@ def test_a_repeat_at_another_worker_is_no_reason_to_say_it_again(told: Told) -> 
     told.now = 4.0
     told.taken("2.1", enters=True)
     told.now = 5.0
-    told.message(f"{ANSWER}\n\n{SENT_AGAIN}")
+    told.message(f"{ANSWER}\n\n{SENT_AGAIN.english}")
     assert told.blamed_for("1 marked as sent again, though only 0 times nobody knew")
 
 

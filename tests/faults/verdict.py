@@ -94,11 +94,11 @@ def _about(run: Run, question: Question) -> Iterator[str]:
 
 
 def is_marked(bubble: Bubble) -> bool:
-    return SENT_AGAIN in bubble.text
+    return SENT_AGAIN.english in bubble.text
 
 
 def _is_right(text: str, question: Question) -> bool:
-    text = text.replace(f"\n\n{SENT_AGAIN}", "")
+    text = text.replace(f"\n\n{SENT_AGAIN.english}", "")
     if WAS_INTERRUPTED.english not in text:
         return text == question.answer
     # Which space stood where it was interrupted cannot be known.

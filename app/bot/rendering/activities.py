@@ -7,7 +7,7 @@ from typing import Any
 
 from app.agent.events import Answer, Citation, Failure
 from app.bot.rendering.markdown import closable, end_of, render
-from app.translation import ENGLISH, Sentence, Translator
+from app.translation import Sentence, Translator
 
 Json = dict[str, Any]
 
@@ -17,8 +17,8 @@ _LONGEST_TITLE = 80
 _LONGEST_ABSTRACT = 160
 # https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux
 _LONGEST_INFORMATIVE = 1000
-THAT_WAS_ALL = "*(That was the whole answer.)*"
-_LENGTH_LIMIT = "*(The answer reached its length limit.)*"
+THAT_WAS_ALL = Sentence("*(That was the whole answer.)*")
+_LENGTH_LIMIT = Sentence("*(The answer reached its length limit.)*")
 
 
 def typing() -> Json:
@@ -50,7 +50,7 @@ def closing_stream(activity: Json, stream_id: str) -> Json:
     return {**activity, "entities": [*activity.get("entities", ()), info]}
 
 
-def labelled(activity: Json, citations: Sequence[Citation]) -> Json:
+def labelled(activity: Json, citations: Sequence[Citation], translate: Translator) -> Json:
     """The same message marked as written by a model, with the citations its text refers to."""
     entity: Json = {
         "type": "https://schema.org/Message",
@@ -61,15 +61,15 @@ def labelled(activity: Json, citations: Sequence[Citation]) -> Json:
     }
     used = [citation for citation in citations if f"[{citation.position}]" in activity["text"]][:_MOST_CITATIONS]
     if used:
-        entity["citation"] = [_claim(citation) for citation in used]
+        entity["citation"] = [_claim(citation, translate(Sentence("Source"))) for citation in used]
     return {**activity, "entities": [*activity.get("entities", ()), entity]}
 
 
-def _claim(citation: Citation) -> Json:
+def _claim(citation: Citation, untitled: str) -> Json:
     appearance: Json = {
         "@type": "DigitalDocument",
-        "name": _shortened(citation.title or citation.url or "Source", _LONGEST_TITLE),
-        "abstract": _shortened(citation.quote or citation.title or "Source", _LONGEST_ABSTRACT),
+        "name": _shortened(citation.title or citation.url or untitled, _LONGEST_TITLE),
+        "abstract": _shortened(citation.quote or citation.title or untitled, _LONGEST_ABSTRACT),
     }
     if citation.url and citation.url.startswith("https://"):
         appearance["url"] = citation.url
@@ -85,26 +85,27 @@ def with_feedback(activity: Json) -> Json:
     return {**activity, "channelData": {**activity.get("channelData", {}), "feedbackLoop": {"type": "default"}}}
 
 
-def text_of(end: Answer | Failure) -> str:
+def text_of(end: Answer | Failure, translate: Translator) -> str:
     """The whole text of a turn's end. Begins with what was answered, so that it can end a stream of it."""
     if isinstance(end, Failure):
-        return with_notes(render(closable(end.text)), _failure_note(end))
+        return with_notes(render(closable(end.text)), _failure_note(end, translate))
     text = closable(end.text) if end.truncated else end.text
-    return with_notes(render(text), *([_LENGTH_LIMIT] if end.truncated else []), *_sources_lines(end))
+    length_limit = [translate(_LENGTH_LIMIT)] if end.truncated else []
+    return with_notes(render(text), *length_limit, *_sources_lines(end, translate))
 
 
-def _failure_note(failure: Failure) -> str:
-    return failure_note(render(failure.sentence), failure.error_id, ENGLISH)
+def _failure_note(failure: Failure, translate: Translator) -> str:
+    return failure_note(render(failure.sentence), failure.error_id, translate)
 
 
-def failure_note(sentence: str, error_id: str, say: Translator) -> str:
-    return say(Sentence("⚠️ {sentence} (error id: {error_id})"), sentence=sentence, error_id=error_id)
+def failure_note(sentence: str, error_id: str, translate: Translator) -> str:
+    return translate(Sentence("⚠️ {sentence} (error id: {error_id})"), sentence=sentence, error_id=error_id)
 
 
-def is_only_notes(part: str, end: Answer | Failure) -> bool:
+def is_only_notes(part: str, end: Answer | Failure, translate: Translator) -> bool:
     """Whether a part of `text_of(end)` has nothing of what was answered, nor of its sources."""
-    ours = [THAT_WAS_ALL, _failure_note(end) if isinstance(end, Failure) else _LENGTH_LIMIT]
-    return part.strip() in ours
+    note = _failure_note(end, translate) if isinstance(end, Failure) else translate(_LENGTH_LIMIT)
+    return part.strip() in (translate(THAT_WAS_ALL), note)
 
 
 def with_notes(text: str, *notes: str) -> str:
@@ -114,9 +115,10 @@ def with_notes(text: str, *notes: str) -> str:
     return "\n\n".join([text + end_of(text).closing, *notes] if text.strip() else notes)
 
 
-def _sources_lines(answer: Answer) -> list[str]:
+def _sources_lines(answer: Answer, translate: Translator) -> list[str]:
     """Teams shows only the citations that the text refers to; a model that refers to none of its sources is helped."""
     positions = [citation.position for citation in answer.citations[:_MOST_CITATIONS]]
     if not answer.text or not positions or any(f"[{position}]" in answer.text for position in positions):
         return []
-    return ["Sources: " + " ".join(f"[{position}]" for position in positions)]
+    listed = " ".join(f"[{position}]" for position in positions)
+    return [translate(Sentence("Sources: {positions}"), positions=listed)]
