@@ -56,13 +56,18 @@ class Arrived:
         self._message = MessageText(drops_names=drops_names)
         self._repeated = RepeatedText()
         self._between_messages = False
+        self._flows = False
         self._text: list[str] = []
         self._sources: list[Source] = []
         self._known: set[tuple[str, str | None]] = set()
 
     def add_text(self, piece: str) -> None:
-        if piece and (piece := self._message.add(piece)) and (piece := self._repeated.add(piece)):
+        if self._flows:
+            self._repeated.keep(piece)
+            self._text.append(piece)
+        elif piece and (piece := self._message.add(piece)) and (piece := self._repeated.add(piece)):
             self._show(piece)
+            self._flows = self._message.is_text
 
     def flush(self) -> None:
         """Nothing is held back any longer."""
@@ -97,6 +102,7 @@ class Arrived:
         return events
 
     def _show_held(self, end: Callable[[], str]) -> None:
+        self._flows = False
         if held := self._message.end_message():
             held = self._repeated.add(held)
         if held := held + end():

@@ -119,25 +119,23 @@ class AnswerStream:
         for data in events:
             if self.over:
                 break
-            if not data.startswith(b"{") and data.strip() == _DONE:
+            if data[:1] != b"{" and data.strip() == _DONE:
                 self.said_done = True
                 self._reader.arrived.flush()
                 break
             try:
-                self._read(json.loads(data))
+                payload = json.loads(data.decode(errors="replace"))
+                if isinstance(payload, dict):
+                    self._anything_read = True
+                    self._reader.read(payload)
+                elif isinstance(payload, list):
+                    for each in payload:
+                        self._reader.read(mapping(each))
             except ModelFailure as failure:
                 self._failure = failure
             except (ValueError, RecursionError):
                 self._take_damage(data, last=last)
         return self._reader.arrived.drain()
-
-    def _read(self, payload: object) -> None:
-        if isinstance(payload, dict):
-            self._anything_read = True
-            self._reader.read(payload)
-        elif isinstance(payload, list):
-            for each in payload:
-                self._reader.read(mapping(each))
 
     def _take_damage(self, data: bytes, *, last: bool) -> None:
         """After the end nothing can be lost, and a word is a proxy's heartbeat. Half an event at the end of the bytes

@@ -22,6 +22,7 @@ PATH = "/chat/completions"
 _CALL_FIELDS = frozenset({"id", "type", "index", "function"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})
 _CALLS_TOOLS = ("tool_calls", "function_call", "tool_use")
+_USUAL_FIELDS = frozenset({"role", "content"})
 _OTHERS_WORDS = ("tool", "function", "user", "system", "developer")
 
 
@@ -113,12 +114,12 @@ class ChatCompletionReader:
     def read(self, payload: dict[str, Any]) -> None:
         if payload.get("error") or payload.get("error_code"):
             raise failure_of_payload(payload)
-        for choice in items(payload.get("choices"))[:1]:
-            self._take_choice(mapping(choice), "delta")
-        if "choices" not in payload and "delta" in payload:
+        if choices := items(payload.get("choices")):
+            self._take_choice(mapping(choices[0]), "delta")
+        elif "choices" not in payload and "delta" in payload:
             self._take_agent_message(mapping(payload["delta"]))
             self._finish_reason = text(payload.get("finish_reason")) or self._finish_reason
-        if usage := mapping(payload.get("usage")):
+        if payload.get("usage") and (usage := mapping(payload["usage"])):
             self._usage = Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
 
     def read_whole(self, body: dict[str, Any]) -> None:
@@ -151,11 +152,12 @@ class ChatCompletionReader:
 
     def _take_choice(self, choice: dict[str, Any], key: str) -> None:
         if said := mapping(choice.get(key)):
-            if said.get("role") in _OTHERS_WORDS:
+            role = said.get("role")
+            if role is not None and role != "assistant" and role in _OTHERS_WORDS:
                 self._take_result(said)
             else:
                 self._take_said(said)
-        if reason := text(choice.get("finish_reason")):
+        if (reason := choice.get("finish_reason")) and isinstance(reason, str):
             self._finish_reason = reason
             self._filtered = content_filter_categories([choice])
             self.awaits_tools = reason in _CALLS_TOOLS and not self._our_calls()
@@ -163,8 +165,11 @@ class ChatCompletionReader:
 
     def _take_said(self, said: dict[str, Any]) -> None:
         if content := said.get("content"):
-            self._go_on()
+            if self._finish_reason:
+                self._go_on()
             self._take_content(content)
+        if len(said) <= len(_USUAL_FIELDS) and said.keys() <= _USUAL_FIELDS:
+            return
         if refusal := text(said.get("refusal")):
             self._go_on()
             self.arrived.add_text(refusal)

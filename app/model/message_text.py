@@ -40,6 +40,11 @@ class MessageText:
         self._announcement = ""
         self._dropped_any = False
 
+    @property
+    def is_text(self) -> bool:
+        """The rest of the message is shown as it comes."""
+        return self._part is _Part.TEXT
+
     def add(self, piece: str) -> str:
         """What can be shown now."""
         if self._part is _Part.TEXT:

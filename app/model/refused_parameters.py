@@ -3,48 +3,67 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 
 from app.model.error_bodies import ErrorBody
 
-# How texts name a parameter. `tool_calls` and `tool_use` are parts of messages, and no parameter.
-_NAMES = {
-    "tools": r"\btools?\b|\btool[ -](?:use|calls?|calling|choice)\b|\btool_?(?:choice|config)\b|\bfunction calling\b"
-    r"|\{'(?:function|parameters)'",
-    "temperature": r"\btemperature\b",
-    "max_tokens": r"\bmax_tokens\b|\bmaximum tokens\b|\bin the completion\b",
-    "max_completion_tokens": r"\bmax_completion_tokens\b",
-    "max_output_tokens": r"\bmax_output_tokens\b",
-    "stream_options": r"\bstream_options\b|\binclude_usage\b",
-    "stream": r"\bstream\b|\bstreaming\b",
-    "system": r"\bsystem (?:role|messages?|prompts?)\b|\brole\W{1,4}system\b",
-    "messages": r"['\"`]messages['\"`]",
-    "input": r"['\"`]input['\"`]",
+# How texts name a parameter, as whole words. `tool_calls` and `tool_use` are parts of messages, and no parameter.
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "tools": (
+        *("tool", "tools", "tool_choice", "tool_config", "toolconfig", "function calling"),
+        *("{'function'", "{'parameters'"),
+    ),
+    "temperature": ("temperature",),
+    "max_tokens": ("max_tokens", "maximum tokens", "in the completion"),
+    "max_completion_tokens": ("max_completion_tokens",),
+    "max_output_tokens": ("max_output_tokens",),
+    "stream_options": ("stream_options", "include_usage"),
+    "stream": ("stream", "streaming"),
+    "system": (
+        *("system role", "system message", "system messages", "system prompt", "system prompts"),
+        *("role system", "role 'system'", 'role "system"', "role: system"),
+    ),
+    "messages": ("'messages'", '"messages"', "`messages`"),
+    "input": ("'input'", '"input"', "`input`"),
 }
-_NAMED = re.compile("(?i)" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _NAMES.items()))
 _REFUSES = re.compile(
-    r"(?i)n[o']t (?:be |currently )?(?:support|allow|permit|enable|accept|available|defined in the schema)|unsupported"
+    r"n[o']t (?:be |currently )?(?:support|allow|permit|enable|accept|available|defined in the schema)|unsupported"
     r"|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields)|extraneous|additional propert|deprecated|requires? --"
 )
 _LIMITS = re.compile(
-    r"(?i)too (?:large|big|high|many)|must be|\brange\b|between|less than|at most|exceed|only the default|maximum"
+    r"too (?:large|big|high|many)|must be|\brange\b|between|less than|at most|exceed|only the default|maximum"
     r"|invalid|does not support|please reduce"
 )
 _HAS_LIMITS = frozenset({"temperature", "max_tokens", "max_completion_tokens", "max_output_tokens"})
 _LONGEST_TEXT = 4000
 # The words that refuse stand in the sentence that names the parameter, or beside it.
-_NEARBY = 100
+_NEARBY = 120
 
 
 def refused_parameters(error: ErrorBody) -> tuple[str, ...]:
     """Names of `_NAMES`, the likeliest first; empty where the error names none."""
     named = dict.fromkeys(_known(name) for name in error.parameters)
-    said = error.said[:_LONGEST_TEXT]
-    for found in _NAMED.finditer(said):
-        name = found.lastgroup or ""
-        around = said[max(0, found.start() - _NEARBY) : found.end() + _NEARBY]
+    said = error.said[:_LONGEST_TEXT].lower()
+    for at, name in sorted(_found_in(said)):
+        around = said[max(0, at - _NEARBY) : at + _NEARBY]
         if _REFUSES.search(around) or (name in _HAS_LIMITS and _LIMITS.search(around)):
             named[name] = None
     return tuple(name for name in named if name)
+
+
+def _found_in(said: str) -> Iterator[tuple[int, str]]:
+    for name, phrases in _NAMES.items():
+        for phrase in phrases:
+            at = said.find(phrase)
+            while at >= 0:
+                end = at + len(phrase)
+                if not (_goes_on(said[at - 1 : at]) and _goes_on(phrase[0])) and not _goes_on(said[end : end + 1]):
+                    yield at, name
+                at = said.find(phrase, end)
+
+
+def _goes_on(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _known(parameter: str) -> str:

@@ -23,6 +23,10 @@ class RepeatedText:
         self._repeated = 0
         self._candidates: list[str] = []
 
+    def keep(self, piece: str) -> None:
+        """More of a message of which something was shown."""
+        self._message.append(piece)
+
     def add(self, piece: str) -> str:
         """What can be shown now."""
         if self._held is None:

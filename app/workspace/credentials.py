@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from app.translation import Sentence
+from app.workspace.bodies import json_object, read_body
 from app.workspace.tokens import CredentialFailed, IssuedToken, RenewingToken, issued_token, oauth_error, one_line
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class ServicePrincipal:
                 ) as http,
                 http.post(self._url, data=form, headers={"Authorization": login}, allow_redirects=False) as response,
             ):
-                body = await _json_object(response)
+                body = json_object(await read_body(response)) or {}
                 if response.status != 200:
                     raise CredentialFailed(f"HTTP {response.status} from {self._url}: {self._reason(body)}")
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -131,7 +132,7 @@ class ServicePrincipal:
         return issued_token(body, self._url)
 
     def _reason(self, body: Mapping[str, Any]) -> str:
-        return oauth_error(body).replace(self._client_secret.get_secret_value(), "[secret]")
+        return oauth_error(body, hiding=self._client_secret)
 
 
 class ManagedIdentity:
@@ -234,11 +235,3 @@ class SdkCredential:
             http_timeout_seconds=10,
             retry_timeout_seconds=10,
         )
-
-
-async def _json_object(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
-    try:
-        body = await response.json(content_type=None)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}

@@ -76,9 +76,11 @@ def issued_token(body: Mapping[str, Any], source: str) -> IssuedToken:
     return IssuedToken(SecretStr(token), float(lifetime) if isinstance(lifetime, int | float) else 600.0)
 
 
-def oauth_error(body: Mapping[str, Any]) -> str:
-    return one_line(f"{body.get('error', 'no reason given')} {body.get('error_description', '')}".strip())
+def oauth_error(body: Mapping[str, Any], *, hiding: SecretStr | None = None) -> str:
+    said = f"{body.get('error', 'no reason given')} {body.get('error_description', '')}".strip()
+    return one_line(said.replace(hiding.get_secret_value(), "[secret]") if hiding else said)
 
 
 def one_line(said: str) -> str:
-    return " ".join(said.split())[:300]
+    """Short and printable, for the log."""
+    return " ".join("".join(each if each.isprintable() else " " for each in said[:1000]).split())[:300]

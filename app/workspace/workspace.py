@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
+from app.workspace.bodies import json_object, read_body
 from app.workspace.credentials import Credential
 from app.workspace.tokens import CredentialFailed
 
@@ -68,11 +68,7 @@ class Reply:
 
     def json_object(self) -> Mapping[str, Any] | None:
         """None when it is anything else."""
-        try:
-            content = json.loads(self.text)
-        except (ValueError, RecursionError):
-            return None
-        return content if isinstance(content, dict) else None
+        return json_object(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +136,7 @@ class Workspace:
             aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
             http.get(self.address.host + path, headers=headers, allow_redirects=False) as response,
         ):
-            text = (await response.read()).decode(errors="replace")
-            return Reply(response.status, text, response.headers.get("Location"))
+            return Reply(response.status, await read_body(response), response.headers.get("Location"))
 
     async def close(self) -> None:
         await self.credential.close()
