@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -41,6 +43,19 @@ async def test_a_message_is_posted_to_its_conversation(channel: Channel) -> None
     call = channel.service.calls[0]
     assert (call.method, call.path) == ("POST", "/teams/v3/conversations/a%3A1/activities")
     assert (call.body, call.token) == (MESSAGE, "token-1")
+
+
+async def test_the_log_gets_nothing_unchecked_of_what_a_server_sends(channel: Channel) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 forged\x1b[31m line\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(PerhapsDelivered) as caught:
+            await channel.connector.send(f"http://127.0.0.1:{port}/", "a:1", MESSAGE)
+
+    assert "forged" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_reply_an_edit_and_a_deletion_go_to_their_activity(channel: Channel) -> None:

@@ -208,7 +208,8 @@ class Connector:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotDelivered(f"no connection to the channel ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise PerhapsDelivered(f"no answer from the channel ({type(error).__name__})") from error
+            # Its text may quote what a server has sent, and would go to the log as it is.
+            raise PerhapsDelivered(f"no answer from the channel ({type(error).__name__})") from None
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
