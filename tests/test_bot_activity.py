@@ -16,10 +16,12 @@ from app.bot.activity import (
     asked_at,
     conversation_type,
     is_from_copilot,
+    is_targeted,
     parse_activity,
     tenant_id,
     tenant_ids,
 )
+from app.bot.asked import Asked
 from app.bot.entities import serialise
 
 TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
@@ -294,8 +296,13 @@ ANY_JSON = st.recursive(
     max_leaves=12,
 )
 KNOWN_KEYS = [description["key"] for description in Activity._attribute_map.values()]
-NESTED_KEYS = ["id", "type", "tenant", "tenantId", "tenantID", "entities", "isGroup", "actions", "to", "occurrence"]
-NESTED = st.dictionaries(st.sampled_from(NESTED_KEYS), ANY_JSON, max_size=4)
+NESTED_KEYS = [
+    *("id", "type", "tenant", "tenantId", "tenantID", "entities", "isGroup", "actions", "to", "occurrence"),
+    *("mentioned", "text", "name", "preview", "quotedReply", "contentType", "content", "messageSender", "isTargeted"),
+]
+WORDS = ["mention", "quotedReply", "text/html", "messageReference", "<at>x</at>", '{"messagePreview":"\\\\ud800"}']
+NESTED_VALUES = ANY_JSON | st.sampled_from(WORDS) | st.dictionaries(st.sampled_from(NESTED_KEYS), ANY_JSON, max_size=2)
+NESTED = st.dictionaries(st.sampled_from(NESTED_KEYS), NESTED_VALUES, max_size=4)
 ACTIVITIES = st.dictionaries(
     st.sampled_from(KNOWN_KEYS) | st.text(max_size=8), ANY_JSON | NESTED | st.lists(NESTED, max_size=3), max_size=12
 )
@@ -307,7 +314,8 @@ def use(content: bytes) -> None:
     except BadActivity:
         return
     tenant_id(activity), tenant_ids(activity), aad_object_id(activity), conversation_type(activity)
-    is_from_copilot(activity)
+    is_from_copilot(activity), is_targeted(activity)
+    Asked.by(activity).model_dump_json()
     assert isinstance(activity.type, str)
     json.dumps([activity.value, activity.channel_data, activity.text], ensure_ascii=False, allow_nan=False).encode()
 

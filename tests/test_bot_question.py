@@ -96,6 +96,7 @@ def test_a_malformed_quotation_is_none(fields: dict[str, Any]) -> None:
     ("content", "expected"),
     [
         ("not json", ()),
+        ('{"messagePreview": "\\ud800"}', (Quotation("\ufffd"),)),
         ("[]", ()),
         (5, ()),
         ({"messagePreview": "p"}, (Quotation("p"),)),

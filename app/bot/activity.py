@@ -69,8 +69,7 @@ def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
         raise BadActivity("The body must be JSON in UTF-8.") from None
     if brackets > _MOST_LEVELS and _levels_exceed(data, _MOST_LEVELS):
         raise BadActivity(f"The JSON may be nested {_MOST_LEVELS} levels deep at most.")
-    # Half a surrogate pair cannot be written as UTF-8 again, neither to storage nor to a model.
-    return _mended(data) if "\\ud" in text or "\\uD" in text else data
+    return replace_lone_surrogates(data) if "\\ud" in text or "\\uD" in text else data
 
 
 def _refuse_number(_: str) -> NoReturn:
@@ -97,13 +96,14 @@ def _children(container: object) -> Iterator[Any]:
     return iter(container.values() if isinstance(container, dict) else container)  # type: ignore[call-overload, no-any-return]
 
 
-def _mended(data: Any) -> Any:  # noqa: ANN401 - any JSON
+def replace_lone_surrogates(data: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Half a surrogate pair cannot be written as UTF-8 again, neither to storage nor to a model."""
     if isinstance(data, str):
         return data.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(data, list):
-        return [_mended(item) for item in data]
+        return [replace_lone_surrogates(item) for item in data]
     if isinstance(data, dict):
-        return {_mended(key): _mended(item) for key, item in data.items()}
+        return {replace_lone_surrogates(key): replace_lone_surrogates(item) for key, item in data.items()}
     return data
 
 

@@ -159,7 +159,7 @@ def _references(activity: Activity) -> Iterator[Quotation]:
             except (ValueError, RecursionError):
                 continue
             if isinstance(fields, dict):
-                yield _reference(fields)
+                yield _reference(received.replace_lone_surrogates(fields))
 
 
 def _reference(fields: Mapping[str, Any]) -> Quotation:
