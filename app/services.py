@@ -123,9 +123,9 @@ class Services:
         )
 
     @cached_property
-    def turns(self) -> TurnRunner:
+    def agent(self) -> Agent:
         settings = self.settings
-        agent = Agent(
+        return Agent(
             self.model,
             Toolbox([CurrentTime()] if settings.databricks_tools else []),
             system_prompt=settings.system_prompt,
@@ -134,9 +134,13 @@ class Services:
             # On a developer's machine the words are the developer's own.
             logs_details=settings.telemetry_records_text or not settings.in_azure,
         )
+
+    @cached_property
+    def turns(self) -> TurnRunner:
+        settings = self.settings
         commands = Commands(self.store, self._about)
         shelf = Shelf(self.store, self.queue, settings.turn_lease_seconds)
-        return TurnRunner(agent, commands, shelf, time_limit=settings.turn_timeout_seconds)
+        return TurnRunner(self.agent, commands, shelf, time_limit=settings.turn_timeout_seconds)
 
     @cached_property
     def bot(self) -> BotDoor:

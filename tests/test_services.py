@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from app.agent.events import Answer
+from app.agent.turn import Turn
 from app.config import load_settings
 from app.services import Services
 from app.storage.conversations import ConversationKey
 from app.storage.late import LateQueue, LateStore
 from app.storage.records import Record, RecordKey
 from app.storage.sqlite import SqliteStore
+from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, chat_stream
 
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
 GUID = "11111111-2222-3333-4444-555555555555"
@@ -47,6 +50,21 @@ def test_with_a_storage_account_all_is_in_it(tmp_path: Path, account: dict[str, 
     assert isinstance(made.store, LateStore)
     assert isinstance(made.queue, LateQueue)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("tools", "offered"), [("", True), ("true", True), ("false", False)])
+async def test_a_setting_turns_tools_off_and_another_limits_an_answer(
+    tmp_path: Path, tools: str, offered: bool
+) -> None:
+    async with ServingEndpoint("m") as endpoint:
+        endpoint.replies.append(chat_stream("x" * 800, "y" * 800))
+        address = {"DATABRICKS_BASE_URL": endpoint.base_url, "DATABRICKS_TOKEN": TOKEN}
+        made = services(tmp_path, **address, DATABRICKS_TOOLS=tools, MAX_ANSWER_CHARACTERS="1000")
+        turn = Turn("1", ConversationKey("tenant", "conversation"), "Why?")
+        *_, end = [event async for event in made.agent.answer(turn, [])]
+        await made.close()
+    assert ("tools" in endpoint.asked[0].body) is offered
+    assert end == Answer("x" * 800 + "y" * 200, truncated=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")

@@ -240,12 +240,13 @@ class ChatCompletionReader:
             partial.arguments.append(arguments)
 
     def _index_of(self, call: dict[str, Any], *, begins: bool) -> int:
-        """Some endpoints leave the index out, and some number all calls 0: then another id begins another call."""
-        index, call_id = call.get("index"), call.get("id")
-        if not isinstance(index, int):
-            index = max(self._calls, default=0)
-            begins = begins or bool(call_id)
-        known = self._calls.get(index)
-        if known is not None and begins and call_id and known.id not in ("", call_id):
-            return max(self._calls) + 1
-        return index
+        """Some endpoints leave the index out: then a name or another id begins a call. Some number all calls 0: then
+        another id does."""
+        index, call_id = call.get("index"), text(call.get("id"))
+        at = index if isinstance(index, int) else max(self._calls, default=0)
+        known = self._calls.get(at)
+        if known is None:
+            return at
+        another_id = bool(known.id and call_id and known.id != call_id)
+        begins_another = begins and another_id if isinstance(index, int) else another_id or (begins and not call_id)
+        return max(self._calls) + 1 if begins_another else at
