@@ -205,8 +205,9 @@ def check(environment: Environment, arguments: list[str]) -> int:
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "mypy"],
-        [environment.bin / ("lint-imports.exe" if os.name == "nt" else "lint-imports")],
+        [environment.bin / _program("lint-imports")],
         [python, "-m", "ops.check"],
+        [environment.bin / _program("zizmor"), "--offline", "--quiet", "--min-severity", "medium", ".github"],
     ]
     failed = 0
     for tool in tools:
@@ -214,6 +215,10 @@ def check(environment: Environment, arguments: list[str]) -> int:
         failed += environment.run(*tool) != 0
     say(f"\n{failed} of {len(tools)} checks failed." if failed else f"\nAll {len(tools)} checks passed.")
     return failed
+
+
+def _program(name: str) -> str:
+    return f"{name}.exe" if os.name == "nt" else name
 
 
 def bench(environment: Environment, arguments: list[str]) -> int:

@@ -219,8 +219,8 @@ MISTAKES = {
         "the matrix has no py",
     ),
     "a registry": Mistake(
-        "run: npm install",
-        "run: npm install --registry https://example.com",
+        "run: npm ci",
+        "run: npm ci --registry https://example.com",
         "names a package registry",
         file=DEPLOY,
     ),

@@ -6,16 +6,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 _OPTIONS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error")
 
 
-def npm_installed(folder: Path, package: str, version: str, more: Mapping[str, Any] | None = None) -> Path:
-    """The package's own folder; takes up to minutes the first time. `more` is added to what npm is asked for."""
+def npm_installed(folder: Path, package: str, version: str, locked: Path | None = None) -> Path:
+    """The package's own folder; takes up to minutes the first time. `locked` is a folder with a lock to install."""
     installed = folder / "node_modules" / package
     if _version(installed) == version:
         return installed
@@ -25,11 +23,18 @@ def npm_installed(folder: Path, package: str, version: str, more: Mapping[str, A
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    (fresh / "package.json").write_text(
-        json.dumps({"private": True, "dependencies": {package: version}, **(more or {})})
-    )
+    if locked:
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copy(locked / name, fresh)
+    else:
+        (fresh / "package.json").write_text(json.dumps({"private": True, "dependencies": {package: version}}))
     ended = subprocess.run(
-        [npm, "install", *_OPTIONS], cwd=fresh, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+        [npm, "ci" if locked else "install", *_OPTIONS],
+        cwd=fresh,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert ended.returncode == 0, f"npm could not install {package}:\n{ended.stderr[-2000:]}"
     if _version(installed) != version:
