@@ -74,7 +74,7 @@ param databricksTools bool = true
 @maxValue(1000000)
 param maxAnswerCharacters int = 100000
 
-@description('How much of the conversation the model is reminded of, in tokens.')
+@description('How much of the conversation the model is given again, in tokens.')
 @minValue(0)
 @maxValue(1000000)
 param historyTokenBudget int = 3000

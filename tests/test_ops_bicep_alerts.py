@@ -149,7 +149,7 @@ def test_every_rule_says_what_to_do_and_tells_somebody() -> None:
 
 
 def test_every_alert_is_explained_to_whoever_it_wakes() -> None:
-    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
     alerts = (ROOT / ALERTS).read_text(encoding="utf-8")
     titles = re.findall(r"(?:title: '|displayName: 'Databricks agent: )([^'$]+)'", alerts)
 

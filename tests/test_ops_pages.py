@@ -1,4 +1,4 @@
-"""What the pages for operations and security say of Azure, against each other and against what is deployed."""
+"""What the pages for operating and security say of Azure, against each other and against what is deployed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.check.bicep.source import inner, read
 from ops.check.bicep.values import MAIN
 
 ROOT = Path(__file__).parent.parent
-OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 SECURITY = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 PARAMETERS = read(ROOT, MAIN).of("param")
 

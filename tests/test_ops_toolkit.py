@@ -65,7 +65,7 @@ def test_a_copy_of_what_the_checks_read_has_no_problem_either(copy: Path) -> Non
 def test_a_misspelt_action_is_named_with_what_was_meant(copy: Path) -> None:
     line = replace(copy, "m365agents.yml", "uses: teamsApp/zipAppPackage", "uses: teamsApp/zipAppPackages")
     assert only(copy) == (
-        f"m365agents.yml:{line}: provision.3.uses: 'teamsApp/zipAppPackages' is not known; "
+        f"m365agents.yml:{line}: provision.4.uses: 'teamsApp/zipAppPackages' is not known; "
         "did you mean 'teamsApp/zipAppPackage'?"
     )
 

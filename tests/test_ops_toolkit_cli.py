@@ -21,6 +21,12 @@ PROVISIONED = {
     "BOT_TENANT_ID": "33333333-3333-4333-8333-333333333333",
     "BOT_DOMAIN": "agent.example.net",
 }
+OWN = {
+    "DEVELOPER_NAME": "Contoso Data",
+    "DEVELOPER_WEBSITE_URL": "https://data.contoso.com",
+    "DEVELOPER_PRIVACY_URL": "https://data.contoso.com/privacy",
+    "DEVELOPER_TERMS_OF_USE_URL": "https://data.contoso.com/terms",
+}
 # In the place of dev.py, for what the steps call and what they hand over.
 STAND_IN = """\
 import os, sys
@@ -44,7 +50,8 @@ def project(tmp_path: Path) -> Path:
     for name in ("appPackage", "env"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("build", "*.user"))
     (folder / "ops").mkdir()
-    shutil.copy(ROOT / "ops/python.cjs", folder / "ops")
+    for name in ("__init__.py", "python.cjs", "placeholders.py", "parameters.py"):
+        shutil.copy(ROOT / "ops" / name, folder / "ops")
     for file in ROOT.glob("m365agents*.yml"):
         shutil.copy(file, folder)
     (folder / "dev.py").write_text(STAND_IN)
@@ -123,15 +130,22 @@ def test_the_toolkit_refuses_an_action_that_does_not_exist(atk: AgentsToolkit, p
 def test_deploy_builds_the_package_for_the_python_of_the_environment_and_then_deploys_it(
     atk: AgentsToolkit, project: Path
 ) -> None:
-    code, said = atk.run(project, "deploy", "--env", "dev", given=PROVISIONED)
+    code, said = atk.run(project, "deploy", "--env", "dev", given=PROVISIONED | OWN)
     assert code == 0, said
     lines = [line for line in said.splitlines() if line.startswith("dev.py")]
     assert lines == ["dev.py package --python 3.12 dev consumption True", "dev.py deploy dev consumption True"]
 
 
+def test_nothing_is_deployed_while_the_app_says_your_organisation(atk: AgentsToolkit, project: Path) -> None:
+    code, said = atk.run(project, "deploy", "--env", "dev", given=PROVISIONED)
+    assert code != 0
+    assert "DEVELOPER_NAME is 'Your organisation'" in said
+    assert "dev.py package" not in said
+
+
 def test_a_deployment_that_fails_is_a_failure_of_the_toolkit(atk: AgentsToolkit, project: Path) -> None:
     (project / "dev.py").write_text("import sys; sys.exit('the package is too large')")
-    code, said = atk.run(project, "deploy", "--env", "dev", given=PROVISIONED)
+    code, said = atk.run(project, "deploy", "--env", "dev", given=PROVISIONED | OWN)
     assert code != 0
     assert "the package is too large" in said
 

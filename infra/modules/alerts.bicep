@@ -146,8 +146,8 @@ var rules = [
   }
   {
     name: 'poison'
-    title: 'messages that nobody can work off'
-    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not gone on with, and nobody told the person. Look at AppRequests with the name resume_turn and at AppExceptions for why. UnreadableMessage: written by another version of the agent, as after going back. Anything else: mend it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operations.md has the commands.'
+    title: 'messages that cannot be processed'
+    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not gone on with, and nobody told the person. Look at AppRequests with the name resume_turn and at AppExceptions for why. UnreadableMessage: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands.'
     severity: 1
     windowSize: 'PT30M'
     query: poisonQuery

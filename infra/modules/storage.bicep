@@ -25,7 +25,7 @@ param packageContainerName string = 'packages'
 @description('What people and the agent said, and which turns are done.')
 param tableNames string[] = ['conversations']
 
-@description('Turns that another instance may have to go on with, and messages that could not be worked off.')
+@description('Turns that another instance may have to go on with, and messages that could not be processed.')
 param queueNames string[] = ['turns', 'turns-poison']
 
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // Storage Blob Data Owner

@@ -1,0 +1,131 @@
+"""`python -m ops.record_answer`: docs/answer.gif, the moving picture of the README.
+
+The real thing: `python dev.py run` with its own small model, and a question typed into the Agents Playground in the
+Chromium of this machine. What a slow machine took longer for is shown faster, and the last line says how much. Needs
+Pillow, which nothing else here does: `pip install pillow` into .venv first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from PIL import Image
+from playwright.async_api import Page, ViewportSize, async_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ROOT / "docs" / "answer.gif"
+QUESTION = "What is a data lake, in three sentences?"
+VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 560}
+SCALE = 1
+SECONDS_BETWEEN_FRAMES = 0.2
+SECONDS_AT_THE_END = 4.0
+LONGEST_SECONDS = 12.0
+_SECONDS_TO_START = 400
+_SECONDS_TO_ANSWER = 150
+_COLORS = 64
+_BOX = "div[role=textbox][contenteditable=true]"
+_WITHOUT_WORKSPACE = ("DATABRICKS_", "Microsoft")
+
+
+@contextlib.asynccontextmanager
+async def _playground(data: str) -> AsyncIterator[str]:
+    """The address of its page."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_WITHOUT_WORKSPACE)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.local.run", "--no-browser", "--port", "0", "--playground-port", "0"),
+        cwd=ROOT,
+        env={**environment, "DATA_DIR": data},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    draining: asyncio.Task[bytes] | None = None
+    try:
+        said = ""
+        async with asyncio.timeout(_SECONDS_TO_START):
+            while "Ctrl-C ends everything" not in said:
+                line = (await process.stdout.readline()).decode()
+                if not line:
+                    sys.exit(f"It ended early and said:\n{said}")
+                said += line
+        page = re.search(r"playground\s+(http://\S+)", said)
+        if page is None:
+            sys.exit(f"There is no Playground:\n{said}")
+        draining = asyncio.create_task(process.stdout.read())
+        yield page[1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        if draining is not None:
+            await draining
+        await process.wait()
+
+
+async def _frames(page: Page, until: asyncio.Task[None]) -> list[tuple[float, bytes]]:
+    """Screenshots with the seconds at which they were made, until a while after `until` has ended."""
+    frames = []
+    last = None
+    while last is None or time.monotonic() < last:
+        if until.done() and last is None:
+            last = time.monotonic() + 1
+        frames.append((time.monotonic(), await page.screenshot()))
+        await asyncio.sleep(SECONDS_BETWEEN_FRAMES)
+    return frames
+
+
+async def _ask(page: Page) -> None:
+    box = page.locator(_BOX).first
+    await box.click()
+    await box.press_sequentially(QUESTION, delay=50)
+    await page.keyboard.press("Enter")
+    await page.get_by_text("AI generated").first.wait_for(timeout=_SECONDS_TO_ANSWER * 1000)
+
+
+def _write(frames: list[tuple[float, bytes]], file: Path) -> None:
+    images = [Image.open(io.BytesIO(png)).convert("RGB") for _, png in frames]
+    # One palette for all, of the last frame, which has every color: what did not change stays the same pixels.
+    palette = images[-1].quantize(_COLORS, dither=Image.Dither.NONE)
+    images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    whole = frames[-1][0] - frames[0][0]
+    faster = max(1.0, whole / LONGEST_SECONDS)
+    kept, milliseconds, since = [images[0]], [], frames[0][0]
+    for (at, _), image in zip(frames[1:], images[1:], strict=True):
+        if (at - since) / faster >= SECONDS_BETWEEN_FRAMES / 2 or image is images[-1]:
+            milliseconds.append(int((at - since) * 1000 / faster))
+            kept.append(image)
+            since = at
+    milliseconds.append(int(SECONDS_AT_THE_END * 1000))
+    kept[0].save(file, save_all=True, append_images=kept[1:], duration=milliseconds, loop=0, optimize=False)
+    print(f"{whole:.0f} s, shown {faster:.1f} times faster")
+
+
+async def main() -> None:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with TemporaryDirectory() as data:
+        async with _playground(data) as address, async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            page = await browser.new_page(viewport=VIEWPORT, device_scale_factor=SCALE, reduced_motion="reduce")
+            await page.goto(address)
+            await page.locator(_BOX).first.wait_for(timeout=_SECONDS_TO_ANSWER * 1000)
+            await page.get_by_title("Hide log panel").click()
+            asking = asyncio.create_task(_ask(page))
+            frames = await _frames(page, asking)
+            await browser.close()
+    _write(frames, PICTURE)
+    await asking
+    print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} KB, {len(frames)} frames")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,54 @@
+"""What the pages point at is there: pages, headings, files and commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ops.check.workflow_scripts import dev_commands
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+# Named as what will be there, or as the reader's own.
+_MADE_LATER = ("appPackage/build/", "env/.env.prod", "env/.env.local.user", "env/.env.dev.user")
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def anchors(page: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", text(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text(page)):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = (ROOT / page).parent / path if path else ROOT / page
+        name = str(file.resolve().relative_to(ROOT))
+        if not file.exists() or (anchor and anchor not in anchors(name)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_and_command_that_a_page_names_is_there(page: str) -> None:
+    files = re.findall(r"`((?:infra|appPackage|env|app|ops|tests|docs|\.github)/[\w./-]+\.\w+)`", text(page))
+    assert [file for file in files if not (ROOT / file).exists() and not file.startswith(_MADE_LATER)] == []
+    assert set(re.findall(r"\b(?:python3?|py) dev\.py (\w+)", text(page))) <= dev_commands(ROOT)
+
+
+def test_the_readme_shows_a_moving_picture_that_is_quick_to_load() -> None:
+    (picture,) = re.findall(r"!\[[^\]]+\]\((docs/[^)]+)\)", text("README.md"))
+    content = (ROOT / picture).read_bytes()
+    assert content.startswith(b"GIF89a")
+    assert content.count(b"\x21\xf9\x04") > 10, "it has hardly any frames"
+    assert len(content) < 1_000_000
