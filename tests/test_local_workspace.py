@@ -18,9 +18,12 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from app.local.model_server import MODEL_NAME, ModelNotInstalledError, ModelServer, model_file
 from app.local.workspace import StandInWorkspace, fitting
+from app.workspace.credentials import PersonalAccessToken
+from app.workspace.workspace import Identity, Workspace, WorkspaceAddress
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "dapi-test"
@@ -73,6 +76,14 @@ async def test_the_endpoint_describes_itself_as_a_chat_model_that_is_ready() -> 
         described = await answer.json()
     assert described["task"] == "llm/v1/chat"
     assert described["state"]["ready"] == "READY"
+
+
+async def test_the_workspace_knows_whose_token_it_is() -> None:
+    async with workspace() as (client, _):
+        address = WorkspaceAddress.parse(str(client._base_url))
+        assert await Workspace(address, PersonalAccessToken(SecretStr(TOKEN))).identity() == Identity(
+            "you@localhost", "You"
+        )
 
 
 @pytest.mark.parametrize("path", ["serving-endpoints/chat/completions", "api/2.0/serving-endpoints/x", "elsewhere"])

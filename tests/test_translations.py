@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.translation import ENGLISH, LANGUAGES, Sentence, translator_for
+from ops.package.project import deployed_files
 from ops.translations import bring_up_to_date, catalogue_file, read_catalogue, sentences
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +60,13 @@ def test_what_is_deployed_is_compiled_from_what_is_written(language: str, tmp_pa
         compiled = {message.id: message.string for message in read_mo(file) if message.id}
     written = {message.id: message.string for message in read_catalogue(ROOT, language) if message.id}
     assert compiled == written, "run `python dev.py translate`"
+
+
+def test_what_is_compiled_is_deployed_and_its_sources_are_not(language: str) -> None:
+    deployed = deployed_files(ROOT)
+    source = catalogue_file(ROOT, language).relative_to(ROOT)
+    assert source.with_suffix(".mo").as_posix() in deployed
+    assert source.as_posix() not in deployed
 
 
 def test_a_new_sentence_is_named_until_it_is_translated_and_an_old_one_goes(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class StandInWorkspace:
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._authenticated], client_max_size=4 * 1024 * 1024)
         application.router.add_get("/api/2.0/serving-endpoints/{name}", self._describe)
+        application.router.add_get("/api/2.0/preview/scim/v2/Me", self._identify)
         application.router.add_post("/serving-endpoints/chat/completions", self._complete)
         application.cleanup_ctx.append(self._session)
         return application
@@ -74,6 +75,9 @@ class StandInWorkspace:
                 "permission_level": "CAN_QUERY",
             }
         )
+
+    async def _identify(self, _: web.Request) -> web.Response:
+        return web.json_response({"userName": "you@localhost", "displayName": "You"})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         try:
