@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from app.agent.events import Answer, Failure
+from app.agent.events import Answer, Failure, without_interruption
 from app.bot.channel import Streaming, WhenTimeRunsOut
 from app.bot.connector_answers import PerhapsDelivered
 from app.bot.message_reply import end_stream
@@ -60,7 +60,7 @@ class Stream:
         self.phase = Phase.WAITING if place.stream_id is None and place.sequence else place.phase
         self.limit = place.limit
         self.end: Answer | Failure | None = None
-        self.by_model = bool(text.said)
+        self.by_model = bool(without_interruption(text.said).strip())
         """Whether it shows words of the model's, and not only a notice of ours."""
         self._closing = False
 
@@ -125,12 +125,15 @@ class Stream:
                 with suppress(NotKept):
                     await self.note()
 
+    def _unfinished(self, text: str, note: Sentence) -> activities.Json:
+        activity = activities.message(activities.with_notes(render(text), self._translate(note)))
+        return activities.labelled(activity, (), self._translate) if text and self.by_model else activity
+
     async def edit(self, text: str) -> None:
         if self.id is not None and text != self._text.shown:
             self._text.attempted = text
             await self.note()
-            note = activities.message(activities.with_notes(render(text), self._translate(_STILL_WORKING)))
-            await self._outlet.update(self.id, note, impatient=True)
+            await self._outlet.update(self.id, self._unfinished(text, _STILL_WORKING), impatient=True)
             self._text.shown = text
 
     async def close_early(self) -> None:
@@ -140,10 +143,7 @@ class Stream:
             return
         text = self._text.streamed
         continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
-        note = self._translate(_CONTINUES if continues else _STILL_WORKING)
-        activity = activities.message(activities.with_notes(render(text), note))
-        if text and self.by_model:
-            activity = activities.labelled(activity, (), self._translate)
+        activity = self._unfinished(text, _CONTINUES if continues else _STILL_WORKING)
         self._closing = True
         try:
             await end_stream(self._outlet, self.id, activity)

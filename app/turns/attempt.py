@@ -201,12 +201,16 @@ class Attempt:
     def _given_up(self) -> Failure | None:
         if self._held.record.tries <= MOST_TRIES:
             return None
-        return _failure(
-            self._translate(GIVEN_UP), GivenUp(f"no worker ended it in {MOST_TRIES} tries"), self._progress.text
-        )
+        reason = GivenUp(f"no worker ended it in {MOST_TRIES} tries")
+        return _failure(self._translate(GIVEN_UP), reason, self._progress.text, self._shown_by_model)
+
+    @property
+    def _shown_by_model(self) -> bool:
+        """Whether an earlier attempt has shown words of the model's, and not only a note of ours."""
+        return bool(without_interruption(self._progress.text).strip())
 
     async def _ask(self, reply: Reply) -> Answer | Failure:
-        said, by_model = [self._progress.text], bool(self._progress.text)
+        said, by_model = [self._progress.text], self._shown_by_model
         # Who has only waited in line has been shown nothing that could have been interrupted.
         interrupted = self._held.record.tries > 1 or bool(self._progress.text)
         try:
