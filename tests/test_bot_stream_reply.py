@@ -151,6 +151,21 @@ def test_in_teams_an_answer_of_four_minutes_is_finished_by_editing_the_same_mess
     assert fake.of_kind("final")[0].at - fake.opened_at <= 110.1
 
 
+@pytest.mark.parametrize("by_model", [True, False])
+def test_what_stands_in_the_chat_while_an_answer_goes_on_is_labelled_where_a_model_wrote_of_it(by_model: bool) -> None:
+    async def script(reply: StreamReply) -> None:
+        await reply.write(TextAdded("First words.", by_model))
+        await asyncio.sleep(130)
+        await reply.write(TextAdded(" More of them.", by_model))
+        await asyncio.sleep(30)
+
+    unfinished = converse(script).of_kind("final", "edit")
+    assert [sent.method for sent in unfinished] == ["POST", "PUT"]
+    for sent in unfinished:
+        labels = [entity for entity in sent.activity.get("entities", ()) if "additionalType" in entity]
+        assert len(labels) == by_model, sent.text
+
+
 def test_when_teams_ends_the_stream_by_itself_the_answer_is_not_lost() -> None:
     fake = converse(lambda reply: answer(reply, WORDS, seconds=100), FakeChannel(stream_lives=60))
     assert fake.visible == [WORDS]
