@@ -14,6 +14,7 @@ import tempfile
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -122,7 +123,8 @@ def _main(options: argparse.Namespace, root: Path, stack: ExitStack) -> int:
         functions = load_function_app(root, host.route_prefix)
         gc.freeze()
         gc.enable()
-        asyncio.run(_serve_until_stopped(functions, listener, host.queues, options.parent))
+        queues = replace(host.queues, hidden_for=options.hidden_for)
+        asyncio.run(_serve_until_stopped(functions, listener, queues, options.parent))
     return 0
 
 
@@ -143,4 +145,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
     parser.add_argument("--ephemeral", action="store_true", help="keep what is said only while this runs")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
+    hidden = "how many seconds a queue's message waits if this process is killed with it; in Azure 600 (%(default)s)"
+    parser.add_argument("--hidden-for", type=float, default=QueueOptions().hidden_for, help=hidden)
     return parser.parse_args(arguments)

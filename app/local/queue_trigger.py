@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 class QueueListener:
     """Messages are hidden for `hidden_for` seconds at a time while their function runs: that long they wait if this
-    process is killed. The host in Azure hides them for ten minutes.
+    process is killed.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class Triggers:
         inbox = self._opened(function.queue, function.connection)
         is_poison = function.queue.endswith(poison_queue(""))
         poison = None if is_poison else self._opened(poison_queue(function.queue), function.connection)
-        return QueueListener(function, inbox, poison, self._options)
+        return QueueListener(function, inbox, poison, self._options, hidden_for=self._options.hidden_for)
 
     def _opened(self, queue: str, connection: str) -> Inbox:
         inbox = self._source.open(queue, connection)

@@ -74,7 +74,8 @@ class Deliveries:
     async def _until_taken(self, question: Question, *, repeat: bool) -> None:
         random = Random(f"{self._seed}/delivery/{question.id}/{repeat}")
         for _ in range(_MOST_TRIES):
-            if (await self._once(question, random.randrange(len(self._workers.current)), repeat=repeat)).taken:
+            slot = random.randrange(len(self._workers.current)) if question.slot is None else question.slot
+            if (await self._once(question, slot, repeat=repeat)).taken:
                 return
             await asyncio.sleep(random.uniform(*_AGAIN_AFTER))
         self.never_taken.append(question)

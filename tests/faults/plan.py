@@ -26,7 +26,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Times in seconds: `asked_at` from the start of the run, `repeated_after` from when it was first sent."""
+    """Times in seconds: `asked_at` from the start of the run, `repeated_after` from when it was first sent. `slot` is
+    that of the worker it comes to, drawn from the seed where there is none.
+    """
 
     id: str
     kind: Kind
@@ -37,6 +39,7 @@ class Question:
     thinks_for: float
     speaks_for: float
     repeated_after: float | None = None
+    slot: int | None = None
 
     def activity(self, service_url: str) -> dict[str, Any]:
         """As this kind of chat delivers it."""
@@ -72,10 +75,10 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Storage stops, and while it does a worker may be killed."""
+    """Storage stops, and while it does a worker is killed."""
 
     at: float
-    kill: Kill | None
+    kill: Kill
     seconds: float = 5.0
 
 
@@ -106,16 +109,19 @@ def make_plan(seed: int, *, questions: int, conversations: int, seconds: float, 
     return Plan(seed, seconds, tuple(asked), kills, tuple(_pauses(random, seconds, workers)))
 
 
-def make_outage(seed: int, *, conversations: int) -> Plan:
-    """In each conversation two questions come while storage does not answer, and nothing else happens."""
-    outage, asked = Pause(2.0, None), list[Question]()
+def two_in_an_outage(seed: int, outage: tuple[float, float], *, conversations: int) -> Plan:
+    """In each conversation a question comes to the first worker and then one to the second, in those seconds."""
+    began, ended = outage
+    asked: list[Question] = []
     for number in range(conversations):
         random = Random(f"{seed}/outage {number}")
         kind, name = _place(number)
-        first = outage.at + random.uniform(0.2, 1.5)
-        for position, at in enumerate((first, first + random.uniform(0.5, 3.0))):
-            asked.append(_question(random, f"{number:03d}-{position + 1}", kind, name, at))
-    return Plan(seed, outage.at + outage.seconds, tuple(asked), (), (outage,))
+        first, second = sorted(random.uniform(began, ended - 0.5) for _ in range(2))
+        for slot, at in enumerate((first, second + 0.5)):
+            question = _question(random, f"{number:03d}-{slot + 1}", kind, name, at)
+            asked.append(replace(question, slot=slot))
+    asked.sort(key=lambda question: question.asked_at)
+    return Plan(seed, ended, tuple(asked), (), ())
 
 
 def _place(number: int) -> tuple[Kind, str]:

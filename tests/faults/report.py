@@ -38,7 +38,7 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
             f"{run.seconds_to_start:.0f} s to start"
         ),
     )
-    planned = [*run.plan.kills, *(pause.kill for pause in run.plan.pauses if pause.kill is not None)]
+    planned = [*run.plan.kills, *(pause.kill for pause in run.plan.pauses)]
     for how in (signal.SIGKILL, signal.SIGTERM):
         killed = sum(worker.killed_by is how for worker in workers)
         yield f"killed by {how.name}", f"{killed}, planned {sum(kill.signal is how for kill in planned)}"
@@ -80,12 +80,26 @@ def _deliveries(run: Run) -> Iterator[tuple[str, str]]:
 
 def _takeovers(run: Run) -> Iterator[tuple[str, str]]:
     closed = run.onlooker.closed.values()
+    for number, which in enumerate(("first", "second", "third")):
+        waits = [seconds[number] for seconds in kills_cost(run).values() if len(seconds) > number]
+        yield f"from a turn's {which} SIGKILL until it was taken over", f"{len(waits)} times, {_spread(waits)}"
     tries = [sum(record.tries == number for record in closed) for number in (1, 2, 3)]
     yield (
         "turns taken over",
         f"{turns_taken_over(run)}, in {answers_gone_on_with(run)} the model went on with its answer",
     )
     yield "turns with 1, 2, 3, more tries", ", ".join(map(str, [*tries, len(closed) - sum(tries)]))
+
+
+def kills_cost(run: Run) -> dict[str, list[float]]:
+    """Of each turn, in seconds: how long nobody had it after each of its workers was killed. The lease is in it."""
+    cost: dict[str, list[float]] = {}
+    for question in run.plan.questions:
+        for taken in run.tap.takeovers(question):
+            before = run.workers.all[taken.before]
+            if before.killed_by is signal.SIGKILL and before.killed_at is not None and taken.before != taken.after:
+                cost.setdefault(question.id, []).append(taken.at - before.killed_at)
+    return cost
 
 
 def _answers(run: Run) -> Iterator[tuple[str, str]]:

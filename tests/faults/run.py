@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -25,18 +26,22 @@ from tests.faults.workers import Worker, Workers
 WORKERS = 3
 LEASE_SECONDS = 3
 # Seconds after the last question in which everything has to be answered.
-_LONGEST_TAIL = 75.0
+_LONGEST_TAIL = 45.0
 # Seconds beside those in which questions come in; a run that is not over by then hangs.
-_LONGEST_REST = 180.0
+_LONGEST_REST = 150.0
 # Seconds of silence in which a late second answer would have come: a lease, its margin and a poll.
 _QUIET_FOR = LEASE_SECONDS + 3.0
-# Seconds that a message stays hidden when the host that has just taken it is killed, and a little more.
-_LONGEST_HIDDEN = 35.0
+# Seconds that a message stays hidden when the host that has just taken it is killed; Azure's time is 600.
+HIDDEN_FOR = 30.0
+# Longer than this nobody waits for a message whose turn is closed.
+_LONGEST_HIDDEN = 60.0
 
 
 @dataclass(slots=True)
 class Run:
-    """All that came of it. Times in seconds of the run."""
+    """All that came of it. Times in seconds of the run. `waiting` are messages that are left on the queue: those that
+    are still hidden too, where that is waited for.
+    """
 
     plan: Plan
     teams: Teams
@@ -46,6 +51,7 @@ class Run:
     onlooker: Onlooker
     storm: Storm
     tap: Tap
+    hidden_for: float = HIDDEN_FOR
     waiting: int = 0
     poisoned: int = 0
     histories: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -62,38 +68,48 @@ class Run:
         return worker in self.workers.current
 
 
-async def perform(plan: Plan, folder: Path, longest_rest: float = _LONGEST_REST) -> Run:
-    """Raises whatever keeps it from being a test at all; `tests.faults.verdict` judges what came of it.
-
-    Where the plan kills nobody the channel does not fail either.
+async def perform(
+    plan: Plan,
+    folder: Path,
+    blow: Callable[[Run], Coroutine[Any, Any, None]] = lambda run: run.storm.blow(),
+    *,
+    hidden_for: float = HIDDEN_FOR,
+    longest_rest: float = _LONGEST_REST,
+) -> Run:
+    """`blow` is what happens while people ask. Raises whatever keeps it from being a test at all;
+    `tests.faults.verdict` judges what came of it.
     """
     program = await asyncio.to_thread(installed)
     started = time.monotonic()
-    async with _stage(plan, folder, program) as run:
+    async with _stage(plan, folder, program, hidden_for) as run:
         run.seconds_to_start = time.monotonic() - started
         try:
-            async with asyncio.timeout(plan.seconds + longest_rest):
-                await _play(run)
+            async with asyncio.timeout(plan.seconds + longest_rest + hidden_for):
+                await _play(run, blow)
         except TimeoutError:
             raise AssertionError("\n".join(["a run hangs:", *_still_open(run)])) from None
         run.seconds = run.storm.clock()
         return run
 
 
-async def _play(run: Run) -> None:
+async def _play(run: Run, blow: Callable[[Run], Coroutine[Any, Any, None]]) -> None:
     questions = run.plan.questions
-    storm = asyncio.create_task(run.storm.blow())
+    storm = asyncio.create_task(blow(run))
     try:
         await asyncio.gather(*map(run.deliveries.deliver, questions))
         await storm
     finally:
         storm.cancel()
         await asyncio.wait([storm])
-    await _until_answered(run, questions[-1].asked_at + _LONGEST_TAIL)
+    await _until_answered(run, questions[-1].asked_at + _LONGEST_TAIL + run.hidden_for)
     await asyncio.sleep(_QUIET_FOR)
-    await run.onlooker.queue_is_empty(_LONGEST_HIDDEN)
+    if run.hidden_for <= _LONGEST_HIDDEN:
+        await run.onlooker.queue_is_empty(run.hidden_for + 5)
+        run.waiting = await run.onlooker.waiting()
+    else:
+        run.waiting = await run.onlooker.visible()
     await run.onlooker.open_turns(questions)
-    run.waiting, run.poisoned = await run.onlooker.waiting(), await run.onlooker.poisoned()
+    run.poisoned = await run.onlooker.poisoned()
     for question in questions:
         if question.conversation not in run.histories:
             run.histories[question.conversation] = await run.onlooker.history(question)
@@ -117,7 +133,7 @@ def _still_open(run: Run) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _stage(plan: Plan, folder: Path, program: Path) -> AsyncIterator[Run]:
+async def _stage(plan: Plan, folder: Path, program: Path, hidden_for: float) -> AsyncIterator[Run]:
     """The run's clock begins when all workers are ready."""
     began = time.monotonic()
 
@@ -136,13 +152,14 @@ async def _stage(plan: Plan, folder: Path, program: Path) -> AsyncIterator[Run]:
             shared = _shared(tap.connection_string_for(worker))
             return {**settings_of(folder), **model.settings_for(worker), **shared}
 
-        workers = await stack.enter_async_context(Workers(WORKERS, folder, settings, clock))
+        host = ("--hidden-for", str(hidden_for))
+        workers = await stack.enter_async_context(Workers(WORKERS, folder, settings, clock, *host))
         onlooker = await stack.enter_async_context(Onlooker(azurite.connection_string))
         client = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         deliveries = Deliveries(client, workers, teams.service_url, plan.seed, clock)
         began = time.monotonic()
         storm = Storm(plan, workers, azurite, onlooker, tap, clock)
-        yield Run(plan, teams, model, workers, deliveries, onlooker, storm, tap)
+        yield Run(plan, teams, model, workers, deliveries, onlooker, storm, tap, hidden_for)
 
 
 def settings_of(folder: Path) -> dict[str, str]:

@@ -107,6 +107,10 @@ class Onlooker:
     async def waiting(self) -> int:
         return await self._count(_QUEUE)
 
+    async def visible(self) -> int:
+        """A few at most."""
+        return len(await self._queues.get_queue_client(_QUEUE).peek_messages(max_messages=32))
+
     async def poisoned(self) -> int:
         return await self._count(_POISON)
 

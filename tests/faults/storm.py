@@ -102,9 +102,8 @@ class Storm:
             self.left_out.append(pause)
             return
         try:
-            if pause.kill is not None:
-                await asyncio.sleep(pause.kill.at - pause.at)
-                await self._strike(pause.kill, pause.kill.worker)
+            await asyncio.sleep(pause.kill.at - pause.at)
+            await self._strike(pause.kill, pause.kill.worker)
             await asyncio.sleep(began + pause.seconds - self.clock())
         finally:
             self.azurite.resume()

@@ -53,6 +53,7 @@ class Tap:
         self._servers: list[Task[asyncio.Server]] = []
         self._connections: set[Task[None]] = set()
         self._writers: set[StreamWriter] = set()
+        self._open: dict[str, asyncio.Event] = {}
         self.writes: dict[str, list[Write]] = {}
         self._worker_of: dict[str, str] = {}
 
@@ -79,6 +80,19 @@ class Tap:
         direct = self._azurite.address("table")
         tapped = direct.replace(f":{self._azurite.ports['table']}/", f":{port_of(listener)}/")
         return self._azurite.connection_string.replace(direct, tapped)
+
+    def hold(self, worker: str) -> None:
+        """The tables do not answer this worker until `let_go`."""
+        self._gate(worker).clear()
+
+    def let_go(self, worker: str) -> None:
+        self._gate(worker).set()
+
+    def _gate(self, worker: str) -> asyncio.Event:
+        if worker not in self._open:
+            self._open[worker] = asyncio.Event()
+            self._open[worker].set()
+        return self._open[worker]
 
     def worker_of(self, owner: str) -> str | None:
         return self._worker_of.get(owner)
@@ -117,9 +131,14 @@ class Tap:
             writers.append(there_writer)
             pumps = [
                 asyncio.create_task(
-                    _pump(reader, there_writer, _Head(lambda method, row, owner: self.note(method, row, owner, worker)))
+                    _pump(
+                        reader,
+                        there_writer,
+                        _Head(lambda method, row, owner: self.note(method, row, owner, worker)),
+                        self._gate(worker),
+                    )
                 ),
-                asyncio.create_task(_pump(there, writer, None)),
+                asyncio.create_task(_pump(there, writer)),
             ]
             # Whichever end goes away, the other is to see it.
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -150,9 +169,13 @@ class _Head:
         self._tail = data[max(end, len(data) - _LONGEST_HEAD) :]
 
 
-async def _pump(reader: StreamReader, writer: StreamWriter, head: _Head | None) -> None:
+async def _pump(
+    reader: StreamReader, writer: StreamWriter, head: _Head | None = None, gate: asyncio.Event | None = None
+) -> None:
     try:
         while data := await reader.read(_AT_A_TIME):
+            if gate is not None:
+                await gate.wait()
             if head is not None:
                 head.feed(data)
             writer.write(data)

@@ -257,7 +257,7 @@ async def test_a_run_that_hangs_ends_and_says_what_was_still_open(told: Told, mo
     async def stage(*_: object) -> AsyncIterator[Run]:
         yield told.run
 
-    async def hangs(_: Run) -> None:
+    async def hangs(*_: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(runs, "installed", lambda: None)

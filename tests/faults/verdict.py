@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from app.agent.sentences import NOT_ENTERED, WAS_INTERRUPTED
 from app.bot.message_reply import SENT_AGAIN
@@ -24,6 +24,8 @@ _CATCHING_UP = 5.0
 _NOT_ENTERED = 9.0
 # Seconds from when a worker asks for a turn to be entered until it is.
 _ENTERING = 1.0
+# Seconds without a sign of life after which a turn holds the next one up no longer.
+_PATIENCE = 30.0
 # Of a run: where a machine has much else to do, storage needs some seconds more to catch up.
 _MOST_TOLD = 5
 
@@ -43,6 +45,8 @@ def complaints(run: Run) -> Iterator[str]:
     if len(told) > _MOST_TOLD:
         yield f"{len(told)} times a person was told to ask again: {told}"
     for questions in conversations(run).values():
+        if any(_passed_by(run, question) for question in questions):
+            continue
         yield from _order(run, questions)
         yield from _history(run, questions)
         yield from _reminders(run, questions)
@@ -187,6 +191,11 @@ def _was_there(run: Run, question: Question, *, before: Question) -> bool:
     entered = [write.at for write in run.tap.of(question)]
     begun = [asked.at for asked in run.model.asked if asked.question == before.id]
     return bool(entered and begun) and entered[0] + _ENTERING < begun[0]
+
+
+def _passed_by(run: Run, question: Question) -> bool:
+    """Whether nobody had it for so long that the next of its conversation need not wait, and its order is lost."""
+    return any(later.at - earlier.at > _PATIENCE for earlier, later in pairwise(run.tap.of(question)))
 
 
 def _came_at(run: Run, question: Question) -> float:

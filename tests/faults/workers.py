@@ -46,15 +46,22 @@ class Worker:
 
 
 class Workers:
-    """Runs `slots` workers while it is a context; `settings` gives those of the worker of a name."""
+    """Runs `slots` workers while it is a context; `settings` gives those of the worker of a name, `options` are the
+    host's."""
 
     def __init__(
-        self, slots: int, folder: Path, settings: Callable[[str], Mapping[str, str]], clock: Callable[[], float]
+        self,
+        slots: int,
+        folder: Path,
+        settings: Callable[[str], Mapping[str, str]],
+        clock: Callable[[], float],
+        *options: str,
     ) -> None:
         self._slots = slots
         self._folder = folder
         self._settings = settings
         self._clock = clock
+        self._options = options
         self._names = [count(1) for _ in range(slots)]
         self._ports = Random(os.getpid())
         self._killing = asyncio.Lock()
@@ -105,6 +112,7 @@ class Workers:
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         environment |= {"AZURE_FUNCTIONS_ENVIRONMENT": "Development", "MicrosoftAppId": "", **self._settings(name)}
         command = ["-m", "app.local", "--port", str(port), "--root", str(ROOT), "--parent", str(os.getpid())]
+        command += self._options
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=output, stderr=output
