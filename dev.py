@@ -25,8 +25,9 @@ _MOST_TEST_PROCESSES = 4
 
 HELP = """python dev.py COMMAND
 
-  run [--port 7071] [--no-browser]   start the bot, and the Agents Playground to talk to it
-  chat ["question"]                  talk to the bot in this terminal
+  run [--no-browser] [--verbose]     start the bot, and the Agents Playground to talk to it
+  chat [question]                    talk to the bot in this terminal
+  doctor                             whether the settings are right, and the workspace answers
   test [--all | pytest arguments]    run the tests; --all: the long proofs too, twice the time
   check                              format, lint, types, import rules, what deployment reads
   bench [arguments]                  run the benchmarks
@@ -150,10 +151,15 @@ def _version_of(folder: Path) -> str | None:
 
 def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    commands = {each.__name__: each for each in (run, chat, test, check, bench, package, deploy, lock, docs, translate)}
+    commands = {
+        each.__name__: each for each in (run, chat, doctor, test, check, bench, package, deploy, lock, docs, translate)
+    }
     if command not in commands:
-        say(HELP if command in {"", "help", "-h", "--help"} else f"There is no command {command!r}.\n\n{HELP}")
-        return 0 if command in {"help", "-h", "--help"} else 2
+        if command in {"help", "-h", "--help"}:
+            print(HELP)
+            return 0
+        say(f"There is no command {command!r}.\n\n{HELP}" if command else HELP)
+        return 2
     return commands[command](Environment.find(), rest)
 
 
@@ -165,6 +171,11 @@ def run(environment: Environment, arguments: list[str]) -> int:
 def chat(environment: Environment, arguments: list[str]) -> int:
     environment.install(RUNTIME_LOCK, TERMINAL_LOCK, *_local_model())
     return environment.become("app.local.terminal", *arguments)
+
+
+def doctor(environment: Environment, arguments: list[str]) -> int:
+    environment.install(RUNTIME_LOCK)
+    return environment.become("app.local.doctor", *arguments)
 
 
 def _local_model() -> list[str]:

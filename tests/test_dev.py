@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "dev.py").read_text(encoding="utf-8")
 NEEDED_BY_DEV = ("app/local/settings.py", "ops/pip_install.py")
 LOCKS = (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK)
-COMMANDS = ("run", "chat", "test", "check", "bench", "package", "deploy", "lock", "docs")
+COMMANDS = ("run", "chat", "doctor", "test", "check", "bench", "package", "deploy", "lock", "docs")
 
 
 def test_an_older_python_can_read_it_and_is_told_which_one_is_needed(
@@ -61,7 +61,9 @@ def test_an_unknown_command_shows_the_commands(
     arguments: list[str], code: int, first: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dev.main(arguments) == code
-    said = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    said = err if code else out
+    assert out + err == said, "help that was asked for is output, a mistake is not"
     assert said.startswith(first)
     assert all(f"\n  {command} " in said for command in COMMANDS)
 

@@ -30,6 +30,7 @@ from app.local.playground import (
     start_playground,
 )
 from app.local.processes import ChildFailedError, Children
+from app.local.run import BotLog
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = f"""
@@ -38,7 +39,11 @@ folder="$2/node_modules/{PACKAGE}"
 /bin/mkdir -p "$folder"
 echo '{{"version": "{VERSION}"}}' > "$folder/package.json"
 """
-WORKSPACE = {"DATABRICKS_BASE_URL": "https://workspace.invalid/serving-endpoints", "DATABRICKS_MODEL_NAME": "model"}
+WORKSPACE = {
+    "DATABRICKS_BASE_URL": "https://workspace.invalid/serving-endpoints",
+    "DATABRICKS_MODEL_NAME": "model",
+    "DATABRICKS_TOKEN": "token",
+}
 
 
 @pytest.fixture
@@ -100,6 +105,37 @@ async def test_run_says_what_runs_where_and_ends_all_of_it(app_folder: Path, end
         assert rest.decode().endswith("Stopped.\n")
         with pytest.raises(ClientError):
             await client.get(f"{address}/api/messages")
+
+
+def test_of_the_bots_log_a_person_sees_a_line_a_question_and_what_is_wrong() -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    shown = {
+        "2026-11-27 03:24:00,512 INFO app.workspace.credentials: Databricks credential: token": False,
+        f"trace {trace}   send typing: 0.012 s": False,
+        "  What was asked, in several": False,
+        "  lines": False,
+        f"trace {trace} turn: 4.515 s, Teams, one to one, answered": True,
+        "metric turns (Teams): 1": False,
+        "2026-11-27 03:24:01,512 WARNING app.turns.held: \x1b[2JThe lease could not be renewed": True,
+        "2026-11-27 03:24:01,512 ERROR app.turns.attempt: Turn failed": True,
+        "Traceback (most recent call last):": True,
+        '  File "x.py", line 1, in <module>': True,
+        "ValueError: no": True,
+        "2026-11-27 03:24:02,512 INFO app.turns.runner: A turn goes on here": False,
+        "These settings need attention:": True,
+    }
+    said: list[str] = []
+    brief, verbose = BotLog(said.append, verbose=False), BotLog(said.append, verbose=True)
+    for line in shown:
+        brief.line(line)
+    expected = [
+        line.replace(f"trace {trace} ", "").replace("\x1b[2J", "") for line, is_shown in shown.items() if is_shown
+    ]
+    assert said == [f"bot | {line}" for line in expected]
+    said.clear()
+    for line in shown:
+        verbose.line(line)
+    assert len(said) == len(shown)
 
 
 async def test_a_part_that_dies_ends_the_rest_and_is_named(app_folder: Path) -> None:
@@ -177,7 +213,11 @@ def test_words_without_quotes_are_one_question(app_folder: Path) -> None:
 def test_chat_whose_answer_failed_gives_what_there_is_and_says_why(app_folder: Path) -> None:
     done = chat(app_folder, "fail")
     assert (done.returncode, done.stdout) == (1, "You said\n")
-    assert done.stderr == "⚠️ Das Modell ist beschäftigt. (Fehler-ID: 0a1b2c3d)\n"
+    said, advice, rest = done.stderr.split("\n")
+    assert said == "⚠️ Das Modell ist beschäftigt. (Fehler-ID: 0a1b2c3d)"
+    assert advice.startswith("model model: the workspace does not answer (")
+    assert advice.endswith("; check DATABRICKS_BASE_URL in the environment, and the network")
+    assert rest == ""
 
 
 @pytest.mark.parametrize("module", ["app.local.run", "app.local.terminal", "app.local", "app.local.workspace"])

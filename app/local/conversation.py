@@ -30,7 +30,11 @@ _FAILED = re.compile(r"(?:^|\n)(⚠️ [^\n]*[0-9a-f]{8,32}\W*)$")
 
 
 class ConversationError(Exception):
-    """The question was not answered, or not wholly; `str()` says why."""
+    """The question was not answered, or not wholly; `str()` says why. `by_bot` is whether the bot has said so."""
+
+    def __init__(self, said: str, *, by_bot: bool = False) -> None:
+        super().__init__(said)
+        self.by_bot = by_bot
 
 
 class Display(Protocol):
@@ -78,7 +82,7 @@ class Conversation:
             post.cancel()
             display.finish()
         if self._failure is not None:
-            raise ConversationError(self._failure)
+            raise ConversationError(self._failure, by_bot=True)
         if not answered and not self.stopped:
             raise ConversationError("The bot took the question and said nothing.")
 

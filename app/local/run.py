@@ -2,29 +2,70 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Until `main` says otherwise Ctrl-C ends the process, without a traceback of the imports.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
+import os
+import re
 import shutil
 import sys
 import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from app.local.bot_process import Bot, start_bot
+from app.local.doctor import answering_findings
 from app.local.lifetime import DEFAULT_PORT, PortInUseError, listen, port_number, stop_requested
 from app.local.playground import DEFAULT_PORT as PLAYGROUND_PORT
 from app.local.playground import NoNodeError, PlaygroundError, installed_playground, start_playground
+from app.local.printable import printable
 from app.local.processes import ChildFailedError, Children
-from app.local.settings import FILE_NAME, ROOT, LocalSettingsError
+from app.local.settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
+from app.local.settings_doctor import LocalSettings
+
+_RECORD = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) |(?:trace [0-9a-f]{32}|metric) ")
+_TURN = re.compile(r"trace [0-9a-f]{32} (turn: .*)")
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    with suppress(OSError):  # the window is closed, and SIGHUP on its way
+        print(line, flush=True)
 
 
-async def run(root: Path, port: int, playground_port: int, *, browser: bool) -> None:
+class BotLog:
+    """Of the bot's log a line for each question, and what is wrong; everything where it is `verbose`."""
+
+    def __init__(self, say: Callable[[str], object], *, verbose: bool) -> None:
+        self._say = say
+        self._verbose = verbose
+        self._hides = False
+
+    def line(self, text: str) -> None:
+        text = printable(text)
+        if self._verbose:
+            self._say(f"bot | {text}")
+        elif turn := _TURN.match(text):
+            self._hides = True
+            self._say(f"bot | {turn[1]}")
+        else:
+            record = _RECORD.match(text)
+            if record or not text.startswith((" ", "\t")):
+                # What is no record is the last words of a process that ends, or the traceback of an error.
+                self._hides = record is not None and record["level"] in {None, "DEBUG", "INFO"}
+            if not self._hides:
+                self._say(f"bot | {text}")
+
+
+async def run(settings: LocalSettings, options: argparse.Namespace) -> None:
     """Until Ctrl-C. Raises `ChildFailedError` as soon as one of the processes ends by itself."""
     async with Children() as children:
-        work = asyncio.create_task(_start_and_watch(children, root, port, playground_port, browser=browser))
+        work = asyncio.create_task(_start_and_watch(children, settings, options))
         stop = asyncio.create_task(stop_requested())
         await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
         if work.done():
@@ -42,24 +83,29 @@ async def _kill_when_asked_again(children: Children) -> None:
     children.kill()
 
 
-async def _start_and_watch(children: Children, root: Path, port: int, playground_port: int, *, browser: bool) -> int:
+async def _start_and_watch(children: Children, settings: LocalSettings, options: argparse.Namespace) -> None:
+    root = options.root.resolve()
     installing = asyncio.create_task(_install_playground(root))
     say("Starting the bot ...")
-    bot = await start_bot(children, root, port, show=lambda line: say(f"bot | {line}"))
+    log = BotLog(say, verbose=options.verbose)
+    bot = await start_bot(children, root, options.port, show=log.line)
     page, instead = None, ""
     try:
         program = await installing
         if isinstance(program, PlaygroundError):
             raise program
-        _, page = await start_playground(children, program, bot.endpoint, playground_port)
+        _, page = await start_playground(children, program, bot.endpoint, options.playground_port)
     except NoNodeError:
         instead = _WITHOUT_NODE
     except PlaygroundError as error:
         instead = f"There is no page in the browser this time: {error}"
     for line in _what_runs_where(bot, page, instead):
         say(line)
-    if page and browser:
+    if page and not options.no_browser:
         await asyncio.to_thread(webbrowser.open, page)
+    if workspace_is_configured(settings.values):
+        for finding in await answering_findings(settings):
+            say(f"doctor | {finding}")
     ended = await children.first_to_end()
     raise ChildFailedError(ended.why())
 
@@ -113,13 +159,19 @@ def main() -> int:
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the Playground's page")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
+    parser.add_argument("--verbose", action="store_true", help="show all of the bot's log, not a line a question")
     options = parser.parse_args()
     try:
+        settings = LocalSettings(os.environ, options.root.resolve())
+        for finding in (found := settings.findings()):
+            print(f"doctor | {finding}", file=sys.stderr)
+        if any(finding.wrong for finding in found):
+            return 1
         if options.port:
             listen(options.port).close()
-        asyncio.run(run(options.root.resolve(), options.port, options.playground_port, browser=not options.no_browser))
+        asyncio.run(run(settings, options))
     except (PortInUseError, LocalSettingsError, ChildFailedError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

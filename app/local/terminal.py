@@ -9,6 +9,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
+import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack, suppress
@@ -20,11 +21,13 @@ from app.local.background import Background, Interrupted, raise_at_signals
 from app.local.bot_process import start_bot
 from app.local.connector import ConnectorServer
 from app.local.conversation import Conversation, ConversationError
+from app.local.doctor import answering_findings
 from app.local.lifetime import DEFAULT_PORT, LOOPBACK, port_number
 from app.local.printable import printable
 from app.local.processes import ChildFailedError, Children
 from app.local.screen import Screen
-from app.local.settings import ROOT, LocalSettingsError
+from app.local.settings import ROOT, LocalSettingsError, workspace_is_configured
+from app.local.settings_doctor import LocalSettings
 
 
 class Chat:
@@ -35,6 +38,7 @@ class Chat:
         self._screen = screen
         self._stack = AsyncExitStack()
         self._children = Children()
+        self._settings: LocalSettings | None = None
 
     def open(self, endpoint: str, root: Path, *, must_run: bool) -> None:
         """With the bot that answers at `endpoint`, or unless it `must_run` already with one of our own."""
@@ -56,6 +60,14 @@ class Chat:
                 self._screen.note("(stopped)")
         return not self._conversation.stopped
 
+    def explain(self, error: ConversationError) -> None:
+        """On standard error: what kept the question from being answered, and once what can be done about it."""
+        print(printable(str(error)), file=sys.stderr)
+        settings, self._settings = self._settings, None
+        if error.by_bot and settings is not None and workspace_is_configured(settings.values):
+            for finding in self._background.run(answering_findings(settings)) or ():
+                print(finding, file=sys.stderr)
+
     async def _opened(self, endpoint: str, root: Path, *, must_run: bool) -> Conversation:
         client = await self._stack.enter_async_context(ClientSession())
         await self._stack.enter_async_context(self._children)
@@ -64,12 +76,24 @@ class Chat:
             if must_run:
                 raise ConversationError(f"No bot answers at {endpoint}. Start one with `python dev.py run`.")
             self._screen.status("Starting the bot ...")
+            self._settings = await asyncio.to_thread(_examined, root)
             bot = await start_bot(self._children, root, port=0, show=_show_errors, ephemeral=True)
             endpoint = bot.endpoint
             if bot.stand_in:
                 self._screen.finish()
                 print(f"(no workspace is set up: {bot.model}, a real but tiny model, answers here)", file=sys.stderr)
         return Conversation(client, endpoint, connector)
+
+
+def _examined(root: Path) -> LocalSettings:
+    """Raises `LocalSettingsError` with all that is wrong."""
+    settings = LocalSettings(os.environ, root)
+    found = settings.findings()
+    if any(finding.wrong for finding in found):
+        raise LocalSettingsError("\n".join(map(str, found)))
+    for finding in found:
+        print(finding, file=sys.stderr)
+    return settings
 
 
 def _show_errors(line: str) -> None:
@@ -110,7 +134,7 @@ def _talk(chat: Chat) -> int:
                 return 128 + signal.SIGINT
         except ConversationError as error:
             failed = True
-            print(printable(str(error)), file=sys.stderr)
+            chat.explain(error)
 
 
 def _chat(options: argparse.Namespace) -> int:
@@ -126,6 +150,9 @@ def _chat(options: argparse.Namespace) -> int:
             if not question:
                 return _talk(chat)
             return 0 if chat.ask(question) else 128 + signal.SIGINT
+        except ConversationError as error:
+            chat.explain(error)
+            return 1
         finally:
             chat.close()
 

@@ -1,0 +1,163 @@
+"""`python dev.py doctor`: whether the bot can answer on this machine, and if not, what to change where."""
+
+from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__":
+    # Until `main` says otherwise Ctrl-C ends the process, without a traceback of the imports.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.local.printable import printable
+from app.local.settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
+from app.local.settings_doctor import Finding, LocalSettings, settings_findings
+from app.model import failures
+
+if TYPE_CHECKING:
+    from app.services import Services
+
+_LONGEST_CHECK_SECONDS = 20.0
+_ASKS_A_PERSON = "external-browser"
+
+
+async def answering_findings(settings: LocalSettings) -> list[Finding]:
+    """Asks the workspace with the credential for the endpoint, and the storage. Only for settings that are valid."""
+    services = await asyncio.to_thread(_services, settings)
+    try:
+        checks = [_check_storage(services, settings)]
+        if workspace_is_configured(settings.values):
+            checks.append(_check_model(services, settings))
+        return [finding for found in await asyncio.gather(*checks) if (finding := found) is not None]
+    finally:
+        await services.close()
+
+
+def _services(settings: LocalSettings) -> Services:
+    from app.services import Services  # noqa: PLC0415 - a second that is spent beside the bot's own start
+
+    return Services(settings.validated())
+
+
+async def _check_model(services: Services, settings: LocalSettings) -> Finding | None:
+    if services.settings.databricks_auth_type == _ASKS_A_PERSON and services.settings.databricks_token is None:
+        return None
+    failure = await _failure(lambda: services.model.check_ready(within_seconds=_LONGEST_CHECK_SECONDS / 2))
+    if failure is None:
+        return None
+    model = f"model {services.settings.databricks_model_name}"
+    what, fix = _what_failed(failure, settings)
+    return Finding(f"{printable(model)}: {what}", fix, wrong=not isinstance(failure, failures.WakingUp | failures.Busy))
+
+
+def _what_failed(failure: Exception, settings: LocalSettings) -> tuple[str, str]:
+    credential = _credential(settings)
+    said = printable(" ".join(str(failure).split()))[:300]
+    url, name = _placed("DATABRICKS_BASE_URL", settings), _placed("DATABRICKS_MODEL_NAME", settings)
+    match failure:
+        case failures.NoCredential():
+            return f"no credential ({said})", f"check {credential}"
+        case failures.SignInFailed():
+            return "refused (401)", f"check {credential}: it is wrong, has expired, or is of another workspace"
+        case failures.AddressBlocked():
+            return "refused by the workspace's IP access list", "ask for this network's address to be added to it"
+        case failures.NoPermission():
+            return "refused (403)", f"grant Can Query on the endpoint to the identity of {credential}"
+        case failures.UnknownModel():
+            return "there is no serving endpoint of that name (404)", f"check {name}, and the workspace in {url}"
+        case failures.WakingUp() | failures.Busy():
+            return f"not ready ({said})", "wait for it, or look at it in the workspace under Serving"
+        case failures.Unreachable() | failures.ModelTimedOut() | TimeoutError():
+            return f"the workspace does not answer ({said or 'in time'})", f"check {url}, and the network"
+        case _:
+            return f"{type(failure).__name__} ({said})", f"check {url}: is it https://<workspace>/serving-endpoints?"
+
+
+def _credential(settings: LocalSettings) -> str:
+    """The setting that decides who asks: the first that is configured, as in app/workspace/credentials.py."""
+    for name in ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", "DATABRICKS_AUTH_TYPE", "DATABRICKS_CONFIG_PROFILE"):
+        if settings.values.get(name, "").strip():
+            return _placed(name, settings)
+    return f"what databricks-sdk signs in with, or put DATABRICKS_TOKEN in {FILE_NAME}"
+
+
+def _placed(name: str, settings: LocalSettings) -> str:
+    return f"{name} in {settings.place_of(name)}"
+
+
+async def _check_storage(services: Services, settings: LocalSettings) -> Finding | None:
+    failure = await _failure(services.store.ping) or await _failure(services.queue.ping)
+    if failure is None:
+        return None
+    said = printable(" ".join(str(failure).split()))[:300] or type(failure).__name__
+    if services.settings.uses_storage_account:
+        names = ("AzureWebJobsStorage", "AzureWebJobsStorage__tableServiceUri")
+        name = next((name for name in names if settings.values.get(name, "").strip()), names[0])
+        return Finding(
+            f"storage of {_placed(name, settings)} does not answer ({said})",
+            "start Azurite if it is that, or empty the setting: conversations are then kept in a file",
+        )
+    file = services.settings.conversations_file
+    return Finding(f"{file} cannot be used ({said})", f"make {file.parent} writable, or set DATA_DIR to another folder")
+
+
+async def _failure(check: Callable[[], Awaitable[object]]) -> Exception | None:
+    try:
+        async with asyncio.timeout(_LONGEST_CHECK_SECONDS):
+            await check()
+    except Exception as error:
+        return error
+    return None
+
+
+async def _examine(root: Path) -> int:
+    found = settings_findings(os.environ, root)
+    print(f"settings: {len([each for each in found if each.wrong])} wrong ({root / FILE_NAME} and the environment)")
+    _show(found)
+    if any(each.wrong for each in found):
+        return 1
+    settings = LocalSettings(os.environ, root)
+    started = time.monotonic()
+    asked = await answering_findings(settings)
+    if workspace_is_configured(settings.values):
+        what = printable(f"{settings.values['DATABRICKS_MODEL_NAME']} at {settings.values['DATABRICKS_BASE_URL']}")
+    else:
+        what = "no workspace is set up: the stand-in model on this machine answers"
+    print(f"model:    {what}")
+    _show(asked)
+    if any(each.wrong for each in asked):
+        return 1
+    print(f"Nothing is wrong; asked in {time.monotonic() - started:.1f} s.")
+    return 0
+
+
+def _show(findings: list[Finding]) -> None:
+    for finding in findings:
+        print(f"  {'wrong' if finding.wrong else 'note'}: {finding}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python dev.py doctor", description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of local.settings.json")
+    options = parser.parse_args()
+    try:
+        root = options.root.resolve()
+        os.chdir(root)
+        return asyncio.run(_examine(root))
+    except LocalSettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
