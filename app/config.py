@@ -113,7 +113,7 @@ class Settings(BotSettings, BaseSettings):
     databricks_tools: bool = setting(
         "DATABRICKS_TOOLS",
         default=True,
-        description="false offers the model no tools; one that refuses them is found out without this",
+        description="false offers the model no tools; a model that refuses them is noticed without this",
     )
     max_answer_characters: int = setting(
         "MAX_ANSWER_CHARACTERS",
@@ -141,7 +141,7 @@ class Settings(BotSettings, BaseSettings):
         default=30,
         ge=2,
         le=600,
-        description="how soon another worker goes on with an answer when its own has vanished, in seconds (2 to 600)",
+        description="how soon another worker continues an answer whose own worker has vanished, in seconds (2 to 600)",
     )
     retention_days: int = setting(
         "CONVERSATION_RETENTION_DAYS",

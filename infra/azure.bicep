@@ -66,7 +66,7 @@ param maxTokens int = 0
 @maxLength(5)
 param temperature string = ''
 
-@description('False offers the model no tools. One that refuses them is found out without this.')
+@description('False offers the model no tools. A model that refuses them is noticed without this.')
 param databricksTools bool = true
 
 @description('Where an answer is cut off and marked as incomplete, in characters.')

@@ -32,7 +32,7 @@ _CAUSES = (
     ),
     (
         r"\(from versions: none\)",
-        "the package index has not what is asked for, or there is no connection to it. Check the network, and "
+        "the package index does not have what is asked for, or there is no connection to it. Check the network, and "
         "PIP_INDEX_URL where that is set",
     ),
     (r"No space left on device", "the disk is full"),

@@ -20,7 +20,7 @@ _NAME = "DEVELOPER_NAME"
 _URLS = ("DEVELOPER_WEBSITE_URL", "DEVELOPER_PRIVACY_URL", "DEVELOPER_TERMS_OF_USE_URL")
 _PLACEHOLDER_NAME = re.compile(r"\s*your organi[sz]ation\s*", re.IGNORECASE)
 # Nobody can own these: https://www.rfc-editor.org/rfc/rfc2606
-_PLACEHOLDER_HOST = re.compile(r"(.*\.)?(example\.(com|net|org)|example|invalid|test|localhost)")
+_PLACEHOLDER_HOST = re.compile(r"(.*\.)?(example\.(com|net|org)|example|invalid|test|localhost)|127(\.\d+){3}|::1")
 
 
 def placeholders(variables: Mapping[str, str]) -> list[str]:

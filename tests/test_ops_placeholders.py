@@ -32,6 +32,7 @@ def test_what_came_with_the_repository_is_refused_line_by_line(capsys: pytest.Ca
         ("DEVELOPER_WEBSITE_URL", "https://EXAMPLE.com:443/about"),
         ("DEVELOPER_PRIVACY_URL", "http://data.contoso.com/privacy"),
         ("DEVELOPER_PRIVACY_URL", "https://contoso.example/privacy"),
+        ("DEVELOPER_PRIVACY_URL", "https://127.0.0.1/privacy"),
         ("DEVELOPER_TERMS_OF_USE_URL", ""),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -284,6 +285,16 @@ def test_the_zip_that_is_delivered_is_started_before_it_is() -> None:
     delivered = next(n for n, step in enumerate(steps) if step.get("uses", "").startswith("actions/upload-artifact@"))
     assert started < delivered
     assert steps[started]["run"].split()[-1] == steps[delivered]["with"]["path"]
+
+
+@pytest.mark.parametrize("lock", [".github/atk/package-lock.json", "app/local/npm/package-lock.json"])
+def test_what_npm_installs_is_locked_to_its_files_and_to_no_registry(lock: str) -> None:
+    packages = json.loads((ROOT / lock).read_text(encoding="utf-8"))["packages"]
+    wanted = json.loads((ROOT / lock).with_name("package.json").read_text(encoding="utf-8"))["dependencies"]
+    locked = {name: package for name, package in packages.items() if name}
+    assert packages[""]["dependencies"] == wanted
+    assert [name for name, package in locked.items() if not package.get("integrity", "").startswith("sha512-")] == []
+    assert [name for name, package in locked.items() if "resolved" in package] == []
 
 
 def test_every_variable_that_the_deployment_reads_is_explained() -> None:

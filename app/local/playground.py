@@ -15,7 +15,9 @@ from app.local.printable import printable
 from app.local.processes import Child, ChildFailedError, Children
 
 PACKAGE = "@microsoft/m365agentsplayground"
-VERSION = "0.2.28"
+# Its version and hash: package.json and package-lock.json.
+_LOCK = Path(__file__).with_name("npm")
+VERSION: str = json.loads((_LOCK / "package.json").read_text(encoding="utf-8"))["dependencies"][PACKAGE]
 DEFAULT_PORT = 56150
 _LOOPBACK_ONLY = Path(__file__).with_name("loopback_only.cjs")
 _SECONDS_TO_INSTALL = 300.0
@@ -78,10 +80,11 @@ async def installed_playground(folder: Path) -> Path:
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    (fresh / "package.json").write_text("{}")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(_LOCK / name, fresh)
     try:
         process = await asyncio.create_subprocess_exec(
-            *(npm, "install", "--prefix", str(fresh), *_NPM_OPTIONS, f"{PACKAGE}@{VERSION}"),
+            *(npm, "ci", "--prefix", str(fresh), *_NPM_OPTIONS),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
