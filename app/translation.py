@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("de", "es", "fr", "ja")
@@ -43,9 +44,12 @@ ENGLISH = Translator(gettext.NullTranslations())
 def translator_for(locale: str) -> Translator:
     """For a tag such as `de-AT`, by its language alone; English for every language that there is no catalogue of.
 
-    gettext reads a catalogue when it is first asked for, and keeps it; English needs none.
+    A catalogue is read when it is first asked for; English needs none.
     """
     language = locale.replace("_", "-").partition("-")[0].strip().lower()
-    if language not in LANGUAGES:
-        return ENGLISH
+    return _read(language) if language in LANGUAGES else ENGLISH
+
+
+@cache
+def _read(language: str) -> Translator:
     return Translator(gettext.translation(DOMAIN, LOCALE_DIRECTORY, [language], fallback=True))

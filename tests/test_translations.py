@@ -111,6 +111,10 @@ def test_no_locale_is_an_error(locale: str) -> None:
     assert translator_for(locale)(BUSY)
 
 
+def test_who_reads_english_needs_no_catalogue() -> None:
+    assert translator_for("en-US") is translator_for("") is ENGLISH
+
+
 def test_without_a_translation_there_is_english() -> None:
     assert translator_for("de")(Sentence("Nobody has translated {what}."), what="this") == "Nobody has translated this."
     assert ENGLISH(Sentence("{a}"), a="{b}") == "{b}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from app.agent.sentences import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
 from app.agent.turn import NoWords, Turn
@@ -121,6 +120,8 @@ def _not_understood(word: str, translate: Translator) -> str | None:
         return translate(alone, command=command)
     if more or not _COMMAND.fullmatch(command):
         return None
+    from difflib import get_close_matches  # noqa: PLC0415 - a millisecond that no first answer needs
+
     (nearest,) = get_close_matches(command, _KNOWN, n=1) or ("",)
     if nearest:
         suggestion = Sentence("I do not know the command `{command}`. Did you mean **{nearest}**?")
