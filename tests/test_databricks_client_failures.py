@@ -148,8 +148,9 @@ async def test_an_endpoint_that_falls_silent_is_a_timeout(steps: list[bytes]) ->
 
 
 async def test_an_answer_that_never_ends_is_stopped_at_the_time_limit() -> None:
-    limits = TimeLimits(overall=0.2)
+    limits = TimeLimits(overall=0.5)
     async with ServingEndpoint() as endpoint, asking(endpoint, limits=limits, api="chat") as model:
+        await model.prepare()
         endpoint.replies.append(Stream([chat_chunk({"content": "Half"}), "hang"]))
         assert await shown_before(ModelTimedOut, model) == "Half"
         await asyncio.wait_for(endpoint.disconnected.wait(), 5)
@@ -180,3 +181,13 @@ async def test_a_host_that_accepts_but_never_speaks_tls_is_unreachable_within_th
             await answer(model)
         for writer in accepted:
             writer.close()
+
+
+async def test_of_an_error_without_end_only_the_beginning_is_read() -> None:
+    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
+        endpoint.replies.append(Stream([b"No, " + b"x" * 100_000, "hang"], "text/plain", status=400))
+        async with asyncio.timeout(10):
+            with pytest.raises(RequestRefused) as caught:
+                await answer(model)
+            await endpoint.disconnected.wait()
+        assert caught.value.detail.startswith("No, xxx")

@@ -23,7 +23,7 @@ from app.storage.conversations import ConversationKey
 from app.storage.late import LateQueue, LateStore
 from app.storage.records import Record, RecordKey
 from app.storage.sqlite import SqliteStore
-from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, chat_stream
+from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
 GUID = "11111111-2222-3333-4444-555555555555"
@@ -65,6 +65,22 @@ async def test_a_setting_turns_tools_off_and_another_limits_an_answer(
         await made.close()
     assert ("tools" in endpoint.asked[0].body) is offered
     assert end == Answer("x" * 800 + "y" * 200, truncated=True)
+
+
+async def test_a_models_tool_call_goes_back_to_it_with_all_its_fields(tmp_path: Path) -> None:
+    signed = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+    called = {"name": "current_time", "arguments": '{"time_zone": "UTC"}'}
+    call = {"index": 0, "id": "c1", "type": "function", "function": called, **signed}
+    async with ServingEndpoint("m") as endpoint:
+        endpoint.replies.append(Stream([chat_chunk({"tool_calls": [call]}), chat_chunk({}, "tool_calls"), DONE]))
+        made = services(tmp_path, DATABRICKS_BASE_URL=endpoint.base_url, DATABRICKS_TOKEN=TOKEN)
+        turn = Turn("1", ConversationKey("tenant", "conversation"), "What time is it?")
+        *_, end = [event async for event in made.agent.answer(turn, [])]
+        await made.close()
+    assert end == Answer("Hello")
+    _, _, asked, result = endpoint.asked[1].body["messages"]
+    assert asked["tool_calls"] == [{"id": "c1", "type": "function", "function": called, **signed}]
+    assert result["tool_call_id"] == "c1"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")

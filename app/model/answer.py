@@ -62,10 +62,12 @@ class Arrived:
         self._known: set[tuple[str, str | None]] = set()
 
     def add_text(self, piece: str) -> None:
+        if not piece:
+            return
         if self._flows:
             self._repeated.keep(piece)
             self._text.append(piece)
-        elif piece and (piece := self._message.add(piece)) and (piece := self._repeated.add(piece)):
+        elif (piece := self._message.add(piece)) and (piece := self._repeated.add(piece)):
             self._show(piece)
             self._flows = self._message.is_text
 

@@ -115,7 +115,7 @@ class ChatCompletionReader:
         if payload.get("error") or payload.get("error_code"):
             raise failure_of_payload(payload)
         if choices := items(payload.get("choices")):
-            self._take_choice(mapping(choices[0]), "delta")
+            self._take_choice(mapping(choices[0]))
         elif "choices" not in payload and "delta" in payload:
             self._take_agent_message(mapping(payload["delta"]))
             self._finish_reason = text(payload.get("finish_reason")) or self._finish_reason
@@ -125,8 +125,6 @@ class ChatCompletionReader:
     def read_whole(self, body: dict[str, Any]) -> None:
         messages = items(body.get("messages"))
         self.read(body)
-        for choice in items(body.get("choices"))[:1]:
-            self._take_choice(mapping(choice), "message")
         for message in messages:
             self._take_agent_message(mapping(message))
         if not messages and not body.get("choices"):
@@ -150,8 +148,9 @@ class ChatCompletionReader:
             return tuple(call for call in named if call.id not in self._answered)
         return ours
 
-    def _take_choice(self, choice: dict[str, Any], key: str) -> None:
-        if said := mapping(choice.get(key)):
+    def _take_choice(self, choice: dict[str, Any]) -> None:
+        """`message` stands in place of `delta` where an answer is not streamed."""
+        if said := mapping(choice["delta"] if "delta" in choice else choice.get("message")):
             role = said.get("role")
             if role is not None and role != "assistant" and role in _OTHERS_WORDS:
                 self._take_result(said)

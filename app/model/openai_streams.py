@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
+# Of an error's body: what says why stands at its beginning.
+MAX_ERROR_BYTES = 64 * 1024
 # A body read to its end leaves its connection open for the next turn.
 SECONDS_TO_END_BODY = 1.0
 
@@ -121,6 +123,7 @@ class OpenAiStreams:
                     write=self._silence_seconds,
                 ),
                 follow_redirects=False,
+                event_hooks={"response": [_limit_error]},
             ),
         )
         return _Package(client, openai.APIStatusError, httpx2.Response, openai.AsyncStream)
@@ -151,6 +154,25 @@ def body_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     if response.headers.get("content-encoding", "identity") == "identity":
         return response.stream.__aiter__()  # type: ignore[union-attr,return-value]
     return response.aiter_bytes()
+
+
+async def _limit_error(response: httpx2.Response) -> None:
+    """openai reads an error's whole body, however long it is: it is given the beginning of it."""
+    if response.is_success:
+        return
+    import httpx2  # noqa: PLC0415 - the client has imported it
+
+    body = bytearray()
+    sent = response.stream
+    assert isinstance(sent, httpx2.AsyncByteStream)
+    try:
+        async for chunk in sent:
+            body += chunk[: MAX_ERROR_BYTES - len(body)]
+            if len(body) == MAX_ERROR_BYTES:
+                break
+    finally:
+        await sent.aclose()
+    response.stream = httpx2.ByteStream(bytes(body))
 
 
 async def _read_to_end(response: httpx2.Response) -> None:

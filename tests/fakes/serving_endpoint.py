@@ -37,6 +37,7 @@ class Asked:
 class Stream:
     steps: Sequence[Step]
     content_type: str = "text/event-stream"
+    status: int = 200
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class ServingEndpoint:
         return await self._send(request, reply)
 
     async def _send(self, request: web.Request, reply: Stream) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": reply.content_type})
+        response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
         await response.prepare(request)
         self.began.set()
         try:
