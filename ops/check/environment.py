@@ -12,7 +12,7 @@ from ops.check.problem import Problem
 
 # As in @microsoft/teamsfx-core, component/utils/common.js.
 _PLACEHOLDER = re.compile(r"\$\{\{ *([a-zA-Z_][a-zA-Z0-9_]*) *\}\}")
-_LOOKS_LIKE_A_PLACEHOLDER = re.compile(r"\$?\{+[^{}\"']*\}+")
+_LOOKS_LIKE_A_PLACEHOLDER = re.compile(r"\$?(?<!\{)\{+[^{}\"']*\}+")
 _OFFERED_SECRET = re.compile(r"\s*#\s*(SECRET_\w+)\s*=\s*")
 _ASSIGNMENT = re.compile(r"""\s*(?:export\s+)?([\w.-]+)\s*=\s*("(?:[^"]*)"|'(?:[^']*)'|[^#]*)(?:#.*)?""")
 

@@ -21,7 +21,7 @@ _NAMES = (
 # https://learn.microsoft.com/nuget/concepts/package-versioning: the lower end may float, the upper may not.
 _NUMBER = r"\d+(?:\.\d+){0,3}"
 _LOWER = rf"(?:{_NUMBER}(?:\.\*)?|\*)"
-_RANGE = re.compile(rf"[\[(]\s*(?P<low>{_LOWER})?\s*,\s*(?P<high>{_NUMBER})?\s*[\])]")
+_RANGE = re.compile(rf"[\[(]\s*(?:(?P<low>{_LOWER})\s*)?,\s*(?:(?P<high>{_NUMBER})\s*)?[\])]")
 _WITHOUT_COMMA = re.compile(rf"{_LOWER}|\[\s*{_NUMBER}\s*\]")
 
 

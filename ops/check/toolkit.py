@@ -23,7 +23,7 @@ LIFECYCLES = {
 FILES = tuple(LIFECYCLES)
 _SETTINGS_SAMPLE = "local.settings.sample.json"
 _PATH_KEYS = ("manifestPath", "path", "parameters", "ignoreFile", "artifactFolder", "workingDirectory")
-_WITH_VARIABLE = re.compile(r"\S*\$\{\{.*?\}\}\S*")
+_VARIABLE = re.compile(r"\$\{\{[^{}\n]*\}\}")
 _PACKAGE = re.compile(r"\bdev\.py\s+package\b([^\n;&|]*)")
 _ITS_PYTHON = re.compile(r"--python[ =]\$\{\{ *PYTHON_VERSION *\}\}(?!\S)")
 _SCRIPT_FILE = re.compile(r"(?<![\w./-])[\w./-]+\.(?:py|cjs|mjs|js|sh|ps1)(?![\w.])")
@@ -112,7 +112,7 @@ def _about_paths(root: Path, document: Document, step: Step) -> Iterator[Problem
     for keys, value in step.strings():
         named = [value] if keys[-1] in _PATH_KEYS and "${{" not in value else []
         if step.action == "script" and keys[-1] == "run":
-            named = _SCRIPT_FILE.findall(_WITH_VARIABLE.sub(" ", value))
+            named = _SCRIPT_FILE.findall(_without_variables(value))
         for path in named:
             if not (root / path).exists():
                 yield document.problem(f"{path} does not exist", *step.where, *keys)
@@ -182,3 +182,8 @@ def _about_settings(root: Path, document: Document, step: Step) -> Iterator[Prob
             yield document.problem(f"{name} is no setting; {_SETTINGS_SAMPLE} lists them", *where, name)
         elif not isinstance(value, str):
             yield document.problem(f"{name} must be a text, not {value!r}", *where, name)
+
+
+def _without_variables(value: str) -> str:
+    """The words of `value` that hold no `${{VARIABLE}}`."""
+    return " ".join(word for word in _VARIABLE.sub("\0", value).split() if "\0" not in word)

@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)")
 _ASSIGNED = re.compile(
     r"(?:^|[\s;(])(?:for\s+|read\s+(?:-\w+\s+)*)?([A-Z][A-Z0-9_]*)(?==|\s+in\s|\s*(?:;|$))", re.MULTILINE
 )
-_EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\$\{\{((?:(?!\$\{\{).)*?)\}\}", re.DOTALL)
 _PIPE = re.compile(r"(?<!\|)\|(?![|&])")
 _REGISTRY = re.compile(
     r"--(?:registry|index-url|extra-index-url)\b|\b(?:registry|pypi|npm|packages?|files)\.[\w-]+\.\w+"
@@ -104,7 +104,7 @@ def _injections(workflow: Document, script: str, path: tuple[Key, ...]) -> Itera
             yield Problem(
                 workflow.name,
                 number,
-                f"${{{{ {expression} }}}} is pasted into the script before it runs; hand it over in env",
+                f"${{{{ {expression.strip()} }}}} is pasted into the script before it runs; hand it over in env",
             )
 
 

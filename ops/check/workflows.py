@@ -22,7 +22,7 @@ DANGEROUS_EVENTS = ("pull_request_target", "workflow_run")
 
 _PINNED = re.compile(r"[\w.-]+/[\w./-]+@([0-9a-f]{40})")
 _VERSION_COMMENT = re.compile(r"#\s*(v\d+(?:\.\d+)+)\s*$")
-_EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\$\{\{((?:(?!\$\{\{).)*?)\}\}", re.DOTALL)
 _REFERENCE = re.compile(r"\b(needs|steps|inputs|matrix|secrets)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
 
 

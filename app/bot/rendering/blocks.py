@@ -191,7 +191,7 @@ class _Reader:
         container = 0
         if marker:
             indent = container = len(prefix.expandtabs(4))
-            certain = not quotes and marker in ("-", "*", "+", "1.", "1)")
+            certain = not quotes and _indent(body) <= _MOST_INDENT and marker in ("-", "*", "+", "1.", "1)")
         elif quotes:
             certain = loose and quotes <= _DEEPEST_QUOTE and inside is not None and indent <= _MOST_INDENT
         elif indent > _MOST_INDENT:

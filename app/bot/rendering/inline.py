@@ -18,7 +18,7 @@ _DEEPEST_PARENTHESIS = 8
 
 PUNCTUATION = r"[!-/:-@\[-`{-~]"
 _TOKEN = re.compile(rf"(?:\\?!)+|\\{PUNCTUATION}|\\\Z|`+|\[|\]|<|\*+|_+|~+|&")
-_BLANK_OR_PARENTHESIS = re.compile(r"[\s()]")
+_IN_LINK = re.compile(r"[\s()`<]")
 _HALF_ENTITY = re.compile(r"&#?[0-9A-Za-z]{0,31}\Z")
 HARMLESS_TAG = re.compile(r"</?(?:br|b|i|em|strong|s|del|u|sub|sup|kbd|mark|small) ?/?>", re.IGNORECASE)
 """Loads nothing."""
@@ -206,15 +206,17 @@ def _link_end(text: str, start: int) -> int:
     """Where the link ends whose label ends at `start`; `start` if it is none, `_HALF` if more text would tell."""
     if text.startswith("[", start):
         end = text.find("]", start, start + LONGEST_LABEL)
+        if _begins_other(text, start, len(text) if end < 0 else end):
+            return start
         return end + 1 if end >= 0 else _HALF if len(text) - start <= LONGEST_LABEL else start
     if not text.startswith("(", start):
         return start
     depth = 0
-    for found in _BLANK_OR_PARENTHESIS.finditer(text, start, start + LONGEST_LINK):
+    for found in _IN_LINK.finditer(text, start, start + LONGEST_LINK):
         depth += {"(": 1, ")": -1}.get(found[0], 0)
         if depth == 0:
             return found.end()
-        if depth > _DEEPEST_PARENTHESIS:
+        if depth > _DEEPEST_PARENTHESIS or found[0] in "`<":
             return start
         if found[0].isspace():
             return _title_end(text, start, found.start())
@@ -226,7 +228,14 @@ def _title_end(text: str, start: int, blank: int) -> int:
     title = rest.lstrip()
     if title[:1] in ('"', "'"):
         quoted = title.find(title[0], 1)
+        if _begins_other(title, 0, len(title) if quoted < 0 else quoted):
+            return start
         title = title[quoted + 1 :].lstrip() if quoted > 0 else ""
     if not title:
         return _HALF
     return blank + len(rest) - len(title) + 1 if title[0] == ")" else start
+
+
+def _begins_other(text: str, start: int, end: int) -> bool:
+    """Code and tags go before links."""
+    return any(text.find(mark, start, min(end, start + LONGEST_LINK)) >= 0 for mark in "`<")

@@ -234,12 +234,15 @@ def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
         and (not ends or opener.mark == "[")
     ]
     cut = min(held)
-    # Whether this begins a tag is seen by what follows.
+    # Whether these begin a tag or an image is seen by what follows.
     if text.endswith("<", 0, cut):
         cut -= len("\\<" if text.endswith("\\<", 0, cut) else "<")
+    if cut < len(text) and text.endswith("!", 0, cut):
+        cut = len(text[:cut].rstrip("!\\"))
     line = next((line for line in reversed(lines) if line.start <= cut), lines[0])
     # Without what follows it would open code.
-    return line.start if fence_run(text[line.start : cut], line.content) else cut
+    opens = fence_run(text[line.start : cut], line.content) and not fence_run(line.body, line.content)
+    return line.start if opens else cut
 
 
 def _markup_at_end(text: str, lines: Sequence[Line], *, ends: bool) -> OpenMarkup:

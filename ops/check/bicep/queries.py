@@ -52,7 +52,7 @@ def check_queries(root: Path, files: Mapping[str, BicepFile]) -> list[Problem]:
     for file in files.values():
         for node in walk(file.root):
             if node.type == "string" and _QUERY.match(inner(node)):
-                query = re.sub(r"\$\{[^}]*\}", "0", inner(node)).replace("\\'", "'")
+                query = re.sub(r"\$\{[^$}]*\}", "0", inner(node)).replace("\\'", "'")
                 found += [file.problem(sentence, node) for sentence in _wrong(query, known)]
     try:
         workbook = Document.read(root, WORKBOOK)

@@ -62,7 +62,7 @@ _OPENS_NOTHING = {"APPLICATIONINSIGHTS_CONNECTION_STRING"}
 _NOT_READ = "AzureWebJobsStorage__accountName"
 # The app's settings for a developer's machine, or for a bot that is registered by hand.
 _NOT_FROM_BICEP = {"AzureWebJobsStorage", "DATABRICKS_CONFIG_PROFILE", "DATA_DIR", "MicrosoftAppPassword"}
-_REFERENCE = re.compile(r"@Microsoft\.KeyVault\(VaultName=[^;]+;SecretName=([\w-]+)\)")
+_REFERENCE = re.compile(r"@Microsoft\.KeyVault\(VaultName=[^;@]+;SecretName=([\w-]+)\)")
 
 
 def check_settings(root: Path) -> list[Problem]:

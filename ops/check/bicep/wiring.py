@@ -66,7 +66,7 @@ _BY_CREDENTIAL: Mapping[str, tuple[str, ...]] = {
     "service-principal": ("DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"),
     "token": ("DATABRICKS_TOKEN",),
 }
-_REFERENCE = re.compile(r"'@Microsoft\.KeyVault\(VaultName=([^;]+);SecretName=([\w-]+)\)'")
+_REFERENCE = re.compile(r"'@Microsoft\.KeyVault\(VaultName=([^;@]+);SecretName=([\w-]+)\)'")
 
 Wire = tuple[str, str, str]
 """A resource type, a path, and what must stand there if anything does."""
