@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.storage.azure_account import open_table
 from app.storage.ledger import Ahead, Begun, Store, TurnState
 from tests.fakes.azurite import Azurite, started
-from tests.fakes.stores import ANN, ENGINES, Clock, exchange, opened_store, turn
+from tests.fakes.stores import ANN, ENGINES, Clock, account, exchange, opened_store, turn
 
 
 class Delays(Clock):
@@ -80,6 +82,7 @@ async def test_those_of_the_same_moment_keep_the_order_in_which_they_were_entere
 
 
 async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(store: Store, clock: Delays) -> None:
+    await store.end((await begun(store, "a0", 1)).record, TurnState.ANSWERED, [])
     clock.passing = 0.6
     later = await begun(store, "a2", 2000)
     assert (later.waits, later.delayed) == (True, True)
@@ -89,6 +92,14 @@ async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(store:
     assert await store.start(later.record) == Ahead(1000, 60.0)
     await store.end(earlier.record, TurnState.ANSWERED, exchange(1))
     assert await store.start(later.record) is None
+
+
+@pytest.mark.slow
+async def test_the_first_call_of_a_worker_may_take_longer(azurite: Azurite, clock: Delays) -> None:
+    clock.passing = 0.6
+    cold = open_table(account(azurite), f"t{uuid.uuid4().hex}", clock=clock)
+    assert not (await begun(cold, "a1", 1000)).waits
+    await cold.close()
 
 
 async def test_who_is_entered_while_another_is_started_is_before_it_or_after_it_and_both_know(store: Store) -> None:

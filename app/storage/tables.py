@@ -49,6 +49,8 @@ from app.storage.table_rows import Conflict, Rows, update_if_same
 from app.storage.texts import storable, storable_turn
 
 _LONGEST_CLEANING = 240.0
+# Seconds. The first call of a worker gets a token and opens connections.
+_PROMPT_AT_FIRST = 2.0
 # Of one that was passed by too, which has 0.
 _ANY_LEASE = -1.0
 
@@ -67,6 +69,7 @@ class TableStore:
         self._credential = credential
         self._rows = Rows(table)
         self._clock = clock
+        self._prompt = _PROMPT_AT_FIRST
 
     async def make(self) -> None:
         with suppress(ResourceExistsError):
@@ -88,8 +91,9 @@ class TableStore:
         while True:
             rows = await self._of_thread(key, HEAD, MESSAGE, limit=remember)
             history = tuple(messages_of(rows, remember))
-            delayed = self._clock() - began > PROMPT
+            delayed = self._clock() - began > self._prompt
             entered = await self._enter(turn, rows, history, delayed=delayed)
+            self._prompt = PROMPT
             if entered is not None:
                 return entered
             found = await self._find(turn.key)
