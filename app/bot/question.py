@@ -191,9 +191,10 @@ def _why_no_words(activity: Activity) -> NoWords:
         return NoWords.EDIT
     if _is_card_submit(activity):
         return NoWords.CARD
-    if any(mention.of_bot for mention in _mentions(activity)):
-        return NoWords.MENTION
-    return NoWords.COPILOT if received.is_from_copilot(activity) else NoWords.NOTHING
+    if received.is_from_copilot(activity):
+        # Where every message mentions the bot.
+        return NoWords.COPILOT
+    return NoWords.MENTION if any(mention.of_bot for mention in _mentions(activity)) else NoWords.NOTHING
 
 
 def _is_card_submit(activity: Activity) -> bool:
