@@ -160,6 +160,9 @@ def main(arguments: list[str]) -> int:
             return 0
         say(f"There is no command {command!r}.\n\n{HELP}" if command else HELP)
         return 2
+    # Conversations, logs and packages: for nobody else on this machine.
+    (ROOT / ".data").mkdir(mode=0o700, exist_ok=True)
+    (ROOT / ".data").chmod(0o700)
     return commands[command](Environment.find(), rest)
 
 

@@ -181,6 +181,17 @@ def test_the_tiny_model_is_installed_only_where_no_workspace_is_configured(
     assert installation.installed == [dev.RUNTIME_LOCK, dev.TERMINAL_LOCK, *([dev.LOCAL_MODEL_LOCK] if model else [])]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows keeps people apart by their profiles")
+def test_what_is_kept_here_is_readable_by_its_owner_only(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".data").mkdir(mode=0o755)
+    monkeypatch.setattr(dev.Environment, "find", lambda: installation)
+    monkeypatch.setattr(installation, "become", lambda *command: 0)
+    assert dev.main(["doctor"]) == 0
+    assert (tmp_path / ".data").stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize(
     ("codes", "result"),
     [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 2, 0), 2), ((0, 0, 1), 1), ((0, 5, 0), 0), ((5, 5, 5), 0), ((1, 5, 0), 1)],

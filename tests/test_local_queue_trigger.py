@@ -306,3 +306,28 @@ def test_a_function_that_cancels_itself_has_failed(caplog: pytest.LogCaptureFixt
 
     in_virtual_time(scenario())
     assert lines(caplog) == ["function resume failed"]
+
+
+def test_what_the_end_of_the_host_keeps_a_function_from_is_no_error_and_comes_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        inbox, poison, closing = MemoryInbox(), MemoryInbox(), asyncio.Event()
+
+        async def code(msg: QueueMessage) -> None:
+            await closing.wait()
+            raise RuntimeError("the worker ends")
+
+        await inbox.put("a", hidden_for=0)
+        listening = listener(code, inbox, poison, max_dequeue_count=1)
+        async with running(listening):
+            await asyncio.sleep(1)
+            listening.stop()
+            closing.set()
+        assert (inbox.bodies, poison.bodies) == (["a"], [])
+        assert await inbox.take(1, hidden_for=1), "the next host had to wait for it"
+
+    with caplog.at_level(logging.INFO):
+        in_virtual_time(scenario())
+    assert lines(caplog) == []
+    assert "function resume ends with the host (RuntimeError); its message comes again" in caplog.text

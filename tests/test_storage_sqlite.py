@@ -86,6 +86,22 @@ async def test_a_conversation_survives_a_restart(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps people apart by their profiles")
+@pytest.mark.parametrize("there_already", [False, True])
+async def test_what_people_say_is_readable_by_its_owner_only(tmp_path: Path, there_already: bool) -> None:
+    file = tmp_path / "data" / "conversations.sqlite"
+    if there_already:
+        file.parent.mkdir(mode=0o755)
+        file.touch(mode=0o644)
+    store = SqliteStore(file)
+    await answered(store, 1)
+    permissions = {path.name: path.stat().st_mode & 0o077 for path in file.parent.iterdir()}
+    await store.close()
+    assert permissions.pop("conversations.sqlite") == 0
+    assert set(permissions.values()) <= {0}
+    assert there_already or file.parent.stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize("script", [VERSION_0, VERSION_1, VERSION_2])
 async def test_a_file_of_an_older_version_is_taken_over_with_all_that_is_in_it(tmp_path: Path, script: str) -> None:
     clock = Clock()

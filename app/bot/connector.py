@@ -21,7 +21,7 @@ from yarl import URL
 from app.bot.app_credentials import TokenFailure, TokenUnreachable
 from app.bot.connector_answers import ChannelAnswer, NotDelivered, PerhapsDelivered, failure_of
 from app.bot.http_session import HttpSession
-from app.bot.send_failures import SendFailure, SendRefused, Throttled
+from app.bot.send_failures import SendFailure, SendRefused, StoppedByPerson, Throttled
 from app.bot.service_url import ServiceUrls, UntrustedServiceUrl
 from app.telemetry.records import Kind
 from app.telemetry.spans import start_span
@@ -206,6 +206,9 @@ class Connector:
             ) as response:
                 return ChannelAnswer(response.status, await _read(response), response.headers.get("Retry-After"))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if token is None and isinstance(getattr(error, "os_error", None), ConnectionRefusedError):
+                # Without a token it is a port of this machine, and the terminal or the page that had it is closed.
+                raise StoppedByPerson("whoever asked on this machine is gone") from error
             raise NotDelivered(f"no connection to the channel ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # Its text may quote what a server has sent, and would go to the log as it is.

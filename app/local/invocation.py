@@ -96,14 +96,19 @@ async def invoke(function: Invocable, trigger: object, headers: Mapping[str, str
     return await asyncio.to_thread(function.code, **arguments)
 
 
-async def succeeds(function: Invocable, trigger: object) -> bool:
-    """Invokes it; what it raises goes to the log."""
+async def succeeds(function: Invocable, trigger: object, *, ending: Callable[[], bool] = lambda: False) -> bool:
+    """Invokes it; what it raises goes to the log, as an error unless it is the host's `ending`."""
     try:
         await invoke(function, trigger)
-    except (Exception, asyncio.CancelledError):
+    except (Exception, asyncio.CancelledError) as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
+        if ending():
+            log.info(
+                "function %s ends with the host (%s); its message comes again", function.name, type(error).__name__
+            )
+            return False
         log.exception("function %s failed", function.name)
         return False
     return True

@@ -109,7 +109,7 @@ class QueueListener:
                 await self._put_aside(taken, held)
                 return
             async with held:
-                succeeded = await succeeds(self._function, _message(taken))
+                succeeded = await succeeds(self._function, _message(taken), ending=self._stopping.is_set)
             await self._finish(taken, held, succeeded=succeeded)
         except ReceiptEnded:
             log.warning("message %s of queue '%s' has been taken again meanwhile", taken.receipt.message, self._name)
@@ -121,6 +121,8 @@ class QueueListener:
         """Where storage does not let it, the message appears again by itself. Raises `ReceiptEnded`."""
         if succeeded:
             await held.change(self._inbox.delete)
+        elif self._stopping.is_set():
+            await self._give_back(held.receipt)
         elif self._poison is not None and taken.tries >= self._options.max_dequeue_count:
             await self._put_aside(taken, held)
         else:

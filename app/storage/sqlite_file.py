@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,7 +50,11 @@ class SqliteFile:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # What people have said is for the owner alone; SQLite gives its other files the permissions of this one.
+            self._path.touch(mode=0o600)
+            with suppress(PermissionError):
+                self._path.chmod(0o600)
             # A transaction that writes begins by locking: what it reads after that is still so when it writes.
             connection = sqlite3.connect(self._path, timeout=10, check_same_thread=False, isolation_level="IMMEDIATE")
             try:
