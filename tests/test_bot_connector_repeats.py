@@ -13,8 +13,10 @@ from app.bot.app_credentials import TokenRefused, TokenUnreachable
 from app.bot.connector_answers import NotDelivered, PerhapsDelivered
 from app.bot.send_failures import (
     SendRefused,
+    StoppedByPerson,
     Throttled,
 )
+from app.local.lifetime import listen, port_of
 from tests.fakes.connector_service import Reply
 from tests.fakes.open_channel import MESSAGE, Channel, a_channel
 
@@ -166,3 +168,19 @@ async def test_neither_a_token_nor_a_message_is_logged(channel: Channel, caplog:
 
     for secret in ("token-1", "Hello"):
         assert secret not in caplog.text + repr(failure)
+
+
+async def test_a_terminal_that_is_closed_has_pressed_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an app id only this machine asks, and a port of it that is closed is not opened again."""
+
+    async def no_token() -> None:
+        return None
+
+    async with a_channel() as channel:
+        monkeypatch.setattr(channel.tokens, "token", no_token)
+        with listen(0) as nobody:
+            port = port_of(nobody)
+        with pytest.raises(StoppedByPerson):
+            await channel.connector.send(f"http://127.0.0.1:{port}/", "a:1", MESSAGE, budget=6)
+
+    assert channel.slept == []
