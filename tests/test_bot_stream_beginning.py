@@ -124,6 +124,7 @@ def test_words_that_come_while_the_stream_is_opened_are_shown_though_the_model_t
         await asyncio.sleep(0.004)
 
     async def script(reply: StreamReply) -> None:
+        await asyncio.sleep(0.2)
         await reply.write(TextAdded("Hello "))
         await asyncio.sleep(after)
         await reply.write(TextAdded("there "))
@@ -131,7 +132,7 @@ def test_words_that_come_while_the_stream_is_opened_are_shown_though_the_model_t
 
     fake = converse(script, keep=keep)
     assert fake.sent[-1].text == "Hello there "
-    assert fake.sent[-1].at - 1000 < 1.2
+    assert fake.sent[-1].at - 1000 < 1.4
 
 
 def test_who_waits_in_line_is_shown_that_somebody_types_and_no_stream() -> None:

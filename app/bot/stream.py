@@ -145,6 +145,9 @@ class Stream:
         continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
         activity = self._unfinished(text, _CONTINUES if continues else _STILL_WORKING)
         self._closing = True
+        with suppress(NotKept):
+            # Who finds it closed without more is to know how much of the text stands in it.
+            await self.note()
         try:
             await end_stream(self._outlet, self.id, activity)
             self._text.shown = text

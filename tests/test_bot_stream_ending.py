@@ -1,0 +1,75 @@
+"""The last words of a stream when its process stands still, or the stream is closed just then; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from app.agent.events import Answer, TextAdded
+from app.agent.sentences import WAS_INTERRUPTED
+from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
+from app.bot.stream_reply import StreamReply
+from app.turns.progress import Progress
+from app.turns.reply import TurnLost
+from tests.fakes.chat import ends_with
+from tests.fakes.house import ANSWER, House, played
+from tests.fakes.virtual_time import VirtualTimeLoop
+from tests.test_bot_stream_reply import converse
+
+
+@pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
+def test_a_process_that_stood_still_before_the_end_says_it_only_if_the_turn_is_still_its_own(channel: Channel) -> None:
+    another_has_it = False
+
+    async def keep(_: Progress) -> None:
+        if another_has_it:
+            raise TurnLost
+
+    async def script(reply: StreamReply) -> None:
+        def stand_still() -> None:
+            nonlocal another_has_it
+            another_has_it = True
+            loop.advance(45)
+
+        loop = cast(VirtualTimeLoop, asyncio.get_running_loop())
+        await reply.write(TextAdded("Hello "))
+        await asyncio.sleep(0.3)
+        await reply.write(Answer("Hello there"))
+        loop.call_later(0.3, stand_still)
+        with pytest.raises(TurnLost):
+            await reply.finish()
+
+    fake = converse(script, channel=channel, keep=keep)
+    assert [sent.kind for sent in fake.sent] == ["typing", "streaming"]
+
+
+def test_an_end_that_comes_while_the_stream_is_closed_for_its_age_is_not_lost_with_the_worker(tmp_path: Path) -> None:
+    early = replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=2.0))
+
+    async def script(house: House) -> None:
+        take, first = house.chat.take, house.worker(3.0)
+
+        async def slow_to_close(activity: dict[str, Any]) -> str | None:
+            taken = await take(activity)
+            if any(entity.get("streamType") == "final" for entity in activity.get("entities", ())):
+                # The model ends meanwhile, and the worker never learns that its stream was closed.
+                await asyncio.sleep(1.5)
+                first.wire.cut()
+            return taken
+
+        house.chat.take = slow_to_close  # type: ignore[method-assign]
+        asking = asyncio.create_task(first.ask())
+        async with ends_with(asking):
+            await asyncio.sleep(10)
+            house.chat.take = take  # type: ignore[method-assign]
+            await house.later()
+
+    house, _ = played(early, tmp_path, script)
+    said = " ".join(house.chat.messages.values())
+    for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED):
+        said = said.replace(note, " ")
+    assert said.split() == ANSWER.split(), house.chat.messages
