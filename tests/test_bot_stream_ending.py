@@ -70,6 +70,6 @@ def test_an_end_that_comes_while_the_stream_is_closed_for_its_age_is_not_lost_wi
 
     house, _ = played(early, tmp_path, script)
     said = " ".join(house.chat.messages.values())
-    for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED):
+    for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english):
         said = said.replace(note, " ")
     assert said.split() == ANSWER.split(), house.chat.messages

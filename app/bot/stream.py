@@ -16,7 +16,7 @@ from app.bot.message_reply import end_stream
 from app.bot.outlet import Outlet
 from app.bot.rendering import activities
 from app.bot.rendering.markdown import render
-from app.bot.send_failures import SendFailure, StoppedByPerson
+from app.bot.send_failures import SendFailure, StoppedByPerson, StreamAlreadyEnded
 from app.bot.stream_pace import StreamPace
 from app.bot.stream_place import Phase, StreamPlace
 from app.bot.streamed_text import StreamedText
@@ -85,23 +85,31 @@ class Stream:
         await self._keep(Progress(text.attempted, place.written(), self.end))
 
     async def show(self, text: str) -> None:
-        self._text.attempted = text
-        if await self._may_go_out():
+        if await self._may_go_out(text):
             await self._post(activities.streamed(render(text), self.sequence + 1, self.id))
             self._text.shown = text
 
     async def inform(self, status: str) -> None:
-        if await self._may_go_out():
+        if await self._may_go_out(self._text.attempted):
             await self._post(activities.informative(status, self.sequence + 1, self.id))
 
-    async def _may_go_out(self) -> bool:
+    async def _may_go_out(self, text: str) -> bool:
         if self.id is None:
             self._closes = self._clock() + self._rules.closes_after
-        await self.note(coming=1)
+        await self._note_attempt(text)
         if self.id is None:
             await self._pace.opening()
         # An answer that is whole by now needs no stream, nor is its end to wait for an update.
         return self.end is None
+
+    async def _note_attempt(self, text: str) -> None:
+        # Before it is kept: an end that is kept meanwhile has to know of it.
+        before, self._text.attempted = self._text.attempted, text
+        try:
+            await self.note(coming=1)
+        except NotKept:
+            self._text.attempted = before
+            raise
 
     async def _post(self, activity: activities.Json) -> None:
         opens = self.id is None
@@ -131,8 +139,7 @@ class Stream:
 
     async def edit(self, text: str) -> None:
         if self.id is not None and text != self._text.shown:
-            self._text.attempted = text
-            await self.note()
+            await self._note_attempt(text)
             await self._outlet.update(self.id, self._unfinished(text, _STILL_WORKING), impatient=True)
             self._text.shown = text
 
@@ -146,13 +153,15 @@ class Stream:
         activity = self._unfinished(text, _CONTINUES if continues else _STILL_WORKING)
         self._closing = True
         with suppress(NotKept):
-            # Who finds it closed without more is to know how much of the text stands in it.
-            await self.note()
+            # Whoever finds it closed is to know what stands in it.
+            await self._note_attempt(text)
         try:
             await end_stream(self._outlet, self.id, activity)
             self._text.shown = text
         except StoppedByPerson:
             raise
+        except StreamAlreadyEnded:
+            self._text.was_closed()
         except SendFailure as failure:
             _log.info("A stream could not be closed (%s); the rest needs it no more", type(failure).__name__)
         self.is_over()

@@ -77,7 +77,10 @@ class StreamEnd:
                 await stream.note()
                 first, *rest = split(text, stream.limit, at_least=len(streamed))
                 await self._close(stream.id, self._dressed(end, first, last=not rest))
-        except (StreamTimeIsUp, StreamAlreadyEnded, Throttled):
+        except StreamAlreadyEnded:
+            self._text.was_closed()
+            stream.is_over()
+        except (StreamTimeIsUp, Throttled):
             stream.is_over()
         except (StreamNotAllowed, StreamContentRefused, MessageTooLarge, SendRefused):
             stream.phase = Phase.WAITING

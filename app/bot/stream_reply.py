@@ -170,7 +170,10 @@ class StreamReply:
                 await self._update(keep_alive=keep_alive)
         except StoppedByPerson:
             raise
-        except (StreamTimeIsUp, StreamAlreadyEnded):
+        except StreamAlreadyEnded:
+            self._text.was_closed()
+            self._stream.is_over()
+        except StreamTimeIsUp:
             self._stream.is_over()
         except (StreamNotAllowed, StreamContentRefused, MessageTooLarge, SendRefused) as refusal:
             _log.info("The channel does not take an update (%s); the answer comes in the end", type(refusal).__name__)

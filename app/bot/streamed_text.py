@@ -19,6 +19,7 @@ class StreamedText:
     def __init__(self, text: str, place: StreamPlace, text_limit: int) -> None:
         self._parts = [text]
         self._text_limit = text_limit
+        self._found = text
         self.attempted = text
         """The longest text sent; not what was shown if nobody knows whether it arrived."""
         self.shown = text[: place.shown]
@@ -47,6 +48,11 @@ class StreamedText:
         text = presentable(self.said)
         too_long = utf16_units(render(text)) > self._text_limit * _STREAMED_SHARE
         return self.streamed if too_long or len(text) < len(self.attempted) else text
+
+    def was_closed(self) -> None:
+        """Another worker has closed the message before it could say so: with all that it may have sent."""
+        if len(self._found) > len(self.shown):
+            self.shown = self._found
 
     def settle(self) -> None:
         self.settled = len(self.shown)
