@@ -11,6 +11,12 @@ from ops.check.workflow_scripts import dev_commands
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+_SOURCES = "".join(
+    file.read_text(encoding="utf-8")
+    for folder in ("app", "ops", "infra", "env", ".github", "tests/faults")
+    for file in sorted((ROOT / folder).rglob("*"))
+    if file.is_file() and file.suffix in {".py", ".bicep", ".json", ".yml", ".dev", ".local", ".cjs", ".sample"}
+)
 # Named as what will be there, or as the reader's own.
 _MADE_LATER = ("appPackage/build/", "env/.env.prod", "env/.env.local.user", "env/.env.dev.user")
 
@@ -44,6 +50,12 @@ def test_every_file_and_command_that_a_page_names_is_there(page: str) -> None:
     files = re.findall(r"`((?:infra|appPackage|env|app|ops|tests|docs|\.github)/[\w./-]+\.\w+)`", text(page))
     assert [file for file in files if not (ROOT / file).exists() and not file.startswith(_MADE_LATER)] == []
     assert set(re.findall(r"\b(?:python3?|py) dev\.py (\w+)", text(page))) <= dev_commands(ROOT)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_setting_and_variable_that_a_page_names_is_read_somewhere(page: str) -> None:
+    named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", text(page)))
+    assert sorted(name for name in named if name not in _SOURCES) == []
 
 
 def test_the_readme_shows_a_moving_picture_that_is_quick_to_load() -> None:
