@@ -175,3 +175,19 @@ async def test_a_deletion_of_old_conversations_that_fails_is_told(
         (row,) = tile("Deletion of old conversations", insights)
     assert (row["Done"], row["Kind"]) == (not fails, "StorageFailed" if fails else "")
     assert row["Rows"] == ("" if fails else "0")
+
+
+async def test_the_error_id_that_a_person_reads_finds_their_turn_and_no_other(make_bot: MakeBot) -> None:
+    bot = await make_bot(*[Busy("full")] * QUESTIONS)
+    await ask_all(bot)
+    await bot.telemetry.close()
+    told = [call.text.partition("error id: ")[2].rstrip(")") for call in bot.connector.calls if call.is_message]
+    assert sorted(row["ErrorId"] for row in tile("The last failed turns", bot.insights)) == sorted(told)
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    for error_id in told:
+        assert len(error_id) == 8
+        rows = run(
+            page.partition("```kusto\n")[2].partition("```")[0].replace("<error id>", error_id), tables_of(bot.insights)
+        )
+        assert [row["Name"] for row in rows if row["Name"]] == ["turn"]
+        assert [row["OuterMessage"] for row in rows if row["OuterMessage"]] == ["Busy"]

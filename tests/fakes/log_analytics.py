@@ -19,7 +19,8 @@ def tables_of(insights: ApplicationInsights) -> Tables:
     tables: Tables = defaultdict(list)
     for item in insights.items:
         data = item["data"]["baseData"]
-        row: Row = {"TimeGenerated": datetime.now(UTC), "ItemCount": 1}
+        operation = item.get("tags", {}).get("ai.operation.id", "")
+        row: Row = {"TimeGenerated": datetime.now(UTC), "ItemCount": 1, "OperationId": operation}
         # What a row has no property of is empty.
         row["Properties"] = defaultdict(str, data.get("properties", {}))
         match item["data"]["baseType"]:
@@ -41,9 +42,13 @@ def _milliseconds(duration: str) -> float:
 
 
 def run(kql: str, tables: Tables) -> list[Row]:
+    if definition := re.match(r'let (\w+) = ("[^"]*");\s', kql):
+        kql = re.sub(rf"\b{definition[1]}\b", definition[2], kql[definition.end() :])
     asked, *steps = [step.strip() for step in kql.split("|")]
     # What a table of a union lacks is empty.
-    columns = dict.fromkeys(re.findall(r"\b(Message|ExceptionType)\b", kql), "")
+    columns = dict.fromkeys(
+        re.findall(r"\b(Type|Name|Success|ResultCode|DurationMs|Message|OuterMessage|ExceptionType)\b", kql), ""
+    )
     rows = [{**columns, **row} for table in asked.removeprefix("union ").split(", ") for row in tables.get(table, [])]
     for step in steps:
         verb, _, rest = step.partition(" ")
@@ -96,11 +101,12 @@ def _aggregate(text: str, rows: list[Row]) -> Any:
 
 
 def _value(text: str, row: Row) -> Any:
-    text = re.sub(r"(\w+) (has|startswith|contains) (\"[^\"]*\")", r"\2(\1, \3)", text)
+    text = re.sub(r"(\w+) (has|startswith|endswith|contains) (\"[^\"]*\")", r"\2(\1, \3)", text)
     text = re.sub(r"\bago\((\d+)h\)", r"ago(\1)", re.sub(r"\btrue\b", "True", re.sub(r"\bfalse\b", "False", text)))
     words: dict[str, Callable[..., Any]] = {
         "has": lambda whole, part: part.lower() in re.findall(r"[a-z0-9]+", whole.lower()),
         "startswith": lambda whole, part: whole.lower().startswith(part.lower()),
+        "endswith": lambda whole, part: whole.lower().endswith(part.lower()),
         "contains": lambda whole, part: part.lower() in whole.lower(),
         "tostring": str,
         "toint": int,
