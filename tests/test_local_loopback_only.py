@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -111,3 +112,16 @@ async def test_only_its_own_page_and_programs_of_this_machine_are_let_in(
             sent = {name: value.replace("{port}", str(port)) for name, value in sent.items()}
             status = await ask(port, method, sent)
             assert (status != 403) is ours, f"{way}: {status}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="on Windows a process never learns of its parent's end")
+async def test_it_ends_when_whoever_started_it_is_killed() -> None:
+    node = f"node --require '{PRELOAD}' -e 'setInterval(() => 0, 1000); console.log(\"up\")'"
+    parent = await asyncio.create_subprocess_exec("sh", "-c", f"{node}; true", stdout=asyncio.subprocess.PIPE)
+    assert parent.stdout
+    async with asyncio.timeout(30):
+        assert await parent.stdout.readline() == b"up\n"
+        parent.kill()
+        # The pipe is the child's too: it ends with the last of both.
+        assert await parent.stdout.read() == b""
+        await parent.wait()

@@ -68,14 +68,20 @@ class Conversation:
         try:
             while True:
                 waiting: list[asyncio.Task[Any]] = [coming] if post.done() else [coming, post]
-                wait_for = patience(answered, acknowledged=post.done(), passed=loop.time() - started)
+                passed = loop.time() - started
+                if self.stopped and post.done() and passed < _ACKNOWLEDGED_EARLY:
+                    break
+                wait_for = patience(answered, acknowledged=post.done(), passed=passed)
                 done, _ = await asyncio.wait(waiting, timeout=wait_for, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     break
                 if post in done:
                     post.result()
                 if coming in done:
-                    answered = self._show(coming.result(), display) or answered
+                    call = coming.result()
+                    if self.stopped and call.status == _STOPPED.status:
+                        break  # the bot knows, and has nothing more to say
+                    answered = self._show(call, display) or answered
                     coming = asyncio.create_task(self._connector.next_call(timeout=None))
         finally:
             coming.cancel()

@@ -1,5 +1,6 @@
 // Loaded before the Agents Playground, which has no option for any of this: it would listen on every network interface,
-// and whatever web page is open in the developer's browser could ask the bot and read its answers.
+// whatever web page is open in the developer's browser could ask the bot and read its answers, and it would stay when
+// `dev.py run` is killed.
 "use strict";
 const http = require("node:http");
 const net = require("node:net");
@@ -51,3 +52,6 @@ http.Server.prototype.emit = function (event, ...args) {
   REFUSALS[event](args[1]);
   return true;
 };
+
+const parent = process.ppid;
+setInterval(() => process.ppid === parent || process.exit(), 1000).unref();

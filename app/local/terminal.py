@@ -12,7 +12,8 @@ import argparse
 import asyncio
 import os
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -54,7 +55,8 @@ class Chat:
     def ask(self, question: str) -> bool:
         """False if it was stopped: whatever does that ends the turn as Stop does in Teams."""
         try:
-            self._background.run(self._conversation.ask(question, self._screen), self._conversation.stop)
+            with _keys_unseen():
+                self._background.run(self._conversation.ask(question, self._screen), self._conversation.stop)
         finally:
             if self._conversation.stopped:
                 self._screen.note("(stopped)")
@@ -83,6 +85,25 @@ class Chat:
                 self._screen.finish()
                 print(f"(no workspace is set up: {bot.model}, a real but tiny model, answers here)", file=sys.stderr)
         return Conversation(client, endpoint, connector)
+
+
+@contextmanager
+def _keys_unseen() -> Iterator[None]:
+    """What is typed while an answer is drawn would stand in the middle of it; the next prompt shows it."""
+    if os.name != "posix" or not sys.stdin.isatty():
+        yield
+        return
+    import termios  # noqa: PLC0415 - Windows has none
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    unseen = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    try:
+        termios.tcsetattr(terminal, termios.TCSANOW, unseen)
+        yield
+    finally:
+        with suppress(termios.error):  # the window is closed
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def _examined(root: Path) -> LocalSettings:
