@@ -270,7 +270,7 @@ async def test_a_call_goes_back_to_an_agent_as_it_came() -> None:
 
 async def test_a_field_of_its_own_calls_that_an_endpoint_does_not_want_back_is_left_out() -> None:
     refusal = databricks_error(
-        400, "BAD_REQUEST", "messages.1.tool_calls.0.extra_content: Extra inputs are not permitted"
+        400, "BAD_REQUEST", "extra_content: Extra inputs are not permitted, messages.1.tool_calls.0"
     )
     async with ServingEndpoint() as endpoint, asking(endpoint, api="chat") as model:
         endpoint.replies.append(refusal)

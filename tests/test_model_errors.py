@@ -168,3 +168,15 @@ def test_any_error_body_becomes_a_failure_of_one_short_line(status: int, body: s
     said = str(failure(status, body, retry_after=header, location=header))
     assert "\n" not in said
     assert len(said) < 700
+
+
+@pytest.mark.parametrize(
+    ("error", "parameter"),
+    [
+        ({"message": "Unsupported parameter: 'temperature'", "param": "temperature"}, "temperature"),
+        ({"message": "Invalid value", "param": "messages[1].content"}, "messages[1].content"),
+        ({"message": 'json: unknown field "tools"'}, "tools"),
+    ],
+)
+def test_the_log_says_which_parameter_is_refused(error: dict[str, str], parameter: str) -> None:
+    assert str(failure(400, {"error": error})).endswith(f"it refuses {parameter}")

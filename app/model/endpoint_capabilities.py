@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.model.failures import ConversationTooLong, ModelFailure, RequestRefused
+from app.model.json_values import mapping
+from app.model.refused_parameters import positions_of
 
 # After `response.completed` or a finish reason, until `[DONE]` or the end of the stream. An agent that uses a slow tool
 # between two answers of its model is heard out; the person has read everything else meanwhile.
@@ -41,8 +43,7 @@ class EndpointCapabilities:
         """What may make the next request acceptable; None where nothing that was sent is refused."""
         if not isinstance(failure, RequestRefused | ConversationTooLong):
             return None
-        extra = {name for name in _call_fields_of(body) if name in failure.detail}
-        if extra:
+        if extra := {name for name in _call_fields_of(body) if [*positions_of(name, failure.detail)]}:
             return replace(self, call_fields=self.call_fields | extra)
         for named in failure.parameters:
             for name in _TOKEN_LIMITS if named in _TOKEN_LIMITS else (named,):
@@ -75,4 +76,4 @@ def _call_fields_of(body: Mapping[str, Any]) -> Iterable[str]:
     for message in (*body.get("messages", ()), *body.get("input", ())):
         calls = message.get("tool_calls") or ([message] if message.get("type") == "function_call" else [])
         for call in calls:
-            yield from (name for name in (*call, *call.get("function", ())) if name not in known)
+            yield from (name for name in (*call, *mapping(call.get("function"))) if name not in known)

@@ -137,7 +137,7 @@ def _printable(said: str) -> str:
 
 def _name(code: str) -> str:
     """A code or a category where it looks like one: some proxies put sentences there."""
-    return code if re.fullmatch(r"[A-Za-z0-9_.:/-]{1,80}", code) else ""
+    return code if re.fullmatch(r"[A-Za-z0-9_.:/\[\]-]{1,80}", code) else ""
 
 
 def _code(error: ErrorBody) -> str:
@@ -166,14 +166,15 @@ def _status(error: ErrorBody, otherwise: int) -> int:
 
 def _failure(status: int, said: str, error: ErrorBody, retry_after: float | None) -> failures.ModelFailure:
     parameters = refused_parameters(error)
-    failure = _failure_of_status(status, said, error.said, parameters, retry_after)
+    named = (*parameters, *filter(None, map(_name, error.parameters)))
+    failure = _failure_of_status(status, said, error.said, named[0] if named else "", retry_after)
     failure.detail = quoted(error.said)
     failure.parameters = parameters
     return failure
 
 
 def _failure_of_status(
-    status: int, said: str, message: str, parameters: tuple[str, ...], retry_after: float | None
+    status: int, said: str, message: str, parameter: str, retry_after: float | None
 ) -> failures.ModelFailure:
     if status == 0:
         return failures.StreamCut(said)
@@ -192,7 +193,7 @@ def _failure_of_status(
     if status in (502, 503, 504):
         return failures.WakingUp(said, retry_after=retry_after)
     refused = failures.EndpointFailedError if status >= 500 else failures.RequestRefused
-    return refused(f"{said}: it refuses {parameters[0]}" if parameters else said)
+    return refused(f"{said}: it refuses {parameter}" if parameter else said)
 
 
 def _redirected(reply: ErrorReply) -> failures.ModelFailure:

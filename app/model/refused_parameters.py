@@ -54,12 +54,17 @@ def refused_parameters(error: ErrorBody) -> tuple[str, ...]:
 def _found_in(said: str) -> Iterator[tuple[int, str]]:
     for name, phrases in _NAMES.items():
         for phrase in phrases:
-            at = said.find(phrase)
-            while at >= 0:
-                end = at + len(phrase)
-                if not (_goes_on(said[at - 1 : at]) and _goes_on(phrase[0])) and not _goes_on(said[end : end + 1]):
-                    yield at, name
-                at = said.find(phrase, end)
+            yield from ((at, name) for at in positions_of(phrase, said))
+
+
+def positions_of(phrase: str, said: str) -> Iterator[int]:
+    """Where `phrase` stands in `said` as whole words."""
+    at = said.find(phrase)
+    while phrase and at >= 0:
+        end = at + len(phrase)
+        if not (_goes_on(said[at - 1 : at]) and _goes_on(phrase[0])) and not _goes_on(said[end : end + 1]):
+            yield at
+        at = said.find(phrase, end)
 
 
 def _goes_on(character: str) -> bool:
@@ -67,6 +72,8 @@ def _goes_on(character: str) -> bool:
 
 
 def _known(parameter: str) -> str:
-    """From `tools[0].function`, `body` or `max_tokens`."""
+    """From `tools[0].function` or `max_tokens`; a part of a message is no parameter of ours."""
     first = re.split(r"[.\[]", parameter[:100], maxsplit=1)[0]
-    return "tools" if first == "tool_choice" else first if first in _NAMES else ""
+    if first == "tool_choice":
+        return "tools"
+    return first if first in _NAMES and (first == parameter or first not in ("messages", "input")) else ""
