@@ -110,16 +110,19 @@ def make_plan(seed: int, *, questions: int, conversations: int, seconds: float, 
 
 
 def two_in_an_outage(seed: int, outage: tuple[float, float], *, conversations: int) -> Plan:
-    """In each conversation a question comes to the first worker and then one to the second, in those seconds."""
+    """In each conversation a question comes to the first worker and then one to the second, in those seconds; neither
+    comes in the last of them. Both workers have been asked something before.
+    """
     began, ended = outage
     asked: list[Question] = []
     for number in range(conversations):
         random = Random(f"{seed}/outage {number}")
-        kind, name = _place(number)
-        first, second = sorted(random.uniform(began, ended - 0.5) for _ in range(2))
-        for slot, at in enumerate((first, second + 0.5)):
-            question = _question(random, f"{number:03d}-{slot + 1}", kind, name, at)
-            asked.append(replace(question, slot=slot))
+        first = random.uniform(began + 0.2, ended - 2.3)
+        for slot, at in enumerate((first, first + random.uniform(0.5, 1.2))):
+            asked.append(replace(_question(random, f"{number:03d}-{slot + 1}", *_place(number), at), slot=slot))
+    for slot in range(2):
+        random, number = Random(f"{seed}/before the outage {slot}"), conversations + slot
+        asked.append(replace(_question(random, f"{number:03d}-1", *_place(number), 0.1), slot=slot))
     asked.sort(key=lambda question: question.asked_at)
     return Plan(seed, ended, tuple(asked), (), ())
 

@@ -15,7 +15,7 @@ from tests.faults.verdict import complaints
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 # Seconds: less than the lease, after which another worker finds the question on the queue.
-OUTAGE = (1.0, 4.5)
+OUTAGE = (5.0, 8.5)
 ANSWERED_LATER = 0.5
 
 
