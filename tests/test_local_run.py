@@ -432,3 +432,5 @@ async def test_the_agents_playground_is_installed_and_serves_its_page() -> None:
             assert answer.status == 200
             assert "<div id=" in await answer.text()
     assert VERSION in (program.parent / "package.json").read_text()
+    if os.name == "posix":
+        assert program.parents[3].stat().st_mode & 0o077 == 0, "others may read the log of conversations"

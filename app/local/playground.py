@@ -140,6 +140,8 @@ async def start_playground(
     if node is None:
         raise NoNodeError("Node.js is not installed (no node on the PATH)")
     log = program.parents[3] / "playground.log"
+    # It holds conversations.
+    log.parent.chmod(0o700)
     options = ["-e", endpoint, "-c", channel, "-p", str(port), "--disable-telemetry"]
     try:
         child = await children.start(
