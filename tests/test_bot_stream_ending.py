@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ import pytest
 from app.agent.events import Answer, TextAdded
 from app.agent.sentences import WAS_INTERRUPTED
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
+from app.bot.send_failures import StreamContentRefused
 from app.bot.stream_reply import StreamReply
 from app.turns.progress import Progress
 from app.turns.reply import TurnLost
@@ -47,16 +49,27 @@ def test_a_process_that_stood_still_before_the_end_says_it_only_if_the_turn_is_s
     assert [sent.kind for sent in fake.sent] == ["typing", "streaming"]
 
 
-def test_an_end_that_comes_while_the_stream_is_closed_for_its_age_is_not_lost_with_the_worker(tmp_path: Path) -> None:
-    early = replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=2.0))
+EARLY = replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=2.0))
+
+
+def kind_of(activity: dict[str, Any]) -> str:
+    return next((str(entity["streamType"]) for entity in activity.get("entities", ()) if "streamType" in entity), "")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_answer_whose_stream_is_closed_for_its_age_as_its_worker_vanishes_is_there_once(
+    frozen: bool, tmp_path: Path
+) -> None:
+    """The model ends meanwhile; where `frozen`, the channel has refused what was to be shown before."""
 
     async def script(house: House) -> None:
-        take, first = house.chat.take, house.worker(3.0)
+        take, first, updates = house.chat.take, house.worker(3.0), itertools.count()
 
         async def slow_to_close(activity: dict[str, Any]) -> str | None:
+            if frozen and kind_of(activity) == "streaming" and next(updates):
+                raise StreamContentRefused("should contain the previously streamed content")
             taken = await take(activity)
-            if any(entity.get("streamType") == "final" for entity in activity.get("entities", ())):
-                # The model ends meanwhile, and the worker never learns that its stream was closed.
+            if kind_of(activity) == "final":
                 await asyncio.sleep(1.5)
                 first.wire.cut()
             return taken
@@ -68,7 +81,7 @@ def test_an_end_that_comes_while_the_stream_is_closed_for_its_age_is_not_lost_wi
             house.chat.take = take  # type: ignore[method-assign]
             await house.later()
 
-    house, _ = played(early, tmp_path, script)
+    house, _ = played(EARLY, tmp_path, script)
     said = " ".join(house.chat.messages.values())
     for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english):
         said = said.replace(note, " ")
