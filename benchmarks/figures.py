@@ -60,10 +60,10 @@ FIGURES: Mapping[str, Figure] = {
     "words_median": Figure("first token to first words, median", "ms", (Budget(60), Budget(15, "floor", added=True))),
     "words_p95": Figure("first token to first words, p95", "ms", (Budget(60), Budget(15, "floor", added=True))),
     "whole_median": Figure(
-        "end of a short answer to its message, median", "ms", (Budget(60), Budget(15, "floor", added=True))
+        "end of an answer that came at once to its message, median", "ms", (Budget(60), Budget(15, "floor", added=True))
     ),
-    "whole_p95": Figure("end of a short answer to its message, p95", "ms", (Budget(60),)),
-    "in_streams": Figure("… short answers that opened a stream", "%"),
+    "whole_p95": Figure("end of an answer that came at once to its message, p95", "ms", (Budget(60),)),
+    "in_streams": Figure("… of those that opened a stream all the same", "%"),
     "last_token_median": Figure("last token to final message, median", "ms"),
     "last_token_p95": Figure("last token to final message, p95", "ms"),
     "late_median": Figure("… of that beyond the pacing, median", "ms", (Budget(60), Budget(15, "floor", added=True))),
