@@ -96,7 +96,7 @@ async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(store:
 
 @pytest.mark.slow
 async def test_the_first_call_of_a_worker_may_take_longer(azurite: Azurite, clock: Delays) -> None:
-    clock.passing = 0.6
+    clock.passing = 0.8
     cold = open_table(account(azurite), f"t{uuid.uuid4().hex}", clock=clock)
     assert not (await begun(cold, "a1", 1000)).waits
     await cold.close()

@@ -50,7 +50,7 @@ from app.storage.texts import storable, storable_turn
 
 _LONGEST_CLEANING = 240.0
 # Seconds. The first call of a worker gets a token and opens connections.
-_PROMPT_AT_FIRST = 2.0
+_PROMPT_AT_FIRST = 1.0
 # Of one that was passed by too, which has 0.
 _ANY_LEASE = -1.0
 

@@ -24,6 +24,8 @@ _CATCHING_UP = 5.0
 _NOT_ENTERED = 9.0
 # Seconds from when a worker asks for a turn to be entered until it is.
 _ENTERING = 1.0
+# Seconds before and after storage is back in which who comes need not wait for who has come.
+_NEARLY_BACK = 1.2
 # Seconds without a sign of life after which a turn holds the next one up no longer.
 _PATIENCE = 30.0
 # Of a run: where a machine has much else to do, storage needs some seconds more to catch up.
@@ -183,8 +185,12 @@ def _order(run: Run, questions: Sequence[Question]) -> Iterator[str]:
 
 
 def _was_there(run: Run, question: Question, *, before: Question) -> bool:
-    """Whether anybody had it in time: not if its first worker was killed with it, or refused it."""
+    """Whether anybody had it in time: not if its first worker was killed with it, or refused it, nor if the other came
+    when storage was about to be back.
+    """
     if run.teams.told_to_ask_again(question.id):
+        return False
+    if any(abs(_came_at(run, before) - end) < _NEARLY_BACK for _, end in run.storm.pauses):
         return False
     if _came_at(run, question) <= _came_at(run, before):
         return True
