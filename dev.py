@@ -28,7 +28,7 @@ HELP = """python dev.py COMMAND
   run [--no-browser] [--verbose]     start the bot, and the Agents Playground to talk to it
   chat [question]                    talk to the bot in this terminal
   doctor                             whether the settings are right, and the workspace answers
-  test [--all | pytest arguments]    run the tests; --all: the long proofs too, twice the time
+  test [--all | pytest arguments]    run the tests; --all: the long proofs too, half as long again
   check                              format, lint, types, import rules, what deployment reads
   bench [arguments]                  run the benchmarks
   package [--python 3.12]            make the deployment package in .data/package
