@@ -27,8 +27,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "input": ("'input'", '"input"', "`input`"),
 }
 _REFUSES = re.compile(
-    r"n[o']t (?:be |currently )?(?:support|allow|permit|enable|accept|available|defined in the schema)|unsupported"
-    r"|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields)|extraneous|additional propert|deprecated|requires? --"
+    r"n[o']t (?:be |currently |yet )?(?:support|implement|allow|permit|enable|accept|available|defined in the schema)"
+    r"|unsupported|no longer|cannot be used|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields)|extraneous"
+    r"|additional propert|deprecated|requires? --"
 )
 _LIMITS = re.compile(
     r"too (?:large|big|high|many)|must be|\brange\b|between|less than|at most|exceed|only the default|maximum"
