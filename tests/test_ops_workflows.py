@@ -287,10 +287,10 @@ def test_the_zip_that_is_delivered_is_started_before_it_is() -> None:
     assert steps[started]["run"].split()[-1] == steps[delivered]["with"]["path"]
 
 
-@pytest.mark.parametrize("lock", [".github/atk/package-lock.json", "app/local/npm/package-lock.json"])
+@pytest.mark.parametrize("lock", [".github/atk", "app/local/npm", "tests/npm/azurite"])
 def test_what_npm_installs_is_locked_to_its_files_and_to_no_registry(lock: str) -> None:
-    packages = json.loads((ROOT / lock).read_text(encoding="utf-8"))["packages"]
-    wanted = json.loads((ROOT / lock).with_name("package.json").read_text(encoding="utf-8"))["dependencies"]
+    packages = json.loads((ROOT / lock / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    wanted = json.loads((ROOT / lock / "package.json").read_text(encoding="utf-8"))["dependencies"]
     locked = {name: package for name, package in packages.items() if name}
     assert packages[""]["dependencies"] == wanted
     assert [name for name, package in locked.items() if not package.get("integrity", "").startswith("sha512-")] == []

@@ -19,7 +19,7 @@ import pytest
 from tests.fakes.npm import npm_installed
 
 ROOT = Path(__file__).parents[2]
-VERSION = "3.35.0"
+_LOCK = ROOT / "tests" / "npm" / "azurite"
 _TRIES = 3
 # The account that every Azurite has, and its published key.
 ACCOUNT = "devstoreaccount1"
@@ -28,7 +28,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 def installed(folder: Path = ROOT / ".data" / "azurite") -> Path:
     """The program; takes half a minute the first time."""
-    return npm_installed(folder, "azurite", VERSION) / "dist" / "src" / "azurite.js"
+    return npm_installed(folder, "azurite", _LOCK) / "dist" / "src" / "azurite.js"
 
 
 def started() -> Iterator[Azurite]:

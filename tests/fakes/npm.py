@@ -12,8 +12,9 @@ from pathlib import Path
 _OPTIONS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error")
 
 
-def npm_installed(folder: Path, package: str, version: str, locked: Path | None = None) -> Path:
-    """The package's own folder; takes up to minutes the first time. `locked` is a folder with a lock to install."""
+def npm_installed(folder: Path, package: str, lock: Path) -> Path:
+    """The package's own folder; takes up to minutes the first time. `lock` has package.json and package-lock.json."""
+    version = json.loads((lock / "package.json").read_text(encoding="utf-8"))["dependencies"][package]
     installed = folder / "node_modules" / package
     if _version(installed) == version:
         return installed
@@ -23,13 +24,10 @@ def npm_installed(folder: Path, package: str, version: str, locked: Path | None 
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    if locked:
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(locked / name, fresh)
-    else:
-        (fresh / "package.json").write_text(json.dumps({"private": True, "dependencies": {package: version}}))
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(lock / name, fresh)
     ended = subprocess.run(
-        [npm, "ci" if locked else "install", *_OPTIONS],
+        [npm, "ci", *_OPTIONS],
         cwd=fresh,
         stdin=subprocess.DEVNULL,
         capture_output=True,
