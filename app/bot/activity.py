@@ -19,6 +19,7 @@ _MOST_ITEMS = 1000
 # Of a language tag: https://www.rfc-editor.org/rfc/rfc5646#section-4.4.1
 _LONGEST_LOCALE = 35
 _MOST_BRACKETS = 20_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Without these nobody can tell who asks what, where, and whether the app was removed. Any other field of the wrong
 # type is dropped: a message is not lost for a decoration.
 _NEEDED = frozenset(
@@ -99,7 +100,8 @@ def _children(container: object) -> Iterator[Any]:
 def replace_lone_surrogates(data: Any) -> Any:  # noqa: ANN401 - any JSON
     """Half a surrogate pair cannot be written as UTF-8 again, neither to storage nor to a model."""
     if isinstance(data, str):
-        return data.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        # JSON's whole pairs have become one character.
+        return _SURROGATE.sub("\ufffd", data)
     if isinstance(data, list):
         return [replace_lone_surrogates(item) for item in data]
     if isinstance(data, dict):
