@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -218,3 +219,10 @@ def test_a_host_json_that_is_missing_is_named(copy: Path) -> None:
     (copy / HOST).unlink()
 
     assert [str(problem) for problem in check_host(copy)] == ["host.json:1: this file is missing"]
+
+
+def test_a_call_is_one_row_of_the_hosts_log_and_what_the_agent_says_stays() -> None:
+    levels = json.loads((ROOT / HOST).read_text(encoding="utf-8"))["logging"]["logLevel"]
+
+    assert (levels["Function.messages"], levels["Function.messages.User"]) == ("Warning", "Information")
+    assert "async def messages(" in (ROOT / "function_app.py").read_text(encoding="utf-8"), "its name is in host.json"
