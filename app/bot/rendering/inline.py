@@ -156,7 +156,9 @@ class _Scan:
             return end
         while self._open[-1].mark != "[":
             self._pop()
-        close = _link_end(text, end) if end < len(text) or self._ends else _HALF
+        # A number is a citation, and nothing has to follow it.
+        cited = self._ends and end == len(text) and text[self._open[-1].at + 1 : end - 1].isdecimal()
+        close = end if cited else _link_end(text, end) if end < len(text) else _HALF
         if close == _HALF and len(text) - self._open[-1].at <= LONGEST_LINK:
             return _HALF
         self._pop()

@@ -184,6 +184,8 @@ def _cut_above(text: str, lines: Sequence[Line], *, ends: bool) -> int:
     if not lines:
         return 0
     last = lines[-1]
+    if last.kind in (Kind.TABLE_HEAD, Kind.TABLE_DELIMITER):
+        return _cut_in_table(lines, ended=True, ends=ends)
     return _cut_in_text(text[: last.end], lines, ends=ends) if last.kind is Kind.TEXT else last.end
 
 
@@ -200,8 +202,8 @@ def _cut_in_code(lines: Sequence[Line], fence: Fence, *, ended: bool, ends: bool
 def _cut_in_table(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
     last = lines[-1]
     if last.kind is Kind.TABLE_ROW:
-        half = not ended and (not ends or not last.body.strip(BLANKS + "|"))
-        if not half:
+        whole = ended or (ends and last.body.rstrip().endswith("|") and last.body.strip(BLANKS + "|"))
+        if whole:
             return last.end
         if lines[-2].kind is Kind.TABLE_ROW:
             return last.start
