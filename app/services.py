@@ -154,7 +154,7 @@ class Services:
             channels=settings.bot_channels,
             accepts_emulator=settings.accepts_emulator,
         )
-        return BotDoor(identity, self.turns, self.store, self.telemetry)
+        return BotDoor(identity, self.turns, self.store, self.telemetry, image_hosts=settings.image_hosts)
 
     @property
     def messages(self) -> MessagesEndpoint:

@@ -23,6 +23,15 @@ def _channel_names(value: object) -> object:
     return names
 
 
+def _host_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = frozenset(name.strip().lower() for name in value.split(","))
+    if not all(len(name) <= 253 and re.fullmatch(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*", name) for name in names):
+        raise PydanticCustomError("hosts", "must be names of hosts, with commas between them")
+    return names
+
+
 class BotSettings(BaseModel):
     bot_app_id: str | None = setting(
         "MicrosoftAppId",
@@ -61,4 +70,10 @@ class BotSettings(BaseModel):
         left_out="false; on a developer's machine it may call",
         default=False,
         description="true to let the Bot Framework Emulator call in Azure, signed in as the bot",
+    )
+    image_hosts: Annotated[frozenset[str], BeforeValidator(_host_names)] = setting(
+        "IMAGE_HOSTS",
+        left_out="none: every image in an answer becomes a link",
+        default=frozenset(),
+        description="hosts whose images are shown in answers, with commas between them: charts.example.com",
     )

@@ -66,6 +66,9 @@ param maxTokens int = 0
 @maxLength(5)
 param temperature string = ''
 
+@description('Hosts whose images are shown in answers, with commas between them. Empty: every image becomes a link.')
+param imageHosts string = ''
+
 @description('False offers the model no tools. A model that refuses them is noticed without this.')
 param databricksTools bool = true
 
@@ -272,7 +275,8 @@ var agentSettings = union(
     : {},
   empty(systemPrompt) ? {} : { SYSTEM_PROMPT: systemPrompt },
   maxTokens == 0 ? {} : { OPENAI_MAX_TOKENS: string(maxTokens) },
-  empty(temperature) ? {} : { OPENAI_TEMPERATURE: temperature }
+  empty(temperature) ? {} : { OPENAI_TEMPERATURE: temperature },
+  empty(imageHosts) ? {} : { IMAGE_HOSTS: imageHosts }
 )
 
 module functionApp 'modules/functionApp.bicep' = {

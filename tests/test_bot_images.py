@@ -91,6 +91,34 @@ def test_code_and_what_loads_nothing_stay_as_they_are_written(text: str) -> None
     assert render(text) == text
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("![x](https://charts.example/1.png)", "![x](https://charts.example/1.png)"),
+        ('![x](https://CHARTS.example/1.png "A chart")', '![x](https://CHARTS.example/1.png "A chart")'),
+        ("![](https://charts.example)", "![](https://charts.example)"),
+        ("See <img src='https://charts.example/1.png' alt=x>", "See ![x](https://charts.example/1.png)"),
+        ("![x](http://charts.example/1.png)", "[x](http://charts.example/1.png)"),
+        ("![x](https://charts.example.evil.example/1.png)", "[x](https://charts.example.evil.example/1.png)"),
+        ("![x](https://charts.example@evil.example/1.png)", "[x](https://charts.example@evil.example/1.png)"),
+        ("![x](https://charts.example\\@evil.example/)", "[x](https://charts.example\\@evil.example/)"),
+        ("![x](//charts.example/1.png)", "[x](//charts.example/1.png)"),
+        ("![x][r]\n\n[r]: https://charts.example/1.png", "[x][r]\n\n[r]: https://charts.example/1.png"),
+        (
+            "![![y](https://evil.example)](https://charts.example)",
+            "[[y](https://evil.example)](https://charts.example)",
+        ),
+    ],
+)
+def test_images_of_a_host_that_is_allowed_are_shown(written: str, sent: str) -> None:
+    hosts = frozenset({"charts.example"})
+    assert render(written, hosts) == sent
+    shown = ""
+    for end in range(len(written) + 1):
+        assert render(presentable(written[:end]), hosts).startswith(shown)
+        shown = render(presentable(written[:end]), hosts)
+
+
 IMAGES = [f"![x]({EVIL})", "![](u)", "![a][r]", "\n[r]: u\n", "<img src=https://e.example>", "<div>", "<b>", "<!--"]
 BLOCKS = [
     *("\n", "\n\n", "- ", "* ", "1. ", "2. ", "10. ", "> ", "  ", "   ", "    ", "\t", "# ", "===\n", "---\n"),

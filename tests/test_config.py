@@ -122,6 +122,14 @@ def test_only_teams_may_call_and_the_emulator_on_a_laptop_alone() -> None:
     assert load_settings({**azure, "BOT_ACCEPTS_EMULATOR": "true"}).accepts_emulator
 
 
+def test_images_are_shown_from_hosts_that_are_named() -> None:
+    assert load_settings(GOOD).image_hosts == frozenset()
+    hosts = load_settings({**GOOD, "IMAGE_HOSTS": "Charts.example.com, a.example"}).image_hosts
+    assert hosts == {"charts.example.com", "a.example"}
+    for wrong in ("https://a.example", "*.example", "a.example,", "a.example/x", "."):
+        assert problems({**GOOD, "IMAGE_HOSTS": wrong}) == ["IMAGE_HOSTS"]
+
+
 def test_channels_are_names_with_commas_between_them() -> None:
     assert load_settings({**GOOD, "BOT_CHANNELS": "msteams, webchat"}).bot_channels == {"msteams", "webchat"}
     for wrong in ("msteams,", "Teams", "msteams webchat", "*", "x" * 41):

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -56,11 +57,14 @@ class Outlets(Protocol):
 class AgentBot(ActivityHandler):
     """Derives from ActivityHandler, not TeamsActivityHandler: that one fetches the roster when somebody joins."""
 
-    def __init__(self, runner: TurnRunner, outlets: Outlets, memory: Store) -> None:
+    def __init__(
+        self, runner: TurnRunner, outlets: Outlets, memory: Store, image_hosts: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__()
         self._runner = runner
         self._outlets = outlets
         self._memory = memory
+        self._image_hosts = image_hosts
         self._decisions = Decisions(memory)
 
     async def close(self) -> None:
@@ -76,7 +80,9 @@ class AgentBot(ActivityHandler):
         try:
             await self._runner.run(
                 asked.turn(turn_id_of(activity), conversation),
-                lambda progress: reply_to(self._outlets(turn_context), asked, conversation, progress),
+                lambda progress: reply_to(
+                    self._outlets(turn_context), asked, conversation, progress, self._image_hosts
+                ),
                 asked_at=received.asked_at(activity),
                 begun=None if asked.expects_replies else asked.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
@@ -170,8 +176,10 @@ def _refusal(status: HTTPStatus, code: str, message: str) -> InvokeResponse:
     return InvokeResponse(status=status, body={"error": {"code": code, "message": message}})
 
 
-def reply_to(outlet: Outlet, asked: Asked, conversation: ConversationKey, progress: Progress) -> Reply:
-    channel, translate = asked.channel, translator_for(asked.locale)
+def reply_to(
+    outlet: Outlet, asked: Asked, conversation: ConversationKey, progress: Progress, image_hosts: frozenset[str]
+) -> Reply:
+    channel, translate = replace(asked.channel, image_hosts=image_hosts), translator_for(asked.locale)
     _begin_trace(channel, conversation)
     if channel.streaming is not None:
         return StreamReply(outlet, channel, channel.streaming, progress, translate=translate)

@@ -28,6 +28,8 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
+    """Images in answers are shown where they come from `image_hosts`; all others become links."""
+
     name: str
     streaming: Streaming | None = None
     typing: bool = True
@@ -37,6 +39,7 @@ class Channel:
     needs_mention: bool = False
     text_limit: int = TEXT_LIMIT
     time_limit: float = math.inf
+    image_hosts: frozenset[str] = frozenset()
 
 
 # Teams ends a stream after two minutes, and allows one request a second

@@ -29,6 +29,7 @@ class BotDoor:
         memory: Store,
         telemetry: Telemetry,
         *,
+        image_hosts: frozenset[str] = frozenset(),
         acknowledge_after: float = ACKNOWLEDGE_AFTER,
         channel_metadata_url: str | None = None,
         login_metadata_url: str | None = None,
@@ -40,8 +41,8 @@ class BotDoor:
         )
         connector = Connector(self._session, self._tokens, ServiceUrls(identity))
         adapter = Adapter(identity, self._authenticator, connector, self._tokens)
-        self._bot = bot = AgentBot(turns, adapter.outlet, memory)
-        self.unfinished = UnfinishedTurns(adapter, turns, telemetry)
+        self._bot = bot = AgentBot(turns, adapter.outlet, memory, image_hosts)
+        self.unfinished = UnfinishedTurns(adapter, turns, telemetry, image_hosts)
         self.messages = MessagesEndpoint(adapter, bot.on_turn, telemetry, acknowledge_after=acknowledge_after)
 
     async def close(self) -> None:

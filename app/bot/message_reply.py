@@ -66,7 +66,9 @@ class MessageReply:
             return
         parts = Parts(self._outlet, self._channel, self._end, self._translate, self._keep)
         try:
-            whole = split(activities.text_of(self._end, self._translate), self._channel.text_limit)
+            whole = split(
+                activities.text_of(self._end, self._translate, self._channel.image_hosts), self._channel.text_limit
+            )
             await parts.post(self._rest.parts or whole, perhaps_posted=self._rest.perhaps_posted)
         except (ChannelUnreachable, Throttled) as failure:
             raise Undelivered(type(failure).__name__) from failure

@@ -15,7 +15,6 @@ from app.bot.connector_answers import PerhapsDelivered
 from app.bot.message_reply import end_stream
 from app.bot.outlet import Outlet
 from app.bot.rendering import activities
-from app.bot.rendering.markdown import render
 from app.bot.send_failures import SendFailure, StoppedByPerson, StreamAlreadyEnded
 from app.bot.stream_pace import StreamPace
 from app.bot.stream_place import Phase, StreamPlace
@@ -86,7 +85,7 @@ class Stream:
 
     async def show(self, text: str) -> None:
         if await self._may_go_out(text):
-            await self._post(activities.streamed(render(text), self.sequence + 1, self.id))
+            await self._post(activities.streamed(self._text.rendered(text), self.sequence + 1, self.id))
             self._text.shown = text
 
     async def inform(self, status: str) -> None:
@@ -134,7 +133,7 @@ class Stream:
                     await self.note()
 
     def _unfinished(self, text: str, note: Sentence) -> activities.Json:
-        activity = activities.message(activities.with_notes(render(text), self._translate(note)))
+        activity = activities.message(activities.with_notes(self._text.rendered(text), self._translate(note)))
         return activities.labelled(activity, (), self._translate) if text and self.by_model else activity
 
     async def edit(self, text: str) -> None:

@@ -7,7 +7,7 @@ from app.bot.channel import Channel
 from app.bot.message_reply import Parts, Rest, dressed, end_stream
 from app.bot.outlet import Outlet
 from app.bot.rendering import activities
-from app.bot.rendering.markdown import render, utf16_units
+from app.bot.rendering.markdown import utf16_units
 from app.bot.rendering.split import split
 from app.bot.send_failures import (
     ChannelUnreachable,
@@ -50,7 +50,7 @@ class StreamEnd:
 
     async def say(self, end: Answer | Failure, parts: Parts) -> None:
         """An end that goes into the stream, or into its message, has been kept by then; `parts` keeps what it posts."""
-        text = activities.text_of(end, self._translate)
+        text = activities.text_of(end, self._translate, self._channel.image_hosts)
         if self._rest.parts:
             await parts.post(self._rest.parts, perhaps_posted=self._rest.perhaps_posted)
         else:
@@ -67,7 +67,7 @@ class StreamEnd:
         stream = self._stream
         if stream.phase is not Phase.STREAMING or stream.id is None:
             return None
-        limit, streamed = stream.limit or self._channel.text_limit, render(self._text.streamed)
+        limit, streamed = stream.limit or self._channel.text_limit, self._text.rendered(self._text.streamed)
         try:
             try:
                 first, *rest = split(text, limit, at_least=len(streamed))

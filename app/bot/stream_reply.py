@@ -63,7 +63,7 @@ class StreamReply:
         self._channel = channel
         self._translate = translate
         self._pace = StreamPace(streaming)
-        self._text = StreamedText(progress.text, place, channel.text_limit)
+        self._text = StreamedText(progress.text, place, channel.text_limit, channel.image_hosts)
         self._stream = Stream(outlet, streaming, self._text, place, self._pace, translate, clock)
         self._rest = rest_in(progress)
         self._last_words = StreamEnd(outlet, channel, self._stream, self._text, progress, self._rest, translate)

@@ -16,9 +16,12 @@ _STREAMED_SHARE = 0.9
 class StreamedText:
     """`text_limit` in UTF-16 code units. `text` is what another worker may have sent of the answer."""
 
-    def __init__(self, text: str, place: StreamPlace, text_limit: int) -> None:
+    def __init__(
+        self, text: str, place: StreamPlace, text_limit: int, image_hosts: frozenset[str] = frozenset()
+    ) -> None:
         self._parts = [text]
         self._text_limit = text_limit
+        self._image_hosts = image_hosts
         self._found = text
         self.attempted = text
         """The longest text sent; not what was shown if nobody knows whether it arrived."""
@@ -37,6 +40,9 @@ class StreamedText:
             self._parts = ["".join(self._parts)]
         return self._parts[0]
 
+    def rendered(self, text: str) -> str:
+        return render(text, self._image_hosts)
+
     @property
     def streamed(self) -> str:
         return self.shown if self.frozen else self.attempted
@@ -46,7 +52,7 @@ class StreamedText:
         if self.frozen:
             return self.streamed
         text = presentable(self.said)
-        too_long = utf16_units(render(text)) > self._text_limit * _STREAMED_SHARE
+        too_long = utf16_units(self.rendered(text)) > self._text_limit * _STREAMED_SHARE
         return self.streamed if too_long or len(text) < len(self.attempted) else text
 
     def was_closed(self) -> None:
@@ -62,7 +68,7 @@ class StreamedText:
 
         Where all of it does, `that_was_all`.
         """
-        settled = render(said[: self.settled])
+        settled = self.rendered(said[: self.settled])
         rest = text[len(settled) :].lstrip("\n")
         if settled and not rest.strip("\n `~"):
             return [that_was_all]

@@ -33,10 +33,17 @@ class WorkerEnds(Exception):
 
 
 class UnfinishedTurns:
-    def __init__(self, adapter: Adapter, runner: TurnRunner, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        runner: TurnRunner,
+        telemetry: Telemetry,
+        image_hosts: frozenset[str] = frozenset(),
+    ) -> None:
         self._adapter = adapter
         self._runner = runner
         self._telemetry = telemetry
+        self._image_hosts = image_hosts
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -127,7 +134,7 @@ class UnfinishedTurns:
             await self._runner.go_on(
                 held,
                 asked.turn(hand_over.key.activity, conversation),
-                lambda progress: reply_to(outlet, asked, conversation, progress),
+                lambda progress: reply_to(outlet, asked, conversation, progress, self._image_hosts),
                 time_limit=asked.channel.time_limit,
             )
         except (SendFailure, Undelivered) as failure:

@@ -85,13 +85,13 @@ def with_feedback(activity: Json) -> Json:
     return {**activity, "channelData": {**activity.get("channelData", {}), "feedbackLoop": {"type": "default"}}}
 
 
-def text_of(end: Answer | Failure, translate: Translator) -> str:
+def text_of(end: Answer | Failure, translate: Translator, image_hosts: frozenset[str] = frozenset()) -> str:
     """The whole text of a turn's end. Begins with what was answered, so that it can end a stream of it."""
     if isinstance(end, Failure):
-        return with_notes(render(closable(end.text)), _failure_note(end, translate))
+        return with_notes(render(closable(end.text), image_hosts), _failure_note(end, translate))
     text = closable(end.text) if end.truncated else end.text
     length_limit = [translate(_LENGTH_LIMIT)] if end.truncated else []
-    return with_notes(render(text), *length_limit, *_sources_lines(end, translate))
+    return with_notes(render(text, image_hosts), *length_limit, *_sources_lines(end, translate))
 
 
 def _failure_note(failure: Failure, translate: Translator) -> str:

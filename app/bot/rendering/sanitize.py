@@ -24,7 +24,7 @@ _LIVE = re.compile(rf"(?:\\?!)+|\\{PUNCTUATION}|`+|<")
 _TAG_START = re.compile(r"<[A-Za-z/!?]")
 _NO_LABEL = re.compile(r"[\s\\]{0,20}\]")
 _LABEL = "image"
-_ADDRESS = r"https?://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#@$&*+,;=%-]{0,1500})?"
+_ADDRESS = r"(https?)://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#@$&*+,;=%-]{0,1500})?"
 _WEB_ADDRESS = re.compile(_ADDRESS, re.ASCII)
 _IMAGE = re.compile(
     rf"""\[[^\[\]!<>`\\\n]{{0,{LONGEST_LABEL - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>]{{0,300}}")?\)""", re.ASCII
@@ -113,7 +113,7 @@ class _Sanitizer:
 
     def _image(self, text: str, bangs: str, bracket: int) -> tuple[str, int]:
         image = _IMAGE.match(text, bracket)
-        if image and bangs == "!" and image[1].lower() in self._image_hosts:
+        if image and bangs == "!" and self._shows(image[1], image[2]):
             return bangs + image[0], image.end()
         if _NO_LABEL.match(text, bracket + 1):
             return f"[{_LABEL}", bracket + 1
@@ -133,7 +133,10 @@ class _Sanitizer:
             address = _WEB_ADDRESS.fullmatch(attributes.get("src", ""))
             if address is not None:
                 label = " ".join(_NOT_IN_A_LABEL.sub(" ", attributes.get("alt", "")).split()) or _LABEL
-                shown = "!" if address[1].lower() in self._image_hosts else ""
+                shown = "!" if self._shows(address[1], address[2]) else ""
                 apart = " " if text.endswith("!", 0, start) else ""
                 return f"{apart}{shown}[{label}]({address[0]})", image.end()
         return ("&lt;" if _TAG_START.match(text, start) else "<"), start + 1
+
+    def _shows(self, scheme: str, host: str) -> bool:
+        return scheme == "https" and host.lower() in self._image_hosts

@@ -41,6 +41,7 @@ _SETTINGS: Mapping[str, str] = {
     "SYSTEM_PROMPT": "systemPrompt",
     "OPENAI_MAX_TOKENS": "string(maxTokens)",
     "OPENAI_TEMPERATURE": "temperature",
+    "IMAGE_HOSTS": "imageHosts",
     "DATABRICKS_TOOLS": "'true' or 'false'",
     "MAX_ANSWER_CHARACTERS": "string(maxAnswerCharacters)",
     "HISTORY_TOKEN_BUDGET": "string(historyTokenBudget)",
