@@ -16,7 +16,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _SECTIONS = {
     "databricks_base_url": "Workspace and credential",
     "system_prompt": "Answers and conversations",
-    "bot_app_id": "The bot's identity",
+    "bot_app_id": "The bot: who it is, who may call it, what it shows",
     "data_dir": "Where conversations are kept",
     "insights_connection_string": "Telemetry",
 }
