@@ -205,6 +205,16 @@ def test_chat_reads_questions_until_there_are_no_more(app_folder: Path) -> None:
     assert "refused" in done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("redirected", ["| true", ">&-", "<&-", "2>&-"])
+def test_an_end_of_the_chat_that_nobody_holds_is_no_traceback(app_folder: Path, redirected: str) -> None:
+    done = subprocess.run(
+        f"'{sys.executable}' -m app.local.terminal --root '{app_folder}' --port 0 hello {redirected}",
+        shell=True, cwd=ROOT, env={**os.environ, **WORKSPACE}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_words_without_quotes_are_one_question(app_folder: Path) -> None:
     done = chat(app_folder, "what", "is", "a", "lake")
     assert (done.returncode, done.stdout, done.stderr) == (0, "You said what is a lake.\n", "")

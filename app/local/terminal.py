@@ -192,6 +192,9 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> int:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # whoever started us has closed it
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     options = _options()
     try:
         raise_at_signals()
