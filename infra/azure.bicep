@@ -67,6 +67,7 @@ param maxTokens int = 0
 param temperature string = ''
 
 @description('Hosts whose images are shown in answers, with commas between them. Empty: every image becomes a link.')
+@maxLength(2000)
 param imageHosts string = ''
 
 @description('False offers the model no tools. A model that refuses them is noticed without this.')
