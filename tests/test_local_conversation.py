@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import ClientSession
 
+from app.agent import events
+from app.agent.sentences import UNEXPECTED
+from app.bot.rendering.activities import text_of
 from app.local.connector import Answer, ConnectorServer
-from app.local.conversation import Conversation, ConversationError, patience
+from app.local.conversation import Conversation, ConversationError, failure_in, patience
 from app.local.host import serving
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
+from app.translation import LANGUAGES, translator_for
 from tests.fakes import streaming_app
 
 
@@ -79,6 +83,16 @@ async def test_an_answer_that_failed_is_shown_without_its_sentence_which_says_wh
             await talk.ask("fail", display)
         assert ("finish", "You said") in display.shown
         await talk.ask("hello", display)
+
+
+@pytest.mark.parametrize("locale", ["en", *LANGUAGES])
+@pytest.mark.parametrize("text", ["", "Half an ans", "```\nhalf of some code"])
+def test_the_bots_failures_are_known_in_every_language(locale: str, text: str) -> None:
+    translate = translator_for(locale)
+    found = failure_in(text_of(events.Failure(translate(UNEXPECTED), "0a1b2c3d", text), translate))
+    assert found is not None
+    assert "0a1b2c3d" in found
+    assert failure_in(text_of(events.Answer("⚠️ is a sign.\n\nCommit 0a1b2c3d fixed it"), translate)) is None
 
 
 async def test_what_another_program_sends_to_its_port_is_not_shown() -> None:

@@ -25,8 +25,7 @@ _LONGEST_SILENCE = 330.0
 _STOPPED = Answer.error(403, "ContentStreamNotAllowed", "Content stream was canceled by user")
 _SOMEBODY_ELSE = Answer.error(404, "ConversationNotFound", "Conversation not found.")
 _LONGEST_FAILURE = 2000
-_FAILED = re.compile(r"(?:^|\n)(⚠️ [^\n]*[0-9a-f]{8,32}\W*)$")
-"""How the bot ends a message that is no answer, or not the whole of one: a sentence and its error id."""
+_FAILED = re.compile(r"⚠️ [^\n]*[0-9a-f]{8,32}\W*")
 
 
 class ConversationError(Exception):
@@ -121,9 +120,8 @@ class Conversation:
         return False
 
     def _without_failure(self, text: str) -> str:
-        found = _FAILED.search(text[-_LONGEST_FAILURE:])
-        self._failure = found[1] if found else None
-        return text.removesuffix(found[0]).rstrip() if found else text
+        self._failure = failure_in(text)
+        return text if self._failure is None else text.rstrip().removesuffix(self._failure).rstrip()
 
     async def _post(self, text: str) -> None:
         timeout = ClientTimeout(total=60, sock_connect=5)
@@ -153,6 +151,12 @@ class Conversation:
             "textFormat": "plain",
             "text": text,
         }
+
+
+def failure_in(text: str) -> str | None:
+    """The last line of a message that is no answer, or not the whole of one: a sentence and its error id."""
+    last = text[-_LONGEST_FAILURE:].rstrip().rpartition("\n")[2]
+    return last if _FAILED.fullmatch(last) else None
 
 
 def patience(answered: bool, *, acknowledged: bool, passed: float) -> float:
