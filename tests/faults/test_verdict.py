@@ -175,6 +175,20 @@ def test_only_the_end_of_who_had_opened_it_explains_a_bubble_that_stays_half(
     assert told.blamed_for("a second bubble with half of an answer") is blamed
 
 
+@pytest.mark.parametrize(("updates", "blamed"), [(1, False), (2, True)])
+def test_who_lost_a_turn_before_it_wrote_the_id_down_leaves_a_bubble_that_nobody_goes_on_with(
+    told: Told, updates: int, blamed: bool
+) -> None:
+    told.now = 2.0
+    told.half_bubble()
+    told.run.teams._bubbles_of["q"][0].sequence = updates
+    told.now = 6.0
+    told.taken("2.1")
+    told.now = 7.0
+    told.message()
+    assert told.blamed_for("a second bubble with half of an answer") is blamed
+
+
 @pytest.mark.parametrize(
     ("first_came", "blamed"),
     [(0.0, True), (1.5, False), (None, False)],

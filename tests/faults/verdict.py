@@ -136,7 +136,11 @@ def _explained(run: Run, bubble: Bubble) -> bool:
     if any(begin - _UNWRITTEN <= bubble.at <= end for begin, end in run.storm.pauses):
         return True
     openers = _openers(run, bubble.question, opening.at)
-    return any(_killed(run.workers.all[name], opening.at, bubble.at + _UNWRITTEN) for name in openers)
+    if any(_killed(run.workers.all[name], opening.at, bubble.at + _UNWRITTEN) for name in openers):
+        return True
+    # Or it stood still for longer than its lease before it had written the id down: another has the turn.
+    taken = run.tap.takeovers(run.question(bubble.question))
+    return bubble.sequence == 1 and any(each.at > opening.at and each.before in openers for each in taken)
 
 
 def _streams(run: Run) -> Iterator[str]:
