@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +34,7 @@ def test_every_part_fits_the_channel_and_leaves_no_code_block_open(text: str, li
 @given(st.text(), st.integers(20, 60))
 @settings(max_examples=300, deadline=None)
 def test_no_character_is_lost(text: str, limit: int) -> None:
-    if "```" in text or "~~~" in text or "|" in text:
+    if set(text) & set("`~|*_"):
         return
     assert "".join(split(text, limit)).replace("\n", "") == text.replace("\n", "") or not text.strip()
 
@@ -80,3 +81,14 @@ def test_one_endless_word_is_cut_but_no_emoji_is_cut_in_half() -> None:
     parts = split("😀" * 100, 51)
     assert "".join(parts) == "😀" * 100
     assert all(utf16_units(part) <= 51 for part in parts)
+
+
+@pytest.mark.parametrize("mark", ["**", "*", "~~", "`", "``"])
+def test_what_is_marked_in_one_endless_line_is_marked_in_every_part(mark: str) -> None:
+    words = "![x](https://evil.example) "
+    text = f"a {mark}{words * 5}b{mark}"
+    parts = split(text, 60)
+    assert len(parts) > 2
+    assert all(utf16_units(part) <= 60 for part in parts)
+    assert all(part.count(mark) == 2 for part in parts)
+    assert "".join(parts).replace(mark, "").replace("…", "") == f"a {words * 5}b"

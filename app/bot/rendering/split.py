@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.bot.rendering.markdown import Cost, LineEnd, line_ends, utf16_units
+from app.bot.rendering.markdown import Cost, LineEnd, end_of, line_ends, utf16_units
 
 
 def split(text: str, limit: int, *, at_least: int = 0) -> list[str]:
@@ -60,7 +60,20 @@ def _within_a_line(text: str, limit: int, at_least: int) -> LineEnd:
         if most > max(at_least, len(line.opening)):
             return LineEnd(_after_a_space(text, at_least, most), Cost.CODE_LINE, closing, line.opening)
         most = _offset_at(text, limit)
-    return LineEnd(max(_after_a_space(text, at_least, most), at_least, 1), Cost.LINE)
+    offset = max(_after_a_space(text, at_least, most), at_least, 1)
+    return _with_markup_closed(text, offset, limit, at_least) or LineEnd(offset, Cost.LINE)
+
+
+def _with_markup_closed(text: str, offset: int, limit: int, at_least: int) -> LineEnd | None:
+    """A cut at `offset` or a little before it, in words that are bold or in code that stands in a line."""
+    end = end_of(text[:offset])
+    if not end.closing:
+        return None
+    offset = _after_a_space(text, at_least, _offset_at(text, limit - utf16_units(end.closing)))
+    end = end_of(text[:offset])
+    fits = utf16_units(text[:offset]) + utf16_units(end.closing) <= limit
+    # A part that would hold nothing but what was opened again makes no headway.
+    return end if fits and offset > max(at_least, 2 * len(end.opening)) else None
 
 
 def _after_a_space(text: str, at_least: int, most: int) -> int:
