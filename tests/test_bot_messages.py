@@ -323,3 +323,15 @@ async def test_nothing_a_stranger_sends_makes_a_500(make_bot: Callable[..., Bot]
     bot = make_bot("Because.")
     activity = bot.activity(**{"type": "typing", **changes}) if "type" not in changes else bot.activity(**changes)
     assert (await bot.send(activity)).status in {200, 202, 400, 401, 501}
+
+
+@pytest.mark.parametrize(
+    "channel", [{}, {"channelId": "msteams", "conversation": {"id": "c", "conversationType": "personal"}}]
+)
+async def test_images_are_links_but_from_a_host_that_is_allowed(
+    make_bot: Callable[..., Bot], channel: dict[str, Any]
+) -> None:
+    bot = make_bot("![a](https://a.example/1) ![b](https://b.example/2)", image_hosts=frozenset({"a.example"}))
+    await bot.send(bot.activity(**channel))
+    assert bot.messages[-1] == "![a](https://a.example/1) [b](https://b.example/2)"
+    assert not any("![b]" in call.text for call in bot.connector.calls)

@@ -73,12 +73,18 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
         doors, log = [], SqliteStore(folder / "c.sqlite")
         telemetry = Telemetry(Destination("bot", "1", "here"))
 
-        def make(*replies: Any, identity: BotIdentity = LAPTOP, acknowledge_after: float = 12.0) -> Bot:
+        def make(
+            *replies: Any,
+            identity: BotIdentity = LAPTOP,
+            acknowledge_after: float = 12.0,
+            image_hosts: frozenset[str] = frozenset(),
+        ) -> Bot:
             model = ScriptedModel(replies)
             agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
             commands = commands_of(log)
             turns = TurnRunner(agent, commands, Shelf(log, log.queue("turns")), time_limit=30)
-            doors.append(BotDoor(identity, turns, log, telemetry, acknowledge_after=acknowledge_after))
+            limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}
+            doors.append(BotDoor(identity, turns, log, telemetry, **limits))
             return Bot(doors[-1], model, connector, log, folder / "c.sqlite")
 
         yield make

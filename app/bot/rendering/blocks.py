@@ -93,7 +93,9 @@ class _Reader:
         self._item_columns: list[int] = []
         self._after_blank = True
         self._after_heading = False
+        # Until a blank line a reader may find cells; rows of the table end before that, with another block.
         self._in_table = False
+        self._in_rows = False
         self._after_head = False
 
     def lines(self, text: str) -> Iterator[Line]:
@@ -158,10 +160,11 @@ class _Reader:
         if self._after_head:
             self._after_head = False
             return Kind.TABLE_DELIMITER
-        if self._in_table and not starts_other:
+        self._in_rows = self._in_rows and self._in_table and not starts_other
+        if self._in_rows:
             return Kind.TABLE_ROW
         if "|" in body and "|" in following and is_delimiter_row(following):
-            self._in_table = self._after_head = True
+            self._in_table = self._in_rows = self._after_head = True
             return Kind.TABLE_HEAD
         return Kind.TEXT
 

@@ -237,10 +237,10 @@ def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
     ]
     cut = min(held)
     # Whether these begin a tag or an image is seen by what follows.
-    if text.endswith("<", 0, cut):
-        cut -= len("\\<" if text.endswith("\\<", 0, cut) else "<")
     if cut < len(text) and text.endswith("!", 0, cut):
         cut = len(text[:cut].rstrip("!\\"))
+    if text.endswith("<", 0, cut):
+        cut -= len("\\<" if text.endswith("\\<", 0, cut) else "<")
     line = next((line for line in reversed(lines) if line.start <= cut), lines[0])
     # Without what follows it would open code.
     opens = fence_run(text[line.start : cut], line.content) and not fence_run(line.body, line.content)
