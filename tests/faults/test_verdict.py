@@ -190,12 +190,18 @@ def test_who_lost_a_turn_before_it_wrote_the_id_down_leaves_a_bubble_that_nobody
 
 
 @pytest.mark.parametrize(
-    ("first_came", "blamed"),
-    [(0.0, True), (1.5, False), (None, False)],
-    ids=["both were there", "the first was refused at first", "the first was told to ask again"],
+    ("first_came", "worker", "outage", "blamed"),
+    [
+        (0.0, "2.1", False, True),
+        (0.0, "1.1", True, True),
+        (0.0, "1.1", False, False),
+        (1.5, "1.1", True, False),
+        (None, "1.1", True, False),
+    ],
+    ids=["same worker", "outage", "slower worker", "refused at first", "told to ask again"],
 )
 def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
-    told: Told, first_came: float | None, blamed: bool
+    told: Told, first_came: float | None, worker: str, outage: bool, blamed: bool
 ) -> None:
     run, first = told.run, told.question
     second = replace(first, id="r", text="And?", asked_at=1.0)
@@ -211,8 +217,10 @@ def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
     run.deliveries.all = [
         Delivery("r", "2.1", 1.0, repeat=False, answer=200, ended_at=2.0),
         refused,
-        Delivery("q", "1.1", first_came or 0.0, repeat=False, answer=200, ended_at=6.0),
+        Delivery("q", worker, first_came or 0.0, repeat=False, answer=200, ended_at=6.0),
     ]
+    if outage:
+        run.storm.pauses.append((0.0, 3.0))
     if first_came is None:
         told.message(NOT_ENTERED.english)
     for at, question in ((4.0, "r"), (6.0, "q")):

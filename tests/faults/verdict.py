@@ -24,7 +24,7 @@ _CATCHING_UP = 5.0
 _NOT_ENTERED = 9.0
 # Seconds from when a worker asks for a turn to be entered until it is.
 _ENTERING = 1.0
-# Seconds before and after storage is back in which who comes need not wait for who has come.
+# Seconds before storage is back in which who comes need not wait for who has come.
 _NEARLY_BACK = 1.2
 # Seconds without a sign of life after which a turn holds the next one up no longer.
 _PATIENCE = 30.0
@@ -189,18 +189,25 @@ def _order(run: Run, questions: Sequence[Question]) -> Iterator[str]:
 
 
 def _was_there(run: Run, question: Question, *, before: Question) -> bool:
-    """Whether anybody had it in time: not if its first worker was killed with it, or refused it, nor if the other came
-    when storage was about to be back.
+    """Whether the other had to wait for it: who had come before at its own worker, and in the same outage at any; and
+    else who had been entered. Not who was told to ask again, nor where storage was about to be back.
     """
     if run.teams.told_to_ask_again(question.id):
         return False
-    if any(abs(_came_at(run, before) - end) < _NEARLY_BACK for _, end in run.storm.pauses):
-        return False
-    if _came_at(run, question) <= _came_at(run, before):
-        return True
+    first, second = _taken(run, question), _taken(run, before)
+    if first and second and first.at <= second.at:
+        in_an_outage = any(begin <= first.at and second.at <= end - _NEARLY_BACK for begin, end in run.storm.pauses)
+        if in_an_outage or first.worker == second.worker:
+            return True
     entered = [write.at for write in run.tap.of(question)]
     begun = [asked.at for asked in run.model.asked if asked.question == before.id]
     return bool(entered and begun) and entered[0] + _ENTERING < begun[0]
+
+
+def _taken(run: Run, question: Question) -> Delivery | None:
+    """The first that was taken in the end."""
+    taken = [each for each in run.deliveries.of(question.id) if each.taken]
+    return min(taken, key=lambda each: each.at, default=None)
 
 
 def _passed_by(run: Run, question: Question) -> bool:
