@@ -152,6 +152,16 @@ def test_who_takes_a_turn_over_may_say_its_answer_again_once(told: Told) -> None
     assert not list(complaints(told.run))
 
 
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_only_of_an_answer_that_another_went_on_with_a_space_may_be_forgotten(told: Told, taken_over: bool) -> None:
+    told.run.histories["19:c"] = [("user", "What?"), ("assistant", ANSWER.replace(" ", ""))]
+    if taken_over:
+        told.taken("2.1")
+    told.now = 5.0
+    told.message()
+    assert told.blamed_for("what is remembered as its answer") is not taken_over
+
+
 def test_a_repeat_at_another_worker_is_no_reason_to_say_it_again(told: Told) -> None:
     told.message()
     told.now = 4.0

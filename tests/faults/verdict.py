@@ -107,8 +107,12 @@ def _is_right(text: str, question: Question) -> bool:
     text = text.replace(f"\n\n{SENT_AGAIN.english}", "")
     if WAS_INTERRUPTED.english not in text:
         return text == question.answer
-    # Which space stood where it was interrupted cannot be known.
-    return "".join(text.replace(WAS_INTERRUPTED.english, "").split()) == "".join(question.answer.split())
+    return _same_letters(text.replace(WAS_INTERRUPTED.english, ""), question.answer)
+
+
+def _same_letters(text: str, answer: str) -> bool:
+    """Which space stood where an answer was interrupted cannot be known."""
+    return "".join(text.split()) == "".join(answer.split())
 
 
 def _doubts(run: Run, question: Question) -> list[float]:
@@ -236,7 +240,8 @@ def _history(run: Run, questions: Sequence[Question]) -> Iterator[str]:
         return
     answers = [text for role, text in remembered if role == "assistant"]
     for question, answer in zip(ordered, answers, strict=False):
-        if not _is_right(answer, question):
+        interrupted = bool(run.tap.takeovers(question))
+        if not (_same_letters(answer, question.answer) if interrupted else answer == question.answer):
             yield f"{question.text!r}: what is remembered as its answer is {answer!r}"
     if len(answers) != len(asked):
         yield f"{questions[0].conversation}: {len(asked)} questions are remembered with {len(answers)} answers"
