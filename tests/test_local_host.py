@@ -145,6 +145,25 @@ def test_a_port_in_use_is_one_sentence(app_folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows tells a process nothing about its parent")
+def test_an_ephemeral_host_leaves_nothing_for_the_next_one(tmp_path: Path, processes: list[HostProcess]) -> None:
+    """Whoever started it is gone when it ends, and so is everybody who could read an answer."""
+    print_settings = (
+        "import os\nprint(os.environ['DATA_DIR'], os.environ['AzureWebJobsStorage'] or 'none', flush=True)\n"
+    )
+    (tmp_path / "function_app.py").write_text(print_settings + CLOSED)
+    (tmp_path / "host.json").write_text("{}")
+    settings = {"DATA_DIR": str(tmp_path / "kept"), "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    processes.append(HostProcess("--ephemeral", "--root", str(tmp_path), **settings))
+    folder, storage = processes[0].line().split()
+    processes[0].address()
+    assert Path(folder).is_dir()
+    assert Path(folder).stat().st_mode & 0o077 == 0
+    assert storage == "none"
+    assert processes[0].end()[0] == 0
+    assert not Path(folder).exists()
+    assert not (tmp_path / "kept").exists()
+
+
 def test_the_host_ends_with_the_process_that_started_it(app_folder: Path) -> None:
     program = (
         "import os, subprocess, sys\n"
