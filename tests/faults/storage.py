@@ -28,7 +28,7 @@ _QUEUE = "turns"
 _POISON = "turns-poison"
 _MORE_THAN_ANYBODY_ASKS = 200
 _LOOKS_AT_A_TIME = 8
-_BETWEEN_LOOKS = 0.5
+_BETWEEN_LOOKS = 1.0
 
 
 class PausableAzurite(Azurite):

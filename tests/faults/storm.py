@@ -19,7 +19,7 @@ from tests.faults.workers import Worker, Workers
 # Seconds. A blow that would still hit a turn at its last try is left out.
 _LONGEST_HOLD_UP = 15.0
 _LONGEST_HOLD_UP_OF_A_PAUSE = 40.0
-_BETWEEN_LOOKS = 0.3
+_BETWEEN_LOOKS = 1.0
 # Seconds. Blows that were held up do not come all at once.
 _BETWEEN_BLOWS = 2.0
 # Seconds, from the end of a look at the ledger until the blow has fallen.

@@ -194,7 +194,7 @@ def _order(run: Run, questions: Sequence[Question]) -> Iterator[str]:
 
 def _was_there(run: Run, question: Question, *, before: Question) -> bool:
     """Whether the other had to wait for it: who had come before at its own worker, and in the same outage at any; and
-    else who had been entered. Not who was told to ask again, nor where storage was about to be back.
+    else who had been entered before it was. Not who was told to ask again, nor where storage was about to be back.
     """
     if run.teams.told_to_ask_again(question.id):
         return False
@@ -203,9 +203,8 @@ def _was_there(run: Run, question: Question, *, before: Question) -> bool:
         in_an_outage = any(begin <= first.at and second.at <= end - _NEARLY_BACK for begin, end in run.storm.pauses)
         if in_an_outage or first.worker == second.worker:
             return True
-    entered = [write.at for write in run.tap.of(question)]
-    begun = [asked.at for asked in run.model.asked if asked.question == before.id]
-    return bool(entered and begun) and entered[0] + _ENTERING < begun[0]
+    entered, entered_later = ([write.at for write in run.tap.of(each)] for each in (question, before))
+    return bool(entered and entered_later) and entered[0] + _ENTERING < entered_later[0]
 
 
 def _taken(run: Run, question: Question) -> Delivery | None:
