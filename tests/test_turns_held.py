@@ -115,6 +115,25 @@ async def test_a_message_that_is_gone_is_put_anew_while_its_turn_is_worked_on(ho
 
 
 @in_virtual_time
+async def test_what_is_kept_again_after_storage_hung_does_not_undo_what_was_kept_after_it(house: House) -> None:
+    change, answers_from = house.store.change, now() + 2.9
+
+    async def hanging(record: TurnRecord) -> TurnRecord:
+        if now() < answers_from:
+            await asyncio.sleep(60)
+        return await change(record)
+
+    end = Answer(ANSWER)
+    async with await held_turn(house, MemoryInbox()) as held:
+        house.store.change = hanging  # type: ignore[method-assign]
+        before = asyncio.create_task(held.keep(Progress("", {"stream_id": None}, end)))
+        await asyncio.sleep(0.1)
+        await held.keep(Progress("", {"stream_id": "s0"}, end))
+        await before
+        assert read_progress((await row(house)).shown).place == {"stream_id": "s0"}
+
+
+@in_virtual_time
 async def test_a_renewal_does_not_undo_what_is_kept_at_the_same_time(house: House) -> None:
     change = house.store.change
 

@@ -66,6 +66,7 @@ class HeldTurn:
         self._writing = asyncio.Lock()
         self._renewals: asyncio.Task[None] | None = None
         self._when_lost: Callable[[], object] | None = None
+        self._newest = Progress()
         self.history = history
         self.waits = waits
         self.starts_after = 0.0
@@ -104,10 +105,13 @@ class HeldTurn:
         said all the same.
         """
         until = self._record.lease_until + _LONGEST_HOLDING_BACK
+        self._newest = progress
         while True:
+            # Another may have been written since the last try: it holds all that this one does.
+            shown = self._newest.written(MOST_KEPT - len(self._record.begun))
             try:
                 async with asyncio.timeout(_LONGEST_KEEPING):
-                    return await self._change(shown=progress.written(MOST_KEPT - len(self._record.begun)))
+                    return await self._change(shown=shown)
             except (StorageFailed, TimeoutError) as failure:
                 if progress.end is None:
                     raise NotKept from failure
