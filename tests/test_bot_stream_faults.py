@@ -83,9 +83,7 @@ def test_a_stream_that_cannot_be_closed_in_time_does_not_cost_the_answer(fault: 
     assert fake.visible[-1].endswith("word59")
 
 
-@pytest.mark.parametrize(
-    "fault", [SendRefused("400"), Throttled("429"), MessageTooLarge("403"), StreamNotAllowed("403")]
-)
+@pytest.mark.parametrize("fault", [SendRefused("400"), MessageTooLarge("403"), StreamNotAllowed("403")])
 def test_an_end_that_the_stream_does_not_take_comes_another_way(fault: SendFailure) -> None:
     fake = FaultyChannel(refuses=is_final, fault=fault)
     converse(lambda reply: answer(reply, WORDS, seconds=20), fake)

@@ -18,7 +18,7 @@ from app.storage.ledger import TurnState
 from app.turns.handover import read_hand_over
 from app.turns.reply import Undelivered
 from tests.fakes.chat import ends_with
-from tests.fakes.house import ANN, ANSWER, LEASE, House, plain, played
+from tests.fakes.house import ANN, ANSWER, LEASE, House, now, plain, played
 
 CHANNELS = [TEAMS_PERSONAL, COPILOT, TEAMS_GROUP]
 
@@ -194,4 +194,22 @@ def test_an_end_that_arrived_unseen_is_not_said_again_however_little_was_streame
 
     house, (state, _) = played(channel, tmp_path, script)
     assert list(house.chat.messages.values()) == [ANSWER]
+    assert state is TurnState.ANSWERED
+
+
+@pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
+def test_a_stream_whose_end_is_throttled_is_ended_later_and_not_left_open_beside_a_message(
+    channel: Channel, tmp_path: Path
+) -> None:
+    async def script(house: House) -> None:
+        until = now() + 10
+        house.chat.refuses = lambda activity: (
+            Throttled("busy") if now() < until and activity["type"] == "message" else None
+        )
+        await house.worker(3.0).ask()
+        assert house.chat.messages == {}
+        await house.later()
+
+    house, (state, _) = played(channel, tmp_path, script)
+    assert house.chat.messages == {"s0": ANSWER}
     assert state is TurnState.ANSWERED

@@ -80,7 +80,7 @@ class StreamEnd:
         except StreamAlreadyEnded:
             self._text.was_closed()
             stream.is_over()
-        except (StreamTimeIsUp, Throttled):
+        except StreamTimeIsUp:
             stream.is_over()
         except (StreamNotAllowed, StreamContentRefused, MessageTooLarge, SendRefused):
             stream.phase = Phase.WAITING
