@@ -67,6 +67,25 @@ def test_a_turn_that_was_entered_without_a_message_is_answered_when_teams_repeat
     assert state is TurnState.ANSWERED
 
 
+def test_a_turn_whose_message_could_not_be_put_has_one_soon_after_the_queue_is_back(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        queue = Blocked(hangs=False)
+        first = with_queue_behind(house.worker(30), queue)
+        asking = asyncio.create_task(first.ask())
+        await asyncio.sleep(4)
+        queue.away = False
+        # No renewal is due yet, and the call has been acknowledged: nobody repeats it.
+        await asyncio.sleep(3)
+        first.wire.cut()
+        queue.cut()
+        async with ends_with(asking):
+            await house.later()
+
+    house, (state, _) = played(TEAMS_GROUP, tmp_path, script)
+    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER], "the question is lost for ever"
+    assert state is TurnState.ANSWERED
+
+
 def test_a_queue_that_does_not_answer_costs_nobody_the_answer(tmp_path: Path) -> None:
     async def script(house: House) -> None:
         queue = Blocked(hangs=True)

@@ -30,6 +30,8 @@ _LONGEST_HOLDING_BACK = 60.0
 _BETWEEN_TRIES = 0.5
 _LONGEST_GIVING_BACK = 4.0
 _RENEWALS_IN_A_LEASE = 3
+_WITHOUT_A_MESSAGE = 2.0
+"""Until the next try to put one: by then the question has been acknowledged, and nobody else brings it back."""
 _TRIES = 5
 
 
@@ -179,7 +181,10 @@ class HeldTurn:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self._shelf.lease / _RENEWALS_IN_A_LEASE)
+            between = self._shelf.lease / _RENEWALS_IN_A_LEASE
+            if self._receipt is None and self._hand_over is not None:
+                between = min(between, _WITHOUT_A_MESSAGE)
+            await asyncio.sleep(between)
             try:
                 await self._change(lease_until=self._shelf.clock() + self._shelf.lease)
                 await self._hide_message(self._shelf.lease + MARGIN)
