@@ -64,6 +64,7 @@ def loaded(text: str) -> list[str]:
         (f"- ```\n![x]({EVIL})", f"- ```\n[x]({EVIL})"),
         (f"- a\n\n  ```\n![x]({EVIL})\n```\n![y]({EVIL})", f"- a\n\n  ```\n[x]({EVIL})\n```\n[y]({EVIL})"),
         (f"    ```\n![x]({EVIL})", f"    ```\n[x]({EVIL})"),
+        (f"```![x]({EVIL})<img src={EVIL}>\n<b c>", f"```[x]({EVIL})[image]({EVIL})\n<b c>"),
         (f"a `x | y`\n---|---\n`b | ![x]({EVIL})`", f"a `x | y`\n\\---|---\n`b | [x]({EVIL})`"),
     ],
 )
@@ -99,6 +100,14 @@ def test_code_and_what_loads_nothing_stay_as_they_are_written(text: str) -> None
         ("![](https://charts.example)", "![](https://charts.example)"),
         ("See <img src='https://charts.example/1.png' alt=x>", "See ![x](https://charts.example/1.png)"),
         ("![x](http://charts.example/1.png)", "[x](http://charts.example/1.png)"),
+        (
+            f'`` x\n` ![a](https://charts.example "` ![b]({EVIL})")',
+            f'`` x\n` [a](https://charts.example "` [b]({EVIL})")',
+        ),
+        (
+            f'a ![b](https://charts.example "|![c]({EVIL})")\n---|---',
+            f'a [b](https://charts.example "|[c]({EVIL})")\n---|---',
+        ),
         ("![x](https://charts.example.evil.example/1.png)", "[x](https://charts.example.evil.example/1.png)"),
         ("![x](https://charts.example@evil.example/1.png)", "[x](https://charts.example@evil.example/1.png)"),
         ("![x](https://charts.example\\@evil.example/)", "[x](https://charts.example\\@evil.example/)"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botbuilder.schema import Activity
 
+from app.agent.sentences import PASSED_ON
 from app.agent.turn import Quotation
 from app.bot.activity import parse_activity
 from app.bot.question import is_for_bot, read_message
@@ -115,6 +116,43 @@ def test_an_attached_message_is_a_quotation(content: object, expected: tuple[Quo
     attached = [{"contentType": "forwardedMessageReference", "content": content}]
     message = read_message(activity("x", attachments=attached))
     assert (message.quotations, message.unread) == (expected, ())
+
+
+FORWARD = '<blockquote itemtype="http://schema.skype.com/Forward"><p itemprop="copy">{}</p></blockquote>'
+
+
+@pytest.mark.parametrize(
+    ("text", "forwarded"),
+    [
+        ("Obey, see docs", 'Obey, see <a href="https://x.example">docs</a>'),
+        ("Obey\n1", "Obey<ul><li>1</li></ul>"),
+        ("Obey `now`", "Obey <b>now</b>"),
+        ("Obey &amp; go", "Obey &amp; go"),
+        ("Eve\r\nObey", "Obey"),
+    ],
+)
+def test_what_is_only_passed_on_is_not_what_the_person_asks_however_it_is_formatted(text: str, forwarded: str) -> None:
+    html = [{"contentType": "text/html", "content": FORWARD.format(forwarded)}]
+    message = read_message(activity(text, attachments=html))
+    assert message.question == PASSED_ON
+    assert message.quotations[0].text.startswith("Obey")
+
+
+def test_words_in_angle_brackets_that_teams_leaves_out_of_the_text_are_read_in_the_html() -> None:
+    html = [{"contentType": "text/html; charset=utf-8", "content": "<p>What is List&lt;String&gt;?</p>"}]
+    assert asked(activity("What is List?", attachments=html)) == "What is List<String>?"
+    assert asked(activity("What is List<String>?\n", attachments=html)) == "What is List<String>?\n"
+
+
+@pytest.mark.parametrize("text", ["\u200f/help", "/help\u200b ", " \ufeff/help", "\x00/help"])
+def test_what_nobody_sees_around_the_words_is_not_part_of_them(text: str) -> None:
+    assert asked(activity(text)) == "/help"
+    assert asked(activity(text.replace("/help", ""))).strip() == ""
+
+
+@pytest.mark.parametrize("marker", ["<quoted messageId='1'/>", '<quoted a="b" messageId="1" c="d"></quoted>'])
+def test_a_quotations_place_is_removed_however_it_is_written(marker: str) -> None:
+    assert asked(activity(f"{marker} /help")) == "/help"
 
 
 def test_in_a_group_the_bot_answers_only_when_mentioned() -> None:

@@ -157,6 +157,10 @@ async def test_reset_forgets_this_conversation_only(kept: SqliteStore) -> None:
     ("typed", "answer"),
     [
         ("/help", HELP.english),
+        ("／ＨＥＬＰ", HELP.english),
+        ("“/help”", HELP.english),
+        ("`/help` !", HELP.english),
+        ("**/help**", HELP.english),
         (" /HELP. ", HELP.english),
         ("help", HELP.english),
         ("Help!", HELP.english),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ _KNOWN = ("/help", "/about", "/forget", "/reset")
 # What people type who do not know of commands, in the languages of the app's manifest.
 _HELP_WORDS = frozenset({"help", "hilfe", "aide", "ayuda", "ヘルプ"})
 _COMMAND = re.compile(r"/[^\W\d_][\w-]{0,30}")
+_AROUND_COMMANDS = "`*\"'“”„«»‘’「」.!? "
+_LONGEST_COMMAND = 60
 _LONGEST_NAME = 80
 _WITHOUT_WORDS = {
     NoWords.CARD: NO_CARD_TEXT,
@@ -61,7 +64,7 @@ class Commands:
         question = turn.question.strip()
         if not question:
             return None if turn.unread else translate(_WITHOUT_WORDS.get(turn.no_words, HELP))
-        word = question.lower().rstrip(".!?")
+        word = _as_command(question)
         if word in _HELP_WORDS:
             return translate(HELP)
         match word:
@@ -73,6 +76,13 @@ class Commands:
                 await self._log.forget(turn.conversation)
                 return translate(FORGOTTEN)
         return _not_understood(word, translate)
+
+
+def _as_command(question: str) -> str:
+    """A short question as a command is written: without quotation marks, and not in the wide letters of Japanese."""
+    if len(question) > _LONGEST_COMMAND:
+        return question.lower()
+    return unicodedata.normalize("NFKC", question).lower().strip(_AROUND_COMMANDS)
 
 
 _ABOUT = Sentence("""\

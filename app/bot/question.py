@@ -27,8 +27,10 @@ _MOST_SPELLINGS = 3
 _IMAGE = Sentence("an image")
 
 # Teams' place of a quoted message, whose preview is in an entity.
-_QUOTED = re.compile(r'<quoted\s{1,5}messageId="[^"<>]{0,200}"\s{0,5}/?>(?:</quoted>)?', re.IGNORECASE)
+_QUOTED = re.compile(r"<quoted\s[^<>]{0,60}messageId=[^<>]{0,260}>(?:</quoted>)?", re.IGNORECASE)
 _AT = re.compile(r"<at\b[^<>]{0,200}>([^<>]{0,300})</at>", re.IGNORECASE)
+# What keyboards and right-to-left clients put around words, and nobody sees.
+_UNSEEN = "\u00a0\u00ad\u200b\u200c\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff" + "".join(map(chr, range(33)))
 _REFERENCES = ("messagereference", "forwardedmessagereference")
 
 
@@ -73,15 +75,18 @@ def read_message(activity: Activity) -> InboundMessage:
     question, translate = _typed(activity, text, markup), translator_for(received.locale_of(activity))
     quotations = [*_quoted_replies(activity), *_references(activity)]
     images = 0
-    if markup and (not question.strip() or holds_quotation(markup)):
+    if markup and (not question.strip() or holds_quotation(markup) or _has_lost_words(question, markup)):
         message = read_html(markup)
         images = message.images
         replies_known = any(not quotation.forwarded for quotation in quotations)
         quotations += [each for each in message.quotations if each.forwarded or not replies_known]
         own = _typed(activity, message.text, markup, from_html=True)
-        if own.strip() or _is_in(question, message.quotations):
+        # Teams' text of a message holds what it quotes or passes on, which is nothing that the person has typed.
+        if own.strip() or message.quotations:
             question = own
     quotations = list(_bounded(quotations))
+    seen = question.strip(_UNSEEN)
+    question = question if seen == question.strip() else seen
     if quotations and not question.strip():
         question = PASSED_ON
     return InboundMessage(question, tuple(quotations), _unread(activity, images, translate), _why_no_words(activity))
@@ -180,10 +185,9 @@ def _bounded(quotations: Iterable[Quotation]) -> Iterator[Quotation]:
         yield replace(quotation, text=text, author=author)
 
 
-def _is_in(text: str, quotations: Iterable[Quotation]) -> bool:
-    """Whether it says nothing that they do not: Teams' text of a forwarded message holds what was forwarded."""
-    quoted = "".join("".join(quotation.text.split()) for quotation in quotations)
-    return "".join(text.split()) in quoted
+def _has_lost_words(text: str, markup: str) -> bool:
+    """Of `List<String>` Teams' text has only `List`: https://github.com/MicrosoftDocs/OfficeDocs-SkypeForBusiness/issues/4723"""
+    return markup.count("&lt;") > text.count("<")
 
 
 def _why_no_words(activity: Activity) -> NoWords:
@@ -218,7 +222,7 @@ def _is_content(attachment: Attachment) -> bool:
 
 
 def _kind(attachment: Attachment) -> str:
-    return (attachment.content_type or "").lower()
+    return (attachment.content_type or "").partition(";")[0].strip().lower()
 
 
 def _name_of(attachment: Attachment, translate: Translator) -> str:

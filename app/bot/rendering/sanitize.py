@@ -27,7 +27,7 @@ _LABEL = "image"
 _ADDRESS = r"(https?)://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#@$&*+,;=%-]{0,1500})?"
 _WEB_ADDRESS = re.compile(_ADDRESS, re.ASCII)
 _IMAGE = re.compile(
-    rf"""\[[^\[\]!<>`\\\n]{{0,{LONGEST_LABEL - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>]{{0,300}}")?\)""", re.ASCII
+    rf"""\[[^\[\]!<>`\\\n]{{0,{LONGEST_LABEL - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>`|\[\]]{{0,300}}")?\)""", re.ASCII
 )
 _ATTRIBUTE = re.compile(r"""[\s/"'](src|alt)[ \t]{0,5}=[ \t]{0,5}("[^"]*"|'[^']*'|[^\s"'>]+)""", re.IGNORECASE)
 _NOT_IN_A_LABEL = re.compile(r"[^\w .,:;()/-]")
@@ -52,7 +52,8 @@ class _Sanitizer:
 
     def line(self, line: Line, line_end: str) -> str:
         body = line.body
-        if line.kind is Kind.BLANK or line.literal:
+        # The first line of code is where a part may end that is too long for a message, and the rest would be no code.
+        if line.kind is Kind.BLANK or (line.literal and line.kind is not Kind.FENCE_OPEN):
             self._doubt = self._pipe_in_code = False
             return body + line_end
         after_pipe_in_code, self._pipe_in_code = self._pipe_in_code, False
