@@ -13,6 +13,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from ops.command import DEV
 from ops.pip_install import PipError, install_lock
 
 ROOT = Path(__file__).resolve().parent
@@ -23,7 +24,7 @@ TERMINAL_LOCK = "app/local/requirements-terminal.txt"
 LOCAL_MODEL_LOCK = "app/local/requirements.txt"
 _MOST_TEST_PROCESSES = 4
 
-HELP = """python dev.py COMMAND
+HELP = """COMMAND
 
   run [--no-browser] [--verbose]     start the bot, and the Agents Playground to talk to it
   chat [question]                    talk to the bot in this terminal
@@ -155,10 +156,11 @@ def main(arguments: list[str]) -> int:
         each.__name__: each for each in (run, chat, doctor, test, check, bench, package, deploy, lock, docs, translate)
     }
     if command not in commands:
+        usage = f"{DEV} {HELP}"
         if command in {"help", "-h", "--help"}:
-            print(HELP)
+            print(usage)
             return 0
-        say(f"There is no command {command!r}.\n\n{HELP}" if command else HELP)
+        say(f"There is no command {command!r}.\n\n{usage}" if command else usage)
         return 2
     # Conversations, logs and packages: for nobody else on this machine.
     (ROOT / ".data").mkdir(mode=0o700, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.config import Settings, setting_names
 from ops.check.problem import Problem
+from ops.command import DEV
 
 PAGE = "docs/settings.md"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,7 @@ Application settings in Azure, `Values` in `local.settings.json`, or environment
 the file. All of them are checked at start, and everything that is wrong is said at once. An empty setting counts as
 left out. In Azure, Bicep sets most of them: `infra/azure.parameters.json` holds what you choose.
 
-This page is written by `python dev.py docs` from `app/config.py`, which is where a setting is described.
+This page is written by `python3 dev.py docs` from `app/config.py`, which is where a setting is described.
 """
 
 
@@ -40,7 +41,7 @@ def check_settings_page(root: Path) -> list[Problem]:
     page = root / PAGE
     if page.is_file() and page.read_text(encoding="utf-8") == settings_page():
         return []
-    return [Problem(PAGE, 1, "does not say what app/config.py says: python dev.py docs")]
+    return [Problem(PAGE, 1, f"does not say what app/config.py says: {DEV} docs")]
 
 
 def _by_section() -> Iterator[tuple[str, list[str]]]:

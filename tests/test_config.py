@@ -132,7 +132,7 @@ def test_images_are_shown_from_hosts_that_are_named() -> None:
 
 def test_channels_are_names_with_commas_between_them() -> None:
     assert load_settings({**GOOD, "BOT_CHANNELS": "msteams, webchat"}).bot_channels == {"msteams", "webchat"}
-    for wrong in ("msteams,", "Teams", "msteams webchat", "*", "x" * 41):
+    for wrong in ("msteams,", "Teams", "teams", "msteams webchat", "*", "x" * 41):
         assert problems({**GOOD, "BOT_CHANNELS": wrong}) == ["BOT_CHANNELS"]
 
 

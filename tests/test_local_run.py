@@ -93,7 +93,7 @@ def address_in(said: str) -> str:
 async def test_run_says_what_runs_where_and_ends_all_of_it(app_folder: Path, end: signal.Signals) -> None:
     async with running(app_folder) as (process, said), ClientSession() as client:
         assert "model       model at https://workspace.invalid/serving-endpoints" in said
-        assert "python dev.py chat --port" in said
+        assert "python3 dev.py chat --port" in said
         assert "With Node.js installed" in said
         address = address_in(said)
         async with client.get(f"{address}/api/messages") as answer:

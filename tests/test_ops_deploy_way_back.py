@@ -36,7 +36,7 @@ def test_what_ran_before_is_named_with_the_command_that_brings_it_back(
     fails_to_start(azure)
     assert main(["--wait", "0"], root) == 3
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"Build {old} ran before. To bring it back: python dev.py deploy --build {old}"
+    assert last == f"Build {old} ran before. To bring it back: python3 dev.py deploy --build {old}"
     azure.fail({})
     assert main(["--build", old], root) == 0
     assert read_build(azure.running).build == old
@@ -57,7 +57,7 @@ def test_a_new_build_that_answers_and_is_not_well_is_told_with_the_way_back(
     assert main(["--wait", "0"], root) == 3
     said = capsys.readouterr().err
     assert said.startswith(f"Build {new} runs, but ")
-    assert said.endswith(f"python dev.py deploy --build {old}\n")
+    assert said.endswith(f"python3 dev.py deploy --build {old}\n")
 
 
 def test_the_way_back_is_that_of_the_environment(
@@ -70,7 +70,7 @@ def test_the_way_back_is_that_of_the_environment(
     make_package(root, "new")
     fails_to_start(azure)
     assert main(["--env", "prod", "--wait", "0"], root) == 3
-    assert capsys.readouterr().err.endswith(f": python dev.py deploy --env prod --build {old}\n")
+    assert capsys.readouterr().err.endswith(f": python3 dev.py deploy --env prod --build {old}\n")
 
 
 def test_a_running_build_that_storage_has_deleted_is_kept_again_before_it_is_replaced(
@@ -115,7 +115,7 @@ def test_a_running_build_that_cannot_be_kept_is_said_and_does_not_stop_the_deplo
     assert f"Build {old}, which runs now, is not kept in storage and cannot be brought back: " in out
     assert err.splitlines()[-1] == (
         f"Build {old} ran before and is not kept. "
-        "python dev.py deploy --builds lists the builds that can be brought back."
+        "python3 dev.py deploy --builds lists the builds that can be brought back."
     )
 
 
@@ -138,7 +138,7 @@ def test_without_an_answer_before_the_builds_are_pointed_to(
     fails_to_start(azure)
     assert main(["--wait", "0"], root) == 3
     assert capsys.readouterr().err.endswith(
-        "python dev.py deploy --builds lists the builds that can be brought back.\n"
+        "python3 dev.py deploy --builds lists the builds that can be brought back.\n"
     )
 
 
@@ -154,7 +154,7 @@ def test_a_build_for_another_python_is_not_brought_back(
     assert main(["--build", old], root) == 1
     assert capsys.readouterr().err == (
         f"Build {old} is made for Python 3.13, and the Function App runs 3.12 (PYTHON_VERSION): choose another build "
-        "(python dev.py deploy --builds), or provision with PYTHON_VERSION=3.13 first\n"
+        "(python3 dev.py deploy --builds), or provision with PYTHON_VERSION=3.13 first\n"
     )
     assert read_build(azure.state / "blobs" / "agent.zip").build == new
     assert read_build(azure.running).build == new

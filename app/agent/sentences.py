@@ -84,7 +84,8 @@ _SENTENCES: tuple[tuple[type[failures.ModelFailure], Sentence], ...] = (
     (
         failures.Unreachable,
         Sentence(
-            "The Databricks workspace cannot be reached. Please try again; if it stays so, tell your administrator."
+            "The Databricks workspace cannot be reached. Please try again; if it happens again, tell your "
+            "administrator."
         ),
     ),
     (

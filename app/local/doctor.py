@@ -21,6 +21,7 @@ from app.local.printable import printable
 from app.local.settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
 from app.local.settings_doctor import Finding, LocalSettings, settings_findings
 from app.model import failures
+from ops.command import DEV
 
 if TYPE_CHECKING:
     from app.services import Services
@@ -120,7 +121,9 @@ async def _failure(check: Callable[[], Awaitable[object]]) -> Exception | None:
 
 async def _examine(root: Path) -> int:
     found = settings_findings(os.environ, root)
-    print(f"settings: {len([each for each in found if each.wrong])} wrong ({root / FILE_NAME} and the environment)")
+    file = root / FILE_NAME
+    where = f"{file} and the environment" if file.exists() else f"the environment; there is no {file}"
+    print(f"settings: {len([each for each in found if each.wrong])} wrong ({where})")
     _show(found)
     if any(each.wrong for each in found):
         return 1
@@ -145,7 +148,7 @@ def _show(findings: list[Finding]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python dev.py doctor", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"{DEV} doctor", description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of local.settings.json")
     options = parser.parse_args()
     try:

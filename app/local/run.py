@@ -28,6 +28,7 @@ from app.local.printable import printable
 from app.local.processes import ChildFailedError, Children
 from app.local.settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
 from app.local.settings_doctor import LocalSettings
+from ops.command import DEV
 
 _RECORD = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) |(?:trace [0-9a-f]{32}|metric) ")
 _TURN = re.compile(r"trace [0-9a-f]{32} (turn: .*)")
@@ -130,7 +131,7 @@ def _what_runs_where(bot: Bot, page: str | None, instead: str) -> list[str]:
         ]
     else:
         lines.append(f"  model       {bot.model} at {bot.workspace}")
-    chat = "python dev.py chat" + ("" if bot.port == DEFAULT_PORT else f" --port {bot.port}")
+    chat = f"{DEV} chat" + ("" if bot.port == DEFAULT_PORT else f" --port {bot.port}")
     if page:
         lines += [f"  playground  {page}", "", f"Type a question at {page}, or use `{chat}` in another terminal."]
     else:
@@ -152,7 +153,7 @@ _OWN_WORKSPACE = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python dev.py run", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"{DEV} run", description=__doc__)
     parser.add_argument("--port", type=port_number, default=DEFAULT_PORT, help="of the bot (default: %(default)s)")
     parser.add_argument(
         "--playground-port", type=port_number, default=PLAYGROUND_PORT, help="(default: %(default)s, or a free one)"

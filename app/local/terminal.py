@@ -29,6 +29,7 @@ from app.local.processes import ChildFailedError, Children
 from app.local.screen import Screen
 from app.local.settings import ROOT, LocalSettingsError, workspace_is_configured
 from app.local.settings_doctor import LocalSettings
+from ops.command import DEV
 
 
 class Chat:
@@ -76,7 +77,7 @@ class Chat:
         connector = await self._stack.enter_async_context(ConnectorServer())
         if not await _is_bot(client, endpoint):
             if must_run:
-                raise ConversationError(f"No bot answers at {endpoint}. Start one with `python dev.py run`.")
+                raise ConversationError(f"No bot answers at {endpoint}. Start one with `{DEV} run`.")
             self._screen.status("Starting the bot ...")
             self._settings = await asyncio.to_thread(_examined, root)
             bot = await start_bot(self._children, root, port=0, show=_show_errors, ephemeral=True)
@@ -179,7 +180,7 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python dev.py chat", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"{DEV} chat", description=__doc__)
     parser.add_argument("question", nargs="*", help="answered on standard output; without it there is a prompt")
     parser.add_argument(
         "--port",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ops.command import DEV
 from ops.deploy import DeployError, Unhealthy
 from ops.deploy.azure_cli import AzureCli
 from ops.deploy.builds import Builds, kept_name
@@ -47,7 +48,7 @@ class Deployment:
 def main(arguments: list[str], root: Path = ROOT, waiting: Waiting = Waiting()) -> int:
     """0 when the bot answers as the build that was asked for; 1 if that was not deployed; 3 if it is not well."""
     options = _options(arguments, root)
-    command = "python dev.py deploy" + ("" if options.env == "dev" else f" --env {options.env}")
+    command = f"{DEV} deploy" + ("" if options.env == "dev" else f" --env {options.env}")
     try:
         target = Target.from_variables(_variables(root, options.env))
         azure = AzureCli(target.subscription)
@@ -67,7 +68,7 @@ def main(arguments: list[str], root: Path = ROOT, waiting: Waiting = Waiting()) 
 
 
 def _options(arguments: list[str], root: Path) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python dev.py deploy", description="Deploys what `package` made.")
+    parser = argparse.ArgumentParser(prog=f"{DEV} deploy", description="Deploys what `package` made.")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--build", type=_build_id, help="bring this earlier build back")
     what.add_argument("--builds", action="store_true", help="list the builds that can be brought back")
@@ -101,9 +102,9 @@ def _deploy_new(deployment: Deployment, package: Path) -> None:
     try:
         build = read_build(package)
     except NotAPackage as error:
-        raise DeployError(f"There is nothing to deploy: {error}. python dev.py package") from None
+        raise DeployError(f"There is nothing to deploy: {error}. {DEV} package") from None
     if not _fits(build, target):
-        raise DeployError(f"{_for_another_python(build, target)}: python dev.py package --python {target.python}")
+        raise DeployError(f"{_for_another_python(build, target)}: {DEV} package --python {target.python}")
     _say(f"Keeping build {build.build} in {target.storage_account}/{target.container} ...")
     deployment.builds.upload(package, kept_name(build.build))
     _put(deployment, package, build)

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from ops.command import DEV
 from ops.package import PackageError
 from ops.package.build import make_package
 from ops.package.summary import summary
@@ -19,7 +20,7 @@ DEFAULT_PYTHON = "3.12"
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
-    parser = argparse.ArgumentParser(prog="python dev.py package", description="Makes the deployment package.")
+    parser = argparse.ArgumentParser(prog=f"{DEV} package", description="Makes the deployment package.")
     parser.add_argument(
         "--python", help=f"the Function App's version (PYTHON_VERSION of env/.env.dev, or {DEFAULT_PYTHON})"
     )

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.command import DEV
+
 BUILD_FILE = "build.json"
 _STARTING_POINT = re.compile(r"__pycache__/function_app\.cpython-3(\d+)\.pyc")
 
@@ -74,8 +76,8 @@ def read_build(package: Path) -> Build:
     except FileNotFoundError:
         raise NotAPackage(f"there is no {package}") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise NotAPackage(f"{package} is no package of `python dev.py package`: {error}") from None
+        raise NotAPackage(f"{package} is no package of `{DEV} package`: {error}") from None
     minor = next((match[1] for name in names if (match := _STARTING_POINT.fullmatch(name))), None)
     if minor is None or build.get("build") != found:
-        raise NotAPackage(f"{package} has been changed since `python dev.py package` made it")
+        raise NotAPackage(f"{package} has been changed since `{DEV} package` made it")
     return Build(found, str(build.get("version")), f"3.{minor}")
