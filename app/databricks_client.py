@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -17,7 +18,7 @@ from app.model import chat_completions, responses
 from app.model.answer import AnswerReader
 from app.model.answer_body import AnswerBody
 from app.model.answer_stream import AnswerStream
-from app.model.endpoint_capabilities import ALL_SUPPORTED, EndpointCapabilities
+from app.model.endpoint_capabilities import ALL_SUPPORTED, SECONDS_LEARNED_FOR, EndpointCapabilities
 from app.model.errors import ErrorReply, failure_of_reply, quoted
 from app.model.failures import (
     AddressBlocked,
@@ -100,6 +101,7 @@ class DatabricksModel:
         self._clock = clock
         self._spread = spread
         self._capabilities = ALL_SUPPORTED
+        self._learned_at = math.inf
         self._streams = OpenAiStreams(
             workspace.address.model_base_url,
             self._token,
@@ -140,6 +142,8 @@ class DatabricksModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         deadline = self._clock() + self._limits.overall
+        if self._clock() > self._learned_at + SECONDS_LEARNED_FOR:
+            self._capabilities, self._learned_at = self._capabilities.without_refusals(), math.inf
         capabilities = self._capabilities
         learned: EndpointCapabilities | None = None
         attempt = 1
@@ -178,8 +182,9 @@ class DatabricksModel:
         """An answer has shown that it is so."""
         known = self._capabilities
         self._capabilities = known.and_also(learned)
+        self._learned_at = min(self._learned_at, self._clock())
         for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
-            _log.warning("The endpoint refuses the parameter %s: it is asked without from now on", quoted(name))
+            _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
 
     def _differs_next_time(self, failure: ModelFailure, attempt: int) -> bool:
         """Another attempt has a new token, or speaks the other API when none was set."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.model.endpoint_capabilities import EndpointCapabilities
+from app.model.endpoint_capabilities import SECONDS_LEARNED_FOR, EndpointCapabilities
 from app.model.failures import ConversationTooLong, RequestRefused
 from app.model.types import Message, ModelRequest, ToolCall, ToolDefinition
-from tests.fakes.asked_model import QUESTION, answer, asking, text_of
+from tests.fakes.asked_model import QUESTION, Sleeper, answer, asking, text_of
 from tests.fakes.serving_endpoint import Answer, ServingEndpoint, Stream, agent_stream, databricks_error, event
 
 TOOLS = (ToolDefinition("time", "", {"type": "object"}),)
@@ -162,6 +162,24 @@ async def test_several_refusals_are_learned_one_after_another() -> None:
         endpoint.replies.extend(REFUSALS[name][1] for name in names)
         assert text_of(await answer(model, REQUEST)) == "Hello"
     assert parts_of(endpoint.asked[-1].body) == {"stream", "max_completion_tokens", "system"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid content in messages[1]: 'why are tools not supported here?'",
+        "tool call validation failed: parameters for tool time: additionalProperties 'zone' not allowed",
+    ],
+    ids=["a person's words", "what the model made up"],
+)
+async def test_tools_that_were_refused_by_mistake_are_offered_again_later(message: str) -> None:
+    sleeper = Sleeper()
+    async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper, **SETTINGS) as model:
+        endpoint.replies.append(openai_error(message))
+        for _ in range(3):
+            assert text_of(await answer(model, REQUEST)) == "Hello"
+            sleeper.now += SECONDS_LEARNED_FOR / 2 + 1
+    assert ["tools" in asked.body for asked in endpoint.asked] == [True, False, False, True]
 
 
 async def test_an_agent_that_takes_no_tools_is_asked_without_them() -> None:

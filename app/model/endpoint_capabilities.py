@@ -16,6 +16,9 @@ SECONDS_AFTER_END = 30.0
 # Where an endpoint has left its stream open after the end, and has never gone on after one.
 SECONDS_AFTER_END_IF_LEFT_OPEN = 5.0
 
+# A refusal may have been about something else: a person's words that were quoted, a tool call that the model made up.
+SECONDS_LEARNED_FOR = 900.0
+
 _OPTIONAL = frozenset({"stream", "stream_options", "temperature", "tools"})
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
@@ -50,6 +53,9 @@ class EndpointCapabilities:
                 if _is_sent(name, body):
                     return replace(self, refused=self.refused | {name})
         return None
+
+    def without_refusals(self) -> EndpointCapabilities:
+        return replace(self, refused=frozenset(), call_fields=frozenset())
 
     def and_also(self, other: EndpointCapabilities) -> EndpointCapabilities:
         return EndpointCapabilities(
