@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from tests.faults.run import Run
 from tests.faults.weather import Fault
 
-QUESTIONS = 300
-"""Asked in a run of full size. A smaller one is for a quick look, and may be as mild as it likes."""
+QUESTIONS = 150
+"""Asked in a run that proves something. A smaller one is for a quick look, and may be as mild as it likes."""
 _KILLED = {signal.SIGKILL: 5, signal.SIGTERM: 5}
 _PAUSES = 2
 # Seconds.

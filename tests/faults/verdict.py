@@ -9,6 +9,7 @@ from app.agent.sentences import NOT_ENTERED, WAS_INTERRUPTED
 from app.bot.message_reply import SENT_AGAIN
 from app.storage.ledger import TurnState
 from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
+from tests.faults.model import Asked
 from tests.faults.plan import Question
 from tests.faults.run import Run
 from tests.faults.teams import Bubble
@@ -20,15 +21,13 @@ _UNWRITTEN = 3.0
 _TAKING = 1.0
 # Seconds that all are busy with what has waited for storage.
 _CATCHING_UP = 5.0
-# Seconds after which who asks is told to ask again, because nothing can be entered; and a little less.
-_NOT_ENTERED = 9.0
 # Seconds from when a worker asks for a turn to be entered until it is.
 _ENTERING = 1.0
 # Seconds before storage is back in which who comes need not wait for who has come.
 _NEARLY_BACK = 1.2
 # Seconds without a sign of life after which a turn holds the next one up no longer.
 _PATIENCE = 30.0
-# Of a run: where a machine has much else to do, storage needs some seconds more to catch up.
+# Of a run in which storage stops: how long it takes to catch up depends on the machine.
 _MOST_TOLD = 5
 
 
@@ -75,7 +74,7 @@ def _about(run: Run, question: Question) -> Iterator[str]:
     told = run.teams.told_to_ask_again(question.id)
     if not finals and not told:
         yield "never answered"
-    if len(told) > 1 or any(not _storage_was_away(run, bubble) for bubble in told):
+    if len(told) > 1 or (told and not run.storm.pauses):
         yield "told to ask again, though storage was there"
     if len(finals) > 1 and any(bubble.stream for bubble in finals):
         yield f"a streamed answer and {len(finals) - 1} more"
@@ -122,14 +121,6 @@ def _doubts(run: Run, question: Question) -> list[float]:
     unclear = [call.at for call in sent if call.fault is not None and call.fault.leaves_doubt]
     # Whoever takes over knows what was written down last, and no more.
     return sorted([*unclear, *(taken.at for taken in run.tap.takeovers(question))])
-
-
-def _storage_was_away(run: Run, told: Bubble) -> bool:
-    """Whether it stood still while somebody tried for long to enter the question."""
-    entering = [each for each in run.deliveries.of(told.question) if each.at <= told.at - _NOT_ENTERED]
-    return any(
-        each.at <= end + _CATCHING_UP and begin <= told.at for each in entering for begin, end in run.storm.pauses
-    )
 
 
 def _explained(run: Run, bubble: Bubble) -> bool:
@@ -250,7 +241,7 @@ def _reminders(run: Run, questions: Sequence[Question]) -> Iterator[str]:
     """What the model was reminded of whenever it was asked: all that had been answered by then, each once."""
     answered = _as_answered(run, questions)
     for asked in run.model.asked:
-        if asked.question not in {question.id for question in questions}:
+        if asked.question not in {question.id for question in questions} or _is_late(run, asked):
             continue
         earlier = [
             question.text
@@ -260,6 +251,12 @@ def _reminders(run: Run, questions: Sequence[Question]) -> Iterator[str]:
         reminded = [text for role, text in asked.history if role == "user"]
         if reminded != earlier:
             yield f"{asked.question}: the model was reminded of {reminded}, when {earlier} had been answered"
+
+
+def _is_late(run: Run, asked: Asked) -> bool:
+    """Whether the answer stood there already: who stalls beyond the lease asks in vain, and nobody sees it."""
+    finals = run.teams.finals(asked.question)
+    return bool(finals) and (finals[0].final_at or 0.0) < asked.at
 
 
 def story(run: Run, question: Question) -> str:
