@@ -17,6 +17,7 @@ from app.bot.send_failures import StreamContentRefused
 from app.bot.stream_reply import StreamReply
 from app.turns.progress import Progress
 from app.turns.reply import TurnLost
+from tests.fakes.channel import FakeChannel
 from tests.fakes.chat import ends_with
 from tests.fakes.house import ANSWER, House, played
 from tests.fakes.virtual_time import VirtualTimeLoop
@@ -47,6 +48,29 @@ def test_a_process_that_stood_still_before_the_end_says_it_only_if_the_turn_is_s
 
     fake = converse(script, channel=channel, keep=keep)
     assert [sent.kind for sent in fake.sent] == ["typing", "streaming"]
+
+
+@pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
+def test_who_goes_on_in_a_stream_waits_for_its_pace_whenever_another_sent_last(channel: Channel) -> None:
+    fake, kept = FakeChannel(), list[Progress]()
+    assert channel.streaming is not None
+    rules = channel.streaming
+
+    async def keep(progress: Progress) -> None:
+        kept.append(progress)
+
+    async def script(first: StreamReply) -> None:
+        await first.write(TextAdded("Hello "))
+        await asyncio.sleep(0.3)
+        await first.abandon()
+        second = StreamReply(fake, channel, rules, kept[-1])
+        await second.begin()
+        await second.write(Answer("Hello there"))
+        await second.finish()
+
+    converse(script, fake, channel, keep=keep)
+    assert [sent.kind for sent in fake.sent] == ["typing", "streaming", "final"]
+    assert min(fake.gaps()) >= rules.interval
 
 
 EARLY = replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=2.0))

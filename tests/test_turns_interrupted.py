@@ -102,7 +102,8 @@ def test_code_keeps_its_language_and_a_table_its_header_wherever_they_are_interr
 def test_the_note_stands_once_however_many_workers_vanish(channel: Channel, seconds: float, tmp_path: Path) -> None:
     told, memory = final(channel, tmp_path, [Says(WORDS) for _ in range(3)], seconds)
     assert told.count(NOTE) == 1
-    assert memory[-1].text == WORDS
+    # A model that goes on begins with a word: where it was interrupted within one, there is a space.
+    assert "".join(memory[-1].text.split()) == "".join(WORDS.split())
 
 
 @pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)

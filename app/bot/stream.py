@@ -67,6 +67,8 @@ class Stream:
         self._keep = keep
         if self.id is not None:
             self._pace.open(self._closes - self._clock())
+            # Another worker may have sent just now.
+            self._pace.sent()
 
     @property
     def takes_the_end(self) -> bool:
