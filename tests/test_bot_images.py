@@ -48,6 +48,8 @@ def loaded(text: str) -> list[str]:
         (f'See <img src="{EVIL}" alt="a [chart]!">', f"See [a chart]({EVIL})"),
         (f"See <IMAGE\tsrc='{EVIL}'/>", f"See [image]({EVIL})"),
         (f"!<img src={EVIL}>", f"! [image]({EVIL})"),
+        (f"<<img src={EVIL}>", f"< [image]({EVIL})"),
+        (f"{'~' * 201}\n![x]({EVIL})", f"{'~' * 201}\n[x]({EVIL})"),
         (f'<img srcset="{EVIL} 2x">', f'&lt;img srcset="{EVIL} 2x">'),
         ("<img src=data:image/png;base64,AA==>", "&lt;img src=data:image/png;base64,AA==>"),
         (f'<div style="background:url({EVIL})">', f'&lt;div style="background:url({EVIL})">'),
@@ -159,3 +161,11 @@ def test_a_stream_only_grows_and_can_be_closed_at_any_moment(text: str) -> None:
     assert loaded(sent + end_of(sent).closing) == []
     assert render(text).startswith(sent)
     assert render(closable(text)).startswith(sent)
+
+
+@pytest.mark.parametrize("text", ["See [a|b\n|-](u)", "See [a\n|b\n|-](u)", "See [a\nb|\n|-](u)"])
+def test_what_looked_like_a_table_for_a_moment_is_not_taken_back(text: str) -> None:
+    shown = ""
+    for end in range(len(text) + 1):
+        shown = max(shown, presentable(text[:end]), key=len)
+        assert closable(text[:end]).startswith(shown)

@@ -31,6 +31,10 @@ def test_every_part_fits_the_channel_and_leaves_no_code_block_open(text: str, li
     assert all(is_closed(part) for part in parts[:-1])
 
 
+def test_a_line_that_ends_a_quotation_is_not_taken_for_its_code() -> None:
+    assert split("> ```\n" + "x" * 30 + "```py\n", 40) == ["> ```\n" + "x" * 30 + "`", "``py\n"]
+
+
 @given(st.text(), st.integers(20, 60))
 @settings(max_examples=300, deadline=None)
 def test_no_character_is_lost(text: str, limit: int) -> None:
@@ -92,3 +96,9 @@ def test_what_is_marked_in_one_endless_line_is_marked_in_every_part(mark: str) -
     assert all(utf16_units(part) <= 60 for part in parts)
     assert all(part.count(mark) == 2 for part in parts)
     assert "".join(parts).replace(mark, "").replace("…", "") == f"a {words * 5}b"
+
+
+@pytest.mark.parametrize("opening", ["~" * 8_990, "`" * 20_000, "> " * 4_000 + "```", "- " * 4_000 + "```"])
+def test_a_long_opening_of_code_does_not_make_an_answer_a_flood_of_messages(opening: str) -> None:
+    text = f"{opening}\n" + "code\n" * 4_000
+    assert len(split(text, 9_000)) < len(text) / 2_000

@@ -20,6 +20,7 @@ BLANKS = " \t\r"
 _DEEPEST_QUOTE = 8
 # Columns: what is indented by more is indented code.
 _MOST_INDENT = 3
+_LONGEST_FENCE = 200
 
 
 class Kind(Enum):
@@ -48,6 +49,11 @@ class Fence:
     container: int
     loose: bool
     start: int
+
+    @property
+    def is_long(self) -> bool:
+        """To be written again in every part of an answer it takes too much room."""
+        return len(self.prefix) + len(self.marker) > _LONGEST_FENCE
 
 
 class Line(NamedTuple):
@@ -205,9 +211,10 @@ class _Reader:
             certain = indent - container <= _MOST_INDENT
         else:
             certain = True
+        opened = Fence(run[1], body, prefix, indent, quotes, container, loose, start)
         # Some readers find the head of a table here.
-        self._doubt = self._doubt or not certain or "|" in body
-        return Fence(run[1], body, prefix, indent, quotes, container, loose, start)
+        self._doubt = self._doubt or not certain or "|" in body or opened.is_long
+        return opened
 
 
 def _inside(body: str, quotes: int) -> str | None:

@@ -77,6 +77,8 @@ def line_ends(text: str) -> Iterator[LineEnd]:
 def _in_fence(line: Line, cost: Cost, *, ended: bool) -> LineEnd:
     fence = line.fence
     assert fence is not None
+    if fence.is_long:
+        return LineEnd(line.end, cost)
     prefix = _goes_on(fence)
     first = fence.first_line[len(fence.prefix) :] if len(fence.first_line) <= _LONGEST_REOPENING else fence.marker
     closing = f"{'' if ended else chr(10)}{prefix}{fence.marker}"
@@ -174,7 +176,7 @@ def _cut_plain(text: str, *, ends: bool) -> int:
         above = -2 if not ended and _may_be_table_head(lines[:-1]) else -1
         return len(text) if ended else _cut_above(text, lines[:above], ends=ends)
     if last.kind in _TABLE:
-        return _cut_in_table(lines, ended=ended, ends=ends)
+        return _cut_in_table(text, lines, ended=ended, ends=ends)
     kept = lines[: len(lines) - _held_lines(lines, ended=ended, ends=ends)]
     return _cut_in_text(text, lines, ends=ends) if len(kept) == len(lines) else _cut_above(text, kept, ends=ends)
 
@@ -185,7 +187,7 @@ def _cut_above(text: str, lines: Sequence[Line], *, ends: bool) -> int:
         return 0
     last = lines[-1]
     if last.kind in (Kind.TABLE_HEAD, Kind.TABLE_DELIMITER):
-        return _cut_in_table(lines, ended=True, ends=ends)
+        return _cut_in_table(text, lines, ended=True, ends=ends)
     return _cut_in_text(text[: last.end], lines, ends=ends) if last.kind is Kind.TEXT else last.end
 
 
@@ -199,7 +201,7 @@ def _cut_in_code(lines: Sequence[Line], fence: Fence, *, ended: bool, ends: bool
     return last.start if half else last.end
 
 
-def _cut_in_table(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
+def _cut_in_table(text: str, lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
     last = lines[-1]
     if last.kind is Kind.TABLE_ROW:
         whole = ended or (ends and last.body.rstrip().endswith("|") and last.body.strip(BLANKS + "|"))
@@ -207,8 +209,15 @@ def _cut_in_table(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
             return last.end
         if lines[-2].kind is Kind.TABLE_ROW:
             return last.start
-    head = next(line for line in reversed(lines) if line.kind is Kind.TABLE_HEAD)
-    return head.start if head.body.startswith("|", head.content) else head.end
+    above = [*lines]
+    while above[-1].kind is not Kind.TABLE_HEAD:
+        above.pop()
+    head = above[-1]
+    # With more in the line below, it may be no table after all, and what is open above it still becomes a link.
+    before = _cut_above(text, above[:-1], ends=ends)
+    if before < head.start or head.body.startswith("|", head.content):
+        return before
+    return _cut_in_text(text[: head.end], above, ends=ends)
 
 
 def _held_lines(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:

@@ -135,7 +135,7 @@ class _Sanitizer:
             if address is not None:
                 label = " ".join(_NOT_IN_A_LABEL.sub(" ", attributes.get("alt", "")).split()) or _LABEL
                 shown = "!" if self._shows(address[1], address[2]) else ""
-                apart = " " if text.endswith("!", 0, start) else ""
+                apart = " " if text.endswith(("!", "<"), 0, start) else ""
                 return f"{apart}{shown}[{label}]({address[0]})", image.end()
         return ("&lt;" if _TAG_START.match(text, start) else "<"), start + 1
 

@@ -51,7 +51,7 @@ def _within_a_line(text: str, limit: int, at_least: int) -> LineEnd:
         previous, line = line, end
         if end.offset >= most:
             break
-    if not line.closing and previous.closing:
+    if not line.closing and previous.closing and not text[previous.offset : line.offset].strip("`~> \t\r\n"):
         # The limit falls into the line that closes the code: there is no room for closing it before that.
         line = previous
     if line.closing:
