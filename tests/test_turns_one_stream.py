@@ -12,7 +12,7 @@ import pytest
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
 from app.storage.ledger import TurnKey
 from tests.fakes.chat import Wire, ends_with
-from tests.fakes.house import ANN, ANSWER, House, now, plain, played
+from tests.fakes.house import ANN, ANSWER, LEASE, House, now, plain, played
 
 STREAMS = [TEAMS_PERSONAL, COPILOT]
 in_streams = pytest.mark.parametrize("channel", STREAMS, ids=lambda channel: channel.name)
@@ -134,3 +134,27 @@ def test_where_a_stream_was_opened_and_its_id_lost_no_second_one_is_opened_for_t
         if house.chat.beside or [plain(text) for text in house.chat.messages.values()] != [ANSWER]:
             wrong[moment] = (house.chat.beside, list(house.chat.messages.values()))
     assert wrong == {}
+
+
+@in_streams
+def test_a_turn_that_was_passed_by_opens_no_stream_beside_the_one_that_went_before_it(
+    channel: Channel, tmp_path: Path
+) -> None:
+    async def script(house: House) -> None:
+        inbox, worker = house.store.queue("turns"), house.worker
+        house.worker = lambda seconds=50.0: worker(seconds)  # type: ignore[method-assign]
+        first, second = house.worker(), house.worker()
+        one = asyncio.create_task(first.ask("How?", "1"))
+        await asyncio.sleep(0.05)
+        first.wire.cut()
+        await asyncio.sleep(LEASE + 2)
+        # Whoever takes its message vanishes too, and the host hides it for longer than anybody waits.
+        assert len(await inbox.take(9, hidden_for=160)) == 1
+        two = asyncio.create_task(second.ask("And then?", "2"))
+        async with ends_with(one):
+            await house.later()
+            await two
+
+    house, _ = played(channel, tmp_path, script)
+    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER, ANSWER]
+    assert house.chat.beside == []

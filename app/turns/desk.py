@@ -151,6 +151,9 @@ class Desk:
         since = _oldest_waited_for(hand_over.asked_at)
         if read_progress(found.shown).end is not None:
             return None
+        if not found.lease_until:
+            # It was passed by: those that went before it have its place, and one of them may be streaming.
+            found = replace(found, ticket=max(found.ticket, round(self._shelf.clock() * 1000)))
         ahead = await self._shelf.store.start(found, since=since)
         if ahead is None:
             return None
