@@ -112,3 +112,17 @@ async def test_who_is_entered_while_another_is_started_is_before_it_or_after_it_
         await store.end(earlier.record, TurnState.ANSWERED, [])
         assert await store.start(later) is None
         await store.end(later, TurnState.ANSWERED, [])
+
+
+async def test_a_turn_that_was_passed_by_can_be_started_after_those_that_went_before_it(store: Store) -> None:
+    first, then = (await begun(store, "a1", 1000)).record, (await begun(store, "a2", 2000)).record
+    await store.pass_by(then, Ahead(1000, 60.0))
+    assert await store.start(then) is None
+    again = await store.find(first.key)
+    assert again is not None
+    assert again.lease_until == 0
+    assert await store.start(replace(again, ticket=5000)) == Ahead(2000, 60.0)
+    await store.end(then, TurnState.ANSWERED, exchange(1))
+    assert await store.start(replace(again, ticket=5000)) is None
+    await store.end(again, TurnState.ANSWERED, exchange(2))
+    assert (await begun(store, "a3", 3000)).waits is False
