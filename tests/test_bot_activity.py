@@ -368,9 +368,3 @@ def use_only_parser(content: bytes) -> None:
         parse_activity(content)
     except BadActivity:
         return
-
-
-@pytest.mark.parametrize("said", [True, "true", "True"])
-def test_what_says_that_one_person_sees_it_is_believed_in_either_spelling(said: object) -> None:
-    body = {"type": "message", "recipient": {"id": "28:bot", "isTargeted": said}}
-    assert is_targeted(parse_activity(json.dumps(body).encode()))

@@ -258,8 +258,7 @@ def is_targeted(activity: Activity) -> bool:
     https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/targeted-messages
     """
     more = (activity.recipient.additional_properties if activity.recipient else None) or {}
-    # Rather one person too few sees an answer than a whole group.
-    return str(more.get("isTargeted")).lower() == "true"
+    return more.get("isTargeted") is True
 
 
 def asked_at(activity: Activity) -> float | None:
