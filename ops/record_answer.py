@@ -1,8 +1,7 @@
 """`python -m ops.record_answer`: docs/answer.gif, the moving picture of the README.
 
 The real thing: `python dev.py run` with its own small model, and a question typed into the Agents Playground in the
-Chromium of this machine. What a slow machine took longer for is shown faster, and the last line says how much. Needs
-Pillow, which nothing else here does: `pip install pillow` into .venv first.
+Chromium of this machine. What a slow machine took longer for is shown faster, and the last line says how much.
 """
 
 from __future__ import annotations
