@@ -163,7 +163,16 @@ def test_a_stream_only_grows_and_can_be_closed_at_any_moment(text: str) -> None:
     assert render(closable(text)).startswith(sent)
 
 
-@pytest.mark.parametrize("text", ["See [a|b\n|-](u)", "See [a\n|b\n|-](u)", "See [a\nb|\n|-](u)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See [a|b\n|-](u)",
+        "See [a\n|b\n|-](u)",
+        "See [a\nb|\n|-](u)",
+        "| a | b |\n|---|---|\n- ---|---\n|---|---|\n",
+        "| a | b |\n|---|---|\n# a|b\n|-|-|\n| 1 | 2 |\n",
+    ],
+)
 def test_what_looked_like_a_table_for_a_moment_is_not_taken_back(text: str) -> None:
     shown = ""
     for end in range(len(text) + 1):

@@ -214,7 +214,9 @@ def _cut_in_table(text: str, lines: Sequence[Line], *, ended: bool, ends: bool) 
         above.pop()
     head = above[-1]
     # With more in the line below, it may be no table after all, and what is open above it still becomes a link.
-    before = _cut_above(text, above[:-1], ends=ends)
+    # A table above it has ended, with rows or without.
+    after_table = len(above) > 1 and above[-2].kind in _TABLE
+    before = head.start if after_table else _cut_above(text, above[:-1], ends=ends)
     if before < head.start or head.body.startswith("|", head.content):
         return before
     return _cut_in_text(text[: head.end], above, ends=ends)
