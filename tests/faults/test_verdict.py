@@ -297,4 +297,4 @@ async def test_a_run_that_hangs_ends_and_says_what_was_still_open(told: Told, mo
     monkeypatch.setattr(runs, "_play", hangs)
     plan = replace(told.run.plan, seconds=0.0)
     with pytest.raises(AssertionError, match=r"a run hangs:\n'What\?' has no answer\nworker 1.1 runs"):
-        await runs.perform(plan, told.folder, longest_rest=0.05)
+        await runs.perform(plan, told.folder, longest_rest=0.05, hidden_for=0.0)
