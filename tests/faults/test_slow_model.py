@@ -17,7 +17,7 @@ from tests.faults.run import settings_of
 from tests.faults.teams import Teams
 from tests.faults.workers import Workers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
 # Seconds.
 TEAMS_REPEATS_AFTER = 15.0
