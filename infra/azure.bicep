@@ -147,6 +147,17 @@ param flexHttpConcurrency int = 32
 @maxLength(400)
 param subnetId string = ''
 
+@description('flex: spread instances over the zones of the region. Azure then keeps at least two always ready, which cost money. Not every region has it.')
+param zoneRedundant bool = false
+
+@description('How the storage account keeps its three copies: in one data centre (Standard_LRS), or one in each zone of the region (Standard_ZRS). None leaves the region.')
+@allowed(['Standard_LRS', 'Standard_ZRS'])
+param storageSku string = 'Standard_LRS'
+
+@description('Whether storage and Key Vault can be reached from the internet, with a role. Disabled needs hostingPlan flex, subnetId and private endpoints, which Bicep does not make.')
+@allowed(['Enabled', 'Disabled'])
+param publicNetworkAccess string = 'Enabled'
+
 @description('How long Log Analytics keeps what was logged, in days.')
 @minValue(30)
 @maxValue(730)
@@ -227,6 +238,8 @@ module storage 'modules/storage.bicep' = {
     principalId: identity.properties.principalId
     deployerObjectId: deployer().objectId
     logAnalyticsId: monitoring.outputs.logAnalyticsId
+    sku: storageSku
+    publicNetworkAccess: publicNetworkAccess
   }
 }
 
@@ -241,6 +254,7 @@ module keyVault 'modules/keyVault.bicep' = if (databricksCredential != 'managed-
     databricksToken: databricksToken
     databricksClientSecret: databricksClientSecret
     logAnalyticsId: monitoring.outputs.logAnalyticsId
+    publicNetworkAccess: publicNetworkAccess
   }
 }
 
@@ -270,7 +284,9 @@ var agentSettings = union(
   databricksCredential == 'service-principal'
     ? { DATABRICKS_CLIENT_SECRET: '@Microsoft.KeyVault(VaultName=${keyVaultName};SecretName=databricks-client-secret)' }
     : {},
-  databricksCredential == 'service-principal' && !empty(databricksClientId) ? { DATABRICKS_CLIENT_ID: databricksClientId } : {},
+  databricksCredential == 'service-principal' && !empty(databricksClientId)
+    ? { DATABRICKS_CLIENT_ID: databricksClientId }
+    : {},
   databricksCredential == 'token'
     ? { DATABRICKS_TOKEN: '@Microsoft.KeyVault(VaultName=${keyVaultName};SecretName=databricks-token)' }
     : {},
@@ -301,6 +317,7 @@ module functionApp 'modules/functionApp.bicep' = {
     flexAlwaysReadyInstances: flexAlwaysReadyInstances
     flexHttpConcurrency: flexHttpConcurrency
     subnetId: subnetId
+    zoneRedundant: zoneRedundant
     logAnalyticsId: monitoring.outputs.logAnalyticsId
   }
   dependsOn: [keyVault] // its settings refer to secrets there, by name

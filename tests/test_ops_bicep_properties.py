@@ -53,8 +53,8 @@ BROKEN: dict[str, Mistake] = {
     ),
     "a resource type that is misspelt": (
         APP,
-        "'Microsoft.Web/sites@2024-11-01'",
-        "'Microsoft.Web/site@2024-11-01'",
+        "'Microsoft.Web/sites@2025-03-01'",
+        "'Microsoft.Web/site@2025-03-01'",
         "resource site ",
         "did you mean Microsoft.Web/sites?",
     ),

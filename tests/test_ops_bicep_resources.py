@@ -61,8 +61,8 @@ BROKEN: dict[str, Mistake] = {
     ),
     "a preview": (
         VAULT,
-        "vaults@2024-11-01' = {",
-        "vaults@2024-12-01-preview' = {",
+        "vaults@2026-05-15' = {",
+        "vaults@2026-05-16-preview' = {",
         "resource vault ",
         "vault uses a preview of the API",
     ),

@@ -231,7 +231,7 @@ def test_a_setting_that_the_app_does_not_have_is_not_written(copy: Path) -> None
 @pytest.mark.parametrize(
     ("file", "old", "new", "sentence"),
     [
-        ("m365agents.yml", "bicepCliVersion: v0.43.8", "bicepCliVersion: latest", "bicepCliVersion must be a release"),
+        ("m365agents.yml", "bicepCliVersion: v0.49.2", "bicepCliVersion: latest", "bicepCliVersion must be a release"),
         ("m365agents.yml", "environmentFolderPath: ./env", "environmentFolderPath: ./envs", "must be ./env"),
         ("m365agents.yml", "version: v1.11", "version: v2.0", "version 'v2.0' has no schema in ops/schemas"),
         ("m365agents.yml", "projectId: ", "# projectId: ", "projectId is missing"),

@@ -177,9 +177,9 @@ MISTAKES = {
         "packages with Python 3.13; PYTHON_VERSION in env/.env.dev is 3.12",
     ),
     "another Bicep": Mistake(
-        "run: az bicep install --version v0.43.8",
+        "run: az bicep install --version v0.49.2",
         "run: az bicep install --version v0.30.3",
-        "Bicep v0.30.3; m365agents.yml provisions with v0.43.8",
+        "Bicep v0.30.3; m365agents.yml provisions with v0.49.2",
     ),
     "an artifact that is left out": Mistake(
         "          include-hidden-files: true\n",

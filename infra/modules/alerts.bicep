@@ -90,7 +90,7 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
   }
 }
 
-resource failures 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+resource failures 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = {
   name: 'alert-failures-${baseName}'
   location: location
   tags: tags
@@ -186,43 +186,45 @@ var rules = [
   }
 ]
 
-resource onRows 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
-  name: 'alert-${rule.name}-${baseName}'
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: 'Databricks agent: ${rule.title}'
-    description: rule.description
-    severity: rule.severity
-    enabled: true
-    scopes: [logAnalyticsId]
-    evaluationFrequency: 'PT15M'
-    windowSize: rule.windowSize
-    skipQueryValidation: true
-    autoMitigate: true
-    criteria: {
-      allOf: [
-        {
-          query: rule.query
-          timeAggregation: 'Count'
-          operator: 'GreaterThan'
-          threshold: 0
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
+resource onRows 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
+  for rule in rules: {
+    name: 'alert-${rule.name}-${baseName}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: 'Databricks agent: ${rule.title}'
+      description: rule.description
+      severity: rule.severity
+      enabled: true
+      scopes: [logAnalyticsId]
+      evaluationFrequency: 'PT15M'
+      windowSize: rule.windowSize
+      skipQueryValidation: true
+      autoMitigate: true
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: 'Count'
+            operator: 'GreaterThan'
+            threshold: 0
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
           }
-        }
-      ]
-    }
-    actions: {
-      actionGroups: [people.id]
+        ]
+      }
+      actions: {
+        actionGroups: [people.id]
+      }
     }
   }
-}]
+]
 
 // From the platform itself, in a minute: it needs neither the app nor Log Analytics. A new site has no such metric yet.
-resource serverErrors 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+resource serverErrors 'Microsoft.Insights/metricAlerts@2026-01-01' = {
   name: 'alert-server-errors-${baseName}'
   location: 'global'
   tags: tags
@@ -293,7 +295,7 @@ resource probe 'Microsoft.Insights/webtests@2022-06-15' = if (healthProbe) {
   }
 }
 
-resource unreachable 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = if (healthProbe) {
+resource unreachable 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = if (healthProbe) {
   name: 'alert-unreachable-${baseName}'
   location: location
   tags: tags

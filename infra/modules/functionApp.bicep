@@ -55,6 +55,9 @@ param flexHttpConcurrency int
 @description('flex: the subnet that the app calls out through, or empty.')
 param subnetId string
 
+@description('flex: whether instances are spread over the zones of the region.')
+param zoneRedundant bool
+
 @description('Where the app\'s log goes.')
 param logAnalyticsId string
 
@@ -85,10 +88,12 @@ var consumptionSettings = {
 }
 
 var settings = union(hostStorageSettings, requestSettings, isFlex ? {} : consumptionSettings, agentSettings)
-var settingsList = [for setting in items(settings): {
-  name: setting.key
-  value: setting.value
-}]
+var settingsList = [
+  for setting in items(settings): {
+    name: setting.key
+    value: setting.value
+  }
+]
 
 // Flex refuses a deployment that says more than this (error 51021); it has no FTP, and its runtime is in functionAppConfig.
 var siteConfig = union(
@@ -141,7 +146,7 @@ var flexConfig = {
   }
 }
 
-resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: 'plan-${name}'
   location: location
   tags: tags
@@ -157,10 +162,11 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
       }
   properties: {
     reserved: true // Linux
+    zoneRedundant: isFlex ? zoneRedundant : null
   }
 }
 
-resource site 'Microsoft.Web/sites@2024-11-01' = {
+resource site 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
   tags: tags
@@ -185,7 +191,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
 }
 
 // No password deploys here: neither FTP's nor Kudu's.
-resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: site
   name: 'ftp'
   properties: {
@@ -193,7 +199,7 @@ resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2
   }
 }
 
-resource noKuduPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+resource noKuduPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: site
   name: 'scm'
   properties: {

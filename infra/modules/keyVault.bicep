@@ -23,9 +23,13 @@ param databricksClientSecret string
 @description('Where the vault\'s log goes.')
 param logAnalyticsId string
 
+@description('Enabled or Disabled.')
+@allowed(['Enabled', 'Disabled'])
+param publicNetworkAccess string
+
 var keyVaultSecretsUser = '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User
 
-resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
+resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
   name: name
   location: location
   tags: tags
@@ -39,12 +43,17 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
     enableSoftDelete: true
     softDeleteRetentionInDays: 90
     enablePurgeProtection: true
-    // Open to the network, closed to all but the roles on it: Linux Consumption has no addresses that a rule could name.
-    publicNetworkAccess: 'Enabled'
+    // Even when open to the network it is closed to all but the roles on it. Linux Consumption has no addresses that a
+    // rule could name.
+    publicNetworkAccess: publicNetworkAccess
+    networkAcls: {
+      bypass: 'AzureServices'
+      defaultAction: publicNetworkAccess == 'Enabled' ? 'Allow' : 'Deny'
+    }
   }
 }
 
-resource token 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!empty(databricksToken)) {
+resource token 'Microsoft.KeyVault/vaults/secrets@2026-05-15' = if (!empty(databricksToken)) {
   parent: vault
   name: 'databricks-token'
   properties: {
@@ -53,7 +62,7 @@ resource token 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!empty(datab
   }
 }
 
-resource clientSecret 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = if (!empty(databricksClientSecret)) {
+resource clientSecret 'Microsoft.KeyVault/vaults/secrets@2026-05-15' = if (!empty(databricksClientSecret)) {
   parent: vault
   name: 'databricks-client-secret'
   properties: {

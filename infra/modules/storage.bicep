@@ -19,6 +19,14 @@ param deployerObjectId string
 @description('Where the account\'s log goes.')
 param logAnalyticsId string
 
+@description('How often the account is stored, and where.')
+@allowed(['Standard_LRS', 'Standard_ZRS'])
+param sku string
+
+@description('Enabled or Disabled.')
+@allowed(['Enabled', 'Disabled'])
+param publicNetworkAccess string
+
 @description('Where packages are.')
 param packageContainerName string = 'packages'
 
@@ -39,7 +47,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: sku
   }
   properties: {
     accessTier: 'Hot'
@@ -48,6 +56,11 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
     allowSharedKeyAccess: false
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
+    publicNetworkAccess: publicNetworkAccess
+    networkAcls: {
+      bypass: 'AzureServices'
+      defaultAction: publicNetworkAccess == 'Enabled' ? 'Allow' : 'Deny'
+    }
     supportsHttpsTrafficOnly: true
   }
 }
@@ -58,6 +71,11 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' = {
   properties: {
     isVersioningEnabled: true // the package before this one
     deleteRetentionPolicy: {
+      enabled: true
+      days: 14
+    }
+    // Consumption reads its package from a container whenever an instance starts.
+    containerDeleteRetentionPolicy: {
       enabled: true
       days: 14
     }
@@ -111,20 +129,24 @@ resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-01-0
   name: 'default'
 }
 
-resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-01' = [for tableName in tableNames: {
-  parent: tableService
-  name: tableName
-}]
+resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-01' = [
+  for tableName in tableNames: {
+    parent: tableService
+    name: tableName
+  }
+]
 
 resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' = {
   parent: account
   name: 'default'
 }
 
-resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [for queueName in queueNames: {
-  parent: queueService
-  name: queueName
-}]
+resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [
+  for queueName in queueNames: {
+    parent: queueService
+    name: queueName
+  }
+]
 
 // The Functions host makes containers of its own for leases and keys, and a table for its diagnostic events; on both
 // plans it demands these two on the account. It is the agent's account and no one else's.
@@ -148,15 +170,17 @@ resource writesTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource writesQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (queueName, i) in queueNames: {
-  name: guid(account.id, queueName, principalId, queueDataContributor)
-  scope: queues[i]
-  properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
-    principalId: principalId
-    principalType: 'ServicePrincipal'
+resource writesQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (queueName, i) in queueNames: {
+    name: guid(account.id, queueName, principalId, queueDataContributor)
+    scope: queues[i]
+    properties: {
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
+      principalId: principalId
+      principalType: 'ServicePrincipal'
+    }
   }
-}]
+]
 
 resource uploadsPackages 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(packages.id, deployerObjectId, blobDataContributor)

@@ -143,7 +143,7 @@ def _about_packages(document: Document, step: Step, earlier: list[Step]) -> Iter
 def _about_azure(document: Document, step: Step) -> Iterator[Problem]:
     version = step.inputs.get("bicepCliVersion", "v0.0.0") if step.action == "arm/deploy" else "v0.0.0"
     if not re.fullmatch(r"v\d+\.\d+\.\d+", version):
-        sentence = f"bicepCliVersion must be a release of Bicep, such as v0.43.8, not {version!r}"
+        sentence = f"bicepCliVersion must be a release of Bicep, such as v0.49.2, not {version!r}"
         yield document.problem(sentence, *step.where, "with", "bicepCliVersion")
 
 
