@@ -184,7 +184,7 @@ def doctor(environment: Environment, arguments: list[str]) -> int:
 
 
 def _local_model() -> list[str]:
-    from app.local.settings import LocalSettingsError, add_local_settings, workspace_is_configured
+    from app.local.local_settings import LocalSettingsError, add_local_settings, workspace_is_configured
 
     settings = dict(os.environ)
     try:

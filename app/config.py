@@ -13,9 +13,9 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from app.setting import GUID, setting
-from app.settings_bot import BotSettings
-from app.settings_together import problems_among
+from app.settings.bot_settings import BotSettings
+from app.settings.cross_field_checks import problems_among
+from app.settings.setting import GUID, setting
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are a helpful assistant for people who work with data in Databricks. "

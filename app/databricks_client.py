@@ -14,29 +14,29 @@ from typing import Any, Literal
 
 import aiohttp
 
-from app.model import chat_completions, responses
-from app.model.answer import AnswerReader
-from app.model.answer_body import AnswerBody
-from app.model.answer_stream import AnswerStream
-from app.model.endpoint_capabilities import ALL_SUPPORTED, SECONDS_LEARNED_FOR, EndpointCapabilities
-from app.model.errors import ErrorReply, failure_of_reply, quoted
-from app.model.failures import (
-    AddressBlocked,
-    Busy,
-    ModelFailure,
-    NoCredential,
-    NoPermission,
-    RequestRefused,
-    SignInFailed,
-    StreamCut,
-    Unreachable,
-    WakingUp,
+from app.databricks.renewing_token import CredentialError
+from app.databricks.workspace_client import Reply, Workspace
+from app.models import chat_completions, responses
+from app.models.answer_body import AnswerBody
+from app.models.answer_reader import AnswerReader
+from app.models.answer_stream import AnswerStream
+from app.models.endpoint_capabilities import ALL_SUPPORTED, SECONDS_LEARNED_FOR, EndpointCapabilities
+from app.models.error_replies import ErrorReply, failure_of_reply, quoted
+from app.models.model import ModelEvent, ModelRequest
+from app.models.model_errors import (
+    AddressBlockedError,
+    EndpointUnavailableError,
+    EndpointUnreachableError,
+    MissingCredentialError,
+    ModelError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RequestRefusedError,
+    SignInError,
+    StreamInterruptedError,
 )
-from app.model.openai_streams import OpenAiStreams
-from app.model.transport import failure_of_exception
-from app.model.types import ModelEvent, ModelRequest
-from app.workspace.tokens import CredentialFailed
-from app.workspace.workspace import Reply, Workspace
+from app.models.openai_streams import OpenAiStreams
+from app.models.transport_errors import failure_of_exception
 
 Api = Literal["auto", "chat", "responses"]
 
@@ -62,19 +62,21 @@ class RetryPolicy:
     first_wait: float = 0.5
     longest_wait: float = 30
 
-    def wait(self, failure: ModelFailure, attempt: int, spread: float) -> float | None:
+    def wait(self, failure: ModelError, attempt: int, spread: float) -> float | None:
         """Before the next attempt, None to give up; `spread`, from 0 to 1, keeps many waiters apart."""
-        transient = isinstance(failure, Busy | WakingUp | Unreachable | StreamCut)
-        if not transient or isinstance(failure, AddressBlocked) or attempt >= self.attempts:
+        transient = isinstance(
+            failure, RateLimitedError | EndpointUnavailableError | EndpointUnreachableError | StreamInterruptedError
+        )
+        if not transient or isinstance(failure, AddressBlockedError) or attempt >= self.attempts:
             return None
-        asked_for = failure.retry_after if isinstance(failure, Busy | WakingUp) else None
+        asked_for = failure.retry_after if isinstance(failure, RateLimitedError | EndpointUnavailableError) else None
         if asked_for is None:
             return min(self.first_wait * 2.0 ** (attempt - 1), self.longest_wait) * (0.75 + spread / 4)
         return asked_for + spread / 4 if asked_for <= self.longest_wait else None
 
 
 class DatabricksModel:
-    """An `app.model.types.Model`. Nothing is imported, looked up or opened before `prepare` or the first `stream`."""
+    """An `app.models.model.Model`. Nothing is imported, looked up or opened before `prepare` or the first `stream`."""
 
     def __init__(
         self,
@@ -119,14 +121,14 @@ class DatabricksModel:
         return {"chat": "chat completions", "responses": "Responses", "auto": "chat completions, assumed"}[self._api]
 
     async def prepare(self) -> None:
-        """Pays for the imports, the token and the endpoint's task beforehand. Raises ModelFailure."""
+        """Pays for the imports, the token and the endpoint's task beforehand. Raises ModelError."""
         await asyncio.gather(self._streams.prepare(), self._spoken_api(), self._token())
 
     async def check_ready(self, *, within_seconds: float = 5) -> bool:
         """Asks the workspace, not the model: costs no tokens and wakes nothing that is scaled to zero.
 
         False where the address leads to no serving endpoint that could be asked about, and the sign-in works.
-        Raises ModelFailure. `state.ready` says whether the endpoint can be queried:
+        Raises ModelError. `state.ready` says whether the endpoint can be queried:
         https://learn.microsoft.com/azure/databricks/machine-learning/model-serving/manage-serving-endpoints
         """
         if not self._workspace.address.has_serving_endpoints:
@@ -159,13 +161,13 @@ class DatabricksModel:
                         answering = True
                         yield event
                 return
-            except ModelFailure as failure:
+            except ModelError as failure:
                 if answering:
                     raise
                 if adapted := capabilities.learned_from(failure, body):
                     capabilities = adapted
                     # A conversation that is too long says nothing about the next one.
-                    learned = adapted if isinstance(failure, RequestRefused) else learned
+                    learned = adapted if isinstance(failure, RequestRefusedError) else learned
                     continue
                 if not self._differs_next_time(failure, attempt):
                     wait = self._retries.wait(failure, attempt, self._spread())
@@ -186,11 +188,11 @@ class DatabricksModel:
         for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
             _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
 
-    def _differs_next_time(self, failure: ModelFailure, attempt: int) -> bool:
+    def _differs_next_time(self, failure: ModelError, attempt: int) -> bool:
         """Another attempt has a new token, or speaks the other API when none was set."""
-        if isinstance(failure, SignInFailed):
+        if isinstance(failure, SignInError):
             return self._workspace.credential.forget() and attempt == 1
-        if self._api == "auto" and isinstance(failure, RequestRefused) and "messages" in failure.parameters:
+        if self._api == "auto" and isinstance(failure, RequestRefusedError) and "messages" in failure.parameters:
             if "'input'" in failure.detail:
                 self._api = "responses"
             return self._api == "responses"
@@ -251,8 +253,8 @@ class DatabricksModel:
         if self._api == "auto":
             try:
                 task = await self._workspace.endpoint_task(self._name)
-            except CredentialFailed as failure:
-                raise NoCredential(str(failure)) from failure
+            except CredentialError as failure:
+                raise MissingCredentialError(str(failure)) from failure
             if task is not None:
                 self._api = "responses" if task == RESPONSES_TASK else "chat"
         return self._api
@@ -260,25 +262,25 @@ class DatabricksModel:
     async def _described(self, within_seconds: float) -> Reply:
         try:
             return await self._workspace.describe(self._name, within_seconds=within_seconds)
-        except CredentialFailed as failure:
-            raise NoCredential(str(failure)) from failure
+        except CredentialError as failure:
+            raise MissingCredentialError(str(failure)) from failure
         except (aiohttp.ClientError, TimeoutError) as error:
             raise failure_of_exception(error, answer_began=False) from error
 
     async def _token(self) -> str:
         try:
             return await self._workspace.credential.token()
-        except CredentialFailed as failure:
-            raise NoCredential(str(failure)) from failure
+        except CredentialError as failure:
+            raise MissingCredentialError(str(failure)) from failure
 
 
 def _raise_unless_ready(reply: Reply) -> None:
     endpoint = reply.json_object()
     if endpoint is None:
-        raise RequestRefused("what the workspace says about the endpoint is no JSON object")
+        raise RequestRefusedError("what the workspace says about the endpoint is no JSON object")
     state = endpoint.get("state")
     ready = state.get("ready") if isinstance(state, dict) else None
     if ready != "READY":
-        raise WakingUp(f"the endpoint's state is {quoted(str(ready))}")
+        raise EndpointUnavailableError(f"the endpoint's state is {quoted(str(ready))}")
     if endpoint.get("permission_level") == "CAN_VIEW":
-        raise NoPermission("the endpoint may be viewed, not queried: CAN_QUERY is missing")
+        raise PermissionDeniedError("the endpoint may be viewed, not queried: CAN_QUERY is missing")

@@ -9,7 +9,7 @@ import time
 from benchmarks.cold_start import cold
 from benchmarks.entering import entering
 from benchmarks.measure import FULL, QUICK, Effort, Measured, crowd, depth, load, loop, turns
-from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectFailed, running_fakes
+from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectError, running_fakes
 from benchmarks.report import Results, save, table, this_machine
 
 MEASUREMENTS = {
@@ -70,7 +70,7 @@ def _measure(name: str, subject: Subject, fakes: Fakes, effort: Effort, results:
     started = time.monotonic()
     try:
         measured: Measured = MEASUREMENTS[name](subject, fakes, effort)
-    except SubjectFailed as failure:
+    except SubjectError as failure:
         print(f"  {name}: {subject.name} failed: {failure}", flush=True)
         results.failures.append(f"{name}: {subject.name}: {failure}")
         return

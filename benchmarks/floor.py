@@ -25,7 +25,7 @@ class Reader:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
         self.text = ""
-        self.begun = asyncio.Event()
+        self.payload = asyncio.Event()
 
     async def read(self, question: str) -> None:
         body = {
@@ -41,7 +41,7 @@ class Reader:
                 if line.startswith(b"data: ") and not line.startswith(b"data: [DONE]"):
                     for choice in json.loads(line[6:])["choices"]:
                         self.text += choice["delta"].get("content") or ""
-                    self.begun.set()
+                    self.payload.set()
 
 
 class Sender:
@@ -82,9 +82,9 @@ class Sender:
 async def answer_streaming(sender: Sender, reader: Reader, reading: asyncio.Task[None]) -> None:
     clock = asyncio.get_running_loop().time
     await sender.send(type="typing")
-    begun = asyncio.create_task(reader.begun.wait())
-    await asyncio.wait({begun, reading}, timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
-    begun.cancel()
+    payload = asyncio.create_task(reader.payload.wait())
+    await asyncio.wait({payload, reading}, timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
+    payload.cancel()
     if reader.text:
         await asyncio.wait({reading}, timeout=FIRST_WORDS)
     if reading.done():

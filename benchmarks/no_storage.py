@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.storage import opening
+from app.storage import factory as opening
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.ledger import Begun, TurnKey, TurnRecord, TurnState
-from app.storage.queue import Inbox, Receipt, Taken
-from app.storage.records import Record, RecordKey
+from app.storage.keyed_records import Record, RecordKey
+from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
+from app.storage.queue import MessageReceiver, Receipt, ReceivedMessage
 
 
 class NoStore:
@@ -24,7 +24,7 @@ class NoStore:
     def __init__(self, path: Path) -> None:
         """In place of the SQLite store; there is no file."""
 
-    def queue(self, name: str) -> Inbox:
+    def queue(self, name: str) -> MessageReceiver:
         return NoQueue()
 
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
@@ -32,8 +32,8 @@ class NoStore:
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None: ...
 
-    async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
-        return Begun(replace(turn, ticket=1, version="1"), (), waits=False)
+    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+        return BeginResult(replace(turn, ticket=1, version="1"), (), has_predecessor=False)
 
     async def find(self, key: TurnKey) -> TurnRecord | None:
         return None
@@ -61,15 +61,15 @@ class NoStore:
 
 
 class NoQueue:
-    async def put(self, body: str, *, hidden_for: float) -> Receipt:
+    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
         return Receipt("1", "1")
 
-    async def hide(self, receipt: Receipt, *, hidden_for: float) -> Receipt:
+    async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
         return receipt
 
     async def delete(self, receipt: Receipt) -> None: ...
 
-    async def take(self, most: int, *, hidden_for: float) -> list[Taken]:
+    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         return []
 
     async def ping(self) -> None: ...

@@ -81,13 +81,13 @@ class Bot:
         self.started = started
 
     def run(self, plan: Plan) -> Run:
-        """Asks what `plan` says. Raises SubjectFailed, with the end of the log, if any turn stays unanswered."""
+        """Asks what `plan` says. Raises SubjectError, with the end of the log, if any turn stays unanswered."""
         run = self._fakes.run(replace(plan, target=f"http://127.0.0.1:{self.port}/api/messages"))
         unanswered = [turn for turn in run.turns if not turn.answered]
         if unanswered:
             turn = unanswered[0]
             said = [(send.type, send.text[:200]) for send in turn.sends]
-            raise SubjectFailed(
+            raise SubjectError(
                 f"{len(unanswered)} of {len(run.turns)} turns were not answered; first: status {turn.status}, "
                 f"sent {said}\n{self.log_end()}"
             )
@@ -102,7 +102,7 @@ class Bot:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
                 return
             time.sleep(0.02)
-        raise SubjectFailed(f"never listened on port {self.port}\n{self.log_end()}")
+        raise SubjectError(f"never listened on port {self.port}\n{self.log_end()}")
 
     def cpu_seconds(self) -> float:
         """User and system time so far, of the process and its children, exact to the scheduler's own clock."""
@@ -122,7 +122,7 @@ class Bot:
         return found
 
 
-class SubjectFailed(Exception):
+class SubjectError(Exception):
     """A subject did not start or did not answer: its figures would mean nothing."""
 
 

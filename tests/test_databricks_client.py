@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from app.databricks_client import DatabricksModel
-from app.model.failures import (
-    StreamCut,
+from app.models.model import Completed, ModelRequest, TextDelta, ToolDefinition, Usage
+from app.models.model_errors import (
+    StreamInterruptedError,
 )
-from app.model.types import Completed, ModelRequest, TextDelta, ToolDefinition, Usage
 from tests.fakes.asked_model import QUESTION, answer, asking, shown_before, text_of
 from tests.fakes.serving_endpoint import (
     DONE,
@@ -111,7 +111,7 @@ async def test_a_cut_stream_keeps_what_arrived() -> None:
         held = asyncio.Event()
         endpoint.replies.append(Stream([chat_chunk({"content": "Half an ans"}), held, "cut"]))
         asyncio.get_running_loop().call_later(0.05, held.set)
-        assert await shown_before(StreamCut, model) == "Half an ans"
+        assert await shown_before(StreamInterruptedError, model) == "Half an ans"
     assert len(endpoint.asked) == 1
 
 
@@ -133,8 +133,8 @@ async def test_nothing_is_waited_for_after_done() -> None:
 async def test_a_stream_that_is_left_open_after_the_end_holds_an_answer_up_once_and_then_less(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END", 0.2)
-    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END_IF_LEFT_OPEN", 0.01)
+    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END", 0.2)
+    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END_IF_LEFT_OPEN", 0.01)
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         for _ in range(3):
             endpoint.replies.append(Stream([chat_chunk({"content": "All"}), chat_chunk({}, "stop"), "hang"]))
@@ -146,7 +146,7 @@ async def test_a_stream_that_is_left_open_after_the_end_holds_an_answer_up_once_
 
 
 async def test_heartbeats_after_the_end_do_not_hold_an_answer_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END", 0.1)
+    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END", 0.1)
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         endpoint.replies.append(Stream([chat_chunk({"content": "All"}), chat_chunk({}, "stop"), "heartbeats"]))
         async with asyncio.timeout(5):
@@ -156,7 +156,7 @@ async def test_heartbeats_after_the_end_do_not_hold_an_answer_up(monkeypatch: py
 async def test_an_agent_whose_own_tool_takes_long_is_waited_for_after_the_end_of_its_models_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.model.endpoint_capabilities.SECONDS_AFTER_END", 0.0)
+    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END", 0.0)
     result = asyncio.Event()
     call = {"type": "function_call", "id": "f", "call_id": "c", "name": "genie", "arguments": "{}"}
     end = event({"type": "response.completed", "response": {"status": "completed"}})
@@ -177,7 +177,7 @@ async def test_a_connection_that_breaks_while_an_agents_tool_runs_has_cut_the_an
     async with ServingEndpoint() as endpoint, asking(endpoint, api="responses") as model:
         endpoint.replies.append(Stream([said, called, end, held, "cut"]))
         asyncio.get_running_loop().call_later(0.05, held.set)
-        assert await shown_before(StreamCut, model) == "I will ask."
+        assert await shown_before(StreamInterruptedError, model) == "I will ask."
 
 
 async def test_what_goes_on_after_its_end_is_an_answer_that_can_be_cut() -> None:
@@ -192,7 +192,7 @@ async def test_what_goes_on_after_its_end_is_an_answer_that_can_be_cut() -> None
         ]
         endpoint.replies.append(Stream(steps))  # type: ignore[arg-type]
         asyncio.get_running_loop().call_later(0.05, held.set)
-        assert await shown_before(StreamCut, model) == "First, sec"
+        assert await shown_before(StreamInterruptedError, model) == "First, sec"
 
 
 async def leave_by_closing(model: DatabricksModel, _: ServingEndpoint) -> None:

@@ -9,22 +9,22 @@ import socket
 import pytest
 from pydantic import SecretStr
 
+from app.databricks.credentials import ServicePrincipal
 from app.databricks_client import RetryPolicy, TimeLimits
-from app.model.failures import (
-    Busy,
-    ContentFiltered,
-    ConversationTooLong,
-    ModelFailure,
-    ModelTimedOut,
-    NoPermission,
-    RequestRefused,
-    SignInFailed,
-    UnknownModel,
-    Unreachable,
+from app.models.model_errors import (
+    ContentFilteredError,
+    ConversationTooLongError,
+    EndpointUnavailableError,
+    EndpointUnreachableError,
+    ModelError,
+    ModelTimeoutError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RequestRefusedError,
+    SignInError,
+    UnknownModelError,
     UnreadableAnswerError,
-    WakingUp,
 )
-from app.workspace.credentials import ServicePrincipal
 from tests.fakes.asked_model import Sleeper, answer, asking, shown_before, text_of
 from tests.fakes.serving_endpoint import (
     TOKEN,
@@ -46,21 +46,21 @@ async def test_a_stream_cut_before_its_first_word_is_asked_for_again() -> None:
 @pytest.mark.parametrize(
     ("reply", "failure"),
     [
-        (databricks_error(403, "PERMISSION_DENIED", "You may not query this endpoint"), NoPermission),
-        (databricks_error(404, "RESOURCE_DOES_NOT_EXIST", "no such endpoint"), UnknownModel),
-        (databricks_error(400, "BAD_REQUEST", "maximum context length is 4096 tokens"), ConversationTooLong),
+        (databricks_error(403, "PERMISSION_DENIED", "You may not query this endpoint"), PermissionDeniedError),
+        (databricks_error(404, "RESOURCE_DOES_NOT_EXIST", "no such endpoint"), UnknownModelError),
+        (databricks_error(400, "BAD_REQUEST", "maximum context length is 4096 tokens"), ConversationTooLongError),
         (
             databricks_error(400, "BAD_REQUEST", json.dumps({"finishReason": "input_guardrail_triggered"})),
-            ContentFiltered,
+            ContentFilteredError,
         ),
-        (Answer(302, "", {"Location": "https://login.example/oauth2/authorize"}), SignInFailed),
-        (Answer(500, "<html>oops</html>", content_type="text/html"), RequestRefused),
+        (Answer(302, "", {"Location": "https://login.example/oauth2/authorize"}), SignInError),
+        (Answer(500, "<html>oops</html>", content_type="text/html"), RequestRefusedError),
         (Stream([b"<html>a page of the wifi</html>"], content_type="text/html"), UnreadableAnswerError),
         (Stream([b"data: garbage\n\n"]), UnreadableAnswerError),
     ],
 )
 async def test_each_refusal_reaches_the_caller_as_its_own_failure(
-    reply: Answer | Stream, failure: type[ModelFailure]
+    reply: Answer | Stream, failure: type[ModelError]
 ) -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint, retries=RetryPolicy(attempts=1)) as model:
         endpoint.replies.append(reply)
@@ -76,16 +76,16 @@ async def test_a_busy_endpoint_is_asked_again_when_it_said_to() -> None:
         busy = databricks_error(429, "REQUEST_LIMIT_EXCEEDED", "slow down", Retry_After="3")
         endpoint.replies.extend([busy, databricks_error(503, "TEMPORARILY_UNAVAILABLE", "soon", Retry_After="1"), busy])
         assert text_of(await answer(model)) == "Hello"
-    assert sleeper.waits == [3.25, 1.25, 3.25]
+    assert sleeper.has_predecessor == [3.25, 1.25, 3.25]
 
 
 async def test_an_endpoint_that_says_nothing_of_when_is_asked_at_growing_distances() -> None:
     sleeper = Sleeper()
     async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper) as model:
         endpoint.replies.extend([databricks_error(503, "", "scaled to zero")] * 4)
-        with pytest.raises(WakingUp):
+        with pytest.raises(EndpointUnavailableError):
             await answer(model)
-    assert sleeper.waits == [0.5, 1.0, 2.0]
+    assert sleeper.has_predecessor == [0.5, 1.0, 2.0]
     assert len(endpoint.asked) == 4
 
 
@@ -94,17 +94,17 @@ async def test_nobody_is_kept_waiting_longer_than_the_time_limit_for_another_att
     limits = TimeLimits(overall=10)
     async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper, limits=limits) as model:
         endpoint.replies.append(databricks_error(429, "", "slow down", Retry_After="20"))
-        with pytest.raises(Busy) as caught:
+        with pytest.raises(RateLimitedError) as caught:
             await answer(model)
     assert caught.value.retry_after == 20
-    assert sleeper.waits == []
+    assert sleeper.has_predecessor == []
 
 
 async def test_what_was_shown_is_never_asked_for_again() -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         busy = b'data: {"error": {"code": "rate_limit_exceeded", "message": "slow down"}}\n\n'
         endpoint.replies.append(Stream([chat_chunk({"content": "Half"}), busy]))
-        assert await shown_before(Busy, model) == "Half"
+        assert await shown_before(RateLimitedError, model) == "Half"
     assert len(endpoint.asked) == 1
 
 
@@ -121,7 +121,7 @@ async def test_a_refused_token_is_renewed_once() -> None:
 async def test_a_refused_personal_token_is_a_failed_sign_in_that_does_not_show_it() -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint, api="chat") as model:
         endpoint.accepted_tokens.clear()
-        with pytest.raises(SignInFailed) as caught:
+        with pytest.raises(SignInError) as caught:
             await answer(model)
         assert TOKEN not in str(caught.value)
     assert len(endpoint.asked) == 1
@@ -133,7 +133,7 @@ async def test_a_credential_that_cannot_be_had_is_a_failed_sign_in() -> None:
         for api in ("auto", "chat"):
             endpoint.sign_in_replies.append(Answer(401, {"error": "invalid_client"}))
             async with asking(endpoint, api=api, credential=credential) as model:
-                with pytest.raises(SignInFailed, match="invalid_client"):
+                with pytest.raises(SignInError, match="invalid_client"):
                     await answer(model)
     assert endpoint.asked == []
 
@@ -143,7 +143,7 @@ async def test_an_endpoint_that_falls_silent_is_a_timeout(steps: list[bytes]) ->
     limits = TimeLimits(silence=0.1)
     async with ServingEndpoint() as endpoint, asking(endpoint, limits=limits) as model:
         endpoint.replies.append(Stream([*steps, "hang"]))
-        assert await shown_before(ModelTimedOut, model) == "Half" * len(steps)
+        assert await shown_before(ModelTimeoutError, model) == "Half" * len(steps)
         await asyncio.wait_for(endpoint.disconnected.wait(), 5)
 
 
@@ -152,7 +152,7 @@ async def test_an_answer_that_never_ends_is_stopped_at_the_time_limit() -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint, limits=limits, api="chat") as model:
         await model.prepare()
         endpoint.replies.append(Stream([chat_chunk({"content": "Half"}), "hang"]))
-        assert await shown_before(ModelTimedOut, model) == "Half"
+        assert await shown_before(ModelTimeoutError, model) == "Half"
         await asyncio.wait_for(endpoint.disconnected.wait(), 5)
 
 
@@ -162,9 +162,9 @@ async def test_a_port_where_nobody_listens_is_unreachable() -> None:
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         sleeper = Sleeper()
         async with asking(address, sleeper=sleeper, api="chat") as model:
-            with pytest.raises(Unreachable):
+            with pytest.raises(EndpointUnreachableError):
                 await answer(model)
-    assert len(sleeper.waits) == 3
+    assert len(sleeper.has_predecessor) == 3
 
 
 async def test_a_host_that_accepts_but_never_speaks_tls_is_unreachable_within_the_connect_limit() -> None:
@@ -177,7 +177,7 @@ async def test_a_host_that_accepts_but_never_speaks_tls_is_unreachable_within_th
     address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     limits = TimeLimits(connect=0.1)
     async with server, asking(address, limits=limits, api="chat", retries=RetryPolicy(attempts=1)) as model:
-        with pytest.raises(Unreachable):
+        with pytest.raises(EndpointUnreachableError):
             await answer(model)
         for writer in accepted:
             writer.close()
@@ -187,7 +187,7 @@ async def test_of_an_error_without_end_only_the_beginning_is_read() -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         endpoint.replies.append(Stream([b"No, " + b"x" * 100_000, "hang"], "text/plain", status=400))
         async with asyncio.timeout(10):
-            with pytest.raises(RequestRefused) as caught:
+            with pytest.raises(RequestRefusedError) as caught:
                 await answer(model)
             await endpoint.disconnected.wait()
         assert caught.value.detail.startswith("No, xxx")

@@ -20,7 +20,7 @@ from tests.fakes.packaging import wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "dev.py").read_text(encoding="utf-8")
-NEEDED_BY_DEV = ("app/local/settings.py", "ops/command.py", "ops/pip_install.py")
+NEEDED_BY_DEV = ("app/local/local_settings.py", "ops/command.py", "ops/pip_install.py")
 LOCKS = (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK)
 COMMANDS = ("run", "chat", "doctor", "test", "check", "bench", "package", "deploy", "lock", "docs")
 

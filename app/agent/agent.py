@@ -19,8 +19,9 @@ from app.agent.events import (
     interruption,
     without_interruption,
 )
-from app.agent.memory import within_budget
-from app.agent.sentences import (
+from app.agent.history import within_budget
+from app.agent.turn import Turn
+from app.agent.user_messages import (
     GO_ON,
     NO_ANSWER,
     NO_ANSWER_WITHIN_LIMIT,
@@ -28,15 +29,14 @@ from app.agent.sentences import (
     WAS_INTERRUPTED,
     sentence_for,
 )
-from app.agent.tools import Toolbox
-from app.agent.turn import Turn
-from app.model.failures import ModelFailure
-from app.model.repeated_text import RepeatedText
-from app.model.types import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
+from app.models.model import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
+from app.models.model_errors import ModelError
+from app.models.repeated_text import RepeatedText
 from app.storage.conversations import StoredMessage
 from app.telemetry.gen_ai import ModelCall
 from app.telemetry.spans import new_error_id
-from app.telemetry.turn import turn_failed
+from app.telemetry.turn_span import turn_failed
+from app.tools.registry import ToolRegistry
 from app.translation import Sentence, translator_for
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Agent:
     def __init__(
         self,
         model: Model,
-        toolbox: Toolbox,
+        toolbox: ToolRegistry,
         *,
         system_prompt: str,
         history_token_budget: int,
@@ -59,7 +59,7 @@ class Agent:
         logs_details: bool = False,
     ) -> None:
         self._model = model
-        self._toolbox = toolbox
+        self._tools = toolbox
         self._system_prompt = system_prompt
         self._history_token_budget = history_token_budget
         self._max_answer_characters = max_answer_characters
@@ -73,7 +73,7 @@ class Agent:
 
         `said` is the part of the answer that an interrupted attempt has shown already: no event repeats it.
         """
-        work = _Work(turn, self._messages(turn, history, said or ""), said or "")
+        work = _AnswerBuilder(turn, self._messages(turn, history, said or ""), said or "")
         try:
             if said is not None and not interrupted(said):
                 yield work.add(interruption(work.translate(WAS_INTERRUPTED)), by_model=False)
@@ -86,10 +86,10 @@ class Agent:
                         yield event
                 if not work.text[noticed:].strip() and not without_interruption(said or "").strip():
                     sentence = NO_ANSWER_WITHIN_LIMIT if work.truncated else NO_ANSWER
-                    yield self._failed(work, work.translate(sentence), ModelFailure("the model ended without any text"))
+                    yield self._failed(work, work.translate(sentence), ModelError("the model ended without any text"))
                     return
             yield Answer(work.text, tuple(work.citations), by_model=work.by_model, truncated=work.truncated)
-        except ModelFailure as failure:
+        except ModelError as failure:
             yield self._failed(work, sentence_for(failure, work.translate), failure)
         except Exception as error:
             yield self._failed(work, work.translate(UNEXPECTED), error)
@@ -97,13 +97,13 @@ class Agent:
     def _messages(self, turn: Turn, history: Sequence[StoredMessage], said: str) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
         said = without_interruption(said)
-        begun = [Message("assistant", said), Message("user", GO_ON)] if said.strip() else []
-        return [Message("system", self._system_prompt), *remembered, Message("user", turn.prompt), *begun]
+        payload = [Message("assistant", said), Message("user", GO_ON)] if said.strip() else []
+        return [Message("system", self._system_prompt), *remembered, Message("user", turn.prompt), *payload]
 
-    async def _steps(self, work: _Work) -> AsyncGenerator[Event, None]:
+    async def _steps(self, work: _AnswerBuilder) -> AsyncGenerator[Event, None]:
         for step in range(self._step_limit):
             # The last step gets no tools, so that it has to answer with what is known by then.
-            tools = self._toolbox.definitions if step < self._step_limit - 1 else ()
+            tools = self._tools.definitions if step < self._step_limit - 1 else ()
             said_before = work.length
             completed = Completed()
             async with aclosing(self._stream(ModelRequest(tuple(work.messages), tools))) as stream:
@@ -144,27 +144,27 @@ class Agent:
                             call.completed("tool_calls" if tool_calls else "length" if truncated else "stop", tokens)
                     yield event
 
-    async def _use_tools(self, work: _Work, completed: Completed) -> AsyncGenerator[Event, None]:
+    async def _use_tools(self, work: _AnswerBuilder, completed: Completed) -> AsyncGenerator[Event, None]:
         for call in completed.tool_calls:
             yield ToolStarted(call.id, call.name)
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(self._toolbox.run(call)) for call in completed.tool_calls]
+            running = [group.create_task(self._tools.run(call)) for call in completed.tool_calls]
         for task in running:
             result = task.result()
             work.messages.append(result.as_message())
             yield ToolFinished(result.call.id, result.call.name, result.succeeded)
 
-    def _failed(self, work: _Work, sentence: str, error: Exception) -> Failure:
+    def _failed(self, work: _AnswerBuilder, sentence: str, error: Exception) -> Failure:
         turn_failed(error)
         error_id = new_error_id()
         cause = type(error).__name__
-        if isinstance(error, ModelFailure):
+        if isinstance(error, ModelError):
             cause = f"{cause}: {error}" + (f": {error.detail}" if self._logs_details and error.detail else "")
         _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
         return Failure(sentence, error_id, work.text, work.by_model)
 
 
-class _Work:
+class _AnswerBuilder:
     """What has come together in one turn so far; `said` was shown by an earlier attempt."""
 
     def __init__(self, turn: Turn, messages: list[Message], said: str) -> None:
@@ -176,7 +176,7 @@ class _Work:
         self.once = RepeatedText()
         self._parts = [said] if said else []
         self.length = self._goes_on_at = len(said)
-        self._half_a_pair = ""
+        self._pending_surrogate = ""
 
     @property
     def text(self) -> str:
@@ -185,7 +185,7 @@ class _Work:
         return self._parts[0] if self._parts else ""
 
     def add(self, text: str, *, new_paragraph: bool = False, by_model: bool = True) -> TextAdded:
-        if self._half_a_pair or not text.isascii():
+        if self._pending_surrogate or not text.isascii():
             text = self._whole_characters(text)
         if new_paragraph:
             text = self._gap_before(text) + text
@@ -206,9 +206,9 @@ class _Work:
 
     def _whole_characters(self, text: str) -> str:
         """Endpoints cut text between the halves of a surrogate pair, and half of one can be neither stored nor sent."""
-        text = self._half_a_pair + text
-        self._half_a_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        text = text.removesuffix(self._half_a_pair)
+        text = self._pending_surrogate + text
+        self._pending_surrogate = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text.removesuffix(self._pending_surrogate)
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
     def cite(self, source: Source) -> Citation:

@@ -7,11 +7,11 @@ import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.agent.sentences import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
 from app.agent.turn import NoWords, Turn
+from app.agent.user_messages import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
+from app.databricks.workspace_client import Identity
 from app.storage.conversations import ConversationLog
 from app.translation import Sentence, Translator, translator_for
-from app.workspace.workspace import Identity
 
 HELP = Sentence("""\
 Ask me anything in your own words; I answer with a model in your Databricks workspace and remember this conversation.

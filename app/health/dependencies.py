@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from app.model import failures
+from app.models import model_errors as failures
 
 SECONDS_TO_ANSWER = 5.0
 SECONDS_SHARED = 10.0
@@ -20,15 +20,15 @@ ANSWERS = "answers"
 NOT_CHECKED = "not checked"
 # The first that fits counts: some of these are kinds of others.
 _STATES: tuple[tuple[type[Exception], str], ...] = (
-    (failures.NoCredential, "no credential"),
-    (failures.SignInFailed, "refused"),
-    (failures.NoPermission, "refused"),
-    (failures.AddressBlocked, "refused"),
-    (failures.UnknownModel, "not found"),
-    (failures.WakingUp, "not ready"),
-    (failures.Busy, "busy"),
-    (failures.ModelTimedOut, "timed out"),
-    (failures.Unreachable, "unreachable"),
+    (failures.MissingCredentialError, "no credential"),
+    (failures.SignInError, "refused"),
+    (failures.PermissionDeniedError, "refused"),
+    (failures.AddressBlockedError, "refused"),
+    (failures.UnknownModelError, "not found"),
+    (failures.EndpointUnavailableError, "not ready"),
+    (failures.RateLimitedError, "busy"),
+    (failures.ModelTimeoutError, "timed out"),
+    (failures.EndpointUnreachableError, "unreachable"),
     (TimeoutError, "timed out"),
     (PermissionError, "refused"),
     (ConnectionError, "unreachable"),

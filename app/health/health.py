@@ -8,7 +8,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from app.bot.messages import HttpAnswer
+from app.bot.inbound.messages_endpoint import HttpAnswer
 from app.health.dependencies import Dependencies, Found
 from app.version import VERSION, read_build
 

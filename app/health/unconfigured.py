@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from app.bot.messages import HttpAnswer
+from app.bot.inbound.messages_endpoint import HttpAnswer
 from app.config import SettingsError
 from app.health.health import Health
 
@@ -20,7 +20,7 @@ class NoMessages:
         self._tell = told
 
     async def receive(self, *call: object, **more: object) -> HttpAnswer:
-        """Called as `app.bot.messages.MessagesEndpoint.receive`."""
+        """Called as `app.bot.inbound.messages_endpoint.MessagesEndpoint.receive`."""
         self._tell()
         return HttpAnswer(
             HTTPStatus.SERVICE_UNAVAILABLE,

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.local.local_settings import add_local_settings, workspace_is_configured
 from app.local.model_server import MODEL_NAME
 from app.local.processes import Children
-from app.local.settings import add_local_settings, workspace_is_configured
 
 _SECONDS_TO_START = 90.0
 
@@ -69,7 +69,7 @@ async def _start_stand_in(children: Children) -> dict[str, str]:
     token = secrets.token_urlsafe(24)
     workspace = await children.start(
         "The stand-in workspace",
-        [sys.executable, "-m", "app.local.workspace", "--parent", str(os.getpid())],
+        [sys.executable, "-m", "app.local.stand_in_workspace", "--parent", str(os.getpid())],
         ready=r"^DATABRICKS_BASE_URL=(\S+)",
         environment={**os.environ, "DATABRICKS_TOKEN": token},
     )

@@ -17,14 +17,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.local.local_settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
 from app.local.printable import printable
-from app.local.settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
 from app.local.settings_doctor import Finding, LocalSettings, settings_findings
-from app.model import failures
+from app.models import model_errors as failures
 from ops.command import DEV
 
 if TYPE_CHECKING:
-    from app.services import Services
+    from app.composition.functions_host import Services
 
 _LONGEST_CHECK_SECONDS = 20.0
 _ASKS_A_PERSON = "external-browser"
@@ -43,7 +43,7 @@ async def answering_findings(settings: LocalSettings) -> list[Finding]:
 
 
 def _services(settings: LocalSettings) -> Services:
-    from app.services import Services  # noqa: PLC0415 - a second that is spent beside the bot's own start
+    from app.composition.functions_host import Services  # noqa: PLC0415 - a second that is spent beside the bot's own start
 
     return Services(settings.validated())
 
@@ -56,7 +56,11 @@ async def _check_model(services: Services, settings: LocalSettings) -> Finding |
         return None
     model = f"model {services.settings.databricks_model_name}"
     what, fix = _what_failed(failure, settings)
-    return Finding(f"{printable(model)}: {what}", fix, wrong=not isinstance(failure, failures.WakingUp | failures.Busy))
+    return Finding(
+        f"{printable(model)}: {what}",
+        fix,
+        wrong=not isinstance(failure, failures.EndpointUnavailableError | failures.RateLimitedError),
+    )
 
 
 def _what_failed(failure: Exception, settings: LocalSettings) -> tuple[str, str]:
@@ -64,26 +68,26 @@ def _what_failed(failure: Exception, settings: LocalSettings) -> tuple[str, str]
     said = printable(" ".join(str(failure).split()))[:300]
     url, name = _placed("DATABRICKS_BASE_URL", settings), _placed("DATABRICKS_MODEL_NAME", settings)
     match failure:
-        case failures.NoCredential():
+        case failures.MissingCredentialError():
             return f"no credential ({said})", f"check {credential}"
-        case failures.SignInFailed():
+        case failures.SignInError():
             return "refused (401)", f"check {credential}: it is wrong, has expired, or is of another workspace"
-        case failures.AddressBlocked():
+        case failures.AddressBlockedError():
             return "refused by the workspace's IP access list", "ask for this network's address to be added to it"
-        case failures.NoPermission():
+        case failures.PermissionDeniedError():
             return "refused (403)", f"grant Can Query on the endpoint to the identity of {credential}"
-        case failures.UnknownModel():
+        case failures.UnknownModelError():
             return "there is no serving endpoint of that name (404)", f"check {name}, and the workspace in {url}"
-        case failures.WakingUp() | failures.Busy():
+        case failures.EndpointUnavailableError() | failures.RateLimitedError():
             return f"not ready ({said})", "wait for it, or look at it in the workspace under Serving"
-        case failures.Unreachable() | failures.ModelTimedOut() | TimeoutError():
+        case failures.EndpointUnreachableError() | failures.ModelTimeoutError() | TimeoutError():
             return f"the workspace does not answer ({said or 'in time'})", f"check {url}, and the network"
         case _:
             return f"{type(failure).__name__} ({said})", f"check {url}: is it https://<workspace>/serving-endpoints?"
 
 
 def _credential(settings: LocalSettings) -> str:
-    """The setting that decides who asks: the first that is configured, as in app/workspace/credentials.py."""
+    """The setting that decides who asks: the first that is configured, as in app/databricks/credentials.py."""
     for name in ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", "DATABRICKS_AUTH_TYPE", "DATABRICKS_CONFIG_PROFILE"):
         if settings.values.get(name, "").strip():
             return _placed(name, settings)

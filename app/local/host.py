@@ -23,8 +23,8 @@ from app.local.host_json import HostJson, HostJsonError, QueueOptions
 from app.local.http_trigger import HttpTriggers
 from app.local.indexing import FunctionApp, IndexingError, load_function_app
 from app.local.lifetime import DEFAULT_PORT, LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
+from app.local.local_settings import ROOT, LocalSettingsError, add_local_settings
 from app.local.queue_storage import LocalQueues, data_folder
-from app.local.settings import ROOT, LocalSettingsError, add_local_settings
 from app.local.triggers import QueueSource, Triggers
 
 _SECONDS_FOR_WHAT_RUNS = 5.0
@@ -123,7 +123,7 @@ def _main(options: argparse.Namespace, root: Path, stack: ExitStack) -> int:
         functions = load_function_app(root, host.route_prefix)
         gc.freeze()
         gc.enable()
-        queues = replace(host.queues, hidden_for=options.hidden_for)
+        queues = replace(host.queues, lock_seconds=options.lock_seconds)
         asyncio.run(_serve_until_stopped(functions, listener, queues, options.parent))
     return 0
 
@@ -146,5 +146,5 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ephemeral", action="store_true", help="keep what is said only while this runs")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
     hidden = "how many seconds a queue's message waits if this process is killed with it; in Azure 600 (%(default)s)"
-    parser.add_argument("--hidden-for", type=float, default=QueueOptions().hidden_for, help=hidden)
+    parser.add_argument("--lock-seconds", type=float, default=QueueOptions().lock_seconds, help=hidden)
     return parser.parse_args(arguments)

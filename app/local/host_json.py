@@ -26,7 +26,7 @@ class HostJsonError(Exception):
 class QueueOptions:
     """`extensions.queues`, with its defaults. Times in seconds.
 
-    `hidden_for` is no setting of host.json: so long at a time a message stays hidden while its function runs, and waits
+    `lock_seconds` is no setting of host.json: how long a message is hidden at a time while its function runs, and waits
     if the host is killed. Azure's host has 600 (https://github.com/Azure/azure-webjobs-sdk/pull/2172).
 
     https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#host-json
@@ -37,7 +37,7 @@ class QueueOptions:
     max_polling_interval: float = 60.0
     visibility_timeout: float = 0.0
     max_dequeue_count: int = 5
-    hidden_for: float = 30.0
+    lock_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from app.storage.queue import ReceiptEnded
+from app.storage.queue import PopReceiptMismatchError
 
 _Result = TypeVar("_Result")
 
@@ -27,11 +27,11 @@ class Outage:
         self._lasts = False
 
     async def attempt(self, call: Callable[[], Awaitable[_Result]]) -> _Result | None:
-        """None if it failed. Raises `ReceiptEnded`."""
+        """None if it failed. Raises `PopReceiptMismatchError`."""
         try:
             async with asyncio.timeout(_LONGEST_CALL):
                 result = await call()
-        except ReceiptEnded:
+        except PopReceiptMismatchError:
             self._ends()
             raise
         except Exception as error:
@@ -43,7 +43,7 @@ class Outage:
         return result
 
     async def insist(self, call: Callable[[], Awaitable[_Result]], seconds: float) -> bool:
-        """Whether it succeeded within about `seconds`. Raises `ReceiptEnded`."""
+        """Whether it succeeded within about `seconds`. Raises `PopReceiptMismatchError`."""
         deadline = asyncio.get_running_loop().time() + seconds
         pause = _FIRST_PAUSE
         while await self.attempt(lambda: _done(call)) is None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from app.storage.factory import StorageAccount, open_queue, open_store
 from app.storage.ledger import Store
-from app.storage.opening import StorageAccount, open_queue, open_store
-from app.storage.queue import Inbox
+from app.storage.queue import MessageReceiver
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:
@@ -37,7 +37,7 @@ class LocalQueues:
         self._environment = environment
         self._stores: dict[Path | StorageAccount, Store] = {}
 
-    def open(self, queue: str, connection: str) -> Inbox:
+    def open(self, queue: str, connection: str) -> MessageReceiver:
         place = place_of(connection, self._environment)
         if place not in self._stores:
             self._stores[place] = open_store(place)

@@ -19,7 +19,7 @@ from app.local.host_json import QueueOptions
 from app.local.indexing import QueueFunction
 from app.local.invocation import succeeds
 from app.local.outage import Outage, within
-from app.storage.queue import Inbox, Queue, Receipt, ReceiptEnded, Taken
+from app.storage.queue import MessageReceiver, PopReceiptMismatchError, Queue, Receipt, ReceivedMessage
 
 # All in seconds.
 _SHORTEST_PAUSE = 0.1
@@ -32,25 +32,26 @@ log = logging.getLogger(__name__)
 
 
 class QueueListener:
-    """Messages are hidden for `hidden_for` seconds at a time while their function runs: that long they wait if this
+    """Messages are hidden for `lock_seconds` at a time while their function runs: that long they wait if
+    this
     process is killed.
     """
 
     def __init__(
         self,
         function: QueueFunction,
-        inbox: Inbox,
+        inbox: MessageReceiver,
         poison: Queue | None,
         options: QueueOptions,
         *,
-        hidden_for: float = 30.0,
+        lock_seconds: float = 30.0,
     ) -> None:
         self._function = function
         self._name = function.queue
         self._inbox = inbox
         self._poison = poison
         self._options = options
-        self._hidden_for = hidden_for
+        self._lock_seconds = lock_seconds
         self._outage = Outage(f"queue '{function.queue}'")
         self._stopping = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
@@ -87,9 +88,9 @@ class QueueListener:
                 await within(pause, self._stopping.wait())
                 pause = min(pause * random.uniform(1.6, 2.4), self._options.max_polling_interval)
 
-    async def _take(self) -> list[Taken]:
+    async def _take(self) -> list[ReceivedMessage]:
         most = self._options.batch_size
-        return await self._outage.attempt(lambda: self._inbox.take(most, hidden_for=self._hidden_for)) or []
+        return await self._outage.attempt(lambda: self._inbox.take(most, visibility_timeout=self._lock_seconds)) or []
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -102,51 +103,56 @@ class QueueListener:
             await asyncio.wait({*self._running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
-    async def _process(self, taken: Taken) -> None:
-        held = _HeldMessage(self._inbox, taken.receipt, self._outage, self._hidden_for)
+    async def _process(self, taken: ReceivedMessage) -> None:
+        held = _HeldMessage(self._inbox, taken.receipt, self._outage, self._lock_seconds)
         try:
-            if taken.tries > self._options.max_dequeue_count:
+            if taken.dequeue_count > self._options.max_dequeue_count:
                 await self._put_aside(taken, held)
                 return
             async with held:
                 succeeded = await succeeds(self._function, _message(taken), ending=self._stopping.is_set)
             await self._finish(taken, held, succeeded=succeeded)
-        except ReceiptEnded:
+        except PopReceiptMismatchError:
             log.warning("message %s of queue '%s' has been taken again meanwhile", taken.receipt.message, self._name)
         except asyncio.CancelledError:
             await self._give_back(held.receipt)
             raise
 
-    async def _finish(self, taken: Taken, held: _HeldMessage, *, succeeded: bool) -> None:
-        """Where storage does not let it, the message appears again by itself. Raises `ReceiptEnded`."""
+    async def _finish(self, taken: ReceivedMessage, held: _HeldMessage, *, succeeded: bool) -> None:
+        """Where storage does not let it, the message appears again by itself. Raises `PopReceiptMismatchError`."""
         if succeeded:
             await held.change(self._inbox.delete)
         elif self._stopping.is_set():
             await self._give_back(held.receipt)
-        elif self._poison is not None and taken.tries >= self._options.max_dequeue_count:
+        elif self._poison is not None and taken.dequeue_count >= self._options.max_dequeue_count:
             await self._put_aside(taken, held)
         else:
-            await held.change(lambda receipt: self._inbox.hide(receipt, hidden_for=self._options.visibility_timeout))
+            await held.change(
+                lambda receipt: self._inbox.update_visibility(
+                    receipt, visibility_timeout=self._options.visibility_timeout
+                )
+            )
 
-    async def _put_aside(self, taken: Taken, held: _HeldMessage) -> None:
-        """Raises `ReceiptEnded`. What is on a poison queue itself stays there."""
+    async def _put_aside(self, taken: ReceivedMessage, held: _HeldMessage) -> None:
+        """Raises `PopReceiptMismatchError`. What is on a poison queue itself stays there."""
         if (poison := self._poison) is None:
             return
         most = self._options.max_dequeue_count
         log.warning(_PUT_ASIDE, most, poison_queue(self._name))
-        if await self._outage.insist(lambda: poison.put(taken.body, hidden_for=0), self._hidden_for):
+        if await self._outage.insist(lambda: poison.put(taken.body, visibility_timeout=0), self._lock_seconds):
             await held.change(self._inbox.delete)
 
     async def _give_back(self, receipt: Receipt) -> None:
-        with suppress(ReceiptEnded, TimeoutError):
+        with suppress(PopReceiptMismatchError, TimeoutError):
             async with asyncio.timeout(_LONGEST_GIVING_BACK):
-                await self._outage.attempt(lambda: self._inbox.hide(receipt, hidden_for=0))
+                await self._outage.attempt(lambda: self._inbox.update_visibility(receipt, visibility_timeout=0))
 
 
 class _HeldMessage:
-    """Hidden again and again while it is a context, whose end raises `ReceiptEnded` if somebody else has it now."""
+    """Hidden again and again while it is a context, whose end raises `PopReceiptMismatchError` if somebody else has it
+    now."""
 
-    def __init__(self, inbox: Inbox, receipt: Receipt, outage: Outage, seconds: float) -> None:
+    def __init__(self, inbox: MessageReceiver, receipt: Receipt, outage: Outage, seconds: float) -> None:
         self.receipt = receipt
         self._inbox = inbox
         self._outage = outage
@@ -165,11 +171,13 @@ class _HeldMessage:
 
     async def _renew(self) -> None:
         while not await within(self._seconds / 3, self._done.wait()):
-            renewed = await self._outage.attempt(lambda: self._inbox.hide(self.receipt, hidden_for=self._seconds))
+            renewed = await self._outage.attempt(
+                lambda: self._inbox.update_visibility(self.receipt, visibility_timeout=self._seconds)
+            )
             self.receipt = renewed or self.receipt
 
     async def change(self, change: Callable[[Receipt], Awaitable[object]]) -> None:
-        """Tries for as long as the message stays hidden. Raises `ReceiptEnded`."""
+        """Tries for as long as the message stays hidden. Raises `PopReceiptMismatchError`."""
         await self._outage.insist(lambda: change(self.receipt), self._seconds)
 
 
@@ -177,8 +185,8 @@ def poison_queue(name: str) -> str:
     return f"{name}-poison"
 
 
-def _message(taken: Taken) -> QueueMessage:
+def _message(taken: ReceivedMessage) -> QueueMessage:
     receipt = taken.receipt
     return QueueMessage(  # type: ignore[no-untyped-call]
-        id=receipt.message, body=taken.body, dequeue_count=taken.tries, pop_receipt=receipt.proof
+        id=receipt.message, body=taken.body, dequeue_count=taken.dequeue_count, pop_receipt=receipt.pop_receipt
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.config import Settings, SettingsError, load_settings, setting_names
+from app.local.local_settings import FILE_NAME, LocalSettingsError, read_local_settings, workspace_is_configured
 from app.local.printable import printable
-from app.local.settings import FILE_NAME, LocalSettingsError, read_local_settings, workspace_is_configured
 
 # Those of the Functions host, its worker, databricks-sdk and Python, which the agent itself does not read.
 _OF_OTHERS = (

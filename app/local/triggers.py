@@ -11,7 +11,7 @@ from app.local.host_json import QueueOptions
 from app.local.indexing import FunctionApp, QueueFunction
 from app.local.queue_trigger import QueueListener, poison_queue
 from app.local.timer_trigger import TimerListener
-from app.storage.queue import Inbox
+from app.storage.queue import MessageReceiver
 
 # In seconds.
 _LONGEST_GIVING_UP = 4.0
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class QueueSource(Protocol):
-    def open(self, queue: str, connection: str) -> Inbox:
+    def open(self, queue: str, connection: str) -> MessageReceiver:
         """`connection` is the name of the settings that say where the queue is."""
         ...
 
@@ -40,7 +40,7 @@ class Triggers:
         self._options = options
         self._source = source
         self._data = data
-        self._inboxes: list[Inbox] = []
+        self._inboxes: list[MessageReceiver] = []
         self._listeners: dict[asyncio.Task[None], Listener] = {}
 
     def start(self) -> None:
@@ -64,7 +64,7 @@ class Triggers:
                 task.cancel()
             if running:
                 await asyncio.wait(running, timeout=_LONGEST_GIVING_UP)
-        remotes: list[Inbox | QueueSource] = [*self._inboxes, self._source]
+        remotes: list[MessageReceiver | QueueSource] = [*self._inboxes, self._source]
         for remote in remotes:
             try:
                 async with asyncio.timeout(_LONGEST_CLOSING):
@@ -76,9 +76,9 @@ class Triggers:
         inbox = self._opened(function.queue, function.connection)
         is_poison = function.queue.endswith(poison_queue(""))
         poison = None if is_poison else self._opened(poison_queue(function.queue), function.connection)
-        return QueueListener(function, inbox, poison, self._options, hidden_for=self._options.hidden_for)
+        return QueueListener(function, inbox, poison, self._options, lock_seconds=self._options.lock_seconds)
 
-    def _opened(self, queue: str, connection: str) -> Inbox:
+    def _opened(self, queue: str, connection: str) -> MessageReceiver:
         inbox = self._source.open(queue, connection)
         self._inboxes.append(inbox)
         return inbox

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
-from app.storage.records import Records
+from app.storage.keyed_records import Records
 
 # Seconds. Who takes longer to enter a turn has met storage that did not answer.
-PROMPT = 0.5
+PROMPT_SECONDS = 0.5
 
 
 class TurnState(StrEnum):
@@ -34,7 +34,7 @@ class TurnRecord:
 
     `ticket` puts the turns of a conversation into the order in which they are answered: the milliseconds since 1970 at
     which it was asked, or the next number that is free. `owner` names one attempt to answer, never two. `lease_until`
-    is in seconds since 1970: after it another may take the turn over. `begun` is what that one has to know, `shown`
+    is in seconds since 1970: after it another may take the turn over. `payload` is what that one has to know, `shown`
     what has reached the person: texts of whoever writes the row, for both of which together there is room for 80,000
     characters. A closed turn keeps neither.
     """
@@ -44,8 +44,8 @@ class TurnRecord:
     state: TurnState
     owner: str
     lease_until: float
-    tries: int = 1
-    begun: str = ""
+    attempt_count: int = 1
+    payload: str = ""
     shown: str = ""
     version: str = ""
 
@@ -54,32 +54,33 @@ class TurnRecord:
         *,
         owner: str | None = None,
         lease_until: float | None = None,
-        tries: int | None = None,
+        attempt_count: int | None = None,
         shown: str | None = None,
     ) -> TurnRecord:
         return replace(
             self,
             owner=self.owner if owner is None else owner,
             lease_until=self.lease_until if lease_until is None else lease_until,
-            tries=self.tries if tries is None else tries,
+            attempt_count=self.attempt_count if attempt_count is None else attempt_count,
             shown=self.shown if shown is None else shown,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """`history`: the last messages, oldest first. `waits`: it has to be started, because an earlier turn of this
+class BeginResult:
+    """`history`: the last messages, oldest first. `has_predecessor`: it has to be started, because an earlier turn of
+    this
     conversation is open, or because storage was `delayed`: then one that was asked before may still be on its way.
     """
 
     record: TurnRecord
     history: tuple[StoredMessage, ...]
-    waits: bool
+    has_predecessor: bool
     delayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class Predecessor:
     """An open turn that another has to wait for. `lease_until` in seconds since 1970."""
 
     ticket: int
@@ -94,16 +95,17 @@ def next_ticket(wanted: int, *, started: int, taken: Collection[int]) -> int:
     return ticket
 
 
-class Changed(Exception):
+class ConcurrentUpdateError(Exception):
     """Another worker has written the row since it was read."""
 
 
 class TurnLedger(Protocol):
-    async def begin(self, turn: TurnRecord, *, remember: int) -> Begun | None:
+    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
         """Enters `turn` with the first free ticket from its own on, after those of all turns that have been started;
         None if its key has been entered before.
 
-        It is started at once if no earlier turn is open and it took no longer than `PROMPT`. A key that the same owner
+        It is started at once if no earlier turn is open and it took no longer than `PROMPT_SECONDS`. A key that the
+        same owner
         has entered, and that is open, is what an earlier try has left: it is begun again.
         """
         ...
@@ -111,14 +113,14 @@ class TurnLedger(Protocol):
     async def find(self, key: TurnKey) -> TurnRecord | None: ...
 
     async def change(self, record: TurnRecord) -> TurnRecord:
-        """Writes the row if nobody has since `record` was read. Raises `Changed`."""
+        """Writes the row if nobody has since `record` was read. Raises `ConcurrentUpdateError`."""
         ...
 
     async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
-        """Closes the turn and adds `messages` to the conversation, both or neither. Raises `Changed`."""
+        """Closes the turn and adds `messages` to the conversation, both or neither. Raises `ConcurrentUpdateError`."""
         ...
 
-    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Ahead | None:
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
         """None once the turn is started: none that is entered from now on gets a place before it.
 
         Else the first of the conversation's earlier open turns whose lease ends after `since`, without those that have
@@ -126,7 +128,7 @@ class TurnLedger(Protocol):
         """
         ...
 
-    async def pass_by(self, record: TurnRecord, ahead: Ahead) -> None:
+    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
         """Lets `start` leave out that earlier turn, if it is open and its lease is the same still: it becomes 0."""
         ...
 

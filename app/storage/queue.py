@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 # Of a body in UTF-8: Azure's 64 KiB are counted in base64.
-MOST_BYTES = 48 * 1024
+MAX_MESSAGE_BYTES = 48 * 1024
 # What nobody has taken until then is gone.
-SECONDS_KEPT = 24 * 3600.0
+MESSAGE_LIFETIME_SECONDS = 24 * 3600.0
 
 
 def check_size(body: str) -> None:
     """Raises `ValueError` for a body that no queue takes."""
-    if (size := len(body.encode())) > MOST_BYTES:
-        raise ValueError(f"a message of {size} bytes; a queue takes {MOST_BYTES}")
+    if (size := len(body.encode())) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message of {size} bytes; a queue takes {MAX_MESSAGE_BYTES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +22,26 @@ class Receipt:
     """The right to change one message. It ends with the next change, and when somebody takes the message."""
 
     message: str
-    proof: str
+    pop_receipt: str
 
 
-class ReceiptEnded(Exception):
+class PopReceiptMismatchError(Exception):
     """The message has been taken, changed or deleted by somebody else since."""
 
 
 class Queue(Protocol):
     """All times in seconds."""
 
-    async def put(self, body: str, *, hidden_for: float) -> Receipt:
-        """Raises `ValueError` for more than `MOST_BYTES`. After an answer that was lost it may be there twice."""
+    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
+        """Raises `ValueError` for more than `MAX_MESSAGE_BYTES`. After an answer that was lost it may be there
+        twice."""
         ...
 
-    async def hide(self, receipt: Receipt, *, hidden_for: float) -> Receipt:
-        """From now on the message appears after `hidden_for`; 0 is at once. Raises `ReceiptEnded`.
+    async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
+        """From now on the message appears after `visibility_timeout`; 0 is at once. Raises `PopReceiptMismatchError`.
 
-        So it does when the answer to the first try was lost: then the message appears after `hidden_for` all the same.
+        So it does when the answer to the first try was lost: then the message appears after `visibility_timeout` all
+        the same.
         """
         ...
 
@@ -55,17 +57,17 @@ class Queue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """`tries` counts how often the message has been taken, this time included."""
+class ReceivedMessage:
+    """`dequeue_count` counts how often the message has been taken, this time included."""
 
     receipt: Receipt
     body: str
-    tries: int
+    dequeue_count: int
 
 
-class Inbox(Queue, Protocol):
+class MessageReceiver(Queue, Protocol):
     """The other end of a queue; in Azure the Functions host has it."""
 
-    async def take(self, most: int, *, hidden_for: float) -> list[Taken]:
+    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         """Up to `most` messages that nobody else gets while they are hidden."""
         ...

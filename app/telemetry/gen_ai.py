@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from app.telemetry.instruments import OPERATION_DURATION, TOKEN_USAGE
-from app.telemetry.records import AttributeValue, Kind, Measurement
+from app.telemetry.span_records import AttributeValue, Kind, Measurement
 from app.telemetry.spans import Span, is_cancellation, start_span
 
 # The older name beside `gen_ai.provider.name`: Application Insights takes a dependency's type from it.

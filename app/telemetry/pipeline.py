@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from app.telemetry.console import line_of, lines_of
 from app.telemetry.destination import Destination
 from app.telemetry.instruments import INSTRUMENTS
-from app.telemetry.records import FinishedSpan, Kind, Measurement
+from app.telemetry.span_records import FinishedSpan, Kind, Measurement
 
 _SPANS_EVERY_MS = 2_000
 # What an instance that is taken away may lose.

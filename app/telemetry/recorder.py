@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from app.telemetry.records import FinishedSpan, Measurement, Sink
+from app.telemetry.span_records import FinishedSpan, Measurement, Sink
 
 _MOST_KEPT = 2048
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
-from app.telemetry.records import Attributes, FinishedSpan, Kind, Measurement, Sink
+from app.telemetry.span_records import Attributes, FinishedSpan, Kind, Measurement, Sink
 
 
 class Span:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from app.telemetry.destination import Destination
 from app.telemetry.recorder import Recorder
-from app.telemetry.records import Kind
+from app.telemetry.span_records import Kind
 from app.telemetry.spans import Span
-from app.telemetry.turn import TurnSpan
+from app.telemetry.turn_span import TurnSpan
 
 if TYPE_CHECKING:
     from app.telemetry.pipeline import Pipeline
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _TRIES = 3
 
 
-class TelemetryFailed(Exception):
+class TelemetryError(Exception):
     """Nobody sees what this worker does."""
 
 
@@ -71,11 +71,11 @@ class Telemetry:
         return pipeline
 
     async def check(self) -> bool:
-        """Whether what was recorded arrives; False before there was anything to send. Raises `TelemetryFailed`."""
+        """Whether what was recorded arrives; False before there was anything to send. Raises `TelemetryError`."""
         if self._failures:
-            raise TelemetryFailed("it could not be set up")
+            raise TelemetryError("it could not be set up")
         if self._pipeline is not None and self._pipeline.refused:
-            raise TelemetryFailed("what was sent last did not arrive")
+            raise TelemetryError("what was sent last did not arrive")
         return self._pipeline is not None
 
     async def close(self) -> None:

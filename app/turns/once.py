@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from app.storage.conversations import ConversationKey
-from app.storage.ledger import Changed
-from app.storage.records import Record, RecordKey, Records
+from app.storage.keyed_records import Record, RecordKey, Records
+from app.storage.ledger import ConcurrentUpdateError
 
 
-async def is_first(records: Records, conversation: ConversationKey, what: str) -> bool:
-    """Raises `app.storage.failures.StorageFailed`."""
+async def first_time(records: Records, conversation: ConversationKey, what: str) -> bool:
+    """Raises `app.storage.storage_errors.StorageError`."""
     try:
         await records.write(Record(RecordKey(conversation, what), ""))
-    except Changed:
+    except ConcurrentUpdateError:
         return False
     return True

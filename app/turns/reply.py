@@ -6,35 +6,36 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.agent.events import Event
-from app.turns.progress import Progress
+from app.turns.checkpoint import Checkpoint
 
 
-class Undelivered(Exception):
+class UndeliveredError(Exception):
     """The channel takes nothing at the moment: what is missing may be sent later."""
 
 
-class Keep(Protocol):
-    """Keeps where a reply has come to; called before that is shown. Raises `TurnLost`, and `NotKept` before the end."""
+class SaveCheckpoint(Protocol):
+    """Keeps where a reply has come to; called before that is shown. Raises `LeaseLostError`, and `CheckpointError`
+    before the end."""
 
-    async def __call__(self, progress: Progress, /) -> None: ...
+    async def __call__(self, progress: Checkpoint, /) -> None: ...
 
 
-class NotKept(Exception):
+class CheckpointError(Exception):
     """Storage does not answer: what is not the end of the answer can wait."""
 
 
-class TurnLost(Exception):
+class LeaseLostError(Exception):
     """Another worker has this turn: say no more."""
 
 
-async def keep_nothing(_: Progress) -> None:
+async def discard_checkpoint(_: Checkpoint) -> None:
     """For a reply that nobody else can go on with."""
 
 
 class Reply(Protocol):
     """Writes events as the channel allows. `begin`, `write` and `finish` come in that order, never two at once."""
 
-    async def begin(self, keep: Keep = keep_nothing) -> None:
+    async def begin(self, keep: SaveCheckpoint = discard_checkpoint) -> None:
         """Shows that somebody is at work, until something is written, and waits for nothing. Opens no stream: that of
         an earlier turn may still be open, and a chat has one at a time.
         """
@@ -49,7 +50,7 @@ class Reply(Protocol):
     async def finish(self) -> None:
         """Returns when all that was written has been sent.
 
-        Raises `Undelivered`, `TurnLost`, or what keeps the person from ever seeing its end.
+        Raises `UndeliveredError`, `LeaseLostError`, or what keeps the person from ever seeing its end.
         """
         ...
 

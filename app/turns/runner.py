@@ -12,12 +12,12 @@ from app.agent.agent import Agent
 from app.agent.commands import Commands
 from app.agent.turn import Turn
 from app.storage.ledger import TurnKey
-from app.turns.attempt import Attempt
-from app.turns.desk import Desk
-from app.turns.handover import HandOver
-from app.turns.held import HeldTurn, Shelf
-from app.turns.order import when_asked
-from app.turns.progress import Progress
+from app.turns.checkpoint import Checkpoint
+from app.turns.claiming import TurnClaims
+from app.turns.execution import TurnExecution
+from app.turns.lease import TurnBackend, TurnLease
+from app.turns.ordering import when_asked
+from app.turns.queue_message import TurnMessage
 from app.turns.reply import Reply
 
 _log = logging.getLogger(__name__)
@@ -28,18 +28,18 @@ _LONGEST_TAKING_AT_THE_END = 2.0
 MOST_HANDED_OVER = 40_000
 """Characters of a question that is too long for a message."""
 
-OpenReply = Callable[[Progress], Reply]
+OpenReply = Callable[[Checkpoint], Reply]
 """Makes the reply that goes on from there; called once the turn is this worker's."""
 
 
 class TurnRunner:
     """`time_limit` in seconds is for the whole answer, tools included."""
 
-    def __init__(self, agent: Agent, commands: Commands, shelf: Shelf, *, time_limit: float) -> None:
+    def __init__(self, agent: Agent, commands: Commands, shelf: TurnBackend, *, time_limit: float) -> None:
         self._agent = agent
         self._commands = commands
         self._shelf = shelf
-        self._desk = Desk(shelf)
+        self._desk = TurnClaims(shelf)
         self._time_limit = time_limit
 
     async def run(
@@ -48,7 +48,7 @@ class TurnRunner:
         open_reply: OpenReply,
         *,
         asked_at: float | None = None,
-        begun: str | None = None,
+        payload: str | None = None,
         traceparent: str | None = None,
         time_limit: float = math.inf,
         entered: Callable[[], object] = lambda: None,
@@ -56,27 +56,28 @@ class TurnRunner:
         """Does nothing for a turn that has been entered before, here or elsewhere.
 
         `asked_at`, in seconds since 1970, is the channel's word, where it says when the question was asked: among those
-        that are not answered yet it is answered in that order. `begun` is what another worker needs to go on with it;
+        that are not answered yet it is answered in that order. `payload` is what another worker needs to go on with it;
         without it nobody can. `time_limit` in seconds is what the door allows, where that is less than the runner's
         own. `entered` is called when the ledger has the turn.
 
-        Raises `app.storage.failures.StorageFailed` where the turn could not be entered, and what kept the person from
+        Raises `app.storage.storage_errors.StorageError` where the turn could not be entered, and what kept the person
+        from
         seeing the end of the answer; every other failure has been told to them.
         """
         key = TurnKey(turn.conversation, turn.id)
         asked_at = when_asked(asked_at, self._shelf.clock())
-        hand_over = None if begun is None else HandOver(key, asked_at, begun, traceparent)
-        if hand_over is not None and len(hand_over.begun) > MOST_HANDED_OVER and not hand_over.fits:
+        turn_message = None if payload is None else TurnMessage(key, asked_at, payload, traceparent)
+        if turn_message is not None and len(turn_message.payload) > MOST_HANDED_OVER and not turn_message.fits:
             # Neither a message nor a row has room for it.
-            hand_over = None
-        held = await self._unless_the_worker_ends(self._desk.enter(key, hand_over, asked_at=asked_at))
+            turn_message = None
+        held = await self._unless_the_worker_ends(self._desk.enter(key, turn_message, asked_at=asked_at))
         entered()
         if held is None:
             _log.info("A turn was delivered again; it is not answered again")
             return
         await self._attempt(held, turn, open_reply, time_limit)
 
-    async def _unless_the_worker_ends(self, taking: Coroutine[Any, Any, HeldTurn | None]) -> HeldTurn | None:
+    async def _unless_the_worker_ends(self, taking: Coroutine[Any, Any, TurnLease | None]) -> TurnLease | None:
         task = asyncio.create_task(taking)
         try:
             return await asyncio.shield(task)
@@ -87,26 +88,26 @@ class TurnRunner:
                 task.cancel()
                 await asyncio.wait([task])
             elif task.exception() is None and (held := task.result()) is not None:
-                await held.give_back()
+                await held.release()
             raise
 
-    async def take_over(
-        self, hand_over: HandOver, *, waits: Callable[[str], object] = lambda _: None
-    ) -> HeldTurn | None:
+    async def claim(
+        self, turn_message: TurnMessage, *, has_predecessor: Callable[[str], object] = lambda _: None
+    ) -> TurnLease | None:
         """None for a turn that is closed, that somebody works on, or that has gone back to the queue because it has to
-        wait for an earlier one: then `waits` is called with what it begins with. Raises `StorageFailed`.
+        wait for an earlier one: then `has_predecessor` is called with what it begins with. Raises `StorageError`.
         """
-        return await self._unless_the_worker_ends(self._desk.take_over(hand_over, waits=waits))
+        return await self._unless_the_worker_ends(self._desk.claim(turn_message, has_predecessor=has_predecessor))
 
-    async def put_off(self, hand_over: HandOver) -> None:
-        """Brings it back in the time of a lease. Raises `StorageFailed`."""
-        await self._shelf.queue.put(hand_over.written(), hidden_for=self._shelf.lease)
+    async def requeue(self, turn_message: TurnMessage) -> None:
+        """Brings it back in the time of a lease. Raises `StorageError`."""
+        await self._shelf.queue.put(turn_message.written(), visibility_timeout=self._shelf.lease)
 
-    async def go_on(self, held: HeldTurn, turn: Turn, open_reply: OpenReply, *, time_limit: float = math.inf) -> None:
+    async def go_on(self, held: TurnLease, turn: Turn, open_reply: OpenReply, *, time_limit: float = math.inf) -> None:
         """Raises as `run`."""
         await self._attempt(held, turn, open_reply, time_limit)
 
-    async def _attempt(self, held: HeldTurn, turn: Turn, open_reply: OpenReply, time_limit: float) -> None:
+    async def _attempt(self, held: TurnLease, turn: Turn, open_reply: OpenReply, time_limit: float) -> None:
         limit = min(time_limit, self._time_limit)
-        attempt = Attempt(self._agent, self._commands, self._shelf.store, self._desk, held, turn, limit)
+        attempt = TurnExecution(self._agent, self._commands, self._shelf.store, self._desk, held, turn, limit)
         await attempt.run(open_reply(held.progress))

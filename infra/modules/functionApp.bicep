@@ -72,7 +72,7 @@ var hostStorageSettings = {
   AzureWebJobsStorage__tableServiceUri: tableEndpoint
 }
 
-// As the agent's own limit (app/bot/activity.py). The host's is 100 MB, which it would hold in memory, and the worker too,
+// As the agent's own limit (app/bot/inbound/activity.py). The host's is 100 MB, which it would hold in memory, and the worker too,
 // before the agent could refuse it.
 var requestSettings = {
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '262144'

@@ -31,23 +31,25 @@ class Document:
 
     @classmethod
     def read(cls, root: Path, name: str) -> Document:
-        """Raises `Unreadable`."""
+        """Raises `UnreadableDocumentError`."""
         try:
             text = (root / name).read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise Unreadable(Problem(name, 1, "this file is missing")) from None
+            raise UnreadableDocumentError(Problem(name, 1, "this file is missing")) from None
         except UnicodeDecodeError:
-            raise Unreadable(Problem(name, 1, "this file is not UTF-8 text")) from None
+            raise UnreadableDocumentError(Problem(name, 1, "this file is not UTF-8 text")) from None
         try:
             value = json.loads(text) if name.endswith(".json") else YAML(typ="safe", pure=True).load(text)
         except json.JSONDecodeError as error:
-            raise Unreadable(Problem(name, error.lineno, f"not valid JSON: {error.msg}")) from None
+            raise UnreadableDocumentError(Problem(name, error.lineno, f"not valid JSON: {error.msg}")) from None
         except ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
-            raise Unreadable(Problem(name, line, "a control character, so this is not UTF-8 text")) from None
+            raise UnreadableDocumentError(
+                Problem(name, line, "a control character, so this is not UTF-8 text")
+            ) from None
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise Unreadable(Problem(name, line, f"not valid YAML: {error.problem}")) from None
+            raise UnreadableDocumentError(Problem(name, line, f"not valid YAML: {error.problem}")) from None
         return cls(name, value, text)
 
     @cached_property
@@ -80,7 +82,7 @@ class Document:
         return [self.problem(_sentence(path, what), *path) for path, what in map(_cause, errors)]
 
 
-class Unreadable(Exception):
+class UnreadableDocumentError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem

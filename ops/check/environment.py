@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.problem import Problem
 
 # As in @microsoft/teamsfx-core, component/utils/common.js.
@@ -36,7 +36,7 @@ class EnvironmentFile:
 
     @classmethod
     def read(cls, root: Path, name: str) -> EnvironmentFile:
-        """Raises `Unreadable`."""
+        """Raises `UnreadableDocumentError`."""
         variables: dict[str, Variable] = {}
         problems = []
         text = _text(root, name)
@@ -87,12 +87,12 @@ def _text(root: Path, name: str) -> str:
     try:
         text = (root / name).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise Unreadable(Problem(name, 1, "this file is missing")) from None
+        raise UnreadableDocumentError(Problem(name, 1, "this file is missing")) from None
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
         sentence = "this file is not UTF-8 text, but perhaps what PowerShell's > writes: save it as UTF-8"
-        raise Unreadable(Problem(name, 1, sentence))
+        raise UnreadableDocumentError(Problem(name, 1, sentence))
     return text
 
 

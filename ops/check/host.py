@@ -12,7 +12,7 @@ from app.local.timespan import seconds_of
 from ops.check.bicep.queries import asked_tables
 from ops.check.bicep.source import read, said
 from ops.check.bicep.values import MAIN
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.host_bundle import check_form
 from ops.check.problem import Problem
 
@@ -38,7 +38,7 @@ def check_host(root: Path) -> list[Problem]:
     try:
         document = Document.read(root, HOST)
         queues = HostJson.read(root, {}).queues
-    except Unreadable as unreadable:
+    except UnreadableDocumentError as unreadable:
         return [unreadable.problem]
     except HostJsonError as error:
         return [_at(document, str(error).removeprefix(f"{HOST}: "))]

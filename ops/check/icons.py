@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.problem import Problem
 
 MANIFEST = "appPackage/manifest.json"
@@ -17,7 +17,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGBA = 6
 
 
-class NotAnImage(Exception):
+class NotAnImageError(Exception):
     """`str()` says what is wrong with the file."""
 
 
@@ -33,7 +33,7 @@ class Image:
 def check_icons(root: Path) -> list[Problem]:
     try:
         manifest = Document.read(root, MANIFEST)
-    except Unreadable as unreadable:
+    except UnreadableDocumentError as unreadable:
         return [unreadable.problem]
     icons = manifest.value.get("icons") if isinstance(manifest.value, dict) else None
     if not isinstance(icons, dict):
@@ -51,7 +51,7 @@ def _objections(path: Path, name: str, kind: str, size: int) -> list[str]:
         image = read_png(path.read_bytes())
     except OSError:
         return [f"icons.{kind}: appPackage/{name} is missing"]
-    except NotAnImage as error:
+    except NotAnImageError as error:
         return [f"icons.{kind}: appPackage/{name} {error}"]
     if (image.width, image.height) != (size, size):
         return [f"icons.{kind}: appPackage/{name} is {image.width} x {image.height} pixels, not {size} x {size}"]
@@ -66,21 +66,21 @@ def _objections(path: Path, name: str, kind: str, size: int) -> list[str]:
 
 
 def read_png(data: bytes) -> Image:
-    """Truecolour with alpha, 8 bits a channel, not interlaced: how the icons are drawn. Raises `NotAnImage`."""
+    """Truecolour with alpha, 8 bits a channel, not interlaced: how the icons are drawn. Raises `NotAnImageError`."""
     if not data.startswith(_SIGNATURE):
-        raise NotAnImage("is not a PNG file")
+        raise NotAnImageError("is not a PNG file")
     try:
         chunks = list(_chunks(data))
         width, height, depth, colours, _, _, interlaced = struct.unpack(">IIBBBBB", dict(chunks)[b"IHDR"])
         if (depth, colours, interlaced) != (8, _RGBA, 0):
-            raise NotAnImage(
+            raise NotAnImageError(
                 "is a PNG file, but not one with 8 bits for each of red, green, blue and alpha, not interlaced"
             )
         lines = zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
         if len(lines) != height * (width * 4 + 1):
-            raise NotAnImage("is a damaged PNG file")
+            raise NotAnImageError("is a damaged PNG file")
     except (struct.error, KeyError, zlib.error):
-        raise NotAnImage("is a damaged PNG file") from None
+        raise NotAnImageError("is a damaged PNG file") from None
     values = iter(_unfiltered(lines, width * 4))
     return Image(width, height, tuple(zip(values, values, values, values, strict=True)))
 
@@ -122,4 +122,4 @@ def _predicted(kind: int, left: int, up: int, corner: int) -> int:
         case 4:
             guess = left + up - corner
             return min((left, up, corner), key=lambda candidate: abs(guess - candidate))
-    raise NotAnImage("is a damaged PNG file")
+    raise NotAnImageError("is a damaged PNG file")

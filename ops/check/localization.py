@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.environment import EnvironmentFile, malformed_placeholders, placeholders
 from ops.check.problem import Problem
 
@@ -33,7 +33,7 @@ def check_localization(root: Path, manifest: Document, environments: list[Enviro
         files.add(name)
         try:
             document = Document.read(root, name)
-        except Unreadable as unreadable:
+        except UnreadableDocumentError as unreadable:
             if (root / name).exists():
                 yield unreadable.problem
             else:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.environment import EnvironmentFile, environment_files, malformed_placeholders
 from ops.check.icons import MANIFEST
 from ops.check.localization import check_localization
@@ -28,7 +28,7 @@ def check_manifest(root: Path) -> list[Problem]:
         environments = [
             EnvironmentFile.read(root, name) for file in _PACKAGING for name in environment_files(root, file)
         ]
-    except Unreadable as unreadable:
+    except UnreadableDocumentError as unreadable:
         return [unreadable.problem]
     problems = {*_about_its_form(manifest, environments)}
     # The others rely on the form that the schema demands.
@@ -45,7 +45,7 @@ def manifest_is_read(root: Path) -> bool:
     """Whether the manifest is one, so that what is missing from it is not meant to be there."""
     try:
         return not any(_about_its_form(Document.read(root, MANIFEST), [EnvironmentFile("", {}, ())]))
-    except Unreadable:
+    except UnreadableDocumentError:
         return False
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from app.config import SettingsError, load_settings, setting_names
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.environment import EnvironmentFile
 from ops.check.problem import Problem
 
@@ -31,7 +31,7 @@ def check_settings(root: Path) -> list[Problem]:
 def _local_settings(root: Path, name: str) -> list[Problem]:
     try:
         document = Document.read(root, name)
-    except Unreadable as unreadable:
+    except UnreadableDocumentError as unreadable:
         return [unreadable.problem]
     values = document.value.get("Values") if isinstance(document.value, dict) else None
     if not isinstance(values, dict):
@@ -49,7 +49,7 @@ def _local_settings(root: Path, name: str) -> list[Problem]:
 def _environment(root: Path, name: str) -> Iterator[Problem]:
     try:
         file = EnvironmentFile.read(root, name)
-    except Unreadable as unreadable:
+    except UnreadableDocumentError as unreadable:
         yield unreadable.problem
         return
     for name, sentence in _faults({name: file.value(name) for name in _VALID}):

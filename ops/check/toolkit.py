@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.environment import malformed_placeholders
 from ops.check.lifecycle import Step, steps
 from ops.check.problem import Problem
@@ -61,7 +61,7 @@ def _about_ignored_files(root: Path) -> Iterator[Problem]:
 def _about_file(root: Path, name: str) -> Iterator[Problem]:
     try:
         document = Document.read(root, name)
-    except Unreadable as unreadable:
+    except UnreadableDocumentError as unreadable:
         yield unreadable.problem
         return
     yield from malformed_placeholders(document)
@@ -170,7 +170,7 @@ def _about_settings(root: Path, document: Document, step: Step) -> Iterator[Prob
     where = (*step.where, "with", "content", "Values")
     try:
         known = Document.read(root, _SETTINGS_SAMPLE).value["Values"]
-    except Unreadable as unreadable:
+    except UnreadableDocumentError as unreadable:
         yield unreadable.problem
         return
     values = (step.inputs.get("content") or {}).get("Values")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.environment import EnvironmentFile, environment_files, malformed_placeholders
 from ops.check.lifecycle import Step, steps
 from ops.check.manifest import manifest_is_read
@@ -47,7 +47,7 @@ def check_variables(root: Path) -> list[Problem]:
     for file, environment in [(yml, name) for yml in FILES for name in environment_files(root, yml)]:
         try:
             plan = _plan(root, file, environment)
-        except Unreadable as unreadable:
+        except UnreadableDocumentError as unreadable:
             problems.append(unreadable.problem)
             whole = False
             continue
@@ -69,7 +69,7 @@ def _is_read(root: Path, plan: Plan) -> bool:
     in_order = [step for listed in steps(plan.document).values() for step in listed]
     try:
         filled = [Document.read(root, name).value for step in in_order for name in step.filled_files(root)]
-    except Unreadable:
+    except UnreadableDocumentError:
         return False
     return all(isinstance(value, dict) and value for value in filled) and not malformed_placeholders(plan.document)
 
@@ -79,7 +79,7 @@ def _plan(root: Path, file: str, environment: str) -> Plan:
     secrets = EnvironmentFile.read(root, sample) if (root / sample).exists() else None
     document, variables = Document.read(root, file), EnvironmentFile.read(root, environment)
     if not variables.variables and not variables.problems:
-        raise Unreadable(variables.problem("this file has no variables"))
+        raise UnreadableDocumentError(variables.problem("this file has no variables"))
     return Plan(document, variables, secrets)
 
 

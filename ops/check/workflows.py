@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ops.check.document import Document, Key, Unreadable
+from ops.check.document import Document, Key, UnreadableDocumentError
 from ops.check.problem import Problem
 from ops.check.workflow_scripts import check_scripts, text_of
 
@@ -33,7 +33,7 @@ def check_workflows(root: Path) -> list[Problem]:
     for name in sorted({*names, *REQUIRED}):
         try:
             workflow = Document.read(root, name)
-        except Unreadable as error:
+        except UnreadableDocumentError as error:
             found.append(error.problem)
             continue
         wrong = workflow.against(_schema("github-workflows"))
@@ -60,7 +60,7 @@ def _schema(name: str) -> Mapping[str, Any]:
 def _dependabot(root: Path) -> list[Problem]:
     try:
         return Document.read(root, ".github/dependabot.yml").against(_schema("dependabot"))
-    except Unreadable as error:
+    except UnreadableDocumentError as error:
         return [error.problem]
 
 

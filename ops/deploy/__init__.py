@@ -7,9 +7,9 @@ class DeployError(Exception):
     """The Function App does not run what it should; `str()` says why and what to do."""
 
 
-class NotAllowed(DeployError):
+class NotAllowedError(DeployError):
     """Storage refuses whoever is signed in; a role given minutes ago may only have to take effect."""
 
 
-class Unhealthy(DeployError):
+class UnhealthyError(DeployError):
     """The package is in place and does not answer as healthy."""

@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ops.command import DEV
-from ops.deploy import DeployError, Unhealthy
+from ops.deploy import DeployError, UnhealthyError
 from ops.deploy.azure_cli import AzureCli
 from ops.deploy.builds import Builds, kept_name
 from ops.deploy.health import running_build, wait_for_health
 from ops.deploy.plans import deploy_to_consumption, deploy_to_flex
 from ops.deploy.target import Target
-from ops.package.archive import Build, NotAPackage, read_build
+from ops.package.archive import Build, NotAPackageError, read_build
 from ops.parameters import ParametersError, read_variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def main(arguments: list[str], root: Path = ROOT, waiting: Waiting = Waiting()) 
             _deploy_new(deployment, options.package)
     except DeployError as error:
         print(error, file=sys.stderr)
-        return EXIT_UNHEALTHY if isinstance(error, Unhealthy) else EXIT_FAILED
+        return EXIT_UNHEALTHY if isinstance(error, UnhealthyError) else EXIT_FAILED
     return 0
 
 
@@ -101,7 +101,7 @@ def _deploy_new(deployment: Deployment, package: Path) -> None:
     target = deployment.target
     try:
         build = read_build(package)
-    except NotAPackage as error:
+    except NotAPackageError as error:
         raise DeployError(f"There is nothing to deploy: {error}. {DEV} package") from None
     if not _fits(build, target):
         raise DeployError(f"{_for_another_python(build, target)}: {DEV} package --python {target.python}")

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from ops.deploy import DeployError, NotAllowed
+from ops.deploy import DeployError, NotAllowedError
 
 LIMIT_SECONDS = 600.0
 
@@ -45,7 +45,7 @@ class AzureCli:
     ) -> Any:  # noqa: ANN401
         """The command's answer, from JSON; None if it has none. Runs in `folder`, for `limit` seconds at most.
 
-        Raises `DeployError`, and `NotAllowed` where storage refuses whoever is signed in.
+        Raises `DeployError`, and `NotAllowedError` where storage refuses whoever is signed in.
         """
         command = [*arguments, "--subscription", self._subscription, "--only-show-errors", "--output", "json"]
         for argument in command:
@@ -110,4 +110,4 @@ def _explain(arguments: tuple[str, ...], code: int, said: str) -> DeployError:
             needed = "Role Based Access Control Administrator"
         sentence += f" Whoever is signed in needs the role {needed} (a new one takes some minutes to work)"
         sentence += ", and must be let in by its network rules." if storage else "."
-    return (NotAllowed if refused else DeployError)(f"{sentence}\n\n{said}" if said else sentence)
+    return (NotAllowedError if refused else DeployError)(f"{sentence}\n\n{said}" if said else sentence)

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ops.deploy import DeployError, NotAllowed
+from ops.deploy import DeployError, NotAllowedError
 from ops.deploy.azure_cli import AzureCli
 from ops.deploy.target import Target
-from ops.package.archive import Build, NotAPackage, read_build
+from ops.package.archive import Build, NotAPackageError, read_build
 
 CURRENT = "agent.zip"
 """The blob that WEBSITE_RUN_FROM_PACKAGE names."""
@@ -67,7 +67,7 @@ class Builds:
             self._fetch(self._running, package)
             try:
                 found = read_build(package).build
-            except NotAPackage as error:
+            except NotAPackageError as error:
                 raise DeployError(f"{self._running} cannot be used: {error}") from None
             if found != build:
                 raise DeployError(f"{self._running} is build {found}.")
@@ -82,7 +82,7 @@ class Builds:
         self._fetch(kept_name(build), target)
         try:
             found = read_build(target)
-        except NotAPackage as error:
+        except NotAPackageError as error:
             raise DeployError(f"What is kept as build {build} cannot be used: {error}") from None
         if found.build != build:
             raise DeployError(f"What is kept as build {build} is build {found.build}.")
@@ -110,7 +110,7 @@ class Builds:
         while True:
             try:
                 return self._azure.run("storage", "blob", verb, *self._container, *options, folder=folder)
-            except NotAllowed:
+            except NotAllowedError:
                 if self._clock() + _ROLE_PAUSE_SECONDS > ends:
                     raise
             if not told:

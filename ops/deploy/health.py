@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
 
-from ops.deploy import Unhealthy
+from ops.deploy import UnhealthyError
 
 _REQUEST_SECONDS = 30.0
 _PAUSE_SECONDS = 5.0
@@ -30,7 +30,8 @@ def wait_for_health(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Asks every five seconds. Raises `Unhealthy`, ending with `way_back`, if `build` is not well within `limit` s."""
+    """Asks every five seconds. Raises `UnhealthyError`, ending with `way_back`, if `build` is not well within `limit`
+    s."""
     ends = clock() + limit
     while True:
         status, found, said = _ask(url)
@@ -40,11 +41,11 @@ def wait_for_health(
             break
         pause(_PAUSE_SECONDS)
     if found == build:
-        raise Unhealthy(
+        raise UnhealthyError(
             f"Build {build} runs, but {url} answers with status {status} after {limit:.0f} s: {said}\n{way_back}"
         )
     other = f"build {found} still answers" if found else f"there is no answer that names a build ({said})"
-    raise Unhealthy(
+    raise UnhealthyError(
         f"Build {build} is in place, but after {limit:.0f} s {other} at {url}. "
         f"The Function App's log stream says why.\n{way_back}"
     )

@@ -20,7 +20,7 @@ BUILD_FILE = "build.json"
 _STARTING_POINT = re.compile(r"__pycache__/function_app\.cpython-3(\d+)\.pyc")
 
 
-class NotAPackage(Exception):
+class NotAPackageError(Exception):
     """`str()` says what is wrong with the file."""
 
 
@@ -67,17 +67,17 @@ def write_zip(folder: Path, target: Path) -> str:
 
 
 def read_build(package: Path) -> Build:
-    """What `package` says it is, once its content has proven it. Raises `NotAPackage`."""
+    """What `package` says it is, once its content has proven it. Raises `NotAPackageError`."""
     try:
         with zipfile.ZipFile(package) as archive:
             names = sorted(archive.namelist())
             build = json.loads(archive.read(BUILD_FILE))
             found = _fingerprint((name, archive.read(name)) for name in names if name != BUILD_FILE)
     except FileNotFoundError:
-        raise NotAPackage(f"there is no {package}") from None
+        raise NotAPackageError(f"there is no {package}") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise NotAPackage(f"{package} is no package of `{DEV} package`: {error}") from None
+        raise NotAPackageError(f"{package} is no package of `{DEV} package`: {error}") from None
     minor = next((match[1] for name in names if (match := _STARTING_POINT.fullmatch(name))), None)
     if minor is None or build.get("build") != found:
-        raise NotAPackage(f"{package} has been changed since `{DEV} package` made it")
+        raise NotAPackageError(f"{package} has been changed since `{DEV} package` made it")
     return Build(found, str(build.get("version")), f"3.{minor}")

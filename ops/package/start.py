@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ops.package import SITE_PACKAGES, PackageError
-from ops.package.archive import Build, NotAPackage, read_build
+from ops.package.archive import Build, NotAPackageError, read_build
 from ops.package.bytecode import Interpreter, find_interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def start(package: Path) -> Build:
     """
     try:
         build = read_build(package)
-    except NotAPackage as error:
+    except NotAPackageError as error:
         raise PackageError(str(error)) from None
     interpreter = find_interpreter(build.python)
     with TemporaryDirectory() as temporary:

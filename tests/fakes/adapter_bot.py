@@ -14,14 +14,14 @@ from botbuilder.core import TurnContext
 from botbuilder.integration.aiohttp import CloudAdapter, ConfigurationBotFrameworkAuthentication
 from botbuilder.schema import Activity
 
-from app.bot.activity import parse_activity
-from app.bot.adapter import Adapter
-from app.bot.authentication import Authenticator
-from app.bot.connector import Connector
-from app.bot.entities import serialise
-from app.bot.http_session import HttpSession
-from app.bot.identity import BotIdentity
-from app.bot.service_url import ServiceUrls
+from app.bot.auth.authentication import Authenticator
+from app.bot.auth.bot_identity import BotIdentity
+from app.bot.auth.service_url import ServiceUrls
+from app.bot.connector.connector_client import Connector
+from app.bot.connector.http_session import HttpSession
+from app.bot.inbound.activity import parse_activity
+from app.bot.sdk.channel_adapter import Adapter
+from app.bot.sdk.sdk_entities import serialise
 from tests.fakes.connector_service import ConnectorService
 
 APP = "c9e8c047-2a34-40a1-b28a-b162d5f5327c"

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from app.databricks.credentials import Credential, PersonalAccessToken
+from app.databricks.workspace_client import Workspace, WorkspaceUrl
 from app.databricks_client import DatabricksModel, TimeLimits
-from app.model.failures import (
-    ModelFailure,
+from app.models.model import Message, ModelEvent, ModelRequest, TextDelta
+from app.models.model_errors import (
+    ModelError,
 )
-from app.model.types import Message, ModelEvent, ModelRequest, TextDelta
-from app.workspace.credentials import Credential, PersonalAccessToken
-from app.workspace.workspace import Workspace, WorkspaceAddress
 from tests.fakes.serving_endpoint import (
     TOKEN,
     ServingEndpoint,
@@ -30,10 +30,10 @@ class Sleeper:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.waits: list[float] = []
+        self.has_predecessor: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
-        self.waits.append(round(seconds, 3))
+        self.has_predecessor.append(round(seconds, 3))
         self.now += seconds
 
     def clock(self) -> float:
@@ -50,7 +50,7 @@ async def asking(
     **options: Any,
 ) -> AsyncIterator[DatabricksModel]:
     name, base_url = ("my-model", endpoint) if isinstance(endpoint, str) else (endpoint.name, endpoint.base_url)
-    workspace = Workspace(WorkspaceAddress.parse(base_url), credential)
+    workspace = Workspace(WorkspaceUrl.parse(base_url), credential)
     sleeper = sleeper or Sleeper()
     model = DatabricksModel(
         name,
@@ -75,7 +75,7 @@ def text_of(events: list[ModelEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-async def shown_before(failure: type[ModelFailure], model: DatabricksModel) -> str:
+async def shown_before(failure: type[ModelError], model: DatabricksModel) -> str:
     shown: list[ModelEvent] = []
 
     async def watch() -> None:

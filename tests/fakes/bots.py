@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from app.agent.agent import Agent
-from app.agent.tools import Toolbox
-from app.bot.door import BotDoor
-from app.bot.identity import BotIdentity
-from app.bot.messages import HttpAnswer
-from app.local.connector import ConnectorServer
-from app.model.scripted import ScriptedModel
-from app.storage.sqlite import SqliteStore
+from app.bot.auth.bot_identity import BotIdentity
+from app.bot.bot_app import BotApp
+from app.bot.inbound.messages_endpoint import HttpAnswer
+from app.local.connector_server import ConnectorServer
+from app.models.scripted_model import ScriptedModel
+from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.turns.held import Shelf
+from app.tools.registry import ToolRegistry
+from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.commands import commands_of
 
@@ -30,7 +30,7 @@ LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
 
 class Bot:
     def __init__(
-        self, door: BotDoor, model: ScriptedModel, connector: ConnectorServer, store: SqliteStore, file: Path
+        self, door: BotApp, model: ScriptedModel, connector: ConnectorServer, store: SqliteStore, file: Path
     ) -> None:
         self.door = door
         self.model = model
@@ -80,11 +80,11 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             image_hosts: frozenset[str] = frozenset(),
         ) -> Bot:
             model = ScriptedModel(replies)
-            agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
+            agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
             commands = commands_of(log)
-            turns = TurnRunner(agent, commands, Shelf(log, log.queue("turns")), time_limit=30)
+            turns = TurnRunner(agent, commands, TurnBackend(log, log.queue("turns")), time_limit=30)
             limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}
-            doors.append(BotDoor(identity, turns, log, telemetry, **limits))
+            doors.append(BotApp(identity, turns, log, telemetry, **limits))
             return Bot(doors[-1], model, connector, log, folder / "c.sqlite")
 
         yield make

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.bot.send_failures import (
-    SendFailure,
-    StoppedByPerson,
-    StreamAlreadyEnded,
-    StreamContentRefused,
-    StreamTimeIsUp,
-    Throttled,
+from app.bot.connector.send_errors import (
+    SendError,
+    StoppedByUserError,
+    StreamAlreadyEndedError,
+    StreamContentRefusedError,
+    StreamTimeLimitError,
+    ThrottledError,
 )
 
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ class FakeChannel:
     latency: float = 0.05
     stream_lives: float = 120.0
     stop_at: float | None = None
-    faults: list[SendFailure | None] = field(default_factory=list)
+    faults: list[SendError | None] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     _in_flight: int = 0
     _opened_at: float | None = None
@@ -115,12 +115,12 @@ class FakeChannel:
         info = sent.stream
         assert info is not None
         if self.stop_at is not None and sent.at >= self.stop_at:
-            raise StoppedByPerson("Content stream was canceled by user")
+            raise StoppedByUserError("Content stream was canceled by user")
         if self._ended:
-            raise StreamAlreadyEnded("Content stream is not allowed on an already completed streamed message")
+            raise StreamAlreadyEndedError("Content stream is not allowed on an already completed streamed message")
         last = max((s.answered for s in self.sent if s.stream), default=None)
         if last is not None and sent.at - last < 0.999:
-            raise Throttled("API calls quota exceeded")
+            raise ThrottledError("API calls quota exceeded")
         if info["streamType"] == "final":
             assert "streamSequence" not in info, "the final message must not have a sequence number"
         elif info["streamSequence"] != len([s for s in self.sent if s.stream]) + 1:
@@ -133,9 +133,9 @@ class FakeChannel:
         assert info["streamId"] == "stream-1"
         if sent.at - self._opened_at > self.stream_lives:
             self._ended = True
-            raise StreamTimeIsUp("Content stream finished due to exceeded streaming time.")
+            raise StreamTimeLimitError("Content stream finished due to exceeded streaming time.")
         if not sent.text.startswith(self._streamed):
-            raise StreamContentRefused("Request streamed content should contain the previously streamed content")
+            raise StreamContentRefusedError("Request streamed content should contain the previously streamed content")
         self._remember(sent)
         self._ended = info["streamType"] == "final"
         return None

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from app.bot.send_failures import StreamAlreadyEnded, StreamContentRefused, StreamTimeIsUp
+from app.bot.connector.send_errors import StreamAlreadyEndedError, StreamContentRefusedError, StreamTimeLimitError
 
 Json = dict[str, Any]
 _Result = TypeVar("_Result")
@@ -97,11 +97,11 @@ class Chat:
             stream_id = info["streamId"]
         stream = self.streams[stream_id]
         if stream.ended:
-            raise StreamAlreadyEnded("on an already completed streamed message")
+            raise StreamAlreadyEndedError("on an already completed streamed message")
         if now - stream.opened_at > self.lives:
-            raise StreamTimeIsUp("exceeded streaming time")
+            raise StreamTimeLimitError("exceeded streaming time")
         if not activity["text"].startswith(stream.text):
-            raise StreamContentRefused("should contain the previously streamed content")
+            raise StreamContentRefusedError("should contain the previously streamed content")
         if info["streamType"] == "final":
             stream.ended = True
             self.messages[stream_id] = activity["text"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.agent.commands import About, Commands
+from app.databricks.workspace_client import Identity
 from app.storage.conversations import ConversationLog
-from app.workspace.workspace import Identity
 
 ANN = Identity("ann@example.com", "Ann")
 

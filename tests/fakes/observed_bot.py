@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.agent.agent import Agent
-from app.agent.clock_tool import CurrentTime
-from app.agent.tools import Tool, Toolbox
-from app.bot.door import BotDoor
-from app.bot.identity import BotIdentity
-from app.local.connector import ConnectorServer
-from app.model.scripted import ScriptedModel
-from app.storage.sqlite import SqliteStore
+from app.bot.auth.bot_identity import BotIdentity
+from app.bot.bot_app import BotApp
+from app.local.connector_server import ConnectorServer
+from app.models.scripted_model import ScriptedModel
+from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.turns.held import Shelf
+from app.tools.clock import ClockTool
+from app.tools.registry import Tool, ToolRegistry
+from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.commands import commands_of
@@ -37,7 +37,7 @@ IN_TEAMS: dict[str, Any] = {
 class ObservedBot:
     def __init__(
         self,
-        door: BotDoor,
+        door: BotApp,
         telemetry: Telemetry,
         connector: ConnectorServer,
         insights: ApplicationInsights,
@@ -86,13 +86,13 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[Tool, ...] = ()
         ) -> ObservedBot:
             log = SqliteStore(folder / "c.sqlite", clock=clock)
-            toolbox = Toolbox([CurrentTime(), *tools])
+            toolbox = ToolRegistry([ClockTool(), *tools])
             agent = Agent(ScriptedModel(replies), toolbox, system_prompt="", history_token_budget=1000)
-            shelf = Shelf(log, log.queue("turns"), clock=clock)
+            shelf = TurnBackend(log, log.queue("turns"), clock=clock)
             turns = TurnRunner(agent, commands_of(log), shelf, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing=closing)
-            door = BotDoor(BotIdentity(), turns, log, telemetry)
+            door = BotApp(BotIdentity(), turns, log, telemetry)
             open_things.extend([telemetry, log, door])
             return ObservedBot(door, telemetry, connector, insights, log)
 

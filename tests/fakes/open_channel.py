@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from app.bot.connector import Connector
-from app.bot.http_session import HttpSession
-from app.bot.identity import BotIdentity
-from app.bot.send_failures import (
-    SendFailure,
+from app.bot.auth.bot_identity import BotIdentity
+from app.bot.auth.service_url import ServiceUrls
+from app.bot.connector.connector_client import Connector
+from app.bot.connector.http_session import HttpSession
+from app.bot.connector.send_errors import (
+    SendError,
 )
-from app.bot.service_url import ServiceUrls
 from tests.fakes.connector_service import ConnectorService, Reply
 
 MESSAGE = {"type": "message", "text": "Hello"}
@@ -53,9 +53,9 @@ class Channel:
     async def send(self, activity: dict[str, Any] = MESSAGE, *, budget: float = 30, **more: Any) -> str | None:
         return await self.connector.send(self.service.service_url, "a:1", activity, budget=budget, **more)
 
-    async def fails(self, *replies: Reply, activity: dict[str, Any] = MESSAGE, budget: float = 0) -> SendFailure:
+    async def fails(self, *replies: Reply, activity: dict[str, Any] = MESSAGE, budget: float = 0) -> SendError:
         self.service.replies.extend(replies)
-        with pytest.raises(SendFailure) as caught:
+        with pytest.raises(SendError) as caught:
             await self.send(activity, budget=budget)
         return caught.value
 

@@ -21,9 +21,9 @@ from typing import Any
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
 from botbuilder.schema import Activity
 
-from app.bot.asked import Asked, conversation_of, turn_id_of
+from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
 from app.storage.ledger import TurnKey
-from app.turns.handover import HandOver
+from app.turns.queue_message import TurnMessage
 from benchmarks.activities import conversation_id, message
 from benchmarks.process import free_port
 from ops.package.dependencies import read_lock
@@ -129,9 +129,9 @@ def install_from_here(root: Path, target: Path, python: str) -> None:
 def copy_distribution(distribution: importlib.metadata.Distribution, target: Path) -> None:
     for file in distribution.files or ():
         if ".." not in file.parts and "__pycache__" not in file.parts:
-            place = target / str(file)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(str(file.locate()), place)
+            reply_state = target / str(file)
+            reply_state.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(str(file.locate()), reply_state)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def interrupted(activity: dict[str, Any]) -> str:
     """The message on the queue `turns` for a turn whose worker vanished before it could write anything down."""
     read: Activity = Activity().deserialize(activity)  # type: ignore[no-untyped-call]
     key = TurnKey(conversation_of(read), turn_id_of(read))
-    return HandOver(key, time.time(), Asked.by(read).model_dump_json()).written()
+    return TurnMessage(key, time.time(), InboundQuestion.by(read).model_dump_json()).written()
 
 
 async def answered(connector: ConnectorService, process: asyncio.subprocess.Process, times: int = 1) -> None:

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.agent.sentences import GO_ON, WAS_INTERRUPTED
 from app.agent.turn import Turn
+from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
 from app.bot.channel import Channel
-from app.bot.message_reply import SENT_AGAIN
-from app.bot.send_failures import SendFailure
-from app.model.types import Completed, ModelEvent, ModelRequest, TextDelta
+from app.bot.connector.send_errors import SendError
+from app.bot.replies.message_reply import SENT_AGAIN
+from app.models.model import Completed, ModelEvent, ModelRequest, TextDelta
 from app.storage.conversations import StoredMessage
-from app.storage.failures import StorageFailed
-from app.storage.queue import Taken
-from app.storage.sqlite import SqliteStore
-from app.turns.reply import Undelivered
-from tests.fakes.faulty_chat import Faults, FaultyChat, FaultyStorage
-from tests.fakes.house import ANN, House, Worker, now
+from app.storage.queue import ReceivedMessage
+from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_errors import StorageError
+from app.turns.reply import UndeliveredError
+from tests.fakes.channel_faults import Faults, FaultyChat, FaultyStorage
+from tests.fakes.turn_harness import ANN, TurnHarness, Worker, now
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ NOTES = (
     "*This takes a while. I am still working on it…*",
     "*That was all.*",
 )
-_HIDDEN_FOR = 30.0
+_LOCK_SECONDS = 30.0
 _REPEATED_AFTER = 15.0
 
 
@@ -134,7 +134,7 @@ class History:
         clock = asyncio.get_running_loop().time
         store = SqliteStore(self.folder / "agent.sqlite", clock=clock)
         self.store = store
-        self.house = House(FaultyStorage(store, self.faults), self.chat, self.channel)  # type: ignore[arg-type]
+        self.house = TurnHarness(FaultyStorage(store, self.faults), self.chat, self.channel)  # type: ignore[arg-type]
         self.house.store.queue = lambda name: FaultyStorage(store.queue(name), self.faults)  # type: ignore[method-assign,assignment,return-value]
         self.workers = [self._worker() for _ in range(self.chance.choice((2, 3)))]
         self._plan()
@@ -198,7 +198,11 @@ class History:
         self._note(f"ask {question.id} ({question.kind}, {question.seconds} s) at {at}")
         task = asyncio.create_task(
             worker.runner.run(
-                Turn(question.id, ANN, text), worker.reply, asked_at=question.claimed, begun=text, entered=note_entered
+                Turn(question.id, ANN, text),
+                worker.reply,
+                asked_at=question.claimed,
+                payload=text,
+                entered=note_entered,
             )
         )
         self._owned[task] = worker
@@ -206,11 +210,11 @@ class History:
         await asyncio.wait([task, waiter], timeout=_REPEATED_AFTER, return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            if isinstance(error, StorageFailed):
+            if isinstance(error, StorageError):
                 self._note(f"told to ask again {question.id}")
                 self.told_to_ask_again.add(question.id)
                 return True
-            if not isinstance(error, SendFailure | Undelivered):
+            if not isinstance(error, SendError | UndeliveredError):
                 self.errors.append(error)
             return True
         return entered.is_set()
@@ -219,22 +223,22 @@ class History:
         queue = self.store.queue("turns")
         while True:
             if self.faults.storage_back() is None:
-                for taken in await queue.take(16, hidden_for=_HIDDEN_FOR):
+                for taken in await queue.take(16, visibility_timeout=_LOCK_SECONDS):
                     task = asyncio.create_task(self._resume(self.chance.choice(self.workers), taken))
                     self._tasks.add(task)
             await asyncio.sleep(1.0)
 
-    async def _resume(self, worker: Worker, taken: Taken) -> None:
+    async def _resume(self, worker: Worker, taken: ReceivedMessage) -> None:
         task = asyncio.create_task(worker.resume(taken.body))
         self._owned[task] = worker
         await asyncio.wait([task])
         if task.cancelled():
             return
         error = task.exception()
-        if error is None or isinstance(error, SendFailure | Undelivered):
+        if error is None or isinstance(error, SendError | UndeliveredError):
             with suppress(Exception):
                 await self.store.queue("turns").delete(taken.receipt)
-        elif not isinstance(error, StorageFailed):
+        elif not isinstance(error, StorageError):
             self.errors.append(error)
 
     async def _kill(self) -> None:
@@ -242,22 +246,22 @@ class History:
         last = max(question.sent_at for question in self.questions.values())
         for _ in range(chance.randint(0, self.kills)):
             await asyncio.sleep(chance.choice((1.0, (last - 1000 + 10), 40.0)) * chance.random())
-            place = chance.randrange(len(self.workers))
-            worker = self.workers[place]
+            reply_state = chance.randrange(len(self.workers))
+            worker = self.workers[reply_state]
             match chance.choice(("kill", "kill", "stall", "stop")):
                 case "kill":
-                    self._note(f"kill {place}")
+                    self._note(f"kill {reply_state}")
                     worker.wire.cut()
-                    self.workers[place] = self._worker()
+                    self.workers[reply_state] = self._worker()
                 case "stall":
                     seconds = chance.choice((2.0, 20.0, 45.0))
-                    self._note(f"stall {place} for {seconds}")
+                    self._note(f"stall {reply_state} for {seconds}")
                     worker.wire.cut()
                     asyncio.get_running_loop().call_later(seconds, worker.wire.join)
-                    self.workers[place] = self._worker()
+                    self.workers[reply_state] = self._worker()
                 case "stop":
-                    self._note(f"stop {place}")
-                    self.workers[place] = self._worker()
+                    self._note(f"stop {reply_state}")
+                    self.workers[reply_state] = self._worker()
                     for task, owner in list(self._owned.items()):
                         if owner is worker:
                             task.cancel()

@@ -15,12 +15,12 @@ from azure.core.exceptions import ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from pydantic import SecretStr
 
-from app.storage.azure_account import open_azure_queue, open_table
+from app.storage.azure.azure_account import open_azure_queue, open_table
 from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.factory import StorageAccount
 from app.storage.ledger import Store, TurnKey, TurnRecord, TurnState
-from app.storage.opening import StorageAccount
-from app.storage.queue import Inbox
-from app.storage.sqlite import SqliteStore
+from app.storage.queue import MessageReceiver
+from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.azurite import Azurite
 
 ENGINES = ["sqlite", pytest.param("azure", marks=pytest.mark.slow)]
@@ -63,7 +63,7 @@ async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Cloc
 class TestedQueue:
     __test__ = False
 
-    queue: Inbox
+    queue: MessageReceiver
     clock: Clock | None
 
     async def wait(self, seconds: float) -> None:
@@ -106,7 +106,7 @@ class Wire(AioHttpTransport):  # type: ignore[misc]
 
 
 def turn(activity: str = "a1", key: ConversationKey = ANN, owner: str = "worker-1") -> TurnRecord:
-    return TurnRecord(TurnKey(key, activity), 0, TurnState.STARTED, owner, 60.0, begun='{"question": "Why?"}')
+    return TurnRecord(TurnKey(key, activity), 0, TurnState.STARTED, owner, 60.0, payload='{"question": "Why?"}')
 
 
 def exchange(n: object) -> list[StoredMessage]:

@@ -15,17 +15,17 @@ from yarl import URL
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
-from app.agent.tools import Toolbox
-from app.bot import door
-from app.bot.door import BotDoor
-from app.bot.http_session import HttpSession
-from app.bot.identity import BotIdentity
-from app.bot.messages import HttpAnswer
-from app.model.scripted import ScriptedModel
-from app.storage.sqlite import SqliteStore
+from app.bot import bot_app as door
+from app.bot.auth.bot_identity import BotIdentity
+from app.bot.bot_app import BotApp
+from app.bot.connector.http_session import HttpSession
+from app.bot.inbound.messages_endpoint import HttpAnswer
+from app.models.scripted_model import ScriptedModel
+from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.turns.held import Shelf
+from app.tools.registry import ToolRegistry
+from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Tokens
 from tests.fakes.bot_framework_login import BotFrameworkLogin
@@ -61,7 +61,7 @@ def _session_to(service_url: str) -> type[HttpSession]:
 
 
 class TeamsBot:
-    def __init__(self, bot: BotDoor, model: ScriptedModel, teams: ConnectorService, login: BotFrameworkLogin) -> None:
+    def __init__(self, bot: BotApp, model: ScriptedModel, teams: ConnectorService, login: BotFrameworkLogin) -> None:
         self._bot = bot
         self._login = login
         self.model = model
@@ -86,10 +86,10 @@ async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: A
         async def about() -> About:
             return About("m", "w", "c")
 
-        agent = Agent(model, Toolbox(), system_prompt="", history_token_budget=1000)
-        turns = TurnRunner(agent, Commands(store, about), Shelf(store, store.queue("turns")), time_limit=30)
+        agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
+        turns = TurnRunner(agent, Commands(store, about), TurnBackend(store, store.queue("turns")), time_limit=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
-        bot = BotDoor(identity, turns, store, telemetry, channel_metadata_url=login.metadata_url)
+        bot = BotApp(identity, turns, store, telemetry, channel_metadata_url=login.metadata_url)
         yield TeamsBot(bot, model, teams, login)
         await bot.close()
         await store.close()

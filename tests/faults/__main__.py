@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.floors import too_mild
 from tests.faults.plan import make_plan
 from tests.faults.report import slowest, table
-from tests.faults.run import HIDDEN_FOR, WORKERS, perform
+from tests.faults.run import LOCK_SECONDS, WORKERS, perform
 from tests.faults.verdict import complaints, story
 
 # Seconds of a run that no questions come in: the start, the last answers, and the silence after them.
@@ -41,7 +41,7 @@ async def _run(options: argparse.Namespace, seed: int, folder: Path) -> bool:
         seconds=max(options.minutes * 60 - QUIET, 10.0),
         workers=WORKERS,
     )
-    run = await perform(plan, folder, hidden_for=options.hidden_for)
+    run = await perform(plan, folder, lock_seconds=options.lock_seconds)
     _say(table(run))
     for question in slowest(run)[: options.stories]:
         _say(f"  {question.kind}, {question.text!r}", story(run, question))
@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=2.0, help="how long a run takes, about")
     parser.add_argument("--runs", type=int, default=1, help="how many, each with the next seed")
     hidden = "how many seconds a message stays hidden when its host is killed; in Azure 600 (%(default)s)"
-    parser.add_argument("--hidden-for", type=float, default=HIDDEN_FOR, help=hidden)
+    parser.add_argument("--lock-seconds", type=float, default=LOCK_SECONDS, help=hidden)
     parser.add_argument("--stories", type=int, default=0, help="tells what happened to that many of the slowest")
     return parser.parse_args()
 

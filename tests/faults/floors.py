@@ -47,8 +47,8 @@ def repeats_of_running(run: Run) -> int:
         finals = run.teams.finals(question.id)
         done = (finals[0].final_at or 0.0) if finals else run.seconds
         writes = run.tap.of(question)
-        begun = writes[0].at if writes else run.seconds
-        count += any(each.repeat and each.taken and begun < each.at < done for each in deliveries)
+        payload = writes[0].at if writes else run.seconds
+        count += any(each.repeat and each.taken and payload < each.at < done for each in deliveries)
     return count
 
 

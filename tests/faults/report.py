@@ -74,21 +74,24 @@ def _deliveries(run: Run) -> Iterator[tuple[str, str]]:
     again = sum(question.repeated_after is not None for question in run.plan.questions)
     taken = sum(each.repeat and each.taken for each in deliveries)
     yield "delivered again on purpose", f"{taken} of {again}, {repeats_of_running(run)} while the turn ran"
-    waits = [each.ended_at - each.at for each in deliveries if each.taken and each.ended_at is not None]
-    yield "longest acknowledgement", f"{max(waits, default=0.0):.1f} s"
+    has_predecessor = [each.ended_at - each.at for each in deliveries if each.taken and each.ended_at is not None]
+    yield "longest acknowledgement", f"{max(has_predecessor, default=0.0):.1f} s"
 
 
 def _takeovers(run: Run) -> Iterator[tuple[str, str]]:
     closed = run.onlooker.closed.values()
     for number, which in enumerate(("first", "second", "third")):
-        waits = [seconds[number] for seconds in kills_cost(run).values() if len(seconds) > number]
-        yield f"from a turn's {which} SIGKILL until it was taken over", f"{len(waits)} times, {_spread(waits)}"
-    tries = [sum(record.tries == number for record in closed) for number in (1, 2, 3)]
+        has_predecessor = [seconds[number] for seconds in kills_cost(run).values() if len(seconds) > number]
+        yield (
+            f"from a turn's {which} SIGKILL until it was taken over",
+            f"{len(has_predecessor)} times, {_spread(has_predecessor)}",
+        )
+    attempt_count = [sum(record.attempt_count == number for record in closed) for number in (1, 2, 3)]
     yield (
         "turns taken over",
         f"{turns_taken_over(run)}, in {answers_gone_on_with(run)} the model went on with its answer",
     )
-    yield "turns with 1, 2, 3, more tries", ", ".join(map(str, [*tries, len(closed) - sum(tries)]))
+    yield "turns with 1, 2, 3, more tries", ", ".join(map(str, [*attempt_count, len(closed) - sum(attempt_count)]))
 
 
 def kills_cost(run: Run) -> dict[str, list[float]]:
@@ -106,11 +109,14 @@ def _answers(run: Run) -> Iterator[tuple[str, str]]:
     for kind in Kind:
         questions = [question for question in run.plan.questions if question.kind is kind]
         finals = [bubble for question in questions for bubble in run.teams.finals(question.id)]
-        waits = [
+        has_predecessor = [
             run.teams.finals(question.id)[0].final_at or 0.0 for question in questions if run.teams.finals(question.id)
         ]
         asked_at = [question.asked_at for question in questions if run.teams.finals(question.id)]
-        yield f"{kind}: to the answer", _spread([end - begin for end, begin in zip(waits, asked_at, strict=True)])
+        yield (
+            f"{kind}: to the answer",
+            _spread([end - begin for end, begin in zip(has_predecessor, asked_at, strict=True)]),
+        )
         plain = sum(not bubble.stream for bubble in finals) if kind is not Kind.GROUP else 0
         marked = sum(map(is_marked, finals))
         beside = f", {plain} not in a stream" if plain else ""

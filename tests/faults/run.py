@@ -13,11 +13,11 @@ from typing import Any
 import aiohttp
 
 from tests.fakes.azurite import installed
+from tests.faults.chaos import Storm
 from tests.faults.deliveries import Deliveries
 from tests.faults.model import ModelEndpoint
 from tests.faults.plan import Plan, Question
 from tests.faults.storage import Onlooker, PausableAzurite
-from tests.faults.storm import Storm
 from tests.faults.tap import Tap
 from tests.faults.teams import Teams
 from tests.faults.weather import Weather
@@ -32,7 +32,7 @@ _LONGEST_REST = 150.0
 # Seconds of silence in which a late second answer would have come: a lease, its margin and a poll.
 _QUIET_FOR = LEASE_SECONDS + 3.0
 # Seconds that a message stays hidden when the host that has just taken it is killed; Azure's time is 600.
-HIDDEN_FOR = 30.0
+LOCK_SECONDS = 30.0
 # Longer than this nobody waits for a message whose turn is closed.
 _LONGEST_HIDDEN = 60.0
 
@@ -51,7 +51,7 @@ class Run:
     onlooker: Onlooker
     storm: Storm
     tap: Tap
-    hidden_for: float = HIDDEN_FOR
+    lock_seconds: float = LOCK_SECONDS
     waiting: int = 0
     poisoned: int = 0
     histories: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -73,7 +73,7 @@ async def perform(
     folder: Path,
     blow: Callable[[Run], Coroutine[Any, Any, None]] = lambda run: run.storm.blow(),
     *,
-    hidden_for: float = HIDDEN_FOR,
+    lock_seconds: float = LOCK_SECONDS,
     longest_rest: float = _LONGEST_REST,
 ) -> Run:
     """`blow` is what happens while people ask. Raises whatever keeps it from being a test at all;
@@ -81,10 +81,10 @@ async def perform(
     """
     program = await asyncio.to_thread(installed)
     started = time.monotonic()
-    async with _stage(plan, folder, program, hidden_for) as run:
+    async with _stage(plan, folder, program, lock_seconds) as run:
         run.seconds_to_start = time.monotonic() - started
         try:
-            async with asyncio.timeout(plan.seconds + longest_rest + hidden_for):
+            async with asyncio.timeout(plan.seconds + longest_rest + lock_seconds):
                 await _play(run, blow)
         except TimeoutError:
             raise AssertionError("\n".join(["a run hangs:", *_still_open(run)])) from None
@@ -101,10 +101,10 @@ async def _play(run: Run, blow: Callable[[Run], Coroutine[Any, Any, None]]) -> N
     finally:
         storm.cancel()
         await asyncio.wait([storm])
-    await _until_answered(run, questions[-1].asked_at + _LONGEST_TAIL + run.hidden_for)
+    await _until_answered(run, questions[-1].asked_at + _LONGEST_TAIL + run.lock_seconds)
     await asyncio.sleep(_QUIET_FOR)
-    if run.hidden_for <= _LONGEST_HIDDEN:
-        await run.onlooker.queue_is_empty(run.hidden_for + 5)
+    if run.lock_seconds <= _LONGEST_HIDDEN:
+        await run.onlooker.queue_is_empty(run.lock_seconds + 5)
         run.waiting = await run.onlooker.waiting()
     else:
         run.waiting = await run.onlooker.visible()
@@ -133,7 +133,7 @@ def _still_open(run: Run) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _stage(plan: Plan, folder: Path, program: Path, hidden_for: float) -> AsyncIterator[Run]:
+async def _stage(plan: Plan, folder: Path, program: Path, lock_seconds: float) -> AsyncIterator[Run]:
     """The run's clock begins when all workers are ready."""
     began = time.monotonic()
 
@@ -152,14 +152,14 @@ async def _stage(plan: Plan, folder: Path, program: Path, hidden_for: float) -> 
             shared = _shared(tap.connection_string_for(worker))
             return {**settings_of(folder), **model.settings_for(worker), **shared}
 
-        host = ("--hidden-for", str(hidden_for))
+        host = ("--lock-seconds", str(lock_seconds))
         workers = await stack.enter_async_context(Workers(WORKERS, folder, settings, clock, *host))
         onlooker = await stack.enter_async_context(Onlooker(azurite.connection_string))
         client = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         deliveries = Deliveries(client, workers, teams.service_url, plan.seed, clock)
         began = time.monotonic()
         storm = Storm(plan, workers, azurite, onlooker, tap, clock)
-        yield Run(plan, teams, model, workers, deliveries, onlooker, storm, tap, hidden_for)
+        yield Run(plan, teams, model, workers, deliveries, onlooker, storm, tap, lock_seconds)
 
 
 def settings_of(folder: Path) -> dict[str, str]:

@@ -15,11 +15,11 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
-from app.bot.activity import parse_activity
-from app.bot.asked import conversation_of, turn_id_of
-from app.storage.failures import StorageFailed
+from app.bot.inbound.activity import parse_activity
+from app.bot.inbound.inbound_question import conversation_of, turn_id_of
+from app.storage.azure.table_store import TableStore
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
-from app.storage.tables import TableStore
+from app.storage.storage_errors import StorageError
 from tests.fakes.azurite import Azurite
 from tests.faults.plan import Question
 
@@ -65,7 +65,7 @@ class Onlooker:
     async def open_turns(self, questions: Iterable[Question]) -> list[TurnRecord]:
         """Those that have been entered and not closed; what is closed stays so, and is not looked at again.
 
-        Raises `StorageFailed`.
+        Raises `StorageError`.
         """
         found: list[TurnRecord] = []
         places = asyncio.Semaphore(_LOOKS_AT_A_TIME)
@@ -87,7 +87,7 @@ class Onlooker:
         """Returns when no turn is open."""
         asked = list(questions)
         while True:
-            with suppress(StorageFailed):
+            with suppress(StorageError):
                 if not await self.open_turns(asked):
                     return
             await asyncio.sleep(_BETWEEN_LOOKS)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from app.local.lifetime import LOOPBACK, listen, port_of
-from app.storage.entities import turn_row
+from app.storage.azure.table_entities import turn_row
 from tests.fakes.azurite import Azurite
 from tests.faults.plan import Question
 from tests.faults.storage import key_of

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from app.agent.sentences import NOT_ENTERED
+from app.agent.user_messages import NOT_ENTERED
 from app.local.lifetime import LOOPBACK, listen, port_of
 from tests.faults.plan import Kind, Question
 from tests.faults.weather import Fault, Weather

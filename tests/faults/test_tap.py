@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from app.storage.ledger import Changed, TurnRecord, TurnState
-from app.storage.opening import StorageAccount
-from app.storage.tables import TableStore
+from app.storage.azure.table_store import TableStore
+from app.storage.factory import StorageAccount
+from app.storage.ledger import ConcurrentUpdateError, TurnRecord, TurnState
 from tests.fakes.azurite import Azurite, started
 from tests.faults.plan import make_plan
 from tests.faults.storage import key_of
@@ -26,7 +26,7 @@ def azurite() -> Iterator[Azurite]:
 
 
 def store_of(tap: Tap, worker: str) -> TableStore:
-    from app.storage.azure_account import open_table
+    from app.storage.azure.azure_account import open_table
 
     return open_table(StorageAccount(SecretStr(tap.connection_string_for(worker))), "conversations")
 
@@ -37,15 +37,15 @@ async def test_who_takes_a_turn_over_is_known_and_who_is_refused_it_is_not_taken
         stores = {name: store_of(tap, name) for name in ("1.1", "2.1", "3.1")}
         try:
             entered = TurnRecord(key_of(question), 0, TurnState.STARTED, "a" * 32, time.time() + 3)
-            begun = await stores["1.1"].begin(entered, remember=10)
-            assert begun
+            payload = await stores["1.1"].begin(entered, remember=10)
+            assert payload
             assert tap.worker_of("a" * 32) == "1.1"
             # Delivered again: nothing is entered.
             assert await stores["2.1"].begin(replace(entered, owner="b" * 32), remember=10) is None
             assert not tap.takeovers(question)
-            taken = await stores["3.1"].change(begun.record.changed(owner="c" * 32, tries=2))
-            with pytest.raises(Changed):
-                await stores["2.1"].change(begun.record.changed(owner="d" * 32, tries=2))
+            taken = await stores["3.1"].change(payload.record.changed(owner="c" * 32, attempt_count=2))
+            with pytest.raises(ConcurrentUpdateError):
+                await stores["2.1"].change(payload.record.changed(owner="d" * 32, attempt_count=2))
             await stores["3.1"].end(taken, TurnState.ANSWERED, ())
             assert await stores["2.1"].begin(replace(entered, owner="e" * 32), remember=10) is None
         finally:

@@ -13,18 +13,18 @@ from typing import Any, cast
 
 import pytest
 
-from app.agent.sentences import NOT_ENTERED
-from app.bot.message_reply import SENT_AGAIN
-from app.storage.entities import turn_row
+from app.agent.user_messages import NOT_ENTERED
+from app.bot.replies.message_reply import SENT_AGAIN
+from app.storage.azure.table_entities import turn_row
 from app.storage.ledger import TurnRecord, TurnState
 from tests.faults import floors
 from tests.faults import run as runs
+from tests.faults.chaos import Storm
 from tests.faults.deliveries import Deliveries, Delivery
-from tests.faults.model import Asked, ModelEndpoint
+from tests.faults.model import InboundQuestion, ModelEndpoint
 from tests.faults.plan import Kind, Plan, Question
 from tests.faults.run import Run
 from tests.faults.storage import key_of
-from tests.faults.storm import Storm
 from tests.faults.tap import Tap
 from tests.faults.teams import Bubble, Call, Teams
 from tests.faults.verdict import complaints
@@ -70,7 +70,7 @@ class Told:
             seconds=60.0,
         )
         self.run.deliveries.all.append(Delivery("q", "1.1", 0.0, repeat=False, answer=200, ended_at=1.0))
-        self.run.model.asked.append(Asked(0.0, "q", "1.1", "", ()))
+        self.run.model.asked.append(InboundQuestion(0.0, "q", "1.1", "", ()))
 
     def clock(self) -> float:
         return self.now
@@ -221,7 +221,10 @@ def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
         "r": TurnRecord(key_of(second), 1, TurnState.ANSWERED, "b" * 32, 0.0),
     }
     run.histories["19:c"] = [*exchange("And?"), *exchange("What?")]
-    run.model.asked = [Asked(3.0, "r", "2.1", "", ()), Asked(5.0, "q", "1.1", "", (("user", "And?"),))]
+    run.model.asked = [
+        InboundQuestion(3.0, "r", "2.1", "", ()),
+        InboundQuestion(5.0, "q", "1.1", "", (("user", "And?"),)),
+    ]
     run.tap.writes.clear()
     refused = Delivery("q", "1.1", 0.0, repeat=False, answer=503, ended_at=0.1)
     run.deliveries.all = [
@@ -297,4 +300,4 @@ async def test_a_run_that_hangs_ends_and_says_what_was_still_open(told: Told, mo
     monkeypatch.setattr(runs, "_play", hangs)
     plan = replace(told.run.plan, seconds=0.0)
     with pytest.raises(AssertionError, match=r"a run hangs:\n'What\?' has no answer\nworker 1.1 runs"):
-        await runs.perform(plan, told.folder, longest_rest=0.05, hidden_for=0.0)
+        await runs.perform(plan, told.folder, longest_rest=0.05, lock_seconds=0.0)

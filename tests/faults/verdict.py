@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
-from app.agent.sentences import NOT_ENTERED, WAS_INTERRUPTED
-from app.bot.message_reply import SENT_AGAIN
+from app.agent.user_messages import NOT_ENTERED, WAS_INTERRUPTED
+from app.bot.replies.message_reply import SENT_AGAIN
 from app.storage.ledger import TurnState
 from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
-from tests.faults.model import Asked
+from tests.faults.model import InboundQuestion
 from tests.faults.plan import Question
 from tests.faults.run import Run
 from tests.faults.teams import Bubble
@@ -253,7 +253,7 @@ def _reminders(run: Run, questions: Sequence[Question]) -> Iterator[str]:
             yield f"{asked.question}: the model was reminded of {reminded}, when {earlier} had been answered"
 
 
-def _is_late(run: Run, asked: Asked) -> bool:
+def _is_late(run: Run, asked: InboundQuestion) -> bool:
     """Whether the answer stood there already: who stalls beyond the lease asks in vain, and nobody sees it."""
     finals = run.teams.finals(asked.question)
     return bool(finals) and (finals[0].final_at or 0.0) < asked.at

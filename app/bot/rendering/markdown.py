@@ -103,7 +103,7 @@ def end_of(text: str) -> LineEnd:
     return LineEnd(end.offset, end.cost, closing, markup.opening)
 
 
-def presentable(text: str) -> str:
+def streamable_prefix(text: str) -> str:
     """The beginning of the model's `text` that looks right and stays so: nothing half, and nothing that is still open.
 
     What is open for long is shown all the same.
@@ -114,13 +114,14 @@ def presentable(text: str) -> str:
 def closable(text: str) -> str:
     """`text`, whose end is missing, without what nothing can close: half a link, half a tag, a table without rows.
 
-    Never less than was presentable of it before.
+    Never less than was streamable_prefix of it before.
     """
     return text[: _cut(text, ends=True)]
 
 
 def render(text: str, image_hosts: AbstractSet[str] = frozenset()) -> str:
-    """The model's `text` as it is sent. What `presentable` has let through stays as it is when more text follows."""
+    """The model's `text` as it is sent. What `streamable_prefix` has let through stays as it is when more text
+    follows."""
     return sanitize(_with_note(_without_lone_returns(text)), image_hosts)
 
 

@@ -17,11 +17,11 @@ def split(text: str, limit: int, *, at_least: int = 0) -> list[str]:
 
 def cut(text: str, limit: int, *, at_least: int = 0) -> tuple[str, str]:
     """The first part of `text` and the rest, both whole Markdown; the rest is always shorter than `text`."""
-    place = place_to_cut(text, limit, at_least=at_least)
-    rest = text[place.offset :]
-    if not place.opening:
+    reply_state = place_to_cut(text, limit, at_least=at_least)
+    rest = text[reply_state.offset :]
+    if not reply_state.opening:
         rest = rest.lstrip("\n")
-    return text[: place.offset] + place.closing, place.opening + rest if rest else ""
+    return text[: reply_state.offset] + reply_state.closing, reply_state.opening + rest if rest else ""
 
 
 def place_to_cut(text: str, limit: int, *, at_least: int = 0) -> LineEnd:

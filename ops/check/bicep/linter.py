@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.problem import Problem
 
 CONFIG = "infra/bicepconfig.json"
@@ -31,7 +31,7 @@ _RULES = {
 def check_linter(root: Path) -> list[Problem]:
     try:
         config = Document.read(root, CONFIG)
-    except Unreadable as error:
+    except UnreadableDocumentError as error:
         return [error.problem]
     return list(_wrong(config))
 

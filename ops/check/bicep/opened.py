@@ -12,10 +12,10 @@ from typing import Literal
 from ops.check.problem import Problem
 
 TRIGGERS = "function_app.py"
-_CODE = ("app/services.py", "app/storage/*.py")
+_CODE = ("app/composition/functions_host.py", "app/storage/**/*.py")
 
 Kind = Literal["table", "queue"]
-# Each takes the account first, then the name: app/storage/opening.py, azure-data-tables, azure-storage-queue.
+# Each takes the account first, then the name: app/storage/factory.py, azure-data-tables, azure-storage-queue.
 _CLIENTS: dict[str, Kind] = {
     "open_table": "table",
     "TableClient": "table",

@@ -9,7 +9,7 @@ from typing import Any
 
 from ops.check.bicep.limits import refused
 from ops.check.bicep.source import BicepFile, Declaration, inner, type_of
-from ops.check.document import Document, Unreadable
+from ops.check.document import Document, UnreadableDocumentError
 from ops.check.problem import Problem
 
 PARAMETERS = "infra/azure.parameters.json"
@@ -35,7 +35,7 @@ def check_parameters(root: Path, main: BicepFile) -> list[Problem]:
     ]
     try:
         document = Document.read(root, PARAMETERS)
-    except Unreadable as error:
+    except UnreadableDocumentError as error:
         return [*undescribed, error.problem]
     environment = _environment(root)
     return [*undescribed, *_given(document, main, environment), *_python(environment)]

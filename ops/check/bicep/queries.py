@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ops.check.bicep.source import BicepFile, inner, walk
-from ops.check.document import Document, Key, Unreadable
+from ops.check.document import Document, Key, UnreadableDocumentError
 from ops.check.problem import Problem
 
 WORKBOOK = "infra/workbook.json"
@@ -56,7 +56,7 @@ def check_queries(root: Path, files: Mapping[str, BicepFile]) -> list[Problem]:
                 found += [file.problem(sentence, node) for sentence in _wrong(query, known)]
     try:
         workbook = Document.read(root, WORKBOOK)
-    except Unreadable as error:
+    except UnreadableDocumentError as error:
         return [*found, error.problem]
     for path, query in _queries(workbook.value, ()):
         found += [workbook.problem(sentence, *path) for sentence in _wrong(query, known)]

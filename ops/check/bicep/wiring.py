@@ -203,8 +203,10 @@ def _too_early(scope: Scope) -> Iterator[Problem]:
     vaults = {name for name, inside in scope.modules.items() if inside.file.resources(_VAULT)}
     for name in sorted(apps):
         module = scope.file.of("module")[name]
-        waits = entries(module.body).get("dependsOn") if module.body is not None else None
-        named = {said(node) for node in walk(waits[1]) if node.type == "identifier"} if waits else set()
+        has_predecessor = entries(module.body).get("dependsOn") if module.body is not None else None
+        named = (
+            {said(node) for node in walk(has_predecessor[1]) if node.type == "identifier"} if has_predecessor else set()
+        )
         for vault in sorted(vaults - named):
             sentence = f"{name} must have dependsOn: [{vault}]: its settings refer to the secrets there"
-            yield scope.file.problem(sentence, waits[0] if waits else module.node)
+            yield scope.file.problem(sentence, has_predecessor[0] if has_predecessor else module.node)

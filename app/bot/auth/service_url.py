@@ -1,0 +1,59 @@
+"""Which service URLs may be called back: a reply, and the bot's token with it, goes nowhere else."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+from app.bot.auth.bot_identity import BotIdentity, addresses_of
+
+_LONGEST = 2048
+_HIGHEST_PORT = 65535
+# No user-info, query or fragment, no name outside ASCII: nothing that two parsers could read differently.
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?::(?P<port>[0-9]{1,5}))?(?P<path>/[\w.~%!$&'()*+,;=:@/-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+class UntrustedServiceUrlError(ValueError):
+    """The text says why, and never holds the URL."""
+
+
+class ServiceUrls:
+    """With an app id the Bot Framework's hosts in the bot's cloud, over https; without one this machine."""
+
+    def __init__(self, identity: BotIdentity) -> None:
+        addresses = addresses_of(identity.cloud)
+        self._local_only = not identity.app_id
+        self._hosts = addresses.service_hosts | set(addresses.service_domains)
+        self._suffixes = tuple(f".{domain}" for domain in addresses.service_domains)
+
+    def check(self, url: object) -> str:
+        """Returns `url` as it came. Raises `UntrustedServiceUrlError`."""
+        if not isinstance(url, str) or not url:
+            raise UntrustedServiceUrlError("there is no serviceUrl")
+        parts = _URL.fullmatch(url) if len(url) <= _LONGEST else None
+        if parts is None or int(parts["port"] or 0) > _HIGHEST_PORT:
+            raise UntrustedServiceUrlError("the serviceUrl is not a plain http address")
+        host = parts["host"].lower()
+        if self._local_only:
+            if not is_loopback(host.strip("[]")):
+                raise UntrustedServiceUrlError("the serviceUrl is not on this machine, and the bot has no app id")
+        elif parts["scheme"].lower() != "https" or parts["port"] not in {None, "443"}:
+            raise UntrustedServiceUrlError("the serviceUrl is not https on its own port")
+        elif host not in self._hosts and not host.endswith(self._suffixes):
+            raise UntrustedServiceUrlError("the serviceUrl is not a host of the Bot Framework in this cloud")
+        return url
+
+
+def is_loopback(host: str) -> bool:
+    """For names and addresses without port or brackets."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

@@ -1,0 +1,249 @@
+"""Sends to a channel: the Bot Framework's connector API, over one pool of connections.
+
+https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from app.bot.auth.app_credentials import TokenError, TokenUnreachableError
+from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
+from app.bot.connector.connector_replies import ChannelAnswer, DeliveryUnknownError, NotDeliveredError, failure_of
+from app.bot.connector.http_session import HttpSession
+from app.bot.connector.send_errors import SendError, SendRefusedError, StoppedByUserError, ThrottledError
+from app.telemetry.span_records import Kind
+from app.telemetry.spans import start_span
+from app.telemetry.turn_span import something_shown
+
+__all__ = ["Connector", "DeliveryUnknownError", "NotDeliveredError", "Tokens"]
+
+Json = Mapping[str, Any]
+
+# All in seconds.
+_FIRST_PAUSE = 1.0
+_SHORTEST_PAUSE = 0.5
+_LONGEST_PAUSE = 16.0
+_SHORTEST_TRY = 1.0
+_LONGEST_ANSWER = 256 * 1024
+
+
+class Tokens(Protocol):
+    """As `app.bot.auth.app_credentials.AppCredentials`."""
+
+    async def token(self) -> str | None: ...
+
+    def forget(self, token: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    what: str
+    method: str
+    url: URL
+    body: bytes | None = None
+    streams: bool = False
+
+
+class Connector:
+    """Every call raises a `SendError` unless the channel took it.
+
+    `budget`, in seconds, is what a call may take with its repeats; with 0 there is one try and no repeat. `time_limit`
+    and `connect_limit`, in seconds, are for one try. `jitter` gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        session: HttpSession,
+        tokens: Tokens,
+        service_urls: ServiceUrls,
+        *,
+        time_limit: float = 15.0,
+        connect_limit: float = 5.0,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._session = session
+        self._tokens = tokens
+        self._service_urls = service_urls
+        self._time_limit = time_limit
+        self._connect_limit = connect_limit
+        self._sleep = sleep
+        self._clock = clock
+        self._jitter = jitter
+
+    async def send(
+        self,
+        service_url: str,
+        conversation_id: str,
+        activity: Json,
+        reply_to: str | None = None,
+        *,
+        budget: float = 0.0,
+        targeted: bool = False,
+    ) -> str | None:
+        """Returns the activity's id, if the channel gave one. `targeted`: only the activity's recipient sees it."""
+        path = ("activities", *([reply_to] if reply_to else []))
+        url = self._url(service_url, conversation_id, *path, targeted=targeted)
+        request = _Request(str(activity.get("type")), "POST", url, _encoded(activity), _is_streamed(activity))
+        return _id_in(await self._send(request, budget))
+
+    async def update(
+        self,
+        service_url: str,
+        conversation_id: str,
+        activity_id: str,
+        activity: Json,
+        *,
+        budget: float = 0.0,
+        targeted: bool = False,
+    ) -> str | None:
+        """Returns the activity's id, if the channel gave one. `targeted` must be as it was sent."""
+        url = self._url(service_url, conversation_id, "activities", activity_id, targeted=targeted)
+        return _id_in(await self._send(_Request("edit", "PUT", url, _encoded(activity)), budget))
+
+    async def delete(self, service_url: str, conversation_id: str, activity_id: str, *, budget: float = 0.0) -> None:
+        url = self._url(service_url, conversation_id, "activities", activity_id)
+        await self._send(_Request("deletion", "DELETE", url), budget)
+
+    async def create_conversation(self, service_url: str, parameters: Json, *, budget: float = 0.0) -> Json:
+        """Returns the channel's answer: `id`, and where the channel gives them `activityId` and `serviceUrl`."""
+        request = _Request("conversation", "POST", self._url(service_url), _encoded(parameters))
+        return (await self._send(request, budget)).fields
+
+    def _url(self, service_url: str, *path: str, targeted: bool = False) -> URL:
+        # Checked again, whoever calls: the token goes where this leads.
+        try:
+            trusted = self._service_urls.check(service_url)
+        except UntrustedServiceUrlError as error:
+            raise SendRefusedError(str(error)) from None
+        if not all(path):
+            raise SendRefusedError("the activity or its conversation has no id")
+        # https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/targeted-messages
+        query = "?isTargetedActivity=true" if targeted else ""
+        return URL("/".join([trusted.rstrip("/"), "v3/conversations", *map(_segment, path)]) + query, encoded=True)
+
+    async def _send(self, request: _Request, budget: float) -> ChannelAnswer:
+        # Attributes of HTTP would make "POST" of the name in Application Insights.
+        attributes = {"messaging.system": "bot_framework", "messaging.destination.name": request.url.host or ""}
+        with start_span(f"send {request.what}", Kind.CLIENT, attributes) as span:
+            answer = await self._deliver(request, budget)
+            if not something_shown() and budget <= 0:
+                # One of the many updates of a stream: another follows, and in a trace they would hide the rest.
+                span.discard()
+            return answer
+
+    async def _deliver(self, request: _Request, budget: float) -> ChannelAnswer:
+        deadline = self._clock() + budget
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._try(request, deadline if budget > 0 else None)
+            except SendError as failure:
+                wait = self._wait_before_repeating(request, failure, pause)
+                if wait is None or self._clock() + wait >= deadline:
+                    raise
+                await self._sleep(wait)
+                if self._clock() >= deadline:
+                    # This process stood still meanwhile, and another may have said it.
+                    raise
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _wait_before_repeating(self, request: _Request, failure: SendError, pause: float) -> float | None:
+        if isinstance(failure, ThrottledError) and failure.retry_after is not None:
+            return max(failure.retry_after, _SHORTEST_PAUSE)
+        # Teams asks to repeat 412, 429, 502 and 504. The first two say that nothing was done. After the others and a
+        # lost connection nobody knows whether a message was posted: only edits and deletions bear to be done twice.
+        # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/rate-limit
+        repeatable = (NotDeliveredError, ThrottledError, *(() if request.method == "POST" else (DeliveryUnknownError,)))
+        return pause * (0.5 + self._jitter() / 2) if isinstance(failure, repeatable) else None
+
+    async def _try(self, request: _Request, deadline: float | None) -> ChannelAnswer:
+        token = await self._token()
+        answer = await self._exchange(request, token, deadline)
+        if answer.status == 401 and token is not None:
+            self._tokens.forget(token)
+            answer = await self._exchange(request, await self._token(), deadline)
+        if 200 <= answer.status < 300:
+            return answer
+        raise failure_of(answer, streams=request.streams, now=datetime.now(UTC))
+
+    async def _token(self) -> str | None:
+        try:
+            return await self._tokens.token()
+        except TokenUnreachableError as failure:
+            raise NotDeliveredError(str(failure)) from failure
+        except TokenError as failure:
+            raise SendRefusedError(str(failure)) from failure
+
+    async def _exchange(self, request: _Request, token: str | None, deadline: float | None) -> ChannelAnswer:
+        limit = self._time_limit
+        if deadline is not None:
+            limit = min(limit, max(deadline - self._clock(), _SHORTEST_TRY))
+        headers = {"Content-Type": "application/json; charset=utf-8", "Accept": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            async with self._session.get().request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=limit, connect=min(limit, self._connect_limit)),
+            ) as response:
+                return ChannelAnswer(response.status, await _read(response), response.headers.get("Retry-After"))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if token is None and isinstance(getattr(error, "os_error", None), ConnectionRefusedError):
+                # Without a token it is a port of this machine, and the terminal or the page that had it is closed.
+                raise StoppedByUserError("whoever asked on this machine is gone") from error
+            raise NotDeliveredError(f"no connection to the channel ({type(error).__name__})") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # Its text may quote what a server has sent, and would go to the log as it is.
+            raise DeliveryUnknownError(f"no answer from the channel ({type(error).__name__})") from None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _LONGEST_ANSWER:
+                response.close()
+                break
+    except (aiohttp.ClientError, TimeoutError):
+        # The status has said what became of it.
+        response.close()
+    return bytes(body)
+
+
+def _segment(name: str) -> str:
+    """Nothing in an id can lead to another path."""
+    return quote(name, safe="").replace(".", "%2E") if name.strip(".") == "" else quote(name, safe="")
+
+
+def _encoded(content: Json) -> bytes:
+    # A model can write half a surrogate pair; a question mark is better than no answer.
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _is_streamed(activity: Json) -> bool:
+    entities = activity.get("entities") or ()
+    return any(isinstance(entity, Mapping) and entity.get("type") == "streaminfo" for entity in entities)
+
+
+def _id_in(answer: ChannelAnswer) -> str | None:
+    resource_id = answer.fields.get("id")
+    return resource_id if isinstance(resource_id, str) and resource_id else None

@@ -1,0 +1,106 @@
+"""A question with all that is needed to answer it without its activity, as another worker may have to."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+from botbuilder.schema import Activity
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.agent.turn import NoWords, Quotation, Turn
+from app.bot.channel import Channel, channel_of
+from app.bot.inbound import activity as received
+from app.bot.inbound.message_text import read_message
+from app.bot.sdk.channel_adapter import ReplyTarget
+from app.storage.conversations import ConversationKey
+from app.turns.queue_message import TurnMessage, UnreadableMessageError
+
+_THREAD = ";messageid="
+
+
+class InboundQuestion(BaseModel):
+    """`fields` are what every reply to the activity has in common."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    channel_id: str
+    conversation_type: str = ""
+    in_copilot: bool = False
+    expects_replies: bool = False
+    service_url: str
+    conversation: str
+    fields: dict[str, Any]
+    question: str
+    unread: tuple[str, ...] = ()
+    locale: str = ""
+    quotations: tuple[Quotation, ...] = ()
+    no_words: NoWords = NoWords.MENTION
+
+    @classmethod
+    def by(cls, activity: Activity) -> InboundQuestion:
+        address, message = ReplyTarget.of(activity), read_message(activity)
+        return cls(
+            channel_id=activity.channel_id or "",
+            conversation_type=received.conversation_type(activity),
+            in_copilot=received.is_from_copilot(activity),
+            expects_replies=activity.delivery_mode == "expectReplies",
+            service_url=address.service_url,
+            conversation=address.conversation,
+            fields=address.fields,
+            question=message.question,
+            unread=message.unread,
+            locale=received.locale_of(activity),
+            quotations=message.quotations,
+            no_words=message.no_words,
+        )
+
+    @property
+    def channel(self) -> Channel:
+        return channel_of(
+            self.channel_id,
+            conversation_type=self.conversation_type,
+            in_copilot=self.in_copilot,
+            expects_replies=self.expects_replies,
+        )
+
+    @property
+    def address(self) -> ReplyTarget:
+        return ReplyTarget(self.service_url, self.conversation, self.fields)
+
+    def turn(self, turn_id: str, conversation: ConversationKey) -> Turn:
+        return Turn(turn_id, conversation, self.question, self.unread, self.locale, self.quotations, self.no_words)
+
+
+def asked_in(turn_message: TurnMessage) -> InboundQuestion:
+    """Raises `app.turns.queue_message.UnreadableMessageError`."""
+    try:
+        return InboundQuestion.model_validate_json(turn_message.payload)
+    except ValidationError as error:
+        wrong = {".".join(map(str, problem["loc"])) or problem["type"] for problem in error.errors(include_input=False)}
+        raise UnreadableMessageError(f"begun: {', '.join(sorted(wrong))}") from None
+
+
+def turn_id_of(activity: Activity) -> str:
+    """The same for a repeat; another for another text, as a message keeps its id when it is edited."""
+    attachments = activity.attachments or ()
+    what = [activity.text or "", *(attachment.name or "" for attachment in attachments)]
+    if not what[0].strip():
+        # The words are in the message's HTML.
+        what += [attachment.content for attachment in attachments if isinstance(attachment.content, str)]
+    if activity.type == "messageUpdate" and activity.timestamp is not None:
+        # Edited there and back again.
+        what.append(activity.timestamp.isoformat())
+    return f"{activity.id or uuid.uuid4()}/{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}"
+
+
+def conversation_of(activity: Activity) -> ConversationKey:
+    conversation = (activity.conversation.id if activity.conversation else None) or ""
+    # Teams names a thread of a channel after the message it began with.
+    root, _, thread = conversation.partition(_THREAD)
+    if received.is_targeted(activity):
+        # What only one person may see is not remembered where the others ask.
+        person = (activity.from_property.id if activity.from_property else None) or ""
+        thread = f"{thread}/only {person}"
+    return ConversationKey(received.tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)

@@ -1,0 +1,238 @@
+"""What a message asks: the sender's own words, what others wrote, and the names of what cannot be read."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from botbuilder.schema import Activity, Attachment
+
+from app.agent.turn import NoWords, Quotation
+from app.agent.user_messages import PASSED_ON
+from app.bot.inbound import activity as received
+from app.bot.inbound.html_text import holds_quotation, read_html
+from app.translation import Sentence, Translator, translator_for
+
+_LONGEST_NAME = 80
+_MOST_NAMES = 10
+_MOST_QUOTATIONS = 5
+_LONGEST_QUOTATION = 4000
+_MOST_MENTIONS = 100
+_MOST_SPELLINGS = 3
+_IMAGE = Sentence("an image")
+
+# Teams' place of a quoted message, whose preview is in an entity.
+_QUOTED = re.compile(r"<quoted\s[^<>]{0,60}messageId=[^<>]{0,260}>(?:</quoted>)?", re.IGNORECASE)
+_AT = re.compile(r"<at\b[^<>]{0,200}>([^<>]{0,300})</at>", re.IGNORECASE)
+# What keyboards and right-to-left clients put around words, and nobody sees.
+_UNSEEN = "\u00a0\u00ad\u200b\u200c\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff" + "".join(map(chr, range(33)))
+_REFERENCES = ("messagereference", "forwardedmessagereference")
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """`question` is what was typed; where it is empty `no_words` says why."""
+
+    question: str
+    quotations: tuple[Quotation, ...]
+    unread: tuple[str, ...]
+    no_words: NoWords
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    of_bot: bool
+    name: str
+    text: str
+
+    @property
+    def is_tag(self) -> bool:
+        return _AT.fullmatch(self.text.strip()) is not None
+
+    @property
+    def key(self) -> str:
+        tag = _AT.fullmatch(self.text.strip())
+        return _key(tag[1] if tag else self.name)
+
+
+def is_for_bot(activity: Activity, *, needs_mention: bool) -> bool:
+    """What only the bot sees, and what is chosen in a card of the bot's, needs no mention."""
+    if not needs_mention or received.is_targeted(activity) or _is_card_submit(activity):
+        return True
+    return any(mention.of_bot for mention in _mentions(activity))
+
+
+def read_message(activity: Activity) -> InboundMessage:
+    text = activity.text if isinstance(activity.text, str) else ""
+    markup = _own_html(activity)
+    if activity.text_format == "xml":
+        text = read_html(text).text
+    question, translate = _typed(activity, text, markup), translator_for(received.locale_of(activity))
+    quotations = [*_quoted_replies(activity), *_references(activity)]
+    images = 0
+    if markup and (not question.strip() or holds_quotation(markup) or _has_lost_words(question, markup)):
+        message = read_html(markup)
+        images = message.images
+        replies_known = any(not quotation.forwarded for quotation in quotations)
+        quotations += [each for each in message.quotations if each.forwarded or not replies_known]
+        own = _typed(activity, message.text, markup, from_html=True)
+        # Teams' text of a message holds what it quotes or passes on, which is nothing that the person has typed.
+        if own.strip() or message.quotations:
+            question = own
+    quotations = list(_bounded(quotations))
+    seen = question.strip(_UNSEEN)
+    question = question if seen == question.strip() else seen
+    if quotations and not question.strip():
+        question = PASSED_ON
+    return InboundMessage(question, tuple(quotations), _unread(activity, images, translate), _why_no_words(activity))
+
+
+def _own_html(activity: Activity) -> str:
+    """Teams attaches the message's own HTML to every formatted message; where the text is empty it is all there is."""
+    attached = (each.content for each in activity.attachments or () if _kind(each) == "text/html")
+    return next((content for content in attached if isinstance(content, str) and content), "")
+
+
+def _typed(activity: Activity, text: str, markup: str, *, from_html: bool = False) -> str:
+    """Exactly what was typed, but for the mentions of the bot and what only Teams reads."""
+    without = _QUOTED.sub("", text)
+    without = _named(without, _mentions(activity), every_tag=from_html)
+    if received.is_from_teams(activity) and not from_html and "&amp;nbsp;" not in markup:
+        without = without.replace("&nbsp;", " ")
+    return text if without == text else without.strip()
+
+
+def _named(text: str, mentions: Sequence[_Mention], *, every_tag: bool) -> str:
+    """Mentions of people become their names, those of the bot nothing. Channels other than Teams write no tags."""
+    by_name: defaultdict[str, deque[_Mention]] = defaultdict(deque)
+    for mention in mentions:
+        by_name[mention.key].append(mention)
+    untagged = Counter(each.text for each in mentions if each.of_bot and each.text and not each.is_tag)
+    for words, count in untagged.most_common(_MOST_SPELLINGS):
+        text = re.sub(re.escape(words), "", text, count=count, flags=re.IGNORECASE)
+
+    def name(tag: re.Match[str]) -> str:
+        known = by_name[_key(tag[1])]
+        if not known:
+            return tag[1] if every_tag else tag[0]
+        return "" if known.popleft().of_bot else tag[1]
+
+    return _AT.sub(name, text)
+
+
+def _key(name: str) -> str:
+    return " ".join(html.unescape(name).split()).casefold()
+
+
+def _mentions(activity: Activity) -> list[_Mention]:
+    bot_id = ((activity.recipient.id if activity.recipient else None) or "").casefold()
+    found = []
+    for properties in _entities(activity, "mention"):
+        mentioned = properties.get("mentioned")
+        if isinstance(mentioned, dict):
+            of_bot = bool(bot_id) and _text(mentioned.get("id")).casefold() == bot_id
+            found.append(_Mention(of_bot, _text(mentioned.get("name")), _text(properties.get("text"))))
+    return found[:_MOST_MENTIONS]
+
+
+def _entities(activity: Activity, kind: str) -> Iterator[Mapping[str, Any]]:
+    for entity in activity.entities or ():
+        if (entity.type or "").lower() == kind.lower():
+            yield entity.additional_properties or {}
+
+
+def _quoted_replies(activity: Activity) -> Iterator[Quotation]:
+    """https://learn.microsoft.com/microsoftteams/platform/teams-sdk/essentials/sending-messages/overview"""
+    for properties in _entities(activity, "quotedReply"):
+        nested = properties.get("quotedReply")
+        quoted = nested if isinstance(nested, dict) else properties
+        yield Quotation(_text(quoted.get("preview")), _text(quoted.get("senderName")))
+
+
+def _references(activity: Activity) -> Iterator[Quotation]:
+    """Messages that are attached, as Microsoft Graph shows quotations and forwarded messages."""
+    for attachment in activity.attachments or ():
+        if _kind(attachment) in _REFERENCES:
+            content = attachment.content
+            try:
+                fields = json.loads(content) if isinstance(content, str) else content
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(fields, dict):
+                yield _reference(received.replace_lone_surrogates(fields))
+
+
+def _reference(fields: Mapping[str, Any]) -> Quotation:
+    sender = fields.get("messageSender") or fields.get("originalMessageSender")
+    user = sender.get("user") if isinstance(sender, dict) else None
+    author = _text(user.get("displayName")) if isinstance(user, dict) else ""
+    if original := _text(fields.get("originalMessageContent")):
+        return Quotation(read_html(original).text, author, forwarded=True)
+    return Quotation(_text(fields.get("messagePreview")), author)
+
+
+def _bounded(quotations: Iterable[Quotation]) -> Iterator[Quotation]:
+    kept = [each for each in quotations if each.text.strip()]
+    for quotation in kept[:_MOST_QUOTATIONS]:
+        text = quotation.text.strip()
+        text = f"{text[:_LONGEST_QUOTATION]}…" if len(text) > _LONGEST_QUOTATION else text
+        author = "".join(c for c in quotation.author if c.isprintable() and c != '"').strip()[:_LONGEST_NAME]
+        yield replace(quotation, text=text, author=author)
+
+
+def _has_lost_words(text: str, markup: str) -> bool:
+    """Of `List<String>` Teams' text has only `List`: https://github.com/MicrosoftDocs/OfficeDocs-SkypeForBusiness/issues/4723"""
+    return markup.count("&lt;") > text.count("<")
+
+
+def _why_no_words(activity: Activity) -> NoWords:
+    if activity.type == "messageUpdate":
+        return NoWords.EDIT
+    if _is_card_submit(activity):
+        return NoWords.CARD
+    if received.is_from_copilot(activity):
+        # Where every message mentions the bot.
+        return NoWords.COPILOT
+    return NoWords.MENTION if any(mention.of_bot for mention in _mentions(activity)) else NoWords.NOTHING
+
+
+def _is_card_submit(activity: Activity) -> bool:
+    """https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-actions#actionsubmit"""
+    return activity.value not in (None, "")
+
+
+def _unread(activity: Activity, images: int, translate: Translator) -> tuple[str, ...]:
+    """Names for the attachments, as safe to show as any text of ours."""
+    unread = [each for each in activity.attachments or () if _is_content(each)]
+    names = [_name_of(attachment, translate) for attachment in unread]
+    if images and not any(_kind(attachment).startswith("image/") for attachment in unread):
+        names.append(translate(_IMAGE))
+    if len(names) > _MOST_NAMES:
+        names = [*names[:_MOST_NAMES], translate(Sentence("and {number} more"), number=len(names) - _MOST_NAMES)]
+    return tuple(names)
+
+
+def _is_content(attachment: Attachment) -> bool:
+    return _kind(attachment) not in ("text/html", *_REFERENCES)
+
+
+def _kind(attachment: Attachment) -> str:
+    return (attachment.content_type or "").partition(";")[0].strip().lower()
+
+
+def _name_of(attachment: Attachment, translate: Translator) -> str:
+    name = "".join(c for c in attachment.name or "" if c.isprintable() and c not in "`*_[]()<>#|~\\").strip()
+    if name:
+        return f"`{name[:_LONGEST_NAME]}`"
+    if _kind(attachment).startswith("image/"):
+        return translate(_IMAGE)
+    return translate(Sentence("a card") if "card" in _kind(attachment) else Sentence("an attachment without a name"))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,33 @@
+"""Where a reply's activities go: to the channel's connector, or into the HTTP response."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+class ActivitySender(Protocol):
+    """Both raise the failures of `app.bot.connector.send_errors`. An impatient send is not repeated: a newer one
+    follows."""
+
+    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+        """Returns the activity's id, if the channel gave one."""
+        ...
+
+    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None: ...
+
+
+class BufferedSender:
+    """Keeps activities for the HTTP response of `deliveryMode: expectReplies`."""
+
+    def __init__(self, addressing: Json) -> None:
+        self._addressing = addressing
+        self.activities: list[Json] = []
+
+    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+        self.activities.append({**self._addressing, **activity})
+        return None
+
+    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
+        raise AssertionError("what is in an HTTP response cannot be edited")

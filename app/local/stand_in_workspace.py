@@ -1,0 +1,189 @@
+"""A stand-in Databricks workspace on loopback: the serving endpoint API, answered by a real and very small model."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hmac
+import json
+import os
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
+
+from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
+from app.local.model_server import CONTEXT_TOKENS, MODEL_NAME, ModelNotInstalledError, ModelServer, model_server
+
+_LONGEST_ANSWER_TOKENS = 512
+_PROMPT_BYTES = (CONTEXT_TOKENS - _LONGEST_ANSWER_TOKENS) * 3
+"""About three bytes of English make a token; what is older than this is left out."""
+
+_SAMPLING = {"temperature": 0.2, "repeat_penalty": 1.05}
+"""Unless asked otherwise: with llama.cpp's own values so small a model rambles."""
+
+_PASSED_ON = ("stream", "stream_options", "temperature", "top_p", "stop", "seed")
+_SECONDS_OF_SILENCE = 120.0
+
+
+class StandInWorkspace:
+    """What the agent asks of a workspace, with the shapes and refusals of the real one."""
+
+    def __init__(self, model: ModelServer, token: str) -> None:
+        self._model = model
+        self._token = token
+
+    def application(self) -> web.Application:
+        application = web.Application(middlewares=[self._authenticated], client_max_size=4 * 1024 * 1024)
+        application.router.add_get("/api/2.0/serving-endpoints/{name}", self._describe)
+        application.router.add_get("/api/2.0/preview/scim/v2/Me", self._identify)
+        application.router.add_post("/serving-endpoints/chat/completions", self._complete)
+        application.cleanup_ctx.append(self._session)
+        return application
+
+    async def _session(self, application: web.Application) -> Any:  # noqa: ANN401 - aiohttp wants a bare generator
+        timeout = ClientTimeout(total=None, sock_connect=5, sock_read=_SECONDS_OF_SILENCE)
+        headers = {"Authorization": f"Bearer {self._model.key}"}
+        async with ClientSession(self._model.address, timeout=timeout, headers=headers) as session:
+            self._client = session
+            yield
+
+    @web.middleware
+    async def _authenticated(self, request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401
+        sent = request.headers.get("Authorization", "")
+        if not hmac.compare_digest(sent.encode(), f"Bearer {self._token}".encode()):
+            return _refusal(401, "UNAUTHENTICATED", "The request needs the access token of this workspace.")
+        try:
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:
+            return _refusal(error.status, "BAD_REQUEST" if error.status != 404 else "ENDPOINT_NOT_FOUND", error.reason)
+        return response
+
+    async def _describe(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name != MODEL_NAME:
+            return _unknown(name)
+        return web.json_response(
+            {
+                "name": MODEL_NAME,
+                "state": {"ready": "READY", "config_update": "NOT_UPDATING"},
+                "task": "llm/v1/chat",
+                "permission_level": "CAN_QUERY",
+            }
+        )
+
+    async def _identify(self, _: web.Request) -> web.Response:
+        return web.json_response({"userName": "you@localhost", "displayName": "You"})
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        try:
+            asked = json.loads(await request.read())
+            messages = _readable(asked["messages"])
+        except (ValueError, TypeError, LookupError, AttributeError):
+            return _refusal(400, "BAD_REQUEST", "The body must be a chat completions request with messages.")
+        if asked.get("model") != MODEL_NAME:
+            return _unknown(str(asked.get("model")))
+        wanted = asked.get("max_tokens") or asked.get("max_completion_tokens") or _LONGEST_ANSWER_TOKENS
+        body = _SAMPLING | {name: asked[name] for name in _PASSED_ON if asked.get(name) is not None}
+        body |= {"messages": fitting(messages), "max_tokens": min(wanted, _LONGEST_ANSWER_TOKENS)}
+        try:
+            return await self._pass_on(request, body)
+        except (ClientError, TimeoutError):
+            return _refusal(503, "TEMPORARILY_UNAVAILABLE", "The local model does not answer.")
+
+    async def _pass_on(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
+        async with self._client.post("/v1/chat/completions", json=body) as answer:
+            if answer.status != 200:
+                told = (await answer.json(content_type=None)).get("error", {})
+                too_long = told.get("type") == "exceed_context_size_error"
+                message = f"{'Maximum context length exceeded: ' if too_long else ''}{told.get('message', '')}"
+                if answer.status < 500:
+                    return _refusal(400, "BAD_REQUEST", message)
+                return _refusal(503, "TEMPORARILY_UNAVAILABLE", message)
+            response = web.StreamResponse(headers={"Content-Type": answer.headers["Content-Type"]})
+            await response.prepare(request)
+            async for piece in answer.content.iter_any():
+                await response.write(piece)
+            await response.write_eof()
+            return response
+
+
+def _readable(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What so small a model can take: text, no tools, and one sentence of instructions, of which more confuse it."""
+    readable = []
+    for message in messages:
+        content = message.get("content") or ""
+        if not isinstance(content, str):
+            content = "\n".join(part["text"] for part in content if part.get("type") == "text")
+        if message["role"] == "system":
+            content = re.split(r"(?<=[.!?])\s", content.strip(), maxsplit=1)[0]
+        if message["role"] in {"system", "user", "assistant"} and content:
+            readable.append({"role": message["role"], "content": content})
+    return readable
+
+
+def fitting(messages: Sequence[dict[str, str]], limit: int = _PROMPT_BYTES) -> list[dict[str, str]]:
+    """The system message, the last message, and as many before it as `limit` bytes hold."""
+    system = [message for message in messages if message["role"] == "system"]
+    rest = [message for message in messages if message["role"] != "system"]
+    room = limit - sum(len(message["content"].encode()) for message in (*system, *rest[-1:]))
+    kept = rest[-1:]
+    for message in reversed(rest[:-1]):
+        room -= len(message["content"].encode())
+        if room < 0:
+            break
+        kept.insert(0, message)
+    return system + kept
+
+
+def _unknown(name: str) -> web.Response:
+    return _refusal(404, "RESOURCE_DOES_NOT_EXIST", f"Endpoint with name '{name}' does not exist.")
+
+
+def _refusal(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"error_code": code, "message": message}, status=status)
+
+
+async def serve(model: ModelServer, listener: socket.socket, parent: int | None = None) -> None:
+    """Prints the settings that point the agent here, one a line, then serves until the process is told to stop.
+
+    The token is DATABRICKS_TOKEN of the environment, which is not printed, or a new one.
+    """
+    token = os.environ.get("DATABRICKS_TOKEN")
+    if not token:
+        token = secrets.token_urlsafe(24)
+        print(f"DATABRICKS_TOKEN={token}")
+    application = StandInWorkspace(model, token).application()
+    runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    print(f"DATABRICKS_MODEL_NAME={MODEL_NAME}")
+    print(f"DATABRICKS_BASE_URL=http://{LOOPBACK}:{port_of(listener)}/serving-endpoints", flush=True)
+    try:
+        await stop_requested(parent)
+    finally:
+        await runner.cleanup()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m app.local.stand_in_workspace", description=__doc__)
+    parser.add_argument("--port", type=port_number, default=0, help="0 takes a free one")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
+    options = parser.parse_args()
+    try:
+        with listen(options.port) as listener, model_server() as model:
+            asyncio.run(serve(model, listener, options.parent))
+    except (PortInUseError, ModelNotInstalledError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""What the readers of both APIs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from app.common.json_values import mapping, text
+from app.models.message_text import MessageText
+from app.models.model import Completed, Source, TextDelta
+from app.models.repeated_text import RepeatedText
+
+# As many as OpenAI allows in one answer.
+MOST_TOOL_CALLS = 128
+
+
+class AnswerReader(Protocol):
+    """Turns the payloads of one answer into events."""
+
+    @property
+    def arrived(self) -> EventBuffer: ...
+
+    @property
+    def ended(self) -> bool:
+        """The endpoint said how the answer ends, and has not gone on since."""
+        ...
+
+    @property
+    def awaits_tools(self) -> bool:
+        """The endpoint runs a tool of its own whose result has not come: more is to be expected even after an end."""
+        ...
+
+    @property
+    def went_on(self) -> bool:
+        """More came after the endpoint had said how the answer ends."""
+        ...
+
+    def read(self, payload: dict[str, Any]) -> None:
+        """Raises ModelError when the payload is an error."""
+        ...
+
+    def read_whole(self, body: dict[str, Any]) -> None:
+        """An endpoint that does not stream answers with one JSON object. Raises ModelError."""
+        ...
+
+    def end(self, *, said_done: bool) -> Completed:
+        """The stream is over. Raises ContentFilteredError, or StreamInterruptedError when the answer is not
+        complete."""
+        ...
+
+
+class EventBuffer:
+    """Text and sources since the last `drain`; a source is reported once per answer."""
+
+    def __init__(self, *, drops_names: bool = False) -> None:
+        self.any_text = False
+        self._message = MessageText(drops_names=drops_names)
+        self._repeated = RepeatedText()
+        self._between_messages = False
+        self._flows = False
+        self._text: list[str] = []
+        self._sources: list[Source] = []
+        self._known: set[tuple[str, str | None]] = set()
+
+    def add_text(self, piece: str) -> None:
+        if not piece:
+            return
+        if self._flows:
+            self._repeated.keep(piece)
+            self._text.append(piece)
+        elif (piece := self._message.add(piece)) and (piece := self._repeated.add(piece)):
+            self._show(piece)
+            self._flows = self._message.is_text
+
+    def flush(self) -> None:
+        """Nothing is held back any longer."""
+        self._show_held(self._repeated.end_message)
+
+    def end_message(self) -> None:
+        """Text that follows belongs to another message."""
+        self.flush()
+        self._between_messages = self.any_text
+
+    def tool_called(self) -> None:
+        """A tool was used between the text before and the text that follows."""
+        self._show_held(self._repeated.tool_called)
+        self._between_messages = self.any_text
+
+    def drop_names(self) -> None:
+        """Messages come from an agent, which may put names of agents before them."""
+        self._message.drops_names = True
+
+    def add_source(self, source: Source | None) -> None:
+        if source is not None and (key := (source.title, source.url)) not in self._known:
+            self._known.add(key)
+            self._sources.append(source)
+
+    def drain(self) -> list[TextDelta | Source]:
+        if not self._text and not self._sources:
+            return []
+        events: list[TextDelta | Source] = [TextDelta("".join(self._text))] if self._text else []
+        events += self._sources
+        self._text = []
+        self._sources = []
+        return events
+
+    def _show_held(self, end: Callable[[], str]) -> None:
+        self._flows = False
+        if held := self._message.end_message():
+            held = self._repeated.add(held)
+        if held := held + end():
+            self._show(held)
+
+    def _show(self, piece: str) -> None:
+        if self._between_messages:
+            self._between_messages = False
+            self._text.append("\n\n")
+        self._text.append(piece)
+        self.any_text = True
+
+
+def source_of(annotation: object) -> Source | None:
+    """A citation in any of the forms seen: OpenAI's `url_citation` (nested in chat completions, flat in Responses),
+    its `file_citation`, and the `citation` of a Databricks content part."""
+    outer = mapping(annotation)
+    cited = mapping(outer.get("url_citation")) or outer
+    url = text(cited.get("url")) or None
+    if url is not None and not url.startswith(("https://", "http://")):
+        url = None
+    title = text(cited.get("title")) or text(cited.get("document_title")) or text(cited.get("filename"))
+    if not url and not title:
+        return None
+    return Source(title=title or url or "", url=url, quote=text(cited.get("cited_text")))

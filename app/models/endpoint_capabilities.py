@@ -1,0 +1,85 @@
+"""What an endpoint turned out not to support, and how its streams end. Nothing of it depends on the endpoint's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.common.json_values import mapping
+from app.models.model_errors import ConversationTooLongError, ModelError, RequestRefusedError
+from app.models.refused_parameters import positions_of
+
+# After `response.completed` or a finish reason, until `[DONE]` or the end of the stream. An agent that uses a slow tool
+# between two answers of its model is heard out; the person has read everything else meanwhile.
+SECONDS_AFTER_END = 30.0
+# Where an endpoint has left its stream open after the end, and has never gone on after one.
+SECONDS_AFTER_END_IF_LEFT_OPEN = 5.0
+
+# A refusal may have been about something else: a person's words that were quoted, a tool call that the model made up.
+SECONDS_LEARNED_FOR = 900.0
+
+_OPTIONAL = frozenset({"stream", "stream_options", "temperature", "tools"})
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointCapabilities:
+    """`refused` are parameters that are not sent any more, `system` that messages of that role are not; `call_fields`
+    are fields of its own tool calls that the endpoint does not want back."""
+
+    refused: frozenset[str] = frozenset()
+    call_fields: frozenset[str] = frozenset()
+    leaves_streams_open: bool = False
+    goes_on_after_end: bool = False
+
+    def supports(self, parameter: str) -> bool:
+        return parameter not in self.refused
+
+    @property
+    def seconds_after_end(self) -> float:
+        if self.leaves_streams_open and not self.goes_on_after_end:
+            return SECONDS_AFTER_END_IF_LEFT_OPEN
+        return SECONDS_AFTER_END
+
+    def learned_from(self, failure: ModelError, body: Mapping[str, Any]) -> EndpointCapabilities | None:
+        """What may make the next request acceptable; None where nothing that was sent is refused."""
+        if not isinstance(failure, RequestRefusedError | ConversationTooLongError):
+            return None
+        if extra := {name for name in _call_fields_of(body) if [*positions_of(name, failure.detail)]}:
+            return replace(self, call_fields=self.call_fields | extra)
+        for named in failure.parameters:
+            for name in _TOKEN_LIMITS if named in _TOKEN_LIMITS else (named,):
+                if _is_sent(name, body):
+                    return replace(self, refused=self.refused | {name})
+        return None
+
+    def without_refusals(self) -> EndpointCapabilities:
+        return replace(self, refused=frozenset(), call_fields=frozenset())
+
+    def and_also(self, other: EndpointCapabilities) -> EndpointCapabilities:
+        return EndpointCapabilities(
+            self.refused | other.refused,
+            self.call_fields | other.call_fields,
+            self.leaves_streams_open or other.leaves_streams_open,
+            self.goes_on_after_end or other.goes_on_after_end,
+        )
+
+
+ALL_SUPPORTED = EndpointCapabilities()
+
+
+def _is_sent(name: str, body: Mapping[str, Any]) -> bool:
+    if name == "system":
+        messages = body.get("messages") or body.get("input") or ()
+        return any(message.get("role") == "system" for message in messages)
+    return (name in _OPTIONAL or name in _TOKEN_LIMITS) and bool(body.get(name) is not None and body[name] is not False)
+
+
+def _call_fields_of(body: Mapping[str, Any]) -> Iterable[str]:
+    """Fields of tool calls that we send back without knowing them."""
+    known = {"id", "type", "function", "call_id", "name", "arguments", "output"}
+    for message in (*body.get("messages", ()), *body.get("input", ())):
+        calls = message.get("tool_calls") or ([message] if message.get("type") == "function_call" else [])
+        for call in calls:
+            yield from (name for name in (*call, *mapping(call.get("function"))) if name not in known)

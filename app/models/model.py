@@ -1,0 +1,91 @@
+"""What is said to a language model and what comes back, whichever API the endpoint speaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asks for; `arguments` is the JSON text exactly as the model wrote it.
+
+    `extra` holds the fields of the call that we do not know, those of its `function` under that name: some models
+    refuse the next request without them (https://ai.google.dev/gemini-api/docs/thought-signatures).
+    """
+
+    id: str
+    name: str
+    arguments: str
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """`parameters` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    messages: tuple[Message, ...]
+    tools: tuple[ToolDefinition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something the answer rests on, as the endpoint reported it."""
+
+    title: str
+    url: str | None = None
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The last event of every stream that was not cut; `tool_calls` are to be run before the model goes on."""
+
+    tool_calls: tuple[ToolCall, ...] = ()
+    truncated: bool = False
+    usage: Usage | None = None
+
+
+ModelEvent = TextDelta | Source | Completed
+
+
+class Model(Protocol):
+    """A language model. `stream` raises `app.models.model_errors.ModelError` and nothing else of its own."""
+
+    @property
+    def name(self) -> str: ...
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Closing the generator, or cancelling its consumer, ends the request to the endpoint."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,80 @@
+"""The settings of the bot: who it is, and who may call it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic_core import PydanticCustomError
+
+from app.settings.setting import GUID, setting
+
+BotAppType = Literal["UserAssignedMSI", "SingleTenant", "MultiTenant"]
+BotCloud = Literal["public", "gcc-high", "dod"]
+
+
+def _channel_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = frozenset(name.strip() for name in value.split(","))
+    # Nobody would be let in: Teams calls its channel msteams.
+    if "teams" in names or not all(re.fullmatch(r"[a-z0-9-]{1,40}", name) for name in names):
+        raise PydanticCustomError("channels", "must be names of channels, with commas between them")
+    return names
+
+
+def _host_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = frozenset(name.strip().lower() for name in value.split(","))
+    if not all(len(name) <= 253 and re.fullmatch(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*", name) for name in names):
+        raise PydanticCustomError("hosts", "must be names of hosts, with commas between them")
+    return names
+
+
+class BotSettings(BaseModel):
+    bot_app_id: str | None = setting(
+        "MicrosoftAppId",
+        left_out="on a developer's machine: every caller must be on the same machine",
+        default=None,
+        pattern=GUID,
+        description="the bot's application (client) id, a GUID; required in Azure",
+    )
+    bot_app_type: BotAppType = setting(
+        "MicrosoftAppType", default="UserAssignedMSI", description="UserAssignedMSI, SingleTenant or MultiTenant"
+    )
+    bot_tenant_id: str | None = setting(
+        "MicrosoftAppTenantId",
+        left_out="required, except with MultiTenant",
+        default=None,
+        pattern=GUID,
+        description="the tenant of the bot's identity, a GUID",
+    )
+    bot_password: SecretStr | None = setting(
+        "MicrosoftAppPassword",
+        left_out="not needed with UserAssignedMSI",
+        default=None,
+        description="the bot's client secret, with SingleTenant and MultiTenant",
+    )
+    bot_cloud: BotCloud = setting(
+        "BOT_CLOUD", default="public", description="the Teams cloud of the tenant: public, gcc-high or dod"
+    )
+    bot_channels: Annotated[frozenset[str], BeforeValidator(_channel_names)] = setting(
+        "BOT_CHANNELS",
+        left_out="msteams",
+        default=frozenset({"msteams"}),
+        description="the channels that may call, with commas between them: msteams (Copilot too), webchat, directline",
+    )
+    bot_accepts_emulator: bool = setting(
+        "BOT_ACCEPTS_EMULATOR",
+        left_out="false; on a developer's machine it may call",
+        default=False,
+        description="true to let the Bot Framework Emulator call in Azure, signed in as the bot",
+    )
+    image_hosts: Annotated[frozenset[str], BeforeValidator(_host_names)] = setting(
+        "IMAGE_HOSTS",
+        left_out="none: every image in an answer becomes a link",
+        default=frozenset(),
+        description="hosts whose images are shown in answers, with commas between them: charts.example.com",
+    )

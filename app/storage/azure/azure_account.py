@@ -1,0 +1,77 @@
+"""Clients of a storage account. What is imported here takes long to import."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.data.tables.aio import TableClient
+from azure.storage.queue.aio import QueueClient
+
+from app.storage.azure.azure_calls import CONNECTION_TIMEOUT, READ_TIMEOUT
+from app.storage.azure.azure_queue import AzureQueue
+from app.storage.azure.table_store import TableStore
+
+if TYPE_CHECKING:
+    from app.storage.factory import StorageAccount
+
+_LIMITS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT, "read_timeout": READ_TIMEOUT}
+# Of every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
+_AUDIENCE = "https://storage.azure.com"
+_TRIES = 24
+_TRIES_OF_EACH_KIND: dict[str, Any] = {f"retry_{kind}": _TRIES for kind in ("total", "connect", "read", "status")}
+# At once, then after 0.5 and then every second: who was asked first is not to wait longer than who was asked later.
+_TABLE_TRIES: dict[str, Any] = {**_TRIES_OF_EACH_KIND, "retry_backoff_factor": 0.25, "retry_backoff_max": 1}
+# About every second.
+_QUEUE_TRIES: dict[str, Any] = {
+    **_TRIES_OF_EACH_KIND,
+    **{"initial_backoff": 0, "increment_base": 1, "random_jitter_range": 0.7},
+}
+
+
+def open_table(
+    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+) -> TableStore:
+    """`options` are those of a client of azure-core. Raises `ValueError` for a connection string that is none."""
+    _log_no_requests()
+    chosen = {**_LIMITS, **_TABLE_TRIES, **options}
+    if text := _connection_string(account):
+        return TableStore(TableClient.from_connection_string(text, name, **chosen), clock=clock)
+    credential = _credential(account)
+    table = TableClient(account.tables, name, credential=credential, audience=_AUDIENCE, **chosen)
+    return TableStore(table, clock=clock, credential=credential)
+
+
+def open_azure_queue(account: StorageAccount, name: str, **options: object) -> AzureQueue:
+    """`options` are those of a client of azure-core. Raises `ValueError` for a connection string that is none."""
+    _log_no_requests()
+    chosen = {**_LIMITS, **_QUEUE_TRIES, **options}
+    if text := _connection_string(account):
+        return AzureQueue(QueueClient.from_connection_string(text, name, **chosen))
+    credential = _credential(account)
+    queue = QueueClient(account.queues, name, credential=credential, audience=_AUDIENCE, **chosen)
+    return AzureQueue(queue, credential=credential)
+
+
+def _connection_string(account: StorageAccount) -> str | None:
+    if account.connection_string is None:
+        return None
+    text = account.connection_string.get_secret_value().strip().rstrip(";")
+    # Both clients know it, but not in every way in which the Functions host reads it.
+    return "UseDevelopmentStorage=true" if text.lower() == "usedevelopmentstorage=true" else text
+
+
+def _credential(account: StorageAccount) -> AsyncTokenCredential:
+    from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415 - not needed with a connection string
+
+    return ManagedIdentityCredential(client_id=account.client_id)
+
+
+def _log_no_requests() -> None:
+    # Several lines with all headers for each request would be most of the log; who wants them has set a level.
+    log = logging.getLogger("azure.core.pipeline.policies.http_logging_policy")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.WARNING)

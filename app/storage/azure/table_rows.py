@@ -1,0 +1,139 @@
+"""Rows of an Azure table: one range, one transaction, and what happens when somebody else was faster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.data.tables import TableEntity, UpdateMode
+from azure.data.tables.aio import TableClient
+
+from app.storage.azure.azure_calls import code_of
+from app.storage.azure.table_entities import Entity, messages_of
+
+Operation = tuple[Any, ...]
+
+# Azure's own limits for one transaction and one page.
+_MOST_IN_ONE = 100
+_MOST_IN_A_PAGE = 1000
+# https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
+_OTHERS_WERE_FASTER = {"EntityAlreadyExists", "UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"}
+# Of a single operation of a transaction, which the client does not send again by itself.
+_BUSY = {"ServerBusy", "OperationTimedOut", "InternalError", "InternalServerError"}
+# In seconds, between the tries.
+_PAUSES = (0.1, 0.4, 1.0, 1.0, 1.0, 1.0, 1.0)
+# The client sends a POST again only if it is told so: whoever makes one here knows its own from another's.
+_SENT_AGAIN = {"retry_on_methods": ["HEAD", "GET", "PUT", "DELETE", "OPTIONS", "TRACE", "POST"]}
+_KEYS = ["PartitionKey", "RowKey", "Timestamp", "turn"]
+
+
+class TableConflictError(Exception):
+    """A row is there already, or is not there any more, or has another version."""
+
+
+def update_if_same(entity: Entity, version: str) -> Operation:
+    return ("update", entity, {"mode": UpdateMode.REPLACE, **_same(version)})
+
+
+class Rows:
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+
+    async def get(self, partition: str, row: str) -> Entity | None:
+        try:
+            return _entity(await self._table.get_entity(partition, row))
+        except ResourceNotFoundError as error:
+            if code_of(error) == "TableNotFound":
+                raise
+            return None
+
+    async def between(
+        self, partition: str, first: str, after: str, *, limit: int | None = None, keys_only: bool = False
+    ) -> list[Entity]:
+        """The rows from `first` on and before `after`; with `limit` so many messages or more, where there are."""
+        query = self._table.query_entities(
+            "PartitionKey eq @partition and RowKey ge @first and RowKey lt @after",
+            parameters={"partition": partition, "first": first, "after": after},
+            # Beside the messages there are the head, and as many open turns as people are in a hurry.
+            results_per_page=None if limit is None else min(limit + 20, _MOST_IN_A_PAGE),
+            select=_KEYS if keys_only else None,
+        )
+        rows: list[Entity] = []
+        async for page in query.by_page():
+            rows += [_entity(row) async for row in page]
+            if limit is not None and len(messages_of(rows, limit)) == limit:
+                break
+        return rows
+
+    async def older(self, moment: float) -> AsyncIterator[list[Entity]]:
+        """What was written before, one partition after the other."""
+        query = self._table.query_entities("written lt @moment", parameters={"moment": moment}, select=_KEYS)
+        rows: list[Entity] = []
+        async for found in query:
+            if rows and rows[0]["PartitionKey"] != found["PartitionKey"]:
+                yield rows
+                rows = []
+            rows.append(_entity(found))
+        if rows:
+            yield rows
+
+    async def any(self) -> None:
+        async for _ in self._table.query_entities("PartitionKey eq ''", results_per_page=1):
+            return
+
+    async def put(self, entity: Entity, version: str) -> str:
+        """Its version now; `version` is what it had, empty if it is new. Raises `TableConflictError`."""
+        # As a transaction of one: of a single creation that fails the client does not say why.
+        operation = update_if_same(entity, version) if version else ("create", entity)
+        return (await self.transaction([operation]))[0]
+
+    async def transaction(self, operations: Sequence[Operation]) -> list[str]:
+        """All of them or none; their versions. Raises `TableConflictError`."""
+        for pause in (*_PAUSES, None):
+            try:
+                done = await self._table.submit_transaction(operations, **_SENT_AGAIN)
+                break
+            except HttpResponseError as error:
+                if pause is None or code_of(error) not in _BUSY:
+                    raise _conflict(error) from error
+                await asyncio.sleep(pause)
+        return [str(operation.get("etag")) for operation in done]
+
+    async def delete(self, rows: Sequence[Entity], *, only_same: bool = False) -> list[Entity]:
+        """Those that were deleted, of one partition: not what had gone nor, with `only_same`, been written since."""
+        deleted: list[Entity] = []
+        for start in range(0, len(rows), _MOST_IN_ONE):
+            some = rows[start : start + _MOST_IN_ONE]
+            try:
+                await self.transaction([_delete(row, only_same=only_same) for row in some])
+                deleted += some
+            except TableConflictError:
+                deleted += [row for row in some if await self._delete_one(row, only_same=only_same)]
+        return deleted
+
+    async def _delete_one(self, row: Entity, *, only_same: bool) -> bool:
+        try:
+            await self.transaction([_delete(row, only_same=only_same)])
+        except TableConflictError:
+            return False
+        return True
+
+
+def _delete(row: Entity, *, only_same: bool) -> Operation:
+    keys = {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
+    return ("delete", keys, _same(row["etag"])) if only_same else ("delete", keys)
+
+
+def _same(version: str) -> dict[str, Any]:
+    return {"etag": version, "match_condition": MatchConditions.IfNotModified}
+
+
+def _entity(found: TableEntity) -> Entity:
+    return {**found, "etag": str(found.metadata["etag"])}
+
+
+def _conflict(error: HttpResponseError) -> Exception:
+    return TableConflictError(code_of(error)) if code_of(error) in _OTHERS_WERE_FASTER else error

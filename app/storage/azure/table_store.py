@@ -1,0 +1,261 @@
+"""Conversations, the ledger of turns and small records in an Azure table."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import ResourceExistsError
+from azure.data.tables.aio import TableClient
+
+from app.storage.azure.azure_calls import bounded
+from app.storage.azure.table_entities import (
+    AFTER,
+    EVERYTHING,
+    HEAD,
+    LASTING,
+    MESSAGE,
+    OPEN,
+    RECORD,
+    TURN,
+    Entity,
+    head_entity,
+    is_kind,
+    message_entities,
+    messages_of,
+    open_entity,
+    open_row,
+    partition_of,
+    record_entity,
+    record_of,
+    record_row,
+    row_of,
+    started_in,
+    tickets_of,
+    turn_entity,
+    turn_of,
+    turn_row,
+)
+from app.storage.azure.table_rows import Rows, TableConflictError, update_if_same
+from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.keyed_records import Record, RecordKey
+from app.storage.ledger import (
+    PROMPT_SECONDS,
+    BeginResult,
+    ConcurrentUpdateError,
+    Predecessor,
+    TurnKey,
+    TurnRecord,
+    TurnState,
+    next_ticket,
+)
+from app.storage.sanitize_text import sanitize_text, sanitize_turn
+
+_LONGEST_CLEANING = 240.0
+# Seconds. The first call of a worker gets a token and opens connections.
+_PROMPT_AT_FIRST = 1.0
+# Of one that was passed by too, which has 0.
+_ANY_LEASE = -1.0
+
+
+class TableStore:
+    """Makes the table if it is missing. `clock` is in seconds since 1970; `credential` is closed with the store."""
+
+    def __init__(
+        self,
+        table: TableClient,
+        *,
+        clock: Callable[[], float] = time.time,
+        credential: AsyncTokenCredential | None = None,
+    ) -> None:
+        self._table = table
+        self._credential = credential
+        self._rows = Rows(table)
+        self._clock = clock
+        self._prompt = _PROMPT_AT_FIRST
+
+    async def make(self) -> None:
+        with suppress(ResourceExistsError):
+            await self._table.create_table()
+
+    @bounded()
+    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
+        return messages_of(await self._of_thread(key, MESSAGE, MESSAGE, limit=limit), limit)
+
+    @bounded()
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        first, after = EVERYTHING if threads else (row_of(key, MESSAGE), row_of(key, AFTER[RECORD]))
+        rows = await self._rows.between(partition_of(key), first, after, keys_only=True)
+        await self._rows.delete([row for row in rows if is_kind(row, MESSAGE, RECORD, LASTING)])
+
+    @bounded()
+    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+        turn, key, conflicts, began = sanitize_turn(turn), turn.key.conversation, 0, self._clock()
+        while True:
+            rows = await self._of_thread(key, HEAD, MESSAGE, limit=remember)
+            history = tuple(messages_of(rows, remember))
+            delayed = self._clock() - began > self._prompt
+            entered = await self._enter(turn, rows, history, delayed=delayed)
+            self._prompt = PROMPT_SECONDS
+            if entered is not None:
+                return entered
+            found = await self._find(turn.key)
+            if found is not None:
+                if (found.owner, found.state) != (turn.owner, TurnState.STARTED):
+                    return None
+                # Our own, of a try whose answer was lost on the way.
+                return BeginResult(found, history, delayed or await self._start(found, _ANY_LEASE) is not None, delayed)
+            # Another turn of the conversation has just been entered or started.
+            conflicts += 1
+            await asyncio.sleep(random.uniform(0, min(conflicts, 20) * 0.005))  # noqa: S311 - spreads tries, no secret
+
+    @bounded()
+    async def find(self, key: TurnKey) -> TurnRecord | None:
+        return await self._find(key)
+
+    @bounded()
+    async def change(self, record: TurnRecord) -> TurnRecord:
+        record = sanitize_turn(record)
+        try:
+            version = await self._rows.put(turn_entity(record, self._clock()), record.version)
+        except TableConflictError as conflict:
+            found = await self._find(record.key)
+            if found is None or replace(found, version=record.version) != record:
+                raise ConcurrentUpdateError from conflict
+            return found
+        return replace(record, version=version)
+
+    @bounded()
+    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
+        now, key = self._clock(), record.key.conversation
+        closed = replace(record, state=state, payload="", shown="")
+        said = [("upsert", entity) for entity in message_entities(key, record.ticket, messages, now)]
+        opened = {"PartitionKey": partition_of(key), "RowKey": open_row(record)}
+        try:
+            await self._rows.transaction(
+                [update_if_same(turn_entity(closed, now), record.version), *said, ("delete", opened)]
+            )
+        except TableConflictError as conflict:
+            found = await self._find(record.key)
+            if found is None or (found.state, found.owner) != (state, record.owner):
+                raise ConcurrentUpdateError from conflict
+
+    @bounded()
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
+        return await self._start(record, since)
+
+    @bounded()
+    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
+        for turn in await self._open_of(await self._up_to(record)):
+            if (int(turn["ticket"]), turn["lease"]) == (ahead.ticket, ahead.lease_until):
+                # Whoever was faster has taken it over, or has ended it.
+                with suppress(TableConflictError):
+                    passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease": 0.0}
+                    await self._rows.put(passed, turn["etag"])
+
+    @bounded(_LONGEST_CLEANING)
+    async def delete_before(self, moment: float) -> int:
+        deleted = 0
+        async for rows in self._rows.older(float(moment)):
+            deleted += await self._delete_older(rows)
+        return deleted
+
+    @bounded()
+    async def read(self, key: RecordKey) -> Record | None:
+        entity = await self._rows.get(partition_of(key.conversation), record_row(key))
+        return None if entity is None else record_of(key, entity)
+
+    @bounded()
+    async def write(self, record: Record) -> Record:
+        record, write = replace(record, value=sanitize_text(record.value)), uuid.uuid4().hex
+        try:
+            version = await self._rows.put(record_entity(record, write, self._clock()), record.version)
+        except TableConflictError as conflict:
+            found = await self._rows.get(partition_of(record.key.conversation), record_row(record.key))
+            if found is None or found["write"] != write:
+                raise ConcurrentUpdateError from conflict
+            return record_of(record.key, found)
+        return replace(record, version=version)
+
+    @bounded()
+    async def ping(self) -> None:
+        await self._rows.any()
+
+    async def close(self) -> None:
+        await self._table.close()
+        if self._credential is not None:
+            await self._credential.close()
+
+    async def _of_thread(self, key: ConversationKey, first: str, last: str, *, limit: int) -> list[Entity]:
+        return await self._rows.between(partition_of(key), row_of(key, first), row_of(key, AFTER[last]), limit=limit)
+
+    async def _enter(
+        self, turn: TurnRecord, rows: Sequence[Entity], history: tuple[StoredMessage, ...], *, delayed: bool
+    ) -> BeginResult | None:
+        now, key, opened = self._clock(), turn.key.conversation, tickets_of(rows)
+        started, version = started_in(rows)
+        ticket = next_ticket(turn.ticket, started=started, taken=opened)
+        has_predecessor = delayed or any(earlier < ticket for earlier in opened)
+        entered, head = replace(turn, ticket=ticket), head_entity(key, started if has_predecessor else ticket, now)
+        try:
+            versions = await self._rows.transaction(
+                [
+                    ("create", turn_entity(entered, now)),
+                    ("create", open_entity(entered, now)),
+                    # Written though nothing in it may change: who is entered at the same time has to look again.
+                    update_if_same(head, version) if version else ("create", head),
+                ]
+            )
+        except TableConflictError:
+            return None
+        return BeginResult(replace(entered, version=versions[0]), history, has_predecessor, delayed)
+
+    async def _start(self, record: TurnRecord, since: float) -> Predecessor | None:
+        while True:
+            rows = await self._up_to(record)
+            turns = await self._open_of(rows)
+            first = next((turn for turn in turns if turn["lease"] > since), None)
+            if first is not None:
+                return Predecessor(int(first["ticket"]), first["lease"])
+            started, version = started_in(rows)
+            if started >= record.ticket:
+                return None
+            # Only if nobody has been entered since the rows were read.
+            with suppress(TableConflictError):
+                await self._rows.put(head_entity(record.key.conversation, record.ticket, self._clock()), version)
+                return None
+
+    async def _find(self, key: TurnKey) -> TurnRecord | None:
+        entity = await self._rows.get(partition_of(key.conversation), turn_row(key))
+        return None if entity is None else turn_of(key, entity)
+
+    async def _up_to(self, record: TurnRecord) -> list[Entity]:
+        """The head, and the earlier turns that are open."""
+        key = record.key.conversation
+        return await self._rows.between(partition_of(key), row_of(key, HEAD), open_row(record))
+
+    async def _open_of(self, rows: Sequence[Entity]) -> list[Entity]:
+        opened = [row for row in rows if is_kind(row, OPEN)]
+        turns = await asyncio.gather(*(self._rows.get(row["PartitionKey"], row["turn"]) for row in opened))
+        return [turn for turn in turns if turn is not None and turn["state"] == TurnState.STARTED]
+
+    async def _delete_older(self, rows: Sequence[Entity]) -> int:
+        """All of one conversation. An open turn that is still renewed keeps its row in the order."""
+        old = {row["RowKey"] for row in rows}
+        opened = [row for row in rows if is_kind(row, OPEN)]
+        ended = [
+            row
+            for row in opened
+            if row["turn"] in old or await self._rows.get(row["PartitionKey"], row["turn"]) is None
+        ]
+        # Before the turns: a row in the order without its turn would never be found again.
+        await self._rows.delete(ended)
+        others = [row for row in rows if not is_kind(row, OPEN)]
+        deleted = await self._rows.delete(others, only_same=True)
+        return sum(is_kind(row, MESSAGE, RECORD, LASTING, TURN) for row in deleted)

@@ -1,0 +1,79 @@
+"""Queues in a SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from typing import Any
+
+from app.storage.queue import MESSAGE_LIFETIME_SECONDS, PopReceiptMismatchError, Receipt, ReceivedMessage, check_size
+from app.storage.sqlite.sqlite_file import SqliteFile
+
+_PUT = "INSERT INTO queued (queue, id, body, proof, appears, expires, tries) VALUES (?, ?, ?, ?, ?, ?, 0)"
+_HIDE = """
+UPDATE queued SET appears = ?, proof = ? WHERE queue = ? AND id = ? AND proof = ? AND expires > ?
+"""
+_DELETE = "DELETE FROM queued WHERE queue = ? AND id = ? AND proof = ?"
+_DELETE_EXPIRED = "DELETE FROM queued WHERE expires <= ?"
+_ANY = "SELECT 1 FROM queued LIMIT 1"
+_TAKE = """
+UPDATE queued SET appears = ?, proof = lower(hex(randomblob(16))), tries = tries + 1
+WHERE queue = ? AND id IN (
+  SELECT id FROM queued WHERE queue = ? AND appears <= ? AND expires > ? ORDER BY appears LIMIT ?
+)
+RETURNING id, proof, body, tries
+"""
+
+
+class SqliteQueue:
+    def __init__(self, file: SqliteFile, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
+        check_size(body)
+        receipt = Receipt(uuid.uuid4().hex, uuid.uuid4().hex)
+        now = self._file.clock()
+        row = (
+            self._name,
+            receipt.message,
+            body,
+            receipt.pop_receipt,
+            now + visibility_timeout,
+            now + MESSAGE_LIFETIME_SECONDS,
+        )
+
+        def run_transaction(connection: sqlite3.Connection) -> Receipt:
+            connection.execute(_DELETE_EXPIRED, (now,))
+            connection.execute(_PUT, row)
+            return receipt
+
+        return await self._file.run_transaction(run_transaction)
+
+    async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
+        now, fresh = self._file.clock(), Receipt(receipt.message, uuid.uuid4().hex)
+        arguments = (now + visibility_timeout, fresh.pop_receipt, self._name, receipt.message, receipt.pop_receipt, now)
+        if await self._file.run_transaction(lambda connection: connection.execute(_HIDE, arguments).rowcount) != 1:
+            raise PopReceiptMismatchError
+        return fresh
+
+    async def delete(self, receipt: Receipt) -> None:
+        arguments = (self._name, receipt.message, receipt.pop_receipt)
+        await self._file.run_transaction(lambda connection: connection.execute(_DELETE, arguments))
+
+    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
+        now = self._file.clock()
+        arguments = (now + visibility_timeout, self._name, self._name, now, now, most)
+        rows: list[tuple[Any, ...]] = await self._file.run_transaction(
+            lambda connection: connection.execute(_TAKE, arguments).fetchall()
+        )
+        return [
+            ReceivedMessage(Receipt(message, pop_receipt), body, dequeue_count)
+            for message, pop_receipt, body, dequeue_count in rows
+        ]
+
+    async def ping(self) -> None:
+        await self._file.run_transaction(lambda connection: connection.execute(_ANY).fetchone())
+
+    async def close(self) -> None:
+        """Nothing: the file belongs to the store."""

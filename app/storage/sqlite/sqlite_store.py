@@ -1,0 +1,259 @@
+"""Conversations, the ledger of turns and small records in one SQLite file, for a laptop."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.keyed_records import Record, RecordKey
+from app.storage.ledger import (
+    PROMPT_SECONDS,
+    BeginResult,
+    ConcurrentUpdateError,
+    Predecessor,
+    TurnKey,
+    TurnRecord,
+    TurnState,
+    next_ticket,
+)
+from app.storage.sanitize_text import sanitize_messages, sanitize_text, sanitize_turn
+from app.storage.sqlite.sqlite_file import SqliteFile
+from app.storage.sqlite.sqlite_queue import SqliteQueue
+
+_APPEND = """
+INSERT INTO message (tenant, conversation, thread, position, role, text, complete, written)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_RECENT = """
+SELECT role, text, complete FROM message WHERE tenant = ? AND conversation = ? AND thread = ?
+ORDER BY position DESC LIMIT ?
+"""
+# Of one that was passed by too, which has 0.
+_ANY_LEASE = -1.0
+_ANY = "SELECT 1 FROM message LIMIT 1"
+_FORGET = (
+    "DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ?",
+    "DELETE FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name NOT LIKE 'lasting/%'",
+)
+_FORGET_THREADS = (
+    "DELETE FROM message WHERE tenant = ? AND conversation = ?",
+    "DELETE FROM record WHERE tenant = ? AND conversation = ?",
+)
+_LAST_STARTED = """
+SELECT ticket FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND started = 1
+ORDER BY ticket DESC LIMIT 1
+"""
+_TICKETS_FROM = "SELECT ticket FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket >= ?"
+_ENTER = """
+INSERT INTO turn
+  (tenant, conversation, thread, activity, ticket, state, owner, lease_until, tries, begun, shown, version, written,
+   started)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
+"""
+_START = """
+UPDATE turn SET started = 1 WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
+"""
+# What is read after this is still so when something is written.
+_LOCK = "BEGIN IMMEDIATE"
+_FIND = """
+SELECT ticket, state, owner, lease_until, tries, begun, shown, version FROM turn
+WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
+"""
+_CHANGE = """
+UPDATE turn SET
+  state = ?, owner = ?, lease_until = ?, tries = ?, begun = ?, shown = ?, version = version + 1, written = ?
+WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ? AND version = ?
+"""
+_AHEAD = """
+SELECT ticket, lease_until FROM turn
+WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until > ?
+ORDER BY ticket LIMIT 1
+"""
+_RELEASE = """
+UPDATE turn SET lease_until = 0, version = version + 1
+WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket = ? AND lease_until = ? AND state = 'started'
+"""
+_OLD = (
+    "DELETE FROM message WHERE written < ?",
+    "DELETE FROM record WHERE written < ?",
+    "DELETE FROM turn WHERE written < ?",
+)
+_READ = "SELECT value, version FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ?"
+_INSERT = """
+INSERT OR IGNORE INTO record (tenant, conversation, thread, name, value, version, written) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_UPDATE = """
+UPDATE record SET value = ?, version = ?, written = ?
+WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ? AND version = ?
+"""
+
+
+class SqliteStore:
+    """Opens `path` at first use, makes it and its folder where they are not. `clock` is in seconds since 1970."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._file = SqliteFile(path, clock=clock)
+        self._clock = clock
+
+    def queue(self, name: str) -> SqliteQueue:
+        """In the same file; it ends with the store."""
+        return SqliteQueue(self._file, name)
+
+    async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
+        return await self._file.run_transaction(lambda connection: _recent(connection, key, limit))
+
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        statements, arguments = (_FORGET_THREADS, _here(key)[:2]) if threads else (_FORGET, _here(key))
+
+        def run_transaction(connection: sqlite3.Connection) -> None:
+            for statement in statements:
+                connection.execute(statement, arguments)
+
+        await self._file.run_transaction(run_transaction)
+
+    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+        turn, began = sanitize_turn(turn), self._clock()
+
+        def run_transaction(connection: sqlite3.Connection) -> BeginResult | None:
+            connection.execute(_LOCK)
+            found = _find(connection, turn.key)
+            if found is not None and (found.owner, found.state) != (turn.owner, TurnState.STARTED):
+                return None
+            delayed = self._clock() - began > PROMPT_SECONDS
+            record = found or _enter(connection, turn, self._clock())
+            has_predecessor = delayed or _start(connection, record, _ANY_LEASE) is not None
+            return BeginResult(
+                record, tuple(_recent(connection, turn.key.conversation, remember)), has_predecessor, delayed
+            )
+
+        return await self._file.run_transaction(run_transaction)
+
+    async def find(self, key: TurnKey) -> TurnRecord | None:
+        return await self._file.run_transaction(lambda connection: _find(connection, key))
+
+    async def change(self, record: TurnRecord) -> TurnRecord:
+        record = sanitize_turn(record)
+
+        def run_transaction(connection: sqlite3.Connection) -> TurnRecord:
+            if self._change(connection, record):
+                return replace(record, version=str(int(record.version) + 1))
+            found = _find(connection, record.key)
+            if found is None or replace(found, version=record.version) != record:
+                raise ConcurrentUpdateError
+            # Its own write, of a try whose end the caller did not wait for.
+            return found
+
+        return await self._file.run_transaction(run_transaction)
+
+    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
+        def run_transaction(connection: sqlite3.Connection) -> None:
+            if self._change(connection, replace(record, state=state, payload="", shown="")):
+                self._append(connection, record.key.conversation, record.ticket * 100, messages)
+                return
+            found = _find(connection, record.key)
+            if found is None or (found.state, found.owner) != (state, record.owner):
+                raise ConcurrentUpdateError
+
+        await self._file.run_transaction(run_transaction)
+
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
+        def run_transaction(connection: sqlite3.Connection) -> Predecessor | None:
+            connection.execute(_LOCK)
+            return _start(connection, record, since)
+
+        return await self._file.run_transaction(run_transaction)
+
+    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
+        arguments = (*_here(record.key.conversation), ahead.ticket, ahead.lease_until)
+        await self._file.run_transaction(lambda connection: connection.execute(_RELEASE, arguments))
+
+    async def delete_before(self, moment: float) -> int:
+        return await self._file.run_transaction(
+            lambda connection: sum(connection.execute(statement, (moment,)).rowcount for statement in _OLD)
+        )
+
+    async def read(self, key: RecordKey) -> Record | None:
+        row: tuple[str, str] | None = await self._file.run_transaction(
+            lambda connection: connection.execute(_READ, (*_here(key.conversation), _name(key))).fetchone()
+        )
+        return None if row is None else Record(key, *row)
+
+    async def write(self, record: Record) -> Record:
+        where, now = (*_here(record.key.conversation), _name(record.key)), self._clock()
+        fresh = Record(record.key, sanitize_text(record.value), uuid.uuid4().hex)
+
+        def run_transaction(connection: sqlite3.Connection) -> Record:
+            if record.version:
+                arguments = (fresh.value, fresh.version, now, *where, record.version)
+                written = connection.execute(_UPDATE, arguments).rowcount
+            else:
+                written = connection.execute(_INSERT, (*where, fresh.value, fresh.version, now)).rowcount
+            if written != 1:
+                raise ConcurrentUpdateError
+            return fresh
+
+        return await self._file.run_transaction(run_transaction)
+
+    async def ping(self) -> None:
+        await self._file.run_transaction(lambda connection: connection.execute(_ANY).fetchone())
+
+    async def close(self) -> None:
+        await self._file.close()
+
+    def _append(
+        self, connection: sqlite3.Connection, key: ConversationKey, position: int, messages: Sequence[StoredMessage]
+    ) -> None:
+        now, numbered = self._clock(), enumerate(sanitize_messages(messages), position)
+        rows = [(*_here(key), place, m.role, m.text, int(m.complete), now) for place, m in numbered]
+        connection.executemany(_APPEND, rows)
+
+    def _change(self, connection: sqlite3.Connection, record: TurnRecord) -> bool:
+        where = (*_here(record.key.conversation), record.key.activity, int(record.version))
+        fields = (record.state, record.owner, record.lease_until, record.attempt_count, record.payload, record.shown)
+        return connection.execute(_CHANGE, (*fields, self._clock(), *where)).rowcount == 1
+
+
+def _here(key: ConversationKey) -> tuple[str, str, str]:
+    return (key.tenant, key.conversation, key.thread)
+
+
+def _name(key: RecordKey) -> str:
+    return f"lasting/{key.name}" if key.lasting else key.name
+
+
+def _recent(connection: sqlite3.Connection, key: ConversationKey, limit: int) -> list[StoredMessage]:
+    rows = connection.execute(_RECENT, (*_here(key), limit)).fetchall()
+    return [StoredMessage(role, text, bool(complete)) for role, text, complete in reversed(rows)]
+
+
+def _find(connection: sqlite3.Connection, key: TurnKey) -> TurnRecord | None:
+    row: tuple[Any, ...] | None = connection.execute(_FIND, (*_here(key.conversation), key.activity)).fetchone()
+    if row is None:
+        return None
+    ticket, state, owner, lease_until, attempt_count, payload, shown, version = row
+    return TurnRecord(key, ticket, TurnState(state), owner, lease_until, attempt_count, payload, shown, str(version))
+
+
+def _enter(connection: sqlite3.Connection, turn: TurnRecord, now: float) -> TurnRecord:
+    here = _here(turn.key.conversation)
+    started: tuple[int] | None = connection.execute(_LAST_STARTED, here).fetchone()
+    taken = {ticket for (ticket,) in connection.execute(_TICKETS_FROM, (*here, turn.ticket))}
+    ticket = next_ticket(turn.ticket, started=started[0] if started else 0, taken=taken)
+    fields = (turn.state, turn.owner, turn.lease_until, turn.attempt_count, turn.payload, turn.shown)
+    connection.execute(_ENTER, (*here, turn.key.activity, ticket, *fields, now, 0))
+    return replace(turn, ticket=ticket, version="1")
+
+
+def _start(connection: sqlite3.Connection, record: TurnRecord, since: float) -> Predecessor | None:
+    here = _here(record.key.conversation)
+    row: tuple[int, float] | None = connection.execute(_AHEAD, (*here, record.ticket, since)).fetchone()
+    if row is not None:
+        return Predecessor(*row)
+    connection.execute(_START, (*here, record.key.activity))
+    return None

@@ -1,0 +1,160 @@
+"""The span of a whole turn, from the activity to the end of its answer."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+
+from app.telemetry.instruments import (
+    FAILURES,
+    FEEDBACK,
+    HAND_OVERS_MISSING,
+    TIME_TO_FIRST_UPDATE,
+    TURN_DURATION,
+    TURNS,
+    TURNS_RESUMED,
+)
+from app.telemetry.span_records import Instrument, Kind, Measurement, Sink
+from app.telemetry.spans import Span, as_current, error_id_of
+
+Outcome = Literal["answered", "stopped", "handed over"]
+
+_MOST_CAUSES = 5
+
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+
+
+class TurnSpan(Span):
+    """Of an activity of `kind`; a turn, and counted as one, from `begin` on."""
+
+    def __init__(self, kind: str, sink: Sink, traceparent: str | None = None, *, records_text: bool = False) -> None:
+        trace_id, parent_id = read_traceparent(traceparent)
+        super().__init__(
+            f"activity {kind}",
+            Kind.SERVER,
+            {},
+            sink,
+            trace_id=trace_id,
+            parent_id=parent_id,
+            records_text=records_text,
+        )
+        self.outcome: Outcome | None = None
+        self._begun = False
+        self._first_update: float | None = None
+
+    def begin(self, *, channel: str, conversation: str) -> None:
+        """`conversation` is a pseudonym: the trace does not tell who talks."""
+        self._begun = True
+        self.name = "turn"
+        self.attributes |= {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": "databricks-agent",
+            "bot.channel": channel,
+            "gen_ai.conversation.id": conversation,
+        }
+
+    def fail(self, error: BaseException | str) -> None:
+        if self.error is None and isinstance(error, BaseException):
+            self.stack = _stack(error)
+        super().fail(error)
+
+    def shown(self) -> bool:
+        """Something has reached the person; whether it is the first."""
+        if self._first_update is not None:
+            return False
+        self._first_update = self.attributes["agent.time_to_first_update"] = round(self.seconds, 4)
+        return True
+
+    def end(self) -> None:
+        if self._begun and not self.ended:
+            self._count()
+        if self.error is not None:
+            self.attributes["agent.error_id"] = error_id_of(self.trace_id)
+        super().end()
+
+    def _count(self) -> None:
+        if self.outcome is None:
+            self.fail("Cancelled")
+        outcome = "failed" if self.error is not None else str(self.outcome)
+        self.attributes["agent.outcome"] = outcome
+        by = {"bot.channel": self.attributes["bot.channel"], "agent.outcome": outcome}
+        figures: list[tuple[Instrument, float]] = [(TURNS, 1), (TURN_DURATION, self.seconds)]
+        if self._first_update is not None:
+            figures.append((TIME_TO_FIRST_UPDATE, self._first_update))
+        for instrument, value in figures:
+            self.measured(Measurement(instrument, value, by))
+        if self.error is not None:
+            self.measured(Measurement(FAILURES, 1, {"bot.channel": by["bot.channel"], "error.type": self.error}))
+
+
+_turn: ContextVar[TurnSpan | None] = ContextVar("current turn", default=None)
+
+
+def current_turn() -> TurnSpan | None:
+    return _turn.get()
+
+
+@contextmanager
+def traced(turn: TurnSpan) -> Iterator[TurnSpan]:
+    """What is started in here belongs to `turn`. It ends with the block."""
+    token = _turn.set(turn)
+    try:
+        with turn, as_current(turn):
+            yield turn
+    finally:
+        _turn.reset(token)
+
+
+def turn_resumed(channel: str) -> None:
+    if (turn := current_turn()) is not None:
+        turn.measured(Measurement(TURNS_RESUMED, 1, {"bot.channel": channel}))
+
+
+def hand_over_missing(failure: Exception) -> None:
+    if (turn := current_turn()) is not None:
+        turn.measured(Measurement(HAND_OVERS_MISSING, 1, {"error.type": type(failure).__name__}))
+
+
+def feedback_given(reaction: str) -> None:
+    if (turn := current_turn()) is not None:
+        turn.measured(Measurement(FEEDBACK, 1, {"agent.reaction": reaction}))
+
+
+def turn_failed(error: BaseException | str) -> None:
+    if (turn := current_turn()) is not None:
+        turn.fail(error)
+
+
+def turn_ended(outcome: Outcome) -> None:
+    if (turn := current_turn()) is not None:
+        turn.outcome = outcome
+
+
+def something_shown() -> bool:
+    """Whether it is the first that reaches the person in this turn."""
+    turn = current_turn()
+    return turn is not None and turn.shown()
+
+
+def _stack(error: BaseException) -> str:
+    """Where it came from, and where its causes did: files, lines and kinds, without their messages."""
+    told: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(told) < _MOST_CAUSES:
+        told.append(f"{type(cause).__qualname__}\n{''.join(traceback.format_tb(cause.__traceback__, -30))}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "caused by ".join(told)
+
+
+def read_traceparent(header: str | None) -> tuple[int | None, int | None]:
+    """The ids of the trace and of the span it was called from; none of a header that is not valid."""
+    match = _TRACEPARENT.fullmatch(header or "")
+    if match is None or match[0].startswith("ff"):
+        return None, None
+    trace_id, parent_id = int(match[1], 16), int(match[2], 16)
+    return (trace_id, parent_id) if trace_id and parent_id else (None, None)

@@ -1,0 +1,177 @@
+"""What is shown of an answer while it grows, and of one whose end never comes, is Markdown without loose ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from app.agent.events import Answer, Failure, interruption
+from app.bot.rendering import activities
+from app.bot.rendering.markdown import closable, end_of, render, streamable_prefix
+from app.translation import ENGLISH
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "rendering"
+READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+NOTE = "*(I was interrupted and go on here.)*"
+
+
+def read(text: str) -> str:
+    """The words that a person reads, code left out."""
+    tokens = [token for block in READER.parse(text) for token in block.children or []]
+    return "".join(token.content for token in tokens if token.type == "text")
+
+
+def markup_in(words: str) -> set[str]:
+    """Of `answer.md`, in which a citation and a sum belong to the words."""
+    for known in ("[1]", "5 * 3", "5 *", "(error id: e1)", "(The answer reached its length limit.)"):
+        words = words.replace(known, "")
+    return set(words) & set("*_`~|#](")
+
+
+def streamed(text: str) -> list[str]:
+    """Everything that is shown while `text` comes in character by character."""
+    shown: list[str] = []
+    for end in range(len(text) + 1):
+        payload = streamable_prefix(text[:end])
+        if payload != (shown[-1] if shown else ""):
+            shown.append(payload)
+    return shown
+
+
+def golden(name: str, made: str) -> None:
+    file = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(made, encoding="utf-8")
+    assert made == file.read_text(encoding="utf-8")
+
+
+def test_an_answer_is_sent_as_it_was() -> None:
+    golden("answer.sent.md", render((GOLDEN / "answer.md").read_text(encoding="utf-8")))
+
+
+def test_an_answer_is_streamed_as_it_was() -> None:
+    text = (GOLDEN / "answer.md").read_text(encoding="utf-8")
+    grown = [shown[len(before) :] for before, shown in zip(["", *streamed(text)], streamed(text), strict=False)]
+    golden("answer.stream.json", json.dumps(grown, indent=1, ensure_ascii=False) + "\n")
+
+
+def test_no_moment_of_a_stream_shows_markup() -> None:
+    text = (GOLDEN / "answer.md").read_text(encoding="utf-8")
+    for shown in streamed(text):
+        assert not markup_in(read(render(shown))), shown[-60:]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Failure("Ask again.", "e1", ""),
+        Answer("", truncated=True),
+    ],
+)
+def test_an_answer_that_ends_at_any_moment_shows_no_markup(end: Answer | Failure) -> None:
+    text = (GOLDEN / "answer.md").read_text(encoding="utf-8")
+    for length in range(len(text)):
+        cut = text[:length]
+        ended = Answer(cut, truncated=True) if isinstance(end, Answer) else Failure(end.sentence, end.error_id, cut)
+        sent = activities.text_of(ended, ENGLISH)
+        assert sent.startswith(render(streamable_prefix(cut)))
+        assert not markup_in(read(sent)), sent[-120:]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("So **a", "So "),
+        ("So **a**", "So "),
+        ("So **a** ", "So **a** "),
+        ("see [the rep", "see "),
+        ("see [the report](htt", "see "),
+        ("see [1]", "see "),
+        ("see [1].", "see [1]."),
+        ("run `a", "run "),
+        ("a snake_case_name here", "a snake_case_name here"),
+        ("5 * 3 is 15", "5 * 3 is 15"),
+        ("text\n- ", "text\n"),
+        ("text\n#", "text\n"),
+        ("text\n12", "text\n"),
+        ("Look:\n\n```py\n", "Look:\n\n"),
+        ("Look:\n\n```py\nx = 1", "Look:\n\n"),
+        ("Look:\n\n```py\nx = 1\n", "Look:\n\n```py\nx = 1\n"),
+        ("| a | b |\n", ""),
+        ("| a | b |\n|---|---|\n", ""),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n| 3", "| a | b |\n|---|---|\n| 1 | 2 |\n"),
+        ("| no table\nbut text", "| no table\nbut text"),
+        ("![x](https://e", ""),
+        ("a &am", "a "),
+        ("a <b", "a "),
+    ],
+)
+def test_what_is_open_is_held_back(text: str, shown: str) -> None:
+    assert streamable_prefix(text) == shown
+
+
+@pytest.mark.parametrize("mark", ["*", "**", "_", "~~", "[", "![", "`", "<", "<b", "&", "\\", "!"])
+def test_a_mark_that_nothing_closes_holds_a_text_back_for_a_while_only(mark: str) -> None:
+    text = f"so {mark}word" + " and so on" * 40
+    assert len(streamable_prefix(text)) > len(text) - 20
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("So **a", "So **a**"),
+        ("So **", "So "),
+        ("So **a*", "So **a**"),
+        ("So *a **b", "So *a **b***"),
+        ("run `a", "run `a`"),
+        ("see [the report](htt", "see "),
+        ("```py\nx = ", "```py\nx = \n```"),
+        ("a\n\n```py\n", "a\n\n"),
+        ("a\n\n| a | b |\n|--", "a\n\n"),
+        ("> ```py\n> x\n", "> ```py\n> x\n> ```"),
+        ("1. a\n\n   ```py\n   x\n", "1. a\n\n   ```py\n   x\n   ```"),
+    ],
+)
+def test_what_dies_is_closed_whole(text: str, sent: str) -> None:
+    assert activities.with_notes(render(closable(text)), "note") == f"{sent}\n\nnote"
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "sent"),
+    [
+        ("Once", " more", f"Once\n\n{NOTE}\n\n more"),
+        ("", "Once", f"{NOTE}\n\nOnce"),
+        ("```py\nx\n", "y\n```\n", f"```py\nx\n```\n\n{NOTE}\n\n```py\ny\n```\n"),
+        ("|a|\n|-|\n|1|\n", "|2|\n", f"|a|\n|-|\n|1|\n\n{NOTE}\n\n|a|\n|-|\n|2|\n"),
+        ("So **a", "b**", f"So **a**\n\n{NOTE}\n\n**b**"),
+        (
+            "1. a\n\n     ```py\n     x\n",
+            "     y\n",
+            f"1. a\n\n     ```py\n     x\n     ```\n\n     {NOTE}\n\n     ```py\n     y\n",
+        ),
+    ],
+)
+def test_what_was_interrupted_goes_on_as_what_it_was(said: str, more: str, sent: str) -> None:
+    text = said + interruption(NOTE) + more
+    assert render(text) == sent
+    for end in range(len(text) - len(more), len(text) + 1):
+        assert sent.startswith(render(streamable_prefix(text[:end])))
+
+
+@pytest.mark.parametrize(
+    "piece", ["[", "![", "` ", "*a ", "_a b* ", "<a", "|a|\n", "[](", "![](", "- \n", "```\n", "[a]["]
+)
+def test_the_work_grows_with_the_text_and_no_faster(piece: str) -> None:
+    def seconds(length: int) -> float:
+        text = (piece * length)[:length]
+        before = time.process_time()
+        for work in (streamable_prefix, closable, render, end_of):
+            work(text)
+        return time.process_time() - before
+
+    assert min(seconds(40_000) for _ in range(3)) < 8 * min(seconds(10_000) for _ in range(3)) + 0.02

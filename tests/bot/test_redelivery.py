@@ -1,0 +1,121 @@
+"""What is not done is not acknowledged: through the front door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.bot.auth.authentication import AuthenticationUnavailableError
+from app.bot.connector.connector_client import NotDeliveredError
+from app.storage.conversations import ConversationKey
+from app.storage.storage_errors import StorageError
+from tests.fakes.bots import Bot, bots
+
+MakeBot = Callable[..., Bot]
+
+
+@pytest.fixture
+async def make_bot(tmp_path: Path) -> Any:
+    async with bots(tmp_path) as make:
+        yield make
+
+
+async def test_removal_that_storage_has_not_done_is_not_acknowledged(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = make_bot("Four.", acknowledge_after=1.5)
+    assert (await bot.send(bot.activity())).status in (200, 202)
+    await bot.connector.next_message()
+    gate, removal = asyncio.Event(), bot.activity(type="installationUpdate", action="remove")
+
+    async def slowly(*_: Any, **__: Any) -> None:
+        await gate.wait()
+        raise StorageError("TimeoutError")
+
+    with monkeypatch.context() as down:
+        down.setattr(bot.store, "forget", slowly)
+        assert (await bot.send(removal)).status == 503, "Teams is told that all was deleted, and nothing was"
+        gate.set()
+    assert (await bot.send(removal)).status == 200
+    assert await bot.store.recent(ConversationKey("", "emulator/c1"), 9) == []
+
+
+async def test_who_adds_the_app_while_storage_hangs_is_welcomed_once(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot, gate = make_bot(acknowledge_after=0.5), asyncio.Event()
+    added = bot.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}])
+
+    async def slowly(*_: Any, **__: Any) -> None:
+        await gate.wait()
+        raise StorageError("TimeoutError")
+
+    monkeypatch.setattr(bot.store, "write", slowly)
+    assert (await bot.send(added)).status == 202, "each repeat brings another welcome"
+    gate.set()
+    await bot.connector.next_message()
+    assert len(bot.messages) == 1
+
+
+async def test_a_question_that_was_not_entered_and_nobody_was_told_of_comes_again(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = make_bot("Four.")
+    question = bot.activity()
+
+    async def fails(_: Any, **__: Any) -> Any:
+        raise StorageError("down")
+
+    async def takes_nothing(*_: Any, **__: Any) -> Any:
+        raise NotDeliveredError("HTTP 503")
+
+    with monkeypatch.context() as down:
+        down.setattr(bot.store, "begin", fails)
+        down.setattr(bot.door.messages._adapter._connector, "send", takes_nothing)
+        assert (await bot.send(question)).status == 503, "nobody has the question, and nobody knows"
+    assert (await bot.send(question)).status == 200
+    assert bot.messages == ["Four."]
+
+
+async def test_an_invoke_that_breaks_says_so_in_its_body(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot = make_bot()
+
+    async def breaks(_: Any) -> None:
+        raise ConnectionError("the workspace is away")
+
+    monkeypatch.setattr(bot.door.messages, "_on_turn", breaks)
+    answer = await bot.send({**bot.activity(name="adaptiveCard/action", value={}), "type": "invoke"})
+    assert (answer.status, answer.body) == (503, "This was not done. Please try again.")
+
+
+@pytest.mark.parametrize("kind", ["message", "invoke"])
+async def test_who_cannot_be_told_from_a_stranger_now_is_asked_to_come_again(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    bot = make_bot("Four.")
+
+    async def unknown(*_: Any) -> Any:
+        raise AuthenticationUnavailableError("the signing keys could not be fetched")
+
+    with monkeypatch.context() as down:
+        down.setattr(bot.door.messages._adapter, "admit", unknown)
+        answer = await bot.send({**bot.activity(name="message/submitAction", value={}), "type": kind})
+    assert answer.status == 503, "a refusal is final, and the question is gone without a word"
+    assert bot.messages == []
+
+
+async def test_an_invoke_is_answered_in_time_though_the_signing_keys_are_not(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot, hanging = make_bot(), asyncio.Event()
+
+    async def slowly(*_: Any) -> Any:
+        await hanging.wait()
+
+    monkeypatch.setattr(bot.door.messages._adapter, "admit", slowly)
+    monkeypatch.setattr("app.bot.inbound.messages_endpoint._ANSWER_INVOKES_WITHIN", 0.1)
+    assert (await bot.send({**bot.activity(name="x", value={}), "type": "invoke"})).status == 503

@@ -1,0 +1,118 @@
+"""What is sent, to the letter. UPDATE_GOLDEN=1 writes the files anew: read them before they are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.agent.events import Answer, Citation, Failure
+from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.rendering import activities
+from app.bot.replies.message_reply import with_ai_label
+from app.translation import ENGLISH
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+CITED = Answer(
+    "Sales grew by **4 %** [1], mostly in Porto [2].",
+    (
+        Citation(1, "Sales by region", "https://adb-1.azuredatabricks.net/q/1", "region, revenue"),
+        Citation(2, "T" * 100, "http://not-secure.example", "q " * 200),
+        Citation(3, "Never referred to"),
+    ),
+)
+FAILED = Failure("The model is busy. Please ask again in a minute.", "0f3a", "Sales grew")
+
+
+def final(channel: Channel, end: Answer | Failure) -> dict[str, Any]:
+    return with_ai_label(activities.message(activities.text_of(end, ENGLISH)), channel, end, ENGLISH, last=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "activity"),
+    [
+        ("informative", activities.informative("Thinking…", 1, None)),
+        ("streamed", activities.streamed("Sales grew", 3, "a-0001")),
+        ("teams_final", activities.closing_stream(final(TEAMS_PERSONAL, CITED), "a-0001")),
+        ("teams_failure", activities.closing_stream(final(TEAMS_PERSONAL, FAILED), "a-0001")),
+        ("teams_group_answer", final(TEAMS_GROUP, CITED)),
+        ("copilot_final", activities.closing_stream(final(COPILOT, CITED), "a-0001")),
+        ("emulator_answer", final(EMULATOR, CITED)),
+        ("other_channel_answer", final(OTHER, CITED)),
+        ("help", final(TEAMS_PERSONAL, Answer("Type **/help**", by_model=False))),
+    ],
+)
+def test_an_activity_is_what_it_was(name: str, activity: dict[str, Any]) -> None:
+    file = GOLDEN / f"{name}.json"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(json.dumps(activity, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert activity == json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_sources_the_text_does_not_name_are_named_below_it() -> None:
+    answer = Answer("Sales grew.", (Citation(1, "Report"), Citation(2, "Wiki")))
+    assert activities.text_of(answer, ENGLISH) == "Sales grew.\n\nSources: [1] [2]"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Failure("Ask again.", "e1", "```py\nx = "),
+        Answer("```py\nx = 1\n", truncated=True),
+        Answer("```py\nx = 1", (Citation(1, "Report"),)),
+    ],
+)
+def test_what_is_said_below_an_answer_is_outside_its_code(end: Answer | Failure) -> None:
+    text = activities.text_of(end, ENGLISH)
+    assert text.startswith(end.text)
+    assert text.count("```") == 2
+    assert text.rpartition("```")[2].startswith("\n\n")
+
+
+def test_an_answer_that_reached_its_length_limit_says_so() -> None:
+    assert activities.text_of(Answer("Once upon", truncated=True), ENGLISH).endswith(
+        "*(The answer reached its length limit.)*"
+    )
+
+
+NO_LABEL = [
+    ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "Sales grew")),
+    ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1")),
+    ("> not read: a\n\n⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "> not read: a", by_model=False)),
+    (activities.THAT_WAS_ALL.english, Answer("Sales grew")),
+    ("*(The answer reached its length limit.)*", Answer("Sales grew", truncated=True)),
+    ("Type **/help**", Answer("Type **/help**", by_model=False)),
+]
+
+
+@pytest.mark.parametrize(("part", "end"), NO_LABEL)
+def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Failure) -> None:
+    assert "entities" not in with_ai_label(activities.message(part), TEAMS_PERSONAL, end, ENGLISH, last=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "end"),
+    [
+        ("Sales grew\n\n⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "Sales grew")),
+        ("Sales", Failure("Ask again.", "e1", "Sales grew")),
+        ("Sources: [1]", Answer("Sales grew", (Citation(1, "Report"),))),
+    ],
+)
+def test_a_part_with_words_of_the_model_bears_its_label(part: str, end: Answer | Failure) -> None:
+    (label,) = with_ai_label(activities.message(part), TEAMS_PERSONAL, end, ENGLISH, last=True)["entities"]
+    assert label["additionalType"] == ["AIGeneratedContent"]
+
+
+def test_never_more_citations_than_teams_takes() -> None:
+    citations = tuple(Citation(n, f"Source {n}") for n in range(1, 41))
+    end = Answer("x", citations)
+    message = final(TEAMS_PERSONAL, end)["entities"][0]
+    assert len(message["citation"]) == 20
+
+
+def test_an_informative_line_is_no_longer_than_teams_takes() -> None:
+    assert len(activities.informative("x" * 5000, 1, None)["text"]) == 1000

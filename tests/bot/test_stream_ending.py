@@ -1,0 +1,112 @@
+"""The last words of a stream when its process stands still, or the stream is closed just then; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from app.agent.events import Answer, TextAdded
+from app.agent.user_messages import WAS_INTERRUPTED
+from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
+from app.bot.connector.send_errors import StreamContentRefusedError
+from app.bot.replies.stream_reply import StreamReply
+from app.turns.checkpoint import Checkpoint
+from app.turns.reply import LeaseLostError
+from tests.bot.test_stream_reply import converse
+from tests.fakes.channel import FakeChannel
+from tests.fakes.chat import ends_with
+from tests.fakes.turn_harness import ANSWER, TurnHarness, played
+from tests.fakes.virtual_time import VirtualTimeLoop
+
+
+@pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
+def test_a_process_that_stood_still_before_the_end_says_it_only_if_the_turn_is_still_its_own(channel: Channel) -> None:
+    another_has_it = False
+
+    async def keep(_: Checkpoint) -> None:
+        if another_has_it:
+            raise LeaseLostError
+
+    async def script(reply: StreamReply) -> None:
+        def stand_still() -> None:
+            nonlocal another_has_it
+            another_has_it = True
+            loop.advance(45)
+
+        loop = cast(VirtualTimeLoop, asyncio.get_running_loop())
+        await reply.write(TextAdded("Hello "))
+        await asyncio.sleep(0.3)
+        await reply.write(Answer("Hello there"))
+        loop.call_later(0.3, stand_still)
+        with pytest.raises(LeaseLostError):
+            await reply.finish()
+
+    fake = converse(script, channel=channel, keep=keep)
+    assert [sent.kind for sent in fake.sent] == ["typing", "streaming"]
+
+
+@pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
+def test_who_goes_on_in_a_stream_waits_for_its_pace_whenever_another_sent_last(channel: Channel) -> None:
+    fake, kept = FakeChannel(), list[Checkpoint]()
+    assert channel.streaming is not None
+    rules = channel.streaming
+
+    async def keep(progress: Checkpoint) -> None:
+        kept.append(progress)
+
+    async def script(first: StreamReply) -> None:
+        await first.write(TextAdded("Hello "))
+        await asyncio.sleep(0.3)
+        await first.abandon()
+        second = StreamReply(fake, channel, rules, kept[-1])
+        await second.begin()
+        await second.write(Answer("Hello there"))
+        await second.finish()
+
+    converse(script, fake, channel, keep=keep)
+    assert [sent.kind for sent in fake.sent] == ["typing", "streaming", "final"]
+    assert min(fake.gaps()) >= rules.interval
+
+
+EARLY = replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=2.0))
+
+
+def kind_of(activity: dict[str, Any]) -> str:
+    return next((str(entity["streamType"]) for entity in activity.get("entities", ()) if "streamType" in entity), "")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_answer_whose_stream_is_closed_for_its_age_as_its_worker_vanishes_is_there_once(
+    frozen: bool, tmp_path: Path
+) -> None:
+    """The model ends meanwhile; where `frozen`, the channel has refused what was to be shown before."""
+
+    async def script(house: TurnHarness) -> None:
+        take, first, updates = house.chat.take, house.worker(3.0), itertools.count()
+
+        async def slow_to_close(activity: dict[str, Any]) -> str | None:
+            if frozen and kind_of(activity) == "streaming" and next(updates):
+                raise StreamContentRefusedError("should contain the previously streamed content")
+            taken = await take(activity)
+            if kind_of(activity) == "final":
+                await asyncio.sleep(1.5)
+                first.wire.cut()
+            return taken
+
+        house.chat.take = slow_to_close  # type: ignore[method-assign]
+        asking = asyncio.create_task(first.ask())
+        async with ends_with(asking):
+            await asyncio.sleep(10)
+            house.chat.take = take  # type: ignore[method-assign]
+            await house.later()
+
+    house, _ = played(EARLY, tmp_path, script)
+    said = " ".join(house.chat.messages.values())
+    for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english):
+        said = said.replace(note, " ")
+    assert said.split() == ANSWER.split(), house.chat.messages

@@ -1,0 +1,59 @@
+"""Who waits for an earlier turn and has lost their worker sees that somebody has taken their question up."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.local.connector_server import Answer
+from tests.fakes.bots import Bot, bots
+
+MakeBot = Callable[..., Bot]
+TEAMS = {"channelId": "msteams", "conversation": {"id": "c1", "conversationType": "personal"}}
+
+
+@pytest.fixture
+async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
+    async with bots(tmp_path) as make:
+        yield make
+
+
+async def two_that_wait(bot: Bot, question: str = "And then?", **more: Any) -> tuple[str, bytes]:
+    """The id of the second, whose worker is gone, and its message. The first is being answered."""
+    first, second = (bot.activity(text, **more) for text in ("Why?", question))
+    await bot.send(first)
+    await bot.send(second)
+    message = next(body for body in bot.on_the_queue() if second["id"].encode() in body)
+    with closing(sqlite3.connect(bot.file)) as connection:
+        connection.execute("UPDATE turn SET lease_until = 1 WHERE activity LIKE ?", (f"{second['id']}%",))
+        connection.commit()
+    bot.connector.calls.clear()
+    return second["id"], message
+
+
+@pytest.mark.parametrize("more", [{}, TEAMS], ids=["Emulator", "Teams, one to one"])
+@pytest.mark.parametrize("question", ["And then?", "ü" * 30_000], ids=["short", "large"])
+async def test_whoever_takes_up_a_turn_that_has_to_wait_shows_that_somebody_is_typing_and_opens_no_stream(
+    make_bot: MakeBot, more: dict[str, Any], question: str
+) -> None:
+    bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
+    second, message = await two_that_wait(bot, question, **more)
+    await other.door.unfinished.resume(message)
+    shown = [call for call in bot.connector.calls if call.activity.get("replyToId") == second]
+    assert [call.activity["type"] for call in shown] == ["typing"]
+    assert not shown[0].activity.get("entities")
+    assert any(second.encode() in body for body in bot.on_the_queue()), "it waits no longer"
+
+
+async def test_a_channel_that_shows_no_typing_keeps_no_turn_from_waiting(make_bot: MakeBot) -> None:
+    bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
+    second, message = await two_that_wait(bot)
+    bot.connector.rule = lambda _: Answer.error(403, "Forbidden", "not here")
+    await other.door.unfinished.resume(message)
+    assert any(second.encode() in body for body in bot.on_the_queue())

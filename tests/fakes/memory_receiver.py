@@ -1,0 +1,85 @@
+"""A queue in memory on the event loop's own clock, which can be made not to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.storage.queue import PopReceiptMismatchError, Receipt, ReceivedMessage
+from app.storage.storage_errors import StorageError
+
+
+@dataclass
+class Message:
+    body: str
+    appears: float
+    pop_receipt: str
+    dequeue_count: int = 0
+
+
+@dataclass
+class MemoryReceiver:
+    """`takes` are the times at which somebody asked for messages. While `fails`, whatever is asked raises."""
+
+    fails: bool = False
+    messages: dict[str, Message] = field(default_factory=dict)
+    takes: list[float] = field(default_factory=list)
+    closed: bool = False
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    @property
+    def bodies(self) -> list[str]:
+        return [message.body for message in self.messages.values()]
+
+    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
+        self._answer()
+        name, pop_receipt = f"message-{next(self._numbers)}", self._proof()
+        self.messages[name] = Message(body, self._now() + visibility_timeout, pop_receipt)
+        return Receipt(name, pop_receipt)
+
+    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
+        self.takes.append(self._now())
+        self._answer()
+        taken: list[ReceivedMessage] = []
+        for name, message in self.messages.items():
+            if message.appears <= self._now() and len(taken) < most:
+                message.dequeue_count += 1
+                message.appears, message.pop_receipt = self._now() + visibility_timeout, self._proof()
+                taken.append(ReceivedMessage(Receipt(name, message.pop_receipt), message.body, message.dequeue_count))
+        return taken
+
+    async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
+        self._answer()
+        message = self._held(receipt)
+        message.appears, message.pop_receipt = self._now() + visibility_timeout, self._proof()
+        return Receipt(receipt.message, message.pop_receipt)
+
+    async def delete(self, receipt: Receipt) -> None:
+        self._answer()
+        with suppress(PopReceiptMismatchError):
+            self._held(receipt)
+            del self.messages[receipt.message]
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _held(self, receipt: Receipt) -> Message:
+        message = self.messages.get(receipt.message)
+        if message is None or message.pop_receipt != receipt.pop_receipt:
+            raise PopReceiptMismatchError
+        return message
+
+    def _answer(self) -> None:
+        if self.fails:
+            raise StorageError("the queue does not answer")
+
+    def _proof(self) -> str:
+        return f"proof-{next(self._numbers)}"
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,179 @@
+"""Workers that share a store, a queue and a chat, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from app.agent.agent import Agent
+from app.agent.turn import Turn
+from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
+from app.bot.channel import TEAMS_GROUP, Channel
+from app.bot.replies.message_reply import MessageReply
+from app.bot.replies.stream_reply import StreamReply
+from app.models.model import Completed, ModelEvent, ModelRequest, TextDelta
+from app.storage.conversations import ConversationKey
+from app.storage.ledger import TurnKey
+from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_errors import StorageError
+from app.tools.registry import ToolRegistry
+from app.turns.checkpoint import Checkpoint
+from app.turns.claiming import TurnClaims
+from app.turns.lease import TurnBackend
+from app.turns.queue_message import parse_turn_message
+from app.turns.reply import Reply
+from app.turns.runner import TurnRunner
+from tests.fakes.chat import Behind, Chat, Wire, ends_with
+from tests.fakes.commands import commands_of
+from tests.fakes.memory_receiver import MemoryReceiver
+from tests.fakes.virtual_time import VirtualTimeLoop
+
+ANN = ConversationKey("tenant", "ann")
+LEASE = 30.0
+ANSWER = "First the plan is made, then the work is done, and then all of it is looked at once more."
+
+
+class Knows:
+    """A model that says `ANSWER` in `seconds`, or the rest of it when it is asked to go on."""
+
+    name = "knows"
+
+    def __init__(self, seconds: float = 4.0) -> None:
+        self._seconds = seconds
+        self.asked = 0
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        self.asked += 1
+        said = request.messages[-2].content if request.messages[-1].content == GO_ON else ""
+        assert ANSWER.startswith(said), f"a part of the answer that never was: {said}"
+        words = ANSWER[len(said) :].split(" ")
+        for number, word in enumerate(words):
+            await asyncio.sleep(self._seconds / len(words))
+            yield TextDelta(word if number == 0 else f" {word}")
+        yield Completed()
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class TurnHarness:
+    """What all workers share."""
+
+    store: SqliteStore
+    chat: Chat
+    channel: Channel
+
+    def worker(self, seconds: float = 4.0) -> Worker:
+        return Worker(self, Wire(), Knows(seconds))
+
+    async def later(self, seconds: float = 400.0, every: float = 1.0) -> Worker:
+        """Another worker takes what comes on the queue, as the Functions host does."""
+        other = self.worker()
+        inbox = self.store.queue("turns")
+        running: list[asyncio.Task[None]] = []
+        until = now() + seconds
+        while now() < until:
+            for taken in await inbox.take(16, visibility_timeout=600):
+                running.append(asyncio.create_task(other.resume(taken.body)))
+                await inbox.delete(taken.receipt)
+            # To look every second for hours, when nothing is due, is most of what such a test costs.
+            idle = all(task.done() for task in running)
+            await asyncio.sleep(max(every, await self._until_due() if idle else 0.0))
+        await asyncio.gather(*running)
+        assert await inbox.take(16, visibility_timeout=1) == [], "messages are left on the queue"
+        return other
+
+    async def _until_due(self) -> float:
+        """Seconds until a message appears that is on the queue now; a minute if there is none."""
+        appears: float | None = await self.store._file.run_transaction(
+            lambda connection: connection.execute("SELECT MIN(appears) FROM queued").fetchone()[0]
+        )
+        return 60.0 if appears is None else min(appears - now(), 60.0)
+
+
+class Worker:
+    def __init__(self, house: TurnHarness, wire: Wire, model: Knows) -> None:
+        self.house = house
+        self.wire = wire
+        self.model = model
+        store, queue = Behind(house.store, wire), Behind(house.store.queue("turns"), wire)
+        shelf = TurnBackend(cast(Any, store), cast(Any, queue), LEASE, asyncio.get_running_loop().time)
+        agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
+        commands = commands_of(cast(Any, store))
+        self.runner = TurnRunner(agent, commands, shelf, time_limit=60)
+
+    def reply(self, progress: Checkpoint) -> Reply:
+        sender, channel = self.house.chat.through(self.wire), self.house.channel
+        if channel.streaming is None:
+            return MessageReply(sender, channel, progress)
+        return StreamReply(sender, channel, channel.streaming, progress, clock=asyncio.get_running_loop().time)
+
+    async def ask(self, question: str = "How?", turn_id: str = "1", asked_at: float | None = None) -> None:
+        await self.runner.run(Turn(turn_id, ANN, question), self.reply, asked_at=asked_at, payload=question)
+
+    async def resume(self, body: str) -> None:
+        turn_message = parse_turn_message(body)
+        held = await self.runner.claim(turn_message)
+        if held is not None:
+            await self.runner.go_on(held, Turn(turn_message.key.activity, ANN, turn_message.payload), self.reply)
+
+
+def played(channel: Channel, folder: Path, script: Callable[[TurnHarness], Awaitable[None]]) -> tuple[TurnHarness, Any]:
+    """The house after the script, and what the ledger and the memory hold."""
+
+    async def run() -> tuple[TurnHarness, Any]:
+        clock = asyncio.get_running_loop().time
+        house = TurnHarness(SqliteStore(folder / "agent.sqlite", clock=clock), Chat(), channel)
+        await script(house)
+        record = await house.store.find(TurnKey(ANN, "1"))
+        memory = await house.store.recent(ANN, 99)
+        await house.store.close()
+        return house, (record and record.state, memory)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
+        return virtual.run(run())
+
+
+def in_virtual_time(script: Callable[[TurnHarness], Awaitable[None]]) -> Callable[[Path], None]:
+    """A test in a house whose channel is a group chat."""
+
+    async def limited(house: TurnHarness) -> None:
+        async with asyncio.timeout(5000):
+            await script(house)
+
+    def run(tmp_path: Path) -> None:
+        played(TEAMS_GROUP, tmp_path, limited)
+
+    return run
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def desk_with(house: TurnHarness, inbox: MemoryReceiver) -> TurnClaims:
+    return TurnClaims(TurnBackend(house.store, inbox, LEASE, asyncio.get_running_loop().time))
+
+
+async def refuse(*_: Any, **__: Any) -> Any:
+    raise StorageError("ServerBusy")
+
+
+def plain(text: str) -> str:
+    """What was answered, without the notes that it was interrupted."""
+    return text.replace(f"\n\n{WAS_INTERRUPTED.english}\n\n", "").replace(f"{WAS_INTERRUPTED.english}\n\n", "")
+
+
+async def vanishing(house: TurnHarness, moment: float, seconds: float, question: str = "How?") -> None:
+    first = house.worker(seconds)
+    asking = asyncio.create_task(first.ask(question))
+    await asyncio.sleep(moment)
+    first.wire.cut()
+    async with ends_with(asking):
+        await house.later()
+        await house.worker().ask(question)
+        await house.later()

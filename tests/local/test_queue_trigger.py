@@ -1,0 +1,333 @@
+"""A queue trigger's listener, on a queue in memory and a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from azure.functions import QueueMessage
+
+from app.local.host_json import QueueOptions
+from app.local.indexing import QueueFunction
+from app.local.queue_trigger import QueueListener
+from tests.fakes.memory_receiver import MemoryReceiver
+from tests.fakes.virtual_time import VirtualTimeLoop
+
+Code = Callable[[QueueMessage], Coroutine[Any, Any, object]]
+
+
+def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(work)
+
+
+def listener(code: Code, inbox: MemoryReceiver, poison: MemoryReceiver | None = None, **options: Any) -> QueueListener:
+    function = QueueFunction("resume", "turns", "AzureWebJobsStorage", "msg", False, code)
+    return QueueListener(function, inbox, poison, QueueOptions(**options), lock_seconds=30.0)
+
+
+@asynccontextmanager
+async def running(listening: QueueListener) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(listening.run())
+    try:
+        yield task
+    finally:
+        listening.stop()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_message_stays_hidden_while_its_function_runs_and_is_gone_afterwards() -> None:
+    async def scenario() -> None:
+        inbox, starts = MemoryReceiver(), list[float]()
+
+        async def code(msg: QueueMessage) -> None:
+            starts.append(now())
+            await asyncio.sleep(1000)
+
+        await inbox.put("a", visibility_timeout=0)
+        async with running(listener(code, inbox)):
+            await asyncio.sleep(999)
+            assert inbox.bodies == ["a"]
+            await asyncio.sleep(2)
+            assert inbox.bodies == []
+        assert len(starts) == 1, "nobody else got it meanwhile"
+
+    in_virtual_time(scenario())
+
+
+def test_an_idle_queue_is_asked_less_and_less_often_and_often_again_after_a_message() -> None:
+    async def scenario() -> None:
+        inbox = MemoryReceiver()
+
+        async def code(msg: QueueMessage) -> None: ...
+
+        async with running(listener(code, inbox, max_polling_interval=20.0)):
+            await asyncio.sleep(300)
+            pauses = [round(after - before, 6) for before, after in pairwise(inbox.takes)]
+            assert pauses[0] == pytest.approx(0.1)
+            assert pauses == sorted(pauses)
+            assert pauses[-1] == pytest.approx(20.0)
+            inbox.takes.clear()
+            await inbox.put("a", visibility_timeout=0)
+            await asyncio.sleep(20.5)
+            assert inbox.bodies == []
+            assert inbox.takes[1] == inbox.takes[0], "there may be more where that came from"
+            assert inbox.takes[2] - inbox.takes[1] == pytest.approx(0.1)
+
+    in_virtual_time(scenario())
+
+
+def test_a_message_that_fails_is_tried_again_after_the_visibility_timeout() -> None:
+    async def scenario() -> None:
+        inbox, dequeue_count = MemoryReceiver(), list[tuple[float, int | None]]()
+
+        async def code(msg: QueueMessage) -> None:
+            dequeue_count.append((now(), msg.dequeue_count))
+            if len(dequeue_count) < 3:
+                raise LookupError
+
+        await inbox.put("a", visibility_timeout=0)
+        async with running(listener(code, inbox, MemoryReceiver(), visibility_timeout=100.0, max_polling_interval=1.0)):
+            await asyncio.sleep(500)
+        assert [count for _, count in dequeue_count] == [1, 2, 3]
+        assert all(100 <= after[0] - before[0] <= 101.1 for before, after in pairwise(dequeue_count))
+        assert inbox.bodies == []
+
+    in_virtual_time(scenario())
+
+
+def test_a_message_that_keeps_failing_is_put_aside(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        inbox, poison, dequeue_count = MemoryReceiver(), MemoryReceiver(), list[int | None]()
+
+        async def code(msg: QueueMessage) -> None:
+            dequeue_count.append(msg.dequeue_count)
+            raise LookupError("never")
+
+        await inbox.put("bad", visibility_timeout=0)
+        async with running(listener(code, inbox, poison)):
+            await asyncio.sleep(500)
+        assert dequeue_count == [1, 2, 3, 4, 5]
+        assert (inbox.bodies, poison.bodies) == ([], ["bad"])
+
+    in_virtual_time(scenario())
+    moved = "Message has reached MaxDequeueCount of 5. Moving message to queue 'turns-poison'."
+    assert lines(caplog) == ["function resume failed"] * 5 + [moved]
+
+
+def test_a_message_taken_too_often_by_hosts_that_died_is_put_aside_without_another_try() -> None:
+    async def scenario() -> None:
+        inbox, poison = MemoryReceiver(), MemoryReceiver()
+
+        async def code(msg: QueueMessage) -> None:
+            pytest.fail("it was tried")
+
+        await inbox.put("bad", visibility_timeout=0)
+        inbox.messages["message-0"].dequeue_count = 5
+        async with running(listener(code, inbox, poison)):
+            await asyncio.sleep(1)
+        assert (inbox.bodies, poison.bodies) == ([], ["bad"])
+
+    in_virtual_time(scenario())
+
+
+def test_what_fails_on_a_poison_queue_stays_there_and_is_not_tried_forever() -> None:
+    async def scenario() -> None:
+        inbox, dequeue_count = MemoryReceiver(), list[int | None]()
+
+        async def code(msg: QueueMessage) -> None:
+            dequeue_count.append(msg.dequeue_count)
+            raise LookupError
+
+        await inbox.put("bad", visibility_timeout=0)
+        async with running(listener(code, inbox, None, max_polling_interval=1.0)):
+            await asyncio.sleep(500)
+        assert dequeue_count == [1, 2, 3, 4, 5]
+        assert inbox.bodies == ["bad"]
+        assert len(inbox.takes) < 1000, "it keeps nobody busy"
+
+    in_virtual_time(scenario())
+
+
+def test_no_more_messages_are_taken_than_a_batch_beyond_the_threshold() -> None:
+    async def scenario() -> None:
+        inbox, at_once, most = MemoryReceiver(), 0, list[int]()
+
+        async def code(msg: QueueMessage) -> None:
+            nonlocal at_once
+            at_once += 1
+            most.append(at_once)
+            await asyncio.sleep(float(msg.get_body()))
+            at_once -= 1
+
+        for number in range(30):
+            await inbox.put(str(1 + number / 10), visibility_timeout=0)
+        async with running(listener(code, inbox, batch_size=4, new_batch_threshold=2)):
+            await asyncio.sleep(500)
+        assert max(most) == 6
+        assert len(most) == 30
+
+    in_virtual_time(scenario())
+
+
+def test_an_outage_of_storage_is_logged_once_and_ended_by_the_first_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        inbox, got = MemoryReceiver(), list[bytes]()
+
+        async def code(msg: QueueMessage) -> None:
+            got.append(msg.get_body())
+
+        async with running(listener(code, inbox, max_polling_interval=2.0)):
+            for body in ("a", "b"):
+                await inbox.put(body, visibility_timeout=0)
+                inbox.fails = True
+                await asyncio.sleep(60)
+                inbox.fails = False
+                await asyncio.sleep(5)
+        assert got == [b"a", b"b"]
+
+    in_virtual_time(scenario())
+    assert (
+        lines(caplog)
+        == [
+            "queue 'turns' does not answer; it is asked until it does",
+            "queue 'turns' answers again",
+        ]
+        * 2
+    )
+
+
+@pytest.mark.parametrize("outage", [5.0, 25.0])
+def test_a_message_whose_end_falls_into_an_outage_is_not_done_twice(outage: float) -> None:
+    async def scenario() -> None:
+        inbox, got = MemoryReceiver(), list[bytes]()
+
+        async def code(msg: QueueMessage) -> None:
+            got.append(msg.get_body())
+            inbox.fails = True
+
+        await inbox.put("a", visibility_timeout=0)
+        async with running(listener(code, inbox, max_polling_interval=2.0)):
+            await asyncio.sleep(outage)
+            inbox.fails = False
+            await asyncio.sleep(60)
+        assert got == [b"a"]
+        assert inbox.bodies == []
+
+    in_virtual_time(scenario())
+
+
+def test_a_message_that_somebody_else_has_taken_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        inbox = MemoryReceiver()
+
+        async def code(msg: QueueMessage) -> None:
+            inbox.messages["message-0"].pop_receipt = "somebody else's"
+            inbox.messages["message-0"].appears = now() + 1000
+            await asyncio.sleep(50)
+
+        await inbox.put("a", visibility_timeout=0)
+        async with running(listener(code, inbox)):
+            await asyncio.sleep(100)
+        assert inbox.bodies == ["a"]
+
+    in_virtual_time(scenario())
+    assert lines(caplog) == ["message message-0 of queue 'turns' has been taken again meanwhile"]
+
+
+def test_a_stop_lets_running_functions_end_and_takes_nothing_new() -> None:
+    async def scenario() -> None:
+        inbox, got = MemoryReceiver(), list[bytes]()
+
+        async def code(msg: QueueMessage) -> None:
+            await asyncio.sleep(3)
+            got.append(msg.get_body())
+
+        await inbox.put("running", visibility_timeout=0)
+        await inbox.put("later", visibility_timeout=1)
+        listening = listener(code, inbox, new_batch_threshold=0)
+        async with running(listening):
+            await asyncio.sleep(0.5)
+            listening.stop()
+            await asyncio.sleep(4)
+            assert got == [b"running"]
+        assert inbox.bodies == ["later"]
+        assert inbox.messages["message-2"].dequeue_count == 0
+
+    in_virtual_time(scenario())
+
+
+def test_a_function_that_is_cancelled_gives_its_message_back_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        inbox = MemoryReceiver()
+
+        async def code(msg: QueueMessage) -> None:
+            await asyncio.sleep(1000)
+
+        await inbox.put("a", visibility_timeout=0)
+        async with running(listener(code, inbox)) as task:
+            await asyncio.sleep(1)
+            task.cancel()
+        (message,) = inbox.messages.values()
+        assert message.appears <= now()
+
+    in_virtual_time(scenario())
+    assert lines(caplog) == []
+
+
+def test_a_function_that_cancels_itself_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        inbox, dequeue_count = MemoryReceiver(), list[int | None]()
+
+        async def code(msg: QueueMessage) -> None:
+            dequeue_count.append(msg.dequeue_count)
+            if len(dequeue_count) == 1:
+                raise asyncio.CancelledError
+
+        await inbox.put("a", visibility_timeout=0)
+        async with running(listener(code, inbox, MemoryReceiver())):
+            await asyncio.sleep(10)
+        assert dequeue_count == [1, 2]
+
+    in_virtual_time(scenario())
+    assert lines(caplog) == ["function resume failed"]
+
+
+def test_what_the_end_of_the_host_keeps_a_function_from_is_no_error_and_comes_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        inbox, poison, closing = MemoryReceiver(), MemoryReceiver(), asyncio.Event()
+
+        async def code(msg: QueueMessage) -> None:
+            await closing.wait()
+            raise RuntimeError("the worker ends")
+
+        await inbox.put("a", visibility_timeout=0)
+        listening = listener(code, inbox, poison, max_dequeue_count=1)
+        async with running(listening):
+            await asyncio.sleep(1)
+            listening.stop()
+            closing.set()
+        assert (inbox.bodies, poison.bodies) == (["a"], [])
+        assert await inbox.take(1, visibility_timeout=1), "the next host had to wait for it"
+
+    with caplog.at_level(logging.INFO):
+        in_virtual_time(scenario())
+    assert lines(caplog) == []
+    assert "function resume ends with the host (RuntimeError); its message comes again" in caplog.text

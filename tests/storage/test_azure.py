@@ -1,0 +1,298 @@
+"""A storage account on bad days: answers get lost, storage stands still, tables are missing, keys are not allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.data.tables.aio import TableServiceClient
+from pydantic import SecretStr
+
+from app.storage.azure.azure_account import open_azure_queue, open_table
+from app.storage.azure.azure_calls import bounded
+from app.storage.azure.azure_queue import AzureQueue
+from app.storage.azure.table_store import TableStore
+from app.storage.factory import StorageAccount
+from app.storage.keyed_records import Record, RecordKey
+from app.storage.ledger import BeginResult, TurnState
+from app.storage.queue import PopReceiptMismatchError
+from app.storage.storage_errors import StorageError
+from tests.fakes.azurite import Azurite, free_ports, installed, started
+from tests.fakes.certificate import localhost
+from tests.fakes.entra import IDENTITY_HEADER, Entra
+from tests.fakes.stores import ANN, Wire, account, exchange, turn
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[Azurite]:
+    yield from started()
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+async def store(azurite: Azurite, wire: Wire) -> AsyncIterator[TableStore]:
+    store = open_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire)
+    await store.ping()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def queue(azurite: Azurite, wire: Wire) -> AsyncIterator[AzureQueue]:
+    queue = open_azure_queue(account(azurite), f"q{uuid.uuid4().hex}", transport=wire)
+    await queue.make()
+    yield queue
+    await queue.close()
+
+
+async def test_a_queue_that_nobody_may_use_does_not_answer(azurite: Azurite) -> None:
+    text = azurite.connection_string.replace("AccountKey=", "AccountKey=AAAA")
+    queue = open_azure_queue(StorageAccount(SecretStr(text)), "turns")
+    with pytest.raises(StorageError):
+        await queue.ping()
+    await queue.close()
+
+
+async def payload(store: TableStore, activity: str = "a1", owner: str = "worker-1") -> BeginResult:
+    result = await store.begin(turn(activity, owner=owner), remember=10)
+    assert result is not None, "taken for a repeat"
+    return result
+
+
+async def test_a_turn_costs_three_round_trips_before_the_model_is_asked(
+    store: TableStore, queue: AzureQueue, wire: Wire
+) -> None:
+    for n in range(3):
+        await store.end((await payload(store, f"a{n}")).record, TurnState.ANSWERED, exchange(n))
+    wire.requests.clear()
+    entered, _ = await asyncio.gather(payload(store, "a9"), queue.put("hand-over", visibility_timeout=31))
+    assert len(entered.history) == 6
+    assert len(wire.requests) == 3, wire.requests
+
+
+async def test_renewing_and_closing_a_turn_cost_one_round_trip_each(
+    store: TableStore, queue: AzureQueue, wire: Wire
+) -> None:
+    record, receipt = (await payload(store)).record, await queue.put("hand-over", visibility_timeout=31)
+    wire.requests.clear()
+    record = await store.change(record.changed(lease_until=99))
+    receipt = await queue.update_visibility(receipt, visibility_timeout=31)
+    assert len(wire.requests) == 2, wire.requests
+    await store.end(record, TurnState.ANSWERED, exchange(1))
+    await queue.delete(receipt)
+    assert len(wire.requests) == 4, wire.requests
+
+
+async def test_a_turn_whose_entry_was_answered_by_nobody_is_no_repeat(store: TableStore, wire: Wire) -> None:
+    await store.end((await payload(store, "a0")).record, TurnState.ANSWERED, exchange(0))
+    wire.lost = 1
+    entered = await payload(store)
+    assert wire.lost == 0
+    assert (entered.has_predecessor, list(entered.history)) == (False, exchange(0))
+    assert await store.find(entered.record.key) == entered.record
+    assert await store.begin(turn(owner="worker-2"), remember=1) is None
+
+
+async def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_turn(store: TableStore, wire: Wire) -> None:
+    record = (await payload(store)).record
+    wire.lost = 1
+    renewed = await store.change(record.changed(lease_until=99))
+    assert (wire.lost, renewed.lease_until) == (0, 99)
+    await store.change(renewed.changed(shown="goes on"))
+
+
+async def test_an_end_whose_answer_was_lost_is_said_once(store: TableStore, wire: Wire) -> None:
+    record = (await payload(store)).record
+    wire.lost = 1
+    await store.end(record, TurnState.ANSWERED, exchange(1))
+    assert wire.lost == 0
+    assert await store.recent(ANN, 9) == exchange(1)
+    assert not (await payload(store, "a2")).has_predecessor
+
+
+async def test_a_record_whose_writing_was_answered_by_nobody_is_ones_own(store: TableStore, wire: Wire) -> None:
+    wire.lost = 1
+    first = await store.write(Record(RecordKey(ANN, "decision"), "yes"))
+    wire.lost = 1
+    second = await store.write(Record(first.key, "no", first.version))
+    assert wire.lost == 0
+    assert await store.read(first.key) == second
+
+
+async def test_what_was_forgotten_or_deleted_without_an_answer_is_gone(
+    store: TableStore, queue: AzureQueue, wire: Wire
+) -> None:
+    await store.end((await payload(store)).record, TurnState.ANSWERED, exchange(1))
+    receipt = await queue.put("m", visibility_timeout=0)
+    wire.lost = 1
+    await store.forget(ANN)
+    wire.lost = 1
+    await queue.delete(receipt)
+    assert wire.lost == 0
+    assert await store.recent(ANN, 9) == []
+    assert await queue.take(9, visibility_timeout=1) == []
+
+
+async def test_a_message_is_never_lost_with_an_answer(queue: AzureQueue, wire: Wire) -> None:
+    wire.lost = 1
+    receipt = await queue.put("m", visibility_timeout=60)
+    wire.lost = 1
+    with pytest.raises(PopReceiptMismatchError):
+        await queue.update_visibility(receipt, visibility_timeout=0)
+    assert wire.lost == 0
+    assert {message.body for message in await queue.take(9, visibility_timeout=60)} == {"m"}
+
+
+async def test_a_caller_who_is_told_of_a_failure_may_call_again(azurite: Azurite, wire: Wire) -> None:
+    store = open_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire, retry_total=1, retry_backoff_factor=0)
+    await store.make()
+    wire.lost = 4
+    with pytest.raises(StorageError, match="ServiceResponseError"):
+        await store.begin(turn(), remember=1)
+    wire.lost = 0
+    record = (await payload(store)).record
+    for lease_until in (1.5, 2.5):
+        renewal = record.changed(lease_until=lease_until)
+        wire.lost = 4
+        with pytest.raises(StorageError):
+            await store.change(renewal)
+        wire.lost = 0
+        record = await store.change(renewal)
+    wire.lost = 4
+    with pytest.raises(StorageError):
+        await store.end(record, TurnState.ANSWERED, exchange(1))
+    wire.lost = 0
+    await store.end(record, TurnState.ANSWERED, exchange(1))
+    assert await store.recent(ANN, 9) == exchange(1)
+    await store.close()
+
+
+async def test_storage_that_stands_still_for_five_seconds_is_waited_for(
+    azurite: Azurite, store: TableStore, queue: AzureQueue
+) -> None:
+    record, receipt = (await payload(store)).record, await queue.put("m", visibility_timeout=60)
+    azurite.pause()
+    try:
+        calls = asyncio.gather(
+            payload(store, "a2"),
+            store.change(record.changed(lease_until=99)),
+            queue.put("n", visibility_timeout=60),
+            queue.update_visibility(receipt, visibility_timeout=60),
+        )
+        await asyncio.sleep(5)
+        assert not calls.done()
+    finally:
+        azurite.resume()
+    entered, changed, _, _ = await asyncio.wait_for(calls, 5)
+    assert entered.has_predecessor
+    await store.end(changed, TurnState.ANSWERED, exchange(1))
+    assert await store.start(entered.record) is None
+
+
+async def test_storage_that_is_not_there_yet_is_tried_again() -> None:
+    azurite = Azurite(installed(), free_ports())
+    starting = asyncio.create_task(asyncio.to_thread(azurite.__enter__))
+    store, queue = open_table(account(azurite), "conversations"), open_azure_queue(account(azurite), "turns")
+    try:
+        await asyncio.gather(payload(store), queue.put("m", visibility_timeout=0))
+    finally:
+        await starting
+        azurite.__exit__()
+        await store.close()
+        await queue.close()
+
+
+async def test_a_table_that_vanishes_is_made_again(azurite: Azurite) -> None:
+    name = f"t{uuid.uuid4().hex}"
+    store = open_table(account(azurite), name)
+    async with TableServiceClient.from_connection_string(azurite.connection_string) as service:
+        for call in (
+            lambda: store.begin(turn(), remember=1),
+            lambda: store.recent(ANN, 1),
+            lambda: store.read(RecordKey(ANN, "r")),
+            lambda: store.find(turn().key),
+            lambda: store.forget(ANN, threads=True),
+            lambda: store.delete_before(time.time()),
+            lambda: store.write(Record(RecordKey(ANN, "r"), "v")),
+            store.ping,
+        ):
+            await call()
+            await store.ping()
+            await service.delete_table(name)
+    await store.close()
+
+
+async def test_a_queue_that_vanishes_is_made_again(azurite: Azurite) -> None:
+    queue = open_azure_queue(account(azurite), f"q{uuid.uuid4().hex}")
+    assert await queue.take(1, visibility_timeout=1) == []
+    await queue._queue.delete_queue()
+    receipt = await queue.put("m", visibility_timeout=0)
+    await queue._queue.delete_queue()
+    with pytest.raises(PopReceiptMismatchError):
+        await queue.update_visibility(receipt, visibility_timeout=1)
+    await queue.close()
+
+
+async def test_a_refusal_is_a_failure_of_storage_with_azures_own_name(azurite: Azurite) -> None:
+    text = account(azurite).connection_string
+    assert text is not None
+    wrong = StorageAccount(type(text)(text.get_secret_value().replace("AccountKey=E", "AccountKey=A")))
+    store, queue = open_table(wrong, "conversations"), open_azure_queue(wrong, "turns")
+    for call in (store.begin(turn(), remember=1), store.ping(), queue.put("m", visibility_timeout=0)):
+        with pytest.raises(StorageError) as caught:
+            await call
+        assert isinstance(caught.value.__cause__, HttpResponseError)
+        assert "Auth" in str(caught.value)
+    await store.close()
+    await queue.close()
+
+
+async def test_a_call_that_never_ends_is_ended() -> None:
+    class Endless:
+        async def make(self) -> None: ...
+
+        @bounded(0.01)
+        async def wait(self) -> None:
+            await asyncio.Event().wait()
+
+    with pytest.raises(StorageError, match="TimeoutError"):
+        await Endless().wait()
+
+
+async def test_a_managed_identity_opens_both_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, trusted = localhost(tmp_path)
+    options = ("--oauth", "basic", "--cert", str(trusted), "--key", str(tmp_path / "private.pem"))
+    now = int(time.time())
+    claims = {"aud": "https://storage.azure.com", "iss": "https://sts.windows.net/tenant/", "exp": now + 3600}
+    token = jwt.encode({**claims, "iat": now, "nbf": now - 60}, "k" * 32)
+    async with Entra() as entra:
+        given = {"access_token": token, "expires_on": str(now + 3600), "token_type": "Bearer"}
+        entra.answer = (200, {**given, "resource": "https://storage.azure.com"})
+        monkeypatch.setenv("IDENTITY_ENDPOINT", entra.managed_identity_endpoint)
+        monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
+        with Azurite(installed(), options=options) as azurite:
+            tables, queues = (azurite.address(service, "https", "localhost") for service in ("table", "queue"))
+            identity = StorageAccount(tables=tables, queues=queues, client_id="the-bots-identity")
+            store = open_table(identity, "conversations", connection_verify=str(trusted))
+            queue = open_azure_queue(identity, "turns", connection_verify=str(trusted))
+            await store.end((await payload(store)).record, TurnState.ANSWERED, exchange(1))
+            await queue.put("m", visibility_timeout=0)
+            assert await store.recent(ANN, 2) == exchange(1)
+            assert [message.body for message in await queue.take(1, visibility_timeout=1)] == ["m"]
+            await store.close()
+            await queue.close()
+        asked = {(request["client_id"], request["resource"].rstrip("/")) for request in entra.asked}
+        assert asked == {("the-bots-identity", "https://storage.azure.com")}
+        assert len(entra.asked) <= 2

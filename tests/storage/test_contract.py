@@ -1,0 +1,237 @@
+"""What every storage engine promises of conversations and turns, on SQLite and on Azurite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.ledger import BeginResult, ConcurrentUpdateError, Predecessor, Store, TurnRecord, TurnState
+from tests.fakes.azurite import Azurite, started
+from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
+
+
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[Azurite]:
+    yield from started()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=ENGINES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    async with opened_store(request, tmp_path, clock) as store:
+        yield store
+
+
+async def payload(store: Store, record: TurnRecord | None = None, remember: int = 10) -> BeginResult:
+    result = await store.begin(record or turn(), remember=remember)
+    assert result is not None, "taken for a repeat"
+    return result
+
+
+async def answered(store: Store, n: int, key: ConversationKey = ANN) -> None:
+    record = (await payload(store, turn(f"a{n}", key))).record
+    await store.end(record, TurnState.ANSWERED, exchange(n))
+
+
+async def test_a_turn_is_entered_once_and_its_repeat_is_known(store: Store) -> None:
+    first = await payload(store)
+    assert await store.begin(turn(owner="worker-2"), remember=1) is None
+    assert await store.find(first.record.key) == first.record
+    await store.end(first.record, TurnState.ANSWERED, exchange(1))
+    assert await store.begin(turn(owner="worker-2"), remember=1) is None
+
+
+async def test_the_same_activity_id_in_another_conversation_or_thread_is_another_turn(store: Store) -> None:
+    await payload(store)
+    assert not (await payload(store, turn(key=BOB))).has_predecessor
+    assert not (await payload(store, turn(key=replace(ANN, thread="t1")))).has_predecessor
+
+
+async def test_a_worker_whose_own_entry_was_answered_by_nobody_finds_it_again(store: Store) -> None:
+    """A request whose answer is lost is sent again, and must not be taken for Teams' repeat."""
+    first = await payload(store)
+    again = await store.begin(turn(), remember=1)
+    assert again is not None
+    assert again.record == first.record
+    assert not again.has_predecessor
+    await store.end(first.record, TurnState.ANSWERED, exchange(1))
+    assert await store.begin(turn(), remember=1) is None
+
+
+async def test_of_many_workers_that_get_the_same_activity_one_enters_it(store: Store) -> None:
+    results = await asyncio.gather(*(store.begin(turn(owner=f"worker-{n}"), remember=1) for n in range(6)))
+    assert sum(result is not None for result in results) == 1
+
+
+async def test_turns_of_a_conversation_get_tickets_in_the_order_they_came(store: Store) -> None:
+    first, second = await payload(store, turn("a1")), await payload(store, turn("a2"))
+    assert first.record.ticket < second.record.ticket
+    assert (first.has_predecessor, second.has_predecessor) == (False, True)
+
+
+def ahead(record: TurnRecord, lease_until: float = 60.0) -> Predecessor:
+    return Predecessor(record.ticket, lease_until)
+
+
+async def test_a_turn_knows_the_first_of_those_before_it(store: Store) -> None:
+    first, second, third = [(await payload(store, turn(f"a{n}"))).record for n in range(3)]
+    second = await store.change(second.changed(lease_until=75.5))
+    assert await store.start(first) is None
+    assert await store.start(second) == ahead(first)
+    assert await store.start(third) == ahead(first)
+    assert await store.start(third, since=60.0) == ahead(second, 75.5)
+    assert await store.start(third, since=75.5) is None
+    await store.end(first, TurnState.ANSWERED, exchange(1))
+    assert await store.start(third) == ahead(second, 75.5)
+    await store.end(second, TurnState.FAILED, [])
+    assert await store.start(third) is None
+    other = (await payload(store, turn("a9", replace(ANN, thread="t1")))).record
+    assert await store.start(other) is None
+
+
+async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: Store) -> None:
+    ended, first, second, third, last = [(await payload(store, turn(f"a{n}"))).record for n in range(5)]
+    await store.end(ended, TurnState.FAILED, [])
+    second = await store.change(second.changed(lease_until=99.0))
+    await store.end(third, TurnState.ANSWERED, exchange(1))
+    for other_than_it in (ahead(first, 59.0), ahead(ended), ahead(third)):
+        await store.skip(last, other_than_it)
+    assert await store.start(last) == ahead(first)
+    await store.skip(last, ahead(first))
+    assert await store.start(last) == ahead(second, 99.0)
+    assert await store.start(second) is None
+    passed = await store.find(first.key)
+    assert passed is not None
+    assert replace(passed, version=first.version) == replace(first, lease_until=0.0), (
+        "its worker does not know it again"
+    )
+    has_predecessor = (await payload(store, replace(turn("a5"), ticket=99))).has_predecessor
+    assert has_predecessor, "whether it is passed by is seen when it is waited for"
+    with pytest.raises(ConcurrentUpdateError):
+        await store.change(first.changed(attempt_count=2))
+    await store.change(passed.changed(lease_until=70.0))
+    assert await store.start(second) == ahead(first, 70.0)
+    await store.skip(second, ahead(first, 70.0))
+    assert await store.start(last) == ahead(second, 99.0)
+    await store.skip(last, ahead(second, 99.0))
+    assert await store.start(last) is None
+    answered_already = await store.find(third.key)
+    assert answered_already is not None
+    assert answered_already.state is TurnState.ANSWERED
+    await store.end((await store.find(second.key)) or second, TurnState.ANSWERED, exchange(2))
+    assert len(await store.recent(ANN, 9)) == 4
+
+
+async def test_turns_that_come_at_once_get_different_tickets_and_one_does_not_wait(store: Store) -> None:
+    results = await asyncio.gather(*(payload(store, turn(f"a{n}")) for n in range(8)))
+    assert len({result.record.ticket for result in results}) == 8
+    assert sum(not result.has_predecessor for result in results) == 1
+    assert min(results, key=lambda result: result.record.ticket).has_predecessor is False
+
+
+async def test_a_turn_begins_with_the_last_messages_oldest_first(store: Store) -> None:
+    for n in range(1, 5):
+        await answered(store, n)
+    assert (await payload(store, turn("a9"), remember=4)).history == (*exchange(3), *exchange(4))
+    assert (await payload(store, turn("a10"), remember=0)).history == ()
+    assert await store.recent(ANN, 4) == [*exchange(3), *exchange(4)]
+    assert await store.recent(ANN, 3) == [*exchange(3)[1:], *exchange(4)]
+    assert await store.recent(BOB, 4) == []
+
+
+async def test_messages_are_in_the_order_in_which_their_questions_came(store: Store) -> None:
+    first, second = (await payload(store, turn("a1"))).record, (await payload(store, turn("a2"))).record
+    await store.end(second, TurnState.ANSWERED, exchange(2))
+    await store.end(first, TurnState.ANSWERED, exchange(1))
+    assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2)]
+
+
+async def test_only_who_read_the_row_last_may_write_it(store: Store) -> None:
+    mine = (await payload(store)).record
+    renewed = await store.change(mine.changed(lease_until=90.5))
+    assert (await store.find(mine.key)) == renewed
+    assert renewed.lease_until == 90.5
+    for late in (mine.changed(owner="worker-2", attempt_count=2), mine.changed(lease_until=99)):
+        with pytest.raises(ConcurrentUpdateError):
+            await store.change(late)
+    with pytest.raises(ConcurrentUpdateError):
+        await store.end(mine.changed(owner="worker-2"), TurnState.ANSWERED, exchange(1))
+    assert await store.recent(ANN, 9) == []
+
+
+async def test_of_many_who_take_a_turn_over_one_wins(store: Store) -> None:
+    mine = (await payload(store)).record
+    takers = [mine.changed(owner=f"worker-{n}", attempt_count=2, lease_until=120) for n in range(2, 7)]
+    results = await asyncio.gather(*(store.change(taker) for taker in takers), return_exceptions=True)
+    (winner,) = [result for result in results if isinstance(result, TurnRecord)]
+    assert all(isinstance(result, ConcurrentUpdateError) for result in results if result is not winner)
+    assert (await store.find(mine.key)) == winner
+    with pytest.raises(ConcurrentUpdateError):
+        await store.end(mine, TurnState.ANSWERED, exchange(1))
+
+
+async def test_a_closed_turn_keeps_no_text_of_the_question(store: Store) -> None:
+    mine = (await payload(store)).record
+    mine = await store.change(mine.changed(shown="Because"))
+    assert mine.shown == "Because"
+    await store.end(mine, TurnState.ANSWERED, exchange(1))
+    closed = await store.find(mine.key)
+    assert closed is not None
+    assert (closed.state, closed.payload, closed.shown) == (TurnState.ANSWERED, "", "")
+    assert await store.recent(ANN, 9) == exchange(1)
+
+
+async def test_a_turn_is_closed_once(store: Store) -> None:
+    mine = (await payload(store)).record
+    await store.end(mine, TurnState.ANSWERED, exchange(1))
+    # The same worker again, whose first answer was lost.
+    await store.end(mine, TurnState.ANSWERED, exchange(1))
+    with pytest.raises(ConcurrentUpdateError):
+        await store.end(replace(mine, owner="worker-2"), TurnState.ANSWERED, exchange(2))
+    assert await store.recent(ANN, 9) == exchange(1)
+
+
+# aiohttp would rather have a large body in pieces.
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@pytest.mark.parametrize("character", ["x", "語", "😀"])
+@pytest.mark.parametrize("length", [0, 16_000, 16_001, 80_001, 262_144])
+async def test_a_long_text_is_kept_whole(store: Store, length: int, character: str) -> None:
+    text = (character * (length - 1) + "." if length else "").replace("x" * 10, 'xxxx\n"\\xxx')
+    mine = (await payload(store, replace(turn(), payload=text[:40_000]))).record
+    assert mine.payload == text[:40_000]
+    mine = await store.change(mine.changed(shown=text[:40_000]))
+    assert (await store.find(mine.key)) == mine
+    await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", text), StoredMessage("assistant", "Yes. 😀")])
+    assert await store.recent(ANN, 2) == [StoredMessage("user", text), StoredMessage("assistant", "Yes. 😀")]
+    assert await store.recent(ANN, 1) == [StoredMessage("assistant", "Yes. 😀")]
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_a_megabyte_of_answer_is_kept_whole(store: Store) -> None:
+    text = "A line of an answer, with “quotes” and so on.\n" * 22_000
+    mine = (await payload(store)).record
+    await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", "Why?"), StoredMessage("assistant", text)])
+    assert (await payload(store, turn("a2"))).history[1].text == text
+
+
+async def test_half_a_character_is_kept_as_a_sign_for_it_and_does_not_keep_a_turn_open(store: Store) -> None:
+    mine = (await payload(store, replace(turn(), payload="Why \ud83d?"))).record
+    mine = await store.change(mine.changed(shown="\ude00"))
+    assert (mine.payload, mine.shown) == ("Why \ufffd?", "\ufffd")
+    assert await store.find(mine.key) == mine
+    await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", "a\ud83d \ud83d\ude00")])
+    assert await store.recent(ANN, 1) == [StoredMessage("user", "a\ufffd 😀")]
+
+
+async def test_a_ping_reads_and_changes_nothing(store: Store) -> None:
+    await store.ping()
+    assert await store.recent(ANN, 1) == []

@@ -1,0 +1,200 @@
+"""Which engine is opened, when, and what an import costs nobody who does not need it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.storage.azure.azure_account import open_azure_queue, open_table
+from app.storage.factory import StorageAccount, open_queue, open_store
+from app.storage.lazy import LazyQueue, LazyStore
+from app.storage.ledger import Store
+from app.storage.queue import MessageReceiver
+from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_errors import StorageError
+from tests.fakes.memory_receiver import MemoryReceiver
+from tests.fakes.stores import ANN, exchange, turn
+
+ROOT = Path(__file__).parents[2]
+NOBODY = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;EndpointSuffix=127.0.0.1"
+
+
+async def test_without_an_account_conversations_and_queues_are_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "agent.sqlite"
+    store = open_store(path)
+    queue = open_queue(path, "turns", store)
+    await queue.put("m", visibility_timeout=0)
+    assert await store.begin(turn(), remember=1) is not None
+    assert [message.body for message in await queue.take(1, visibility_timeout=1)] == ["m"]
+    assert [file.name for file in path.parent.glob("*.sqlite")] == ["agent.sqlite"]
+    await queue.close()
+    assert await store.recent(ANN, 1) == []
+    await store.close()
+
+
+def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_event_loop() -> None:
+    program = """
+        import asyncio, sys, threading
+        from pydantic import SecretStr
+        from app.storage.storage_errors import StorageError
+        from app.storage.factory import StorageAccount, open_queue, open_store
+
+        class Watch:
+            threads = set()
+            def find_spec(self, name, path=None, target=None):
+                if name.startswith(("azure", "app.storage.azure", "app.storage.azure.table_store")):
+                    self.threads.add(threading.current_thread() is threading.main_thread())
+
+        async def main():
+            sys.meta_path.insert(0, Watch())
+            account = StorageAccount(tables="https://127.0.0.1:1/", queues="https://127.0.0.1:1/", client_id="x")
+            store, queue = open_store(account), open_queue(account, "turns", open_store(account))
+            assert not [name for name in sys.modules if name.startswith("azure")], "imported too soon"
+            for engine in (store, queue):
+                await engine._engine.get()
+            assert "azure.data.tables.aio" in sys.modules and "azure.storage.queue.aio" in sys.modules
+            print(sorted(Watch.threads))
+            await store.close()
+            await queue.close()
+
+        asyncio.run(main())
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("[False]", "")
+
+
+class Made:
+    """Makes an engine, or fails as often as `failures` says."""
+
+    def __init__(self, engine: Store | MessageReceiver, failures: int = 0) -> None:
+        self._engine = engine
+        self.failures = failures
+        self.times = 0
+
+    def _count(self) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        self.times += 1
+        if self.times <= self.failures:
+            raise ValueError("AccountKey=secret")
+
+    def store(self) -> Store:
+        self._count()
+        assert isinstance(self._engine, SqliteStore)
+        return self._engine
+
+    def queue(self) -> MessageReceiver:
+        self._count()
+        assert isinstance(self._engine, MemoryReceiver)
+        return self._engine
+
+
+async def test_first_calls_that_come_at_once_open_once(tmp_path: Path) -> None:
+    made = Made(SqliteStore(tmp_path / "s.sqlite"))
+    store = LazyStore(made.store)
+    results = await asyncio.gather(*(store.begin(turn(f"a{n}"), remember=1) for n in range(5)))
+    assert all(results)
+    assert made.times == 1
+    await store.close()
+
+
+async def test_an_opening_that_fails_is_tried_again_and_tells_no_secret(tmp_path: Path) -> None:
+    made = Made(SqliteStore(tmp_path / "s.sqlite"), failures=2)
+    store = LazyStore(made.store)
+    for _ in range(2):
+        with pytest.raises(StorageError) as caught:
+            await store.ping()
+        assert "secret" not in str(caught.value)
+        assert isinstance(caught.value.__cause__, ValueError)
+    await store.ping()
+    assert made.times == 3
+    await store.close()
+
+
+async def test_who_gives_up_waiting_does_not_keep_others_from_the_engine() -> None:
+    made, inbox = Made(MemoryReceiver(), failures=1), None
+    queue = LazyQueue(made.queue)
+    gave_up = asyncio.create_task(queue.put("m", visibility_timeout=0))
+    await asyncio.sleep(0)
+    gave_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gave_up
+    with pytest.raises(StorageError):
+        await queue.put("m", visibility_timeout=0)
+    inbox = await queue.put("m", visibility_timeout=0)
+    assert (await queue.take(1, visibility_timeout=9))[0].receipt.message == inbox.message
+    assert made.times == 2
+    await queue.close()
+
+
+async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path: Path) -> None:
+    from app.storage.keyed_records import Record, RecordKey
+    from app.storage.ledger import TurnState
+
+    store = LazyStore(Made(SqliteStore(tmp_path / "s.sqlite")).store)
+    entered = await store.begin(turn(), remember=1)
+    assert entered is not None
+    record = await store.change(entered.record.changed(lease_until=5))
+    assert await store.find(record.key) == record
+    assert await store.start(record) is None
+    await store.end(record, TurnState.ANSWERED, exchange(1))
+    assert await store.recent(ANN, 2) == exchange(1)
+    written = await store.write(Record(RecordKey(ANN, "r"), "v"))
+    assert await store.read(written.key) == written
+    await store.forget(ANN, threads=True)
+    assert await store.read(written.key) is None
+    assert await store.delete_before(0) == 0
+    queue = LazyQueue(Made(MemoryReceiver()).queue)
+    await queue.ping()
+    receipt = await queue.update_visibility(await queue.put("m", visibility_timeout=9), visibility_timeout=0)
+    await queue.delete(receipt)
+    assert await queue.take(1, visibility_timeout=1) == []
+    await queue.close()
+    await store.close()
+
+
+async def test_what_has_been_closed_opens_no_more(tmp_path: Path) -> None:
+    made = Made(SqliteStore(tmp_path / "s.sqlite"))
+    unused, used = LazyStore(made.store), LazyStore(made.store)
+    await unused.close()
+    await used.ping()
+    await used.close()
+    await used.close()
+    for store in (unused, used):
+        with pytest.raises(StorageError, match="closed"):
+            await store.ping()
+    assert made.times == 1
+
+
+async def test_a_connection_string_that_is_none_is_a_failure_at_each_call() -> None:
+    account = StorageAccount(SecretStr("AccountKey=secret"))
+    store = open_store(account)
+    for _ in range(2):
+        with pytest.raises(StorageError) as caught:
+            await store.ping()
+        assert "secret" not in str(caught.value)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["UseDevelopmentStorage=true", "UseDevelopmentStorage=true;", " usedevelopmentstorage=True "]
+)
+async def test_development_storage_is_azurite_on_its_own_ports(text: str) -> None:
+    account = StorageAccount(SecretStr(text))
+    store, queue = open_table(account, "conversations"), open_azure_queue(account, "turns")
+    assert store._table.url.rstrip("?") == "http://127.0.0.1:10002/devstoreaccount1"
+    assert queue._queue.url.rstrip("?") == "http://127.0.0.1:10001/devstoreaccount1/turns"
+    await store.close()
+    await queue.close()
+
+
+def test_an_account_shows_no_secret() -> None:
+    assert "YQ==" not in repr(StorageAccount(SecretStr(NOBODY)))

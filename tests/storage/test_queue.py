@@ -1,0 +1,192 @@
+"""What every queue promises, in SQLite and on Azurite."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from azure.storage.queue.aio import QueueClient
+
+from app.storage.azure.azure_queue import AzureQueue
+from app.storage.queue import (
+    MAX_MESSAGE_BYTES,
+    MESSAGE_LIFETIME_SECONDS,
+    PopReceiptMismatchError,
+    Receipt,
+    ReceivedMessage,
+)
+from app.storage.sqlite.sqlite_store import SqliteStore
+from tests.fakes.azurite import Azurite, started
+from tests.fakes.stores import ENGINES, Clock, TestedQueue, opened_queue
+
+
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[Azurite]:
+    yield from started()
+
+
+@pytest.fixture(params=ENGINES)
+async def tested(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TestedQueue]:
+    async with opened_queue(request, tmp_path) as tested:
+        yield tested
+
+
+async def bodies(tested: TestedQueue, *, visibility_timeout: float = 60) -> list[str]:
+    return sorted(message.body for message in await tested.queue.take(32, visibility_timeout=visibility_timeout))
+
+
+async def only(tested: TestedQueue, *, visibility_timeout: float = 60) -> ReceivedMessage:
+    (message,) = await tested.queue.take(32, visibility_timeout=visibility_timeout)
+    return message
+
+
+async def test_a_message_appears_when_its_time_has_come_and_not_before(tested: TestedQueue) -> None:
+    await tested.queue.put("at once", visibility_timeout=0)
+    await tested.queue.put("later", visibility_timeout=0.6)
+    assert await bodies(tested) == ["at once"]
+    await tested.wait(1.2)
+    assert await bodies(tested) == ["later"]
+
+
+async def test_who_asks_whether_it_answers_takes_nothing(tested: TestedQueue) -> None:
+    await tested.queue.ping()
+    await tested.queue.put("m", visibility_timeout=0)
+    await tested.queue.ping()
+    assert (await only(tested)).dequeue_count == 1
+
+
+async def test_an_empty_queue_gives_nothing(tested: TestedQueue) -> None:
+    assert await tested.queue.take(5, visibility_timeout=1) == []
+
+
+async def test_who_holds_the_receipt_puts_the_appearance_off_again_and_again(tested: TestedQueue) -> None:
+    receipt = await tested.queue.put("m", visibility_timeout=1)
+    for _ in range(2):
+        receipt = await tested.queue.update_visibility(receipt, visibility_timeout=2)
+        await tested.wait(1.2)
+        assert await bodies(tested) == []
+    receipt = await tested.queue.update_visibility(receipt, visibility_timeout=0)
+    taken = await only(tested)
+    assert (taken.body, taken.dequeue_count) == ("m", 1)
+
+
+async def test_a_message_is_taken_again_when_nobody_has_deleted_it(tested: TestedQueue) -> None:
+    await tested.queue.put("m", visibility_timeout=0)
+    first = await only(tested, visibility_timeout=1)
+    await tested.wait(1.2)
+    second = await only(tested)
+    assert (first.dequeue_count, second.dequeue_count) == (1, 2)
+    assert second.receipt != first.receipt
+    await tested.queue.delete(second.receipt)
+    assert await bodies(tested) == []
+
+
+async def test_a_receipt_ends_when_the_message_is_changed_or_taken_or_gone(tested: TestedQueue) -> None:
+    put = await tested.queue.put("m", visibility_timeout=30)
+    hidden = await tested.queue.update_visibility(put, visibility_timeout=0)
+    taken = (await only(tested)).receipt
+    for ended in (put, hidden, Receipt(taken.message, put.pop_receipt), Receipt(str(uuid.uuid4()), put.pop_receipt)):
+        with pytest.raises(PopReceiptMismatchError):
+            await tested.queue.update_visibility(ended, visibility_timeout=1)
+        await tested.queue.delete(ended)
+    back = await tested.queue.update_visibility(taken, visibility_timeout=0)
+    assert (await only(tested)).body == "m"
+    await tested.queue.delete(back)
+
+
+async def test_what_is_deleted_does_not_appear_and_may_be_deleted_again(tested: TestedQueue) -> None:
+    receipt = await tested.queue.put("m", visibility_timeout=0)
+    await tested.queue.delete(receipt)
+    await tested.queue.delete(receipt)
+    with pytest.raises(PopReceiptMismatchError):
+        await tested.queue.update_visibility(receipt, visibility_timeout=0)
+    assert await bodies(tested) == []
+
+
+async def test_of_many_who_take_each_gets_other_messages(tested: TestedQueue) -> None:
+    await asyncio.gather(*(tested.queue.put(str(n), visibility_timeout=0) for n in range(12)))
+    taken = await asyncio.gather(*(tested.queue.take(2, visibility_timeout=60) for _ in range(8)))
+    assert sorted(message.body for messages in taken for message in messages) == sorted(map(str, range(12)))
+    assert all(len(messages) <= 2 for messages in taken)
+
+
+async def test_of_many_who_hide_a_message_with_one_receipt_one_may(tested: TestedQueue) -> None:
+    receipt = await tested.queue.put("m", visibility_timeout=30)
+    results = await asyncio.gather(
+        *(tested.queue.update_visibility(receipt, visibility_timeout=30) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(result, Receipt) for result in results) == 1
+    assert sum(isinstance(result, PopReceiptMismatchError) for result in results) == 4
+
+
+@pytest.mark.parametrize(
+    "body", ["", '{"v": 1, "text": "Größe & <b> ]]> 😀"}', "x" * MAX_MESSAGE_BYTES, "語" * (MAX_MESSAGE_BYTES // 3)]
+)
+async def test_a_body_comes_out_as_it_went_in(tested: TestedQueue, body: str) -> None:
+    await tested.queue.put(body, visibility_timeout=0)
+    assert await bodies(tested) == [body]
+
+
+async def test_a_body_that_is_too_long_is_refused_before_it_is_sent(tested: TestedQueue) -> None:
+    with pytest.raises(ValueError, match=f"49153 bytes; a queue takes {MAX_MESSAGE_BYTES}"):
+        await tested.queue.put("x" * (MAX_MESSAGE_BYTES + 1), visibility_timeout=0)
+    assert await bodies(tested) == []
+
+
+async def test_a_message_in_a_file_is_gone_after_a_day(tmp_path: Path) -> None:
+    clock = Clock()
+    store = SqliteStore(tmp_path / "s.sqlite", clock=clock)
+    queue = store.queue("turns")
+    receipt = await queue.put("m", visibility_timeout=0)
+    clock.now += MESSAGE_LIFETIME_SECONDS - 1
+    receipt = await queue.update_visibility(receipt, visibility_timeout=0)
+    assert len(await queue.take(1, visibility_timeout=0)) == 1
+    clock.now += 1
+    assert await queue.take(1, visibility_timeout=0) == []
+    with pytest.raises(PopReceiptMismatchError):
+        await queue.update_visibility(receipt, visibility_timeout=0)
+    await store.close()
+
+
+async def test_queues_of_one_file_do_not_mix_and_outlive_a_restart(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.sqlite")
+    await store.queue("turns").put("turn", visibility_timeout=0)
+    await store.queue("turns-poison").put("poison", visibility_timeout=0)
+    await store.close()
+    store = SqliteStore(tmp_path / "s.sqlite")
+    (turn,) = await store.queue("turns").take(9, visibility_timeout=1)
+    (poison,) = await store.queue("turns-poison").take(9, visibility_timeout=1)
+    assert (turn.body, poison.body) == ("turn", "poison")
+    await store.close()
+
+
+@pytest.mark.slow
+async def test_what_the_functions_host_reads_and_writes_is_base64(azurite: Azurite) -> None:
+    raw = QueueClient.from_connection_string(azurite.connection_string, f"q{uuid.uuid4().hex}")
+    queue = AzureQueue(raw)
+    await queue.put("Größe", visibility_timeout=0)
+    assert [message.content async for message in raw.receive_messages()] == ["R3LDtsOfZQ=="]
+    await raw.clear_messages()
+    for foreign in ("no base64!", "gIA=", "R3LDtsOfZQ=="):
+        await raw.send_message(foreign)
+    assert sorted(message.body for message in await queue.take(9, visibility_timeout=1)) == [
+        "Größe",
+        "gIA=",
+        "no base64!",
+    ]
+    await queue.close()
+
+
+@pytest.mark.slow
+async def test_a_message_in_azure_is_gone_after_a_day(azurite: Azurite) -> None:
+    raw = QueueClient.from_connection_string(azurite.connection_string, f"q{uuid.uuid4().hex}")
+    queue = AzureQueue(raw)
+    await queue.put("m", visibility_timeout=0)
+    (message,) = [message async for message in raw.receive_messages()]
+    assert message.expires_on is not None
+    assert message.inserted_on is not None
+    assert (message.expires_on - message.inserted_on).total_seconds() == MESSAGE_LIFETIME_SECONDS
+    await queue.close()

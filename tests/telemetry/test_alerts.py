@@ -1,0 +1,193 @@
+"""What alerts and workbook make of rows that the app itself has sent, by the real exporter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.composition.functions_host import Services
+from app.config import load_settings
+from app.models.model_errors import RateLimitedError
+from app.storage.sqlite.sqlite_queue import SqliteQueue
+from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_errors import StorageError
+from app.turns.queue_message import UnreadableMessageError
+from tests.fakes.application_insights import ApplicationInsights
+from tests.fakes.log_analytics import Row, run, tables_of
+from tests.fakes.observed_bot import MakeBot, ObservedBot, observed_bots
+from tests.fakes.stores import Clock
+from tests.ops.test_bicep import ROOT
+from tests.ops.test_bicep_alerts import query
+
+QUESTIONS = 5
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def make_bot(tmp_path: Path, clock: Clock) -> AsyncIterator[MakeBot]:
+    async with observed_bots(tmp_path, clock) as make:
+        yield make
+
+
+def alert(name: str, insights: ApplicationInsights) -> list[Row]:
+    return run(query(name), tables_of(insights))
+
+
+def tile(title: str, insights: ApplicationInsights) -> list[Row]:
+    workbook = json.loads((ROOT / "infra" / "workbook.json").read_text(encoding="utf-8"))
+    (content,) = [item["content"] for item in workbook["items"] if item["content"].get("title") == title]
+    return run(content["query"], tables_of(insights))
+
+
+async def ask_all(bot: ObservedBot) -> list[int]:
+    asking = (bot.ask(traceparent=None, conversation={"id": str(number)}) for number in range(QUESTIONS))
+    return await asyncio.gather(*asking)
+
+
+async def messages_of(bot: ObservedBot) -> list[bytes]:
+    return [taken.body.encode() for taken in await bot.store.queue("turns").take(32, visibility_timeout=1000)]
+
+
+async def interrupted(bot: ObservedBot, *gates: asyncio.Event) -> asyncio.Task[list[int]]:
+    """All have been asked, and are being answered."""
+    asking = asyncio.create_task(ask_all(bot))
+    await asyncio.gather(*(gate.wait() for gate in gates))
+    return asking
+
+
+async def test_questions_that_storage_does_not_take_are_turns_that_fail(make_bot: MakeBot, tmp_path: Path) -> None:
+    (tmp_path / "c.sqlite").write_bytes(b"no database" * 500)
+    bot = await make_bot()
+    assert await ask_all(bot) == [200] * QUESTIONS
+    await bot.telemetry.close()
+    assert alert("failure", bot.insights) == [{"FailedPercent": 100.0}]
+    assert tile("Failures by kind", bot.insights) == [{"Kind": "StorageError", "Failures": QUESTIONS}]
+
+
+class Waits:
+    """In the place of a reply's next piece: says that the model has been asked, and never goes on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.reached.set()
+        await asyncio.Event().wait()
+
+
+async def test_tries_that_others_go_on_with_do_not_hide_turns_that_fail(make_bot: MakeBot) -> None:
+    has_predecessor = [Waits() for _ in range(QUESTIONS)]
+    first = await make_bot(*[[each()] for each in has_predecessor])
+    asking = await interrupted(first, *(each.reached for each in has_predecessor))
+    await first.door.close()
+    await asking
+    await first.telemetry.close()
+    assert alert("failure", first.insights) == [], "none of them has ended"
+
+    second = await make_bot(*[RateLimitedError("full")] * QUESTIONS)
+    for message in await messages_of(second):
+        await second.door.unfinished.resume(message)
+    await second.telemetry.close()
+    assert alert("failure", second.insights) == [{"FailedPercent": 100.0}]
+    assert tile("Turns that another instance went on with", second.insights) == [{"Turns": QUESTIONS}]
+    outcomes = {row["Outcome"]: row["Turns"] for row in tile("Turns by outcome", second.insights)}
+    assert outcomes == {"handed over": QUESTIONS, "failed": QUESTIONS}
+
+
+async def test_a_turn_that_no_worker_ends_is_told(make_bot: MakeBot, clock: Clock) -> None:
+    workers = []
+    for number in range(3):
+        has_predecessor = Waits()
+        bot = await make_bot([has_predecessor()])
+        # What they have begun they never end: their clock goes on, and they renew nothing.
+        trying = bot.ask() if number == 0 else bot.door.unfinished.resume((await messages_of(bot))[0])
+        workers.append(asyncio.create_task(trying))
+        await has_predecessor.reached.wait()
+        clock.now += 40
+    last = await make_bot("Too late.")
+    (message,) = await messages_of(last)
+    assert alert("givenUp", last.insights) == []
+    await last.door.unfinished.resume(message)
+    await last.telemetry.close()
+    assert len(alert("givenUp", last.insights)) == 1
+    assert tile("Failures by kind", last.insights) == [{"Kind": "AttemptsExhaustedError", "Failures": 1}]
+    for worker in workers:
+        worker.cancel()
+    await asyncio.wait(workers)
+
+
+async def test_an_instance_that_gets_nothing_but_what_it_cannot_read_says_so(make_bot: MakeBot) -> None:
+    bot = await make_bot()
+    with pytest.raises(UnreadableMessageError):
+        await bot.door.unfinished.resume(b"nonsense")
+    await bot.telemetry.close()
+    assert len(alert("poison", bot.insights)) == 1
+
+
+async def test_turns_without_a_message_on_the_queue_are_told(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise StorageError("the queue is away")
+
+    monkeypatch.setattr(SqliteQueue, "put", away)
+    bot = await make_bot(*["Because."] * QUESTIONS)
+    assert await ask_all(bot) == [200] * QUESTIONS
+    await bot.telemetry.close()
+    assert [call.text for call in bot.connector.calls if call.is_message] == ["Because."] * QUESTIONS
+    assert alert("failure", bot.insights) == [{"FailedPercent": 0.0}]
+    assert alert("queue", bot.insights) == [{"Missing": QUESTIONS}]
+    assert tile("Turns that nobody could go on with", bot.insights) == [{"Kind": "StorageError", "Turns": QUESTIONS}]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_deletion_of_old_conversations_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    async def away(*_: Any, **__: Any) -> int:
+        raise StorageError("the table is away")
+
+    if fails:
+        monkeypatch.setattr(SqliteStore, "delete_before", away)
+    async with ApplicationInsights() as insights:
+        settings = {
+            "DATABRICKS_BASE_URL": "https://w.example/serving-endpoints",
+            "DATABRICKS_MODEL_NAME": "m",
+            "DATA_DIR": str(tmp_path),
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": insights.connection_string,
+        }
+        services = Services(load_settings(settings))
+        try:
+            assert (await services.delete_old(), fails) == (0, False)
+        except StorageError:
+            assert fails, "the host is told too"
+        await services.close()
+        assert bool(alert("retention", insights)) is fails
+        (row,) = tile("Deletion of old conversations", insights)
+    assert (row["Done"], row["Kind"]) == (not fails, "StorageError" if fails else "")
+    assert row["Rows"] == ("" if fails else "0")
+
+
+async def test_the_error_id_that_a_person_reads_finds_their_turn_and_no_other(make_bot: MakeBot) -> None:
+    bot = await make_bot(*[RateLimitedError("full")] * QUESTIONS)
+    await ask_all(bot)
+    await bot.telemetry.close()
+    told = [call.text.partition("error id: ")[2].rstrip(")") for call in bot.connector.calls if call.is_message]
+    assert sorted(row["ErrorId"] for row in tile("The last failed turns", bot.insights)) == sorted(told)
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    for error_id in told:
+        assert len(error_id) == 8
+        rows = run(
+            page.partition("```kusto\n")[2].partition("```")[0].replace("<error id>", error_id), tables_of(bot.insights)
+        )
+        assert [row["Name"] for row in rows if row["Name"]] == ["turn"]
+        assert [row["OuterMessage"] for row in rows if row["OuterMessage"]] == ["Busy"]

@@ -1,0 +1,160 @@
+"""One stream a chat, whoever asks how much at once, and whichever workers answer; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
+from app.storage.ledger import TurnKey
+from tests.fakes.chat import Wire, ends_with
+from tests.fakes.turn_harness import ANN, ANSWER, LEASE, TurnHarness, now, plain, played
+
+STREAMS = [TEAMS_PERSONAL, COPILOT]
+in_streams = pytest.mark.parametrize("channel", STREAMS, ids=lambda channel: channel.name)
+
+
+def watched(house: TurnHarness) -> dict[Wire, list[tuple[float, str]]]:
+    """When each worker posts what: the type of the activity, or its kind in a stream."""
+    seen: dict[Wire, list[tuple[float, str]]] = {}
+    through = house.chat.through
+
+    def watching(wire: Wire) -> Any:
+        sender = through(wire)
+        post = sender.post
+
+        async def noted(activity: dict[str, Any], *, impatient: bool = False) -> str | None:
+            kinds = [entity["streamType"] for entity in activity.get("entities", ()) if "streamType" in entity]
+            seen.setdefault(wire, []).append((now(), kinds[0] if kinds else activity["type"]))
+            return await post(activity, impatient=impatient)
+
+        sender.post = noted  # type: ignore[method-assign]
+        return sender
+
+    house.chat.through = watching  # type: ignore[method-assign]
+    return seen
+
+
+@in_streams
+def test_who_asks_while_an_answer_streams_elsewhere_sees_typing_and_streams_when_that_has_ended(
+    channel: Channel, tmp_path: Path
+) -> None:
+    async def script(house: TurnHarness) -> None:
+        seen = watched(house)
+        first, second = house.worker(20), house.worker(8)
+        one = asyncio.create_task(first.ask("How?", "1"))
+        await asyncio.sleep(1.5)
+        two = asyncio.create_task(second.ask("And then?", "2"))
+        await one
+        ended = now()
+        await two
+        kinds = [kind for at, kind in seen[second.wire] if at < ended]
+        assert set(kinds) == {"typing"}
+        signs = [1001.5, *(at for at, kind in seen[second.wire]), ended]
+        assert max(later - earlier for earlier, later in itertools.pairwise(signs)) < 5
+        assert [kind for _, kind in seen[second.wire]][-1] == "final"
+
+    house, _ = played(channel, tmp_path, script)
+    assert list(house.chat.messages.values()) == [ANSWER, ANSWER]
+    assert house.chat.beside == []
+
+
+@in_streams
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_burst_of_questions_never_has_two_streams_open_and_keeps_its_order(
+    channel: Channel, workers: int, tmp_path: Path
+) -> None:
+    """The last waits for longer than it may at the door, and goes to the queue meanwhile."""
+    questions = 6
+
+    async def script(house: TurnHarness) -> None:
+        able = [house.worker(50) for _ in range(workers)]
+        asked = []
+        for number in range(questions):
+            asked.append(asyncio.create_task(able[number % workers].ask(f"Question {number}", str(number))))
+            await asyncio.sleep(0.3)
+        await house.later(600)
+        await asyncio.gather(*asked)
+        records = [await house.store.find(TurnKey(ANN, str(number))) for number in range(questions)]
+        assert max(record.attempt_count for record in records if record) == 1, "to wait is no try"
+        memory = await house.store.recent(ANN, 99)
+        asked_for = [message.text for message in memory if message.role == "user"]
+        assert asked_for == [f"Question {number}" for number in range(questions)]
+
+    house, _ = played(channel, tmp_path, script)
+    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER] * questions
+    assert house.chat.beside == []
+
+
+@in_streams
+@pytest.mark.parametrize("told", [False, True], ids=["vanishes", "is told to stop"])
+def test_a_turn_that_goes_on_elsewhere_keeps_its_stream_and_the_next_one_waits_for_it(
+    told: bool, channel: Channel, tmp_path: Path
+) -> None:
+    async def script(house: TurnHarness) -> None:
+        first, second = house.worker(20), house.worker(5)
+        one = asyncio.create_task(first.ask("How?", "1"))
+        await asyncio.sleep(4)
+        two = asyncio.create_task(second.ask("And then?", "2"))
+        await asyncio.sleep(2)
+        if told:
+            one.cancel()
+        else:
+            first.wire.cut()
+        async with ends_with(one):
+            await house.later()
+            await two
+
+    house, _ = played(channel, tmp_path, script)
+    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER, ANSWER]
+    assert list(house.chat.streams) == ["s0", "s1"]
+    assert house.chat.beside == []
+
+
+@in_streams
+def test_where_a_stream_was_opened_and_its_id_lost_no_second_one_is_opened_for_that_turn(
+    channel: Channel, tmp_path: Path
+) -> None:
+    wrong = {}
+    for number in range(12):
+        moment = round(0.27 + 0.01 * number, 3)
+
+        async def script(house: TurnHarness, moment: float = moment) -> None:
+            asking = asyncio.create_task((first := house.worker()).ask())
+            await asyncio.sleep(moment)
+            first.wire.cut()
+            async with ends_with(asking):
+                await house.later()
+
+        house, _ = played(channel, tmp_path / str(number), script)
+        if house.chat.beside or [plain(text) for text in house.chat.messages.values()] != [ANSWER]:
+            wrong[moment] = (house.chat.beside, list(house.chat.messages.values()))
+    assert wrong == {}
+
+
+@in_streams
+def test_a_turn_that_was_passed_by_opens_no_stream_beside_the_one_that_went_before_it(
+    channel: Channel, tmp_path: Path
+) -> None:
+    async def script(house: TurnHarness) -> None:
+        inbox, worker = house.store.queue("turns"), house.worker
+        house.worker = lambda seconds=50.0: worker(seconds)  # type: ignore[method-assign]
+        first, second = house.worker(), house.worker()
+        one = asyncio.create_task(first.ask("How?", "1"))
+        await asyncio.sleep(0.05)
+        first.wire.cut()
+        await asyncio.sleep(LEASE + 2)
+        # Whoever takes its message vanishes too, and the host hides it for longer than anybody waits.
+        assert len(await inbox.take(9, visibility_timeout=160)) == 1
+        two = asyncio.create_task(second.ask("And then?", "2"))
+        async with ends_with(one):
+            await house.later()
+            await two
+
+    house, _ = played(channel, tmp_path, script)
+    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER, ANSWER]
+    assert house.chat.beside == []

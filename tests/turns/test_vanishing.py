@@ -1,0 +1,190 @@
+"""A worker vanishes in a long answer, in a short one, with a command, with another before it: nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from app.agent.user_messages import WAS_INTERRUPTED
+from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.connector.connector_replies import NotDeliveredError
+from app.bot.replies.message_reply import SENT_AGAIN
+from tests.fakes.chat import ends_with
+from tests.fakes.turn_harness import ANSWER, LEASE, TurnHarness, plain, played, vanishing
+
+STREAMS = [TEAMS_PERSONAL, COPILOT]
+
+
+def named(channel: Channel) -> str:
+    return channel.name
+
+
+@pytest.mark.parametrize("channel", STREAMS, ids=named)
+def test_an_answer_that_came_at_once_is_not_said_again_when_its_worker_vanishes(
+    channel: Channel, tmp_path: Path
+) -> None:
+    twice = {}
+    for number in range(40):
+        moment = round(0.9 + 0.01 * number, 3)
+
+        async def script(house: TurnHarness, moment: float = moment) -> None:
+            await vanishing(house, moment, 0.02)
+
+        house, _ = played(channel, tmp_path / str(number), script)
+        shown = [plain(text) for text in house.chat.messages.values()]
+        if shown != [ANSWER]:
+            twice[moment] = shown
+    assert twice == {}
+
+
+@pytest.mark.parametrize("channel", STREAMS, ids=named)
+def test_an_answer_in_several_messages_is_whole_whenever_its_worker_vanishes(channel: Channel, tmp_path: Path) -> None:
+    wrong = {}
+    small = replace(channel, text_limit=40)
+    for number in range(70):
+        moment = round(0.3 + 0.04 * number, 3)
+
+        async def script(house: TurnHarness, moment: float = moment) -> None:
+            await vanishing(house, moment, 1.5)
+
+        house, _ = played(small, tmp_path / str(number), script)
+        said = " ".join(plain(text).strip() for text in house.chat.messages.values() if SENT_AGAIN.english not in text)
+        twice = len([text for text in house.chat.messages.values() if SENT_AGAIN.english in text])
+        hanging = len([s for s in house.chat.streams.values() if not s.ended])
+        if (said.split() != ANSWER.split() and twice == 0) or twice > 1 or hanging > 0:
+            wrong[moment] = (list(house.chat.messages.values()), hanging)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("channel", [*STREAMS, TEAMS_GROUP], ids=named)
+def test_a_command_is_not_remembered_because_its_worker_vanished(channel: Channel, tmp_path: Path) -> None:
+    remembered = {}
+    for number in range(30):
+        moment = round(0.004 + 0.01 * number, 3)
+
+        async def script(house: TurnHarness, moment: float = moment) -> None:
+            await vanishing(house, moment, 0.02, "/forget")
+
+        _, (_, memory) = played(channel, tmp_path / str(number), script)
+        if memory:
+            remembered[moment] = memory
+    assert remembered == {}
+
+
+@pytest.mark.parametrize("channel", [*STREAMS, TEAMS_GROUP], ids=named)
+def test_two_workers_vanish_and_the_model_is_told_only_what_it_said(channel: Channel, tmp_path: Path) -> None:
+    """`Knows` asserts that the part it is asked to go on with is a part of its answer."""
+    wrong = {}
+    for number in range(60):
+        moment = round(0.02 + 0.05 * number, 3)
+
+        async def script(house: TurnHarness, moment: float = moment) -> None:
+            inbox = house.store.queue("turns")
+            one, two = house.worker(), house.worker()
+            asking = asyncio.create_task(one.ask())
+            await asyncio.sleep(0.12)
+            one.wire.cut()
+            await asyncio.sleep(LEASE + 2)
+            (taken,) = await inbox.take(9, visibility_timeout=600)
+            await inbox.delete(taken.receipt)
+            going = asyncio.create_task(two.resume(taken.body))
+            await asyncio.sleep(moment)
+            two.wire.cut()
+            async with ends_with(asking, going):
+                await house.later()
+
+        house, _ = played(channel, tmp_path / str(number), script)
+        shown = [plain(text) for text in house.chat.messages.values() if SENT_AGAIN.english not in text]
+        if shown not in ([ANSWER], []):
+            wrong[moment] = list(house.chat.messages.values())
+    assert wrong == {}
+
+
+def early(seconds: float) -> Channel:
+    return replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=seconds))
+
+
+def test_copilot_shows_no_part_twice_when_a_worker_vanishes_as_the_stream_is_closed(tmp_path: Path) -> None:
+    wrong = {}
+    for number in range(60):
+        moment = round(1.5 + 0.05 * number, 3)
+
+        async def script(house: TurnHarness, moment: float = moment) -> None:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            house.chat.refuses = lambda activity: (
+                NotDeliveredError("away") if activity["type"] == "typing" and 1.5 < loop.time() - start < 2.95 else None
+            )
+            await vanishing(house, moment, 5)
+
+        house, _ = played(early(3.0), tmp_path / str(number), script)
+        said = " ".join(house.chat.messages.values())
+        for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english, SENT_AGAIN.english):
+            said = said.replace(note, " ")
+        if said.split() != ANSWER.split():
+            wrong[moment] = list(house.chat.messages.values())
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("channel", STREAMS, ids=named)
+def test_an_end_that_was_written_down_stays_so_when_the_next_worker_vanishes_too(
+    channel: Channel, tmp_path: Path
+) -> None:
+    wrong = {}
+    for number in range(20):
+        moment = round(0.02 + 0.01 * number, 3)
+        asked: list[int] = []
+
+        async def script(house: TurnHarness, moment: float = moment, asked: list[int] = asked) -> None:
+            inbox = house.store.queue("turns")
+            one, two = house.worker(0.3), house.worker()
+            asking = asyncio.create_task(one.ask())
+            # The model has ended, and the channel's pace is waited for.
+            await asyncio.sleep(0.8)
+            one.wire.cut()
+            await asyncio.sleep(LEASE + 2)
+            (taken,) = await inbox.take(9, visibility_timeout=600)
+            await inbox.delete(taken.receipt)
+            going = asyncio.create_task(two.resume(taken.body))
+            await asyncio.sleep(moment)
+            two.wire.cut()
+            async with ends_with(asking, going):
+                three = await house.later()
+            asked += [two.model.asked + three.model.asked]
+
+        house, _ = played(channel, tmp_path / str(number), script)
+        shown = [plain(text) for text in house.chat.messages.values()]
+        if shown != [ANSWER] or asked != [0]:
+            wrong[moment] = (asked, shown)
+    assert wrong == {}
+
+
+def test_an_end_that_is_known_is_not_kept_waiting(tmp_path: Path) -> None:
+    """Storage is slow to say whether an earlier turn is open, and the stream has ended already."""
+
+    async def script(house: TurnHarness) -> None:
+        inbox = house.store.queue("turns")
+        one, two = house.worker(0.3), house.worker()
+        asking = asyncio.create_task(one.ask())
+        while not house.chat.messages:  # noqa: ASYNC110 - in virtual time
+            await asyncio.sleep(0.01)
+        one.wire.cut()
+        await asyncio.sleep(LEASE + 2)
+        (taken,) = await inbox.take(9, visibility_timeout=600)
+        await inbox.delete(taken.receipt)
+        ahead = house.store.start
+
+        async def slow(record: Any) -> Any:
+            await asyncio.sleep(5)
+            return await ahead(record)
+
+        house.store.start = slow  # type: ignore[method-assign,assignment]
+        async with ends_with(asking):
+            await two.resume(taken.body)
+
+    house, _ = played(COPILOT, tmp_path, script)
+    assert list(house.chat.messages.values()) == [ANSWER], "the whole answer stands there twice"
