@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from app.bot.inbound.messages_endpoint import HttpAnswer
 from app.composition.functions_host import Services, start
+from app.http import HttpAnswer
 
 services = start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)

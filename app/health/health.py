@@ -8,8 +8,8 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from app.bot.inbound.messages_endpoint import HttpAnswer
 from app.health.dependencies import Dependencies, Found
+from app.http import HttpAnswer
 from app.version import VERSION, read_build
 
 ALLOWED = ("GET", "HEAD")

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from app.bot.inbound.messages_endpoint import HttpAnswer
 from app.config import SettingsError
 from app.health.health import Health
+from app.http import HttpAnswer
 
 _log = logging.getLogger(__name__)
 

@@ -54,7 +54,7 @@ class TurnMessage:
         watch = {
             "ahead": self.watch.ahead.lease_until,
             "first": self.watch.ahead.ticket,
-            "still": self.watch.stalled_for_seconds,
+            "stalled_for_seconds": self.watch.stalled_for_seconds,
         }
         return message.model_copy(update=watch).model_dump_json()
 

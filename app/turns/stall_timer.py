@@ -11,7 +11,7 @@ NOBODY = Predecessor(0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class StallTimer:
-    """`still`, in seconds, is how long `ahead` has been seen unchanged after its lease had ended.
+    """`stalled_for_seconds` is how long `ahead` has been seen unchanged after its lease had ended.
 
     Time in which nobody looked does not count: an outage holds up all turns alike.
     """

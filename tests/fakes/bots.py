@@ -13,7 +13,7 @@ from typing import Any
 from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp
-from app.bot.inbound.messages_endpoint import HttpAnswer
+from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore

@@ -19,7 +19,7 @@ from app.bot import bot_app as door
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp
 from app.bot.connector.http_session import HttpSession
-from app.bot.inbound.messages_endpoint import HttpAnswer
+from app.http import HttpAnswer
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination

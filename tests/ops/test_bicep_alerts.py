@@ -97,7 +97,7 @@ UNREADABLE = {"ExceptionType": "UnreadableMessageError", "OuterMessage": "Unread
         ({"AppTraces": [{"Message": POISON}]}, True),
         ({"AppTraces": [{"Message": OPTIONS}]}, False),
         ({"AppExceptions": [UNREADABLE]}, True),
-        ({"AppExceptions": [{"ExceptionType": "Busy", "OuterMessage": "Busy"}]}, False),
+        ({"AppExceptions": [{"ExceptionType": "RateLimitedError", "OuterMessage": "RateLimitedError"}]}, False),
         ({}, False),
     ],
     ids=["a message moved", "the options at a start", "a message not read", "another failure", "nothing"],
@@ -106,7 +106,9 @@ def test_a_message_that_nobody_can_work_off_is_told(tables: dict[str, list[Row]]
     assert bool(run(query("poison"), tables)) is fires
 
 
-@pytest.mark.parametrize(("failure", "fires"), [("AttemptsExhaustedError", True), ("Busy", False), (None, False)])
+@pytest.mark.parametrize(
+    ("failure", "fires"), [("AttemptsExhaustedError", True), ("RateLimitedError", False), (None, False)]
+)
 def test_a_turn_that_is_given_up_is_told(failure: str | None, fires: bool) -> None:
     properties = defaultdict(str, {"agent.failure": failure} if failure else {})
     rows = [{**row, "Properties": properties} for row in own("turn", 3, success=failure is None)]

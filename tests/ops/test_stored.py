@@ -157,7 +157,7 @@ def test_the_name_of_a_queue_may_be_a_constant(tmp_path: Path, before: str, argu
 )
 def test_a_table_is_found_however_it_is_opened(tmp_path: Path, call: str) -> None:
     (tmp_path / "app/storage").mkdir(parents=True)
-    (tmp_path / "app/storage/azure/table_store.py").write_text(f"\ntable = {call}\n")
+    (tmp_path / "app/storage/tables.py").write_text(f"\ntable = {call}\n")
 
     assert [(thing.kind, thing.name, thing.line) for thing in opened(tmp_path)] == [("table", "conversations", 2)]
 

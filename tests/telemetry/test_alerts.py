@@ -190,4 +190,4 @@ async def test_the_error_id_that_a_person_reads_finds_their_turn_and_no_other(ma
             page.partition("```kusto\n")[2].partition("```")[0].replace("<error id>", error_id), tables_of(bot.insights)
         )
         assert [row["Name"] for row in rows if row["Name"]] == ["turn"]
-        assert [row["OuterMessage"] for row in rows if row["OuterMessage"]] == ["Busy"]
+        assert [row["OuterMessage"] for row in rows if row["OuterMessage"]] == ["RateLimitedError"]

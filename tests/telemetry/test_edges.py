@@ -84,10 +84,10 @@ async def test_a_failure_is_recorded_with_where_it_came_from_and_not_with_what_i
     await bot.telemetry.close()
     (exception,) = bot.insights.of("ExceptionData")
     (detail,) = exception["exceptions"]
-    assert detail["typeName"] == "Busy"
-    assert "scripted.py" in detail["stack"]
+    assert detail["typeName"] == "RateLimitedError"
+    assert "scripted_model.py" in detail["stack"]
     assert "Contoso" not in json.dumps(bot.insights.items)
-    assert bot.spans()["chat scripted"]["properties"]["agent.failure"] == "Busy"
+    assert bot.spans()["chat scripted"]["properties"]["agent.failure"] == "RateLimitedError"
 
 
 async def test_an_undeliverable_welcome_is_no_failed_turn(make_bot: MakeBot) -> None:
@@ -331,7 +331,7 @@ def test_the_first_failure_of_a_turn_is_its_cause() -> None:
         turn_failed(RateLimitedError("full"))
         turn_failed(ValueError("and then"))
         turn_ended("answered")
-    assert kept.spans[0].error == "Busy"
+    assert kept.spans[0].error == "RateLimitedError"
     assert kept.spans[0].attributes["agent.outcome"] == "failed"
 
 

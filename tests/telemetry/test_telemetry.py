@@ -75,7 +75,7 @@ async def test_metrics_count_turns_tokens_and_times(make_bot: MakeBot) -> None:
     }
     assert by_outcome == {"answered": 1, "failed": 1}
     (failure,) = bot.insights.metric("agent.failures")
-    assert failure["properties"]["error.type"] == "Busy"
+    assert failure["properties"]["error.type"] == "RateLimitedError"
     tokens = {
         data["properties"]["gen_ai.token.type"]: data["metrics"][0]["value"]
         for data in bot.insights.metric("gen_ai.client.token.usage")
@@ -100,7 +100,7 @@ async def test_the_error_id_a_person_reads_finds_the_trace_and_the_log(
     await bot.telemetry.close()
     (turn,) = bot.insights.of("RequestData")
     assert turn["success"] is False
-    assert turn["properties"]["agent.failure"] == "Busy"
+    assert turn["properties"]["agent.failure"] == "RateLimitedError"
     assert turn["properties"]["agent.error_id"] == error_id
     assert bot.spans()["chat scripted"]["success"] is False
 

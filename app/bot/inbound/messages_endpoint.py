@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +23,7 @@ from app.bot.inbound.activity import BadActivityError, locale_of, parse_activity
 from app.bot.inbound.refusal_log import RefusalLog
 from app.bot.rendering import activities
 from app.bot.sdk.channel_adapter import Adapter
+from app.http import HttpAnswer
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
@@ -37,14 +38,6 @@ ACKNOWLEDGE_AFTER = 12.0
 _ANSWER_INVOKES_WITHIN = 4.8
 _NOT_DONE = "This was not done. Please try again."
 _KINDS = frozenset(kind.value for kind in ActivityTypes)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    status: int
-    body: str = ""
-    content_type: str = "text/plain"
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
