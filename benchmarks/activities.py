@@ -21,14 +21,14 @@ def question(reference: str) -> str:
     )
 
 
-def message(reply_state: Place, conversation: str, text: str, service_url: str) -> dict[str, Any]:
+def message(place: Place, conversation: str, text: str, service_url: str) -> dict[str, Any]:
     """A message activity typed by a person; in a group chat it mentions the bot."""
     now = datetime.now(UTC)
     entities: list[dict[str, Any]] = [
         {"type": "clientInfo", "locale": "en-US", "country": "US", "platform": "Web", "timezone": "Europe/Berlin"}
     ]
-    account: dict[str, Any] = {"id": conversation, "conversationType": reply_state, "tenantId": TENANT}
-    if reply_state == "groupChat":
+    account: dict[str, Any] = {"id": conversation, "conversationType": place, "tenantId": TENANT}
+    if place == "groupChat":
         text = f"{_MENTION} {text}"
         account["isGroup"] = True
         entities.append({"type": "mention", "mentioned": BOT, "text": _MENTION})
@@ -55,6 +55,6 @@ def message(reply_state: Place, conversation: str, text: str, service_url: str) 
     }
 
 
-def conversation_id(reply_state: Place, name: str, index: int) -> str:
+def conversation_id(place: Place, name: str, index: int) -> str:
     key = uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{index}").hex
-    return f"a:1{key}" if reply_state == "personal" else f"19:{key}@thread.v2"
+    return f"a:1{key}" if place == "personal" else f"19:{key}@thread.v2"

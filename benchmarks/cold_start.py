@@ -20,8 +20,8 @@ def cold(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     """Medians. One to one the pacing puts a second between sign and answer; in a group chat nothing does."""
     measured: dict[str, float] = {}
     _start(subject, fakes, "groupChat", {})  # so that bytecode and the disk's cache are there
-    for reply_state, suffix in _PLACES:
-        starts = [_start(subject, fakes, reply_state, {}) for _ in range(effort.cold_starts)]
+    for place, suffix in _PLACES:
+        starts = [_start(subject, fakes, place, {}) for _ in range(effort.cold_starts)]
         measured |= _medians("cold", suffix, starts)
     if effort.without_bytecode:
         measured |= _without_bytecode(subject, fakes, effort)
@@ -36,15 +36,15 @@ def _without_bytecode(subject: Subject, fakes: Fakes, effort: Effort) -> dict[st
         for package_root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)):
             shutil.rmtree(Path(cache) / package_root.lstrip("/"), ignore_errors=True)
         bare = {"PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": "1"}
-        for reply_state, suffix in _PLACES:
-            starts = [_start(subject, fakes, reply_state, bare) for _ in range(effort.cold_starts)]
+        for place, suffix in _PLACES:
+            starts = [_start(subject, fakes, place, bare) for _ in range(effort.cold_starts)]
             measured |= _medians("bare", suffix, starts)
     return measured
 
 
-def _start(subject: Subject, fakes: Fakes, reply_state: Place, environment: Mapping[str, str]) -> tuple[float, float]:
+def _start(subject: Subject, fakes: Fakes, place: Place, environment: Mapping[str, str]) -> tuple[float, float]:
     with running(subject, fakes, environment=environment, wait=False) as bot:
-        turn = bot.run(Plan("", "cold", reply_state=reply_state, connect_for=60.0, turn_limit=60.0)).turns[0]
+        turn = bot.run(Plan("", "cold", place=place, connect_for=60.0, turn_limit=60.0)).turns[0]
     assert turn.final is not None
     return (turn.sends[0].arrived - bot.started) * 1000, (turn.final.arrived - bot.started) * 1000
 

@@ -60,8 +60,8 @@ def on_azurite(subject: Subject, fakes: Fakes) -> Iterator[tuple[Bot, Wire]]:
             yield bot, wire
 
 
-def _ask(bot: Bot, name: str, turns: int, reply_state: Place = "groupChat") -> list[Turn]:
-    return bot.run(Plan("", name, reply_state=reply_state, turns=turns, pause=0.02, first_delay=0, gap=0)).turns
+def _ask(bot: Bot, name: str, turns: int, place: Place = "groupChat") -> list[Turn]:
+    return bot.run(Plan("", name, place=place, turns=turns, pause=0.02, first_delay=0, gap=0)).turns
 
 
 def before_model(turn: Turn) -> float:

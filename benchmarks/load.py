@@ -50,7 +50,7 @@ class _Person:
     ) -> None:
         self._plan = plan
         self._start_after = plan.stagger * index
-        self._conversation = conversation_id(plan.reply_state, plan.name, index)
+        self._conversation = conversation_id(plan.place, plan.name, index)
         self._service_url = service_url
         self._expected = expected
         self._register = register
@@ -71,7 +71,7 @@ class _Person:
 
     async def _ask(self, number: int) -> Turn:
         reference = uuid.uuid4().hex[:12]
-        body = message(self._plan.reply_state, self._conversation, question(reference), self._service_url)
+        body = message(self._plan.place, self._conversation, question(reference), self._service_url)
         turn = Turn(self._conversation, number, self._expected, posted=time.monotonic())
         answered = asyncio.Event()
         self._register.by_reference[reference] = turn

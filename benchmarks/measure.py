@@ -115,12 +115,12 @@ def load(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     """
     core = min(os.sched_getaffinity(0))
     with running(subject, fakes, core=core) as bot:
-        bot.run(Plan("", "warm-up", reply_state="groupChat", conversations=4, turns=5, pause=0))
+        bot.run(Plan("", "warm-up", place="groupChat", conversations=4, turns=5, pause=0))
         before, started = bot.cpu_seconds(), time.monotonic()
         plan = Plan(
             "",
             "load",
-            reply_state="groupChat",
+            place="groupChat",
             conversations=32,
             duration=effort.load_seconds,
             pause=0,
@@ -167,7 +167,7 @@ def depth(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     cpu: list[float] = []
     latency: list[float] = []
     with running(subject, fakes) as bot:
-        bot.run(Plan("", "warm-up", reply_state="groupChat", turns=20, pause=0))
+        bot.run(Plan("", "warm-up", place="groupChat", turns=20, pause=0))
         for number in range(effort.deep_conversations):
             spans = {first: _span(bot, f"deep-{number}", first, length) for first, length in _DEPTHS}
             cpu.append(spans[191][0] / spans[11][0])
@@ -179,9 +179,7 @@ _DEPTHS = ((1, 10), (11, 20), (31, 160), (191, 20))
 
 
 def _span(bot: Bot, name: str, first: int, length: int) -> tuple[float, float]:
-    plan = Plan(
-        "", name, reply_state="groupChat", first_number=first, turns=length, pause=0, tokens=40, first_delay=0, gap=0
-    )
+    plan = Plan("", name, place="groupChat", first_number=first, turns=length, pause=0, tokens=40, first_delay=0, gap=0)
     cpu, run = cpu_per_turn(bot, plan)
     return cpu, median([_ms(turn.posted, turn.final.arrived) for turn in run.turns if turn.final])
 
@@ -198,7 +196,7 @@ def loop(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
             time.sleep(1.0)  # what was put off until after the first turn belongs to it
             warm_from = time.monotonic()
             bot.run(Plan("", "warm", conversations=10, turns=2, tokens=120, gap=0.02))
-            bot.run(Plan("", "group", reply_state="groupChat", conversations=10, turns=5, pause=0))
+            bot.run(Plan("", "group", place="groupChat", conversations=10, turns=5, pause=0))
         held = [Held(**json.loads(line)) for line in file.read_text().splitlines()]
     cold = [each for each in held if began <= each.at < warm_from]
     warm = [each for each in held if each.at >= warm_from]

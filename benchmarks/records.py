@@ -60,7 +60,7 @@ class Plan:
 
     target: str
     name: str
-    reply_state: Place = "personal"
+    place: Place = "personal"
     conversations: int = 1
     turns: int = 1
     first_number: int = 1

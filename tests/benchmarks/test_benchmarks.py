@@ -310,7 +310,7 @@ def test_a_turn_makes_three_round_trips_to_azurite_before_the_model_is_asked(pla
         pytest.skip("there is no npm to install Azurite with")
     with running_fakes() as fakes, on_azurite(OURS, fakes) as (bot, wire):
         bot.run(Plan("", "warm-up", place="groupChat", connect_for=30.0))
-        turns = bot.run(Plan("", "test", place=reply_state, turns=3, pause=0.02)).turns
+        turns = bot.run(Plan("", "test", place=place, turns=3, pause=0.02)).turns
     for turn in turns:
         made = [(each.service, each.method) for each in round_trips(turn, wire)]
         assert sorted(made) == [("queue", "POST"), ("table", "GET"), ("table", "POST")]
