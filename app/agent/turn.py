@@ -1,4 +1,4 @@
-"""One question in one conversation, whichever door it came in by."""
+"""One question in one conversation, whichever channel it came from."""
 
 from __future__ import annotations
 
@@ -35,11 +35,27 @@ class NoWords(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """The person who asks, as an authenticated channel named them; a field is empty where it did not.
+
+    `tenant_id` and `entra_object_id` are Microsoft Entra's. `user_id` is the channel's own, unique within the channel
+    and the bot (`29:…` in Teams). `name` is for display alone: people choose it.
+    """
+
+    tenant_id: str = ""
+    user_id: str = ""
+    entra_object_id: str = ""
+    name: str = ""
+
+
+UNKNOWN_CALLER = Caller()
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """`question` is what was typed, without the mention of the bot; where it is empty `no_words` says why.
 
-    `unread` names the attachments that came with the question and that nobody can read, `quotations` is what others
-    wrote.
+    `unread` names the attachments that came with the question and cannot be read, `quotations` is what others wrote.
     """
 
     id: str
@@ -49,6 +65,7 @@ class Turn:
     locale: str = ""
     quotations: tuple[Quotation, ...] = ()
     no_words: NoWords = NoWords.MENTION
+    caller: Caller = UNKNOWN_CALLER
 
     @property
     def prompt(self) -> str:

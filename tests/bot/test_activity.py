@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from app.bot.inbound.activity import (
     MAX_MESSAGE_BYTES,
     BadActivityError,
-    aad_object_id,
     asked_at,
+    caller_of,
     conversation_type,
     is_from_copilot,
     is_targeted,
@@ -254,7 +254,7 @@ def test_the_accessors_find_what_teams_sends() -> None:
 
     assert tenant_id(activity) == TENANT
     assert tenant_ids(activity) == {TENANT}
-    assert aad_object_id(activity) == "87d349ed-44d7-43e1-9a83-5f2406dee5bd"
+    assert caller_of(activity).entra_object_id == "87d349ed-44d7-43e1-9a83-5f2406dee5bd"
     assert conversation_type(activity) == "personal"
     assert not is_from_copilot(activity)
 
@@ -285,7 +285,8 @@ def test_copilot_is_told_from_teams(fields: dict[str, Any]) -> None:
 def test_the_accessors_bear_any_shape(fields: dict[str, Any]) -> None:
     activity = parse_activity(body(**fields))
 
-    assert (tenant_id(activity), tenant_ids(activity), aad_object_id(activity)) == (None, frozenset(), None)
+    assert (tenant_id(activity), tenant_ids(activity)) == (None, frozenset())
+    assert caller_of(activity).entra_object_id == ""
     assert (conversation_type(activity), is_from_copilot(activity)) == ("", False)
 
 
@@ -313,7 +314,7 @@ def use(content: bytes) -> None:
         activity = parse_activity(content)
     except BadActivityError:
         return
-    tenant_id(activity), tenant_ids(activity), aad_object_id(activity), conversation_type(activity)
+    tenant_id(activity), tenant_ids(activity), caller_of(activity), conversation_type(activity)
     is_from_copilot(activity), is_targeted(activity)
     InboundQuestion.by(activity).model_dump_json()
     assert isinstance(activity.type, str)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botbuilder.schema import Activity
 
-from app.agent.turn import NoWords, Quotation
+from app.agent.turn import Caller, NoWords, Quotation
 from app.bot.inbound.activity import parse_activity
 from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
 
@@ -47,6 +47,30 @@ def test_why_there_is_no_question_goes_there_too() -> None:
     asked = InboundQuestion.model_validate_json(InboundQuestion.by(activity(value={"choice": 1})).model_dump_json())
 
     assert asked.turn("1", conversation_of(activity())).no_words is NoWords.CARD
+
+
+ANN = {"id": "29:ann", "aadObjectId": "a1", "name": "Ann"}
+
+
+@pytest.mark.parametrize(
+    ("channel_id", "person", "caller"),
+    [
+        ("msteams", ANN, Caller("t", "29:ann", "a1", "Ann")),
+        ("msteams:COPILOT", ANN, Caller("t", "29:ann", "a1", "Ann")),
+        # A client of Direct Line writes these fields itself.
+        ("directline", ANN, Caller("t", "29:ann", "", "Ann")),
+        ("msteams", {"id": "29:ann", "name": "x" * 5000}, Caller("t", "29:ann", "", "x" * 200)),
+    ],
+)
+def test_a_resumed_turn_knows_who_asked(channel_id: str, person: dict[str, str], caller: Caller) -> None:
+    asked = InboundQuestion.by(activity(text="why?", channelId=channel_id, **{"from": person}))
+    resumed = InboundQuestion.model_validate_json(asked.model_dump_json())
+
+    assert resumed.turn("1", conversation_of(activity())).caller == caller
+
+
+def test_a_caller_whom_the_channel_does_not_name_is_unknown() -> None:
+    assert InboundQuestion.by(activity(text="why?", **{"from": None})).caller == Caller("t")
 
 
 def test_what_an_earlier_version_wrote_can_still_be_read() -> None:

@@ -11,13 +11,16 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 import botbuilder.schema as schema
-from botbuilder.schema import Activity, ConversationAccount
+from botbuilder.schema import Activity, ChannelAccount, ConversationAccount
+
+from app.agent.turn import Caller
 
 MAX_MESSAGE_BYTES = 256 * 1024
 _MOST_LEVELS = 64
 _MOST_ITEMS = 1000
 # Of a language tag: https://www.rfc-editor.org/rfc/rfc5646#section-4.4.1
 _LONGEST_LOCALE = 35
+_LONGEST_NAME = 200
 _MOST_BRACKETS = 20_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Without these nobody can tell who asks what, where, and whether the app was removed. Any other field of the wrong
@@ -222,9 +225,15 @@ def _other_spelling(activity: Activity) -> str | None:
     return _text(more.get("tenantId"))
 
 
-def aad_object_id(activity: Activity) -> str | None:
-    """Who wrote it, as Microsoft Entra knows them."""
-    return _text(activity.from_property.aad_object_id) if activity.from_property else None
+def caller_of(activity: Activity) -> Caller:
+    """Who wrote it. Only Teams vouches for the Entra object id; elsewhere the client itself may have written it."""
+    person = activity.from_property or ChannelAccount()
+    return Caller(
+        tenant_id=tenant_id(activity) or "",
+        user_id=_text(person.id) or "",
+        entra_object_id=(_text(person.aad_object_id) or "") if is_from_teams(activity) else "",
+        name=(_text(person.name) or "")[:_LONGEST_NAME],
+    )
 
 
 def locale_of(activity: Activity) -> str:

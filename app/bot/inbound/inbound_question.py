@@ -9,7 +9,7 @@ from typing import Any
 from botbuilder.schema import Activity
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.agent.turn import NoWords, Quotation, Turn
+from app.agent.turn import UNKNOWN_CALLER, Caller, NoWords, Quotation, Turn
 from app.bot.channel import Channel, channel_of
 from app.bot.inbound import activity as received
 from app.bot.inbound.message_text import read_message
@@ -37,6 +37,7 @@ class InboundQuestion(BaseModel):
     locale: str = ""
     quotations: tuple[Quotation, ...] = ()
     no_words: NoWords = NoWords.MENTION
+    caller: Caller = UNKNOWN_CALLER
 
     @classmethod
     def by(cls, activity: Activity) -> InboundQuestion:
@@ -54,6 +55,7 @@ class InboundQuestion(BaseModel):
             locale=received.locale_of(activity),
             quotations=message.quotations,
             no_words=message.no_words,
+            caller=received.caller_of(activity),
         )
 
     @property
@@ -70,7 +72,16 @@ class InboundQuestion(BaseModel):
         return ReplyTarget(self.service_url, self.conversation, self.fields)
 
     def turn(self, turn_id: str, conversation: ConversationKey) -> Turn:
-        return Turn(turn_id, conversation, self.question, self.unread, self.locale, self.quotations, self.no_words)
+        return Turn(
+            turn_id,
+            conversation,
+            self.question,
+            self.unread,
+            self.locale,
+            self.quotations,
+            self.no_words,
+            self.caller,
+        )
 
 
 def asked_in(turn_message: TurnMessage) -> InboundQuestion:
