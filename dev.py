@@ -36,6 +36,7 @@ HELP = """COMMAND
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   lock [--upgrade]                   write the requirements files from pyproject.toml
   docs                               write docs/settings.md from app/config.py
+  snapshots                          write infra/snapshots, what Bicep makes of infra/, and format infra/
   translate                          bring app/locale in step with what the agent says itself
 
 Everything is installed into .venv the first time it is needed."""
@@ -153,7 +154,8 @@ def _version_of(folder: Path) -> str | None:
 def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     commands = {
-        each.__name__: each for each in (run, chat, doctor, test, check, bench, package, deploy, lock, docs, translate)
+        each.__name__: each
+        for each in (run, chat, doctor, test, check, bench, package, deploy, lock, docs, snapshots, translate)
     }
     if command not in commands:
         usage = f"{DEV} {HELP}"
@@ -223,6 +225,7 @@ def check(environment: Environment, arguments: list[str]) -> int:
         [python, "-m", "mypy"],
         [environment.bin / _program("lint-imports")],
         [python, "-m", "ops.check"],
+        [python, "-m", "ops.bicep"],
         [environment.bin / _program("zizmor"), "--offline", "--quiet", "--min-severity", "medium", ".github"],
     ]
     failed = 0
@@ -288,6 +291,11 @@ def lock(environment: Environment, arguments: list[str]) -> int:
 def docs(environment: Environment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("ops.settings_page", *arguments)
+
+
+def snapshots(environment: Environment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("ops.bicep", "--write", *arguments)
 
 
 def translate(environment: Environment, arguments: list[str]) -> int:
