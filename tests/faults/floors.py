@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+from tests.faults.channel_faults import Fault
 from tests.faults.run import Run
-from tests.faults.weather import Fault
 
 QUESTIONS = 150
 """Asked in a run that proves something. A smaller one is for a quick look, and may be as mild as it likes."""
@@ -23,8 +23,8 @@ def too_mild(run: Run) -> Iterator[str]:
     if len(run.plan.questions) < QUESTIONS:
         return
     for how, least in _KILLED.items():
-        yield from _fewer(f"{how.name}s", sum(worker.killed_by is how for worker in run.storm.victims), least)
-    long = sum(end - begin >= _LONG_PAUSE for begin, end in run.storm.pauses)
+        yield from _fewer(f"{how.name}s", sum(worker.killed_by is how for worker in run.chaos.killed_workers), least)
+    long = sum(end - begin >= _LONG_PAUSE for begin, end in run.chaos.pauses)
     yield from _fewer(f"times that storage stood still for {_LONG_PAUSE} s", long, _PAUSES)
     planned = [question for question in run.plan.questions if question.repeated_after is not None]
     yield from _fewer("planned repeats", len(planned), len(run.plan.questions) // 10)
@@ -33,7 +33,9 @@ def too_mild(run: Run) -> Iterator[str]:
     yield from _fewer("repeats of a turn that was running", repeats_of_running(run), _MET_RUNNING)
     for fault in Fault:
         yield from _fewer(
-            f"faults of the channel: {fault}", run.teams.weather.given[fault] if run.teams.weather else 0, 1
+            f"faults of the channel: {fault}",
+            run.teams.channel_faults.given[fault] if run.teams.channel_faults else 0,
+            1,
         )
     yield from _fewer("turns taken over by another worker", turns_taken_over(run), _TAKEN_OVER)
     yield from _fewer("answers that were gone on with", answers_gone_on_with(run), _GONE_ON)
@@ -47,8 +49,8 @@ def repeats_of_running(run: Run) -> int:
         finals = run.teams.finals(question.id)
         done = (finals[0].final_at or 0.0) if finals else run.seconds
         writes = run.tap.of(question)
-        payload = writes[0].at if writes else run.seconds
-        count += any(each.repeat and each.taken and payload < each.at < done for each in deliveries)
+        entered_at = writes[0].at if writes else run.seconds
+        count += any(each.repeat and each.taken and entered_at < each.at < done for each in deliveries)
     return count
 
 

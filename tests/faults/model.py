@@ -21,7 +21,7 @@ _LEAST_BETWEEN_CHUNKS = 0.08
 
 
 @dataclass(frozen=True, slots=True)
-class InboundQuestion:
+class ModelCall:
     """`worker` is the name in its token, `shown` the part of the answer it goes on from, `history` all that was said
     before the question, role and text.
     """
@@ -39,7 +39,7 @@ class ModelEndpoint:
     def __init__(self, questions: Mapping[str, Question], clock: Callable[[], float]) -> None:
         self._questions = {question.text: question for question in questions.values()}
         self._clock = clock
-        self.asked: list[InboundQuestion] = []
+        self.asked: list[ModelCall] = []
         self.breaches: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -65,7 +65,7 @@ class ModelEndpoint:
             "DATABRICKS_API": "chat",
         }
 
-    def last_asked(self, question: str, before: float) -> InboundQuestion | None:
+    def last_asked(self, question: str, before: float) -> ModelCall | None:
         found = [asked for asked in self.asked if asked.question == question and asked.at <= before]
         return found[-1] if found else None
 
@@ -78,7 +78,7 @@ class ModelEndpoint:
             self.breaches.append(f"the model was asked something that nobody has asked: {messages[-2:]}")
             error = {"error_code": "BAD_REQUEST", "message": "no such question"}
             return web.json_response(error, status=400)
-        self.asked.append(InboundQuestion(self._clock(), question.id, worker, shown, tuple(history)))
+        self.asked.append(ModelCall(self._clock(), question.id, worker, shown, tuple(history)))
         return await self._speak(request, question, _rest(question.answer, shown))
 
     def _read(self, messages: list[tuple[str, str]]) -> tuple[Question | None, str, list[tuple[str, str]]]:

@@ -6,11 +6,11 @@ import signal
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from tests.faults.channel_faults import Fault
 from tests.faults.floors import answers_gone_on_with, repeats_of_running, turns_taken_over
 from tests.faults.plan import Kind, Question
 from tests.faults.run import Run
 from tests.faults.verdict import is_marked
-from tests.faults.weather import Fault
 
 
 def table(run: Run) -> str:
@@ -42,26 +42,36 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
     for how in (signal.SIGKILL, signal.SIGTERM):
         killed = sum(worker.killed_by is how for worker in workers)
         yield f"killed by {how.name}", f"{killed}, planned {sum(kill.signal is how for kill in planned)}"
-    asked = [worker.ended_at - worker.killed_at for worker in run.storm.victims if worker.killed_at and worker.ended_at]
+    asked = [
+        worker.ended_at - worker.killed_at
+        for worker in run.chaos.killed_workers
+        if worker.killed_at and worker.ended_at
+    ]
     yield "longest time to end", f"{max(asked, default=0.0):.1f} s"
     yield (
-        "because a turn was at its last try",
+        "because a turn was at its last attempt",
         (
-            f"{run.storm.elsewhere} blows hit another worker, {len(run.storm.left_out)} were left out, "
-            f"all were held up for {run.storm.held_up:.1f} s together"
+            f"{run.chaos.elsewhere} kills took another worker, {len(run.chaos.left_out)} events were left out, "
+            f"all were held up for {run.chaos.held_up:.1f} s together"
         ),
     )
-    yield "storage stood still", ", ".join(f"{end - begin:.1f} s" for begin, end in run.storm.pauses)
+    yield "storage stood still", ", ".join(f"{end - begin:.1f} s" for begin, end in run.chaos.pauses)
     yield from _deliveries(run)
     yield from _takeovers(run)
-    given = run.teams.weather.given if run.teams.weather else {}
+    given = run.teams.channel_faults.given if run.teams.channel_faults else {}
     for fault in Fault:
         yield f"channel: {fault}", str(given.get(fault, 0))
     yield "channel: too fast", f"{run.teams.hurried} refused with 429"
     yield "updates dropped for their number", str(run.teams.dropped_updates)
     yield "bubbles left half, id lost", str(sum(len(run.teams.left_open(question.id)) for question in questions))
     yield "streams opened beside an open one", str(len(run.teams.side_by_side))
+    yield "the machine was late by", _lateness(run)
     yield from _answers(run)
+
+
+def _lateness(run: Run) -> str:
+    late = [seconds for _, seconds in run.heartbeat.beats]
+    return f"{_spread(late)} a beat, {run.heartbeat.worst_late_seconds:.1f} s in five seconds at worst"
 
 
 def _deliveries(run: Run) -> Iterator[tuple[str, str]]:
@@ -74,17 +84,17 @@ def _deliveries(run: Run) -> Iterator[tuple[str, str]]:
     again = sum(question.repeated_after is not None for question in run.plan.questions)
     taken = sum(each.repeat and each.taken for each in deliveries)
     yield "delivered again on purpose", f"{taken} of {again}, {repeats_of_running(run)} while the turn ran"
-    has_predecessor = [each.ended_at - each.at for each in deliveries if each.taken and each.ended_at is not None]
-    yield "longest acknowledgement", f"{max(has_predecessor, default=0.0):.1f} s"
+    acknowledged_after = [each.ended_at - each.at for each in deliveries if each.taken and each.ended_at is not None]
+    yield "longest acknowledgement", f"{max(acknowledged_after, default=0.0):.1f} s"
 
 
 def _takeovers(run: Run) -> Iterator[tuple[str, str]]:
-    closed = run.onlooker.closed.values()
+    closed = run.ledger_reader.closed.values()
     for number, which in enumerate(("first", "second", "third")):
-        has_predecessor = [seconds[number] for seconds in kills_cost(run).values() if len(seconds) > number]
+        taken_over_after = [seconds[number] for seconds in kills_cost(run).values() if len(seconds) > number]
         yield (
             f"from a turn's {which} SIGKILL until it was taken over",
-            f"{len(has_predecessor)} times, {_spread(has_predecessor)}",
+            f"{len(taken_over_after)} times, {_spread(taken_over_after)}",
         )
     attempt_count = [sum(record.attempt_count == number for record in closed) for number in (1, 2, 3)]
     yield (
@@ -109,13 +119,13 @@ def _answers(run: Run) -> Iterator[tuple[str, str]]:
     for kind in Kind:
         questions = [question for question in run.plan.questions if question.kind is kind]
         finals = [bubble for question in questions for bubble in run.teams.finals(question.id)]
-        has_predecessor = [
+        answered_at = [
             run.teams.finals(question.id)[0].final_at or 0.0 for question in questions if run.teams.finals(question.id)
         ]
         asked_at = [question.asked_at for question in questions if run.teams.finals(question.id)]
         yield (
             f"{kind}: to the answer",
-            _spread([end - begin for end, begin in zip(has_predecessor, asked_at, strict=True)]),
+            _spread([end - begin for end, begin in zip(answered_at, asked_at, strict=True)]),
         )
         plain = sum(not bubble.stream for bubble in finals) if kind is not Kind.GROUP else 0
         marked = sum(map(is_marked, finals))

@@ -1,4 +1,4 @@
-"""One run of the fault test: everything starts, people ask, the storm blows, and it is waited until all is quiet."""
+"""One run of the fault test: people ask, workers are killed, and the run waits until all is quiet."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Any
 import aiohttp
 
 from tests.fakes.azurite import installed
-from tests.faults.chaos import Storm
+from tests.faults.channel_faults import ChannelFaults
+from tests.faults.chaos import Chaos
 from tests.faults.deliveries import Deliveries
+from tests.faults.heartbeat import Heartbeat
 from tests.faults.model import ModelEndpoint
 from tests.faults.plan import Plan, Question
-from tests.faults.storage import Onlooker, PausableAzurite
+from tests.faults.storage import LedgerReader, PausableAzurite
 from tests.faults.tap import Tap
 from tests.faults.teams import Teams
-from tests.faults.weather import Weather
 from tests.faults.workers import Worker, Workers
 
 WORKERS = 3
@@ -48,9 +49,10 @@ class Run:
     model: ModelEndpoint
     workers: Workers
     deliveries: Deliveries
-    onlooker: Onlooker
-    storm: Storm
+    ledger_reader: LedgerReader
+    chaos: Chaos
     tap: Tap
+    heartbeat: Heartbeat
     lock_seconds: float = LOCK_SECONDS
     waiting: int = 0
     poisoned: int = 0
@@ -71,12 +73,12 @@ class Run:
 async def perform(
     plan: Plan,
     folder: Path,
-    blow: Callable[[Run], Coroutine[Any, Any, None]] = lambda run: run.storm.blow(),
+    inject: Callable[[Run], Coroutine[Any, Any, None]] = lambda run: run.chaos.inject(),
     *,
     lock_seconds: float = LOCK_SECONDS,
     longest_rest: float = _LONGEST_REST,
 ) -> Run:
-    """`blow` is what happens while people ask. Raises whatever keeps it from being a test at all;
+    """`inject` is what happens while people ask. Raises whatever keeps it from being a test at all;
     `tests.faults.verdict` judges what came of it.
     """
     program = await asyncio.to_thread(installed)
@@ -85,34 +87,34 @@ async def perform(
         run.seconds_to_start = time.monotonic() - started
         try:
             async with asyncio.timeout(plan.seconds + longest_rest + lock_seconds):
-                await _play(run, blow)
+                await _play(run, inject)
         except TimeoutError:
             raise AssertionError("\n".join(["a run hangs:", *_still_open(run)])) from None
-        run.seconds = run.storm.clock()
+        run.seconds = run.chaos.clock()
         return run
 
 
-async def _play(run: Run, blow: Callable[[Run], Coroutine[Any, Any, None]]) -> None:
+async def _play(run: Run, inject: Callable[[Run], Coroutine[Any, Any, None]]) -> None:
     questions = run.plan.questions
-    storm = asyncio.create_task(blow(run))
+    chaos = asyncio.create_task(inject(run))
     try:
         await asyncio.gather(*map(run.deliveries.deliver, questions))
-        await storm
+        await chaos
     finally:
-        storm.cancel()
-        await asyncio.wait([storm])
+        chaos.cancel()
+        await asyncio.wait([chaos])
     await _until_answered(run, questions[-1].asked_at + _LONGEST_TAIL + run.lock_seconds)
     await asyncio.sleep(_QUIET_FOR)
     if run.lock_seconds <= _LONGEST_HIDDEN:
-        await run.onlooker.queue_is_empty(run.lock_seconds + 5)
-        run.waiting = await run.onlooker.waiting()
+        await run.ledger_reader.queue_is_empty(run.lock_seconds + 5)
+        run.waiting = await run.ledger_reader.waiting()
     else:
-        run.waiting = await run.onlooker.visible()
-    await run.onlooker.open_turns(questions)
-    run.poisoned = await run.onlooker.poisoned()
+        run.waiting = await run.ledger_reader.visible()
+    await run.ledger_reader.open_turns(questions)
+    run.poisoned = await run.ledger_reader.poisoned()
     for question in questions:
         if question.conversation not in run.histories:
-            run.histories[question.conversation] = await run.onlooker.history(question)
+            run.histories[question.conversation] = await run.ledger_reader.history(question)
     await run.workers.stop()
 
 
@@ -124,7 +126,7 @@ def _still_open(run: Run) -> Iterator[str]:
             yield f"{question.text!r} was delivered {len(deliveries)} times and not taken"
         elif not run.teams.finals(question.id):
             yield f"{question.text!r} has no answer"
-        elif question.id not in run.onlooker.closed:
+        elif question.id not in run.ledger_reader.closed:
             yield f"{question.text!r} is answered, and nobody has seen that it was closed"
     for worker in run.workers.all.values():
         if worker.process.returncode is None:
@@ -143,7 +145,9 @@ async def _stage(plan: Plan, folder: Path, program: Path, lock_seconds: float) -
     questions = {question.id: question for question in plan.questions}
     async with AsyncExitStack() as stack:
         azurite = stack.enter_context(PausableAzurite(program))
-        teams = await stack.enter_async_context(Teams(questions, Weather(plan.seed) if plan.kills else None, clock))
+        teams = await stack.enter_async_context(
+            Teams(questions, ChannelFaults(plan.seed) if plan.kills else None, clock)
+        )
         model = await stack.enter_async_context(ModelEndpoint(questions, clock))
 
         tap = await stack.enter_async_context(Tap(azurite, clock))
@@ -154,12 +158,14 @@ async def _stage(plan: Plan, folder: Path, program: Path, lock_seconds: float) -
 
         host = ("--lock-seconds", str(lock_seconds))
         workers = await stack.enter_async_context(Workers(WORKERS, folder, settings, clock, *host))
-        onlooker = await stack.enter_async_context(Onlooker(azurite.connection_string))
+        ledger_reader = await stack.enter_async_context(LedgerReader(azurite.connection_string))
         client = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         deliveries = Deliveries(client, workers, teams.service_url, plan.seed, clock)
         began = time.monotonic()
-        storm = Storm(plan, workers, azurite, onlooker, tap, clock)
-        yield Run(plan, teams, model, workers, deliveries, onlooker, storm, tap, lock_seconds)
+        heartbeat = Heartbeat(clock)
+        await stack.enter_async_context(heartbeat.beating())
+        chaos = Chaos(plan, workers, azurite, ledger_reader, tap, clock)
+        yield Run(plan, teams, model, workers, deliveries, ledger_reader, chaos, tap, heartbeat, lock_seconds)
 
 
 def settings_of(folder: Path) -> dict[str, str]:
@@ -179,6 +185,6 @@ def _shared(connection_string: str) -> dict[str, str]:
 
 async def _until_answered(run: Run, deadline: float) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, deadline - run.storm.clock())):
+        async with asyncio.timeout(max(0.0, deadline - run.chaos.clock())):
             await run.teams.all_answered()
-            await run.onlooker.none_open(run.plan.questions)
+            await run.ledger_reader.none_open(run.plan.questions)

@@ -44,7 +44,7 @@ class PausableAzurite(Azurite):
         os.kill(self._process.pid, number)
 
 
-class Onlooker:
+class LedgerReader:
     """Reads what the workers have written, through the store's own protocol."""
 
     def __init__(self, connection_string: str) -> None:

@@ -1,4 +1,4 @@
-"""The channel's side of every chat: keeps Teams' rules, fails as the weather says, and knows what people see.
+"""The channel's side of every chat: keeps Teams' rules, fails as the channel faults say, and knows what people see.
 
 Rules: https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux
 """
@@ -17,8 +17,8 @@ from aiohttp import web
 
 from app.agent.user_messages import NOT_ENTERED
 from app.local.lifetime import LOOPBACK, listen, port_of
+from tests.faults.channel_faults import ChannelFaults, Fault
 from tests.faults.plan import Kind, Question
-from tests.faults.weather import Fault, Weather
 
 # Seconds. Less than Teams' one, for what a request waits in a busy machine before anybody looks at the clock.
 _BETWEEN_UPDATES = 0.85
@@ -64,11 +64,13 @@ class Bubble:
 
 
 class Teams:
-    """`clock` counts the seconds of the run. Without `weather` every call is answered as it should be."""
+    """`clock` counts the seconds of the run. Without `channel_faults` every call is answered as it should be."""
 
-    def __init__(self, questions: Mapping[str, Question], weather: Weather | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, questions: Mapping[str, Question], channel_faults: ChannelFaults | None, clock: Callable[[], float]
+    ) -> None:
         self._questions = questions
-        self.weather = weather
+        self.channel_faults = channel_faults
         self._clock = clock
         self._ids = itertools.count(1)
         self._order = itertools.count(1)
@@ -150,7 +152,7 @@ class Teams:
         return await self._answer(call, lambda: self._edited(bubble, call))
 
     def _note(self, question: str, kind: str, activity: dict[str, Any], *, whole: bool) -> Call:
-        fault = self.weather.next(question, whole_message=whole) if self.weather else None
+        fault = self.channel_faults.next(question, whole_message=whole) if self.channel_faults else None
         call = Call(self._clock(), question, kind, str(activity.get("text") or ""), fault)
         self.calls.append(call)
         return call

@@ -14,8 +14,8 @@ from app.agent.events import Answer
 from app.storage.ledger import TurnRecord, TurnState
 from app.storage.storage_errors import StorageError
 from app.turns.checkpoint import Checkpoint
-from tests.faults import chaos as storms
-from tests.faults.chaos import Storm
+from tests.faults import chaos as chaos_module
+from tests.faults.chaos import Chaos
 from tests.faults.plan import Kill, Pause, Plan, make_plan
 from tests.faults.storage import key_of
 from tests.faults.tap import Tap
@@ -50,7 +50,7 @@ class Scene:
             self.paused += 1
 
         self.tap = Tap(cast(Any, None), self.clock)
-        self.storm = Storm(
+        self.chaos = Chaos(
             Plan(1, 5.0, (QUESTION,), (), ()),
             cast(Any, SimpleNamespace(current=current, kill=kill)),
             cast(Any, SimpleNamespace(pause=pause, resume=lambda: None)),
@@ -63,15 +63,15 @@ class Scene:
         return time.monotonic() - self.began
 
     async def sigkill(self, worker: int = 1) -> None:
-        await self.storm._blows([Kill(0.0, worker, SIGKILL)])
+        await self.chaos._inject_all([Kill(0.0, worker, SIGKILL)])
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storms, "_BETWEEN_BLOWS", 0.0)
-    monkeypatch.setattr(storms, "_BETWEEN_LOOKS", 0.01)
-    monkeypatch.setattr(storms, "_LONGEST_HOLD_UP", 0.1)
-    monkeypatch.setattr(storms, "_LONGEST_HOLD_UP_OF_A_PAUSE", 0.1)
+    monkeypatch.setattr(chaos_module, "_BETWEEN_EVENTS_SECONDS", 0.0)
+    monkeypatch.setattr(chaos_module, "_BETWEEN_LOOKS_SECONDS", 0.01)
+    monkeypatch.setattr(chaos_module, "_LONGEST_HOLD_UP", 0.1)
+    monkeypatch.setattr(chaos_module, "_LONGEST_HOLD_UP_OF_A_PAUSE", 0.1)
 
 
 def turn(attempt_count: int, *, lease: float = 3.0, shown: str = "") -> TurnRecord:
@@ -83,14 +83,14 @@ async def test_a_worker_that_has_a_turn_at_its_last_try_is_spared_and_the_next_o
     scene.tap.note("PUT", "row", OWNER, "2.1")
     await scene.sigkill()
     assert scene.killed == ["3.1"]
-    assert scene.storm.elsewhere == 1
+    assert scene.chaos.elsewhere == 1
 
 
 async def test_a_worker_that_has_none_is_killed_though_another_has() -> None:
     scene = Scene([turn(3)])
     scene.tap.note("PUT", "row", OWNER, "1.1")
     await scene.sigkill()
-    assert (scene.killed, scene.storm.elsewhere) == (["2.1"], 0)
+    assert (scene.killed, scene.chaos.elsewhere) == (["2.1"], 0)
 
 
 @pytest.mark.parametrize("found", [turn(3), turn(2, lease=0.3), None])
@@ -98,14 +98,14 @@ async def test_nobody_is_killed_while_it_is_not_known_who_has_the_turn(found: Tu
     scene = Scene([found])
     await scene.sigkill()
     assert not scene.killed
-    assert len(scene.storm.left_out) == 1
+    assert len(scene.chaos.left_out) == 1
 
 
-async def test_a_blow_waits_until_it_is_known_and_then_falls() -> None:
+async def test_a_kill_waits_until_the_owner_is_known() -> None:
     scene = Scene([turn(2, lease=0.3), turn(3)])
     scene.tap.note("PUT", "row", OWNER, "2.1")
     await scene.sigkill()
-    assert (scene.killed, scene.storm.left_out) == (["3.1"], [])
+    assert (scene.killed, scene.chaos.left_out) == (["3.1"], [])
 
 
 async def test_a_turn_whose_end_is_written_down_is_not_given_up_and_holds_nothing_up() -> None:
@@ -120,6 +120,6 @@ async def test_storage_stands_still_when_no_worker_has_a_turn_at_its_last_try(
 ) -> None:
     scene = Scene([turn(attempt_count)])
     scene.tap.note("PUT", "row", OWNER, "2.1")
-    await scene.storm._blows([Pause(0.0, Kill(0.01, 1, SIGKILL), 0.02)])
-    assert (scene.paused, len(scene.killed), len(scene.storm.pauses)) == (stands_still,) * 3
-    assert len(scene.storm.left_out) == 1 - stands_still
+    await scene.chaos._inject_all([Pause(0.0, Kill(0.01, 1, SIGKILL), 0.02)])
+    assert (scene.paused, len(scene.killed), len(scene.chaos.pauses)) == (stands_still,) * 3
+    assert len(scene.chaos.left_out) == 1 - stands_still

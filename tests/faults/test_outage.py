@@ -21,15 +21,15 @@ ANSWERED_LATER = 0.5
 
 async def outage(run: Run) -> None:
     began, ended = OUTAGE
-    await asyncio.sleep(began - run.storm.clock())
+    await asyncio.sleep(began - run.chaos.clock())
     first, second = (worker.name for worker in run.workers.current[:2])
     for worker in (first, second):
         run.tap.hold(worker)
-    await asyncio.sleep(ended - run.storm.clock())
+    await asyncio.sleep(ended - run.chaos.clock())
     run.tap.let_go(second)
     await asyncio.sleep(ANSWERED_LATER)
     run.tap.let_go(first)
-    run.storm.pauses.append((began, run.storm.clock()))
+    run.chaos.pauses.append((began, run.chaos.clock()))
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm to install Azurite with")

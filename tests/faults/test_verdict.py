@@ -19,16 +19,17 @@ from app.storage.azure.table_entities import turn_row
 from app.storage.ledger import TurnRecord, TurnState
 from tests.faults import floors
 from tests.faults import run as runs
-from tests.faults.chaos import Storm
+from tests.faults.channel_faults import ChannelFaults, Fault
+from tests.faults.chaos import Chaos
 from tests.faults.deliveries import Deliveries, Delivery
-from tests.faults.model import InboundQuestion, ModelEndpoint
+from tests.faults.heartbeat import Heartbeat
+from tests.faults.model import ModelCall, ModelEndpoint
 from tests.faults.plan import Kind, Plan, Question
 from tests.faults.run import Run
 from tests.faults.storage import key_of
 from tests.faults.tap import Tap
 from tests.faults.teams import Bubble, Call, Teams
 from tests.faults.verdict import complaints
-from tests.faults.weather import Fault, Weather
 from tests.faults.workers import Worker, Workers
 
 ANSWER = "The answer."
@@ -56,21 +57,22 @@ class Told:
         nothing = cast(Any, None)
         tap = Tap(nothing, self.clock)
         record = TurnRecord(key_of(self.question), 1, TurnState.ANSWERED, "a" * 32, 0.0)
-        onlooker = cast(Any, SimpleNamespace(closed={self.question.id: record}))
+        ledger_reader = cast(Any, SimpleNamespace(closed={self.question.id: record}))
         self.run = Run(
             plan,
-            Teams(asked, Weather(1), self.clock),
+            Teams(asked, ChannelFaults(1), self.clock),
             ModelEndpoint(asked, self.clock),
             workers,
             Deliveries(nothing, workers, "", 1, self.clock),
-            onlooker,
-            Storm(plan, workers, nothing, onlooker, tap, self.clock),
+            ledger_reader,
+            Chaos(plan, workers, nothing, ledger_reader, tap, self.clock),
             tap,
+            Heartbeat(self.clock),
             histories={"19:c": [("user", "What?"), ("assistant", ANSWER)]},
             seconds=60.0,
         )
         self.run.deliveries.all.append(Delivery("q", "1.1", 0.0, repeat=False, answer=200, ended_at=1.0))
-        self.run.model.asked.append(InboundQuestion(0.0, "q", "1.1", "", ()))
+        self.run.model.asked.append(ModelCall(0.0, "q", "1.1", "", ()))
 
     def clock(self) -> float:
         return self.now
@@ -216,14 +218,14 @@ def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
     run, first = told.run, told.question
     second = replace(first, id="r", text="And?", asked_at=1.0)
     run.plan = replace(run.plan, questions=(first, second))
-    run.onlooker.closed |= {
+    run.ledger_reader.closed |= {
         "q": TurnRecord(key_of(first), 2, TurnState.ANSWERED, "a" * 32, 0.0),
         "r": TurnRecord(key_of(second), 1, TurnState.ANSWERED, "b" * 32, 0.0),
     }
     run.histories["19:c"] = [*exchange("And?"), *exchange("What?")]
     run.model.asked = [
-        InboundQuestion(3.0, "r", "2.1", "", ()),
-        InboundQuestion(5.0, "q", "1.1", "", (("user", "And?"),)),
+        ModelCall(3.0, "r", "2.1", "", ()),
+        ModelCall(5.0, "q", "1.1", "", (("user", "And?"),)),
     ]
     run.tap.writes.clear()
     refused = Delivery("q", "1.1", 0.0, repeat=False, answer=503, ended_at=0.1)
@@ -233,7 +235,7 @@ def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
         Delivery("q", worker, first_came or 0.0, repeat=False, answer=200, ended_at=6.0),
     ]
     if outage:
-        run.storm.pauses.append((0.0, 3.0))
+        run.chaos.pauses.append((0.0, 3.0))
     if first_came is None:
         told.message(NOT_ENTERED.english)
     for at, question in ((4.0, "r"), (6.0, "q")):
@@ -254,12 +256,16 @@ def test_a_message_that_nobody_ever_took_is_one_to_complain_about(told: Told) ->
     assert told.blamed_for("never taken, however often it was delivered")
 
 
-@pytest.mark.parametrize("excuse", ["none", "storage stood still", "it was killed", "another was killed"])
+@pytest.mark.parametrize(
+    "excuse", ["none", "storage stood still", "it was killed", "another was killed", "the machine was busy"]
+)
 def test_who_acknowledges_after_15_seconds_has_to_have_a_reason(told: Told, excuse: str) -> None:
     told.message()
     told.run.deliveries.all.append(Delivery("q", "1.1", 20.0, repeat=True, answer="TimeoutError", ended_at=35.0))
     if excuse == "storage stood still":
-        told.run.storm.pauses.append((16.0, 21.0))
+        told.run.chaos.pauses.append((16.0, 21.0))
+    if excuse == "the machine was busy":
+        told.run.heartbeat.beats += [(float(second), 0.5) for second in range(20, 36)]
     told.now = 25.0
     if "killed" in excuse:
         told.killed("1.1" if excuse == "it was killed" else "2.1")
@@ -270,12 +276,24 @@ def test_who_acknowledges_after_15_seconds_has_to_have_a_reason(told: Told, excu
 @pytest.mark.parametrize("storage_stood_still", [True, False])
 def test_to_ask_again_is_said_only_while_storage_stands_still(told: Told, storage_stood_still: bool) -> None:
     if storage_stood_still:
-        told.run.storm.pauses.append((1.0, 6.0))
+        told.run.chaos.pauses.append((1.0, 6.0))
     told.now = 10.5
     told.message(NOT_ENTERED.english)
     told.now = 11.0
     told.message()
     assert bool(list(complaints(told.run))) is not storage_stood_still
+
+
+@pytest.mark.parametrize("late_seconds", [0.01, 0.5])
+def test_how_often_people_are_told_to_ask_again_is_judged_only_where_the_machine_kept_up(
+    told: Told, late_seconds: float
+) -> None:
+    told.run.chaos.pauses.append((1.0, 6.0))
+    told.run.heartbeat.beats += [(float(second), late_seconds) for second in range(60)]
+    told.now = 10.5
+    told.message(NOT_ENTERED.english)
+    told.run.plan = replace(told.run.plan, questions=told.run.plan.questions * 6)
+    assert told.blamed_for("6 times a person was told to ask again") is (late_seconds < 0.2)
 
 
 def test_a_run_in_which_nothing_happened_is_too_mild(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

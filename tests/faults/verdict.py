@@ -1,4 +1,8 @@
-"""What people would complain about afterwards."""
+"""What people would complain about afterwards.
+
+What they saw (lost, twice, order, text) holds however slow the machine is. Limits on times are judged only where the
+heartbeat shows that the machine kept up.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from app.agent.user_messages import NOT_ENTERED, WAS_INTERRUPTED
 from app.bot.replies.message_reply import SENT_AGAIN
 from app.storage.ledger import TurnState
 from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
-from tests.faults.model import InboundQuestion
+from tests.faults.model import ModelCall
 from tests.faults.plan import Question
 from tests.faults.run import Run
 from tests.faults.teams import Bubble
@@ -27,7 +31,7 @@ _ENTERING = 1.0
 _NEARLY_BACK = 1.2
 # Seconds without a sign of life after which a turn holds the next one up no longer.
 _PATIENCE = 30.0
-# Of a run in which storage stops: how long it takes to catch up depends on the machine.
+# Of a run in which storage stops, on a machine that kept up.
 _MOST_TOLD = 5
 
 
@@ -43,7 +47,7 @@ def complaints(run: Run) -> Iterator[str]:
         yield f"{question.kind}, {question.text!r}: never taken, however often it was delivered\n{story(run, question)}"
     yield from _acknowledgements(run)
     told = [question.text for question in run.plan.questions if run.teams.told_to_ask_again(question.id)]
-    if len(told) > _MOST_TOLD:
+    if len(told) > _MOST_TOLD and run.heartbeat.kept_up(0.0, run.seconds):
         yield f"{len(told)} times a person was told to ask again: {told}"
     for questions in conversations(run).values():
         if any(_passed_by(run, question) for question in questions):
@@ -74,7 +78,7 @@ def _about(run: Run, question: Question) -> Iterator[str]:
     told = run.teams.told_to_ask_again(question.id)
     if not finals and not told:
         yield "never answered"
-    if len(told) > 1 or (told and not run.storm.pauses):
+    if len(told) > 1 or (told and not run.chaos.pauses):
         yield "told to ask again, though storage was there"
     if len(finals) > 1 and any(bubble.stream for bubble in finals):
         yield f"a streamed answer and {len(finals) - 1} more"
@@ -91,7 +95,7 @@ def _about(run: Run, question: Question) -> Iterator[str]:
         yield "the answer is not the right one"
     if any(not _explained(run, bubble) for bubble in run.teams.left_open(question.id)):
         yield "a second bubble with half of an answer stays for ever"
-    record = run.onlooker.closed.get(question.id)
+    record = run.ledger_reader.closed.get(question.id)
     if record is None and told and not finals:
         return
     if record is None or record.state is not TurnState.ANSWERED:
@@ -128,10 +132,11 @@ def _explained(run: Run, bubble: Bubble) -> bool:
     opening = next(call for call in run.teams.signs_of(bubble.question) if call.bubble == bubble.id)
     if opening.fault is not None:
         return True
-    if any(begin - _UNWRITTEN <= bubble.at <= end for begin, end in run.storm.pauses):
+    unwritten = _UNWRITTEN + run.heartbeat.worst_late_seconds
+    if any(begin - unwritten <= bubble.at <= end for begin, end in run.chaos.pauses):
         return True
     openers = _openers(run, bubble.question, opening.at)
-    if any(_killed(run.workers.all[name], opening.at, bubble.at + _UNWRITTEN) for name in openers):
+    if any(_killed(run.workers.all[name], opening.at, bubble.at + unwritten) for name in openers):
         return True
     # Or it stood still for longer than its lease before it had written the id down: another has the turn.
     taken = run.tap.takeovers(run.question(bubble.question))
@@ -150,7 +155,9 @@ def _openers(run: Run, question: str, at: float) -> set[str]:
     writes = run.tap.of(run.question(question))
     # Who enters what has been entered has nothing.
     its = [write for write in writes if write.at <= at and (not write.enters or write is writes[0])]
-    return {write.worker for write in its if write is its[-1] or write.at > at - _TAKING}
+    return {
+        write.worker for write in its if write is its[-1] or write.at > at - _TAKING - run.heartbeat.worst_late_seconds
+    }
 
 
 def _acknowledgements(run: Run) -> Iterator[str]:
@@ -163,7 +170,12 @@ def _acknowledgements(run: Run) -> Iterator[str]:
 
 def _held_up(run: Run, delivery: Delivery) -> bool:
     ended = delivery.ended_at or run.seconds
-    if any(begin <= ended and delivery.at <= end + _CATCHING_UP for begin, end in run.storm.pauses):
+    if not run.heartbeat.kept_up(delivery.at, ended):
+        return True
+    if any(
+        begin <= ended and delivery.at <= end + _CATCHING_UP + run.heartbeat.worst_late_seconds
+        for begin, end in run.chaos.pauses
+    ):
         return True
     return _killed(run.workers.all[delivery.worker], delivery.at, ended)
 
@@ -176,7 +188,9 @@ def _killed(worker: Worker, after: float, before: float) -> bool:
 def _order(run: Run, questions: Sequence[Question]) -> Iterator[str]:
     """By what the person sent, not by what the ledger made of it."""
     for earlier, later in combinations(_as_answered(run, questions), 2):
-        tickets = [run.onlooker.closed[each.id].ticket for each in (earlier, later) if each.id in run.onlooker.closed]
+        tickets = [
+            run.ledger_reader.closed[each.id].ticket for each in (earlier, later) if each.id in run.ledger_reader.closed
+        ]
         wrong = run.first_sent(later) < run.first_sent(earlier) and _was_there(run, later, before=earlier)
         if wrong or tickets != sorted(tickets):
             stories = f"{story(run, later)}\n{story(run, earlier)}"
@@ -191,11 +205,16 @@ def _was_there(run: Run, question: Question, *, before: Question) -> bool:
         return False
     first, second = _taken(run, question), _taken(run, before)
     if first and second and first.at <= second.at:
-        in_an_outage = any(begin <= first.at and second.at <= end - _NEARLY_BACK for begin, end in run.storm.pauses)
+        in_an_outage = any(
+            begin <= first.at and second.at <= end - _NEARLY_BACK - run.heartbeat.worst_late_seconds
+            for begin, end in run.chaos.pauses
+        )
         if in_an_outage or first.worker == second.worker:
             return True
     entered, entered_later = ([write.at for write in run.tap.of(each)] for each in (question, before))
-    return bool(entered and entered_later) and entered[0] + _ENTERING < entered_later[0]
+    return (
+        bool(entered and entered_later) and entered[0] + _ENTERING + run.heartbeat.worst_late_seconds < entered_later[0]
+    )
 
 
 def _taken(run: Run, question: Question) -> Delivery | None:
@@ -253,7 +272,7 @@ def _reminders(run: Run, questions: Sequence[Question]) -> Iterator[str]:
             yield f"{asked.question}: the model was reminded of {reminded}, when {earlier} had been answered"
 
 
-def _is_late(run: Run, asked: InboundQuestion) -> bool:
+def _is_late(run: Run, asked: ModelCall) -> bool:
     """Whether the answer stood there already: who stalls beyond the lease asks in vain, and nobody sees it."""
     finals = run.teams.finals(asked.question)
     return bool(finals) and (finals[0].final_at or 0.0) < asked.at
@@ -282,5 +301,5 @@ def story(run: Run, question: Question) -> str:
     for worker in run.workers.all.values():
         if worker.killed_at is not None and lines and min(lines)[0] <= worker.killed_at <= max(lines)[0]:
             lines.append((worker.killed_at, f"({worker.killed_by.name if worker.killed_by else ''} to {worker.name})"))
-    lines += [(begin, f"(storage stands still until {end:.1f})") for begin, end in run.storm.pauses]
+    lines += [(begin, f"(storage stands still until {end:.1f})") for begin, end in run.chaos.pauses]
     return "\n".join(f"    {at:7.2f} s  {line}" for at, line in sorted(lines))

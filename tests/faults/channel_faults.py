@@ -45,7 +45,7 @@ _FOR_UPDATES = {
 }
 
 
-class Weather:
+class ChannelFaults:
     """A channel that is down for good is another test: after two faults in a row one call goes well."""
 
     def __init__(self, seed: int) -> None:
