@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import aiohttp
 
+from app.common.identity import APP_IDENTITY, RequestIdentity
 from app.databricks.renewing_token import CredentialError
 from app.databricks.workspace_client import Reply, Workspace
 from app.models import chat_completions, responses
@@ -122,7 +123,7 @@ class DatabricksModel:
 
     async def prepare(self) -> None:
         """Pays for the imports, the token and the endpoint's task beforehand. Raises ModelError."""
-        await asyncio.gather(self._streams.prepare(), self._spoken_api(), self._token())
+        await asyncio.gather(self._streams.prepare(), self._spoken_api(), self._token(APP_IDENTITY))
 
     async def check_ready(self, *, within_seconds: float = 5) -> bool:
         """Asks the workspace, not the model: costs no tokens and wakes nothing that is scaled to zero.
@@ -132,10 +133,10 @@ class DatabricksModel:
         https://learn.microsoft.com/azure/databricks/machine-learning/model-serving/manage-serving-endpoints
         """
         if not self._workspace.address.has_serving_endpoints:
-            await self._token()
+            await self._token(APP_IDENTITY)
             return False
         reply = await self._described(within_seconds)
-        if reply.status == 401 and self._workspace.credential.forget():
+        if reply.status == 401 and self._workspace.forget_token(APP_IDENTITY):
             reply = await self._described(within_seconds)
         if reply.status != 200:
             raise failure_of_reply(ErrorReply(reply.status, reply.text, location=reply.location))
@@ -154,7 +155,8 @@ class DatabricksModel:
             body: dict[str, Any] = {}
             try:
                 path, body, reader = await self._question(request, capabilities)
-                async with aclosing(self._attempt(path, body, reader, deadline)) as events:
+                attempted = self._attempt(path, body, reader, request.identity, deadline)
+                async with aclosing(attempted) as events:
                     async for event in events:
                         if not answering and learned is not None:
                             self._keep(learned)
@@ -169,7 +171,7 @@ class DatabricksModel:
                     # A conversation that is too long says nothing about the next one.
                     learned = adapted if isinstance(failure, RequestRefusedError) else learned
                     continue
-                if not self._differs_next_time(failure, attempt):
+                if not self._differs_next_time(failure, attempt, request.identity):
                     wait = self._retries.wait(failure, attempt, self._spread())
                     if wait is None or self._clock() + wait >= deadline:
                         raise
@@ -188,10 +190,10 @@ class DatabricksModel:
         for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
             _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
 
-    def _differs_next_time(self, failure: ModelError, attempt: int) -> bool:
+    def _differs_next_time(self, failure: ModelError, attempt: int, identity: RequestIdentity) -> bool:
         """Another attempt has a new token, or speaks the other API when none was set."""
         if isinstance(failure, SignInError):
-            return self._workspace.credential.forget() and attempt == 1
+            return self._workspace.forget_token(identity) and attempt == 1
         if self._api == "auto" and isinstance(failure, RequestRefusedError) and "messages" in failure.parameters:
             if "'input'" in failure.detail:
                 self._api = "responses"
@@ -199,10 +201,11 @@ class DatabricksModel:
         return False
 
     async def _attempt(
-        self, path: str, body: dict[str, Any], reader: AnswerReader, deadline: float
+        self, path: str, body: dict[str, Any], reader: AnswerReader, identity: RequestIdentity, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
         answer = AnswerStream(reader)
-        async with self._streams.open(path, body, within_seconds=deadline - self._clock()) as response:
+        within_seconds = deadline - self._clock()
+        async with self._streams.open(path, body, identity=identity, within_seconds=within_seconds) as response:
             arriving = AnswerBody(
                 response,
                 answer,
@@ -267,9 +270,9 @@ class DatabricksModel:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise failure_of_exception(error, answer_began=False) from error
 
-    async def _token(self) -> str:
+    async def _token(self, identity: RequestIdentity) -> str:
         try:
-            return await self._workspace.credential.token()
+            return await self._workspace.token(identity)
         except CredentialError as failure:
             raise MissingCredentialError(str(failure)) from failure
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from app.common.identity import APP_IDENTITY, RequestIdentity, UserIdentity
+from app.databricks.credentials import ServicePrincipal
 from app.databricks_client import DatabricksModel
 from app.models.model import Completed, ModelRequest, TextDelta, ToolDefinition, Usage
-from app.models.model_errors import (
-    StreamInterruptedError,
-)
+from app.models.model_errors import SignInError, StreamInterruptedError
 from tests.fakes.asked_model import QUESTION, answer, asking, shown_before, text_of
 from tests.fakes.serving_endpoint import (
     DONE,
@@ -270,3 +271,26 @@ async def test_tools_are_offered_and_their_calls_come_back() -> None:
     assert isinstance(events[-1], Completed)
     assert [call.name for call in events[-1].tool_calls] == ["time"]
     assert "strict" not in json.dumps(endpoint.asked[0].body)
+
+
+async def test_each_request_goes_out_with_the_token_of_its_own_identity() -> None:
+    people = [UserIdentity(name, SecretStr(f"token-of-{name}")) for name in ("ann", "bob")]
+    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
+        endpoint.accepted_tokens |= {person.token.get_secret_value() for person in people}
+        identities: list[RequestIdentity] = [APP_IDENTITY, *people, APP_IDENTITY]
+        requests = [ModelRequest(QUESTION.messages, identity=identity) for identity in identities]
+        await asyncio.gather(*(answer(model, request) for request in requests))
+    assert sorted(asked.token for asked in endpoint.asked) == sorted([TOKEN, TOKEN, "token-of-ann", "token-of-bob"])
+
+
+async def test_a_persons_refused_token_is_neither_renewed_nor_replaced_by_the_apps() -> None:
+    expired = UserIdentity("ann", SecretStr("expired-token"))
+    async with ServingEndpoint() as endpoint:
+        credential = ServicePrincipal(endpoint.host, "id", SecretStr("s3cret"))
+        async with asking(endpoint, api="chat", credential=credential) as model:
+            await answer(model)
+            with pytest.raises(SignInError) as caught:
+                await answer(model, ModelRequest(QUESTION.messages, identity=expired))
+            assert text_of(await answer(model)) == "Hello"
+    assert [asked.token for asked in endpoint.asked] == ["oauth-token-1", "expired-token", "oauth-token-1"]
+    assert "expired-token" not in str(caught.value) + repr(expired)

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
+from app.common.identity import AppIdentity, RequestIdentity, UserIdentity
 from app.databricks.credentials import Credential
 from app.databricks.renewing_token import CredentialError
 from app.databricks.response_bodies import json_object, read_body
@@ -95,6 +96,16 @@ class Workspace:
         self._next_lookup_at = 0.0
         self._identity: Identity | None = None
         self._identifying = asyncio.Lock()
+
+    async def token(self, identity: RequestIdentity) -> str:
+        """Raises CredentialError."""
+        if isinstance(identity, UserIdentity):
+            return identity.token.get_secret_value()
+        return await self.credential.token()
+
+    def forget_token(self, identity: RequestIdentity) -> bool:
+        """The workspace refused the token: whether asking again can give another. A person has to sign in anew."""
+        return isinstance(identity, AppIdentity) and self.credential.forget()
 
     async def endpoint_task(self, endpoint: str) -> str | None:
         """The endpoint's `task`, such as `agent/v1/responses`; None when it has none or it cannot be looked up.

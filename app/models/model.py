@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from app.common.identity import APP_IDENTITY, RequestIdentity
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -42,8 +44,11 @@ class ToolDefinition:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
+    """`identity` is as whom the model is asked."""
+
     messages: tuple[Message, ...]
     tools: tuple[ToolDefinition, ...] = ()
+    identity: RequestIdentity = APP_IDENTITY
 
 
 @dataclass(frozen=True, slots=True)

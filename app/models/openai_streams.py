@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from app.common.identity import RequestIdentity
 from app.models.error_replies import ErrorReply, failure_of_reply
 from app.models.model_errors import ModelError, ModelTimeoutError
 from app.models.openai_import import import_openai
@@ -42,7 +43,12 @@ class OpenAiStreams:
     """`connect_seconds` covers name, connection and TLS; `silence_seconds` every wait for bytes, the first included."""
 
     def __init__(
-        self, base_url: str, token: Callable[[], Awaitable[str]], *, connect_seconds: float, silence_seconds: float
+        self,
+        base_url: str,
+        token: Callable[[RequestIdentity], Awaitable[str]],
+        *,
+        connect_seconds: float,
+        silence_seconds: float,
     ) -> None:
         self._base_url = base_url
         self._token = token
@@ -56,14 +62,16 @@ class OpenAiStreams:
         await self._imported()
 
     @asynccontextmanager
-    async def open(self, path: str, body: dict[str, Any], *, within_seconds: float) -> AsyncIterator[httpx2.Response]:
+    async def open(
+        self, path: str, body: dict[str, Any], *, identity: RequestIdentity, within_seconds: float
+    ) -> AsyncIterator[httpx2.Response]:
         """The successful response, its body not read. An exception inside closes the connection at once.
 
         Raises ModelError.
         """
         try:
             async with asyncio.timeout(within_seconds):
-                response = await self._post(await self._imported(), path, body)
+                response = await self._post(await self._imported(), path, body, identity)
         except TimeoutError as error:
             raise ModelTimeoutError("no answer within the time limit") from error
         try:
@@ -83,10 +91,17 @@ class OpenAiStreams:
         if self._package is not None:
             await self._package.client.close()
 
-    async def _post(self, package: _Package, path: str, body: dict[str, Any]) -> httpx2.Response:
+    async def _post(
+        self, package: _Package, path: str, body: dict[str, Any], identity: RequestIdentity
+    ) -> httpx2.Response:
         try:
             response: httpx2.Response = await package.client.post(
-                path, cast_to=package.response_type, body=body, stream=True, stream_cls=package.stream_type
+                path,
+                cast_to=package.response_type,
+                body=body,
+                options={"headers": {"Authorization": f"Bearer {await self._token(identity)}"}},
+                stream=True,
+                stream_cls=package.stream_type,
             )
             return response
         except ModelError:
@@ -111,7 +126,7 @@ class OpenAiStreams:
 
         client = openai.AsyncOpenAI(
             base_url=self._base_url,
-            api_key=self._token,
+            api_key="none",  # each request brings its own token
             max_retries=0,
             # A compressing proxy would hold tokens back.
             default_headers={"Accept-Encoding": "identity"},
