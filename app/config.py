@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.common.net import is_loopback
 from app.settings.bot_settings import BotSettings
 from app.settings.cross_field_checks import problems_among
 from app.settings.setting import GUID, setting
@@ -222,7 +223,7 @@ class Settings(BotSettings, BaseSettings):
     @classmethod
     def _is_an_address(cls, value: str) -> str:
         parts = urlsplit(value.strip())
-        loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        loopback = is_loopback(parts.hostname or "")
         if (
             not re.fullmatch(r"([A-Za-z0-9.-]+|\[::1\])(:[0-9]+)?", parts.netloc)
             or parts.port == 0

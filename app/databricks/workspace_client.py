@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from app.common.identity import AppIdentity, RequestIdentity, UserIdentity
+from app.common.net import is_loopback
 from app.databricks.credentials import Credential
 from app.databricks.renewing_token import CredentialError
 from app.databricks.response_bodies import json_object, read_body
@@ -43,7 +44,7 @@ class WorkspaceUrl:
         """
         given = base_url.strip()
         parts = urlsplit(given if "://" in given else f"https://{given}")
-        loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        loopback = is_loopback(parts.hostname or "")
         secure = parts.scheme == "https" or (parts.scheme == "http" and loopback)
         if not _HOST_AND_PORT.fullmatch(parts.netloc) or not parts.hostname or parts.port == 0 or not secure:
             raise ValueError("the workspace's address must begin with https:// and hold no password")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from app.bot.auth.service_url import is_loopback
+from app.common.net import is_loopback
 
 # What proxies and tunnels add.
 _FORWARDED_BY = ("x-forwarded-for", "x-forwarded-host", "x-real-ip", "x-original-host")

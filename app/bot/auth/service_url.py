@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
+from app.common.net import is_loopback
 
 _LONGEST = 2048
 _HIGHEST_PORT = 65535
@@ -45,15 +45,3 @@ class ServiceUrls:
         elif host not in self._hosts and not host.endswith(self._suffixes):
             raise UntrustedServiceUrlError("the serviceUrl is not a host of the Bot Framework in this cloud")
         return url
-
-
-def is_loopback(host: str) -> bool:
-    """For names and addresses without port or brackets."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
