@@ -29,6 +29,7 @@ from app.agent.user_messages import (
     WAS_INTERRUPTED,
     sentence_for,
 )
+from app.common.text import pending_surrogate, replace_lone_surrogates
 from app.models.model import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
 from app.models.model_errors import ModelError
 from app.models.repeated_text import RepeatedText
@@ -185,8 +186,7 @@ class _AnswerBuilder:
         return self._parts[0] if self._parts else ""
 
     def add(self, text: str, *, new_paragraph: bool = False, by_model: bool = True) -> TextAdded:
-        if self._pending_surrogate or not text.isascii():
-            text = self._whole_characters(text)
+        text = self._whole_characters(text)
         if new_paragraph:
             text = self._gap_before(text) + text
         self._parts.append(text)
@@ -207,9 +207,8 @@ class _AnswerBuilder:
     def _whole_characters(self, text: str) -> str:
         """Endpoints cut text between the halves of a surrogate pair, and half of one can be neither stored nor sent."""
         text = self._pending_surrogate + text
-        self._pending_surrogate = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        text = text.removesuffix(self._pending_surrogate)
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        self._pending_surrogate = pending_surrogate(text)
+        return replace_lone_surrogates(text.removesuffix(self._pending_surrogate))
 
     def cite(self, source: Source) -> Citation:
         for known in self.citations:

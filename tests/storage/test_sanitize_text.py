@@ -20,7 +20,6 @@ from app.storage.azure.table_entities import (
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
-from app.storage.sanitize_text import sanitize_text
 
 KEY = ConversationKey("tenant", "conversation", "thread")
 
@@ -81,16 +80,3 @@ def test_a_turn_and_a_record_come_back_as_they_were_in_pieces_that_fit(payload: 
     entity = record_entity(small, "write", 1.0)
     assert fits(entity)
     assert record_of(small.key, {**entity, "etag": "version"}) == small
-
-
-@given(st.text(st.characters()))
-def test_any_text_can_be_stored_and_one_that_could_is_not_changed(text: str) -> None:
-    stored = sanitize_text(text)
-    stored.encode()
-    assert sanitize_text(stored) == stored
-    if not any("\ud800" <= character <= "\udfff" for character in text):
-        assert stored == text
-
-
-def test_two_halves_of_a_character_are_joined() -> None:
-    assert sanitize_text("a\ud83d\ude00\ud83d") == "a😀\ufffd"

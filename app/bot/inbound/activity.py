@@ -14,6 +14,7 @@ import botbuilder.schema as schema
 from botbuilder.schema import Activity, ChannelAccount, ConversationAccount
 
 from app.agent.turn import Caller
+from app.common.text import replace_lone_surrogates
 
 MAX_MESSAGE_BYTES = 256 * 1024
 _MOST_LEVELS = 64
@@ -22,7 +23,6 @@ _MOST_ITEMS = 1000
 _LONGEST_LOCALE = 35
 _LONGEST_NAME = 200
 _MOST_BRACKETS = 20_000
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # Without these nobody can tell who asks what, where, and whether the app was removed. Any other field of the wrong
 # type is dropped: a message is not lost for a decoration.
 _NEEDED = frozenset(
@@ -73,7 +73,7 @@ def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
         raise BadActivityError("The body must be JSON in UTF-8.") from None
     if brackets > _MOST_LEVELS and _levels_exceed(data, _MOST_LEVELS):
         raise BadActivityError(f"The JSON may be nested {_MOST_LEVELS} levels deep at most.")
-    return replace_lone_surrogates(data) if "\\ud" in text or "\\uD" in text else data
+    return repair_texts(data) if "\\ud" in text or "\\uD" in text else data
 
 
 def _refuse_number(_: str) -> NoReturn:
@@ -100,15 +100,14 @@ def _children(container: object) -> Iterator[Any]:
     return iter(container.values() if isinstance(container, dict) else container)  # type: ignore[call-overload, no-any-return]
 
 
-def replace_lone_surrogates(data: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Half a surrogate pair cannot be written as UTF-8 again, neither to storage nor to a model."""
+def repair_texts(data: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Lone surrogates in any text of it replaced: neither storage nor a model takes them."""
     if isinstance(data, str):
-        # JSON's whole pairs have become one character.
-        return _SURROGATE.sub("\ufffd", data)
+        return replace_lone_surrogates(data)
     if isinstance(data, list):
-        return [replace_lone_surrogates(item) for item in data]
+        return [repair_texts(item) for item in data]
     if isinstance(data, dict):
-        return {replace_lone_surrogates(key): replace_lone_surrogates(item) for key, item in data.items()}
+        return {repair_texts(key): repair_texts(item) for key, item in data.items()}
     return data
 
 

@@ -164,7 +164,7 @@ def _references(activity: Activity) -> Iterator[Quotation]:
             except (ValueError, RecursionError):
                 continue
             if isinstance(fields, dict):
-                yield _reference(received.replace_lone_surrogates(fields))
+                yield _reference(received.repair_texts(fields))
 
 
 def _reference(fields: Mapping[str, Any]) -> Quotation:

@@ -14,6 +14,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
+from app.common.text import replace_lone_surrogates
 from app.storage.azure.azure_calls import bounded
 from app.storage.azure.table_entities import (
     AFTER,
@@ -55,7 +56,7 @@ from app.storage.ledger import (
     TurnState,
     next_ticket,
 )
-from app.storage.sanitize_text import sanitize_text, sanitize_turn
+from app.storage.sanitize_text import sanitize_turn
 
 _LONGEST_CLEANING = 240.0
 # Seconds. The first call of a worker gets a token and opens connections.
@@ -173,7 +174,7 @@ class TableStore:
 
     @bounded()
     async def write(self, record: Record) -> Record:
-        record, write = replace(record, value=sanitize_text(record.value)), uuid.uuid4().hex
+        record, write = replace(record, value=replace_lone_surrogates(record.value)), uuid.uuid4().hex
         try:
             version = await self._rows.put(record_entity(record, write, self._clock()), record.version)
         except TableConflictError as conflict:

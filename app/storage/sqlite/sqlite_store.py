@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app.common.text import replace_lone_surrogates
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import (
@@ -22,7 +23,7 @@ from app.storage.ledger import (
     TurnState,
     next_ticket,
 )
-from app.storage.sanitize_text import sanitize_messages, sanitize_text, sanitize_turn
+from app.storage.sanitize_text import sanitize_messages, sanitize_turn
 from app.storage.sqlite.sqlite_file import SqliteFile
 from app.storage.sqlite.sqlite_queue import SqliteQueue
 
@@ -186,7 +187,7 @@ class SqliteStore:
 
     async def write(self, record: Record) -> Record:
         where, now = (*_here(record.key.conversation), _name(record.key)), self._clock()
-        fresh = Record(record.key, sanitize_text(record.value), uuid.uuid4().hex)
+        fresh = Record(record.key, replace_lone_surrogates(record.value), uuid.uuid4().hex)
 
         def run_transaction(connection: sqlite3.Connection) -> Record:
             if record.version:
