@@ -35,7 +35,7 @@ HELP = """COMMAND
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   lock [--upgrade]                   write the requirements files from pyproject.toml
-  docs                               write docs/settings.md from app/config.py
+  docs                               write docs/settings.md, and the picture in docs/architecture.md
   snapshots                          write infra/snapshots, what Bicep makes of infra/, and format infra/
   translate                          bring app/locale in step with what the agent says itself
 
@@ -290,7 +290,8 @@ def lock(environment: Environment, arguments: list[str]) -> int:
 
 def docs(environment: Environment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
-    return environment.become("ops.settings_page", *arguments)
+    code = environment.run(environment.python, "-m", "ops.architecture_page")
+    return code or environment.become("ops.settings_page", *arguments)
 
 
 def snapshots(environment: Environment, arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from ops.architecture_page import check_architecture_page
 from ops.check.bicep import check_bicep
 from ops.check.host import check_host
 from ops.check.icons import check_icons
@@ -21,6 +22,7 @@ from ops.settings_page import check_settings_page
 CHECKS: Mapping[str, Check] = {
     "settings": check_settings,
     "settings page": check_settings_page,
+    "architecture page": check_architecture_page,
     "host.json": check_host,
     "infra": lambda root: check_bicep(root, date.today()),
     "m365agents.yml": check_toolkit,

@@ -1,0 +1,80 @@
+"""`python dev.py docs`: draws the picture of the house in docs/architecture.md from the imports in app/."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ops.check.problem import Problem
+from ops.command import DEV
+
+PAGE = "docs/architecture.md"
+_ROOT = Path(__file__).resolve().parents[1]
+_BEGIN = "<!-- house: drawn from the imports by `dev.py docs` -->"
+_END = "<!-- house: end -->"
+# Which is never deployed, and which may import every other room.
+_LEFT_OUT = frozenset({"local"})
+
+Imports = Mapping[str, frozenset[str]]
+
+
+def imports_between_rooms(root: Path) -> Imports:
+    """Each folder and module directly under app/, and those it imports."""
+    import grimp  # noqa: PLC0415 - takes a second, which only this command pays
+
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    graph = grimp.build_graph("app", cache_dir=None)
+    rooms: dict[str, set[str]] = {room: set() for module in graph.modules if (room := _room(module))}
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            if _room(module) and _room(imported) and _room(module) != _room(imported):
+                rooms[_room(module)].add(_room(imported))
+    return {room: frozenset(others) for room, others in rooms.items()}
+
+
+def _room(module: str) -> str:
+    """Empty for what is in no room of the picture."""
+    name = module.split(".")[1] if "." in module else ""
+    return "" if name in _LEFT_OUT else name
+
+
+def without_implied(imports: Imports) -> Imports:
+    """Without arrows that a longer way says already. The imports have no cycle: the layers are checked."""
+
+    def reached(room: str) -> frozenset[str]:
+        return imports[room].union(*(reached(other) for other in imports[room]))
+
+    return {
+        room: frozenset(other for other in others if not any(other in reached(way) for way in others - {other}))
+        for room, others in imports.items()
+    }
+
+
+def picture(root: Path) -> str:
+    arrows = without_implied(imports_between_rooms(root))
+    nodes = [f'  {room}["{_label(root, room)}"]' for room in sorted(arrows)]
+    lines = [f"  {room} --> {other}" for room in sorted(arrows) for other in sorted(arrows[room])]
+    return "\n".join(["```mermaid", "flowchart TB", *nodes, *lines, "```"])
+
+
+def _label(root: Path, room: str) -> str:
+    return f"{room}/" if (root / "app" / room).is_dir() else f"{room}.py"
+
+
+def architecture_page(root: Path) -> str:
+    """The page with today's picture in its place."""
+    before, _, rest = (root / PAGE).read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}\n{picture(root)}\n{_END}{after}"
+
+
+def check_architecture_page(root: Path) -> list[Problem]:
+    if (root / PAGE).read_text(encoding="utf-8") == architecture_page(root):
+        return []
+    return [Problem(PAGE, 1, f"its picture is not that of the imports: {DEV} docs")]
+
+
+if __name__ == "__main__":
+    (_ROOT / PAGE).write_text(architecture_page(_ROOT), encoding="utf-8")
