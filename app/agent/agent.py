@@ -9,7 +9,6 @@ from contextlib import aclosing
 
 from app.agent.events import (
     Answer,
-    Citation,
     Event,
     Failure,
     TextAdded,
@@ -30,6 +29,7 @@ from app.agent.user_messages import (
     sentence_for,
 )
 from app.common.text import pending_surrogate, replace_lone_surrogates
+from app.content.blocks import Citation
 from app.models.model import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
 from app.models.model_errors import ModelError
 from app.models.repeated_text import RepeatedText

@@ -1,8 +1,10 @@
-"""What happens while a turn is answered. Meaning only: how a channel shows it is the door's affair."""
+"""What happens while a turn is answered. Meaning only: how it is shown is the reply's business."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from app.content.blocks import AnyBlock, Block, Citation
 
 _MARK = "\ufdd0"
 
@@ -57,18 +59,16 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class Citation:
-    """`position` is the n of `[n]` in the answer's text."""
+class BlockAdded:
+    """A table, a chart: shown below the text when the answer ends, in the order of these events."""
 
-    position: int
-    title: str
-    url: str | None = None
-    quote: str = ""
+    block: Block
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of a turn that was answered. `text` is the whole answer as Markdown: all `TextAdded` joined.
+    """The end of a turn that was answered. `text` is the whole answer as Markdown: all `TextAdded` joined; `blocks` are
+    those of all `BlockAdded`.
 
     `by_model` is False where all of it is the program's own (commands, notices): it bears no AI label. `truncated`
     says that the model reached its length limit.
@@ -78,18 +78,20 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     by_model: bool = True
     truncated: bool = False
+    blocks: tuple[AnyBlock, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The end of a turn that failed. `text` is what was answered before it, `by_model` as in `Answer`; `sentence` is
-    what the person can do.
+    """The end of a turn that failed. `text` and `blocks` are what was answered before it, `by_model` as in `Answer`;
+    `sentence` is what the person can do.
     """
 
     sentence: str
     error_id: str
     text: str = ""
     by_model: bool = True
+    blocks: tuple[AnyBlock, ...] = ()
 
 
-Event = Status | TextAdded | ToolStarted | ToolFinished | Citation | Answer | Failure
+Event = Status | TextAdded | BlockAdded | ToolStarted | ToolFinished | Citation | Answer | Failure

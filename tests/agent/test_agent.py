@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from app.agent.agent import Agent
-from app.agent.events import Answer, Citation, Event, Failure, TextAdded, ToolFinished, ToolStarted
+from app.agent.events import Answer, Event, Failure, TextAdded, ToolFinished, ToolStarted
 from app.agent.turn import Turn
+from app.content.blocks import Citation
 from app.models import model_errors as failures
 from app.models.model import Completed, Source, ToolCall, ToolDefinition
 from app.models.scripted_model import ScriptedModel

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.agent.events import Answer, Citation, Failure
+from app.agent.events import Answer, Failure
 from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.rendering import activities
 from app.bot.replies.message_reply import with_ai_label
+from app.content.blocks import Citation
 from app.translation import ENGLISH
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.agent.events import Answer, Citation, Failure, Status, TextAdded, ToolStarted
+from app.agent.events import Answer, Failure, Status, TextAdded, ToolStarted
 from app.agent.user_messages import THINKING
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
 from app.bot.connector.send_errors import (
@@ -18,6 +18,7 @@ from app.bot.connector.send_errors import (
     ThrottledError,
 )
 from app.bot.replies.stream_reply import StreamReply
+from app.content.blocks import Citation
 from app.turns.reply import SaveCheckpoint, discard_checkpoint
 from tests.fakes.channel import FakeChannel
 from tests.fakes.virtual_time import VirtualTimeLoop

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.agent.events import Answer, Citation, Failure
+from app.agent.events import Answer, Failure
+from app.content.blocks import Citation
 from app.turns.checkpoint import Checkpoint, parse_checkpoint
 
 MOST = 75_000

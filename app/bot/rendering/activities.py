@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.agent.events import Answer, Citation, Failure
+from app.agent.events import Answer, Failure
 from app.bot.rendering.markdown import closable, end_of, render
+from app.content.blocks import Citation
 from app.translation import Sentence, Translator
 
 Json = dict[str, Any]

@@ -1,0 +1,40 @@
+"""Blocks to JSON and back, as stored messages, checkpoints and queue messages hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from pydantic import TypeAdapter, ValidationError
+
+from app.content.blocks import AnyBlock, Block
+
+MAX_JSON_CHARACTERS = 400_000
+"""All blocks of one message. `block_limits.within_limits` keeps each far below it."""
+
+
+class BlocksUnreadableError(ValueError):
+    """Not the JSON of blocks, or of a version that this one does not know."""
+
+
+@cache
+def _adapter() -> TypeAdapter[tuple[Block, ...]]:
+    # At the first use: building it takes longer than an answer without blocks should wait.
+    return TypeAdapter(tuple[AnyBlock, ...])
+
+
+def blocks_to_json(blocks: Sequence[Block]) -> str:
+    return _adapter().dump_json(tuple(blocks)).decode()
+
+
+def blocks_from_json(text: str) -> tuple[Block, ...]:
+    """Raises `BlocksUnreadableError`. No text at all is no blocks."""
+    if not text:
+        return ()
+    if len(text) > MAX_JSON_CHARACTERS:
+        raise BlocksUnreadableError(f"more than {MAX_JSON_CHARACTERS} characters")
+    try:
+        return _adapter().validate_json(text)
+    except ValidationError as error:
+        # Its message quotes the values, which people may have written.
+        raise BlocksUnreadableError(f"{error.error_count()} errors, first at {error.errors()[0]['loc']}") from None

@@ -1,0 +1,180 @@
+"""What an answer consists of besides its text: tables, charts, facts, actions. Meaning only, never how it is drawn.
+
+A block is shown by `app.bot.rendering` and saved as JSON. Constructors check shapes (`ValueError`); `block_limits` cuts
+what is too large: apply it to whatever comes from a model, a query or a service.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+
+class ColumnType(StrEnum):
+    TEXT = "text"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+
+
+class ChartKind(StrEnum):
+    VERTICAL_BAR = "vertical_bar"
+    HORIZONTAL_BAR = "horizontal_bar"
+    LINE = "line"
+    PIE = "pie"
+
+
+class ActionStyle(StrEnum):
+    DEFAULT = "default"
+    POSITIVE = "positive"
+    DESTRUCTIVE = "destructive"
+
+
+Cell = str | int | float | bool | None
+"""Dates and timestamps as ISO 8601; a number as a string where a float would lose digits; None for SQL's NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph or more of Markdown."""
+
+    text: str
+    kind: Literal["text"] = field(default="text", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    type: ColumnType = ColumnType.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The first `rows` of a result that has `total_rows`, or an unknown number of them; `source` opens all of it."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total_rows: int | None = None
+    title: str = ""
+    source: Link | None = None
+    kind: Literal["table"] = field(default="table", kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise ValueError("a table needs a column")
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("each row of a table needs as many cells as there are columns")
+        if any(isinstance(cell, float) and not math.isfinite(cell) for row in self.rows for cell in row):
+            raise ValueError("numbers in a table are finite")
+        if self.total_rows is not None and self.total_rows < len(self.rows):
+            raise ValueError("the total of a table's rows includes those that it has")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    label: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A pie has one series. `source` opens the numbers."""
+
+    chart: ChartKind
+    series: tuple[Series, ...]
+    title: str = ""
+    x_axis: str = ""
+    y_axis: str = ""
+    source: Link | None = None
+    kind: Literal["chart"] = field(default="chart", kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        if not any(series.points for series in self.series):
+            raise ValueError("a chart needs a point")
+        if self.chart is ChartKind.PIE and len(self.series) > 1:
+            raise ValueError("a pie chart has one series")
+        if any(not math.isfinite(point.value) for series in self.series for point in series.points):
+            raise ValueError("numbers in a chart are finite")
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """`language` as after the backticks of Markdown, for example `sql`."""
+
+    code: str
+    language: str = ""
+    title: str = ""
+    kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    facts: tuple[Fact, ...]
+    title: str = ""
+    kind: Literal["facts"] = field(default="facts", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """`alternative_text` says what the image shows to whoever cannot see it."""
+
+    url: str
+    alternative_text: str
+    kind: Literal["image"] = field(default="image", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """`position` is the n of `[n]` in the answer's text."""
+
+    position: int
+    title: str
+    url: str | None = None
+    quote: str = ""
+    kind: Literal["citation"] = field(default="citation", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a person can decide with a press. `verb` names the handler; `data` comes back to it. The person can read and
+    change `data`: it holds identifiers, and grants nothing.
+    """
+
+    verb: str
+    title: str
+    data: Mapping[str, str] = field(default_factory=dict)
+    style: ActionStyle = ActionStyle.DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    actions: tuple[Action, ...]
+    kind: Literal["actions"] = field(default="actions", kw_only=True, repr=False)
+
+
+Block = Text | Table | Chart | Code | Facts | Image | Citation | Actions
+AnyBlock = Annotated[Block, Field(discriminator="kind")]

@@ -1,0 +1,163 @@
+"""Blocks survive being saved, and are cut to what can be saved."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.content.block_json import MAX_JSON_CHARACTERS, BlocksUnreadableError, blocks_from_json, blocks_to_json
+from app.content.block_limits import MAX_CELL, MAX_ROWS, within_limits
+from app.content.blocks import (
+    Action,
+    Actions,
+    ActionStyle,
+    Block,
+    Cell,
+    Chart,
+    ChartKind,
+    Citation,
+    Code,
+    Column,
+    ColumnType,
+    Fact,
+    Facts,
+    Image,
+    Link,
+    Point,
+    Series,
+    Table,
+    Text,
+)
+
+# With halves of surrogate pairs, as a model may write them.
+WORDS = st.text(st.characters(), max_size=20)
+URLS = st.sampled_from(["https://example.com/a?b=c", "", "https://example.com/" + "x" * 3_000])
+LINKS = st.none() | st.builds(Link, WORDS, URLS)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+CELLS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | NUMBERS | WORDS
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    columns = draw(st.lists(st.builds(Column, WORDS, st.sampled_from(ColumnType)), min_size=1, max_size=4))
+    rows = draw(st.lists(st.tuples(*[CELLS] * len(columns)), max_size=4))
+    total = draw(st.none() | st.integers(len(rows), 10**9))
+    return Table(tuple(columns), tuple(rows), total, draw(WORDS), draw(LINKS))
+
+
+@st.composite
+def charts(draw: st.DrawFn) -> Chart:
+    points = st.lists(st.builds(Point, WORDS, NUMBERS), min_size=1, max_size=4).map(tuple)
+    chart = draw(st.sampled_from(ChartKind))
+    series = draw(st.lists(st.builds(Series, WORDS, points), min_size=1, max_size=1 if chart is ChartKind.PIE else 3))
+    return Chart(chart, tuple(series), draw(WORDS), draw(WORDS), draw(WORDS), draw(LINKS))
+
+
+ACTIONS = st.builds(Action, WORDS, WORDS, st.dictionaries(WORDS, WORDS, max_size=3), st.sampled_from(ActionStyle))
+BLOCKS: st.SearchStrategy[Block] = st.one_of(
+    st.builds(Text, WORDS),
+    tables(),
+    charts(),
+    st.builds(Code, WORDS, WORDS, WORDS),
+    st.builds(Facts, st.lists(st.builds(Fact, WORDS, WORDS), max_size=3).map(tuple), WORDS),
+    st.builds(Image, URLS, WORDS),
+    st.builds(Citation, st.integers(0, 99), WORDS, st.none() | URLS, WORDS),
+    st.builds(Actions, st.lists(ACTIONS, max_size=3).map(tuple)),
+)
+
+
+def types_of(value: Any) -> Any:
+    """Equal values of different types are different cells: `True == 1 == 1.0`."""
+    if isinstance(value, tuple):
+        return [types_of(each) for each in value]
+    slots = [types_of(getattr(value, field.name)) for field in fields(value)] if hasattr(value, "__slots__") else []
+    return [type(value), slots]
+
+
+@settings(max_examples=50)
+@given(st.lists(BLOCKS, max_size=3))
+def test_blocks_within_limits_come_back_from_json_as_they_were(blocks: list[Block]) -> None:
+    blocks = [within_limits(block) for block in blocks]
+    read = blocks_from_json(blocks_to_json(blocks))
+    assert read == tuple(blocks)
+    assert types_of(read) == types_of(tuple(blocks))
+
+
+@settings(max_examples=50)
+@given(BLOCKS)
+def test_what_is_within_limits_is_not_cut_again(block: Block) -> None:
+    assert within_limits(within_limits(block)) == within_limits(block)
+
+
+def test_the_largest_blocks_can_be_saved() -> None:
+    long = "\u20ac" * 100_000
+    link = Link(long, "https://example.com")
+    row: tuple[Cell, ...] = (long,) * 100
+    biggest: list[Block] = [
+        Text(long),
+        Table((Column(long),) * 100, (row,) * 5_000, None, long, link),
+        Chart(ChartKind.LINE, (Series(long, (Point(long, 1.0),) * 5_000),) * 50, long, long, long, link),
+        Code(long, long, long),
+        Facts((Fact(long, long),) * 500, long),
+        Image("https://example.com/" + long, long),
+        Citation(1, long, "https://example.com/" + long, long),
+        Actions((Action(long, long, {f"{n}{long}": long for n in range(100)}),) * 100),
+    ]
+    written = blocks_to_json([within_limits(block) for block in biggest])
+    assert len(written) < MAX_JSON_CHARACTERS
+    assert len(blocks_from_json(written)) == len(biggest)
+
+
+def test_a_table_that_is_cut_says_how_many_rows_there_are() -> None:
+    rows: tuple[tuple[Cell, ...], ...] = tuple((number,) for number in range(1_000))
+    cut = within_limits(Table((Column("n", ColumnType.NUMBER),), rows))
+    assert isinstance(cut, Table)
+    assert (len(cut.rows), cut.total_rows) == (MAX_ROWS, 1_000)
+    assert within_limits(Table((Column("n"),), rows[:3])) == Table((Column("n"),), rows[:3])
+
+
+def test_a_long_cell_ends_in_an_ellipsis_and_a_long_address_is_left_out() -> None:
+    cut = within_limits(Table((Column("n"),), (("x" * 1_000,),), source=Link("all", "https://e.com/" + "x" * 3_000)))
+    assert cut == Table((Column("n"),), (("x" * (MAX_CELL - 1) + "…",),))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda: Table((), ()),
+        lambda: Table((Column("a"),), ((1, 2),)),
+        lambda: Table((Column("a"),), ((float("nan"),),)),
+        lambda: Table((Column("a"),), ((1,), (2,)), total_rows=1),
+        lambda: Chart(ChartKind.LINE, ()),
+        lambda: Chart(ChartKind.PIE, (Series("a", (Point("x", 1.0),)),) * 2),
+        lambda: Chart(ChartKind.LINE, (Series("a", (Point("x", float("inf")),)),)),
+    ],
+)
+def test_a_block_of_no_shape_is_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        shape()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "{}",
+        '[{"text":"no kind"}]',
+        '[{"kind":"hologram"}]',
+        '[{"kind":"table","columns":[{"name":"a"}],"rows":[[1,2]]}]',
+        "[" + " " * MAX_JSON_CHARACTERS + "]",
+    ],
+)
+def test_json_that_is_no_block_is_refused_without_quoting_it(text: str) -> None:
+    with pytest.raises(BlocksUnreadableError) as refusal:
+        blocks_from_json(text)
+    assert "hologram" not in str(refusal.value)
+
+
+def test_no_text_is_no_blocks() -> None:
+    assert blocks_from_json("") == blocks_from_json("[]") == ()
