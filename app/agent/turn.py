@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.common.caller import UNKNOWN_CALLER, Caller
 from app.storage.conversations import ConversationKey
 
 
@@ -32,23 +33,6 @@ class NoWords(StrEnum):
     EDIT = "edit"
     COPILOT = "copilot"
     NOTHING = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The person who asks, as an authenticated channel named them; a field is empty where it did not.
-
-    `tenant_id` and `entra_object_id` are Microsoft Entra's. `user_id` is the channel's own, unique within the channel
-    and the bot (`29:…` in Teams). `name` is for display alone: people choose it.
-    """
-
-    tenant_id: str = ""
-    user_id: str = ""
-    entra_object_id: str = ""
-    name: str = ""
-
-
-UNKNOWN_CALLER = Caller()
 
 
 @dataclass(frozen=True, slots=True)

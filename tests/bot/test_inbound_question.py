@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from botbuilder.schema import Activity
 
-from app.agent.turn import Caller, NoWords, Quotation
+from app.agent.turn import NoWords, Quotation
 from app.bot.inbound.activity import parse_activity
 from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
+from app.common.caller import Caller
 
 QUOTED = {"type": "quotedReply", "quotedReply": {"preview": "It failed.", "senderName": "Bob"}}
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import botbuilder.schema as schema
 from botbuilder.schema import Activity, ChannelAccount, ConversationAccount
 
-from app.agent.turn import Caller
+from app.common.caller import Caller
 from app.common.text import replace_lone_surrogates
 
 MAX_MESSAGE_BYTES = 256 * 1024

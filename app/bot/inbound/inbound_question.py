@@ -9,11 +9,12 @@ from typing import Any
 from botbuilder.schema import Activity
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.agent.turn import UNKNOWN_CALLER, Caller, NoWords, Quotation, Turn
+from app.agent.turn import NoWords, Quotation, Turn
 from app.bot.channel import Channel, channel_of
 from app.bot.inbound import activity as received
 from app.bot.inbound.message_text import read_message
 from app.bot.sdk.channel_adapter import ReplyTarget
+from app.common.caller import UNKNOWN_CALLER, Caller
 from app.storage.conversations import ConversationKey
 from app.turns.queue_message import TurnMessage, UnreadableMessageError
 
