@@ -94,4 +94,18 @@ class Failure:
     blocks: tuple[AnyBlock, ...] = ()
 
 
-Event = Status | TextAdded | BlockAdded | ToolStarted | ToolFinished | Citation | Answer | Failure
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The end of an attempt whose turn goes on when somebody brings a decision (an approval, a sign-in).
+
+    `waiting_for` names it, as whoever brings it does. `text` is what the person reads until then, after what was
+    answered before it; `by_model` as in `Answer`.
+    """
+
+    waiting_for: str
+    text: str
+    by_model: bool = True
+    blocks: tuple[AnyBlock, ...] = ()
+
+
+Event = Status | TextAdded | BlockAdded | ToolStarted | ToolFinished | Citation | Answer | Failure | Suspended

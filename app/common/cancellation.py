@@ -1,0 +1,51 @@
+"""Why work was cancelled, for whoever has to clean up after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class CancelReason(StrEnum):
+    STOPPED = "stopped"
+    """The person pressed Stop: what was begun elsewhere on their behalf is to be cancelled too."""
+    TIMED_OUT = "timed out"
+    """The time limit of the turn is over: as after Stop, nobody waits for a result."""
+    HANDED_OVER = "handed over"
+    """This worker ends and another goes on: what runs elsewhere goes on too."""
+    LEASE_LOST = "lease lost"
+    """Another worker has claimed the turn: as after a hand-over."""
+
+
+class Cancellation:
+    """The first reason given stays. `reason` is set before any task is cancelled, so that an `except CancelledError`
+    can look at it.
+    """
+
+    def __init__(self) -> None:
+        self._reason: CancelReason | None = None
+        self._callbacks: list[Callable[[], object]] = []
+
+    @property
+    def reason(self) -> CancelReason | None:
+        return self._reason
+
+    @property
+    def goes_on_elsewhere(self) -> bool:
+        """Whether another worker continues the same turn."""
+        return self._reason in (CancelReason.HANDED_OVER, CancelReason.LEASE_LOST)
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        """Calls `callback` once, at once if it has been cancelled already."""
+        if self._reason is None:
+            self._callbacks.append(callback)
+        else:
+            callback()
+
+    def cancel(self, reason: CancelReason) -> None:
+        if self._reason is not None:
+            return
+        self._reason = reason
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
