@@ -1,12 +1,14 @@
 """`python -m ops.bicep`: compiles infra/ where there is a Bicep compiler, and compares infra/snapshots with the result.
 
 `--write` writes what the compiler makes: formatted sources, the template as JSON, and for each parameter file the
-resources that a deployment would make. Tests judge those files, so that they need no compiler.
+resources that a deployment would make. Tests judge those files, so that they need no compiler. Without one the sources'
+fingerprint still tells that they have changed since.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -26,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TOOLKIT = "m365agents.yml"
 _TEMPLATE = "infra/azure.bicep"
 _SNAPSHOTS = "infra/snapshots"
+_FINGERPRINT = f"{_SNAPSHOTS}/sources.sha256"
+_COMPILED = ("*.bicep", "*.bicepparam", "bicepconfig.json", "workbook.json")
 # A deployment into no real place, the same wherever this runs.
 _PLACE = {
     "tenant-id": "00000000-0000-4000-8000-000000000002",
@@ -115,10 +119,19 @@ def _run(compiler: str, folder: Path, command: list[str]) -> list[str]:
     return found or ([f"bicep {command[0]}: {said.strip()}"] if done.returncode else [])
 
 
+def _sources(root: Path) -> dict[str, str]:
+    files = sorted(file for pattern in _COMPILED for file in (root / "infra").rglob(pattern))
+    return {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
+
+
+def fingerprint(root: Path) -> str:
+    content = json.dumps(_sources(root), sort_keys=True)
+    return f"{hashlib.sha256(content.encode()).hexdigest()}\n"
+
+
 def _results(copy: Path) -> Iterator[tuple[str, str]]:
-    for file in sorted((copy / "infra").rglob("*")):
-        if file.suffix in {".bicep", ".bicepparam"}:
-            yield file.relative_to(copy).as_posix(), file.read_text(encoding="utf-8")
+    yield from _sources(copy).items()
+    yield _FINGERPRINT, fingerprint(copy)
     for file in [copy / _SNAPSHOTS / "azure.json", *sorted((copy / _SNAPSHOTS).glob("*.snapshot.json"))]:
         value = _ordered(json.loads(file.read_text(encoding="utf-8")))
         yield file.relative_to(copy).as_posix(), json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -156,8 +169,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return 1
     if compiler is None:
-        print(f"infra/ is not compiled: there is no Bicep {version} (az bicep install --version v{version})")
-        return int(write)
+        return _without_compiler(version, root, write=write)
     compiled = compile_infra(compiler, root)
     problems = compiled.problems or ([] if write else _told(stale_files(compiled, root)))
     print("\n".join(problems) or f"Bicep {version} has no warning.", file=sys.stderr if problems else sys.stdout)
@@ -167,6 +179,15 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         _write(root / name, compiled.files.get(name))
         print(f"{name} is written anew." if name in compiled.files else f"{name} is deleted.")
     return 0
+
+
+def _without_compiler(version: str, root: Path, *, write: bool) -> int:
+    print(f"infra/ is not compiled: there is no Bicep {version} (az bicep install --version v{version})")
+    file = root / _FINGERPRINT
+    if write or (file.is_file() and file.read_text(encoding="utf-8") == fingerprint(root)):
+        return int(write)
+    print(f"infra/ has changed since {_SNAPSHOTS} was written: {DEV} snapshots", file=sys.stderr)
+    return 1
 
 
 def _told(stale: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from ops.bicep import CompilerError, compile_infra, find_compiler, main, pinned_
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "0.49.2"
 # Takes spaces out where it formats, and puts resources into an order that changes, as the real one does.
-COMPILER = """#!{python}
+COMPILER = """#!{python} -IS
 import json, os, random, sys
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_a_compiler_of_another_version_does_not_count_and_is_refused_where_it_is
             find_compiler({"BICEP": name}, VERSION)
 
 
-def test_without_a_compiler_nothing_is_checked_and_nothing_can_be_written(
+def test_without_a_compiler_a_change_is_noticed_and_nothing_can_be_written(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("BICEP")
@@ -84,6 +84,9 @@ def test_without_a_compiler_nothing_is_checked_and_nothing_can_be_written(
     monkeypatch.setenv("AZURE_CONFIG_DIR", str(project))
     assert (main([], project), main(["--write"], project)) == (0, 1)
     assert "there is no Bicep 0.49.2 (az bicep install --version v0.49.2)" in capsys.readouterr().out
+    (project / "infra/azure.bicep").write_text("param b string\n")
+    assert main([], project) == 1
+    assert "infra/ has changed since infra/snapshots was written: " in capsys.readouterr().err
 
 
 def test_what_was_written_is_what_the_next_run_compares_with(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
