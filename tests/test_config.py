@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import AUTH_TYPES, Settings, SettingsError, load_settings, setting_names
+from app.config import CoreSettings, HostSettings, Settings, SettingsError, load_sections, load_settings, setting_names
+from app.settings.databricks_settings import AUTH_TYPES, DatabricksSettings
 from ops.settings_page import PAGE, settings_page
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,27 @@ def test_every_problem_is_reported_at_once_and_by_name() -> None:
     )  # fmt: skip
 
 
+def test_a_host_without_a_bot_starts_in_azure_without_the_bots_settings() -> None:
+    azure = {**GOOD, **TABLES, **QUEUES, "WEBSITE_SITE_NAME": "f", "MicrosoftAppType": "no type", "BOT_CLOUD": "moon"}
+    assert load_sections(CoreSettings, azure).databricks.model_name == "databricks-claude"
+    assert sorted(problems(azure)) == ["BOT_CLOUD", "MicrosoftAppId", "MicrosoftAppType"]
+
+
+def test_a_host_reads_no_setting_outside_of_its_sections() -> None:
+    class WatchSettings(HostSettings):
+        databricks: DatabricksSettings
+
+    with pytest.raises(SettingsError) as error:
+        load_sections(
+            WatchSettings, {"DATABRICKS_CLIENT_ID": "half", "TURN_LEASE_SECONDS": "x", "WEBSITE_SITE_NAME": "f"}
+        )
+    assert [problem.partition(":")[0] for problem in error.value.problems] == [
+        "DATABRICKS_BASE_URL",
+        "DATABRICKS_MODEL_NAME",
+        "DATABRICKS_CLIENT_SECRET",
+    ]
+
+
 def test_a_problem_says_what_to_put_there() -> None:
     with pytest.raises(
         SettingsError, match="MicrosoftAppType: not valid; put UserAssignedMSI, SingleTenant or MultiTenant"
@@ -68,7 +90,7 @@ def test_in_azure_the_bot_refuses_to_start_without_its_id(azure: dict[str, str])
 
 
 def test_func_start_on_a_laptop_is_not_azure() -> None:
-    assert not load_settings({**GOOD, "WEBSITE_HOSTNAME": "localhost:7071"}).in_azure
+    assert not load_settings({**GOOD, "WEBSITE_HOSTNAME": "localhost:7071"}).host.in_azure
 
 
 @pytest.mark.parametrize("app_type", ["UserAssignedMSI", "SingleTenant"])
@@ -89,15 +111,13 @@ def test_the_workspace_has_to_be_an_https_address(url: str) -> None:
 
 
 def test_a_stand_in_on_loopback_may_do_without_tls() -> None:
-    assert (
-        load_settings({**GOOD, "DATABRICKS_BASE_URL": "http://127.0.0.1:9/x/"}).databricks_base_url
-        == "http://127.0.0.1:9/x"
-    )
+    settings = load_settings({**GOOD, "DATABRICKS_BASE_URL": "http://127.0.0.1:9/x/"})
+    assert settings.databricks.base_url == "http://127.0.0.1:9/x"
 
 
 def test_a_managed_identity_other_than_the_bots_is_named_by_its_client_id_alone() -> None:
     identity = {"DATABRICKS_AUTH_TYPE": "azure-managed-identity", "DATABRICKS_CLIENT_ID": "c"}
-    assert load_settings({**GOOD, **identity}).databricks_client_id == "c"
+    assert load_settings({**GOOD, **identity}).databricks.client_id == "c"
 
 
 def test_no_secret_shows_in_any_text() -> None:
@@ -115,7 +135,7 @@ def test_no_secret_shows_in_any_text() -> None:
 
 def test_only_teams_may_call_and_the_emulator_on_a_laptop_alone() -> None:
     laptop = load_settings(GOOD)
-    assert laptop.bot_channels == {"msteams"}
+    assert laptop.bot.channels == {"msteams"}
     assert laptop.accepts_emulator
     azure = {**GOOD, **IDENTITY, **TABLES, **QUEUES, "WEBSITE_SITE_NAME": "f"}
     assert not load_settings(azure).accepts_emulator
@@ -123,27 +143,27 @@ def test_only_teams_may_call_and_the_emulator_on_a_laptop_alone() -> None:
 
 
 def test_images_are_shown_from_hosts_that_are_named() -> None:
-    assert load_settings(GOOD).image_hosts == frozenset()
-    hosts = load_settings({**GOOD, "IMAGE_HOSTS": "Charts.example.com, a.example"}).image_hosts
+    assert load_settings(GOOD).bot.image_hosts == frozenset()
+    hosts = load_settings({**GOOD, "IMAGE_HOSTS": "Charts.example.com, a.example"}).bot.image_hosts
     assert hosts == {"charts.example.com", "a.example"}
     for wrong in ("https://a.example", "*.example", "a.example,", "a.example/x", "."):
         assert problems({**GOOD, "IMAGE_HOSTS": wrong}) == ["IMAGE_HOSTS"]
 
 
 def test_channels_are_names_with_commas_between_them() -> None:
-    assert load_settings({**GOOD, "BOT_CHANNELS": "msteams, webchat"}).bot_channels == {"msteams", "webchat"}
+    assert load_settings({**GOOD, "BOT_CHANNELS": "msteams, webchat"}).bot.channels == {"msteams", "webchat"}
     for wrong in ("msteams,", "Teams", "teams", "msteams webchat", "*", "x" * 41):
         assert problems({**GOOD, "BOT_CHANNELS": wrong}) == ["BOT_CHANNELS"]
 
 
 def test_a_line_end_pasted_behind_a_secret_is_no_part_of_it() -> None:
-    token = load_settings({**GOOD, "DATABRICKS_TOKEN": " dapi123\n"}).databricks_token
+    token = load_settings({**GOOD, "DATABRICKS_TOKEN": " dapi123\n"}).databricks.token
     assert token is not None
     assert token.get_secret_value() == "dapi123"
 
 
 def test_an_empty_setting_counts_as_not_set() -> None:
-    assert load_settings({**GOOD, "OPENAI_MAX_TOKENS": "", "MicrosoftAppId": " "}).max_tokens is None
+    assert load_settings({**GOOD, "OPENAI_MAX_TOKENS": "", "MicrosoftAppId": " "}).databricks.max_tokens is None
 
 
 def test_the_sample_file_lists_every_setting() -> None:
@@ -161,20 +181,27 @@ def test_the_page_of_settings_is_what_the_code_says() -> None:
 def test_what_to_put_there_names_the_largest_and_the_smallest_number() -> None:
     bounds = {"minimum", "maximum"}
     silent = []
-    for name, field in Settings.model_json_schema()["properties"].items():
+    fields = {
+        name: field
+        for section in Settings.sections().values()
+        for name, field in section.model_json_schema()["properties"].items()
+    }
+    for name, field in fields.items():
         for kind in [field, *field.get("anyOf", [])]:
             silent += [name for bound in bounds & kind.keys() if f"{kind[bound]:.0f}" not in field["description"]]
+    assert fields.keys() == setting_names().keys()
     assert silent == []
 
 
 def test_settings_cannot_be_changed_after_start() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings(GOOD).max_tokens = 5
+        load_settings(GOOD).databricks.max_tokens = 5
 
 
 def test_every_field_has_a_name_and_a_description() -> None:
-    told_by_azure = {"in_azure", "site", "instance"}
-    assert len(setting_names()) == len(Settings.model_fields.keys() - told_by_azure)
+    assert set(Settings.model_fields) - set(Settings.sections()) == {"host"}
+    assert len(setting_names()) == sum(len(section.model_fields) for section in Settings.sections().values())
+    assert all(setting_names().values())
 
 
 def test_a_secret_that_key_vault_did_not_give_is_named_with_the_role_that_is_missing() -> None:
@@ -238,14 +265,13 @@ QUEUES = {"AzureWebJobsStorage__queueServiceUri": "https://kept.queue.core.windo
     ],
 )
 def test_a_storage_account_is_chosen_by_a_connection_string_or_by_its_addresses(storage: dict[str, str]) -> None:
-    assert load_settings({**GOOD, **storage}).uses_storage_account
+    assert load_settings({**GOOD, **storage}).storage.uses_storage_account
 
 
 def test_without_a_storage_account_conversations_are_in_the_data_folder() -> None:
-    settings = load_settings({**GOOD, "DATA_DIR": "somewhere"})
+    settings = load_settings({**GOOD, "DATA_DIR": "somewhere"}).storage
     assert not settings.uses_storage_account
     assert settings.conversations_file == Path("somewhere/conversations.sqlite")
-    assert (settings.retention_days, settings.turn_lease_seconds) == (30, 30)
 
 
 @pytest.mark.parametrize(("given", "missing"), [(TABLES, QUEUES), (QUEUES, TABLES)])
@@ -262,7 +288,7 @@ def test_in_azure_no_instance_keeps_conversations_of_its_own(given: dict[str, st
     (problem,) = error.value.problems
     assert all(name in problem for name in (*TABLES, *QUEUES))
     for account in ({**TABLES, **QUEUES}, {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}):
-        assert load_settings({**GOOD, **IDENTITY, "WEBSITE_SITE_NAME": "f", **account}).uses_storage_account
+        assert load_settings({**GOOD, **IDENTITY, "WEBSITE_SITE_NAME": "f", **account}).storage.uses_storage_account
 
 
 @pytest.mark.parametrize("address", ["http://kept.table.core.windows.net", "kept", "https://u:p@kept.example"])

@@ -64,29 +64,28 @@ class Services:
 
     @cached_property
     def telemetry(self) -> Telemetry:
-        settings = self.settings
-        connection_string = settings.insights_connection_string
-        sign_in = settings.insights_authentication
+        settings, host = self.settings.telemetry, self.settings.host
+        connection_string = settings.connection_string
         destination = Destination(
-            service=settings.site or "databricks-agent",
+            service=host.app_name or "databricks-agent",
             version=f"{VERSION}+{read_build()}",
-            instance=settings.instance or platform.node(),
+            instance=host.instance or platform.node(),
             connection_string=connection_string.get_secret_value() if connection_string else None,
-            by_identity=sign_in is not None,
-            client_id=sign_in.partition("ClientId=")[2] or None if sign_in else None,
+            by_identity=settings.authentication is not None,
+            client_id=settings.client_id,
         )
-        return Telemetry(destination, records_text=settings.telemetry_records_text)
+        return Telemetry(destination, records_text=settings.records_text)
 
     @property
     def _storage_location(self) -> Path | StorageAccount:
-        settings = self.settings
+        settings = self.settings.storage
         if not settings.uses_storage_account:
             return settings.conversations_file
         return StorageAccount(
-            settings.storage_connection_string,
-            settings.storage_tables or "",
-            settings.storage_queues or "",
-            settings.storage_client_id,
+            settings.connection_string,
+            settings.table_service_uri or "",
+            settings.queue_service_uri or "",
+            settings.client_id,
         )
 
     @cached_property
@@ -99,60 +98,60 @@ class Services:
 
     @cached_property
     def workspace(self) -> Workspace:
-        settings = self.settings
-        address = WorkspaceUrl.parse(settings.databricks_base_url)
+        settings = self.settings.databricks
+        address = WorkspaceUrl.parse(settings.base_url)
         choice = CredentialChoice(
-            token=settings.databricks_token,
-            client_id=settings.databricks_client_id,
-            client_secret=settings.databricks_client_secret,
-            auth_type=settings.databricks_auth_type,
-            config_profile=settings.databricks_config_profile,
-            bot_app_id=settings.bot_app_id,
+            token=settings.token,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            auth_type=settings.auth_type,
+            config_profile=settings.config_profile,
+            bot_app_id=self.settings.bot.app_id,
         )
         return Workspace(address, choose_credential(address.host, choice))
 
     @cached_property
     def model(self) -> DatabricksModel:
-        settings = self.settings
+        settings = self.settings.databricks
         return DatabricksModel(
-            settings.databricks_model_name,
+            settings.model_name,
             self.workspace,
-            api=settings.databricks_api,
+            api=settings.api,
             max_tokens=settings.max_tokens,
             temperature=settings.temperature,
         )
 
     @cached_property
     def agent(self) -> Agent:
-        settings = self.settings
+        settings = self.settings.agent
         return Agent(
             self.model,
-            ToolRegistry([ClockTool()] if settings.databricks_tools else []),
+            ToolRegistry([ClockTool()] if settings.offers_tools else []),
             system_prompt=settings.system_prompt,
             history_token_budget=settings.history_token_budget,
             max_answer_characters=settings.max_answer_characters,
             # On a developer's machine the words are the developer's own.
-            logs_details=settings.telemetry_records_text or not settings.in_azure,
+            logs_details=self.settings.telemetry.records_text or not self.settings.host.in_azure,
         )
 
     @cached_property
     def turns(self) -> TurnRunner:
-        settings = self.settings
+        settings = self.settings.turns
         commands = Commands(self.store, self._about)
-        shelf = TurnBackend(self.store, self.queue, settings.turn_lease_seconds)
-        return TurnRunner(self.agent, commands, shelf, time_limit=settings.turn_timeout_seconds)
+        shelf = TurnBackend(self.store, self.queue, settings.lease_seconds)
+        return TurnRunner(self.agent, commands, shelf, time_limit=settings.timeout_seconds)
 
     @cached_property
     def bot(self) -> BotApp:
-        settings = self.settings
+        settings = self.settings.bot
         identity = BotIdentity(
-            app_id=settings.bot_app_id,
-            app_type=settings.bot_app_type,
-            tenant_id=settings.bot_tenant_id,
-            password=settings.bot_password,
-            cloud=settings.bot_cloud,
-            channels=settings.bot_channels,
-            accepts_emulator=settings.accepts_emulator,
+            app_id=settings.app_id,
+            app_type=settings.app_type,
+            tenant_id=settings.tenant_id,
+            password=settings.password,
+            cloud=settings.cloud,
+            channels=settings.channels,
+            accepts_emulator=self.settings.accepts_emulator,
         )
         return BotApp(identity, self.turns, self.store, self.telemetry, image_hosts=settings.image_hosts)
 
@@ -168,7 +167,7 @@ class Services:
 
     def _install_sigterm_handler(self) -> None:
         # Hosts on a developer's machine say themselves when they end.
-        if self.settings.in_azure:
+        if self.settings.host.in_azure:
             self._stop_signal.listen()
 
     @cached_property
@@ -178,7 +177,7 @@ class Services:
     async def delete_old(self) -> int:
         """Deletes what is older than conversations are kept; how much. Raises
         `app.storage.storage_errors.StorageError`."""
-        old = time.time() - self.settings.retention_days * 24 * 3600
+        old = time.time() - self.settings.storage.retention_days * 24 * 3600
         return await self.telemetry.retention(self.store.delete_before(old))
 
     @cached_property
@@ -192,10 +191,10 @@ class Services:
         return Health(Dependencies(checks))
 
     async def _about(self) -> About:
-        host = urlsplit(self.settings.databricks_base_url).hostname or ""
+        host = urlsplit(self.settings.databricks.base_url).hostname or ""
         # Asked first: which of a developer's credentials is used is known afterwards.
         identity = await self.workspace.identity()
-        return About(self.settings.databricks_model_name, host, self.workspace.credential.name, identity)
+        return About(self.settings.databricks.model_name, host, self.workspace.credential.name, identity)
 
     async def close(self) -> None:
         """Lets running turns end or ends them, then closes what was opened."""

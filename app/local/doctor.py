@@ -49,12 +49,12 @@ def _services(settings: LocalSettings) -> Services:
 
 
 async def _check_model(services: Services, settings: LocalSettings) -> Finding | None:
-    if services.settings.databricks_auth_type == _ASKS_A_PERSON and services.settings.databricks_token is None:
+    if services.settings.databricks.auth_type == _ASKS_A_PERSON and services.settings.databricks.token is None:
         return None
     failure = await _failure(lambda: services.model.check_ready(within_seconds=_LONGEST_CHECK_SECONDS / 2))
     if failure is None:
         return None
-    model = f"model {services.settings.databricks_model_name}"
+    model = f"model {services.settings.databricks.model_name}"
     what, fix = _what_failed(failure, settings)
     return Finding(
         f"{printable(model)}: {what}",
@@ -103,14 +103,14 @@ async def _check_storage(services: Services, settings: LocalSettings) -> Finding
     if failure is None:
         return None
     said = printable(" ".join(str(failure).split()))[:300] or type(failure).__name__
-    if services.settings.uses_storage_account:
+    if services.settings.storage.uses_storage_account:
         names = ("AzureWebJobsStorage", "AzureWebJobsStorage__tableServiceUri")
         name = next((name for name in names if settings.values.get(name, "").strip()), names[0])
         return Finding(
             f"storage of {_placed(name, settings)} does not answer ({said})",
             "start Azurite if it is that, or empty the setting: conversations are then kept in a file",
         )
-    file = services.settings.conversations_file
+    file = services.settings.storage.conversations_file
     return Finding(f"{file} cannot be used ({said})", f"make {file.parent} writable, or set DATA_DIR to another folder")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
-from app.settings.setting import GUID, setting
+from app.settings.host_environment import HostEnvironment
+from app.settings.section import GUID, Section, setting
 
 BotAppType = Literal["UserAssignedMSI", "SingleTenant", "MultiTenant"]
 BotCloud = Literal["public", "gcc-high", "dod"]
@@ -18,7 +20,7 @@ def _channel_names(value: object) -> object:
     if not isinstance(value, str):
         return value
     names = frozenset(name.strip() for name in value.split(","))
-    # Nobody would be let in: Teams calls its channel msteams.
+    # Teams calls its channel msteams: `teams` would let nobody in.
     if "teams" in names or not all(re.fullmatch(r"[a-z0-9-]{1,40}", name) for name in names):
         raise PydanticCustomError("channels", "must be names of channels, with commas between them")
     return names
@@ -33,40 +35,42 @@ def _host_names(value: object) -> object:
     return names
 
 
-class BotSettings(BaseModel):
-    bot_app_id: str | None = setting(
+class BotSettings(Section):
+    title: ClassVar[str] = "The bot: who it is, who may call it, what it shows"
+
+    app_id: str | None = setting(
         "MicrosoftAppId",
         left_out="on a developer's machine: every caller must be on the same machine",
         default=None,
         pattern=GUID,
         description="the bot's application (client) id, a GUID; required in Azure",
     )
-    bot_app_type: BotAppType = setting(
+    app_type: BotAppType = setting(
         "MicrosoftAppType", default="UserAssignedMSI", description="UserAssignedMSI, SingleTenant or MultiTenant"
     )
-    bot_tenant_id: str | None = setting(
+    tenant_id: str | None = setting(
         "MicrosoftAppTenantId",
         left_out="required, except with MultiTenant",
         default=None,
         pattern=GUID,
         description="the tenant of the bot's identity, a GUID",
     )
-    bot_password: SecretStr | None = setting(
+    password: SecretStr | None = setting(
         "MicrosoftAppPassword",
         left_out="not needed with UserAssignedMSI",
         default=None,
         description="the bot's client secret, with SingleTenant and MultiTenant",
     )
-    bot_cloud: BotCloud = setting(
+    cloud: BotCloud = setting(
         "BOT_CLOUD", default="public", description="the Teams cloud of the tenant: public, gcc-high or dod"
     )
-    bot_channels: Annotated[frozenset[str], BeforeValidator(_channel_names)] = setting(
+    channels: Annotated[frozenset[str], BeforeValidator(_channel_names)] = setting(
         "BOT_CHANNELS",
         left_out="msteams",
         default=frozenset({"msteams"}),
         description="the channels that may call, with commas between them: msteams (Copilot too), webchat, directline",
     )
-    bot_accepts_emulator: bool = setting(
+    accepts_emulator_in_azure: bool = setting(
         "BOT_ACCEPTS_EMULATOR",
         left_out="false; on a developer's machine it may call",
         default=False,
@@ -78,3 +82,15 @@ class BotSettings(BaseModel):
         default=frozenset(),
         description="hosts whose images are shown in answers, with commas between them: charts.example.com",
     )
+
+    @classmethod
+    def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
+        if "MicrosoftAppId" not in given:
+            if host.in_azure:
+                yield "MicrosoftAppId: missing; in Azure the bot never runs without its id"
+            return
+        app_type = given.get("MicrosoftAppType", "UserAssignedMSI")
+        if app_type in {"UserAssignedMSI", "SingleTenant"} and "MicrosoftAppTenantId" not in given:
+            yield f"MicrosoftAppTenantId: missing; {app_type} needs the tenant's id"
+        if app_type in {"SingleTenant", "MultiTenant"} and "MicrosoftAppPassword" not in given:
+            yield f"MicrosoftAppPassword: missing; {app_type} needs the bot's client secret"

@@ -118,7 +118,7 @@ async def main():
     body = json.dumps(activity).encode()
     asking = asyncio.create_task(services.messages.receive("POST", headers, body))
     await services.store.ping()
-    with sqlite3.connect(services.settings.conversations_file) as file:
+    with sqlite3.connect(services.settings.storage.conversations_file) as file:
         while not file.execute("SELECT 1 FROM queued").fetchall():
             await asyncio.sleep(0.02)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.config import Settings
+from app.settings.storage_settings import StorageSettings
 from ops.check.icons import NotAnImageError, check_icons, read_png
 from ops.check.manifest import check_manifest
 from ops.render_icons import png
@@ -146,7 +146,7 @@ def test_a_command_that_the_agent_learns_has_to_be_offered_everywhere(copy: Path
 
 def test_every_language_says_how_long_conversations_are_kept_and_how_to_delete_them() -> None:
     """The days can be set, so that the text may only name them as what holds where nobody has."""
-    days = Settings.model_fields["retention_days"].default
+    days = StorageSettings.model_fields["retention_days"].default
     manifest = json.loads((ROOT / "appPackage/manifest.json").read_text(encoding="utf-8"))
     texts = {"en": manifest["description"]["full"]}
     for language in manifest["localizationInfo"]["additionalLanguages"]:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from tree_sitter import Node
 
 from app.config import Settings, setting_names
@@ -89,11 +90,7 @@ def _on_plan(plan: str, deployed: list[Scope]) -> Iterator[Problem]:
 
 
 def _required() -> set[str]:
-    try:
-        Settings()
-    except ValidationError as error:
-        return {str(detail["loc"][0]) for detail in error.errors() if detail["type"] == "missing"}
-    return set()
+    return {str(field.validation_alias) for field in _fields() if field.is_required()}
 
 
 def written_settings(scope: Scope, site: Declaration) -> Iterator[tuple[str, list[tuple[Node, Placed]]]]:
@@ -152,18 +149,25 @@ def _possible(value: Placed) -> Iterator[tuple[str, Node, Placed]]:
 
 
 def _refused(name: str, value: str) -> str:
-    try:
-        Settings(**{name: value})  # type: ignore[arg-type]
-    except ValidationError as error:
-        return next((detail["msg"] for detail in error.errors() if detail["loc"][:1] == (name,)), "")
+    for section in Settings.sections().values():
+        try:
+            section.model_validate({name: value})
+        except ValidationError as error:
+            for detail in error.errors():
+                if detail["loc"][:1] == (name,):
+                    return str(detail["msg"])
     return ""
 
 
 def _is_secret(name: str) -> bool:
     return name not in _OPENS_NOTHING and any(
-        field.validation_alias == AliasChoices(name) and SecretStr in getattr(field.annotation, "__args__", ())
-        for field in Settings.model_fields.values()
+        field.validation_alias == name and SecretStr in getattr(field.annotation, "__args__", ()) for field in _fields()
     )
+
+
+def _fields() -> Iterator[FieldInfo]:
+    for section in Settings.sections().values():
+        yield from section.model_fields.values()
 
 
 def _secret_names(scope: Scope) -> Iterator[str]:

@@ -1,0 +1,42 @@
+"""The settings of the agent: what it is told, what it may use, and how much it remembers and says."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from app.settings.section import Section, setting
+
+DEFAULT_SYSTEM_PROMPT = (
+    "You are a helpful assistant for people who work with data in Databricks. "
+    "Answer in the language of the question, briefly, in Markdown. Say so when you do not know."
+)
+
+
+class AgentSettings(Section):
+    title: ClassVar[str] = "The agent: its prompt, tools and memory"
+
+    system_prompt: str = setting(
+        "SYSTEM_PROMPT",
+        default=DEFAULT_SYSTEM_PROMPT,
+        left_out="a short prompt for people who work with data",
+        description="what the model is told before every conversation",
+    )
+    offers_tools: bool = setting(
+        "DATABRICKS_TOOLS",
+        default=True,
+        description="false offers the model no tools; a model that refuses them is noticed without this",
+    )
+    max_answer_characters: int = setting(
+        "MAX_ANSWER_CHARACTERS",
+        default=100_000,
+        ge=1000,
+        le=1_000_000,
+        description="where an answer is cut off and marked as incomplete, in characters (1000 to 1000000)",
+    )
+    history_token_budget: int = setting(
+        "HISTORY_TOKEN_BUDGET",
+        default=3000,
+        ge=0,
+        le=1_000_000,
+        description="how much of the conversation the model is given again, in tokens (0 to 1000000)",
+    )
