@@ -1,30 +1,99 @@
-"""What the tools of a turn have answered, so that a worker that goes on with the turn does not call them again."""
+"""What a turn's tools were asked and have answered, so that a resumed turn neither asks the model for these calls again
+nor makes them twice.
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from app.content.blocks import Citation
+from app.models.model import ToolCall
+from app.tools.base import ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """`result` is None until the call has ended. `started` is set before a tool runs that needs approval."""
+
+    call: ToolCall
+    started: bool = False
+    result: ToolResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStep:
+    """One message of the model that called tools."""
+
+    message: str
+    calls: tuple[RecordedCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSteps:
+    """`answer_text` is all of the answer's text up to the last step, shown or not: it begins with what was shown, or
+    what was shown begins with it. `citations` are those of that text.
+    """
+
+    steps: tuple[ToolStep, ...] = ()
+    answer_text: str = ""
+    citations: tuple[Citation, ...] = ()
+
+
+NOTHING_RECORDED = RecordedSteps()
 
 
 class ToolJournal(Protocol):
-    """`output` is text of the agent's own (JSON): the journal keeps it with the turn, in its row or as an artifact."""
+    """Where a turn's recorded steps are kept as text: in its row, or as an artifact that the row refers to."""
 
-    async def find(self, name: str, arguments: str) -> str | None:
-        """The output that the same call had earlier in this turn; None if there was none, or it cannot be read."""
+    async def load(self) -> str:
+        """What an earlier attempt of this turn saved last; "" where there is nothing, or it cannot be read."""
         ...
 
-    async def record(self, call_id: str, name: str, arguments: str, output: str) -> None:
-        """Returns once it is kept, or cannot be: then a worker that goes on calls the tool again.
-
-        Raises `app.turns.reply.LeaseLostError` where another worker has the turn.
+    async def save(self, recorded: str) -> None:
+        """Replaces what was saved before, and returns once it is kept. What it raises ends the attempt: it logs a
+        storage error, so that the turn goes on and is at worst repeated, and raises `app.turns.reply.LeaseLostError`.
         """
         ...
 
 
 class NoJournal:
-    """For turns that nobody can go on with."""
+    """Of a turn that cannot be resumed."""
 
-    async def find(self, name: str, arguments: str) -> str | None:
-        return None
+    async def load(self) -> str:
+        return ""
 
-    async def record(self, call_id: str, name: str, arguments: str, output: str) -> None:
+    async def save(self, recorded: str) -> None:
         pass
+
+
+class JournalUnreadableError(ValueError):
+    """Not the JSON of recorded steps, or that of a version that this one does not know."""
+
+
+@cache
+def _adapter() -> TypeAdapter[RecordedSteps]:
+    # Built at first use: a turn without tools should not wait for it.
+    return TypeAdapter(RecordedSteps)
+
+
+def recorded_to_json(recorded: RecordedSteps) -> str:
+    # ASCII, as a model may have written half a surrogate pair into its arguments.
+    return json.dumps(_adapter().dump_python(recorded, mode="json"), separators=(",", ":"))
+
+
+def recorded_from_json(text: str) -> RecordedSteps:
+    """Raises `JournalUnreadableError`. No text at all is nothing recorded."""
+    if not text:
+        return NOTHING_RECORDED
+    try:
+        return _adapter().validate_python(json.loads(text))
+    except ValidationError as error:
+        # Its own message quotes values, which people may have written.
+        raise JournalUnreadableError(f"{error.error_count()} errors, first at {error.errors()[0]['loc']}") from None
+    except (ValueError, RecursionError) as error:
+        raise JournalUnreadableError(type(error).__name__) from None
