@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -17,6 +16,7 @@ from app.common.json_values import items, mapping, text
 from app.models import model_errors as failures
 from app.models.error_bodies import MAX_ERROR_CHARACTERS, ErrorBody
 from app.models.refused_parameters import refused_parameters
+from app.resilience.retry_after import retry_after_seconds
 
 QUOTED_CHARACTERS = 500
 _SECRET = re.compile(
@@ -90,23 +90,6 @@ def failure_of_payload(payload: object) -> failures.ModelError:
         return filtered
     said = f"the endpoint reported {_code(error) or 'an error'}"
     return _failure(_status(error, 413 if _is_too_long(error.said) else 0), said, error, None)
-
-
-def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Seconds or an HTTP date, RFC 9110 section 10.2.3; None when absent or unreadable."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(value[:100])
-        except ValueError:
-            return None
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        seconds = (at - (now or datetime.now(UTC))).total_seconds()
-    return max(0.0, seconds) if seconds < 1e9 else None
 
 
 def quoted(said: str) -> str:

@@ -15,6 +15,9 @@ TURNS_RESUMED = Instrument("agent.turns.resumed", "{turn}", "Turns that went on 
 HAND_OVERS_MISSING = Instrument(
     "agent.hand_overs.missing", "{turn}", "Turns that nobody could go on with: the queue took no message, by failure"
 )
+CIRCUIT_BREAKER_CHANGES = Instrument(
+    "agent.circuit_breaker.changes", "{change}", "Changes of a circuit breaker, by its name and new state"
+)
 FEEDBACK = Instrument("agent.feedback", "{reaction}", "What people think of answers, by reaction")
 FAILURES = Instrument("agent.failures", "{turn}", "Turns that failed, by kind of failure")
 TURN_DURATION = Instrument("agent.turn.duration", "s", "From the activity to the end of its answer", _SECONDS)
@@ -28,6 +31,7 @@ INSTRUMENTS = (
     TURNS,
     TURNS_RESUMED,
     HAND_OVERS_MISSING,
+    CIRCUIT_BREAKER_CHANGES,
     FEEDBACK,
     FAILURES,
     TURN_DURATION,

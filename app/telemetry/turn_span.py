@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Literal
 
 from app.telemetry.instruments import (
+    CIRCUIT_BREAKER_CHANGES,
     FAILURES,
     FEEDBACK,
     HAND_OVERS_MISSING,
@@ -118,6 +119,13 @@ def turn_resumed(channel: str) -> None:
 def hand_over_missing(failure: Exception) -> None:
     if (turn := current_turn()) is not None:
         turn.measured(Measurement(HAND_OVERS_MISSING, 1, {"error.type": type(failure).__name__}))
+
+
+def circuit_breaker_changed(name: str, state: str) -> None:
+    """`name` of the remote, `state` that its circuit breaker has now: closed or open."""
+    if (turn := current_turn()) is not None:
+        attributes = {"agent.circuit_breaker.name": name, "agent.circuit_breaker.state": state}
+        turn.measured(Measurement(CIRCUIT_BREAKER_CHANGES, 1, attributes))
 
 
 def feedback_given(reaction: str) -> None:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.error_replies import ErrorReply, failure_of_reply, quoted, retry_after_seconds
+from app.models.error_replies import ErrorReply, failure_of_reply, quoted
 from app.models.model_errors import (
     AddressBlockedError,
     ContentFilteredError,
@@ -139,25 +138,6 @@ def test_retry_after_is_carried_along(status: int) -> None:
     refused = failure(status, retry_after="7")
     assert isinstance(refused, RateLimitedError | EndpointUnavailableError)
     assert refused.retry_after == 7
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("", None),
-        ("soon", None),
-        ("3", 3),
-        ("1.5", 1.5),
-        ("-4", 0),
-        ("nan", None),
-        ("inf", None),
-        ("Sat, 21 Nov 2026 12:00:30 GMT", 30),
-        ("Sat, 21 Nov 2026 11:00:00 GMT", 0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(header, now=datetime(2026, 11, 21, 12, tzinfo=UTC)) == seconds
 
 
 @pytest.mark.parametrize(

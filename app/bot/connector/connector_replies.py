@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from app.bot.connector.send_errors import (
@@ -25,6 +24,7 @@ from app.bot.connector.send_errors import (
     StreamTimeLimitError,
     ThrottledError,
 )
+from app.resilience.retry_after import retry_after_seconds
 
 _STREAM_REFUSED = "ContentStreamNotAllowed"
 # All of them are 403 with one code: only the sentence tells them apart.
@@ -35,7 +35,6 @@ _STREAM_REFUSALS: tuple[tuple[str, type[SendError]], ...] = (
     ("message size too large", MessageTooLargeError),
     ("previously streamed content", StreamContentRefusedError),
 )
-_LONGEST_WAIT = 3600.0
 
 
 class NotDeliveredError(ChannelUnreachableError):
@@ -69,7 +68,7 @@ def failure_of(answer: ChannelAnswer, *, streams: bool, now: datetime) -> SendEr
     lower = message.lower()
     match answer.status:
         case 429:
-            return ThrottledError(text, _seconds(answer.retry_after, now))
+            return ThrottledError(text, retry_after_seconds(answer.retry_after, now=now))
         case 413:
             return MessageTooLargeError(text)
         case 403 if code == _STREAM_REFUSED or "stream" in lower:
@@ -97,16 +96,3 @@ def _error(answer: ChannelAnswer) -> tuple[str, str]:
 
 def _printable(message: str) -> str:
     return "".join(character if character.isprintable() else " " for character in message[:200]).strip()
-
-
-def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    if retry_after is None:
-        return None
-    value = retry_after.strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value, re.ASCII):
-        return min(float(value), _LONGEST_WAIT)
-    try:
-        until = parsedate_to_datetime(value)
-        return min(max((until - now).total_seconds(), 0.0), _LONGEST_WAIT)
-    except (ValueError, TypeError, OverflowError):
-        return None
