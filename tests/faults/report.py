@@ -65,13 +65,13 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
     yield "updates dropped for their number", str(run.teams.dropped_updates)
     yield "bubbles left half, id lost", str(sum(len(run.teams.left_open(question.id)) for question in questions))
     yield "streams opened beside an open one", str(len(run.teams.side_by_side))
-    yield "the machine was late by", _lateness(run)
+    yield "the machine was slower", _slowdown(run)
     yield from _answers(run)
 
 
-def _lateness(run: Run) -> str:
-    late = [seconds for _, seconds in run.heartbeat.beats]
-    return f"{_spread(late)} a beat, {run.heartbeat.worst_late_seconds:.1f} s in five seconds at worst"
+def _slowdown(run: Run) -> str:
+    beats = [slowdown for _, slowdown in run.heartbeat.beats]
+    return f"median {median(beats):.1f} times, worst {run.heartbeat.worst_slowdown:.1f} times for five seconds"
 
 
 def _deliveries(run: Run) -> Iterator[tuple[str, str]]:
@@ -110,7 +110,12 @@ def kills_cost(run: Run) -> dict[str, list[float]]:
     for question in run.plan.questions:
         for taken in run.tap.takeovers(question):
             before = run.workers.all[taken.before]
-            if before.killed_by is signal.SIGKILL and before.killed_at is not None and taken.before != taken.after:
+            if (
+                before.killed_by is signal.SIGKILL
+                and before.killed_at is not None
+                and before.killed_at <= taken.at
+                and taken.before != taken.after
+            ):
                 cost.setdefault(question.id, []).append(taken.at - before.killed_at)
     return cost
 

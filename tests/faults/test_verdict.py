@@ -17,7 +17,7 @@ from app.agent.user_messages import NOT_ENTERED
 from app.bot.replies.message_reply import SENT_AGAIN
 from app.storage.azure.table_entities import turn_row
 from app.storage.ledger import TurnRecord, TurnState
-from tests.faults import floors
+from tests.faults import floors, verdict
 from tests.faults import run as runs
 from tests.faults.channel_faults import ChannelFaults, Fault
 from tests.faults.chaos import Chaos
@@ -246,6 +246,17 @@ def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
     assert told.blamed_for("'What?' was asked before 'And?' and answered after it") is blamed
 
 
+def test_a_question_came_when_it_was_entered_though_that_delivery_was_answered_503(told: Told) -> None:
+    told.taken("1.1", enters=True)
+    told.run.deliveries.all = [
+        Delivery("q", "1.1", 0.0, repeat=False, answer=503, ended_at=2.0),
+        Delivery("q", "2.1", 3.0, repeat=False, answer=200, ended_at=4.0),
+    ]
+    taken = verdict._taken(told.run, told.question)
+    assert taken is not None
+    assert taken.worker == "1.1"
+
+
 def exchange(question: str) -> list[tuple[str, str]]:
     return [("user", question), ("assistant", ANSWER)]
 
@@ -265,7 +276,7 @@ def test_who_acknowledges_after_15_seconds_has_to_have_a_reason(told: Told, excu
     if excuse == "storage stood still":
         told.run.chaos.pauses.append((16.0, 21.0))
     if excuse == "the machine was busy":
-        told.run.heartbeat.beats += [(float(second), 0.5) for second in range(20, 36)]
+        told.run.heartbeat.beats += [(float(second), 3.0) for second in range(20, 36)]
     told.now = 25.0
     if "killed" in excuse:
         told.killed("1.1" if excuse == "it was killed" else "2.1")
@@ -284,16 +295,16 @@ def test_to_ask_again_is_said_only_while_storage_stands_still(told: Told, storag
     assert bool(list(complaints(told.run))) is not storage_stood_still
 
 
-@pytest.mark.parametrize("late_seconds", [0.01, 0.5])
+@pytest.mark.parametrize("slowdown", [1.1, 3.0])
 def test_how_often_people_are_told_to_ask_again_is_judged_only_where_the_machine_kept_up(
-    told: Told, late_seconds: float
+    told: Told, slowdown: float
 ) -> None:
     told.run.chaos.pauses.append((1.0, 6.0))
-    told.run.heartbeat.beats += [(float(second), late_seconds) for second in range(60)]
+    told.run.heartbeat.beats += [(float(second), slowdown) for second in range(60)]
     told.now = 10.5
     told.message(NOT_ENTERED.english)
     told.run.plan = replace(told.run.plan, questions=told.run.plan.questions * 6)
-    assert told.blamed_for("6 times a person was told to ask again") is (late_seconds < 0.2)
+    assert told.blamed_for("6 times a person was told to ask again") is (slowdown < 2)
 
 
 def test_a_run_in_which_nothing_happened_is_too_mild(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
 from tests.faults.model import ModelCall
 from tests.faults.plan import Question
 from tests.faults.run import Run
+from tests.faults.tap import Write
 from tests.faults.teams import Bubble
 from tests.faults.workers import Worker
 
@@ -132,7 +133,7 @@ def _explained(run: Run, bubble: Bubble) -> bool:
     opening = next(call for call in run.teams.signs_of(bubble.question) if call.bubble == bubble.id)
     if opening.fault is not None:
         return True
-    unwritten = _UNWRITTEN + run.heartbeat.worst_late_seconds
+    unwritten = run.heartbeat.stretched(_UNWRITTEN)
     if any(begin - unwritten <= bubble.at <= end for begin, end in run.chaos.pauses):
         return True
     openers = _openers(run, bubble.question, opening.at)
@@ -155,9 +156,7 @@ def _openers(run: Run, question: str, at: float) -> set[str]:
     writes = run.tap.of(run.question(question))
     # Who enters what has been entered has nothing.
     its = [write for write in writes if write.at <= at and (not write.enters or write is writes[0])]
-    return {
-        write.worker for write in its if write is its[-1] or write.at > at - _TAKING - run.heartbeat.worst_late_seconds
-    }
+    return {write.worker for write in its if write is its[-1] or write.at > at - run.heartbeat.stretched(_TAKING)}
 
 
 def _acknowledgements(run: Run) -> Iterator[str]:
@@ -173,8 +172,7 @@ def _held_up(run: Run, delivery: Delivery) -> bool:
     if not run.heartbeat.kept_up(delivery.at, ended):
         return True
     if any(
-        begin <= ended and delivery.at <= end + _CATCHING_UP + run.heartbeat.worst_late_seconds
-        for begin, end in run.chaos.pauses
+        begin <= ended and delivery.at <= end + run.heartbeat.stretched(_CATCHING_UP) for begin, end in run.chaos.pauses
     ):
         return True
     return _killed(run.workers.all[delivery.worker], delivery.at, ended)
@@ -206,21 +204,26 @@ def _was_there(run: Run, question: Question, *, before: Question) -> bool:
     first, second = _taken(run, question), _taken(run, before)
     if first and second and first.at <= second.at:
         in_an_outage = any(
-            begin <= first.at and second.at <= end - _NEARLY_BACK - run.heartbeat.worst_late_seconds
+            begin <= first.at and second.at <= end - run.heartbeat.stretched(_NEARLY_BACK)
             for begin, end in run.chaos.pauses
         )
         if in_an_outage or first.worker == second.worker:
             return True
     entered, entered_later = ([write.at for write in run.tap.of(each)] for each in (question, before))
-    return (
-        bool(entered and entered_later) and entered[0] + _ENTERING + run.heartbeat.worst_late_seconds < entered_later[0]
-    )
+    return bool(entered and entered_later) and entered[0] + run.heartbeat.stretched(_ENTERING) < entered_later[0]
 
 
 def _taken(run: Run, question: Question) -> Delivery | None:
-    """The first that was taken in the end."""
-    taken = [each for each in run.deliveries.of(question.id) if each.taken]
+    """The first that was taken in the end, or that entered the turn though its answer was lost."""
+    entered = next(iter(run.tap.of(question)), None)
+    taken = [each for each in run.deliveries.of(question.id) if each.taken or _entered_by(entered, each)]
     return min(taken, key=lambda each: each.at, default=None)
+
+
+def _entered_by(entered: Write | None, delivery: Delivery) -> bool:
+    if entered is None or entered.worker != delivery.worker:
+        return False
+    return delivery.at <= entered.at and (delivery.ended_at is None or entered.at <= delivery.ended_at)
 
 
 def _passed_by(run: Run, question: Question) -> bool:
