@@ -14,6 +14,7 @@ from app.agent.events import Answer, Failure, Status, TextAdded, without_interru
 from app.agent.history import MAX_HISTORY_MESSAGES
 from app.agent.turn import Turn
 from app.agent.user_messages import GIVEN_UP, INTERRUPTED, THINKING, TURN_TIMED_OUT, UNEXPECTED
+from app.resilience.retry import Backoff, retry
 from app.storage.conversations import ConversationLog, StoredMessage
 from app.storage.ledger import TurnState
 from app.storage.storage_errors import StorageError
@@ -32,8 +33,8 @@ MAX_DELIVERY_ATTEMPTS = 6
 # All in seconds.
 _FINISH_GRACE_SECONDS = 4.0
 _LONGEST_WAIT = 200.0
-_LONGEST_CLOSING = 45.0
-_LONGEST_BETWEEN_CLOSINGS = 8.0
+_CLOSING_SECONDS = 45.0
+_CLOSING_BACKOFF = Backoff(1.0, longest_seconds=8.0)
 _FIRST_DELAY = 15.0
 
 
@@ -263,17 +264,15 @@ class TurnExecution:
         return (StoredMessage("user", self._turn.prompt), StoredMessage("assistant", text, complete))
 
     async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
-        until, pause = asyncio.get_running_loop().time() + _LONGEST_CLOSING, 1.0
-        while True:
-            try:
-                return await self._held.close(state, messages)
-            except StorageError:
-                if asyncio.get_running_loop().time() + pause > until:
-                    # The person has their answer. Whoever takes the turn over finds that it was being said.
-                    _log.exception("A turn could not be closed")
-                    return None
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_BETWEEN_CLOSINGS)
+        try:
+            await retry(
+                lambda: self._held.close(state, messages),
+                _CLOSING_BACKOFF.after(StorageError),
+                limit_seconds=_CLOSING_SECONDS,
+            )
+        except StorageError:
+            # The person has their answer. A worker that takes the turn over finds that it was being said.
+            _log.exception("A turn could not be closed")
 
 
 async def run_uncancelled(work: Coroutine[Any, Any, None]) -> None:

@@ -22,7 +22,8 @@ from app.bot.auth.app_credentials import TokenError, TokenUnreachableError
 from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
 from app.bot.connector.connector_replies import ChannelAnswer, DeliveryUnknownError, NotDeliveredError, failure_of
 from app.bot.connector.http_session import HttpSession
-from app.bot.connector.send_errors import SendError, SendRefusedError, StoppedByUserError, ThrottledError
+from app.bot.connector.send_errors import SendRefusedError, StoppedByUserError, ThrottledError
+from app.resilience.retry import Backoff, retry
 from app.telemetry.span_records import Kind
 from app.telemetry.spans import start_span
 from app.telemetry.turn_span import something_shown
@@ -32,9 +33,8 @@ __all__ = ["Connector", "DeliveryUnknownError", "NotDeliveredError", "Tokens"]
 Json = Mapping[str, Any]
 
 # All in seconds.
-_FIRST_PAUSE = 1.0
+_BACKOFF = Backoff(1.0, longest_seconds=16.0, jitter=0.5)
 _SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 16.0
 _SHORTEST_TRY = 1.0
 _LONGEST_ANSWER = 256 * 1024
 
@@ -146,29 +146,23 @@ class Connector:
             return answer
 
     async def _deliver(self, request: _Request, budget: float) -> ChannelAnswer:
-        deadline = self._clock() + budget
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return await self._try(request, deadline if budget > 0 else None)
-            except SendError as failure:
-                wait = self._wait_before_repeating(request, failure, pause)
-                if wait is None or self._clock() + wait >= deadline:
-                    raise
-                await self._sleep(wait)
-                if self._clock() >= deadline:
-                    # This process stood still meanwhile, and another may have said it.
-                    raise
-            pause = min(pause * 2, _LONGEST_PAUSE)
+        deadline = self._clock() + budget if budget > 0 else None
+        return await retry(
+            lambda: self._try(request, deadline),
+            lambda failure, attempt: self._pause_after(request, failure, attempt),
+            limit_seconds=budget,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
 
-    def _wait_before_repeating(self, request: _Request, failure: SendError, pause: float) -> float | None:
+    def _pause_after(self, request: _Request, failure: Exception, attempt: int) -> float | None:
         if isinstance(failure, ThrottledError) and failure.retry_after is not None:
             return max(failure.retry_after, _SHORTEST_PAUSE)
         # Teams asks to repeat 412, 429, 502 and 504. The first two say that nothing was done. After the others and a
         # lost connection nobody knows whether a message was posted: only edits and deletions bear to be done twice.
         # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/rate-limit
         repeatable = (NotDeliveredError, ThrottledError, *(() if request.method == "POST" else (DeliveryUnknownError,)))
-        return pause * (0.5 + self._jitter() / 2) if isinstance(failure, repeatable) else None
+        return _BACKOFF.pause_seconds(attempt, self._jitter()) if isinstance(failure, repeatable) else None
 
     async def _try(self, request: _Request, deadline: float | None) -> ChannelAnswer:
         token = await self._token()
