@@ -20,9 +20,17 @@ class ConversationKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
+    """`blocks` (what was shown beside the text) and `caller` (who asked) are JSON text, empty if there is none.
+
+    `activity_id` is the id that the channel gave the sent activity, empty if unknown.
+    """
+
     role: Literal["user", "assistant"]
     text: str
     complete: bool = True
+    blocks: str = ""
+    activity_id: str = ""
+    caller: str = ""
 
 
 class ConversationLog(Protocol):

@@ -68,8 +68,10 @@ class LazyStore:
     async def change(self, record: TurnRecord) -> TurnRecord:
         return await (await self._engine.get()).change(record)
 
-    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
-        await (await self._engine.get()).end(record, state, messages)
+    async def end(
+        self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage], *, result: str = ""
+    ) -> None:
+        await (await self._engine.get()).end(record, state, messages, result=result)
 
     async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
         return await (await self._engine.get()).start(record, since=since)

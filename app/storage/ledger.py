@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
 from app.storage.keyed_records import Records
 
 # Seconds. Who takes longer to enter a turn has met storage that did not answer.
 PROMPT_SECONDS = 0.5
+MAX_TURN_CHARACTERS = 80_000
 
 
 class TurnState(StrEnum):
     STARTED = "started"
     ANSWERED = "answered"
     FAILED = "failed"
+    SUSPENDED = "suspended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,11 @@ class TurnRecord:
 
     `ticket` puts the turns of a conversation into the order in which they are answered: the milliseconds since 1970 at
     which it was asked, or the next number that is free. `owner` names one attempt to answer, never two. `lease_until`
-    is in seconds since 1970: after it another may take the turn over. `payload` is what that one has to know, `shown`
-    what has reached the person: texts of whoever writes the row, for both of which together there is room for 80,000
-    characters. A closed turn keeps neither.
+    is in seconds since 1970: after it another worker may claim the turn.
+
+    `payload` is what that one needs to answer, `checkpoint` how far the answer has come, `result` what a closed turn is
+    remembered by. The row's writer decides on their content; together they may have `MAX_TURN_CHARACTERS`. A turn that
+    is answered or failed keeps neither payload nor checkpoint.
     """
 
     key: TurnKey
@@ -46,7 +50,8 @@ class TurnRecord:
     lease_until: float
     attempt_count: int = 1
     payload: str = ""
-    shown: str = ""
+    checkpoint: str = ""
+    result: str = ""
     version: str = ""
 
     def changed(
@@ -55,22 +60,29 @@ class TurnRecord:
         owner: str | None = None,
         lease_until: float | None = None,
         attempt_count: int | None = None,
-        shown: str | None = None,
+        checkpoint: str | None = None,
     ) -> TurnRecord:
         return replace(
             self,
             owner=self.owner if owner is None else owner,
             lease_until=self.lease_until if lease_until is None else lease_until,
             attempt_count=self.attempt_count if attempt_count is None else attempt_count,
-            shown=self.shown if shown is None else shown,
+            checkpoint=self.checkpoint if checkpoint is None else checkpoint,
         )
+
+    def ended(self, state: TurnState, result: str) -> TurnRecord:
+        """The row once the turn is closed or suspended."""
+        if state is TurnState.SUSPENDED:
+            return replace(self, state=state, result=result)
+        return replace(self, state=state, payload="", checkpoint="", result=result)
 
 
 @dataclass(frozen=True, slots=True)
 class BeginResult:
-    """`history`: the last messages, oldest first. `has_predecessor`: it has to be started, because an earlier turn of
-    this
-    conversation is open, or because storage was `delayed`: then one that was asked before may still be on its way.
+    """`history`: the last messages, oldest first.
+
+    `has_predecessor`: the turn still has to be started, because an earlier turn of the conversation is open, or because
+    storage was `delayed`: then a question that was asked before may still be on its way.
     """
 
     record: TurnRecord
@@ -85,6 +97,11 @@ class Predecessor:
 
     ticket: int
     lease_until: float
+
+
+def entered_by(found: TurnRecord | None, owner: str) -> TypeGuard[TurnRecord]:
+    """Whether the turn is open and was entered by `owner`, in an earlier try of the same call."""
+    return found is not None and (found.owner, found.state) == (owner, TurnState.STARTED)
 
 
 def next_ticket(wanted: int, *, started: int, taken: Collection[int]) -> int:
@@ -104,9 +121,11 @@ class TurnLedger(Protocol):
         """Enters `turn` with the first free ticket from its own on, after those of all turns that have been started;
         None if its key has been entered before.
 
-        It is started at once if no earlier turn is open and it took no longer than `PROMPT_SECONDS`. A key that the
-        same owner
-        has entered, and that is open, is what an earlier try has left: it is begun again.
+        It is started at once if no earlier turn is open and it took no longer than `PROMPT_SECONDS`. An open turn that
+        the same owner has entered is what an earlier try of this call has left: it is begun again.
+
+        A suspended turn, as it was read and with `state` started, is entered again in the same way; None if it has been
+        changed since.
         """
         ...
 
@@ -116,8 +135,14 @@ class TurnLedger(Protocol):
         """Writes the row if nobody has since `record` was read. Raises `ConcurrentUpdateError`."""
         ...
 
-    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
-        """Closes the turn and adds `messages` to the conversation, both or neither. Raises `ConcurrentUpdateError`."""
+    async def end(
+        self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage], *, result: str = ""
+    ) -> None:
+        """Closes or suspends the turn and adds `messages` to the conversation, all or nothing.
+
+        No other turn waits for one that is closed or suspended. A suspended turn keeps its payload and checkpoint and
+        can be begun again. Raises `ConcurrentUpdateError`.
+        """
         ...
 
     async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
@@ -133,9 +158,10 @@ class TurnLedger(Protocol):
         ...
 
     async def delete_before(self, moment: float) -> int:
-        """Deletes what was written before `moment`, in seconds since 1970, of every conversation; how many rows.
+        """Deletes what was written before `moment`, in seconds since 1970, in all conversations; how many rows.
 
-        Messages, records and turns, those too that were begun and that nobody has renewed since.
+        Messages, records and turns, those too that were begun and that nobody has renewed since. An engine may keep the
+        messages of a turn in one row.
         """
         ...
 

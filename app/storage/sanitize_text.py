@@ -11,8 +11,22 @@ from app.storage.ledger import TurnRecord
 
 
 def sanitize_turn(record: TurnRecord) -> TurnRecord:
-    return replace(record, payload=replace_lone_surrogates(record.payload), shown=replace_lone_surrogates(record.shown))
+    return replace(
+        record,
+        payload=replace_lone_surrogates(record.payload),
+        checkpoint=replace_lone_surrogates(record.checkpoint),
+        result=replace_lone_surrogates(record.result),
+    )
 
 
 def sanitize_messages(messages: Sequence[StoredMessage]) -> list[StoredMessage]:
-    return [replace(message, text=replace_lone_surrogates(message.text)) for message in messages]
+    return [
+        replace(
+            message,
+            text=replace_lone_surrogates(message.text),
+            blocks=replace_lone_surrogates(message.blocks),
+            activity_id=replace_lone_surrogates(message.activity_id),
+            caller=replace_lone_surrogates(message.caller),
+        )
+        for message in messages
+    ]

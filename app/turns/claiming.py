@@ -169,7 +169,7 @@ class TurnClaims:
     async def _behind(self, found: TurnRecord, turn_message: TurnMessage) -> StallTimer | None:
         """What is seen of the turn it waits for; None where there is none, or where only the end is to be said."""
         since = _oldest_waited_for(turn_message.asked_at)
-        if parse_checkpoint(found.shown).end is not None:
+        if parse_checkpoint(found.checkpoint).end is not None:
             return None
         if not found.lease_until:
             # It was passed by: those that went before it have its place, and one of them may be streaming.

@@ -81,7 +81,7 @@ class TurnLease:
 
     @property
     def progress(self) -> Checkpoint:
-        return parse_checkpoint(self._record.shown)
+        return parse_checkpoint(self._record.checkpoint)
 
     @property
     def turn_message(self) -> TurnMessage | None:
@@ -111,10 +111,10 @@ class TurnLease:
         self._newest = progress
         while True:
             # Another may have been written since the last try: it holds all that this one does.
-            shown = self._newest.written(MAX_CHECKPOINT_CHARACTERS - len(self._record.payload))
+            checkpoint = self._newest.written(MAX_CHECKPOINT_CHARACTERS - len(self._record.payload))
             try:
                 async with asyncio.timeout(_LONGEST_KEEPING):
-                    return await self._change(shown=shown)
+                    return await self._change(checkpoint=checkpoint)
             except (StorageError, TimeoutError) as failure:
                 if progress.end is None:
                     raise CheckpointError from failure

@@ -65,7 +65,7 @@ async def test_a_worker_that_ends_while_it_takes_a_turn_over_does_not_drop_its_m
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     with closing(sqlite3.connect(bot.file)) as connection:
-        connection.execute("DELETE FROM queued")
+        connection.execute("DELETE FROM queue_message")
         connection.execute("UPDATE turn SET lease_until = 0")
         connection.commit()
     slow = slowed(other, "find")

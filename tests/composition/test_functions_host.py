@@ -119,7 +119,7 @@ async def main():
     asking = asyncio.create_task(services.messages.receive("POST", headers, body))
     await services.store.ping()
     with sqlite3.connect(services.settings.storage.conversations_file) as file:
-        while not file.execute("SELECT 1 FROM queued").fetchall():
+        while not file.execute("SELECT 1 FROM queue_message").fetchall():
             await asyncio.sleep(0.02)
     os.kill(os.getpid(), signal.SIGTERM)
     print((await asking).status, flush=True)
@@ -145,7 +145,7 @@ def test_a_worker_that_is_stopped_leaves_its_question_to_the_next_at_once(tmp_pa
     assert process.returncode == -signal.SIGTERM, process.stderr
     assert process.stdout.split() == ["503", "503"], "the channel is told that all is well, and asks nobody else"
     with closing(sqlite3.connect(tmp_path / "conversations.sqlite")) as file:
-        assert file.execute("SELECT state, tries, lease_until <= ? FROM turn", (time.time(),)).fetchall() == [
+        assert file.execute("SELECT state, attempt_count, lease_until <= ? FROM turn", (time.time(),)).fetchall() == [
             ("started", 0, 1)
         ]
-        assert file.execute("SELECT appears <= ? FROM queued", (time.time(),)).fetchall() == [(1,)]
+        assert file.execute("SELECT visible_at <= ? FROM queue_message", (time.time(),)).fetchall() == [(1,)]

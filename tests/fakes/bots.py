@@ -59,7 +59,9 @@ class Bot:
     def on_the_queue(self) -> list[bytes]:
         """Hidden ones too, as a look into the file shows them."""
         with closing(sqlite3.connect(self.file)) as connection:
-            return [body.encode() for (body,) in connection.execute("SELECT body FROM queued WHERE queue = 'turns'")]
+            return [
+                body.encode() for (body,) in connection.execute("SELECT body FROM queue_message WHERE queue = 'turns'")
+            ]
 
     @property
     def messages(self) -> list[str]:

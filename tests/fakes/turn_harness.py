@@ -90,7 +90,7 @@ class TurnHarness:
     async def _until_due(self) -> float:
         """Seconds until a message appears that is on the queue now; a minute if there is none."""
         appears: float | None = await self.store._file.run_transaction(
-            lambda connection: connection.execute("SELECT MIN(appears) FROM queued").fetchone()[0]
+            lambda connection: connection.execute("SELECT MIN(visible_at) FROM queue_message").fetchone()[0]
         )
         return 60.0 if appears is None else min(appears - now(), 60.0)
 

@@ -128,7 +128,7 @@ class Chaos:
         for turn in turns:
             # A turn without an owner may be claimed, for its next attempt, before the worker is dead.
             free = turn.lease_until < soon
-            if turn.attempt_count + free < MAX_ATTEMPTS or parse_checkpoint(turn.shown).end is not None:
+            if turn.attempt_count + free < MAX_ATTEMPTS or parse_checkpoint(turn.checkpoint).end is not None:
                 continue
             worker = self.tap.worker_of(turn.owner)
             if free or worker is None or worker not in everybody:

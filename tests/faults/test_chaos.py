@@ -74,8 +74,10 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chaos_module, "_LONGEST_HOLD_UP_OF_A_PAUSE", 0.1)
 
 
-def turn(attempt_count: int, *, lease: float = 3.0, shown: str = "") -> TurnRecord:
-    return TurnRecord(key_of(QUESTION), 1, TurnState.STARTED, OWNER, time.time() + lease, attempt_count, shown=shown)
+def turn(attempt_count: int, *, lease: float = 3.0, checkpoint: str = "") -> TurnRecord:
+    return TurnRecord(
+        key_of(QUESTION), 1, TurnState.STARTED, OWNER, time.time() + lease, attempt_count, checkpoint=checkpoint
+    )
 
 
 async def test_a_worker_that_has_a_turn_at_its_last_try_is_spared_and_the_next_one_killed() -> None:
@@ -109,7 +111,7 @@ async def test_a_kill_waits_until_the_owner_is_known() -> None:
 
 
 async def test_a_turn_whose_end_is_written_down_is_not_given_up_and_holds_nothing_up() -> None:
-    scene = Scene([turn(3, shown=Checkpoint(end=Answer("The answer.")).written(75_000))])
+    scene = Scene([turn(3, checkpoint=Checkpoint(end=Answer("The answer.")).written(75_000))])
     await scene.sigkill()
     assert scene.killed == ["2.1"]
 

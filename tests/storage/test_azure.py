@@ -110,7 +110,7 @@ async def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_turn(store: Tab
     wire.lost = 1
     renewed = await store.change(record.changed(lease_until=99))
     assert (wire.lost, renewed.lease_until) == (0, 99)
-    await store.change(renewed.changed(shown="goes on"))
+    await store.change(renewed.changed(checkpoint="goes on"))
 
 
 async def test_an_end_whose_answer_was_lost_is_said_once(store: TableStore, wire: Wire) -> None:

@@ -179,15 +179,74 @@ async def test_of_many_who_take_a_turn_over_one_wins(store: Store) -> None:
         await store.end(mine, TurnState.ANSWERED, exchange(1))
 
 
-async def test_a_closed_turn_keeps_no_text_of_the_question(store: Store) -> None:
+@pytest.mark.parametrize("state", [TurnState.ANSWERED, TurnState.FAILED])
+async def test_a_closed_turn_keeps_its_result_and_no_text_of_the_question(store: Store, state: TurnState) -> None:
     mine = (await payload(store)).record
-    mine = await store.change(mine.changed(shown="Because"))
-    assert mine.shown == "Because"
-    await store.end(mine, TurnState.ANSWERED, exchange(1))
+    mine = await store.change(mine.changed(checkpoint="Because"))
+    assert mine.checkpoint == "Because"
+    await store.end(mine, state, exchange(1), result='{"text": "Because."}')
     closed = await store.find(mine.key)
     assert closed is not None
-    assert (closed.state, closed.payload, closed.shown) == (TurnState.ANSWERED, "", "")
+    assert (closed.state, closed.payload, closed.checkpoint) == (state, "", "")
+    assert closed.result == '{"text": "Because."}'
     assert await store.recent(ANN, 9) == exchange(1)
+
+
+async def test_a_suspended_turn_keeps_what_it_needs_and_holds_up_no_other(store: Store) -> None:
+    mine = (await payload(store)).record
+    mine = await store.change(mine.changed(checkpoint="so far"))
+    await store.end(mine, TurnState.SUSPENDED, exchange("asked"))
+    found = await store.find(mine.key)
+    assert found is not None
+    assert (found.state, found.payload, found.checkpoint) == (TurnState.SUSPENDED, mine.payload, "so far")
+    assert await store.begin(turn(owner="worker-2"), remember=1) is None, "its repeat is a new turn"
+    following = await payload(store, turn("a2"))
+    assert not following.has_predecessor
+    assert await store.start(following.record) is None
+
+
+async def test_a_suspended_turn_is_begun_again_behind_those_that_were_started_meanwhile(store: Store) -> None:
+    mine = (await payload(store)).record
+    await store.end(mine, TurnState.SUSPENDED, exchange("before"))
+    suspended = await store.find(mine.key)
+    assert suspended is not None
+    following = (await payload(store, turn("a2"))).record
+    resumed = replace(suspended, state=TurnState.STARTED, owner="worker-2", lease_until=120.0)
+    again = await payload(store, resumed)
+    assert again.has_predecessor
+    assert again.record.ticket > following.ticket
+    assert again.history == tuple(exchange("before"))
+    assert await store.begin(resumed, remember=10) == again, "an earlier try of the same call"
+    for late in (replace(resumed, owner="worker-3"), replace(mine, owner="worker-3"), turn(owner="worker-3")):
+        assert await store.begin(late, remember=1) is None
+    assert await store.start(again.record) == ahead(following)
+    await store.end(following, TurnState.ANSWERED, exchange("a2"))
+    assert await store.start(again.record) is None
+    assert await store.find(mine.key) == again.record
+    await store.end(again.record, TurnState.ANSWERED, exchange("after"))
+    assert await store.recent(ANN, 9) == [*exchange("before"), *exchange("a2"), *exchange("after")]
+
+
+async def test_of_many_who_resume_a_suspended_turn_one_does(store: Store) -> None:
+    await store.end((await payload(store)).record, TurnState.SUSPENDED, [])
+    suspended = await store.find(turn().key)
+    assert suspended is not None
+    resumed = [replace(suspended, state=TurnState.STARTED, owner=f"worker-{n}") for n in range(5)]
+    results = await asyncio.gather(*(store.begin(each, remember=1) for each in resumed))
+    assert sum(result is not None for result in results) == 1
+    await store.delete_before(2_000_000_000.0)
+    assert await store.begin(resumed[0], remember=1) is None, "deleted meanwhile"
+
+
+async def test_a_message_keeps_its_blocks_its_activity_and_who_asked(store: Store) -> None:
+    messages = [
+        StoredMessage("user", "Why?", caller='{"user": "29:ann"}', activity_id="f:1"),
+        StoredMessage("assistant", "", complete=False, blocks='[{"table": "' + '"語\\😀' * 20_000 + '"}]'),
+    ]
+    mine = (await payload(store)).record
+    await store.end(mine, TurnState.ANSWERED, messages)
+    assert await store.recent(ANN, 9) == messages
+    assert await store.recent(ANN, 1) == messages[1:]
 
 
 async def test_a_turn_is_closed_once(store: Store) -> None:
@@ -208,7 +267,7 @@ async def test_a_long_text_is_kept_whole(store: Store, length: int, character: s
     text = (character * (length - 1) + "." if length else "").replace("x" * 10, 'xxxx\n"\\xxx')
     mine = (await payload(store, replace(turn(), payload=text[:40_000]))).record
     assert mine.payload == text[:40_000]
-    mine = await store.change(mine.changed(shown=text[:40_000]))
+    mine = await store.change(mine.changed(checkpoint=text[:40_000]))
     assert (await store.find(mine.key)) == mine
     await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", text), StoredMessage("assistant", "Yes. 😀")])
     assert await store.recent(ANN, 2) == [StoredMessage("user", text), StoredMessage("assistant", "Yes. 😀")]
@@ -225,8 +284,8 @@ async def test_a_megabyte_of_answer_is_kept_whole(store: Store) -> None:
 
 async def test_half_a_character_is_kept_as_a_sign_for_it_and_does_not_keep_a_turn_open(store: Store) -> None:
     mine = (await payload(store, replace(turn(), payload="Why \ud83d?"))).record
-    mine = await store.change(mine.changed(shown="\ude00"))
-    assert (mine.payload, mine.shown) == ("Why \ufffd?", "\ufffd")
+    mine = await store.change(mine.changed(checkpoint="\ude00"))
+    assert (mine.payload, mine.checkpoint) == ("Why \ufffd?", "\ufffd")
     assert await store.find(mine.key) == mine
     await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", "a\ud83d \ud83d\ude00")])
     assert await store.recent(ANN, 1) == [StoredMessage("user", "a\ufffd 😀")]

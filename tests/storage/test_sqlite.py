@@ -15,51 +15,14 @@ from typing import Any
 import pytest
 
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.ledger import Predecessor, TurnRecord, TurnState
-from app.storage.sqlite.sqlite_schema import _TABLES, prepare
+from app.storage.ledger import TurnRecord, TurnState
+from app.storage.sqlite.sqlite_schema import prepare
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
-from tests.fakes.stores import ANN, Clock, exchange, turn
+from tests.fakes.stores import ANN, exchange, turn
 
 ROOT = Path(__file__).parents[2]
 OLD = ConversationKey("tenant", "ann")
-
-# As the first two versions of this file made them.
-VERSION_0 = """
-CREATE TABLE message (
-  tenant TEXT NOT NULL, conversation TEXT NOT NULL, position INTEGER NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL,
-  complete INTEGER NOT NULL, PRIMARY KEY (tenant, conversation, position)
-) WITHOUT ROWID;
-INSERT INTO message VALUES ('tenant', 'ann', 1, 'user', 'question 1', 1);
-INSERT INTO message VALUES ('tenant', 'ann', 2, 'assistant', 'answer 1', 1);
-"""
-VERSION_1 = """
-CREATE TABLE message (
-  tenant TEXT NOT NULL, conversation TEXT NOT NULL, position INTEGER NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL,
-  complete INTEGER NOT NULL, written REAL NOT NULL DEFAULT 0, PRIMARY KEY (tenant, conversation, position)
-) WITHOUT ROWID;
-CREATE TABLE turn (
-  tenant TEXT NOT NULL, conversation TEXT NOT NULL, activity TEXT NOT NULL, ticket INTEGER NOT NULL,
-  state TEXT NOT NULL, owner TEXT NOT NULL, lease_until REAL NOT NULL, tries INTEGER NOT NULL, begun TEXT NOT NULL,
-  shown TEXT NOT NULL, version INTEGER NOT NULL, written REAL NOT NULL, PRIMARY KEY (tenant, conversation, activity)
-) WITHOUT ROWID;
-CREATE INDEX turn_in_order ON turn (tenant, conversation, ticket);
-INSERT INTO message VALUES ('tenant', 'ann', 1, 'user', 'question 1', 1, 5);
-INSERT INTO message VALUES ('tenant', 'ann', 2, 'assistant', 'answer 1', 1, 5);
-INSERT INTO turn VALUES ('tenant', 'ann', 'a1', 1, 'answered', 'w', 1, 1, '', '', 2, 5);
-INSERT INTO turn VALUES ('tenant', 'ann', 'a2', 2, 'started', 'w', 1, 1, 'begun', '', 1, 5);
-PRAGMA user_version = 1;
-"""
-# What the third has in common with today's.
-VERSION_2 = f"""
-{_TABLES.replace("  started INTEGER NOT NULL,", "")}
-INSERT INTO message VALUES ('tenant', 'ann', '', 100, 'user', 'question 1', 1, 5);
-INSERT INTO message VALUES ('tenant', 'ann', '', 101, 'assistant', 'answer 1', 1, 5);
-INSERT INTO turn VALUES ('tenant', 'ann', '', 'a1', 1, 'answered', 'w', 1, 1, '', '', 2, 5);
-INSERT INTO turn VALUES ('tenant', 'ann', '', 'a2', 2, 'started', 'w', 1, 1, 'begun', '', 1, 5);
-INSERT INTO queued VALUES ('turns', 'm', 'a message', 'p', 0, 1e12, 0);
-PRAGMA user_version = 2;
-"""
 
 
 def older(path: Path, script: str) -> Path:
@@ -67,6 +30,11 @@ def older(path: Path, script: str) -> Path:
     connection.executescript(script)
     connection.close()
     return path
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [*connection.iterdump(), str(connection.execute("PRAGMA user_version").fetchone())]
 
 
 async def answered(store: SqliteStore, n: int, key: ConversationKey = ANN) -> TurnRecord:
@@ -102,60 +70,25 @@ async def test_what_people_say_is_readable_by_its_owner_only(tmp_path: Path, the
     assert there_already or file.parent.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("script", [VERSION_0, VERSION_1, VERSION_2])
-async def test_a_file_of_an_older_version_is_taken_over_with_all_that_is_in_it(tmp_path: Path, script: str) -> None:
-    clock = Clock()
-    store = SqliteStore(older(tmp_path / "old.sqlite", script), clock=clock)
-    assert await store.recent(OLD, 9) == exchange(1)
-    await answered(store, 3, OLD)
-    assert await store.recent(OLD, 9) == [*exchange(1), *exchange(3)]
-    await store.close()
-    store = SqliteStore(tmp_path / "old.sqlite", clock=clock)
-    assert await store.recent(OLD, 9) == [*exchange(1), *exchange(3)]
-    # Of the first version nothing says how old it is: it counts from the day on which it was taken over.
-    assert await store.delete_before(clock.now - 1) == (0 if script is VERSION_0 else 4)
-    await store.close()
+OTHER_VERSIONS = [
+    "CREATE TABLE message (tenant TEXT NOT NULL, text TEXT NOT NULL);",
+    "CREATE TABLE message (tenant TEXT NOT NULL, text TEXT NOT NULL); PRAGMA user_version = 3;",
+    "CREATE TABLE message (tenant TEXT NOT NULL, text TEXT NOT NULL); PRAGMA user_version = 99;",
+]
 
 
-@pytest.mark.parametrize("script", [VERSION_1, VERSION_2])
-async def test_the_turns_of_an_older_version_are_still_known(tmp_path: Path, script: str) -> None:
-    store = SqliteStore(older(tmp_path / "old.sqlite", script))
-    assert await store.begin(turn("a1", OLD), remember=0) is None
-    following = await store.begin(turn("a3", OLD), remember=0)
-    assert following is not None
-    assert (following.has_predecessor, await store.start(following.record)) == (True, Predecessor(2, 1.0))
-    unfinished = await store.find(turn("a2", OLD).key)
-    assert unfinished is not None
-    await store.end(unfinished, TurnState.FAILED, [])
-    assert await store.start(following.record) is None
-    assert [taken.body for taken in await store.queue("turns").take(9, visibility_timeout=1)] == (
-        ["a message"] if script is VERSION_2 else []
-    )
-    await store.close()
-
-
-async def test_a_file_of_a_later_version_is_used_as_it_is(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "s.sqlite")
-    await answered(store, 1)
-    await store.close()
-    older(tmp_path / "s.sqlite", "ALTER TABLE message ADD COLUMN mood TEXT; PRAGMA user_version = 9;")
-    store = SqliteStore(tmp_path / "s.sqlite")
-    await answered(store, 2)
-    assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2)]
-    await store.close()
-
-
-async def test_an_older_file_that_cannot_be_taken_over_stays_as_it_was(tmp_path: Path) -> None:
-    broken = "DELETE FROM message; ALTER TABLE message RENAME COLUMN text TO words; PRAGMA user_version = 1;"
-    path = older(tmp_path / "old.sqlite", VERSION_1 + broken)
+@pytest.mark.parametrize("script", OTHER_VERSIONS)
+async def test_a_file_of_another_version_is_refused_with_its_name_and_left_as_it_was(
+    tmp_path: Path, script: str
+) -> None:
+    path = older(tmp_path / "agent.sqlite", script + "INSERT INTO message VALUES ('tenant', 'question');")
+    before = list(dump(path))
     store = SqliteStore(path)
-    with pytest.raises(StorageError):
-        await store.ping()
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"agent\.sqlite was written by another version .* delete it$"):
+            await store.ping()
     await store.close()
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT COUNT(*) FROM turn").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-    connection.close()
+    assert list(dump(path)) == before
 
 
 WORKER = """
@@ -183,13 +116,8 @@ WORKER = """
 """
 
 
-@pytest.mark.parametrize("script", [None, VERSION_1])
-async def test_processes_that_share_a_file_enter_each_turn_and_take_each_message_once(
-    tmp_path: Path, script: str | None
-) -> None:
+async def test_processes_that_share_a_file_enter_each_turn_and_take_each_message_once(tmp_path: Path) -> None:
     path = tmp_path / "shared.sqlite"
-    if script:
-        older(path, script)
     command = [sys.executable, "-c", textwrap.dedent(WORKER), str(path)]
     workers = [
         await asyncio.create_subprocess_exec(*command, f"worker-{n}", cwd=ROOT, stdout=PIPE, stderr=PIPE)
@@ -271,5 +199,5 @@ class Contended(sqlite3.Connection):
 
 def test_a_new_file_that_another_worker_is_opening_is_waited_for(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "new.sqlite", factory=Contended)) as connection:
-        prepare(connection, 0.0)
+        prepare(connection)
         assert connection.execute("SELECT COUNT(*) FROM message").fetchone() == (0,)

@@ -250,10 +250,10 @@ async def test_a_turn_that_was_being_taken_over_when_its_worker_ended_has_lost_n
 
 
 async def left_behind(
-    house: TurnHarness, worker: Worker, attempt_count: int, shown: str = "", question: str = "How?"
+    house: TurnHarness, worker: Worker, attempt_count: int, checkpoint: str = "", question: str = "How?"
 ) -> None:
     """By workers that are gone; `worker` takes it over."""
-    gone = TurnRecord(KEY, 0, TurnState.STARTED, "gone", now() - 1, attempt_count, question, shown)
+    gone = TurnRecord(KEY, 0, TurnState.STARTED, "gone", now() - 1, attempt_count, question, checkpoint)
     await house.store.begin(gone, remember=9)
     await worker.resume(TurnMessage(KEY, now(), question).written())
 
@@ -287,6 +287,6 @@ async def test_a_command_whose_answer_is_known_is_not_done_again(house: TurnHarn
     worker = house.worker()
     await worker.ask("How?", "0")
     known = Checkpoint(end=Answer("Forgotten.", by_model=False))
-    await left_behind(house, worker, attempt_count=1, shown=known.written(9999), question="/forget")
+    await left_behind(house, worker, attempt_count=1, checkpoint=known.written(9999), question="/forget")
     assert list(house.chat.messages.values())[-1] == "Forgotten."
     assert len(await house.store.recent(ANN, 9)) == 2, "what was said after the command is forgotten too"

@@ -59,7 +59,7 @@ async def test_who_was_too_slow_changes_nothing_in_a_turn_that_another_has(house
     with pytest.raises(LeaseLostError):
         await held.close(TurnState.ANSWERED, [StoredMessage("user", "How?")])
     found = await row(house)
-    assert (found.owner, found.shown, found.state) == ("another", "", TurnState.STARTED)
+    assert (found.owner, found.checkpoint, found.state) == ("another", "", TurnState.STARTED)
     assert await house.store.recent(ANN, 9) == []
 
 
@@ -132,7 +132,7 @@ async def test_what_is_kept_again_after_storage_hung_does_not_undo_what_was_kept
         await asyncio.sleep(0.1)
         await held.keep(Checkpoint("", {"stream_id": "s0"}, end))
         await before
-        assert parse_checkpoint((await row(house)).shown).reply_state == {"stream_id": "s0"}
+        assert parse_checkpoint((await row(house)).checkpoint).reply_state == {"stream_id": "s0"}
 
 
 @in_virtual_time
@@ -149,7 +149,7 @@ async def test_a_renewal_does_not_undo_what_is_kept_at_the_same_time(house: Turn
         await asyncio.sleep(LEASE / 3 - 0.5)
         await held.keep(Checkpoint("First"))
         await asyncio.sleep(3)
-    assert parse_checkpoint((await row(house)).shown).text == "First", "the next worker says it a second time"
+    assert parse_checkpoint((await row(house)).checkpoint).text == "First", "the next worker says it a second time"
 
 
 @in_virtual_time

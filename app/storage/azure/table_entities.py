@@ -1,8 +1,9 @@
 """Conversations, turns and records as entities of an Azure table: one partition for each tenant and conversation.
 
-Rows of each of its threads, in their order: `a`, which knows the last ticket that was started; `b-<ticket>` for each
-open turn; `m-<position>-<part>`, the messages, newest first; `r-<name>`, the records; `t-<activity>`, the ledger;
-`u-<name>`, the records that last. So one range is all that a turn needs, and another all that is forgotten.
+Rows of each of its threads, in the table's order: `conversation` has the last ticket that was started;
+`in_progress-<ticket>` is one for each open turn; `message-<ticket>-<part>` holds what was said in a turn, newest first;
+`record-<name>` and `retained-<name>` are the small records; `turn-<activity>` is the ledger. So one range is all that a
+turn needs to begin, and another all that is forgotten.
 Names: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from app.storage.conversations import ConversationKey, StoredMessage
@@ -20,14 +22,15 @@ from app.storage.sanitize_text import sanitize_messages
 
 Entity = dict[str, Any]
 
-HEAD = "a"
-OPEN = "b"
-MESSAGE = "m"
-RECORD = "r"
-TURN = "t"
-LASTING = "u"
-# Where the rows of a kind end.
-AFTER = {MESSAGE: "n", RECORD: "s"}
+# Kinds of rows, in alphabetical order because the ranges depend on it.
+HEAD = "conversation"
+OPEN = "in_progress"
+MESSAGE = "message"
+RECORD = "record"
+LASTING = "retained"
+TURN = "turn"
+# What follows the rows of a kind: they have a "-" after it.
+AFTER = {MESSAGE: "message.", RECORD: "record."}
 # The first row of a partition, and what no row is.
 EVERYTHING = ("0", "g")
 _THREAD = 32
@@ -36,7 +39,7 @@ _THREAD = 32
 # JSON, in which a character may take twelve.
 _PROPERTY = 16_000
 _PROPERTIES = 5
-_LAST_POSITION = 10**18
+_LAST_TICKET = 10**18
 
 
 def partition_of(key: ConversationKey) -> str:
@@ -50,7 +53,7 @@ def row_of(key: ConversationKey, kind: str, rest: str = "") -> str:
 
 
 def is_kind(entity: Mapping[str, Any], *kinds: str) -> bool:
-    return entity["RowKey"][_THREAD + 1] in kinds
+    return str(entity["RowKey"])[_THREAD + 1 :].partition("-")[0] in kinds
 
 
 def turn_row(key: TurnKey) -> str:
@@ -72,11 +75,12 @@ def turn_entity(record: TurnRecord, now: float) -> Entity:
         "ticket": str(record.ticket),
         "state": str(record.state),
         "owner": record.owner,
-        "lease": record.lease_until,
-        "tries": record.attempt_count,
-        "written": now,
-        **_split("begun", record.payload),
-        **_split("shown", record.shown),
+        "lease_until": record.lease_until,
+        "attempt_count": record.attempt_count,
+        "written_at": now,
+        **_split("payload", record.payload),
+        **_split("checkpoint", record.checkpoint),
+        **_split("result", record.result),
     }
 
 
@@ -86,22 +90,23 @@ def turn_of(key: TurnKey, entity: Mapping[str, Any]) -> TurnRecord:
         int(entity["ticket"]),
         TurnState(entity["state"]),
         entity["owner"],
-        entity["lease"],
-        entity["tries"],
-        _joined("begun", entity),
-        _joined("shown", entity),
+        entity["lease_until"],
+        entity["attempt_count"],
+        _joined("payload", entity),
+        _joined("checkpoint", entity),
+        _joined("result", entity),
         entity["etag"],
     )
 
 
 def head_entity(key: ConversationKey, started: int, now: float) -> Entity:
-    return {**_keys(key, row_of(key, HEAD)), "started": str(started), "written": now}
+    return {**_keys(key, row_of(key, HEAD)), "started_ticket": str(started), "written_at": now}
 
 
 def started_in(rows: Iterable[Entity]) -> tuple[int, str]:
     """The last ticket that was started, by the head among `rows`, and the head's version; 0 and empty without one."""
     head = next((row for row in rows if is_kind(row, HEAD)), None)
-    return (0, "") if head is None else (int(head["started"]), head["etag"])
+    return (0, "") if head is None else (int(head["started_ticket"]), head["etag"])
 
 
 def tickets_of(rows: Iterable[Entity]) -> list[int]:
@@ -110,13 +115,13 @@ def tickets_of(rows: Iterable[Entity]) -> list[int]:
 
 
 def open_entity(record: TurnRecord, now: float) -> Entity:
-    return {**_keys(record.key.conversation, open_row(record)), "turn": turn_row(record.key), "written": now}
+    return {**_keys(record.key.conversation, open_row(record)), "turn_row": turn_row(record.key), "written_at": now}
 
 
 def record_entity(record: Record, write: str, now: float) -> Entity:
     """`write` names one attempt to write, never two."""
     keys = _keys(record.key.conversation, record_row(record.key))
-    return {**keys, "write": write, "written": now, **_split("value", record.value)}
+    return {**keys, "write_id": write, "written_at": now, **_split("value", record.value)}
 
 
 def record_of(key: RecordKey, entity: Mapping[str, Any]) -> Record:
@@ -126,35 +131,38 @@ def record_of(key: RecordKey, entity: Mapping[str, Any]) -> Record:
 def message_entities(
     key: ConversationKey, ticket: int, messages: Sequence[StoredMessage], now: float
 ) -> Iterator[Entity]:
-    for index, message in enumerate(sanitize_messages(messages)):
-        position = _LAST_POSITION - (ticket * 100 + index)
-        size = _PROPERTY * _PROPERTIES
-        parts = [message.text[start : start + size] for start in range(0, len(message.text), size)] or [""]
-        for number, part in enumerate(parts):
-            yield {
-                **_keys(key, row_of(key, MESSAGE, f"-{position:019d}-{number:03d}")),
-                "role": message.role,
-                "complete": message.complete,
-                "parts": len(parts),
-                "written": now,
-                **_split("text", part),
-            }
+    """All messages of a turn in one row, or in as many as their text needs."""
+    if not messages:
+        return
+    text = json.dumps([_message_fields(message) for message in sanitize_messages(messages)], ensure_ascii=False)
+    size = _PROPERTY * _PROPERTIES
+    parts = [text[start : start + size] for start in range(0, len(text), size)]
+    for number, part in enumerate(parts):
+        row = row_of(key, MESSAGE, f"-{_LAST_TICKET - ticket:019d}-{number:03d}")
+        yield {**_keys(key, row), "parts": len(parts), "written_at": now, **_split("messages", part)}
 
 
 def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[StoredMessage]:
-    """The newest `limit` whole messages of rows in their order, oldest first."""
-    whole: list[StoredMessage] = []
+    """The newest `limit` messages of rows in their order, oldest first."""
+    turns: list[list[StoredMessage]] = []
     parts: list[str] = []
+    found = 0
     for entity in entities:
-        if len(whole) == limit:
+        if found >= limit:
             break
         if not is_kind(entity, MESSAGE):
             continue
-        parts.append(_joined("text", entity))
+        parts.append(_joined("messages", entity))
         if len(parts) == entity["parts"]:
-            whole.append(StoredMessage(entity["role"], "".join(parts), entity["complete"]))
+            turns.append([StoredMessage(**fields) for fields in json.loads("".join(parts))])
+            found += len(turns[-1])
             parts = []
-    return whole[::-1]
+    messages = [message for turn in reversed(turns) for message in turn]
+    return messages[max(0, found - limit) :]
+
+
+def _message_fields(message: StoredMessage) -> dict[str, Any]:
+    return {name: value for name, value in asdict(message).items() if value != ""} | {"text": message.text}
 
 
 def _keys(key: ConversationKey, row: str) -> Entity:
@@ -167,13 +175,17 @@ def _hash(value: object) -> str:
 
 
 def _split(name: str, text: str) -> Entity:
-    """One property for each piece, none for an empty text."""
+    """One property for each piece, none for an empty text: `name`, `name_1`, `name_2`, ..."""
     pieces = [text[start : start + _PROPERTY] for start in range(0, len(text), _PROPERTY)]
-    return {f"{name}{number}": piece for number, piece in enumerate(pieces)}
+    return {_piece(name, number): piece for number, piece in enumerate(pieces)}
 
 
 def _joined(name: str, entity: Mapping[str, Any]) -> str:
     pieces: list[str] = []
-    while (piece := entity.get(f"{name}{len(pieces)}")) is not None:
+    while (piece := entity.get(_piece(name, len(pieces)))) is not None:
         pieces.append(piece)
     return "".join(pieces)
+
+
+def _piece(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name

@@ -27,7 +27,7 @@ _BUSY = {"ServerBusy", "OperationTimedOut", "InternalError", "InternalServerErro
 _PAUSES = (0.1, 0.4, 1.0, 1.0, 1.0, 1.0, 1.0)
 # The client sends a POST again only if it is told so: whoever makes one here knows its own from another's.
 _SENT_AGAIN = {"retry_on_methods": ["HEAD", "GET", "PUT", "DELETE", "OPTIONS", "TRACE", "POST"]}
-_KEYS = ["PartitionKey", "RowKey", "Timestamp", "turn"]
+_KEYS = ["PartitionKey", "RowKey", "Timestamp", "turn_row"]
 
 
 class TableConflictError(Exception):
@@ -36,6 +36,11 @@ class TableConflictError(Exception):
 
 def update_if_same(entity: Entity, version: str) -> Operation:
     return ("update", entity, {"mode": UpdateMode.REPLACE, **_same(version)})
+
+
+def write_if_same(entity: Entity, version: str) -> Operation:
+    """Creates the row where `version` is empty."""
+    return update_if_same(entity, version) if version else ("create", entity)
 
 
 class Rows:
@@ -70,7 +75,7 @@ class Rows:
 
     async def older(self, moment: float) -> AsyncIterator[list[Entity]]:
         """What was written before, one partition after the other."""
-        query = self._table.query_entities("written lt @moment", parameters={"moment": moment}, select=_KEYS)
+        query = self._table.query_entities("written_at lt @moment", parameters={"moment": moment}, select=_KEYS)
         rows: list[Entity] = []
         async for found in query:
             if rows and rows[0]["PartitionKey"] != found["PartitionKey"]:
@@ -87,8 +92,7 @@ class Rows:
     async def put(self, entity: Entity, version: str) -> str:
         """Its version now; `version` is what it had, empty if it is new. Raises `TableConflictError`."""
         # As a transaction of one: of a single creation that fails the client does not say why.
-        operation = update_if_same(entity, version) if version else ("create", entity)
-        return (await self.transaction([operation]))[0]
+        return (await self.transaction([write_if_same(entity, version)]))[0]
 
     async def transaction(self, operations: Sequence[Operation]) -> list[str]:
         """All of them or none; their versions. Raises `TableConflictError`."""

@@ -43,7 +43,7 @@ from app.storage.azure.table_entities import (
     turn_of,
     turn_row,
 )
-from app.storage.azure.table_rows import Rows, TableConflictError, update_if_same
+from app.storage.azure.table_rows import Rows, TableConflictError, update_if_same, write_if_same
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import (
@@ -54,6 +54,7 @@ from app.storage.ledger import (
     TurnKey,
     TurnRecord,
     TurnState,
+    entered_by,
     next_ticket,
 )
 from app.storage.sanitize_text import sanitize_turn
@@ -107,11 +108,10 @@ class TableStore:
             if entered is not None:
                 return entered
             found = await self._find(turn.key)
-            if found is not None:
-                if (found.owner, found.state) != (turn.owner, TurnState.STARTED):
-                    return None
-                # Our own, of a try whose answer was lost on the way.
+            if entered_by(found, turn.owner):
                 return BeginResult(found, history, delayed or await self._start(found, _ANY_LEASE) is not None, delayed)
+            if (found.version if found else "") != turn.version:
+                return None
             # Another turn of the conversation has just been entered or started.
             conflicts += 1
             await asyncio.sleep(random.uniform(0, min(conflicts, 20) * 0.005))  # noqa: S311 - spreads tries, no secret
@@ -133,14 +133,16 @@ class TableStore:
         return replace(record, version=version)
 
     @bounded()
-    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
+    async def end(
+        self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage], *, result: str = ""
+    ) -> None:
         now, key = self._clock(), record.key.conversation
-        closed = replace(record, state=state, payload="", shown="")
+        ended = sanitize_turn(record.ended(state, result))
         said = [("upsert", entity) for entity in message_entities(key, record.ticket, messages, now)]
         opened = {"PartitionKey": partition_of(key), "RowKey": open_row(record)}
         try:
             await self._rows.transaction(
-                [update_if_same(turn_entity(closed, now), record.version), *said, ("delete", opened)]
+                [update_if_same(turn_entity(ended, now), record.version), *said, ("delete", opened)]
             )
         except TableConflictError as conflict:
             found = await self._find(record.key)
@@ -154,10 +156,10 @@ class TableStore:
     @bounded()
     async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
         for turn in await self._open_of(await self._up_to(record)):
-            if (int(turn["ticket"]), turn["lease"]) == (ahead.ticket, ahead.lease_until):
+            if (int(turn["ticket"]), turn["lease_until"]) == (ahead.ticket, ahead.lease_until):
                 # Whoever was faster has taken it over, or has ended it.
                 with suppress(TableConflictError):
-                    passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease": 0.0}
+                    passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease_until": 0.0}
                     await self._rows.put(passed, turn["etag"])
 
     @bounded(_LONGEST_CLEANING)
@@ -179,7 +181,7 @@ class TableStore:
             version = await self._rows.put(record_entity(record, write, self._clock()), record.version)
         except TableConflictError as conflict:
             found = await self._rows.get(partition_of(record.key.conversation), record_row(record.key))
-            if found is None or found["write"] != write:
+            if found is None or found["write_id"] != write:
                 raise ConcurrentUpdateError from conflict
             return record_of(record.key, found)
         return replace(record, version=version)
@@ -207,10 +209,10 @@ class TableStore:
         try:
             versions = await self._rows.transaction(
                 [
-                    ("create", turn_entity(entered, now)),
+                    write_if_same(turn_entity(entered, now), turn.version),
                     ("create", open_entity(entered, now)),
                     # Written though nothing in it may change: who is entered at the same time has to look again.
-                    update_if_same(head, version) if version else ("create", head),
+                    write_if_same(head, version),
                 ]
             )
         except TableConflictError:
@@ -221,9 +223,9 @@ class TableStore:
         while True:
             rows = await self._up_to(record)
             turns = await self._open_of(rows)
-            first = next((turn for turn in turns if turn["lease"] > since), None)
+            first = next((turn for turn in turns if turn["lease_until"] > since), None)
             if first is not None:
-                return Predecessor(int(first["ticket"]), first["lease"])
+                return Predecessor(int(first["ticket"]), first["lease_until"])
             started, version = started_in(rows)
             if started >= record.ticket:
                 return None
@@ -243,7 +245,7 @@ class TableStore:
 
     async def _open_of(self, rows: Sequence[Entity]) -> list[Entity]:
         opened = [row for row in rows if is_kind(row, OPEN)]
-        turns = await asyncio.gather(*(self._rows.get(row["PartitionKey"], row["turn"]) for row in opened))
+        turns = await asyncio.gather(*(self._rows.get(row["PartitionKey"], row["turn_row"]) for row in opened))
         return [turn for turn in turns if turn is not None and turn["state"] == TurnState.STARTED]
 
     async def _delete_older(self, rows: Sequence[Entity]) -> int:
@@ -253,7 +255,7 @@ class TableStore:
         ended = [
             row
             for row in opened
-            if row["turn"] in old or await self._rows.get(row["PartitionKey"], row["turn"]) is None
+            if row["turn_row"] in old or await self._rows.get(row["PartitionKey"], row["turn_row"]) is None
         ]
         # Before the turns: a row in the order without its turn would never be found again.
         await self._rows.delete(ended)

@@ -58,7 +58,7 @@ class SqliteFile:
             # A transaction that writes begins by locking: what it reads after that is still so when it writes.
             connection = sqlite3.connect(self._path, timeout=10, check_same_thread=False, isolation_level="IMMEDIATE")
             try:
-                prepare(connection, self.clock())
+                prepare(connection)
             except BaseException:
                 connection.close()
                 raise

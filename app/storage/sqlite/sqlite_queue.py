@@ -9,19 +9,24 @@ from typing import Any
 from app.storage.queue import MESSAGE_LIFETIME_SECONDS, PopReceiptMismatchError, Receipt, ReceivedMessage, check_size
 from app.storage.sqlite.sqlite_file import SqliteFile
 
-_PUT = "INSERT INTO queued (queue, id, body, proof, appears, expires, tries) VALUES (?, ?, ?, ?, ?, ?, 0)"
-_HIDE = """
-UPDATE queued SET appears = ?, proof = ? WHERE queue = ? AND id = ? AND proof = ? AND expires > ?
+_PUT = """
+INSERT INTO queue_message (queue, id, body, pop_receipt, visible_at, expires_at, dequeue_count)
+VALUES (?, ?, ?, ?, ?, ?, 0)
 """
-_DELETE = "DELETE FROM queued WHERE queue = ? AND id = ? AND proof = ?"
-_DELETE_EXPIRED = "DELETE FROM queued WHERE expires <= ?"
-_ANY = "SELECT 1 FROM queued LIMIT 1"
+_UPDATE_VISIBILITY = """
+UPDATE queue_message SET visible_at = ?, pop_receipt = ?
+WHERE queue = ? AND id = ? AND pop_receipt = ? AND expires_at > ?
+"""
+_DELETE = "DELETE FROM queue_message WHERE queue = ? AND id = ? AND pop_receipt = ?"
+_DELETE_EXPIRED = "DELETE FROM queue_message WHERE expires_at <= ?"
+_ANY = "SELECT 1 FROM queue_message LIMIT 1"
 _TAKE = """
-UPDATE queued SET appears = ?, proof = lower(hex(randomblob(16))), tries = tries + 1
+UPDATE queue_message
+SET visible_at = ?, pop_receipt = lower(hex(randomblob(16))), dequeue_count = dequeue_count + 1
 WHERE queue = ? AND id IN (
-  SELECT id FROM queued WHERE queue = ? AND appears <= ? AND expires > ? ORDER BY appears LIMIT ?
+  SELECT id FROM queue_message WHERE queue = ? AND visible_at <= ? AND expires_at > ? ORDER BY visible_at LIMIT ?
 )
-RETURNING id, proof, body, tries
+RETURNING id, pop_receipt, body, dequeue_count
 """
 
 
@@ -53,7 +58,12 @@ class SqliteQueue:
     async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
         now, fresh = self._file.clock(), Receipt(receipt.message, uuid.uuid4().hex)
         arguments = (now + visibility_timeout, fresh.pop_receipt, self._name, receipt.message, receipt.pop_receipt, now)
-        if await self._file.run_transaction(lambda connection: connection.execute(_HIDE, arguments).rowcount) != 1:
+        if (
+            await self._file.run_transaction(
+                lambda connection: connection.execute(_UPDATE_VISIBILITY, arguments).rowcount
+            )
+            != 1
+        ):
             raise PopReceiptMismatchError
         return fresh
 

@@ -1,16 +1,16 @@
-"""The tables of the SQLite engine, and how an older file becomes one of today."""
+"""The tables of the SQLite engine."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 
-VERSION = 3
-# In seconds.
-_LONGEST_WAIT = 10.0
-_BETWEEN_TRIES = 0.02
+from app.storage.storage_errors import StorageError
 
-_NAMES = ("message", "turn", "record", "queued")
+VERSION = 4
+_MAX_WAIT_SECONDS = 10.0
+_RETRY_SECONDS = 0.02
+
 _TABLES = """
 CREATE TABLE message (
   tenant TEXT NOT NULL,
@@ -20,7 +20,10 @@ CREATE TABLE message (
   role TEXT NOT NULL,
   text TEXT NOT NULL,
   complete INTEGER NOT NULL,
-  written REAL NOT NULL,
+  blocks TEXT NOT NULL,
+  activity_id TEXT NOT NULL,
+  caller TEXT NOT NULL,
+  written_at REAL NOT NULL,
   PRIMARY KEY (tenant, conversation, thread, position)
 ) WITHOUT ROWID;
 CREATE TABLE turn (
@@ -32,16 +35,18 @@ CREATE TABLE turn (
   state TEXT NOT NULL,
   owner TEXT NOT NULL,
   lease_until REAL NOT NULL,
-  tries INTEGER NOT NULL,
-  begun TEXT NOT NULL,
-  shown TEXT NOT NULL,
+  attempt_count INTEGER NOT NULL,
+  payload TEXT NOT NULL,
+  checkpoint TEXT NOT NULL,
+  result TEXT NOT NULL,
   version INTEGER NOT NULL,
-  written REAL NOT NULL,
-  started INTEGER NOT NULL,
+  written_at REAL NOT NULL,
+  started_ticket INTEGER NOT NULL,
   PRIMARY KEY (tenant, conversation, thread, activity)
 ) WITHOUT ROWID;
-CREATE INDEX turn_in_order ON turn (tenant, conversation, thread, ticket);
-CREATE INDEX turn_open ON turn (tenant, conversation, thread, ticket) WHERE state = 'started';
+CREATE INDEX turn_by_ticket ON turn (tenant, conversation, thread, ticket);
+CREATE INDEX open_turn_by_ticket ON turn (tenant, conversation, thread, ticket) WHERE state = 'started';
+CREATE INDEX turn_by_started_ticket ON turn (tenant, conversation, thread, started_ticket);
 CREATE TABLE record (
   tenant TEXT NOT NULL,
   conversation TEXT NOT NULL,
@@ -49,39 +54,46 @@ CREATE TABLE record (
   name TEXT NOT NULL,
   value TEXT NOT NULL,
   version TEXT NOT NULL,
-  written REAL NOT NULL,
+  written_at REAL NOT NULL,
   PRIMARY KEY (tenant, conversation, thread, name)
 ) WITHOUT ROWID;
-CREATE TABLE queued (
+CREATE TABLE queue_message (
   queue TEXT NOT NULL,
   id TEXT NOT NULL,
   body TEXT NOT NULL,
-  proof TEXT NOT NULL,
-  appears REAL NOT NULL,
-  expires REAL NOT NULL,
-  tries INTEGER NOT NULL,
+  pop_receipt TEXT NOT NULL,
+  visible_at REAL NOT NULL,
+  expires_at REAL NOT NULL,
+  dequeue_count INTEGER NOT NULL,
   PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
-CREATE INDEX queued_in_order ON queued (queue, appears);
+CREATE INDEX queue_message_by_visibility ON queue_message (queue, visible_at);
 """
 
 
-def prepare(connection: sqlite3.Connection, now: float) -> None:
-    """Makes the tables, or turns older ones into today's: all of them or none."""
+def prepare(connection: sqlite3.Connection) -> None:
+    """Makes the tables in a new file, all of them or none. Raises `StorageError` for a file of another version."""
     _use_wal(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
-    if _version(connection) >= VERSION:
+    if _version(connection) == VERSION:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        # Another process may have been faster.
-        if _version(connection) < VERSION:
-            _renew(connection, now)
+        # Another process may have made them since.
+        if _version(connection) == VERSION:
+            return
+        if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
+            (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
+            raise StorageError(f"{file} was written by another version of this program; move it away or delete it")
+        # Not executescript, which would commit first.
+        for statement in filter(str.strip, _TABLES.split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """SQLite does not wait for a lock here, as it does everywhere else: another may be opening the same new file."""
-    deadline = time.monotonic() + _LONGEST_WAIT
+    """Retries where another process is opening the same new file: SQLite's own timeout does not cover this pragma."""
+    deadline = time.monotonic() + _MAX_WAIT_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -89,32 +101,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(_BETWEEN_TRIES)
-
-
-def _renew(connection: sqlite3.Connection, now: float) -> None:
-    older = {table: columns for table in _NAMES if (columns := _columns(connection, table))}
-    for index in ("turn_in_order", "turn_open", "queued_in_order"):
-        connection.execute(f"DROP INDEX IF EXISTS {index}")
-    for table in older:
-        connection.execute(f"ALTER TABLE {table} RENAME TO older_{table}")
-    # Not executescript, which would commit first.
-    for statement in filter(str.strip, _TABLES.split(";")):
-        connection.execute(statement)
-    # Nothing said how old a message of the first version is: it counts from today.
-    missing = {"thread": "", "written": now, "started": 1}
-    for table, columns in older.items():
-        names = _columns(connection, table)
-        copied = ", ".join(name if name in columns else f":{name}" for name in names)
-        connection.execute(f"INSERT INTO {table} ({', '.join(names)}) SELECT {copied} FROM older_{table}", missing)  # noqa: S608
-        connection.execute(f"DROP TABLE older_{table}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+        time.sleep(_RETRY_SECONDS)
 
 
 def _version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
-
-
-def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    return [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]

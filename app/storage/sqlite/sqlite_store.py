@@ -21,6 +21,7 @@ from app.storage.ledger import (
     TurnKey,
     TurnRecord,
     TurnState,
+    entered_by,
     next_ticket,
 )
 from app.storage.sanitize_text import sanitize_messages, sanitize_turn
@@ -28,11 +29,13 @@ from app.storage.sqlite.sqlite_file import SqliteFile
 from app.storage.sqlite.sqlite_queue import SqliteQueue
 
 _APPEND = """
-INSERT INTO message (tenant, conversation, thread, position, role, text, complete, written)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO message
+  (tenant, conversation, thread, position, role, text, complete, blocks, activity_id, caller, written_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _RECENT = """
-SELECT role, text, complete FROM message WHERE tenant = ? AND conversation = ? AND thread = ?
+SELECT role, text, complete, blocks, activity_id, caller FROM message
+WHERE tenant = ? AND conversation = ? AND thread = ?
 ORDER BY position DESC LIMIT ?
 """
 # Of one that was passed by too, which has 0.
@@ -47,28 +50,32 @@ _FORGET_THREADS = (
     "DELETE FROM record WHERE tenant = ? AND conversation = ?",
 )
 _LAST_STARTED = """
-SELECT ticket FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND started = 1
-ORDER BY ticket DESC LIMIT 1
+SELECT COALESCE(MAX(started_ticket), 0) FROM turn WHERE tenant = ? AND conversation = ? AND thread = ?
 """
 _TICKETS_FROM = "SELECT ticket FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket >= ?"
 _ENTER = """
 INSERT INTO turn
-  (tenant, conversation, thread, activity, ticket, state, owner, lease_until, tries, begun, shown, version, written,
-   started)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
+  (tenant, conversation, thread, activity, ticket, state, owner, lease_until, attempt_count, payload, checkpoint,
+   result, version, written_at, started_ticket)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+ON CONFLICT DO UPDATE SET
+  ticket = excluded.ticket, state = excluded.state, owner = excluded.owner, lease_until = excluded.lease_until,
+  attempt_count = excluded.attempt_count, payload = excluded.payload, checkpoint = excluded.checkpoint,
+  result = excluded.result, version = excluded.version, written_at = excluded.written_at
 """
 _START = """
-UPDATE turn SET started = 1 WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
+UPDATE turn SET started_ticket = ticket WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
 """
 # What is read after this is still so when something is written.
 _LOCK = "BEGIN IMMEDIATE"
 _FIND = """
-SELECT ticket, state, owner, lease_until, tries, begun, shown, version FROM turn
+SELECT ticket, state, owner, lease_until, attempt_count, payload, checkpoint, result, version FROM turn
 WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
 """
 _CHANGE = """
 UPDATE turn SET
-  state = ?, owner = ?, lease_until = ?, tries = ?, begun = ?, shown = ?, version = version + 1, written = ?
+  state = ?, owner = ?, lease_until = ?, attempt_count = ?, payload = ?, checkpoint = ?, result = ?,
+  version = version + 1, written_at = ?
 WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ? AND version = ?
 """
 _AHEAD = """
@@ -81,16 +88,17 @@ UPDATE turn SET lease_until = 0, version = version + 1
 WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket = ? AND lease_until = ? AND state = 'started'
 """
 _OLD = (
-    "DELETE FROM message WHERE written < ?",
-    "DELETE FROM record WHERE written < ?",
-    "DELETE FROM turn WHERE written < ?",
+    "DELETE FROM message WHERE written_at < ?",
+    "DELETE FROM record WHERE written_at < ?",
+    "DELETE FROM turn WHERE written_at < ?",
 )
 _READ = "SELECT value, version FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ?"
 _INSERT = """
-INSERT OR IGNORE INTO record (tenant, conversation, thread, name, value, version, written) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO record (tenant, conversation, thread, name, value, version, written_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE = """
-UPDATE record SET value = ?, version = ?, written = ?
+UPDATE record SET value = ?, version = ?, written_at = ?
 WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ? AND version = ?
 """
 
@@ -124,10 +132,10 @@ class SqliteStore:
         def run_transaction(connection: sqlite3.Connection) -> BeginResult | None:
             connection.execute(_LOCK)
             found = _find(connection, turn.key)
-            if found is not None and (found.owner, found.state) != (turn.owner, TurnState.STARTED):
+            if (found.version if found else "") != turn.version and not entered_by(found, turn.owner):
                 return None
             delayed = self._clock() - began > PROMPT_SECONDS
-            record = found or _enter(connection, turn, self._clock())
+            record = found if entered_by(found, turn.owner) else _enter(connection, turn, self._clock())
             has_predecessor = delayed or _start(connection, record, _ANY_LEASE) is not None
             return BeginResult(
                 record, tuple(_recent(connection, turn.key.conversation, remember)), has_predecessor, delayed
@@ -152,9 +160,13 @@ class SqliteStore:
 
         return await self._file.run_transaction(run_transaction)
 
-    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None:
+    async def end(
+        self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage], *, result: str = ""
+    ) -> None:
+        ended = sanitize_turn(record.ended(state, result))
+
         def run_transaction(connection: sqlite3.Connection) -> None:
-            if self._change(connection, replace(record, state=state, payload="", shown="")):
+            if self._change(connection, ended):
                 self._append(connection, record.key.conversation, record.ticket * 100, messages)
                 return
             found = _find(connection, record.key)
@@ -211,13 +223,15 @@ class SqliteStore:
         self, connection: sqlite3.Connection, key: ConversationKey, position: int, messages: Sequence[StoredMessage]
     ) -> None:
         now, numbered = self._clock(), enumerate(sanitize_messages(messages), position)
-        rows = [(*_here(key), place, m.role, m.text, int(m.complete), now) for place, m in numbered]
+        rows = [
+            (*_here(key), place, m.role, m.text, int(m.complete), m.blocks, m.activity_id, m.caller, now)
+            for place, m in numbered
+        ]
         connection.executemany(_APPEND, rows)
 
     def _change(self, connection: sqlite3.Connection, record: TurnRecord) -> bool:
         where = (*_here(record.key.conversation), record.key.activity, int(record.version))
-        fields = (record.state, record.owner, record.lease_until, record.attempt_count, record.payload, record.shown)
-        return connection.execute(_CHANGE, (*fields, self._clock(), *where)).rowcount == 1
+        return connection.execute(_CHANGE, (*_fields(record), self._clock(), *where)).rowcount == 1
 
 
 def _here(key: ConversationKey) -> tuple[str, str, str]:
@@ -230,25 +244,39 @@ def _name(key: RecordKey) -> str:
 
 def _recent(connection: sqlite3.Connection, key: ConversationKey, limit: int) -> list[StoredMessage]:
     rows = connection.execute(_RECENT, (*_here(key), limit)).fetchall()
-    return [StoredMessage(role, text, bool(complete)) for role, text, complete in reversed(rows)]
+    return [StoredMessage(role, text, bool(complete), *others) for role, text, complete, *others in reversed(rows)]
 
 
 def _find(connection: sqlite3.Connection, key: TurnKey) -> TurnRecord | None:
     row: tuple[Any, ...] | None = connection.execute(_FIND, (*_here(key.conversation), key.activity)).fetchone()
     if row is None:
         return None
-    ticket, state, owner, lease_until, attempt_count, payload, shown, version = row
-    return TurnRecord(key, ticket, TurnState(state), owner, lease_until, attempt_count, payload, shown, str(version))
+    ticket, state, owner, lease_until, attempt_count, payload, checkpoint, result, version = row
+    return TurnRecord(
+        key, ticket, TurnState(state), owner, lease_until, attempt_count, payload, checkpoint, result, str(version)
+    )
+
+
+def _fields(turn: TurnRecord) -> tuple[str, str, float, int, str, str, str]:
+    return (
+        turn.state,
+        turn.owner,
+        turn.lease_until,
+        turn.attempt_count,
+        turn.payload,
+        turn.checkpoint,
+        turn.result,
+    )
 
 
 def _enter(connection: sqlite3.Connection, turn: TurnRecord, now: float) -> TurnRecord:
     here = _here(turn.key.conversation)
-    started: tuple[int] | None = connection.execute(_LAST_STARTED, here).fetchone()
+    (started,) = connection.execute(_LAST_STARTED, here).fetchone()
     taken = {ticket for (ticket,) in connection.execute(_TICKETS_FROM, (*here, turn.ticket))}
-    ticket = next_ticket(turn.ticket, started=started[0] if started else 0, taken=taken)
-    fields = (turn.state, turn.owner, turn.lease_until, turn.attempt_count, turn.payload, turn.shown)
-    connection.execute(_ENTER, (*here, turn.key.activity, ticket, *fields, now, 0))
-    return replace(turn, ticket=ticket, version="1")
+    ticket = next_ticket(turn.ticket, started=started, taken=taken)
+    version = int(turn.version or 0) + 1
+    connection.execute(_ENTER, (*here, turn.key.activity, ticket, *_fields(turn), version, now))
+    return replace(turn, ticket=ticket, version=str(version))
 
 
 def _start(connection: sqlite3.Connection, record: TurnRecord, since: float) -> Predecessor | None:
