@@ -1,8 +1,9 @@
-"""The Bot Framework door, put together."""
+"""The bot, put together."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from app.bot.auth.app_credentials import AppCredentials
 from app.bot.auth.authentication import Authenticator
@@ -10,44 +11,70 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
 from app.bot.connector.connector_client import Connector
 from app.bot.connector.http_session import HttpSession
-from app.bot.handler import AgentBot
-from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER, MessagesEndpoint
+from app.bot.handler import AgentHandler, BotServices
+from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
 from app.bot.resume import TurnQueueHandler
-from app.bot.sdk.channel_adapter import Adapter
+from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.storage.ledger import Store
 from app.telemetry.telemetry import Telemetry
+from app.turns.idempotency import IdempotentActions
 from app.turns.runner import TurnRunner
 
 
+@dataclass(frozen=True, slots=True)
 class BotApp:
-    """`channel_metadata_url` and `login_metadata_url` are the Bot Framework's own unless a test brings another."""
+    """The bot's ways in (activities over HTTP, turns from the queue), and what they are built on."""
 
-    def __init__(
-        self,
-        identity: BotIdentity,
-        turns: TurnRunner,
-        memory: Store,
-        telemetry: Telemetry,
-        *,
-        image_hosts: frozenset[str] = frozenset(),
-        acknowledge_after: float = ACKNOWLEDGE_AFTER,
-        channel_metadata_url: str | None = None,
-        login_metadata_url: str | None = None,
-    ) -> None:
-        self._session = HttpSession()
-        self._tokens = AppCredentials(identity)
-        self._authenticator = Authenticator(
-            identity, self._session, channel_metadata_url=channel_metadata_url, login_metadata_url=login_metadata_url
-        )
-        connector = Connector(self._session, self._tokens, ServiceUrls(identity))
-        adapter = Adapter(identity, self._authenticator, connector, self._tokens)
-        self._bot = bot = AgentBot(turns, adapter.sender, memory, image_hosts)
-        self.unfinished = TurnQueueHandler(adapter, turns, telemetry, image_hosts)
-        self.messages = MessagesEndpoint(adapter, bot.on_turn, telemetry, acknowledge_after=acknowledge_after)
+    messages: MessagesEndpoint
+    turn_queue: TurnQueueHandler
+    adapter: ChannelAdapter
+    connector: Connector
+    actions: IdempotentActions
+    authenticator: Authenticator
+    credentials: AppCredentials
+    session: HttpSession
 
     async def close(self) -> None:
-        await asyncio.gather(self.messages.close(), self.unfinished.close())
-        await self._bot.close()
-        await self._authenticator.close()
-        await self._tokens.close()
-        await self._session.close()
+        await asyncio.gather(self.messages.close(), self.turn_queue.close())
+        await self.actions.close()
+        await self.authenticator.close()
+        await self.credentials.close()
+        await self.session.close()
+
+
+def build_bot(
+    identity: BotIdentity,
+    runner: TurnRunner,
+    store: Store,
+    telemetry: Telemetry,
+    *,
+    image_hosts: frozenset[str] = frozenset(),
+    acknowledge_after: float = ACKNOWLEDGE_AFTER_SECONDS,
+    channel_metadata_url: str | None = None,
+    login_metadata_url: str | None = None,
+) -> BotApp:
+    """`acknowledge_after` in seconds; the metadata URLs are the Bot Framework's own unless given."""
+    session = HttpSession()
+    credentials = AppCredentials(identity)
+    authenticator = Authenticator(
+        identity, session, channel_metadata_url=channel_metadata_url, login_metadata_url=login_metadata_url
+    )
+    connector = Connector(session, credentials, ServiceUrls(identity))
+    adapter = ChannelAdapter(identity, authenticator, connector, credentials)
+    actions = IdempotentActions(store)
+    services = BotServices(runner, adapter.sender, store, actions, image_hosts)
+    return BotApp(
+        messages=MessagesEndpoint(
+            adapter,
+            lambda activity: AgentHandler(services, activity),
+            telemetry,
+            acknowledge_after=acknowledge_after,
+        ),
+        turn_queue=TurnQueueHandler(adapter, runner, telemetry, image_hosts),
+        adapter=adapter,
+        connector=connector,
+        actions=actions,
+        authenticator=authenticator,
+        credentials=credentials,
+        session=session,
+    )

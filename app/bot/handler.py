@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
 
-from app.bot.channel import Channel
-from app.bot.inbound import activity as received
+from app.agent.user_messages import NOT_ENTERED, UNEXPECTED
+from app.bot.connector.connector_replies import NotDeliveredError
+from app.bot.connector.send_errors import SendError, ThrottledError
+from app.bot.feedback import count_feedback
+from app.bot.inbound.activity import asked_at, event_type, locale_of
 from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
 from app.bot.inbound.message_text import is_for_bot
+from app.bot.inbound.messages_endpoint import RedeliveryNeededError
+from app.bot.invoke_responses import card_error, error_response
+from app.bot.open_reply import begin_trace, open_reply
 from app.bot.rendering import activities
 from app.bot.replies.activity_sender import ActivitySender
-from app.bot.replies.message_reply import MessageReply
-from app.bot.replies.stream_reply import StreamReply
-from app.storage.conversations import ConversationKey
 from app.storage.ledger import Store
 from app.storage.storage_errors import StorageError
-from app.telemetry.turn_span import current_turn, feedback_given
+from app.telemetry.spans import new_error_id
+from app.telemetry.turn_span import current_turn, turn_failed
 from app.translation import Sentence, translator_for
-from app.turns.checkpoint import Checkpoint
-from app.turns.idempotency import ActionInProgressError, IdempotentAction, IdempotentActions, digest
+from app.turns.idempotency import IdempotentActions
 from app.turns.once import first_time
-from app.turns.reply import Reply
+from app.turns.reply import UndeliveredError
 from app.turns.runner import TurnRunner
 
 _log = logging.getLogger(__name__)
-
-# In seconds: Teams wants an invoke answered within 5.
-_LONGEST_COUNTING = 4.0
 
 WELCOME = Sentence("""\
 Hello! Ask me about your data or your work in Databricks, in your own words.
 
 Type **/help** to see what else I understand.""")
 
-ENTERED = "entered"
-"""In the state of a message's turn: what is called when the ledger has the question."""
-
 MENTION_ME = Sentence("Mention me, so that I know you mean me.")
-_NOT_COUNTED = Sentence("This was not counted; try again.")
 _BUTTON_NOT_IN_USE = Sentence("This button is no longer in use.")
 
 
@@ -54,158 +47,151 @@ class ActivitySenders(Protocol):
     def __call__(self, context: TurnContext, /) -> ActivitySender: ...
 
 
-class AgentBot(ActivityHandler):
-    """Derives from ActivityHandler, not TeamsActivityHandler: that one fetches the roster when somebody joins."""
+@dataclass(frozen=True, slots=True)
+class BotServices:
+    """What the handlers of all activities share. Images in answers may come from `image_hosts`."""
 
-    def __init__(
-        self, runner: TurnRunner, outlets: ActivitySenders, memory: Store, image_hosts: frozenset[str] = frozenset()
-    ) -> None:
+    runner: TurnRunner
+    senders: ActivitySenders
+    store: Store
+    actions: IdempotentActions
+    image_hosts: frozenset[str] = frozenset()
+
+
+class AgentHandler(ActivityHandler):
+    """Handles one activity.
+
+    `is_durable`: the activity may be acknowledged while it is still being handled, because what remains to be done
+    survives this worker, or is not worth a redelivery. A question becomes durable when the ledger has it.
+
+    Not a TeamsActivityHandler: that one fetches the roster of a conversation when somebody joins.
+    """
+
+    def __init__(self, services: BotServices, activity: Activity) -> None:
         super().__init__()
-        self._runner = runner
-        self._senders = outlets
-        self._memory = memory
-        self._image_hosts = image_hosts
-        self._decisions = IdempotentActions(memory)
+        self._services = services
+        self.is_durable = not _needs_redelivery_if_lost(activity)
 
-    async def close(self) -> None:
-        await self._decisions.close()
+    def _mark_durable(self) -> None:
+        self.is_durable = True
+
+    async def on_turn(self, turn_context: TurnContext) -> None:
+        """Raises `RedeliveryNeededError`; every other failure is logged, and told to the person who waits."""
+        try:
+            await super().on_turn(turn_context)
+        except (SendError, UndeliveredError) as failure:
+            # An error message would go the same way.
+            turn_failed(failure)
+            _log.exception("An answer could not be delivered, error id %s", new_error_id())
+        except Exception as error:
+            turn_failed(error)
+            error_id = new_error_id()
+            _log.error("Turn failed, error id %s", error_id, exc_info=error)
+            kind = turn_context.activity.type
+            if kind in ("message", "messageUpdate"):
+                # Redelivered, it would fail again, and each time the person would be told so.
+                self._mark_durable()
+                await self._send_error_message(turn_context, error, error_id)
+            elif kind == "invoke" or isinstance(error, StorageError):
+                raise RedeliveryNeededError from error
+
+    async def _send_error_message(self, context: TurnContext, error: Exception, error_id: str) -> None:
+        translate = translator_for(locale_of(context.activity))
+        sentence = translate(NOT_ENTERED if isinstance(error, StorageError) else UNEXPECTED)
+        text = activities.failure_note(sentence, error_id, translate)
+        try:
+            await self._services.senders(context).post(activities.message(text))
+        except (NotDeliveredError, ThrottledError) as failure:
+            # The person knows nothing of it. Where the activity is not acknowledged yet, it comes again.
+            raise RedeliveryNeededError from failure
+        except SendError as failure:
+            _log.warning("The channel did not take an error message (%s)", type(failure).__name__)
 
     async def on_message_activity(self, turn_context: TurnContext) -> None:
-        activity = turn_context.activity
-        asked = InboundQuestion.by(activity)
-        if not is_for_bot(activity, needs_mention=asked.channel.needs_mention):
+        activity, services = turn_context.activity, self._services
+        question = InboundQuestion.by(activity)
+        if not is_for_bot(activity, needs_mention=question.channel.needs_mention):
             return
         conversation = conversation_of(activity)
         trace = current_turn()
         try:
-            await self._runner.run(
-                asked.turn(turn_id_of(activity), conversation),
-                lambda progress: reply_to(
-                    self._senders(turn_context), asked, conversation, progress, self._image_hosts
+            await services.runner.run(
+                question.turn(turn_id_of(activity), conversation),
+                lambda checkpoint: open_reply(
+                    services.senders(turn_context), question, conversation, checkpoint, services.image_hosts
                 ),
-                asked_at=received.asked_at(activity),
-                payload=None if asked.expects_replies else asked.model_dump_json(),
+                asked_at=asked_at(activity),
+                payload=None if question.expects_replies else question.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
-                time_limit=asked.channel.time_limit,
-                entered=_told_when_entered(turn_context),
+                time_limit=question.channel.time_limit,
+                entered=self._mark_durable,
             )
         except StorageError:
-            # A question that could not be entered is a turn too, and one that failed.
-            _begin_trace(asked.channel, conversation)
+            # A question that could not be entered counts as a turn, and as one that failed.
+            begin_trace(question.channel, conversation)
             raise
 
     async def on_message_update_activity(self, turn_context: TurnContext) -> None:
         """An edited question is a question of its own."""
-        if received.event_type(turn_context.activity) in ("", "editMessage"):
+        if event_type(turn_context.activity) in ("", "editMessage"):
             await self.on_message_activity(turn_context)
 
     async def on_members_removed_activity(
         self, members_removed: list[ChannelAccount], turn_context: TurnContext
     ) -> None:
-        if _is_among(turn_context.activity, members_removed):
+        if _bot_is_among(members_removed, turn_context.activity):
             await self._forget(turn_context.activity)
 
     async def on_installation_update_remove(self, turn_context: TurnContext) -> None:
-        # The SDK comes here with an upgrade too, and that is no farewell.
+        # The SDK calls this for `remove-upgrade` too, where the app stays.
         if turn_context.activity.action == "remove":
             await self._forget(turn_context.activity)
 
     async def _forget(self, activity: Activity) -> None:
-        await self._memory.forget(conversation_of(activity), threads=True)
-        _log.info("The app was removed from a conversation, and what it knew of it was deleted")
+        await self._services.store.forget(conversation_of(activity), threads=True)
+        _log.info("The app was removed from a conversation, and what it had stored of it was deleted")
 
     async def on_members_added_activity(self, members_added: list[ChannelAccount], turn_context: TurnContext) -> None:
         activity = turn_context.activity
         channel = InboundQuestion.by(activity).channel
-        if _is_among(activity, members_added) and channel.welcome and await self._is_first(activity):
-            translate = translator_for(received.locale_of(activity))
-            said = [translate(each) for each in (WELCOME, *([MENTION_ME] if channel.needs_mention else []))]
-            await self._senders(turn_context).post(activities.message("\n\n".join(said)))
+        if _bot_is_among(members_added, activity) and channel.welcome and await self._is_first_welcome(activity):
+            translate = translator_for(locale_of(activity))
+            sentences = (WELCOME, MENTION_ME) if channel.needs_mention else (WELCOME,)
+            text = "\n\n".join(map(translate, sentences))
+            await self._services.senders(turn_context).post(activities.message(text))
 
-    async def _is_first(self, activity: Activity) -> bool:
+    async def _is_first_welcome(self, activity: Activity) -> bool:
         if not activity.id:
             return True
         try:
-            return await first_time(self._memory, conversation_of(activity), f"welcome/{activity.id}")
+            return await first_time(self._services.store, conversation_of(activity), f"welcome/{activity.id}")
         except StorageError:
-            # Better welcomed twice than not at all.
+            # Two welcomes are better than none.
             return True
 
-    async def _feedback(self, activity: Activity) -> InvokeResponse:
-        """Counts what a person thinks of an answer once; they may change their mind."""
-        reaction = _reaction(activity.value)
-        person = activity.from_property.id if activity.from_property else ""
-        subject = f"feedback/{activity.reply_to_id}/{person}"
-        decision = IdempotentAction(conversation_of(activity), subject, digest(activity.value), may_change=True)
-
-        async def count() -> dict[str, object]:
-            _log.info("Feedback: %s", reaction)
-            feedback_given(reaction)
-            return {}
-
-        try:
-            async with asyncio.timeout(_LONGEST_COUNTING):
-                return InvokeResponse(status=HTTPStatus.OK, body=await self._decisions.once(decision, count))
-        except (ActionInProgressError, StorageError, TimeoutError) as failure:
-            # Teams tells it again.
-            _log.warning("Feedback could not be counted (%s)", type(failure).__name__)
-            translate = translator_for(received.locale_of(activity))
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", translate(_NOT_COUNTED))
-
     async def on_invoke_activity(self, turn_context: TurnContext) -> InvokeResponse:
-        """Answers what is known; 501 is the protocol's word for the rest."""
+        """501 is the protocol's answer to an invoke that the bot does not know."""
         activity = turn_context.activity
         match activity.name:
             case "message/submitAction":
-                return await self._feedback(activity)
+                return await count_feedback(activity, self._services.actions)
             case "adaptiveCard/action":
-                message = translator_for(received.locale_of(activity))(_BUTTON_NOT_IN_USE)
-                error = {"statusCode": 400, "type": "application/vnd.microsoft.error"}
-                return InvokeResponse(
-                    status=HTTPStatus.OK, body={**error, "value": {"code": "BadRequest", "message": message}}
-                )
-        return _refusal(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "an invoke of this name has no handler")
+                return card_error(translator_for(locale_of(activity))(_BUTTON_NOT_IN_USE))
+        return error_response(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "an invoke of this name has no handler")
 
 
-def _is_among(activity: Activity, members: list[ChannelAccount]) -> bool:
+def _needs_redelivery_if_lost(activity: Activity) -> bool:
+    """Until the ledger has it a message would be lost with its worker, and so would the deletion after a removal."""
+    match activity.type:
+        case "message" | "messageUpdate":
+            return True
+        case "installationUpdate":
+            return bool(activity.action == "remove")
+        case "conversationUpdate":
+            return bool(activity.members_removed)
+    return False
+
+
+def _bot_is_among(members: list[ChannelAccount], activity: Activity) -> bool:
     bot_id = activity.recipient.id if activity.recipient else None
     return bool(bot_id) and any(member.id == bot_id for member in members)
-
-
-def _refusal(status: HTTPStatus, code: str, message: str) -> InvokeResponse:
-    return InvokeResponse(status=status, body={"error": {"code": code, "message": message}})
-
-
-def reply_to(
-    sender: ActivitySender,
-    asked: InboundQuestion,
-    conversation: ConversationKey,
-    progress: Checkpoint,
-    image_hosts: frozenset[str],
-) -> Reply:
-    channel, translate = replace(asked.channel, image_hosts=image_hosts), translator_for(asked.locale)
-    _begin_trace(channel, conversation)
-    if channel.streaming is not None:
-        return StreamReply(sender, channel, channel.streaming, progress, translate=translate)
-    return MessageReply(sender, channel, progress, translate=translate)
-
-
-def _begin_trace(channel: Channel, conversation: ConversationKey) -> None:
-    if (trace := current_turn()) is not None:
-        trace.begin(channel=channel.name, conversation=_pseudonym(conversation))
-
-
-def _told_when_entered(context: TurnContext) -> Callable[[], object]:
-    told = context.turn_state.get(ENTERED)
-    return told if callable(told) else lambda: None
-
-
-def _pseudonym(key: ConversationKey) -> str:
-    return hashlib.blake2s("/".join((key.tenant, key.conversation, key.thread)).encode(), digest_size=8).hexdigest()
-
-
-def _reaction(value: Any) -> str:  # noqa: ANN401 - whatever the client sent
-    """`like`, `dislike` or `unknown`: nothing else of the feedback belongs into a log."""
-    action = value.get("actionValue") if isinstance(value, dict) else None
-    reaction = action.get("reaction") if isinstance(action, dict) else None
-    return reaction if reaction in ("like", "dislike") else "unknown"

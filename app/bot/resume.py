@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from app.bot.connector.send_errors import SendError
-from app.bot.handler import reply_to
-from app.bot.inbound.inbound_question import InboundQuestion, asked_in
+from app.bot.inbound.inbound_question import InboundQuestion, parse_inbound_question
+from app.bot.open_reply import open_reply
 from app.bot.rendering import activities
-from app.bot.sdk.channel_adapter import Adapter
+from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
@@ -35,7 +35,7 @@ class ShuttingDownError(Exception):
 class TurnQueueHandler:
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: ChannelAdapter,
         runner: TurnRunner,
         telemetry: Telemetry,
         image_hosts: frozenset[str] = frozenset(),
@@ -55,7 +55,7 @@ class TurnQueueHandler:
             turn_message = parse_turn_message(body)
             if turn_message.payload:
                 # Before the turn is taken: what nobody here can read is left as it is.
-                asked_in(turn_message)
+                parse_inbound_question(turn_message)
         except UnreadableMessageError as unreadable:
             self._refused(unreadable, traceparent)
             raise
@@ -92,7 +92,7 @@ class TurnQueueHandler:
     async def _show_typing(self, turn_message: TurnMessage) -> None:
         """Whoever asked it sees nothing else until the turn before it has ended: once each time it goes round."""
         try:
-            asked = asked_in(turn_message)
+            asked = parse_inbound_question(turn_message)
         except UnreadableMessageError:
             # Whoever goes on with it says so.
             return
@@ -100,7 +100,7 @@ class TurnQueueHandler:
             return
         with suppress(SendError, TimeoutError):
             async with asyncio.timeout(_LONGEST_TYPING):
-                await self._adapter.sender_to(asked.address).post(activities.typing(), impatient=True)
+                await self._adapter.sender_to(asked.reply_target).post(activities.typing(), impatient=True)
 
     async def _taken(self, turn_message: TurnMessage, has_predecessor: Callable[[str], object]) -> TurnLease | None:
         try:
@@ -116,7 +116,7 @@ class TurnQueueHandler:
 
     async def _go_on(self, held: TurnLease, turn_message: TurnMessage) -> None:
         try:
-            asked = asked_in(held.turn_message or turn_message)
+            asked = parse_inbound_question(held.turn_message or turn_message)
         except UnreadableMessageError as unreadable:
             # Another version may be able to read it: as often as the host brings it, and then from the poison queue.
             turn_failed(unreadable)
@@ -129,12 +129,12 @@ class TurnQueueHandler:
 
     async def _answer(self, held: TurnLease, asked: InboundQuestion, turn_message: TurnMessage) -> None:
         conversation = turn_message.key.conversation
-        sender = self._adapter.sender_to(asked.address)
+        sender = self._adapter.sender_to(asked.reply_target)
         try:
             await self._runner.go_on(
                 held,
                 asked.turn(turn_message.key.activity, conversation),
-                lambda progress: reply_to(sender, asked, conversation, progress, self._image_hosts),
+                lambda checkpoint: open_reply(sender, asked, conversation, checkpoint, self._image_hosts),
                 time_limit=asked.channel.time_limit,
             )
         except (SendError, UndeliveredError) as failure:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.bot_app import BotApp
+from app.bot.bot_app import BotApp, build_bot
 from app.bot.inbound.messages_endpoint import MessagesEndpoint
 from app.bot.resume import TurnQueueHandler
 from app.composition.sigterm import StopSignal
@@ -153,7 +153,7 @@ class Services:
             channels=settings.channels,
             accepts_emulator=self.settings.accepts_emulator,
         )
-        return BotApp(identity, self.turns, self.store, self.telemetry, image_hosts=settings.image_hosts)
+        return build_bot(identity, self.turns, self.store, self.telemetry, image_hosts=settings.image_hosts)
 
     @property
     def messages(self) -> MessagesEndpoint:
@@ -163,7 +163,7 @@ class Services:
     @property
     def unfinished(self) -> TurnQueueHandler:
         self._install_sigterm_handler()
-        return self.bot.unfinished
+        return self.bot.turn_queue
 
     def _install_sigterm_handler(self) -> None:
         # Hosts on a developer's machine say themselves when they end.

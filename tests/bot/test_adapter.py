@@ -14,7 +14,7 @@ from botbuilder.schema.teams import TaskModuleContinueResponse, TaskModuleRespon
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.connector.send_errors import SendRefusedError, ThrottledError
 from app.bot.inbound.activity import parse_activity
-from app.bot.sdk.channel_adapter import addressing
+from app.bot.inbound.reply_target import reply_fields
 from app.bot.sdk.sdk_clients import UserTokens
 from app.bot.sdk.sdk_entities import entity
 from tests.fakes.adapter_bot import APP, STREAM_INFO, TENANT, Bot, a_bot, the_plain_sdk
@@ -100,10 +100,10 @@ async def test_a_conversation_can_be_opened_and_continued(bot: Bot) -> None:
     assert bot.service.calls[3].path == "/teams/v3/conversations/a%3A1y/activities"
 
 
-# --- Outlets, past the SDK
+# --- Senders, past the SDK
 
 
-async def test_an_outlet_addresses_what_it_sends_as_the_sdk_does(bot: Bot) -> None:
+async def test_a_sender_addresses_what_it_sends_as_the_sdk_does(bot: Bot) -> None:
     async def logic(context: TurnContext) -> None:
         sender = bot.adapter.sender(context)
         assert await sender.post({"type": "message", "text": "Hi", "inputHint": "acceptingInput"}) == "a-1"
@@ -151,11 +151,11 @@ async def test_an_impatient_send_is_not_repeated(bot: Bot) -> None:
 
 @pytest.mark.parametrize("channel", ["directline", "webchat"])
 def test_web_chat_gets_no_replies_to_an_activity(bot: Bot, channel: str) -> None:
-    assert "replyToId" not in addressing(bot.activity(channelId=channel))
+    assert "replyToId" not in reply_fields(bot.activity(channelId=channel))
 
 
 def test_an_activity_of_which_little_is_known_can_be_addressed() -> None:
-    assert addressing(parse_activity(b'{"type":"message"}')) == {}
+    assert reply_fields(parse_activity(b'{"type":"message"}')) == {}
 
 
 # --- 500 on the answers to invokes and on expected replies
@@ -268,24 +268,9 @@ async def test_peoples_tokens_are_asked_for_with_the_bots_own(bot: Bot) -> None:
     assert bot.service.calls[0].token == "bot-token"
 
 
-# --- Whatever breaks in a turn
-
-
-async def test_a_broken_turn_is_told_to_its_hook() -> None:
-    told: list[Exception] = []
-
-    async def hook(context: TurnContext, error: Exception) -> None:
-        told.append(error)
-        await context.send_activity("Sorry")
-
+async def test_what_a_handler_raises_reaches_its_caller(bot: Bot) -> None:
     async def logic(context: TurnContext) -> None:
         raise ValueError("broken")
 
-    async with a_bot(on_turn_error=hook) as bot:
+    with pytest.raises(ValueError, match="broken"):
         await bot.turn(logic)
-
-        assert [str(error) for error in told] == ["broken"]
-        assert bot.service.bodies[0]["text"] == "Sorry"
-    async with a_bot() as bot:
-        with pytest.raises(ValueError, match="broken"):
-            await bot.turn(logic)

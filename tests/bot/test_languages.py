@@ -1,4 +1,4 @@
-"""What people read of the program itself, through the door, in the language that their client names."""
+"""What people read of the program itself, through the endpoint, in the language that their client names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.bot.auth.bot_identity import BotIdentity
+from app.bot.handler import AgentHandler
 from app.models.model import Completed, Source, ToolCall
 from app.models.model_errors import PermissionDeniedError, RateLimitedError
 from tests.fakes.bots import Bot, bots
@@ -80,10 +81,10 @@ async def test_a_stream_says_in_japanese_what_is_being_done(make_bot: MakeBot) -
 async def test_another_worker_goes_on_in_the_same_language(make_bot: MakeBot) -> None:
     bot = make_bot(["Es war", asyncio.Event()], acknowledge_after=3.0)
     await bot.send(bot.activity("Erzähl!", locale="de-DE", **TEAMS))
-    await bot.door.close()
+    await bot.app.close()
     another = make_bot([" einmal", RateLimitedError("full", retry_after=40.2)])
     (message,) = await bot.queue.take(9, visibility_timeout=60)
-    await another.door.unfinished.resume(message.body.encode())
+    await another.app.turn_queue.resume(message.body.encode())
     final = bot.connector.calls[-1].text
     assert "*(Ich wurde unterbrochen und fahre hier fort.)*\n\n einmal" in final
     assert "Das Modell ist ausgelastet. Bitte fragen Sie in 41 Sekunden noch einmal. (Fehler-ID: " in final
@@ -116,7 +117,7 @@ async def test_what_goes_wrong_before_the_turn_is_told_in_the_persons_language(
     async def broken(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(bot.door.messages, "_on_turn", broken)
+    monkeypatch.setattr(AgentHandler, "on_message_activity", broken)
     await bot.send(bot.activity(locale="de-DE"))
     (told,) = bot.messages
     assert told.startswith("⚠️ Auf unserer Seite ist ein Fehler aufgetreten. ")

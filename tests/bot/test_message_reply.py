@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from app.agent.events import Answer, TextAdded
 from app.bot.channel import EXPECT_REPLIES, TEAMS_GROUP, Channel
@@ -64,8 +65,8 @@ def test_a_message_found_too_large_comes_in_smaller_parts() -> None:
 
 
 def test_expected_replies_are_kept_for_the_response_and_typing_is_not() -> None:
-    sender = BufferedSender({"conversation": {"id": "c"}})
-    converse(slowly, sender, EXPECT_REPLIES)
-    (message,) = sender.activities
+    replies: list[dict[str, Any]] = []
+    converse(slowly, BufferedSender({"conversation": {"id": "c"}}, replies), EXPECT_REPLIES)
+    (message,) = replies
     assert message["text"] == "Done"
     assert message["conversation"] == {"id": "c"}

@@ -1,4 +1,4 @@
-"""The door, over HTTP where it leads outwards: what comes in, what the channel gets, what the caller is told."""
+"""The endpoint, with a channel over HTTP: what comes in, what the channel gets, what the caller is told."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ async def test_a_repeat_that_expects_replies_gets_none_but_in_the_right_shape(ma
 
 async def test_who_waits_for_replies_too_long_is_told_and_the_model_is_stopped(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot(["Once", asyncio.Event()])
-    bot.door.messages._time_limit = 1.0
+    bot.app.messages._time_limit = 1.0
     assert (await bot.send(bot.activity(deliveryMode="expectReplies"))).status == 504
     async with asyncio.timeout(2):
-        await bot.door.messages.close()
+        await bot.app.messages.close()
     assert bot.model.streams_closed_early == 1
 
 
@@ -113,10 +113,10 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
     bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=3.0)
     await bot.send(bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal"}))
     assert bot.connector.calls[-1].text == "Once upon"
-    await bot.door.close()
+    await bot.app.close()
     another = make_bot(" a time.")
     (message,) = await bot.queue.take(9, visibility_timeout=60)
-    await another.door.unfinished.resume(message.body.encode())
+    await another.app.turn_queue.resume(message.body.encode())
     final = bot.connector.calls[-1]
     assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": "activity-2"}
     assert final.text == f"Once upon\n\n{WAS_INTERRUPTED.english}\n\n a time."
@@ -137,7 +137,7 @@ async def test_whoever_waits_for_the_response_of_a_worker_that_ends_is_told_to_a
     asking = asyncio.create_task(bot.send(bot.activity(deliveryMode="expectReplies")))
     async with asyncio.timeout(5):
         await asked.wait()
-        await bot.door.messages.close(grace=0.0)
+        await bot.app.messages.close(grace=0.0)
         assert (await asking).status == 503
 
 
@@ -253,7 +253,7 @@ async def test_with_an_app_id_nobody_comes_in_without_a_token(
         "A call was refused: 401, there is no Authorization header",
         "A call was refused: 401, the token cannot be read",
     ]
-    await bot.door.close()
+    await bot.app.close()
     assert "1 more calls were refused within a minute: 401, there is no Authorization header" in caplog.text
 
 

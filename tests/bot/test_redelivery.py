@@ -1,4 +1,4 @@
-"""What is not done is not acknowledged: through the front door."""
+"""What is not done is not acknowledged: through the endpoint."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from app.bot.auth.authentication import AuthenticationUnavailableError
 from app.bot.connector.connector_client import NotDeliveredError
+from app.bot.handler import AgentHandler
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from tests.fakes.bots import Bot, bots
@@ -75,7 +76,7 @@ async def test_a_question_that_was_not_entered_and_nobody_was_told_of_comes_agai
 
     with monkeypatch.context() as down:
         down.setattr(bot.store, "begin", fails)
-        down.setattr(bot.door.messages._adapter._connector, "send", takes_nothing)
+        down.setattr(bot.app.connector, "send", takes_nothing)
         assert (await bot.send(question)).status == 503, "nobody has the question, and nobody knows"
     assert (await bot.send(question)).status == 200
     assert bot.messages == ["Four."]
@@ -84,10 +85,10 @@ async def test_a_question_that_was_not_entered_and_nobody_was_told_of_comes_agai
 async def test_an_invoke_that_breaks_says_so_in_its_body(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
     bot = make_bot()
 
-    async def breaks(_: Any) -> None:
+    async def breaks(*_: Any) -> None:
         raise ConnectionError("the workspace is away")
 
-    monkeypatch.setattr(bot.door.messages, "_on_turn", breaks)
+    monkeypatch.setattr(AgentHandler, "on_invoke_activity", breaks)
     answer = await bot.send({**bot.activity(name="adaptiveCard/action", value={}), "type": "invoke"})
     assert (answer.status, answer.body) == (503, "This was not done. Please try again.")
 
@@ -102,7 +103,7 @@ async def test_who_cannot_be_told_from_a_stranger_now_is_asked_to_come_again(
         raise AuthenticationUnavailableError("the signing keys could not be fetched")
 
     with monkeypatch.context() as down:
-        down.setattr(bot.door.messages._adapter, "admit", unknown)
+        down.setattr(bot.app.adapter, "authenticate", unknown)
         answer = await bot.send({**bot.activity(name="message/submitAction", value={}), "type": kind})
     assert answer.status == 503, "a refusal is final, and the question is gone without a word"
     assert bot.messages == []
@@ -116,6 +117,6 @@ async def test_an_invoke_is_answered_in_time_though_the_signing_keys_are_not(
     async def slowly(*_: Any) -> Any:
         await hanging.wait()
 
-    monkeypatch.setattr(bot.door.messages._adapter, "admit", slowly)
-    monkeypatch.setattr("app.bot.inbound.messages_endpoint._ANSWER_INVOKES_WITHIN", 0.1)
+    monkeypatch.setattr(bot.app.adapter, "authenticate", slowly)
+    monkeypatch.setattr("app.bot.inbound.messages_endpoint._INVOKE_SECONDS", 0.1)
     assert (await bot.send({**bot.activity(name="x", value={}), "type": "invoke"})).status == 503

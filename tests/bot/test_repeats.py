@@ -1,4 +1,4 @@
-"""What Teams says twice is done once, and what a person deletes is gone: through the front door."""
+"""What Teams says twice is done once, and what a person deletes is gone: through the endpoint."""
 
 from __future__ import annotations
 
@@ -160,11 +160,11 @@ async def test_what_is_no_turn_on_the_queue_is_refused_with_a_line_that_says_why
     bot = make_bot()
     if why is None:
         # So old that nobody knows of it any more.
-        await bot.door.unfinished.resume(body)
+        await bot.app.turn_queue.resume(body)
         assert "too old" in caplog.text
     else:
         with pytest.raises(UnreadableMessageError):
-            await bot.door.unfinished.resume(body)
+            await bot.app.turn_queue.resume(body)
         assert why in caplog.text
     assert "secret" not in caplog.text
     assert bot.messages == []
@@ -179,8 +179,8 @@ async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
     (message,) = bot.on_the_queue()
     gate.set()
     await bot.connector.next_message()
-    await bot.door.close()
-    await other.door.unfinished.resume(message)
+    await bot.app.close()
+    await other.app.turn_queue.resume(message)
     assert "closed already" in caplog.text
     assert bot.messages == ["once"]
     assert bot.on_the_queue() == []
@@ -191,7 +191,7 @@ async def test_a_turn_that_somebody_works_on_is_left_to_them_and_looked_at_later
     bot, other = make_bot([gate, "once"], acknowledge_after=1.0), make_bot("twice")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
-    await other.door.unfinished.resume(message)
+    await other.app.turn_queue.resume(message)
     assert len(bot.on_the_queue()) == 2, "what was taken from the queue is back on it"
     gate.set()
     assert (await bot.connector.next_message()).text == "once"
@@ -205,9 +205,9 @@ async def test_a_question_that_comes_while_the_worker_ends_is_not_acknowledged_a
     activity = bot.activity()
     asking = asyncio.create_task(bot.send(activity))
     await asyncio.sleep(0)
-    await bot.door.messages.close()
+    await bot.app.messages.close()
     assert (await asking).status == 503
     await other.send(activity)
     for message in await bot.queue.take(9, visibility_timeout=60):
-        await other.door.unfinished.resume(message.body.encode())
+        await other.app.turn_queue.resume(message.body.encode())
     assert bot.messages == ["once"]

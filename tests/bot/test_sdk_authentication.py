@@ -25,8 +25,8 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.connector.http_session import HttpSession
 from app.bot.inbound.activity import parse_activity
 from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Bot, a_bot
+from tests.fakes.auth_setup import received
 from tests.fakes.bot_framework_login import BotFrameworkLogin
-from tests.fakes.guarded_bot import received
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_the_sdk_fails_to_authenticate_in_many_ways_and_we_in_one(bot: Bot
             await sdk.authenticate_request(activity, header)  # type: ignore[arg-type]
         kinds.add(type(caught.value))
         with pytest.raises(UnauthenticatedError):
-            await ours.admit({} if header is None else {"Authorization": header})
+            await ours.authenticate({} if header is None else {"Authorization": header})
 
     assert len(kinds) > 2
     assert issubclass(UnauthenticatedError, PermissionError)
@@ -85,7 +85,7 @@ def sdk_authentication(metadata_url: str) -> Any:
 
 
 @dataclass
-class TwoDoors:
+class BothAuthenticators:
     """The SDK's authentication and ours, at the same login service."""
 
     login: BotFrameworkLogin
@@ -118,12 +118,12 @@ class TwoDoors:
 
 
 @pytest.fixture
-async def doors() -> AsyncIterator[TwoDoors]:
+async def both() -> AsyncIterator[BothAuthenticators]:
     session, clock = HttpSession(), [0.0]
     async with BotFrameworkLogin() as login:
         identity = BotIdentity(APP, "SingleTenant", TENANT)
         ours = Authenticator(identity, session, channel_metadata_url=login.metadata_url, clock=lambda: clock[0])
-        yield TwoDoors(login, ours, clock)
+        yield BothAuthenticators(login, ours, clock)
         await ours.close()
         await session.close()
 
@@ -143,25 +143,25 @@ def from_teams(**fields: Any) -> Activity:
     ],
     ids=["no serviceUrl", "no channelId", "another tenant"],
 )
-async def test_the_checks_that_the_sdk_leaves_out_are_made(doors: TwoDoors, fields: dict[str, Any]) -> None:
-    assert await doors.the_sdk_receives(from_teams(**fields)) == "accepted"
-    assert await doors.we_receive(from_teams(**fields)) == "UnauthenticatedError"
-    assert await doors.we_receive(from_teams()) == "accepted"
+async def test_the_checks_that_the_sdk_leaves_out_are_made(both: BothAuthenticators, fields: dict[str, Any]) -> None:
+    assert await both.the_sdk_receives(from_teams(**fields)) == "accepted"
+    assert await both.we_receive(from_teams(**fields)) == "UnauthenticatedError"
+    assert await both.we_receive(from_teams()) == "accepted"
 
 
-async def test_the_sdk_cannot_follow_a_rotated_key_and_we_can(doors: TwoDoors) -> None:
-    assert await doors.the_sdk_receives(from_teams()) == "accepted"
-    assert await doors.we_receive(from_teams()) == "accepted"
-    doors.login.rotate()
-    doors.clock[0] += 3600
+async def test_the_sdk_cannot_follow_a_rotated_key_and_we_can(both: BothAuthenticators) -> None:
+    assert await both.the_sdk_receives(from_teams()) == "accepted"
+    assert await both.we_receive(from_teams()) == "accepted"
+    both.login.rotate()
+    both.clock[0] += 3600
 
-    assert await doors.the_sdk_receives(from_teams()) == "IndexError"
-    assert await doors.we_receive(from_teams()) == "accepted"
+    assert await both.the_sdk_receives(from_teams()) == "IndexError"
+    assert await both.we_receive(from_teams()) == "accepted"
 
 
-async def test_fetching_keys_does_not_block_the_event_loop(doors: TwoDoors) -> None:
+async def test_fetching_keys_does_not_block_the_event_loop(both: BothAuthenticators) -> None:
     """The login service answers in this very event loop: a blocking call would never come back."""
-    assert await doors.we_receive(from_teams()) == "accepted"
+    assert await both.we_receive(from_teams()) == "accepted"
 
 
 async def test_neither_web_sockets_nor_skills_are_let_in(bot: Bot) -> None:

@@ -5,7 +5,7 @@ import pytest
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
 from app.settings.bot_settings import BotCloud
-from tests.fakes.guarded_bot import APP
+from tests.fakes.auth_setup import APP
 
 HOSTS = {
     "public": [

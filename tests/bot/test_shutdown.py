@@ -1,4 +1,4 @@
-"""A worker that ends, storage that is slow, farewells: through the front door."""
+"""A worker that ends, storage that is slow, farewells: through the endpoint."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Slow:
 
 def slowed(bot: Bot, *names: str) -> Slow:
     # The runner's shelf is frozen and shared by its desk.
-    runner = bot.door.unfinished._runner
+    runner = bot.app.turn_queue._runner
     slow = Slow(bot.store, *names)
     object.__setattr__(runner._shelf, "store", slow)
     return slow
@@ -69,9 +69,9 @@ async def test_a_worker_that_ends_while_it_takes_a_turn_over_does_not_drop_its_m
         connection.execute("UPDATE turn SET lease_until = 0")
         connection.commit()
     slow = slowed(other, "find")
-    resuming = asyncio.create_task(other.door.unfinished.resume(message))
+    resuming = asyncio.create_task(other.app.turn_queue.resume(message))
     await slow.reached.wait()
-    await other.door.unfinished.close()
+    await other.app.turn_queue.close()
     await asyncio.wait([resuming])
     dropped = resuming.exception() is None if not resuming.cancelled() else False
     assert not dropped or bot.on_the_queue(), "the host deletes the message, and nobody has the turn"
@@ -82,7 +82,7 @@ async def test_a_question_that_was_not_entered_when_the_worker_ended_is_not_ackn
     slow = slowed(bot, "begin")
     sending = asyncio.create_task(bot.send(bot.activity()))
     await slow.reached.wait()
-    await bot.door.messages.close()
+    await bot.app.messages.close()
     assert (await sending).status >= 500, "Teams has been told that all is well, and nobody knows of the question"
 
 
@@ -96,17 +96,17 @@ async def test_a_worker_that_ends_while_it_puts_a_turn_off_does_not_drop_its_mes
 
     other.store.find = fails  # type: ignore[method-assign, assignment]
     slow = Slow(other.queue, "put")
-    object.__setattr__(other.door.unfinished._runner._shelf, "queue", slow)
-    resuming = asyncio.create_task(other.door.unfinished.resume(message))
+    object.__setattr__(other.app.turn_queue._runner._shelf, "queue", slow)
+    resuming = asyncio.create_task(other.app.turn_queue.resume(message))
     await slow.reached.wait()
-    await other.door.unfinished.close()
+    await other.app.turn_queue.close()
     with pytest.raises(ShuttingDownError):
         await resuming
 
 
 async def test_a_worker_that_has_ended_refuses_a_question_so_that_teams_asks_another(make_bot: MakeBot) -> None:
     bot = make_bot("never")
-    await bot.door.messages.close()
+    await bot.app.messages.close()
     await bot.store.close()
     assert (await bot.send(bot.activity())).status == 503
     assert bot.messages == [], "the person was told to ask again, though another worker would have answered"
@@ -118,8 +118,8 @@ async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_dr
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
-    resuming = asyncio.create_task(other.door.unfinished.resume(message))
-    closing_down = asyncio.create_task(other.door.unfinished.close())
+    resuming = asyncio.create_task(other.app.turn_queue.resume(message))
+    closing_down = asyncio.create_task(other.app.turn_queue.close())
     with pytest.raises(ShuttingDownError):
         await resuming
     await closing_down
@@ -127,7 +127,7 @@ async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_dr
 
 async def test_who_is_told_to_ask_again_is_told_once(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
     bot = make_bot(acknowledge_after=1.0)
-    post = bot.door.messages._adapter._connector.send
+    post = bot.app.connector.send
     told = asyncio.Event()
 
     async def fails(*_: Any, **__: Any) -> Any:
@@ -138,7 +138,7 @@ async def test_who_is_told_to_ask_again_is_told_once(make_bot: MakeBot, monkeypa
         return await post(*arguments, **named)
 
     monkeypatch.setattr(bot.store, "begin", fails)
-    monkeypatch.setattr(bot.door.messages._adapter._connector, "send", slowly)
+    monkeypatch.setattr(bot.app.connector, "send", slowly)
     assert (await bot.send(bot.activity())).status == 202, "Teams repeats it, and each repeat tells the person again"
     told.set()
     await bot.connector.next_message()
@@ -148,9 +148,9 @@ async def test_a_worker_that_has_ended_takes_no_turn_over(make_bot: MakeBot) -> 
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
-    await other.door.unfinished.close()
+    await other.app.turn_queue.close()
     with pytest.raises(ShuttingDownError):
-        await other.door.unfinished.resume(message)
+        await other.app.turn_queue.resume(message)
 
 
 def _feedback(bot: Bot) -> dict[str, Any]:
@@ -204,13 +204,13 @@ async def test_the_time_to_acknowledge_runs_from_when_the_message_came_in(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot, loop = make_bot([asyncio.Event(), "never"]), asyncio.get_running_loop()
-    admit, clock = bot.door.messages._adapter.admit, loop.time
+    authenticate, clock = bot.app.adapter.authenticate, loop.time
 
     async def slowly(*arguments: Any) -> Any:
         monkeypatch.setattr(loop, "time", lambda: clock() + 10)
-        return await admit(*arguments)
+        return await authenticate(*arguments)
 
-    monkeypatch.setattr(bot.door.messages._adapter, "admit", slowly)
+    monkeypatch.setattr(bot.app.adapter, "authenticate", slowly)
     began = clock()
     assert (await bot.send(bot.activity())).status == 202
     assert clock() - began < 6, "10 s for the keys and 12 s more: Teams has given up and repeats it"
@@ -238,7 +238,7 @@ async def test_a_turn_that_another_version_wrote_goes_to_poison_as_one_message_a
     message = json.dumps(body if in_the_ledger else {**body, "payload": "?"}).encode()
     for _ in range(5):
         with pytest.raises(UnreadableMessageError):
-            await bot.door.unfinished.resume(message)
+            await bot.app.turn_queue.resume(message)
     assert bot.on_the_queue() == [], "one message became several, and each of them becomes several more"
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(told) == 5

@@ -20,7 +20,7 @@ from app.bot.auth.service_url import ServiceUrls
 from app.bot.connector.connector_client import Connector
 from app.bot.connector.http_session import HttpSession
 from app.bot.inbound.activity import parse_activity
-from app.bot.sdk.channel_adapter import Adapter
+from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.bot.sdk.sdk_entities import serialise
 from tests.fakes.connector_service import ConnectorService
 
@@ -48,7 +48,7 @@ Logic = Callable[[TurnContext], Awaitable[None]]
 
 @dataclass
 class Bot:
-    adapter: Adapter
+    adapter: ChannelAdapter
     service: ConnectorService
     tokens: Tokens
 
@@ -68,16 +68,16 @@ class Bot:
 
     async def turn(self, logic: Logic, **fields: Any) -> Any:
         activity = self.activity(**fields)
-        authenticated = self.adapter.identify(await self.adapter.admit(LOCAL, "127.0.0.1"), activity)
-        return await self.adapter.process_activity(authenticated, activity, logic)
+        authorized = self.adapter.authorize(await self.adapter.authenticate(LOCAL, "127.0.0.1"), activity)
+        return await self.adapter.process_activity(authorized, activity, logic)
 
 
 @asynccontextmanager
-async def a_bot(**options: Any) -> AsyncIterator[Bot]:
+async def a_bot() -> AsyncIterator[Bot]:
     session, tokens, identity = HttpSession(), Tokens(), BotIdentity()
     async with ConnectorService() as service:
         authenticator = Authenticator(identity, session)
-        adapter = Adapter(identity, authenticator, Connector(session, tokens, ServiceUrls(identity)), tokens, **options)
+        adapter = ChannelAdapter(identity, authenticator, Connector(session, tokens, ServiceUrls(identity)), tokens)
         yield Bot(adapter, service, tokens)
         await authenticator.close()
         await session.close()

@@ -1,4 +1,4 @@
-"""The Bot Framework door with a scripted model, before a channel of its own, on one store."""
+"""The bot with a scripted model, before a channel of its own, on one store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.bot_app import BotApp
+from app.bot.bot_app import BotApp, build_bot
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
 from app.models.scripted_model import ScriptedModel
@@ -30,9 +30,9 @@ LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
 
 class Bot:
     def __init__(
-        self, door: BotApp, model: ScriptedModel, connector: ConnectorServer, store: SqliteStore, file: Path
+        self, app: BotApp, model: ScriptedModel, connector: ConnectorServer, store: SqliteStore, file: Path
     ) -> None:
-        self.door = door
+        self.app = app
         self.model = model
         self.connector = connector
         self.store = store
@@ -41,7 +41,7 @@ class Bot:
 
     async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.door.messages.receive(method, {**LOCAL, **headers}, raw)
+        return await self.app.messages.receive(method, {**LOCAL, **headers}, raw)
 
     def activity(self, text: str = "Why?", **more: Any) -> dict[str, Any]:
         return {
@@ -72,7 +72,7 @@ class Bot:
 async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
     """Makes workers that share a store and a channel."""
     async with ConnectorServer() as connector:
-        doors, log = [], SqliteStore(folder / "c.sqlite")
+        apps, log = [], SqliteStore(folder / "c.sqlite")
         telemetry = Telemetry(Destination("bot", "1", "here"))
 
         def make(
@@ -86,11 +86,11 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             commands = commands_of(log)
             turns = TurnRunner(agent, commands, TurnBackend(log, log.queue("turns")), time_limit=30)
             limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}
-            doors.append(BotApp(identity, turns, log, telemetry, **limits))
-            return Bot(doors[-1], model, connector, log, folder / "c.sqlite")
+            apps.append(build_bot(identity, turns, log, telemetry, **limits))
+            return Bot(apps[-1], model, connector, log, folder / "c.sqlite")
 
         yield make
-        for door in doors:
-            await door.close()
+        for app in apps:
+            await app.close()
         await log.close()
         await telemetry.close()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.bot_app import BotApp
+from app.bot.bot_app import BotApp, build_bot
 from app.local.connector_server import ConnectorServer
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -37,13 +37,13 @@ IN_TEAMS: dict[str, Any] = {
 class ObservedBot:
     def __init__(
         self,
-        door: BotApp,
+        app: BotApp,
         telemetry: Telemetry,
         connector: ConnectorServer,
         insights: ApplicationInsights,
         store: SqliteStore,
     ) -> None:
-        self.door = door
+        self.app = app
         self.telemetry = telemetry
         self.connector = connector
         self.insights = insights
@@ -61,7 +61,7 @@ class ObservedBot:
             "conversation": {"id": "c1"},
             **more,
         }
-        answer = await self.door.messages.receive("POST", LOCAL, json.dumps(activity).encode(), None, traceparent)
+        answer = await self.app.messages.receive("POST", LOCAL, json.dumps(activity).encode(), None, traceparent)
         return answer.status
 
     def spans(self) -> dict[str, dict[str, Any]]:
@@ -92,9 +92,9 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             turns = TurnRunner(agent, commands_of(log), shelf, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing=closing)
-            door = BotApp(BotIdentity(), turns, log, telemetry)
-            open_things.extend([telemetry, log, door])
-            return ObservedBot(door, telemetry, connector, insights, log)
+            app = build_bot(BotIdentity(), turns, log, telemetry)
+            open_things.extend([telemetry, log, app])
+            return ObservedBot(app, telemetry, connector, insights, log)
 
         yield make
         for thing in reversed(open_things):

@@ -15,9 +15,9 @@ from yarl import URL
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
-from app.bot import bot_app as door
+from app.bot import bot_app
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.bot_app import BotApp
+from app.bot.bot_app import BotApp, build_bot
 from app.bot.connector.http_session import HttpSession
 from app.http import HttpAnswer
 from app.models.scripted_model import ScriptedModel
@@ -78,8 +78,8 @@ class TeamsBot:
 @asynccontextmanager
 async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: Any) -> AsyncIterator[TeamsBot]:
     async with ConnectorService() as teams, BotFrameworkLogin() as login:
-        monkeypatch.setattr(door, "HttpSession", _session_to(teams.service_url))
-        monkeypatch.setattr(door, "AppCredentials", _Tokens)
+        monkeypatch.setattr(bot_app, "HttpSession", _session_to(teams.service_url))
+        monkeypatch.setattr(bot_app, "AppCredentials", _Tokens)
         store, model = SqliteStore(folder / "c.sqlite"), ScriptedModel(replies)
         telemetry = Telemetry(Destination("bot", "1", "here"))
 
@@ -89,7 +89,7 @@ async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: A
         agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
         turns = TurnRunner(agent, Commands(store, about), TurnBackend(store, store.queue("turns")), time_limit=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
-        bot = BotApp(identity, turns, store, telemetry, channel_metadata_url=login.metadata_url)
+        bot = build_bot(identity, turns, store, telemetry, channel_metadata_url=login.metadata_url)
         yield TeamsBot(bot, model, teams, login)
         await bot.close()
         await store.close()

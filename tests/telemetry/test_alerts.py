@@ -88,14 +88,14 @@ async def test_tries_that_others_go_on_with_do_not_hide_turns_that_fail(make_bot
     has_predecessor = [Waits() for _ in range(QUESTIONS)]
     first = await make_bot(*[[each()] for each in has_predecessor])
     asking = await interrupted(first, *(each.reached for each in has_predecessor))
-    await first.door.close()
+    await first.app.close()
     await asking
     await first.telemetry.close()
     assert alert("failure", first.insights) == [], "none of them has ended"
 
     second = await make_bot(*[RateLimitedError("full")] * QUESTIONS)
     for message in await messages_of(second):
-        await second.door.unfinished.resume(message)
+        await second.app.turn_queue.resume(message)
     await second.telemetry.close()
     assert alert("failure", second.insights) == [{"FailedPercent": 100.0}]
     assert tile("Turns that another instance went on with", second.insights) == [{"Turns": QUESTIONS}]
@@ -109,14 +109,14 @@ async def test_a_turn_that_no_worker_ends_is_told(make_bot: MakeBot, clock: Cloc
         has_predecessor = Waits()
         bot = await make_bot([has_predecessor()])
         # What they have begun they never end: their clock goes on, and they renew nothing.
-        trying = bot.ask() if number == 0 else bot.door.unfinished.resume((await messages_of(bot))[0])
+        trying = bot.ask() if number == 0 else bot.app.turn_queue.resume((await messages_of(bot))[0])
         workers.append(asyncio.create_task(trying))
         await has_predecessor.reached.wait()
         clock.now += 40
     last = await make_bot("Too late.")
     (message,) = await messages_of(last)
     assert alert("givenUp", last.insights) == []
-    await last.door.unfinished.resume(message)
+    await last.app.turn_queue.resume(message)
     await last.telemetry.close()
     assert len(alert("givenUp", last.insights)) == 1
     assert tile("Failures by kind", last.insights) == [{"Kind": "AttemptsExhaustedError", "Failures": 1}]
@@ -128,7 +128,7 @@ async def test_a_turn_that_no_worker_ends_is_told(make_bot: MakeBot, clock: Cloc
 async def test_an_instance_that_gets_nothing_but_what_it_cannot_read_says_so(make_bot: MakeBot) -> None:
     bot = await make_bot()
     with pytest.raises(UnreadableMessageError):
-        await bot.door.unfinished.resume(b"nonsense")
+        await bot.app.turn_queue.resume(b"nonsense")
     await bot.telemetry.close()
     assert len(alert("poison", bot.insights)) == 1
 

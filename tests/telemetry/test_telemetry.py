@@ -1,4 +1,4 @@
-"""What operations see of a turn: through the bot's door, the real SDK and exporter, at an ingestion endpoint."""
+"""What operations see of a turn: through the bot's endpoint, the real SDK and exporter, at an ingestion endpoint."""
 
 from __future__ import annotations
 

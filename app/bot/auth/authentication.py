@@ -1,4 +1,6 @@
-"""Who is calling: the Bot Framework's tokens, checked as its documentation asks and as the SDK does not.
+"""Authenticates callers of the bot: the Bot Framework's tokens, checked as its documentation asks.
+
+The SDK checks less.
 
 https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-authentication
 """
@@ -21,14 +23,14 @@ from app.bot.auth.signing_keys import KeysUnavailableError, SigningKey, SigningK
 from app.bot.connector.http_session import HttpSession
 from app.bot.inbound.activity import tenant_ids
 
-_LEEWAY = 5 * 60
-_LONGEST_TOKEN = 16 * 1024
+_LEEWAY_SECONDS = 5 * 60
+_MAX_TOKEN_CHARACTERS = 16 * 1024
 
 Claims = Mapping[str, Any]
 
 
 class UnauthenticatedError(PermissionError):
-    """The one refusal. `reason` is for the log: in words of ours alone, without any part of the token."""
+    """`reason` is for the log: a fixed sentence that holds no part of the token."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -36,12 +38,15 @@ class UnauthenticatedError(PermissionError):
 
 
 class AuthenticationUnavailableError(Exception):
-    """Whether the caller is who they say cannot be known now."""
+    """The signing keys are not there, so that the token can be checked neither way."""
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who has signed. `endorsements` are the channels that the key may speak for; None where no channel has signed."""
+class Principal:
+    """The holder of a verified token; without claims a process of this machine, where the bot has no app id.
+
+    `endorsements` are the channels that the signing key may speak for; None where it is no channel's key.
+    """
 
     claims: Claims
     endorsements: frozenset[str] | None = None
@@ -79,17 +84,17 @@ class Authenticator:
         await self._channel_keys.close()
         await self._login_keys.close()
 
-    async def admit(self, headers: Mapping[str, str], client_address: str | None = None) -> Caller:
-        """All that can be known without the body. Raises `UnauthenticatedError`, `AuthenticationUnavailableError`."""
+    async def authenticate(self, headers: Mapping[str, str], client_address: str | None = None) -> Principal:
+        """Checks all but the body. Raises `UnauthenticatedError`, `AuthenticationUnavailableError`."""
         lower = {name.lower(): value for name, value in headers.items()}
         if not self._identity.app_id:
             if reason := refusal_of_remote_caller(lower, client_address):
                 raise UnauthenticatedError(reason)
-            return Caller({})
-        return await self._signer(_bearer_token(lower.get("authorization")))
+            return Principal({})
+        return await self._verify(_bearer_token(lower.get("authorization")))
 
-    def check(self, caller: Caller, activity: Activity) -> None:
-        """Whether the caller may send this activity. Raises `UnauthenticatedError`."""
+    def authorize(self, principal: Principal, activity: Activity) -> None:
+        """Checks that the sender may send this activity. Raises `UnauthenticatedError`."""
         if not activity.channel_id:
             raise UnauthenticatedError("the activity names no channel")
         self._check_service_url(activity.service_url)
@@ -97,14 +102,14 @@ class Authenticator:
             return
         if _channel(activity.channel_id) not in self._identity.allowed_channels:
             raise UnauthenticatedError("the channel is not in BOT_CHANNELS")
-        if caller.endorsements is not None:
-            if caller.claims.get("serviceurl") != activity.service_url:
+        if principal.endorsements is not None:
+            if principal.claims.get("serviceurl") != activity.service_url:
                 raise UnauthenticatedError("the token is for another serviceUrl")
-            if not caller.endorsements & {activity.channel_id, _channel(activity.channel_id)}:
+            if not principal.endorsements & {activity.channel_id, _channel(activity.channel_id)}:
                 raise UnauthenticatedError("the signing key is not endorsed for the channel")
         self._check_tenant(activity)
 
-    async def _signer(self, token: str) -> Caller:
+    async def _verify(self, token: str) -> Principal:
         # The token is read before its signature is checked, so that only a plausible one makes us fetch keys.
         header, claims = _read(token)
         issuer = claims.get("iss")
@@ -116,17 +121,17 @@ class Authenticator:
         if issuer == self._addresses.channel_issuer:
             self._check_service_url(claims.get("serviceurl"))
             key = await _find(self._channel_keys, header["kid"])
-            caller = Caller(claims, key.endorsements)
+            principal = Principal(claims, key.endorsements)
         elif issuer in self._login_issuers:
             self._check_is_own_token(claims)
             key = await _find(self._login_keys, header["kid"])
             if key.issuer is not None and "{tenantid}" not in key.issuer and key.issuer != issuer:
                 raise UnauthenticatedError("the signing key belongs to another issuer")
-            caller = Caller(claims)
+            principal = Principal(claims)
         else:
             raise UnauthenticatedError("the issuer is not one of the Bot Framework's")
         _check_signature(token, key)
-        return caller
+        return principal
 
     def _check_service_url(self, url: object) -> None:
         try:
@@ -139,9 +144,9 @@ class Authenticator:
         expires, not_before = claims.get("exp"), claims.get("nbf", 0)
         if not _is_time(expires) or not _is_time(not_before):
             raise UnauthenticatedError("the token does not say how long it is valid")
-        if now > expires + _LEEWAY:
+        if now > expires + _LEEWAY_SECONDS:
             raise UnauthenticatedError("the token has expired")
-        if now < not_before - _LEEWAY:
+        if now < not_before - _LEEWAY_SECONDS:
             raise UnauthenticatedError("the token is not valid yet")
 
     def _check_is_own_token(self, claims: Claims) -> None:
@@ -170,7 +175,7 @@ def _bearer_token(header: str | None) -> str:
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise UnauthenticatedError("the Authorization header holds no bearer token")
-    if len(token) > _LONGEST_TOKEN:
+    if len(token) > _MAX_TOKEN_CHARACTERS:
         raise UnauthenticatedError("the token is too long")
     return token
 

@@ -13,7 +13,7 @@ from app.agent.turn import NoWords, Quotation, Turn
 from app.bot.channel import Channel, channel_of
 from app.bot.inbound import activity as received
 from app.bot.inbound.message_text import read_message
-from app.bot.sdk.channel_adapter import ReplyTarget
+from app.bot.inbound.reply_target import ReplyTarget
 from app.common.caller import UNKNOWN_CALLER, Caller
 from app.storage.conversations import ConversationKey
 from app.turns.queue_message import TurnMessage, UnreadableMessageError
@@ -42,15 +42,15 @@ class InboundQuestion(BaseModel):
 
     @classmethod
     def by(cls, activity: Activity) -> InboundQuestion:
-        address, message = ReplyTarget.of(activity), read_message(activity)
+        target, message = ReplyTarget.of(activity), read_message(activity)
         return cls(
             channel_id=activity.channel_id or "",
             conversation_type=received.conversation_type(activity),
             in_copilot=received.is_from_copilot(activity),
             expects_replies=activity.delivery_mode == "expectReplies",
-            service_url=address.service_url,
-            conversation=address.conversation,
-            fields=address.fields,
+            service_url=target.service_url,
+            conversation=target.conversation,
+            fields=target.fields,
             question=message.question,
             unread=message.unread,
             locale=received.locale_of(activity),
@@ -69,7 +69,7 @@ class InboundQuestion(BaseModel):
         )
 
     @property
-    def address(self) -> ReplyTarget:
+    def reply_target(self) -> ReplyTarget:
         return ReplyTarget(self.service_url, self.conversation, self.fields)
 
     def turn(self, turn_id: str, conversation: ConversationKey) -> Turn:
@@ -85,7 +85,7 @@ class InboundQuestion(BaseModel):
         )
 
 
-def asked_in(turn_message: TurnMessage) -> InboundQuestion:
+def parse_inbound_question(turn_message: TurnMessage) -> InboundQuestion:
     """Raises `app.turns.queue_message.UnreadableMessageError`."""
     try:
         return InboundQuestion.model_validate_json(turn_message.payload)

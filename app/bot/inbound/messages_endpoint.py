@@ -1,78 +1,74 @@
-"""`POST /api/messages`: whatever comes in is answered as the Bot Framework wants, and never with a fault of ours."""
+"""`POST /api/messages`: authenticates and parses an activity, and answers with the HTTP status the Bot Framework wants.
+
+No fault of ours becomes a 500.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from botbuilder.core import InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import AuthenticateRequestResult
 
-from app.agent.user_messages import NOT_ENTERED, UNEXPECTED
 from app.bot.auth.authentication import AuthenticationUnavailableError, UnauthenticatedError
-from app.bot.connector.connector_replies import NotDeliveredError
-from app.bot.connector.send_errors import SendError, ThrottledError
-from app.bot.handler import ENTERED
-from app.bot.inbound.activity import BadActivityError, locale_of, parse_activity
+from app.bot.inbound.activity import BadActivityError, parse_activity
 from app.bot.inbound.refusal_log import RefusalLog
-from app.bot.rendering import activities
-from app.bot.sdk.channel_adapter import Adapter
+from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.http import HttpAnswer
-from app.storage.storage_errors import StorageError
-from app.telemetry.spans import new_error_id
 from app.telemetry.telemetry import Telemetry
-from app.telemetry.turn_span import something_shown, traced, turn_failed
-from app.translation import translator_for
-from app.turns.reply import UndeliveredError
+from app.telemetry.turn_span import something_shown, traced
 
 _log = logging.getLogger(__name__)
 
-# Teams repeats what is not acknowledged within 15 seconds, and wants an invoke answered within 5.
-ACKNOWLEDGE_AFTER = 12.0
-_ANSWER_INVOKES_WITHIN = 4.8
+# Teams redelivers what is not acknowledged within 15 seconds, and wants an invoke answered within 5.
+ACKNOWLEDGE_AFTER_SECONDS = 12.0
+_INVOKE_SECONDS = 4.8
 _NOT_DONE = "This was not done. Please try again."
-_KINDS = frozenset(kind.value for kind in ActivityTypes)
-
-
-@dataclass(slots=True)
-class _Safe:
-    """Whether an activity may be acknowledged while it is still being worked on."""
-
-    yet: bool
-
-    def now(self) -> None:
-        self.yet = True
+_KNOWN_TYPES = frozenset(kind.value for kind in ActivityTypes)
 
 
 class RedeliveryNeededError(Exception):
-    """What nobody waits to read about has to be told again."""
+    """The activity was not handled, and nobody was told: the channel has to deliver it again."""
+
+
+class Handler(Protocol):
+    """Handles one activity. `is_durable`: it may be acknowledged while it is still being handled."""
+
+    is_durable: bool
+
+    async def on_turn(self, turn_context: TurnContext) -> None:
+        """Raises `RedeliveryNeededError`."""
+        ...
 
 
 class MessagesEndpoint:
-    """Times in seconds: `acknowledge_after` for messages, `time_limit` for callers who wait for the replies."""
+    """`new_handler` makes the handler of one activity.
+
+    `acknowledge_after` is for messages, `time_limit` for callers who wait for the replies; both in seconds.
+    """
 
     def __init__(
         self,
-        adapter: Adapter,
-        on_turn: Callable[[TurnContext], Awaitable[None]],
+        adapter: ChannelAdapter,
+        new_handler: Callable[[Activity], Handler],
         telemetry: Telemetry,
         *,
-        acknowledge_after: float = ACKNOWLEDGE_AFTER,
+        acknowledge_after: float = ACKNOWLEDGE_AFTER_SECONDS,
         time_limit: float = 200.0,
     ) -> None:
         self._adapter = adapter
-        self._on_turn = on_turn
+        self._new_handler = new_handler
         self._telemetry = telemetry
         self._acknowledge_after = acknowledge_after
         self._time_limit = time_limit
         self._running: set[asyncio.Task[InvokeResponse | None]] = set()
-        # Those whose caller waits for the answer: nobody else can give it.
+        # Those whose caller waits for the response, which no other worker can give.
         self._awaited: set[asyncio.Task[InvokeResponse | None]] = set()
         self._refusals = RefusalLog()
         self._closed = False
@@ -85,19 +81,19 @@ class MessagesEndpoint:
         client_address: str | None = None,
         traceparent: str | None = None,
     ) -> HttpAnswer:
-        """`traceparent` names the trace that the host has begun for this call."""
-        began = asyncio.get_running_loop().time()
+        """`traceparent` is that of the host's own trace of this call."""
+        received_at = asyncio.get_running_loop().time()
         if method.upper() != "POST":
             return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send activities with POST.", headers={"Allow": "POST"})
         try:
-            # Whether it is an invoke, which waits no longer, is not known yet.
-            async with asyncio.timeout(_ANSWER_INVOKES_WITHIN):
-                caller = await self._adapter.admit(headers, client_address)
-            # What a stranger sends is not even parsed.
+            # It may be an invoke, which has less time: the body is not parsed yet.
+            async with asyncio.timeout(_INVOKE_SECONDS):
+                sender = await self._adapter.authenticate(headers, client_address)
+            # Only an authenticated sender's body is parsed.
             activity = parse_activity(body)
             if activity.type == "message" and not (activity.conversation and activity.conversation.id):
                 raise BadActivityError("A message needs the id of its conversation.")
-            identity = self._adapter.identify(caller, activity)
+            authorized = self._adapter.authorize(sender, activity)
         except BadActivityError as bad:
             self._refusals.note(f"{bad.status:d}, {bad.sentence}")
             return HttpAnswer(bad.status, bad.sentence)
@@ -105,103 +101,75 @@ class MessagesEndpoint:
             self._refusals.note(f"401, {refusal}")
             return HttpAnswer(HTTPStatus.UNAUTHORIZED, "This activity is not authenticated.")
         except (AuthenticationUnavailableError, TimeoutError) as failure:
-            self._refusals.note(f"503, who sends it cannot be known now: {failure or 'no answer in time'}")
+            self._refusals.note(f"503, its sender cannot be authenticated now: {failure or 'no answer in time'}")
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
         if self._closed:
-            # This worker ends: its repeat goes to another.
+            # Redelivered, it reaches another worker.
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
-        safe = _Safe(not _must_be_done(activity))
-        return await self._acknowledge(activity, self._traced(identity, activity, traceparent, safe), began, safe)
+        handler = self._new_handler(activity)
+        return await self._acknowledge(
+            activity, handler, self._handle(authorized, activity, handler, traceparent), received_at
+        )
 
-    async def _traced(
-        self, identity: AuthenticateRequestResult, activity: Activity, traceparent: str | None, safe: _Safe
+    async def _handle(
+        self, authorized: AuthenticateRequestResult, activity: Activity, handler: Handler, traceparent: str | None
     ) -> InvokeResponse | None:
-        async def logic(context: TurnContext) -> None:
-            context.turn_state[ENTERED] = safe.now
-            await self._guarded(context, safe)
-
-        with traced(self._telemetry.activity(_kind(activity), traceparent)):
-            response: InvokeResponse | None = await self._adapter.process_activity(identity, activity, logic)
+        with traced(self._telemetry.activity(_type_for_trace(activity), traceparent)):
+            response: InvokeResponse | None = await self._adapter.process_activity(
+                authorized, activity, handler.on_turn
+            )
             if _expects_replies(activity):
                 something_shown()
             return response
 
     async def _acknowledge(
-        self, activity: Activity, work: Coroutine[Any, Any, InvokeResponse | None], began: float, safe: _Safe
+        self,
+        activity: Activity,
+        handler: Handler,
+        handling: Coroutine[Any, Any, InvokeResponse | None],
+        received_at: float,
     ) -> HttpAnswer:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(handling)
         self._running.add(task)
         task.add_done_callback(self._finished)
         caller_waits = activity.type == "invoke" or _expects_replies(activity)
         if caller_waits:
             self._awaited.add(task)
-        left = began + self._patience(activity) - asyncio.get_running_loop().time()
-        await asyncio.wait([task], timeout=max(left, 0.0))
+        seconds_left = received_at + self._seconds_to_answer(activity) - asyncio.get_running_loop().time()
+        await asyncio.wait([task], timeout=max(seconds_left, 0.0))
         if not task.done():
             if caller_waits:
-                # Nobody can hear it any more.
+                # Its response would reach nobody.
                 task.cancel()
                 return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT, _NOT_DONE)
-            return (
-                HttpAnswer(HTTPStatus.ACCEPTED) if safe.yet else HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
-            )
-        if task.cancelled():
-            # The worker ends. Whether the turn was entered is not known here; its repeat finds out.
+            if handler.is_durable:
+                return HttpAnswer(HTTPStatus.ACCEPTED)
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
-        if task.exception() is not None:
-            repeats = caller_waits or isinstance(task.exception(), RedeliveryNeededError)
-            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE) if repeats else HttpAnswer(HTTPStatus.OK)
+        if task.cancelled():
+            # This worker is shutting down. Whether the turn was entered, the redelivery finds out.
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE)
+        if (error := task.exception()) is not None:
+            redeliver = caller_waits or isinstance(error, RedeliveryNeededError)
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_DONE) if redeliver else HttpAnswer(HTTPStatus.OK)
         return _as_http(task.result())
 
-    def _patience(self, activity: Activity) -> float:
-        """Seconds from when the activity came in."""
+    def _seconds_to_answer(self, activity: Activity) -> float:
+        """From when the activity was received."""
         if activity.type == "invoke":
-            return _ANSWER_INVOKES_WITHIN
+            return _INVOKE_SECONDS
         return self._time_limit if _expects_replies(activity) else self._acknowledge_after
 
     def _finished(self, task: asyncio.Task[InvokeResponse | None]) -> None:
         self._running.discard(task)
         self._awaited.discard(task)
-        if (
-            not task.cancelled()
-            and (error := task.exception()) is not None
-            and not isinstance(error, RedeliveryNeededError)
-        ):
-            _log.error("A turn ended unexpectedly", exc_info=error)
+        if not task.cancelled():
+            error = task.exception()
+            if error is not None and not isinstance(error, RedeliveryNeededError):
+                _log.error("A turn ended unexpectedly", exc_info=error)
         self._telemetry.answered()
 
-    async def _guarded(self, context: TurnContext, safe: _Safe) -> None:
-        """Nobody is left without an answer, whatever broke."""
-        try:
-            await self._on_turn(context)
-        except (SendError, UndeliveredError) as failure:
-            # The channel does not take what we say: telling the person so would go the same way.
-            turn_failed(failure)
-            _log.exception("An answer could not be delivered, error id %s", new_error_id())
-        except Exception as error:
-            turn_failed(error)
-            error_id = new_error_id()
-            _log.error("Turn failed, error id %s", error_id, exc_info=error)
-            if context.activity.type in ("message", "messageUpdate"):
-                # Whoever is told to ask again is not to be told so with every repeat.
-                safe.now()
-                say = translator_for(locale_of(context.activity))
-                sentence = say(NOT_ENTERED if isinstance(error, StorageError) else UNEXPECTED)
-                await self._tell(context, activities.failure_note(sentence, error_id, say))
-            elif context.activity.type == "invoke" or isinstance(error, StorageError):
-                raise RedeliveryNeededError from error
-
-    async def _tell(self, context: TurnContext, sentence: str) -> None:
-        try:
-            await self._adapter.sender(context).post(activities.message(sentence))
-        except (NotDeliveredError, ThrottledError) as failure:
-            # Nobody was told. Where it is not acknowledged yet, the activity comes again.
-            raise RedeliveryNeededError from failure
-        except SendError as failure:
-            _log.warning("The channel takes no word about a failure (%s)", type(failure).__name__)
-
     async def close(self, *, grace: float = 5.0) -> None:
-        """Takes nothing more, hands running turns over; those whose caller waits get `grace` seconds to end."""
+        """Refuses new activities and hands running turns over; those whose caller waits get `grace` seconds to end."""
         self._closed = True
         for task in self._running - self._awaited:
             task.cancel()
@@ -214,23 +182,9 @@ class MessagesEndpoint:
         self._refusals.close()
 
 
-def _must_be_done(activity: Activity) -> bool:
-    """Before it is acknowledged: a message that no ledger has would be lost with its worker, and what says that the app
-    was removed would leave what was said there.
-    """
-    match activity.type:
-        case "message" | "messageUpdate":
-            return True
-        case "installationUpdate":
-            return bool(activity.action == "remove")
-        case "conversationUpdate":
-            return bool(activity.members_removed)
-    return False
-
-
-def _kind(activity: Activity) -> str:
-    """Its type where that is one of the protocol's: a stranger's word would be a name of its own in every chart."""
-    return activity.type if activity.type in _KINDS else "other"
+def _type_for_trace(activity: Activity) -> str:
+    """The activity's type if the protocol knows it: anything else would become a name of its own in every chart."""
+    return activity.type if activity.type in _KNOWN_TYPES else "other"
 
 
 def _expects_replies(activity: Activity) -> bool:

@@ -19,14 +19,14 @@ class ActivitySender(Protocol):
 
 
 class BufferedSender:
-    """Keeps activities for the HTTP response of `deliveryMode: expectReplies`."""
+    """Appends to `replies`, which the HTTP response of `deliveryMode: expectReplies` brings; `fields` are in each."""
 
-    def __init__(self, addressing: Json) -> None:
-        self._addressing = addressing
-        self.activities: list[Json] = []
+    def __init__(self, fields: Json, replies: list[Json]) -> None:
+        self._fields = fields
+        self._replies = replies
 
     async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
-        self.activities.append({**self._addressing, **activity})
+        self._replies.append({**self._fields, **activity})
         return None
 
     async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:

@@ -14,7 +14,7 @@ from botframework.connector.auth import (
     UserTokenClient,
 )
 
-from app.bot.auth.authentication import Authenticator, Caller, UnauthenticatedError
+from app.bot.auth.authentication import Authenticator, Principal, UnauthenticatedError
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
 
 
@@ -32,22 +32,22 @@ class SdkAuthentication(BotFrameworkAuthentication):
         self._connectors = connectors
         self._user_tokens = user_tokens
 
-    async def admit(self, headers: Mapping[str, str], client_address: str | None) -> Caller:
+    async def authenticate(self, headers: Mapping[str, str], client_address: str | None) -> Principal:
         """Raises `UnauthenticatedError`, `AuthenticationUnavailableError`."""
-        return await self._authenticator.admit(headers, client_address)
+        return await self._authenticator.authenticate(headers, client_address)
 
-    def identify(self, caller: Caller, activity: Activity) -> AuthenticateRequestResult:
+    def authorize(self, principal: Principal, activity: Activity) -> AuthenticateRequestResult:
         """Raises `UnauthenticatedError`."""
-        self._authenticator.check(caller, activity)
+        self._authenticator.authorize(principal, activity)
         result = AuthenticateRequestResult()
-        result.claims_identity = ClaimsIdentity(dict(caller.claims), True, "" if caller.claims else "anonymous")
+        result.claims_identity = ClaimsIdentity(dict(principal.claims), True, "" if principal.claims else "anonymous")
         result.audience = self._addresses.connector_resource
-        result.caller_id = self._addresses.caller_id if caller.claims else ""
+        result.caller_id = self._addresses.caller_id if principal.claims else ""
         result.connector_factory = self._connectors
         return result
 
     async def authenticate_request(self, activity: Activity, auth_header: str) -> AuthenticateRequestResult:
-        return self.identify(await self.admit({"authorization": auth_header or ""}, None), activity)
+        return self.authorize(await self.authenticate({"authorization": auth_header or ""}, None), activity)
 
     async def authenticate_streaming_request(self, auth_header: str, channel_id_header: str) -> NoReturn:
         raise UnauthenticatedError("web sockets are not offered")

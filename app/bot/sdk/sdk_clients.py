@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from botbuilder.schema import Activity, ConversationParameters, ConversationResourceResponse, ResourceResponse
 from botframework.connector.auth import AppCredentials as SdkCredentials
@@ -10,10 +10,8 @@ from botframework.connector.auth import ConnectorFactory, UserTokenClient
 
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
 from app.bot.connector.connector_client import Connector, Tokens
+from app.bot.connector.connector_sender import SEND_SECONDS
 from app.bot.sdk.sdk_entities import plain, serialise
-
-# How long the SDK's own sends are repeated, in seconds.
-PATIENCE: Final = 30.0
 
 
 class Conversations:
@@ -31,20 +29,22 @@ class Conversations:
 
     async def _send(self, conversation_id: str, reply_to: str | None, activity: Activity) -> ResourceResponse:
         made = await self._connector.send(
-            self._service_url, conversation_id, serialise(activity), reply_to, budget=PATIENCE
+            self._service_url, conversation_id, serialise(activity), reply_to, budget=SEND_SECONDS
         )
         return ResourceResponse(id=made or "")
 
     async def update_activity(self, conversation_id: str, activity_id: str, activity: Activity) -> ResourceResponse:
         content = serialise(activity)
-        made = await self._connector.update(self._service_url, conversation_id, activity_id, content, budget=PATIENCE)
+        made = await self._connector.update(
+            self._service_url, conversation_id, activity_id, content, budget=SEND_SECONDS
+        )
         return ResourceResponse(id=made or "")
 
     async def delete_activity(self, conversation_id: str, activity_id: str) -> None:
-        await self._connector.delete(self._service_url, conversation_id, activity_id, budget=PATIENCE)
+        await self._connector.delete(self._service_url, conversation_id, activity_id, budget=SEND_SECONDS)
 
     async def create_conversation(self, parameters: ConversationParameters) -> ConversationResourceResponse:
-        made = await self._connector.create_conversation(self._service_url, plain(parameters), budget=PATIENCE)
+        made = await self._connector.create_conversation(self._service_url, plain(parameters), budget=SEND_SECONDS)
         return ConversationResourceResponse(
             id=str(made.get("id") or ""),
             activity_id=str(made.get("activityId") or ""),

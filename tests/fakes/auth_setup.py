@@ -30,13 +30,13 @@ async def received(
     authenticator: Authenticator, activity: Activity, headers: Mapping[str, str], address: str | None = None
 ) -> Claims:
     """As `app.bot.inbound.messages_endpoint` does it."""
-    caller = await authenticator.admit(headers, address)
-    authenticator.check(caller, activity)
-    return caller.claims
+    principal = await authenticator.authenticate(headers, address)
+    authenticator.authorize(principal, activity)
+    return principal.claims
 
 
 @dataclass
-class Door:
+class AuthSetup:
     """What a caller of the bot meets, with a login service and a clock of its own."""
 
     login: BotFrameworkLogin
@@ -71,9 +71,9 @@ class Door:
 
 
 @asynccontextmanager
-async def a_door(
+async def an_authenticator(
     app_type: BotAppType = "SingleTenant", cloud: BotCloud = "public", *, accepts_emulator: bool = True
-) -> AsyncIterator[Door]:
+) -> AsyncIterator[AuthSetup]:
     tenant = None if app_type == "MultiTenant" else TENANT
     channels = frozenset({"msteams", "webchat"})
     identity = BotIdentity(APP, app_type, tenant, SecretStr("s3cret"), cloud, channels, accepts_emulator)
@@ -87,7 +87,7 @@ async def a_door(
             now=lambda: NOW,
             clock=lambda: clock[0],
         )
-        yield Door(login, sign_in, authenticator, cloud, clock)
+        yield AuthSetup(login, sign_in, authenticator, cloud, clock)
         await authenticator.close()
         await session.close()
 
