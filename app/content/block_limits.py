@@ -58,8 +58,8 @@ def within_limits(block: Block) -> Block:
             return Image(_cut_url(url), _cut(alternative_text, MAX_CELL))
         case Citation(position, title, url, quote):
             return Citation(position, _cut(title, MAX_LABEL), _cut_url(url or "") or None, _cut(quote, MAX_CELL))
-        case Actions(actions):
-            return Actions(tuple(_action(action) for action in actions[:MAX_ACTIONS]))
+        case Actions(actions, decision_id):
+            return Actions(tuple(_action(action) for action in actions[:MAX_ACTIONS]), _cut(decision_id, MAX_LABEL))
 
 
 def _table(table: Table) -> Table:

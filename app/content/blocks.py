@@ -172,7 +172,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Actions:
+    """`id` names what is decided: presses with the same id, in whichever chat, are one decision. Without one each card
+    is decided on its own.
+    """
+
     actions: tuple[Action, ...]
+    id: str = ""
     kind: Literal["actions"] = field(default="actions", kw_only=True, repr=False)
 
 

@@ -66,7 +66,7 @@ BLOCKS: st.SearchStrategy[Block] = st.one_of(
     st.builds(Facts, st.lists(st.builds(Fact, WORDS, WORDS), max_size=3).map(tuple), WORDS),
     st.builds(Image, URLS, WORDS),
     st.builds(Citation, st.integers(0, 99), WORDS, st.none() | URLS, WORDS),
-    st.builds(Actions, st.lists(ACTIONS, max_size=3).map(tuple)),
+    st.builds(Actions, st.lists(ACTIONS, max_size=3).map(tuple), WORDS),
 )
 
 
@@ -105,7 +105,7 @@ def test_the_largest_blocks_can_be_saved() -> None:
         Facts((Fact(long, long),) * 500, long),
         Image("https://example.com/" + long, long),
         Citation(1, long, "https://example.com/" + long, long),
-        Actions((Action(long, long, {f"{n}{long}": long for n in range(100)}),) * 100),
+        Actions((Action(long, long, {f"{n}{long}": long for n in range(100)}),) * 100, long),
     ]
     written = blocks_to_json([within_limits(block) for block in biggest])
     assert len(written) < MAX_JSON_CHARACTERS
