@@ -4,50 +4,50 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from app.composition.functions_host import Services, start
+from app.composition.functions_host import FunctionsHost, start
 from app.http import HttpAnswer
 
-services = start()
+host = start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
-# Every method, so that the wrong ones are told what is right; the guard is the Bot Framework's token.
+# Other methods than POST are answered with the right one; access is guarded by the Bot Framework's token.
 METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
 @app.route("api/messages", methods=METHODS)
 async def messages(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     trace = context.trace_context.trace_parent
-    return _response(await services.messages.receive(req.method, req.headers, req.get_body(), traceparent=trace))
+    return _response(await host.receive_activity(req.method, req.headers, req.get_body(), traceparent=trace))
 
 
 @app.route("api/health", methods=METHODS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
-    return _response(services.health.answer(req.method))
+    return _response(host.health.answer(req.method))
 
 
 @app.route("api/health/dependencies", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
 async def health_dependencies(req: func.HttpRequest) -> func.HttpResponse:
-    return _response(await services.health.answer_with_dependencies(req.method))
+    return _response(await host.health.answer_with_dependencies(req.method))
 
 
-def _bind_what_nobody_calls(services: Services) -> None:
+def _bind_queue_and_timer(host: FunctionsHost) -> None:
     @app.queue_trigger("msg", "turns", "AzureWebJobsStorage")
     async def resume_turn(msg: func.QueueMessage, context: func.Context) -> None:
-        await services.unfinished.resume(msg.get_body(), context.trace_context.trace_parent)
+        await host.resume_turn(msg.get_body(), context.trace_context.trace_parent)
 
     @app.timer_trigger("timer", "0 17 3 * * *")
     async def delete_old_conversations(timer: func.TimerRequest) -> None:
-        await services.delete_old()
+        await host.delete_expired()
 
 
-# Else turns wait on their queue for settings that are valid: a message that the host has taken would soon be poison.
-if isinstance(services, Services):
-    _bind_what_nobody_calls(services)
+# With invalid settings messages stay on their queue: a function that fails would soon move them to the poison queue.
+if isinstance(host, FunctionsHost):
+    _bind_queue_and_timer(host)
 
 
 async def close() -> None:
-    """For hosts that say when they end."""
-    await services.close()
+    """Called by hosts on a developer's machine before they end."""
+    await host.close()
 
 
 def _response(answer: HttpAnswer) -> func.HttpResponse:

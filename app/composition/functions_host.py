@@ -1,204 +1,104 @@
-"""Wiring: what is built from what, once per worker, as late as possible."""
+"""What Azure Functions hosts: the core, the bot in front of it, and health. `function_app.py` calls its methods."""
 
 from __future__ import annotations
 
 import logging
 import os
-import platform
-import time
-from functools import cached_property
-from pathlib import Path
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
-from app.agent.agent import Agent
-from app.agent.commands import About, Commands
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.bot_app import BotApp, build_bot
-from app.bot.inbound.messages_endpoint import MessagesEndpoint
-from app.bot.resume import TurnQueueHandler
-from app.composition.sigterm import StopSignal
+from app.bot.bot_app import build_bot
+from app.composition.core import Core
+from app.composition.sigterm import SigtermHandler
 from app.config import Settings, SettingsError, load_settings
-from app.databricks.credentials import CredentialChoice, choose_credential
-from app.databricks.workspace_client import Workspace, WorkspaceUrl
-from app.databricks_client import DatabricksModel
 from app.health.dependencies import Dependencies
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
-from app.storage.factory import StorageAccount, open_queue, open_store
-from app.storage.ledger import Store
-from app.storage.queue import Queue
-from app.telemetry.destination import Destination
-from app.telemetry.telemetry import Telemetry
-from app.tools.clock import ClockTool
-from app.tools.registry import ToolRegistry
-from app.turns.lease import TurnBackend
-from app.turns.runner import TurnRunner
-from app.version import VERSION, read_build
+from app.http import HttpAnswer
 
-QUEUE = "turns"
+_log = logging.getLogger(__name__)
 
 
-def start() -> Services | Unconfigured:
+def start() -> FunctionsHost | Unconfigured:
     """Raises `app.config.SettingsError` on a developer's machine; in Azure an app without functions could not say why.
 
     Core Tools and `app.local` set AZURE_FUNCTIONS_ENVIRONMENT to Development.
     """
     try:
-        return Services.from_environment()
+        return FunctionsHost(load_settings())
     except SettingsError as error:
         if os.environ.get("AZURE_FUNCTIONS_ENVIRONMENT") == "Development":
             raise
         return Unconfigured(error)
 
 
-class Services:
+class FunctionsHost:
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    @classmethod
-    def from_environment(cls) -> Services:
-        """Raises `app.config.SettingsError`."""
-        # Its line for every request to the model would be most of the log.
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
-        return cls(load_settings())
-
-    @cached_property
-    def telemetry(self) -> Telemetry:
-        settings, host = self.settings.telemetry, self.settings.host
-        connection_string = settings.connection_string
-        destination = Destination(
-            service=host.app_name or "databricks-agent",
-            version=f"{VERSION}+{read_build()}",
-            instance=host.instance or platform.node(),
-            connection_string=connection_string.get_secret_value() if connection_string else None,
-            by_identity=settings.authentication is not None,
-            client_id=settings.client_id,
+        self.core = core = Core(settings, managed_identity_client_id=settings.bot.app_id)
+        self.bot = build_bot(
+            _bot_identity(settings), core.turns, core.store, core.telemetry, image_hosts=settings.bot.image_hosts
         )
-        return Telemetry(destination, records_text=settings.records_text)
-
-    @property
-    def _storage_location(self) -> Path | StorageAccount:
-        settings = self.settings.storage
-        if not settings.uses_storage_account:
-            return settings.conversations_file
-        return StorageAccount(
-            settings.connection_string,
-            settings.table_service_uri or "",
-            settings.queue_service_uri or "",
-            settings.client_id,
+        self.health = Health(
+            Dependencies(
+                {
+                    "model": core.model.check_ready,
+                    "storage": core.store.ping,
+                    "queue": core.queue.ping,
+                    "telemetry": core.telemetry.check,
+                }
+            )
         )
+        self._sigterm = SigtermHandler(self.close)
+        self._in_azure = settings.host.in_azure
+        self._invoked = False
 
-    @cached_property
-    def store(self) -> Store:
-        return open_store(self._storage_location)
+    async def receive_activity(
+        self, method: str, headers: Mapping[str, str], body: bytes, traceparent: str | None = None
+    ) -> HttpAnswer:
+        """`POST /api/messages`."""
+        self._on_invocation()
+        return await self.bot.messages.receive(method, headers, body, traceparent=traceparent)
 
-    @cached_property
-    def queue(self) -> Queue:
-        return open_queue(self._storage_location, QUEUE, self.store)
+    async def resume_turn(self, body: bytes, traceparent: str | None = None) -> None:
+        """A message on the queue `turns`. Raises what lets the host deliver it again."""
+        self._on_invocation()
+        await self.bot.turn_queue.resume(body, traceparent)
 
-    @cached_property
-    def workspace(self) -> Workspace:
-        settings = self.settings.databricks
-        address = WorkspaceUrl.parse(settings.base_url)
-        choice = CredentialChoice(
-            token=settings.token,
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            auth_type=settings.auth_type,
-            config_profile=settings.config_profile,
-            bot_app_id=self.settings.bot.app_id,
-        )
-        return Workspace(address, choose_credential(address.host, choice))
+    async def delete_expired(self) -> int:
+        """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
+        return await self.core.delete_expired()
 
-    @cached_property
-    def model(self) -> DatabricksModel:
-        settings = self.settings.databricks
-        return DatabricksModel(
-            settings.model_name,
-            self.workspace,
-            api=settings.api,
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-        )
-
-    @cached_property
-    def agent(self) -> Agent:
-        settings = self.settings.agent
-        return Agent(
-            self.model,
-            ToolRegistry([ClockTool()] if settings.offers_tools else []),
-            system_prompt=settings.system_prompt,
-            history_token_budget=settings.history_token_budget,
-            max_answer_characters=settings.max_answer_characters,
-            # On a developer's machine the words are the developer's own.
-            logs_details=self.settings.telemetry.records_text or not self.settings.host.in_azure,
-        )
-
-    @cached_property
-    def turns(self) -> TurnRunner:
-        settings = self.settings.turns
-        commands = Commands(self.store, self._about)
-        shelf = TurnBackend(self.store, self.queue, settings.lease_seconds)
-        return TurnRunner(self.agent, commands, shelf, time_limit=settings.timeout_seconds)
-
-    @cached_property
-    def bot(self) -> BotApp:
-        settings = self.settings.bot
-        identity = BotIdentity(
-            app_id=settings.app_id,
-            app_type=settings.app_type,
-            tenant_id=settings.tenant_id,
-            password=settings.password,
-            cloud=settings.cloud,
-            channels=settings.channels,
-            accepts_emulator=self.settings.accepts_emulator,
-        )
-        return build_bot(identity, self.turns, self.store, self.telemetry, image_hosts=settings.image_hosts)
-
-    @property
-    def messages(self) -> MessagesEndpoint:
-        self._install_sigterm_handler()
-        return self.bot.messages
-
-    @property
-    def unfinished(self) -> TurnQueueHandler:
-        self._install_sigterm_handler()
-        return self.bot.turn_queue
-
-    def _install_sigterm_handler(self) -> None:
-        # Hosts on a developer's machine say themselves when they end.
-        if self.settings.host.in_azure:
-            self._stop_signal.listen()
-
-    @cached_property
-    def _stop_signal(self) -> StopSignal:
-        return StopSignal(self.close)
-
-    async def delete_old(self) -> int:
-        """Deletes what is older than conversations are kept; how much. Raises
-        `app.storage.storage_errors.StorageError`."""
-        old = time.time() - self.settings.storage.retention_days * 24 * 3600
-        return await self.telemetry.retention(self.store.delete_before(old))
-
-    @cached_property
-    def health(self) -> Health:
-        checks = {
-            "model": lambda: self.model.check_ready(),
-            "storage": lambda: self.store.ping(),
-            "queue": lambda: self.queue.ping(),
-            "telemetry": self.telemetry.check,
-        }
-        return Health(Dependencies(checks))
-
-    async def _about(self) -> About:
-        host = urlsplit(self.settings.databricks.base_url).hostname or ""
-        # Asked first: which of a developer's credentials is used is known afterwards.
-        identity = await self.workspace.identity()
-        return About(self.settings.databricks.model_name, host, self.workspace.credential.name, identity)
+    def install_sigterm_handler(self) -> None:
+        """On the running event loop: at SIGTERM running turns are handed over before the process ends."""
+        self._sigterm.install()
 
     async def close(self) -> None:
-        """Lets running turns end or ends them, then closes what was opened."""
-        opened = vars(self)
-        for name in ("health", "bot", "model", "queue", "store", "telemetry"):
-            if name in opened:
-                await opened[name].close()
+        """Lets running turns end or hands them over, then closes everything."""
+        async with AsyncExitStack() as closing:
+            # In the order in which they were made: they are closed in reverse, each even where another fails.
+            for part in (self.core, self.bot, self.health):
+                closing.push_async_callback(part.close)
+
+    def _on_invocation(self) -> None:
+        """Only in an invocation is there an event loop for signals, and does the Functions host keep what is logged."""
+        if self._invoked:
+            return
+        self._invoked = True
+        _log.info("Databricks credential: %s", self.core.workspace.credential.name)
+        # Hosts on a developer's machine call `close` themselves.
+        if self._in_azure:
+            self.install_sigterm_handler()
+
+
+def _bot_identity(settings: Settings) -> BotIdentity:
+    bot = settings.bot
+    return BotIdentity(
+        app_id=bot.app_id,
+        app_type=bot.app_type,
+        tenant_id=bot.tenant_id,
+        password=bot.password,
+        cloud=bot.cloud,
+        channels=bot.channels,
+        accepts_emulator=settings.accepts_emulator,
+    )

@@ -54,30 +54,25 @@ class Credential(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CredentialChoice:
-    """What is configured. `bot_app_id` is the client id of the bot's own user-assigned identity."""
+    """What is configured. `managed_identity_client_id` is that of the app's own identity, used where
+    `client_id` names no other."""
 
     token: SecretStr | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
     auth_type: str | None = None
     config_profile: str | None = None
-    bot_app_id: str | None = None
+    managed_identity_client_id: str | None = None
 
 
 def choose_credential(host: str, choice: CredentialChoice) -> Credential:
     """First configured wins: personal access token, service principal, managed identity, what databricks-sdk finds."""
-    chosen = _first_configured(host, choice)
-    _log.info("Databricks credential: %s", chosen.name)
-    return chosen
-
-
-def _first_configured(host: str, choice: CredentialChoice) -> Credential:
     if choice.token is not None:
         return PersonalAccessToken(choice.token)
     if choice.client_id and choice.client_secret is not None:
         return ServicePrincipal(host, choice.client_id, choice.client_secret)
     if (choice.auth_type or "").lower() == MANAGED_IDENTITY:
-        return ManagedIdentity(choice.client_id or choice.bot_app_id)
+        return ManagedIdentity(choice.client_id or choice.managed_identity_client_id)
     return SdkCredential(host, auth_type=choice.auth_type, profile=choice.config_profile)
 
 

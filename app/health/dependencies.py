@@ -1,4 +1,4 @@
-"""Whether what the agent depends on answers: looked at once for all who ask at about the same time."""
+"""Whether what the agent depends on answers. One check serves all requests of the same few seconds."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from app.models import model_errors as failures
+from app.models import model_errors
 
-SECONDS_TO_ANSWER = 5.0
-SECONDS_SHARED = 10.0
+TIME_LIMIT_SECONDS = 5.0
+SHARED_SECONDS = 10.0
 
 Check = Callable[[], Awaitable[bool | None]]
-"""Raises when the dependency does not answer; False when there is nothing to ask."""
+"""Raises when the dependency does not answer; False when there is nothing to check."""
 
 ANSWERS = "answers"
 NOT_CHECKED = "not checked"
 # The first that fits counts: some of these are kinds of others.
 _STATES: tuple[tuple[type[Exception], str], ...] = (
-    (failures.MissingCredentialError, "no credential"),
-    (failures.SignInError, "refused"),
-    (failures.PermissionDeniedError, "refused"),
-    (failures.AddressBlockedError, "refused"),
-    (failures.UnknownModelError, "not found"),
-    (failures.EndpointUnavailableError, "not ready"),
-    (failures.RateLimitedError, "busy"),
-    (failures.ModelTimeoutError, "timed out"),
-    (failures.EndpointUnreachableError, "unreachable"),
+    (model_errors.MissingCredentialError, "no credential"),
+    (model_errors.SignInError, "refused"),
+    (model_errors.PermissionDeniedError, "refused"),
+    (model_errors.AddressBlockedError, "refused"),
+    (model_errors.UnknownModelError, "not found"),
+    (model_errors.EndpointUnavailableError, "not ready"),
+    (model_errors.RateLimitedError, "busy"),
+    (model_errors.ModelTimeoutError, "timed out"),
+    (model_errors.EndpointUnreachableError, "unreachable"),
     (TimeoutError, "timed out"),
     (PermissionError, "refused"),
     (ConnectionError, "unreachable"),
@@ -37,54 +37,54 @@ _STATES: tuple[tuple[type[Exception], str], ...] = (
 _log = logging.getLogger(__name__)
 
 
-class Found(NamedTuple):
-    """`state` names no resource; `seconds` is how long it took to find out."""
+class CheckResult(NamedTuple):
+    """`state` names no resource; `seconds` is how long the check took."""
 
     state: str
     seconds: float
 
     @property
-    def well(self) -> bool:
+    def healthy(self) -> bool:
         return self.state in {ANSWERS, NOT_CHECKED}
 
 
 class Dependencies:
-    """Asks once in `shared_for` seconds, however many want to know; nobody waits longer than `time_limit`."""
+    """Checks once in `shared_for` seconds, however many ask; no check takes longer than `time_limit`, in seconds."""
 
     def __init__(
         self,
         checks: Mapping[str, Check],
         *,
-        time_limit: float = SECONDS_TO_ANSWER,
-        shared_for: float = SECONDS_SHARED,
+        time_limit: float = TIME_LIMIT_SECONDS,
+        shared_for: float = SHARED_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._checks = checks
         self._time_limit = time_limit
         self._shared_for = shared_for
         self._clock = clock
-        self._looking: asyncio.Task[dict[str, Found]] | None = None
-        self._look_again_at = 0.0
-        self._logged: dict[str, str] = {}
+        self._checking: asyncio.Task[dict[str, CheckResult]] | None = None
+        self._check_again_at = 0.0
+        self._last_states: dict[str, str] = {}
 
-    async def look(self) -> Mapping[str, Found]:
-        if self._looking is None or (self._looking.done() and self._clock() >= self._look_again_at):
-            self._looking = asyncio.create_task(self._look_at_all())
-        # Who leaves must not take the answer away from the others.
-        return await asyncio.shield(self._looking)
+    async def check(self) -> Mapping[str, CheckResult]:
+        if self._checking is None or (self._checking.done() and self._clock() >= self._check_again_at):
+            self._checking = asyncio.create_task(self._check_all())
+        # A caller that leaves must not cancel the check that others wait for.
+        return await asyncio.shield(self._checking)
 
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
-            self._looking = None
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait([self._checking])
+            self._checking = None
 
-    async def _look_at_all(self) -> dict[str, Found]:
-        found = await asyncio.gather(*(self._look_at(name, check) for name, check in self._checks.items()))
-        self._look_again_at = self._clock() + self._shared_for
-        return dict(zip(self._checks, found, strict=True))
+    async def _check_all(self) -> dict[str, CheckResult]:
+        results = await asyncio.gather(*(self._check_one(name, check) for name, check in self._checks.items()))
+        self._check_again_at = self._clock() + self._shared_for
+        return dict(zip(self._checks, results, strict=True))
 
-    async def _look_at(self, name: str, check: Check) -> Found:
+    async def _check_one(self, name: str, check: Check) -> CheckResult:
         started = self._clock()
         failure: Exception | None = None
         try:
@@ -93,12 +93,12 @@ class Dependencies:
         except Exception as error:
             failure, state = error, state_of(error)
         self._log_change(name, state, failure)
-        return Found(state, round(self._clock() - started, 3))
+        return CheckResult(state, round(self._clock() - started, 3))
 
     def _log_change(self, name: str, state: str, failure: Exception | None) -> None:
-        """Only a change, so that a poller does not fill the log during an outage."""
-        before = self._logged.get(name)
-        self._logged[name] = state
+        """Logs only changes, so that polling does not fill the log during an outage."""
+        before = self._last_states.get(name)
+        self._last_states[name] = state
         if state == before:
             return
         if failure is not None:

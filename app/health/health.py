@@ -1,4 +1,4 @@
-"""`/api/health` for whoever asks, `/api/health/dependencies` for those who hold the function key."""
+"""`/api/health` for anybody, `/api/health/dependencies` for those who hold the function key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from app.health.dependencies import Dependencies, Found
+from app.health.dependencies import Dependencies
 from app.http import HttpAnswer
 from app.version import VERSION, read_build
 
@@ -20,7 +20,7 @@ _NOT_ASKED = {"state": "not asked", "seconds": 0.0}
 class Health:
     """`problems` are those of the settings, by name; `dependencies` is None where settings are too wrong to ask any.
 
-    `told` is called whenever somebody has asked.
+    `on_request` is called at every request.
     """
 
     def __init__(
@@ -28,54 +28,49 @@ class Health:
         dependencies: Dependencies | None,
         problems: Sequence[str] = (),
         *,
-        build: Callable[[], str] = read_build,
-        told: Callable[[], None] = lambda: None,
+        read_build: Callable[[], str] = read_build,
+        on_request: Callable[[], None] = lambda: None,
     ) -> None:
         self._dependencies = dependencies
         self._problems = tuple(problems)
-        self._read_build = build
-        self._tell = told
+        self._read_build = read_build
+        self._on_request = on_request
 
     def answer(self, method: str) -> HttpAnswer:
-        """For anybody: no name, no value, no question to another machine."""
+        """For anybody: it names no resource and holds no value, and no other machine is asked."""
         if method.upper() not in ALLOWED:
             return _not_allowed()
-        self._tell()
-        return _answer({}, well=not self._problems, status=self._status)
+        self._on_request()
+        return self._answer({}, healthy=not self._problems)
 
     async def answer_with_dependencies(self, method: str) -> HttpAnswer:
         """For operators: which settings are wrong, and whether model and storage answer."""
         if method.upper() not in ALLOWED:
             return _not_allowed()
+        self._on_request()
         if self._dependencies is None:
-            self._tell()
             content = {"problems": list(self._problems), **dict.fromkeys(_DEPENDENCIES, _NOT_ASKED)}
-            return _answer(content, well=False, status=self._status)
-        found = await self._dependencies.look()
-        content = {name: _shown(each) for name, each in found.items()}
-        return _answer(content, well=all(each.well for each in found.values()), status=self._status)
+            return self._answer(content, healthy=False)
+        results = await self._dependencies.check()
+        content = {name: {"state": result.state, "seconds": result.seconds} for name, result in results.items()}
+        return self._answer(content, healthy=all(result.healthy for result in results.values()))
 
     async def close(self) -> None:
         if self._dependencies is not None:
             await self._dependencies.close()
 
+    def _answer(self, content: Mapping[str, Any], *, healthy: bool) -> HttpAnswer:
+        return HttpAnswer(
+            HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE,
+            json.dumps({"status": "healthy" if healthy else "unhealthy", **self._status, **content}),
+            "application/json",
+            {"Cache-Control": "no-store"},
+        )
+
     @cached_property
     def _status(self) -> Mapping[str, str]:
         settings = "invalid" if self._problems else "valid"
         return {"version": VERSION, "build": self._read_build(), "settings": settings}
-
-
-def _answer(content: Mapping[str, Any], *, well: bool, status: Mapping[str, str]) -> HttpAnswer:
-    return HttpAnswer(
-        HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE,
-        json.dumps({"status": "healthy" if well else "unhealthy", **status, **content}),
-        "application/json",
-        {"Cache-Control": "no-store"},
-    )
-
-
-def _shown(found: Found) -> dict[str, Any]:
-    return {"state": found.state, "seconds": found.seconds}
 
 
 def _not_allowed() -> HttpAnswer:

@@ -1,9 +1,8 @@
-"""In the place of the services while a setting is wrong: a deployed app starts all the same, and says so."""
+"""Takes the host's place while a setting is wrong: a deployed app starts all the same, and reports what is wrong."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from http import HTTPStatus
 
 from app.config import SettingsError
@@ -13,39 +12,30 @@ from app.http import HttpAnswer
 _log = logging.getLogger(__name__)
 
 
-class NoMessages:
-    """Takes no activity: nobody could be answered, or even known."""
+class Unconfigured:
+    """Answers HTTP requests alone: a queue or a timer has nothing to call.
 
-    def __init__(self, told: Callable[[], None]) -> None:
-        self._tell = told
+    Logs every problem, by the setting's name, once, at the first request: the Functions host drops what is logged
+    outside of an invocation, and so at the start.
+    """
 
-    async def receive(self, *call: object, **more: object) -> HttpAnswer:
-        """Called as `app.bot.inbound.messages_endpoint.MessagesEndpoint.receive`."""
-        self._tell()
+    def __init__(self, error: SettingsError) -> None:
+        self._unlogged: SettingsError | None = error
+        self.health = Health(None, error.problems, on_request=self._log_problems)
+
+    async def receive_activity(self, *call: object, **more: object) -> HttpAnswer:
+        """Called as `app.composition.functions_host.FunctionsHost.receive_activity`: refuses every activity."""
+        self._log_problems()
         return HttpAnswer(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "The agent's settings are not valid: its log and /api/health/dependencies say what to put there.",
             headers={"Cache-Control": "no-store"},
         )
 
-
-class Unconfigured:
-    """Answers requests alone: it has nothing for a queue or a timer to start.
-
-    Logs every problem, once, by the setting's name, as soon as somebody asks.
-
-    The Functions host drops what is logged outside of an invocation, and so at the start.
-    """
-
-    def __init__(self, error: SettingsError) -> None:
-        self._error: SettingsError | None = error
-        self.health = Health(None, error.problems, told=self._tell)
-        self.messages = NoMessages(self._tell)
-
-    def _tell(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            _log.error("The agent answers nobody. %s", error)
-
     async def close(self) -> None:
         await self.health.close()
+
+    def _log_problems(self) -> None:
+        error, self._unlogged = self._unlogged, None
+        if error is not None:
+            _log.error("Every activity is refused until the settings are valid. %s", error)

@@ -24,7 +24,7 @@ from app.models import model_errors as failures
 from ops.command import DEV
 
 if TYPE_CHECKING:
-    from app.composition.functions_host import Services
+    from app.composition.core import Core
 
 _LONGEST_CHECK_SECONDS = 20.0
 _ASKS_A_PERSON = "external-browser"
@@ -32,29 +32,31 @@ _ASKS_A_PERSON = "external-browser"
 
 async def answering_findings(settings: LocalSettings) -> list[Finding]:
     """Asks the workspace with the credential for the endpoint, and the storage. Only for settings that are valid."""
-    services = await asyncio.to_thread(_services, settings)
+    core = await asyncio.to_thread(_core, settings)
     try:
-        checks = [_check_storage(services, settings)]
+        checks = [_check_storage(core, settings)]
         if workspace_is_configured(settings.values):
-            checks.append(_check_model(services, settings))
-        return [finding for found in await asyncio.gather(*checks) if (finding := found) is not None]
+            checks.append(_check_model(core, settings))
+        return [finding for finding in await asyncio.gather(*checks) if finding is not None]
     finally:
-        await services.close()
+        await core.close()
 
 
-def _services(settings: LocalSettings) -> Services:
-    from app.composition.functions_host import Services  # noqa: PLC0415 - a second that is spent beside the bot's own start
+def _core(settings: LocalSettings) -> Core:
+    from app.composition.core import Core  # noqa: PLC0415 - slow to import, while the bot itself starts
 
-    return Services(settings.validated())
+    validated = settings.validated()
+    return Core(validated, managed_identity_client_id=validated.bot.app_id)
 
 
-async def _check_model(services: Services, settings: LocalSettings) -> Finding | None:
-    if services.settings.databricks.auth_type == _ASKS_A_PERSON and services.settings.databricks.token is None:
+async def _check_model(core: Core, settings: LocalSettings) -> Finding | None:
+    databricks = core.settings.databricks
+    if databricks.auth_type == _ASKS_A_PERSON and databricks.token is None:
         return None
-    failure = await _failure(lambda: services.model.check_ready(within_seconds=_LONGEST_CHECK_SECONDS / 2))
+    failure = await _failure(lambda: core.model.check_ready(within_seconds=_LONGEST_CHECK_SECONDS / 2))
     if failure is None:
         return None
-    model = f"model {services.settings.databricks.model_name}"
+    model = f"model {databricks.model_name}"
     what, fix = _what_failed(failure, settings)
     return Finding(
         f"{printable(model)}: {what}",
@@ -98,19 +100,19 @@ def _placed(name: str, settings: LocalSettings) -> str:
     return f"{name} in {settings.place_of(name)}"
 
 
-async def _check_storage(services: Services, settings: LocalSettings) -> Finding | None:
-    failure = await _failure(services.store.ping) or await _failure(services.queue.ping)
+async def _check_storage(core: Core, settings: LocalSettings) -> Finding | None:
+    failure = await _failure(core.store.ping) or await _failure(core.queue.ping)
     if failure is None:
         return None
     said = printable(" ".join(str(failure).split()))[:300] or type(failure).__name__
-    if services.settings.storage.uses_storage_account:
+    if core.settings.storage.uses_storage_account:
         names = ("AzureWebJobsStorage", "AzureWebJobsStorage__tableServiceUri")
         name = next((name for name in names if settings.values.get(name, "").strip()), names[0])
         return Finding(
             f"storage of {_placed(name, settings)} does not answer ({said})",
             "start Azurite if it is that, or empty the setting: conversations are then kept in a file",
         )
-    file = services.settings.storage.conversations_file
+    file = core.settings.storage.conversations_file
     return Finding(f"{file} cannot be used ({said})", f"make {file.parent} writable, or set DATA_DIR to another folder")
 
 

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from app.composition.sigterm import StopSignal
+from app.composition.sigterm import SigtermHandler
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")
 
@@ -20,15 +20,15 @@ def ended(close: str) -> subprocess.CompletedProcess[str]:
     """A process that sends itself SIGTERM, twice, while it serves."""
     program = f"""
         import asyncio, os, signal
-        from app.composition.sigterm import StopSignal
+        from app.composition.sigterm import SigtermHandler
 
         async def close():
             {close}
 
         async def main():
-            stop = StopSignal(close)
-            stop.listen()
-            stop.listen()
+            stop = SigtermHandler(close)
+            stop.install()
+            stop.install()
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(60)
@@ -53,12 +53,12 @@ def test_a_close_that_fails_does_not_keep_the_process() -> None:
     assert "did not close cleanly" in process.stderr
 
 
-async def test_where_signals_cannot_be_listened_to_the_worker_works_on() -> None:
+async def test_where_no_signal_handler_can_be_installed_the_worker_works_on() -> None:
     async def close() -> None:
         raise AssertionError("nothing ends")
 
     async def serve() -> None:
-        StopSignal(close).listen()
+        SigtermHandler(close).install()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()

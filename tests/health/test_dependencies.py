@@ -39,14 +39,14 @@ class Dependency:
 async def test_all_who_ask_within_ten_seconds_share_one_question() -> None:
     clock, model = Clock(), Dependency()
     dependencies = Dependencies({"model": model.check}, clock=clock)
-    askers = [asyncio.create_task(dependencies.look()) for _ in range(50)]
+    askers = [asyncio.create_task(dependencies.check()) for _ in range(50)]
     await asyncio.sleep(0)
     model.let.set()
     await asyncio.gather(*askers)
     assert model.asked == 1
     for now, asked in ((9.9, 1), (10.0, 2), (19.9, 2), (20.0, 3)):
         clock.now = now
-        await dependencies.look()
+        await dependencies.check()
         assert model.asked == asked, f"after {now} s"
     await dependencies.close()
 
@@ -54,7 +54,7 @@ async def test_all_who_ask_within_ten_seconds_share_one_question() -> None:
 async def test_who_hangs_up_does_not_take_the_answer_from_the_others() -> None:
     model = Dependency()
     dependencies = Dependencies({"model": model.check})
-    first, second = (asyncio.create_task(dependencies.look()) for _ in range(2))
+    first, second = (asyncio.create_task(dependencies.check()) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     model.let.set()
@@ -74,7 +74,7 @@ async def test_a_dependency_that_hangs_is_given_up_and_the_other_is_still_report
 async def test_a_worker_that_ends_does_not_wait_for_a_dependency() -> None:
     model = Dependency()
     dependencies = Dependencies({"model": model.check})
-    asker = asyncio.create_task(dependencies.look())
+    asker = asyncio.create_task(dependencies.check())
     await asyncio.sleep(0)
     await dependencies.close()
     with pytest.raises(asyncio.CancelledError):
@@ -88,7 +88,7 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytes
     dependencies = Dependencies({"model": model.check}, clock=clock)
     for failure in (None, failures.PermissionDeniedError("HTTP 403"), failures.PermissionDeniedError("HTTP 403"), None):
         model.failure = failure
-        await dependencies.look()
+        await dependencies.check()
         clock.now += 60
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert said == [

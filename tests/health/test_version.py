@@ -57,7 +57,7 @@ def test_the_build_is_read_once() -> None:
         read.append("read")
         return "0123456789ab"
 
-    health = Health(None, build=build)
+    health = Health(None, read_build=build)
     for _ in range(3):
         assert json.loads(health.answer("GET").body)["build"] == "0123456789ab"
     assert read == ["read"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.composition.functions_host import Services
+from app.composition.core import Core
 from app.config import load_settings
 from app.models.model_errors import RateLimitedError
 from app.storage.sqlite.sqlite_queue import SqliteQueue
@@ -165,12 +165,12 @@ async def test_a_deletion_of_old_conversations_that_fails_is_told(
             "DATA_DIR": str(tmp_path),
             "APPLICATIONINSIGHTS_CONNECTION_STRING": insights.connection_string,
         }
-        services = Services(load_settings(settings))
+        core = Core(load_settings(settings))
         try:
-            assert (await services.delete_old(), fails) == (0, False)
+            assert (await core.delete_expired(), fails) == (0, False)
         except StorageError:
             assert fails, "the host is told too"
-        await services.close()
+        await core.close()
         assert bool(alert("retention", insights)) is fails
         (row,) = tile("Deletion of old conversations", insights)
     assert (row["Done"], row["Kind"]) == (not fails, "StorageError" if fails else "")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from app.composition.functions_host import Services
+from app.composition.core import Core
 from app.config import load_settings
 from app.local.connector_server import Answer, Call
 from app.models.model import Completed, ToolCall, ToolDefinition
@@ -280,18 +280,18 @@ async def test_spans_arrive_within_seconds_and_metrics_within_half_a_minute(make
     await bot.insights.until(lambda: bool(bot.insights.metric("agent.turns")), within=30)
 
 
-async def test_the_services_close_telemetry_last(make_bot: MakeBot) -> None:
+async def test_the_core_close_telemetry_last(make_bot: MakeBot) -> None:
     bot = await make_bot()
     settings = {
         "DATABRICKS_BASE_URL": "https://w.example/serving-endpoints",
         "DATABRICKS_MODEL_NAME": "m",
         "APPLICATIONINSIGHTS_CONNECTION_STRING": bot.insights.connection_string,
     }
-    services = Services(load_settings(settings))
-    with traced(services.telemetry.activity("message")):
+    core = Core(load_settings(settings))
+    with traced(core.telemetry.activity("message")):
         pass
-    services.telemetry.answered()
-    await services.close()
+    core.telemetry.answered()
+    await core.close()
     assert [request["name"] for request in bot.insights.of("RequestData")] == ["activity message"]
 
 

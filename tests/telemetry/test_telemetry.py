@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from app.composition.functions_host import Services
+from app.composition.core import Core
 from app.config import load_settings
 from app.local.connector_server import Answer
 from app.models.model import Completed, ToolCall, Usage
@@ -192,7 +192,7 @@ async def test_application_insights_without_keys_is_told_who_sends_by_the_manage
             "APPLICATIONINSIGHTS_CONNECTION_STRING": insights.connection_string,
             "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"Authorization=AAD;ClientId={identity}",
         }
-        telemetry = Services(load_settings(settings)).telemetry
+        telemetry = Core(load_settings(settings)).telemetry
         with traced(telemetry.activity("message")) as turn:
             turn.begin(channel="Teams, one to one", conversation="x")
             turn_ended("answered")
@@ -240,7 +240,7 @@ Telemetry.answered = lambda telemetry: imported.append([name for name in sys.mod
 
 async def ask():
     headers = {"Host": "localhost:7071", "Content-Type": "application/json"}
-    answer = await function_app.services.messages.receive("POST", headers, sys.stdin.buffer.read())
+    answer = await function_app.host.receive_activity("POST", headers, sys.stdin.buffer.read())
     await function_app.close()
     return answer.status
 

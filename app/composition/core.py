@@ -1,0 +1,127 @@
+"""The agent and what it works with, as every host has them: no bot, and nothing of Azure Functions."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.agent.agent import Agent
+from app.agent.commands import About, Commands
+from app.config import CoreSettings
+from app.databricks.credentials import CredentialChoice, choose_credential
+from app.databricks.workspace_client import Workspace, WorkspaceUrl
+from app.databricks_client import DatabricksModel
+from app.settings.databricks_settings import DatabricksSettings
+from app.settings.host_environment import HostEnvironment
+from app.settings.storage_settings import StorageSettings
+from app.settings.telemetry_settings import TelemetrySettings
+from app.storage.factory import StorageAccount, open_queue, open_store
+from app.telemetry.destination import Destination
+from app.telemetry.telemetry import Telemetry
+from app.tools.clock import ClockTool
+from app.tools.registry import ToolRegistry
+from app.turns.lease import TurnBackend
+from app.turns.runner import TurnRunner
+from app.version import VERSION, read_build
+
+TURN_QUEUE = "turns"
+
+_SECONDS_PER_DAY = 24 * 3600
+
+
+class Core:
+    """Nothing here is slow to make: files, connections and heavy imports come with the first use.
+
+    `managed_identity_client_id` names the identity that signs in to Databricks where the settings name no other.
+    """
+
+    def __init__(self, settings: CoreSettings, *, managed_identity_client_id: str | None = None) -> None:
+        # httpx logs a line for every request to the model, which would be most of the log.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        self.settings = settings
+        self.telemetry = _telemetry(settings.telemetry, settings.host)
+        location = _storage_location(settings.storage)
+        self.store = open_store(location)
+        self.queue = open_queue(location, TURN_QUEUE, self.store)
+        self.workspace = _workspace(settings.databricks, managed_identity_client_id)
+        self.model = DatabricksModel(
+            settings.databricks.model_name,
+            self.workspace,
+            api=settings.databricks.api,
+            max_tokens=settings.databricks.max_tokens,
+            temperature=settings.databricks.temperature,
+        )
+        self.agent = Agent(
+            self.model,
+            ToolRegistry([ClockTool()] if settings.agent.offers_tools else []),
+            system_prompt=settings.agent.system_prompt,
+            history_token_budget=settings.agent.history_token_budget,
+            max_answer_characters=settings.agent.max_answer_characters,
+            # On a developer's machine the words are the developer's own.
+            logs_details=settings.telemetry.records_text or not settings.host.in_azure,
+        )
+        self.turns = TurnRunner(
+            self.agent,
+            Commands(self.store, self._about),
+            TurnBackend(self.store, self.queue, settings.turns.lease_seconds),
+            time_limit=settings.turns.timeout_seconds,
+        )
+
+    async def delete_expired(self) -> int:
+        """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
+        oldest = time.time() - self.settings.storage.retention_days * _SECONDS_PER_DAY
+        return await self.telemetry.retention(self.store.delete_before(oldest))
+
+    async def close(self) -> None:
+        async with AsyncExitStack() as closing:
+            # In the order in which they were made: they are closed in reverse, each even where another fails.
+            for part in (self.telemetry, self.store, self.queue, self.model):
+                closing.push_async_callback(part.close)
+
+    async def _about(self) -> About:
+        settings = self.settings.databricks
+        # Which of a developer's credentials is used is known only after the identity has been asked for.
+        identity = await self.workspace.identity()
+        host = urlsplit(settings.base_url).hostname or ""
+        return About(settings.model_name, host, self.workspace.credential.name, identity)
+
+
+def _telemetry(settings: TelemetrySettings, host: HostEnvironment) -> Telemetry:
+    connection_string = settings.connection_string
+    destination = Destination(
+        service=host.app_name or "databricks-agent",
+        version=f"{VERSION}+{read_build()}",
+        instance=host.instance or platform.node(),
+        connection_string=connection_string.get_secret_value() if connection_string else None,
+        by_identity=settings.authentication is not None,
+        client_id=settings.client_id,
+    )
+    return Telemetry(destination, records_text=settings.records_text)
+
+
+def _storage_location(settings: StorageSettings) -> Path | StorageAccount:
+    if not settings.uses_storage_account:
+        return settings.conversations_file
+    return StorageAccount(
+        settings.connection_string,
+        settings.table_service_uri or "",
+        settings.queue_service_uri or "",
+        settings.client_id,
+    )
+
+
+def _workspace(settings: DatabricksSettings, managed_identity_client_id: str | None) -> Workspace:
+    address = WorkspaceUrl.parse(settings.base_url)
+    choice = CredentialChoice(
+        token=settings.token,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret,
+        auth_type=settings.auth_type,
+        config_profile=settings.config_profile,
+        managed_identity_client_id=managed_identity_client_id,
+    )
+    return Workspace(address, choose_credential(address.host, choice))

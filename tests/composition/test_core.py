@@ -1,0 +1,151 @@
+"""What is built from which settings, in every host."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from app.agent.events import Answer
+from app.agent.turn import Turn
+from app.composition.core import Core
+from app.config import CoreSettings, load_sections
+from app.storage.conversations import ConversationKey
+from app.storage.keyed_records import Record, RecordKey
+from app.storage.lazy import LazyQueue, LazyStore
+from app.storage.sqlite.sqlite_store import SqliteStore
+from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
+ACCOUNT = {
+    "AzureWebJobsStorage__tableServiceUri": "https://a.table.core.windows.net",
+    "AzureWebJobsStorage__queueServiceUri": "https://a.queue.core.windows.net",
+    "AzureWebJobsStorage__clientId": "11111111-2222-3333-4444-555555555555",
+}
+
+
+def core(folder: Path, **settings: str) -> Core:
+    environment = {**WORKSPACE, "DATA_DIR": str(folder), "DATABRICKS_TOKEN": "t", **settings}
+    return Core(load_sections(CoreSettings, environment))
+
+
+def test_without_a_storage_account_all_is_in_one_file(tmp_path: Path) -> None:
+    made = core(tmp_path)
+    assert isinstance(made.store, SqliteStore)
+
+
+@pytest.mark.parametrize("account", [ACCOUNT, {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}])
+def test_with_a_storage_account_all_is_in_it(tmp_path: Path, account: dict[str, str]) -> None:
+    made = core(tmp_path, **account)
+    assert isinstance(made.store, LazyStore)
+    assert isinstance(made.queue, LazyQueue)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("tools", "offered"), [("", True), ("true", True), ("false", False)])
+async def test_a_setting_turns_tools_off_and_another_limits_an_answer(
+    tmp_path: Path, tools: str, offered: bool
+) -> None:
+    async with ServingEndpoint("m") as endpoint:
+        endpoint.replies.append(chat_stream("x" * 800, "y" * 800))
+        address = {"DATABRICKS_BASE_URL": endpoint.base_url, "DATABRICKS_TOKEN": TOKEN}
+        made = core(tmp_path, **address, DATABRICKS_TOOLS=tools, MAX_ANSWER_CHARACTERS="1000")
+        turn = Turn("1", ConversationKey("tenant", "conversation"), "Why?")
+        *_, end = [event async for event in made.agent.answer(turn, [])]
+        await made.close()
+    assert ("tools" in endpoint.asked[0].body) is offered
+    assert end == Answer("x" * 800 + "y" * 200, truncated=True)
+
+
+async def test_a_models_tool_call_goes_back_to_it_with_all_its_fields(tmp_path: Path) -> None:
+    signed = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+    called = {"name": "current_time", "arguments": '{"time_zone": "UTC"}'}
+    call = {"index": 0, "id": "c1", "type": "function", "function": called, **signed}
+    async with ServingEndpoint("m") as endpoint:
+        endpoint.replies.append(Stream([chat_chunk({"tool_calls": [call]}), chat_chunk({}, "tool_calls"), DONE]))
+        made = core(tmp_path, DATABRICKS_BASE_URL=endpoint.base_url, DATABRICKS_TOKEN=TOKEN)
+        turn = Turn("1", ConversationKey("tenant", "conversation"), "What time is it?")
+        *_, end = [event async for event in made.agent.answer(turn, [])]
+        await made.close()
+    assert end == Answer("Hello")
+    _, _, asked, result = endpoint.asked[1].body["messages"]
+    assert asked["tool_calls"] == [{"id": "c1", "type": "function", "function": called, **signed}]
+    assert result["tool_call_id"] == "c1"
+
+
+async def test_what_is_older_than_conversations_are_kept_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, now = core(tmp_path, CONVERSATION_RETENTION_DAYS="3"), time.time()
+    await made.store.write(Record(RecordKey(ConversationKey("t", "c"), "r"), "v"))
+    for day, deleted in ((2.9, 0), (3.1, 1)):
+        with monkeypatch.context() as later:
+            later.setattr("app.composition.core.time.time", lambda day=day: now + day * 24 * 3600)
+            assert await made.delete_expired() == deleted, f"after {day} days"
+    await made.close()
+
+
+_WITHOUT_A_BOT = """
+import asyncio, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"botbuilder", "botframework", "msrest"} or name.startswith("azure.functions"):
+            raise ImportError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Blocked())
+
+import app.agent.agent, app.agent.commands, app.tools.clock, app.tools.registry, app.databricks_client
+import app.models.chat_completions, app.models.responses
+import app.storage.factory, app.storage.azure.azure_account, app.storage.sqlite.sqlite_store
+from app.composition.core import Core
+from app.config import CoreSettings, load_sections
+
+async def main():
+    core = Core(load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:])))
+    await core.store.ping()
+    await core.close()
+    print(sorted(name for name in sys.modules if name.startswith(("app.bot", "app.local"))))
+
+asyncio.run(main())
+"""
+
+
+def test_the_agent_its_tools_models_and_storage_run_where_neither_bot_framework_nor_azure_functions_is_installed(
+    tmp_path: Path,
+) -> None:
+    settings = [f"{name}={value}" for name, value in {**WORKSPACE, "DATA_DIR": str(tmp_path)}.items()]
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_WITHOUT_A_BOT), *settings],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.stdout == "[]\n", process.stderr
+
+
+async def test_everything_is_closed_in_reverse_even_where_one_part_fails(tmp_path: Path) -> None:
+    made = core(tmp_path)
+    closed: list[str] = []
+
+    class Part:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        async def close(self) -> None:
+            closed.append(self._name)
+            if self._name == "queue":
+                raise OSError("broken")
+
+    for name in ("telemetry", "store", "queue", "model"):
+        setattr(made, name, Part(name))
+    with pytest.raises(OSError, match="broken"):
+        await made.close()
+    assert closed == ["model", "queue", "store", "telemetry"]
