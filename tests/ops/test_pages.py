@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from app.storage.queue import MESSAGE_LIFETIME_SECONDS
-from ops.check.bicep.source import inner, read
-from ops.check.bicep.values import MAIN
+from tests.ops.files.deployments import ROOT, template
 
-ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 SECURITY = (ROOT / "docs/security.md").read_text(encoding="utf-8")
-PARAMETERS = read(ROOT, MAIN).of("param")
+PARAMETERS = template()["parameters"]
 
 
 def description(parameter: str) -> str:
-    return inner(PARAMETERS[parameter].decorators["description"][0])
+    return str(PARAMETERS[parameter]["metadata"]["description"])
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.log_analytics import Row, run, tables_of
 from tests.fakes.observed_bot import MakeBot, ObservedBot, observed_bots
 from tests.fakes.stores import Clock
-from tests.ops.test_bicep import ROOT
-from tests.ops.test_bicep_alerts import query
+from tests.ops.files.deployments import ROOT, query
 
 QUESTIONS = 5
 
@@ -69,7 +68,7 @@ async def test_questions_that_storage_does_not_take_are_turns_that_fail(make_bot
     bot = await make_bot()
     assert await ask_all(bot) == [200] * QUESTIONS
     await bot.telemetry.close()
-    assert alert("failure", bot.insights) == [{"FailedPercent": 100.0}]
+    assert alert("failures", bot.insights) == [{"FailedPercent": 100.0}]
     assert tile("Failures by kind", bot.insights) == [{"Kind": "StorageError", "Failures": QUESTIONS}]
 
 
@@ -91,13 +90,13 @@ async def test_tries_that_others_go_on_with_do_not_hide_turns_that_fail(make_bot
     await first.app.close()
     await asking
     await first.telemetry.close()
-    assert alert("failure", first.insights) == [], "none of them has ended"
+    assert alert("failures", first.insights) == [], "none of them has ended"
 
     second = await make_bot(*[RateLimitedError("full")] * QUESTIONS)
     for message in await messages_of(second):
         await second.app.turn_queue.resume(message)
     await second.telemetry.close()
-    assert alert("failure", second.insights) == [{"FailedPercent": 100.0}]
+    assert alert("failures", second.insights) == [{"FailedPercent": 100.0}]
     assert tile("Turns that another instance went on with", second.insights) == [{"Turns": QUESTIONS}]
     outcomes = {row["Outcome"]: row["Turns"] for row in tile("Turns by outcome", second.insights)}
     assert outcomes == {"handed over": QUESTIONS, "failed": QUESTIONS}
@@ -115,10 +114,10 @@ async def test_a_turn_that_no_worker_ends_is_told(make_bot: MakeBot, clock: Cloc
         clock.now += 40
     last = await make_bot("Too late.")
     (message,) = await messages_of(last)
-    assert alert("givenUp", last.insights) == []
+    assert alert("given-up", last.insights) == []
     await last.app.turn_queue.resume(message)
     await last.telemetry.close()
-    assert len(alert("givenUp", last.insights)) == 1
+    assert len(alert("given-up", last.insights)) == 1
     assert tile("Failures by kind", last.insights) == [{"Kind": "AttemptsExhaustedError", "Failures": 1}]
     for worker in workers:
         worker.cancel()
@@ -144,7 +143,7 @@ async def test_turns_without_a_message_on_the_queue_are_told(
     assert await ask_all(bot) == [200] * QUESTIONS
     await bot.telemetry.close()
     assert [call.text for call in bot.connector.calls if call.is_message] == ["Because."] * QUESTIONS
-    assert alert("failure", bot.insights) == [{"FailedPercent": 0.0}]
+    assert alert("failures", bot.insights) == [{"FailedPercent": 0.0}]
     assert alert("queue", bot.insights) == [{"Missing": QUESTIONS}]
     assert tile("Turns that nobody could go on with", bot.insights) == [{"Kind": "StorageError", "Turns": QUESTIONS}]
 

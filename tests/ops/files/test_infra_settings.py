@@ -1,0 +1,122 @@
+"""The Function App's application settings in every deployment: complete, from where they belong, taken by the app."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.bot.inbound.activity import MAX_MESSAGE_BYTES
+from app.config import load_settings, setting_names
+from ops.deploy.builds import CURRENT
+from tests.ops.files.deployments import NAMES, Deployment, deployment, template
+
+IDENTITY = "<userAssignedIdentities>"
+CLIENT, TENANT = "[userAssignedIdentities.clientId]", "[userAssignedIdentities.tenantId]"
+PACKAGES = "{storageAccounts.primaryEndpoints.blob}{packages}"
+FROM_PARAMETERS = {
+    "BOT_CLOUD": "botCloud",
+    "BOT_CHANNELS": "botChannels",
+    "BOT_ACCEPTS_EMULATOR": "botAcceptsEmulator",
+    "DATABRICKS_BASE_URL": "databricksBaseUrl",
+    "DATABRICKS_MODEL_NAME": "databricksModelName",
+    "DATABRICKS_API": "databricksApi",
+    "DATABRICKS_TOOLS": "databricksTools",
+    "SYSTEM_PROMPT": "systemPrompt",
+    "OPENAI_MAX_TOKENS": "maxTokens",
+    "OPENAI_TEMPERATURE": "temperature",
+    "IMAGE_HOSTS": "imageHosts",
+    "MAX_ANSWER_CHARACTERS": "maxAnswerCharacters",
+    "HISTORY_TOKEN_BUDGET": "historyTokenBudget",
+    "TURN_TIMEOUT_SECONDS": "turnTimeoutSeconds",
+    "TURN_LEASE_SECONDS": "turnLeaseSeconds",
+    "CONVERSATION_RETENTION_DAYS": "conversationRetentionDays",
+    "TELEMETRY_RECORDS_TEXT": "telemetryRecordsText",
+}
+FIXED = {
+    "MicrosoftAppId": CLIENT,
+    "MicrosoftAppType": "UserAssignedMSI",
+    "MicrosoftAppTenantId": TENANT,
+    "APPLICATIONINSIGHTS_CONNECTION_STRING": "[components.ConnectionString]",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "Authorization=AAD;ClientId={userAssignedIdentities.clientId}",
+    "AzureWebJobsStorage__credential": "managedidentity",
+    "AzureWebJobsStorage__clientId": CLIENT,
+    "AzureWebJobsStorage__blobServiceUri": "[storageAccounts.primaryEndpoints.blob]",
+    "AzureWebJobsStorage__queueServiceUri": "[storageAccounts.primaryEndpoints.queue]",
+    "AzureWebJobsStorage__tableServiceUri": "[storageAccounts.primaryEndpoints.table]",
+    # The host would take 100 MB, and hold them in memory before the agent could refuse them.
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(MAX_MESSAGE_BYTES),
+}
+BY_PLAN = {
+    "consumption": {
+        "FUNCTIONS_EXTENSION_VERSION": "~4",
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        "WEBSITE_RUN_FROM_PACKAGE": f"{PACKAGES}/{CURRENT}",
+        "WEBSITE_RUN_FROM_PACKAGE_BLOB_MI_RESOURCE_ID": IDENTITY,
+    },
+    # functionAppConfig says it there, and Azure refuses or ignores it here:
+    # https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
+    "flex": {},
+}
+BY_CREDENTIAL = {
+    "managed-identity": {"DATABRICKS_AUTH_TYPE": "azure-managed-identity"},
+    "service-principal": {"DATABRICKS_CLIENT_ID": "PARAMETER", "DATABRICKS_CLIENT_SECRET": "VAULT"},
+    "token": {"DATABRICKS_TOKEN": "VAULT"},
+}
+UNLIMITED = ("OPENAI_MAX_TOKENS", "0")
+# For a developer's machine, or for a bot that somebody registered without Bicep.
+NOT_FROM_BICEP = {"AzureWebJobsStorage", "DATABRICKS_CONFIG_PROFILE", "DATA_DIR", "MicrosoftAppPassword"}
+# In the place of what Azure fills in.
+FILLED_IN = {
+    CLIENT: "11111111-1111-4111-8111-111111111111",
+    TENANT: "22222222-2222-4222-8222-222222222222",
+    "[components.ConnectionString]": "InstrumentationKey=33333333-3333-4333-8333-333333333333",
+    "[storageAccounts.primaryEndpoints.queue]": "https://account.queue.core.windows.net/",
+    "[storageAccounts.primaryEndpoints.table]": "https://account.table.core.windows.net/",
+}
+
+
+def expected(deployed: Deployment) -> dict[str, str]:
+    settings = FIXED | BY_PLAN[deployed.plan] | BY_CREDENTIAL[deployed.credential]
+    given = {name: deployed.parameters[parameter] for name, parameter in FROM_PARAMETERS.items()}
+    # What is empty is not written, and 0 tokens are no limit.
+    settings |= {name: value for name, value in given.items() if value and (name, value) != UNLIMITED}
+    if "DATABRICKS_CLIENT_ID" in settings:
+        settings["DATABRICKS_CLIENT_ID"] = deployed.parameters["databricksClientId"]
+    for name in (name for name, value in settings.items() if value == "VAULT"):
+        vault = deployed.one("Microsoft.KeyVault/vaults")["name"]
+        secret = name.lower().replace("_", "-")
+        assert f"{vault}/{secret}" in {each["name"] for each in deployed.of("Microsoft.KeyVault/vaults/secrets")}
+        settings[name] = f"@Microsoft.KeyVault(VaultName={vault};SecretName={secret})"
+    return settings
+
+
+def in_azure(deployed: Deployment) -> dict[str, str]:
+    """What the app finds in its environment."""
+    settings = {name: FILLED_IN.get(value, value) for name, value in deployed.app_settings.items()}
+    settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"] = f"Authorization=AAD;ClientId={FILLED_IN[CLIENT]}"
+    resolved = {name: "a secret" for name, value in settings.items() if value.startswith("@Microsoft.KeyVault(")}
+    return {**settings, **resolved, "WEBSITE_SITE_NAME": "func", "WEBSITE_INSTANCE_ID": "1"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_written_and_no_other(name: str) -> None:
+    assert deployment(name).app_settings == expected(deployment(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_app_starts_with_what_is_written(name: str) -> None:
+    assert load_settings(in_azure(deployment(name))).host.in_azure
+
+
+def test_no_setting_is_left_to_be_set_by_hand_and_lost_at_the_next_provision() -> None:
+    written = {setting for name in NAMES for setting in deployment(name).app_settings}
+    assert set(setting_names()) - written == NOT_FROM_BICEP
+
+
+@pytest.mark.parametrize("setting", FROM_PARAMETERS)
+def test_the_app_takes_whatever_bicep_lets_people_choose(setting: str) -> None:
+    parameter = template()["parameters"][FROM_PARAMETERS[setting]]
+    choices = parameter.get("allowedValues", [parameter[key] for key in ("minValue", "maxValue") if key in parameter])
+    for choice in choices:
+        load_settings(
+            in_azure(deployment(NAMES[0])) | {setting: "" if (setting, str(choice)) == UNLIMITED else str(choice)}
+        )
