@@ -200,7 +200,7 @@ async def test_a_wrong_secret_is_told_apart_from_a_service_that_is_away() -> Non
     async with a_bot(secret="wrong-secret") as bot:
         with pytest.raises(TokenRefusedError) as refused:
             await bot.credentials.token()
-    assert str(refused.value) == "Microsoft Entra gives the bot no token (invalid_client AADSTS7000215)"
+    assert str(refused.value) == "Microsoft Entra issued no token for the bot (invalid_client AADSTS7000215)"
     assert "wrong-secret" not in repr(refused.value)
 
     def nobody_answers() -> requests.Session:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.bot.auth.signing_keys import KEPT_FOR
+from app.bot.auth.signing_keys import MAX_AGE_SECONDS
 from tests.fakes.auth_setup import APP, NOW, AuthSetup, an_authenticator
 from tests.fakes.bot_framework_login import BotFrameworkLogin
 
@@ -74,7 +74,7 @@ async def test_implausible_tokens_do_not_make_us_fetch_keys(auth: AuthSetup) -> 
 async def test_keys_are_renewed_every_day_without_anybody_waiting(auth: AuthSetup) -> None:
     token = auth.login.token(auth.claims())
     await auth.receives(token)
-    auth.clock[0] += KEPT_FOR + 1
+    auth.clock[0] += MAX_AGE_SECONDS + 1
 
     await auth.receives(token)
     await until(lambda: auth.login.key_requests == 2)
@@ -86,7 +86,7 @@ async def test_a_failed_renewal_keeps_the_old_keys(auth: AuthSetup, caplog: pyte
     token = auth.login.token(auth.claims())
     await auth.receives(token)
     auth.login.broken = True
-    auth.clock[0] += KEPT_FOR + 1
+    auth.clock[0] += MAX_AGE_SECONDS + 1
 
     await auth.receives(token)
     await until(lambda: auth.login.document_requests == 2)
@@ -134,7 +134,7 @@ async def test_keys_are_not_fetched_in_a_less_safe_way_than_the_document(
 
     await auth.cannot_tell(auth.login.token(auth.claims()))
 
-    assert "the keys are not where the document is trusted to send us" in caplog.text
+    assert "the jwks_uri has another scheme than the document" in caplog.text
 
 
 async def test_a_key_that_cannot_be_read_does_not_hide_the_others(auth: AuthSetup) -> None:

@@ -1,6 +1,6 @@
-"""The bot's own tokens for the Bot Framework, kept until shortly before they expire.
+"""The bot's own tokens for the Bot Framework, cached and renewed before they expire.
 
-msal blocks, so it works in a thread of its own, and is imported when the first token is needed.
+msal blocks: it runs in a thread, and is imported when the first token is needed.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from app.bot.auth.bot_identity import BotIdentity, addresses_of
 
 _log = logging.getLogger(__name__)
 
-# All in seconds. msal gives out no token of its own cache in the last five minutes either.
-_RENEWED_BEFORE = 5 * 60.0
-_USED_UNTIL = 30.0
-_AFTER_A_FAILURE = 10.0
+# Before a token expires. msal returns no token from its cache in the last five minutes either.
+_RENEW_SECONDS_BEFORE = 5 * 60.0
+_UNUSABLE_SECONDS_BEFORE = 30.0
+_RETRY_AFTER_FAILURE_SECONDS = 10.0
 
 
 class TokenError(Exception):
-    """There is no token. The text holds no secret and no part of a token."""
+    """No token could be fetched. The text holds no secret and no part of a token."""
 
 
 class TokenRefusedError(TokenError):
-    """Microsoft Entra does not accept the bot's identity as it is configured: trying again does not help."""
+    """Microsoft Entra does not accept the bot's configured identity: a retry does not help."""
 
 
 class TokenUnreachableError(TokenError):
-    """No answer, or a fault on the other side: trying again may help."""
+    """Microsoft Entra did not answer, or failed: a retry may help."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -70,20 +70,20 @@ class AppCredentials:
         if not self._identity.app_id:
             return None
         left = self._seconds_left()
-        if left <= _RENEWED_BEFORE and (left <= _USED_UNTIL or not self._failed_just_now()):
+        if left <= _RENEW_SECONDS_BEFORE and (left <= _UNUSABLE_SECONDS_BEFORE or not self._failed_just_now()):
             self._start_renewal()
-        if left <= _USED_UNTIL and self._renewal is not None:
-            # One caller who gives up must not take the token from the others.
+        if left <= _UNUSABLE_SECONDS_BEFORE and self._renewal is not None:
+            # Shielded: others wait for the same renewal.
             await asyncio.shield(self._renewal)
         if self._token is None:
-            raise TokenUnreachableError("the bot's token did not come")
+            raise TokenUnreachableError("the bot's token could not be fetched")
         return self._token.value
 
     def forget(self, token: str) -> None:
-        """For a token that was refused: the next one is fetched anew."""
+        """Drops a token that the channel refused, so that the next one is fetched anew."""
         if self._token is not None and self._token.value == token:
             self._token = None
-            # msal would give out the same one from its cache.
+            # A new client: msal would return the same token from its cache.
             self._client = None
 
     async def close(self) -> None:
@@ -98,7 +98,7 @@ class AppCredentials:
         return 0.0 if self._token is None else self._token.expires_at - self._clock()
 
     def _failed_just_now(self) -> bool:
-        return self._failed_at is not None and self._clock() - self._failed_at < _AFTER_A_FAILURE
+        return self._failed_at is not None and self._clock() - self._failed_at < _RETRY_AFTER_FAILURE_SECONDS
 
     def _start_renewal(self) -> None:
         if self._renewal is None:
@@ -110,8 +110,8 @@ class AppCredentials:
         if task.cancelled() or (failure := task.exception()) is None:
             return
         self._failed_at = self._clock()
-        if self._seconds_left() > _USED_UNTIL:
-            # Otherwise somebody waits for it, and hears of it.
+        if self._seconds_left() > _UNUSABLE_SECONDS_BEFORE:
+            # Otherwise a caller waits for the renewal, and gets its error.
             _log.warning("The bot's token could not be renewed in time: %s", failure)
 
     async def _renew(self) -> None:
@@ -119,7 +119,7 @@ class AppCredentials:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bot-token")
         try:
             async with asyncio.timeout(self._time_limit):
-                answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask)
+                answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._acquire)
         except TimeoutError:
             raise TokenUnreachableError("Microsoft Entra did not answer in time") from None
         value, expires_in = answer.get("access_token"), answer.get("expires_in")
@@ -127,8 +127,8 @@ class AppCredentials:
             raise _failure_of(answer)
         self._token = _Token(value, self._clock() + int(str(expires_in)))
 
-    def _ask(self) -> dict[str, Any]:
-        """In the thread."""
+    def _acquire(self) -> dict[str, Any]:
+        """Runs in the thread."""
         from msal.exceptions import MsalServiceError  # noqa: PLC0415 - not needed before the first token
 
         try:
@@ -173,10 +173,10 @@ def _http_client(time_limit: float) -> Any:  # noqa: ANN401 - requests.Session
 
 
 def _failure_of(answer: dict[str, Any]) -> TokenError:
-    # The description may repeat what was sent; the codes tell the reader of a log enough.
+    # Only the codes: the description may repeat what was sent.
     # https://learn.microsoft.com/entra/identity-platform/reference-error-codes
     error = re.sub(r"[^a-z_]", "", str(answer.get("error", "")).lower())[:40] or "no token in the answer"
     codes = re.findall(r"AADSTS\d{1,9}", str(answer.get("error_description", "")))[:1]
-    text = f"Microsoft Entra gives the bot no token ({' '.join([error, *codes])})"
+    text = f"Microsoft Entra issued no token for the bot ({' '.join([error, *codes])})"
     temporary = error in {"temporarily_unavailable", "server_error", "timeout", "too_many_requests"}
     return TokenUnreachableError(text) if temporary else TokenRefusedError(text)

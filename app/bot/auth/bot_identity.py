@@ -1,4 +1,4 @@
-"""Who the bot is, and the addresses of the cloud it lives in."""
+"""The bot's identity, and the addresses of its cloud."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _US_GOVERNMENT: Final = "cab8a31a-1906-4287-a0d8-4eef66b95f6e"
 
 @dataclass(frozen=True, slots=True)
 class BotIdentity:
-    """Without `app_id` the bot talks to its own machine only. `password` is not used with UserAssignedMSI.
+    """A bot without `app_id` talks to its own machine only. `password` is not used with UserAssignedMSI.
 
-    `channels` are those that may call; `accepts_emulator` admits the Bot Framework Emulator too, which signs in as the
-    bot itself.
+    `channels` may call; `accepts_emulator` allows the Bot Framework Emulator too, which signs in as the bot itself.
     """
 
     app_id: str | None = None
@@ -38,7 +37,7 @@ class BotIdentity:
 
     @property
     def own_tenant_only(self) -> str | None:
-        """The one tenant whose people the bot serves; none for a multi-tenant bot."""
+        """The only tenant that the bot serves; None for a multi-tenant bot."""
         return None if self.app_type == "MultiTenant" else self.tenant_id
 
 
@@ -59,7 +58,7 @@ class CloudAddresses:
     service_domains: tuple[str, ...] = ()
 
     def login_issuers(self, tenant: str) -> tuple[str, str, str]:
-        """How tokens of version 1 and 2 name that tenant as their issuer."""
+        """The issuers in tokens of version 1 and 2 of that tenant."""
         return f"https://sts.windows.net/{tenant}/", f"{self.login}/{tenant}/", f"{self.login}/{tenant}/v2.0"
 
 

@@ -1,7 +1,7 @@
-"""Without an app id there is no token to check: only this machine may call.
+"""A bot without an app id has no token to check: it accepts calls from this machine alone.
 
-A tunnel, a proxy, a page in the browser and a name that an attacker points at 127.0.0.1 all reach a local port; each
-leaves its mark in the headers.
+Tunnels, proxies, web pages in a browser and DNS names that point at 127.0.0.1 reach a local port too; their headers
+show it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 from app.common.net import is_loopback
 
-# What proxies and tunnels add.
+# Headers that proxies and tunnels add.
 _FORWARDED_BY = ("x-forwarded-for", "x-forwarded-host", "x-real-ip", "x-original-host")
 _FORWARDED = re.compile(r"(?:^|[;,])\s*(?:for|host|by)\s*=\s*(\"[^\"]*\"|[^;,]*)", re.IGNORECASE)
 
 
 def refusal_of_remote_caller(headers: Mapping[str, str], client_address: str | None) -> str | None:
-    """`headers` have lower-case names. None means that the caller is on this machine, as far as anybody can know."""
+    """Why the call is refused; None if nothing shows that it comes from elsewhere. `headers` have lower-case names."""
     host = headers.get("host")
     if client_address is None and host is None:
         return "nothing says where the caller is"

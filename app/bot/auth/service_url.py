@@ -1,4 +1,4 @@
-"""Which service URLs may be called back: a reply, and the bot's token with it, goes nowhere else."""
+"""The allow-list of service URLs: replies, and the bot's token, are sent nowhere else."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
 from app.common.net import is_loopback
 
-_LONGEST = 2048
+_MAX_CHARACTERS = 2048
 _HIGHEST_PORT = 65535
-# No user-info, query or fragment, no name outside ASCII: nothing that two parsers could read differently.
+# No user-info, query, fragment or non-ASCII name: parsers differ in how they read those.
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?::(?P<port>[0-9]{1,5}))?(?P<path>/[\w.~%!$&'()*+,;=:@/-]*)?",
     re.ASCII | re.IGNORECASE,
@@ -17,11 +17,11 @@ _URL = re.compile(
 
 
 class UntrustedServiceUrlError(ValueError):
-    """The text says why, and never holds the URL."""
+    """The text says why, without the URL."""
 
 
 class ServiceUrls:
-    """With an app id the Bot Framework's hosts in the bot's cloud, over https; without one this machine."""
+    """Allows the Bot Framework's hosts in the bot's cloud over https, or this machine for a bot without an app id."""
 
     def __init__(self, identity: BotIdentity) -> None:
         addresses = addresses_of(identity.cloud)
@@ -33,7 +33,7 @@ class ServiceUrls:
         """Returns `url` as it came. Raises `UntrustedServiceUrlError`."""
         if not isinstance(url, str) or not url:
             raise UntrustedServiceUrlError("there is no serviceUrl")
-        parts = _URL.fullmatch(url) if len(url) <= _LONGEST else None
+        parts = _URL.fullmatch(url) if len(url) <= _MAX_CHARACTERS else None
         if parts is None or int(parts["port"] or 0) > _HIGHEST_PORT:
             raise UntrustedServiceUrlError("the serviceUrl is not a plain http address")
         host = parts["host"].lower()

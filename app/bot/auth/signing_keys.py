@@ -1,4 +1,4 @@
-"""The keys that sign tokens, from an OpenID document; a rotation is followed when its first token comes."""
+"""The keys that sign tokens, from an OpenID metadata document. An unknown key id fetches them again."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from app.bot.connector.http_session import HttpSession
 
 _log = logging.getLogger(__name__)
 
-# Keys are published days before they sign and this is Microsoft's own advice for how long to keep them.
+# Microsoft's advice; keys are published days before they are used.
 # https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-authentication
-KEPT_FOR = 24 * 3600.0
-# A new key is followed at once; a stranger who invents key ids causes one request a minute.
-_BETWEEN_FETCHES = 60.0
-_AFTER_A_FAILURE = 5.0
-_LONGEST_DOCUMENT = 1024 * 1024
+MAX_AGE_SECONDS = 24 * 3600.0
+# Invented key ids cause one fetch a minute at most.
+_MIN_SECONDS_BETWEEN_FETCHES = 60.0
+_RETRY_WITHOUT_KEYS_SECONDS = 5.0
+_MAX_DOCUMENT_BYTES = 1024 * 1024
 
 
 class _BadDocumentError(ValueError):
-    """In words of ours alone: the log quotes nothing that a server says."""
+    """The text is logged, and quotes nothing of the document."""
 
 
 class KeysUnavailableError(Exception):
@@ -62,8 +62,8 @@ class SigningKeys:
         self._time_limit = time_limit
         self._keys: Mapping[str, SigningKey] = {}
         self._fetched_at = 0.0
-        # Whether the last try brought keys: where it did not, one that is not known may be new.
-        self._fetched = False
+        # Whether the last fetch succeeded. If not, an unknown key may be a new one.
+        self._last_fetch_succeeded = False
         self._tried_at: float | None = None
         self._fetch: asyncio.Task[None] | None = None
 
@@ -71,17 +71,17 @@ class SigningKeys:
         """Raises `KeysUnavailableError`."""
         if key_id not in self._keys:
             await self.refresh()
-        elif self._clock() - self._fetched_at > KEPT_FOR:
+        elif self._clock() - self._fetched_at > MAX_AGE_SECONDS:
             self._start_fetch()
-        if key_id not in self._keys and not self._fetched:
+        if key_id not in self._keys and not self._last_fetch_succeeded:
             raise KeysUnavailableError
         return self._keys.get(key_id)
 
     async def refresh(self) -> None:
-        """Fetches the keys, or waits for the fetch under way, unless that was tried a moment ago."""
+        """Fetches the keys, or waits for the fetch under way. Does nothing right after a fetch."""
         self._start_fetch()
         if self._fetch is not None:
-            # One caller who gives up must not take the keys from the others.
+            # Shielded: others wait for the same fetch.
             await asyncio.shield(self._fetch)
 
     async def close(self) -> None:
@@ -92,7 +92,7 @@ class SigningKeys:
     def _start_fetch(self) -> None:
         if self._fetch is not None:
             return
-        pause = _BETWEEN_FETCHES if self._keys else _AFTER_A_FAILURE
+        pause = _MIN_SECONDS_BETWEEN_FETCHES if self._keys else _RETRY_WITHOUT_KEYS_SECONDS
         if self._tried_at is not None and self._clock() - self._tried_at < pause:
             return
         self._fetch = asyncio.create_task(self._fetch_keys())
@@ -107,18 +107,18 @@ class SigningKeys:
             async with asyncio.timeout(self._time_limit):
                 await self._try_to_fetch()
                 if not self._keys:
-                    # Without any key everybody is refused: a hiccup of the network is worth a second try.
+                    # Without any key every call is refused, so one failed request is retried at once.
                     await self._try_to_fetch()
         except TimeoutError:
             _log.warning("Signing keys did not come from %s in time", self._metadata_url)
 
     async def _try_to_fetch(self) -> None:
-        self._fetched = False
+        self._last_fetch_succeeded = False
         try:
             document = await self._get(self._metadata_url)
             keys_url = str(document["jwks_uri"])
             if urlsplit(keys_url).scheme != urlsplit(self._metadata_url).scheme:
-                raise _BadDocumentError("the keys are not where the document is trusted to send us")
+                raise _BadDocumentError("the jwks_uri has another scheme than the document")
             keys = _parse_keys(await self._get(keys_url))
             if not keys:
                 raise _BadDocumentError("there is no key in it")
@@ -128,7 +128,7 @@ class SigningKeys:
             return
         self._keys = keys
         self._fetched_at = self._clock()
-        self._fetched = True
+        self._last_fetch_succeeded = True
 
     async def _get(self, url: str) -> Any:  # noqa: ANN401 - any JSON
         headers = {"Accept": "application/json"}
@@ -138,7 +138,7 @@ class SigningKeys:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
-                if len(body) > _LONGEST_DOCUMENT:
+                if len(body) > _MAX_DOCUMENT_BYTES:
                     raise _BadDocumentError("the document is too long")
             return json.loads(body)
 
@@ -154,7 +154,7 @@ def _parse_keys(document: Any) -> dict[str, SigningKey]:  # noqa: ANN401 - any J
         try:
             public_key = RSAAlgorithm.from_jwk(entry)
         except (PyJWTError, ValueError, TypeError):
-            _log.warning("A signing key that cannot be read was left out")
+            _log.warning("A signing key could not be parsed and was left out")
             continue
         endorsements = frozenset(item for item in entry.get("endorsements") or () if isinstance(item, str))
         keys[key_id] = SigningKey(public_key, endorsements, issuer if isinstance(issuer, str) else None)

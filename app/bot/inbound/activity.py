@@ -1,4 +1,4 @@
-"""Bytes to an activity. Whatever a stranger sends ends in an activity of the right shape or in one sentence."""
+"""Parses an activity, and reads its fields. Any bytes give an activity of the right types, or `BadActivityError`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from app.common.caller import Caller
 from app.common.text import replace_lone_surrogates
 
 MAX_MESSAGE_BYTES = 256 * 1024
-_MOST_LEVELS = 64
-_MOST_ITEMS = 1000
-# Of a language tag: https://www.rfc-editor.org/rfc/rfc5646#section-4.4.1
-_LONGEST_LOCALE = 35
-_LONGEST_NAME = 200
-_MOST_BRACKETS = 20_000
-# Without these nobody can tell who asks what, where, and whether the app was removed. Any other field of the wrong
-# type is dropped: a message is not lost for a decoration.
-_NEEDED = frozenset(
+_MAX_LEVELS = 64
+_MAX_ITEMS = 1000
+# The longest language tag: https://www.rfc-editor.org/rfc/rfc5646#section-4.4.1
+_MAX_LOCALE_CHARACTERS = 35
+_MAX_NAME_CHARACTERS = 200
+_MAX_BRACKETS = 20_000
+# These say who asks what, where, and whether the app was removed. Any other field of the wrong type is dropped, so that
+# an optional one never costs the whole message.
+_REQUIRED = frozenset(
     {
         "type", "id", "channelId", "serviceUrl", "text", "action", "membersRemoved",
         "from", "from.id", "recipient", "recipient.id",
@@ -36,7 +36,7 @@ _MILLISECONDS = re.compile("[0-9]{13}")
 
 
 class BadActivityError(Exception):
-    """`sentence` says what is wrong, in words of ours alone; `status` is the HTTP status that goes with it."""
+    """`sentence` says what is wrong and quotes nothing of the input; `status` is the HTTP status of the answer."""
 
     def __init__(self, sentence: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(sentence)
@@ -45,7 +45,7 @@ class BadActivityError(Exception):
 
 
 class _WrongTypeError(BadActivityError):
-    """Of one field, which may be one that nobody needs."""
+    """A field has the wrong type. The field may be optional."""
 
 
 def parse_activity(body: bytes) -> Activity:
@@ -62,17 +62,17 @@ def parse_activity(body: bytes) -> Activity:
 
 
 def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
-    # An everyday activity has too few brackets for many levels, and needs no walk; one of nothing else is an attack.
+    # Few brackets cannot make many levels, so an ordinary activity needs no walk; very many are refused outright.
     brackets = body.count(b"[") + body.count(b"{")
-    if brackets > _MOST_BRACKETS:
+    if brackets > _MAX_BRACKETS:
         raise BadActivityError("The JSON has too many lists and objects.")
     try:
         text = body.decode("utf-8-sig")
         data = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
     except (ValueError, RecursionError):
         raise BadActivityError("The body must be JSON in UTF-8.") from None
-    if brackets > _MOST_LEVELS and _levels_exceed(data, _MOST_LEVELS):
-        raise BadActivityError(f"The JSON may be nested {_MOST_LEVELS} levels deep at most.")
+    if brackets > _MAX_LEVELS and _levels_exceed(data, _MAX_LEVELS):
+        raise BadActivityError(f"The JSON may be nested {_MAX_LEVELS} levels deep at most.")
     return repair_texts(data) if "\\ud" in text or "\\uD" in text else data
 
 
@@ -112,7 +112,7 @@ def repair_texts(data: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _model(kind: type[Any], data: object, path: str) -> Any:  # noqa: ANN401 - an instance of `kind`
-    """As msrest would make it, but strict, and without its cost for every field that is absent."""
+    """Builds what msrest would, but checks types, and spends nothing on fields that are absent."""
     if not isinstance(data, dict):
         raise _WrongTypeError(f"Field '{path}' must be an object.")
     known = {description["key"]: (name, description["type"]) for name, description in kind._attribute_map.items()}
@@ -122,23 +122,23 @@ def _model(kind: type[Any], data: object, path: str) -> Any:  # noqa: ANN401 - a
     for key, value in data.items():
         if key in known:
             name, type_name = known[key]
-            fields[name] = None if value is None else _field_if_needed(type_name, value, prefix + key)
+            fields[name] = None if value is None else _field_or_none(type_name, value, prefix + key)
         else:
             unknown[key] = value
     if kind is ConversationAccount and fields.get("tenant_id") is None and "tenantId" in unknown:
         # The SDK looks for tenantID; channels send tenantId.
-        fields["tenant_id"] = _field_if_needed("str", unknown.pop("tenantId"), f"{prefix}tenantId")
+        fields["tenant_id"] = _field_or_none("str", unknown.pop("tenantId"), f"{prefix}tenantId")
     model = kind(**fields)
     model.additional_properties = unknown
     return model
 
 
-def _field_if_needed(type_name: str, value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
-    """None for one of the wrong type that nobody needs."""
+def _field_or_none(type_name: str, value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
+    """None for an optional field of the wrong type."""
     try:
         return _field(type_name, value, path)
     except _WrongTypeError:
-        if path in _NEEDED:
+        if path in _REQUIRED:
             raise
         return None
 
@@ -159,7 +159,7 @@ def _field(type_name: str, value: Any, path: str) -> Any:  # noqa: ANN401 - any 
             raise _WrongTypeError(f"Field '{path}' must be a whole number.")
         return value
     if value == "":
-        # Some channels write an empty string for an object, a list or a time that is not there.
+        # Some channels write an empty string for an absent object, list or time.
         return None
     if type_name == "iso-8601":
         return _time(value, path)
@@ -182,23 +182,23 @@ def _time(value: object, path: str) -> datetime:
 def _list(type_name: str, value: object, path: str) -> list[Any]:
     if not isinstance(value, list):
         raise _WrongTypeError(f"Field '{path}' must be a list.")
-    if len(value) > _MOST_ITEMS:
-        raise BadActivityError(f"Field '{path}' may have {_MOST_ITEMS} items at most.")
-    items = [_field_if_needed(type_name, item, f"{path}[]") for item in value if item is not None]
+    if len(value) > _MAX_ITEMS:
+        raise BadActivityError(f"Field '{path}' may have {_MAX_ITEMS} items at most.")
+    items = [_field_or_none(type_name, item, f"{path}[]") for item in value if item is not None]
     return [item for item in items if item is not None]
 
 
 def _mapping(type_name: str, value: object, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _WrongTypeError(f"Field '{path}' must be an object.")
-    if len(value) > _MOST_ITEMS:
-        raise BadActivityError(f"Field '{path}' may have {_MOST_ITEMS} items at most.")
-    items = {key: _field_if_needed(type_name, item, f"{path}.*") for key, item in value.items() if item is not None}
+    if len(value) > _MAX_ITEMS:
+        raise BadActivityError(f"Field '{path}' may have {_MAX_ITEMS} items at most.")
+    items = {key: _field_or_none(type_name, item, f"{path}.*") for key, item in value.items() if item is not None}
     return {key: item for key, item in items.items() if item is not None}
 
 
 def tenant_id(activity: Activity) -> str | None:
-    """The Microsoft Entra tenant, where the channel names one."""
+    """The Microsoft Entra tenant, if the channel names one."""
     return _tenant_of_channel_data(activity) or _tenant_of_conversation(activity)
 
 
@@ -219,31 +219,31 @@ def _tenant_of_conversation(activity: Activity) -> str | None:
 
 
 def _other_spelling(activity: Activity) -> str | None:
-    """`tenantId` of a conversation that has a `tenantID` too: two parsers might each believe another one."""
+    """`tenantId` of a conversation that has a `tenantID` too: parsers differ in which of them they read."""
     more = (activity.conversation.additional_properties if activity.conversation else None) or {}
     return _text(more.get("tenantId"))
 
 
 def caller_of(activity: Activity) -> Caller:
-    """Who wrote it. Only Teams vouches for the Entra object id; elsewhere the client itself may have written it."""
+    """Who wrote it. The Entra object id is taken from Teams alone: clients of other channels may write any."""
     person = activity.from_property or ChannelAccount()
     return Caller(
         tenant_id=tenant_id(activity) or "",
         user_id=_text(person.id) or "",
         entra_object_id=(_text(person.aad_object_id) or "") if is_from_teams(activity) else "",
-        name=(_text(person.name) or "")[:_LONGEST_NAME],
+        name=(_text(person.name) or "")[:_MAX_NAME_CHARACTERS],
     )
 
 
 def locale_of(activity: Activity) -> str:
-    """The language that the person uses Teams in, a tag such as `de-AT`; empty where nothing says so.
+    """The language of the person's client, a tag such as `de-AT`; empty if the activity does not name it.
 
-    Some clients name it in the entity `clientInfo` alone, and nothing names it when the app is added:
+    Some clients name it in the entity `clientInfo` alone. It is absent when the app is added:
     https://github.com/MicrosoftDocs/msteams-docs/issues/896
     """
     named = [activity.locale]
     named += [entity.additional_properties.get("locale") for entity in activity.entities or () if _is_client(entity)]
-    return next((tag for tag in map(_text, named) if tag is not None), "")[:_LONGEST_LOCALE]
+    return next((tag for tag in map(_text, named) if tag is not None), "")[:_MAX_LOCALE_CHARACTERS]
 
 
 def _is_client(entity: schema.Entity) -> bool:
@@ -251,17 +251,17 @@ def _is_client(entity: schema.Entity) -> bool:
 
 
 def conversation_type(activity: Activity) -> str:
-    """`personal`, `groupChat`, `channel`; empty where the channel does not say."""
+    """`personal`, `groupChat`, `channel`; empty if the channel does not say."""
     return (_text(activity.conversation.conversation_type) if activity.conversation else None) or ""
 
 
 def is_from_teams(activity: Activity) -> bool:
-    """Copilot in Teams too."""
+    """True for Microsoft 365 Copilot too, which comes through Teams."""
     return (activity.channel_id or "").partition(":")[0] == "msteams"
 
 
 def is_targeted(activity: Activity) -> bool:
-    """Whether nobody but its sender and the bot sees it, in a group or channel.
+    """Whether, in a group or channel, only its sender and the bot see it.
 
     https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/targeted-messages
     """
@@ -270,9 +270,9 @@ def is_targeted(activity: Activity) -> bool:
 
 
 def asked_at(activity: Activity) -> float | None:
-    """When the channel took it, in seconds since 1970; None where it does not say.
+    """When the channel received it, in seconds since 1970; None if it does not say.
 
-    Teams' own ids of messages are such moments too, in milliseconds. An edit keeps the id of what was edited.
+    Without a timestamp, the id of a Teams message is that time in milliseconds; but an edit keeps its message's id.
     """
     moment = activity.timestamp
     if isinstance(moment, datetime):
@@ -282,7 +282,7 @@ def asked_at(activity: Activity) -> float | None:
 
 
 def event_type(activity: Activity) -> str:
-    """Teams' word for what has happened to a message: `editMessage`, `undeleteMessage`; empty without one."""
+    """What Teams says happened to a message: `editMessage`, `undeleteMessage`; empty if nothing."""
     data = activity.channel_data
     return (_text(data.get("eventType")) if isinstance(data, dict) else None) or ""
 

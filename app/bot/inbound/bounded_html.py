@@ -1,18 +1,18 @@
-"""HTML that the standard library's parser reads in linear time."""
+"""Limits HTML so that the standard library's parser reads it in linear time."""
 
 from __future__ import annotations
 
-# Teams takes no message over 28 KB: https://learn.microsoft.com/microsoftteams/limits-specifications-teams#chat
-_MOST_CHARACTERS = 40_000
-_MOST_TAGS = 3_000
+# Teams refuses messages over 28 KB: https://learn.microsoft.com/microsoftteams/limits-specifications-teams#chat
+_MAX_CHARACTERS = 40_000
+_MAX_TAGS = 3_000
 
 
 def bounded(html: str) -> str:
-    """Cut, and without what makes the parser look through the rest of a text again and again."""
-    html = html[:_MOST_CHARACTERS]
-    if html.count("<") > _MOST_TAGS:
-        html = "<".join(html.split("<", _MOST_TAGS)[:_MOST_TAGS])
-    # A tag that never ends is text.
+    """Cuts `html`, and removes declarations, comments and unclosed tags: each makes the parser scan the whole rest."""
+    html = html[:_MAX_CHARACTERS]
+    if html.count("<") > _MAX_TAGS:
+        html = "<".join(html.split("<", _MAX_TAGS)[:_MAX_TAGS])
+    # A tag that is never closed is text.
     end = html.rfind(">") + 1
     html = html[:end] + html[end:].replace("<", "&lt;")
     kept, position = [], 0
@@ -22,5 +22,5 @@ def bounded(html: str) -> str:
         end = html.find("-->" if is_comment else ">", start)
         position = len(html) if end < 0 else end + (3 if is_comment else 1)
     kept.append(html[position:])
-    # Around what was taken out, a new one may have formed.
+    # The parts around a removed declaration may form another.
     return "".join(kept).replace("<!", "&lt;!")

@@ -1,7 +1,7 @@
 """A message's HTML as the text that a model reads: Markdown for lists, tables, links and code. Pure, and linear.
 
-The markup is that of Teams, which documents little of it: emoji are images, people are `span`s with the item type
-Mention, and what somebody else wrote stands in a `blockquote` with the item type Reply or Forward.
+The markup is that of Teams, which documents little of it: emoji are images, mentions are `span`s with the item type
+Mention, quoted and forwarded messages are `blockquote`s with the item type Reply or Forward.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from app.agent.turn import Quotation
 from app.bot.inbound.bounded_html import bounded
 from app.bot.inbound.text_builder import TextBuilder, code_block, inline_code
 
-_MOST_OPEN = 64
-_DEEPEST = 5
-_LONGEST_ADDRESS = 2000
+_MAX_OPEN_TAGS = 64
+_MAX_INDENTS = 5
+_MAX_URL_CHARACTERS = 2000
 
 _VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "wbr", "col", "source"})
 _SILENT = frozenset({"script", "style", "head", "title", "template", "attachment", "systemeventmessage"})
@@ -29,7 +29,7 @@ Attributes = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class HtmlMessage:
-    """`text` is what the sender wrote; a mention in it is `<at>name</at>`. `images` counts those that are no emoji."""
+    """`text` is what the sender wrote; a mention in it is `<at>name</at>`. `images` does not count emoji."""
 
     text: str
     quotations: tuple[Quotation, ...] = ()
@@ -92,7 +92,7 @@ class _Reader(HTMLParser):
         attributes = {name: value or "" for name, value in attrs}
         if tag in _VOID:
             self._void(tag, attributes)
-        elif len(self._open) < _MOST_OPEN:
+        elif len(self._open) < _MAX_OPEN_TAGS:
             at_end = None if self._silent and tag not in _SILENT else self._begin(tag, attributes)
             self._open.append((tag, at_end))
 
@@ -118,7 +118,7 @@ class _Reader(HTMLParser):
         return tag
 
     def _prefix(self) -> str:
-        return "> " * min(self._quoting, _DEEPEST) + "  " * min(max(len(self._lists) - 1, 0), _DEEPEST)
+        return "> " * min(self._quoting, _MAX_INDENTS) + "  " * min(max(len(self._lists) - 1, 0), _MAX_INDENTS)
 
     def _break(self, lines: int) -> None:
         if self._table is not None and self._table.cells:
@@ -151,7 +151,7 @@ class _Reader(HTMLParser):
             self._images += 1
 
     def _begin(self, tag: str, attributes: Attributes) -> Callable[[], None] | None:
-        """What is to be done at its end."""
+        """Returns what to call at the end tag."""
         if tag in _SILENT:
             return self._begin_silence()
         if self._code is not None:
@@ -260,7 +260,11 @@ class _Reader(HTMLParser):
         self._text.mark("- " if number is None else f"{number}. ", self._prefix())
 
     def _begin_link(self, address: str) -> Callable[[], None] | None:
-        if self._link or not address.startswith(("http://", "https://", "mailto:")) or len(address) > _LONGEST_ADDRESS:
+        if (
+            self._link
+            or not address.startswith(("http://", "https://", "mailto:"))
+            or len(address) > _MAX_URL_CHARACTERS
+        ):
             return None
         self._link = True
         text, parts = self._text, self._text.parts

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.agent.turn import NoWords, Quotation, Turn
 from app.bot.channel import Channel, channel_of
-from app.bot.inbound import activity as received
+from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, is_targeted, locale_of, tenant_id
 from app.bot.inbound.message_text import read_message
 from app.bot.inbound.reply_target import ReplyTarget
 from app.common.caller import UNKNOWN_CALLER, Caller
@@ -45,18 +45,18 @@ class InboundQuestion(BaseModel):
         target, message = ReplyTarget.of(activity), read_message(activity)
         return cls(
             channel_id=activity.channel_id or "",
-            conversation_type=received.conversation_type(activity),
-            in_copilot=received.is_from_copilot(activity),
+            conversation_type=conversation_type(activity),
+            in_copilot=is_from_copilot(activity),
             expects_replies=activity.delivery_mode == "expectReplies",
             service_url=target.service_url,
             conversation=target.conversation,
             fields=target.fields,
             question=message.question,
             unread=message.unread,
-            locale=received.locale_of(activity),
+            locale=locale_of(activity),
             quotations=message.quotations,
             no_words=message.no_words,
-            caller=received.caller_of(activity),
+            caller=caller_of(activity),
         )
 
     @property
@@ -111,8 +111,8 @@ def conversation_of(activity: Activity) -> ConversationKey:
     conversation = (activity.conversation.id if activity.conversation else None) or ""
     # Teams names a thread of a channel after the message it began with.
     root, _, thread = conversation.partition(_THREAD)
-    if received.is_targeted(activity):
+    if is_targeted(activity):
         # What only one person may see is not remembered where the others ask.
         person = (activity.from_property.id if activity.from_property else None) or ""
         thread = f"{thread}/only {person}"
-    return ConversationKey(received.tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)
+    return ConversationKey(tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)

@@ -1,4 +1,4 @@
-"""What a message asks: the sender's own words, what others wrote, and the names of what cannot be read."""
+"""Reads a message: the sender's own words, quotations, and the names of attachments that cannot be read."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from botbuilder.schema import Activity, Attachment
 
 from app.agent.turn import NoWords, Quotation
 from app.agent.user_messages import PASSED_ON
-from app.bot.inbound import activity as received
+from app.bot.inbound.activity import is_from_copilot, is_from_teams, is_targeted, locale_of, repair_texts
 from app.bot.inbound.html_text import holds_quotation, read_html
 from app.translation import Sentence, Translator, translator_for
 
-_LONGEST_NAME = 80
-_MOST_NAMES = 10
-_MOST_QUOTATIONS = 5
-_LONGEST_QUOTATION = 4000
-_MOST_MENTIONS = 100
-_MOST_SPELLINGS = 3
+_MAX_NAME_CHARACTERS = 80
+_MAX_NAMES = 10
+_MAX_QUOTATIONS = 5
+_MAX_QUOTATION_CHARACTERS = 4000
+_MAX_MENTIONS = 100
+_MAX_SPELLINGS = 3
 _IMAGE = Sentence("an image")
 
-# Teams' place of a quoted message, whose preview is in an entity.
+# Teams' placeholder for a quoted message, whose preview is in an entity.
 _QUOTED = re.compile(r"<quoted\s[^<>]{0,60}messageId=[^<>]{0,260}>(?:</quoted>)?", re.IGNORECASE)
 _AT = re.compile(r"<at\b[^<>]{0,200}>([^<>]{0,300})</at>", re.IGNORECASE)
-# What keyboards and right-to-left clients put around words, and nobody sees.
-_UNSEEN = "\u00a0\u00ad\u200b\u200c\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff" + "".join(map(chr, range(33)))
+# Invisible characters that keyboards and right-to-left clients put around words.
+_INVISIBLE = "\u00a0\u00ad\u200b\u200c\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff" + "".join(map(chr, range(33)))
 _REFERENCES = ("messagereference", "forwardedmessagereference")
 
 
@@ -61,8 +61,8 @@ class _Mention:
 
 
 def is_for_bot(activity: Activity, *, needs_mention: bool) -> bool:
-    """What only the bot sees, and what is chosen in a card of the bot's, needs no mention."""
-    if not needs_mention or received.is_targeted(activity) or _is_card_submit(activity):
+    """A targeted message and a press in a card of the bot need no mention."""
+    if not needs_mention or is_targeted(activity) or _is_card_submit(activity):
         return True
     return any(mention.of_bot for mention in _mentions(activity))
 
@@ -72,7 +72,7 @@ def read_message(activity: Activity) -> InboundMessage:
     markup = _own_html(activity)
     if activity.text_format == "xml":
         text = read_html(text).text
-    question, translate = _typed(activity, text, markup), translator_for(received.locale_of(activity))
+    question, translate = _typed(activity, text, markup), translator_for(locale_of(activity))
     quotations = [*_quoted_replies(activity), *_references(activity)]
     images = 0
     if markup and (not question.strip() or holds_quotation(markup) or _has_lost_words(question, markup)):
@@ -81,11 +81,11 @@ def read_message(activity: Activity) -> InboundMessage:
         replies_known = any(not quotation.forwarded for quotation in quotations)
         quotations += [each for each in message.quotations if each.forwarded or not replies_known]
         own = _typed(activity, message.text, markup, from_html=True)
-        # Teams' text of a message holds what it quotes or passes on, which is nothing that the person has typed.
+        # Teams' text of a message includes what it quotes or forwards, which the person did not type.
         if own.strip() or message.quotations:
             question = own
     quotations = list(_bounded(quotations))
-    seen = question.strip(_UNSEEN)
+    seen = question.strip(_INVISIBLE)
     question = question if seen == question.strip() else seen
     if quotations and not question.strip():
         question = PASSED_ON
@@ -93,27 +93,27 @@ def read_message(activity: Activity) -> InboundMessage:
 
 
 def _own_html(activity: Activity) -> str:
-    """Teams attaches the message's own HTML to every formatted message; where the text is empty it is all there is."""
+    """Teams attaches a formatted message's own HTML, and may leave its text empty."""
     attached = (each.content for each in activity.attachments or () if _kind(each) == "text/html")
     return next((content for content in attached if isinstance(content, str) and content), "")
 
 
 def _typed(activity: Activity, text: str, markup: str, *, from_html: bool = False) -> str:
-    """Exactly what was typed, but for the mentions of the bot and what only Teams reads."""
+    """Exactly what was typed, without mentions of the bot and Teams' placeholders."""
     without = _QUOTED.sub("", text)
     without = _named(without, _mentions(activity), every_tag=from_html)
-    if received.is_from_teams(activity) and not from_html and "&amp;nbsp;" not in markup:
+    if is_from_teams(activity) and not from_html and "&amp;nbsp;" not in markup:
         without = without.replace("&nbsp;", " ")
     return text if without == text else without.strip()
 
 
 def _named(text: str, mentions: Sequence[_Mention], *, every_tag: bool) -> str:
-    """Mentions of people become their names, those of the bot nothing. Channels other than Teams write no tags."""
+    """Replaces mentions of people by their names and drops those of the bot. Only Teams writes them as tags."""
     by_name: defaultdict[str, deque[_Mention]] = defaultdict(deque)
     for mention in mentions:
         by_name[mention.key].append(mention)
     untagged = Counter(each.text for each in mentions if each.of_bot and each.text and not each.is_tag)
-    for words, count in untagged.most_common(_MOST_SPELLINGS):
+    for words, count in untagged.most_common(_MAX_SPELLINGS):
         text = re.sub(re.escape(words), "", text, count=count, flags=re.IGNORECASE)
 
     def name(tag: re.Match[str]) -> str:
@@ -137,7 +137,7 @@ def _mentions(activity: Activity) -> list[_Mention]:
         if isinstance(mentioned, dict):
             of_bot = bool(bot_id) and _text(mentioned.get("id")).casefold() == bot_id
             found.append(_Mention(of_bot, _text(mentioned.get("name")), _text(properties.get("text"))))
-    return found[:_MOST_MENTIONS]
+    return found[:_MAX_MENTIONS]
 
 
 def _entities(activity: Activity, kind: str) -> Iterator[Mapping[str, Any]]:
@@ -155,7 +155,7 @@ def _quoted_replies(activity: Activity) -> Iterator[Quotation]:
 
 
 def _references(activity: Activity) -> Iterator[Quotation]:
-    """Messages that are attached, as Microsoft Graph shows quotations and forwarded messages."""
+    """Quoted and forwarded messages that come as attachments, in Microsoft Graph's form."""
     for attachment in activity.attachments or ():
         if _kind(attachment) in _REFERENCES:
             content = attachment.content
@@ -164,7 +164,7 @@ def _references(activity: Activity) -> Iterator[Quotation]:
             except (ValueError, RecursionError):
                 continue
             if isinstance(fields, dict):
-                yield _reference(received.repair_texts(fields))
+                yield _reference(repair_texts(fields))
 
 
 def _reference(fields: Mapping[str, Any]) -> Quotation:
@@ -178,10 +178,10 @@ def _reference(fields: Mapping[str, Any]) -> Quotation:
 
 def _bounded(quotations: Iterable[Quotation]) -> Iterator[Quotation]:
     kept = [each for each in quotations if each.text.strip()]
-    for quotation in kept[:_MOST_QUOTATIONS]:
+    for quotation in kept[:_MAX_QUOTATIONS]:
         text = quotation.text.strip()
-        text = f"{text[:_LONGEST_QUOTATION]}…" if len(text) > _LONGEST_QUOTATION else text
-        author = "".join(c for c in quotation.author if c.isprintable() and c != '"').strip()[:_LONGEST_NAME]
+        text = f"{text[:_MAX_QUOTATION_CHARACTERS]}…" if len(text) > _MAX_QUOTATION_CHARACTERS else text
+        author = "".join(c for c in quotation.author if c.isprintable() and c != '"').strip()[:_MAX_NAME_CHARACTERS]
         yield replace(quotation, text=text, author=author)
 
 
@@ -195,8 +195,8 @@ def _why_no_words(activity: Activity) -> NoWords:
         return NoWords.EDIT
     if _is_card_submit(activity):
         return NoWords.CARD
-    if received.is_from_copilot(activity):
-        # Where every message mentions the bot.
+    if is_from_copilot(activity):
+        # In Copilot every message mentions the bot.
         return NoWords.COPILOT
     return NoWords.MENTION if any(mention.of_bot for mention in _mentions(activity)) else NoWords.NOTHING
 
@@ -207,13 +207,13 @@ def _is_card_submit(activity: Activity) -> bool:
 
 
 def _unread(activity: Activity, images: int, translate: Translator) -> tuple[str, ...]:
-    """Names for the attachments, as safe to show as any text of ours."""
+    """Names of the attachments, safe to show."""
     unread = [each for each in activity.attachments or () if _is_content(each)]
     names = [_name_of(attachment, translate) for attachment in unread]
     if images and not any(_kind(attachment).startswith("image/") for attachment in unread):
         names.append(translate(_IMAGE))
-    if len(names) > _MOST_NAMES:
-        names = [*names[:_MOST_NAMES], translate(Sentence("and {number} more"), number=len(names) - _MOST_NAMES)]
+    if len(names) > _MAX_NAMES:
+        names = [*names[:_MAX_NAMES], translate(Sentence("and {number} more"), number=len(names) - _MAX_NAMES)]
     return tuple(names)
 
 
@@ -228,7 +228,7 @@ def _kind(attachment: Attachment) -> str:
 def _name_of(attachment: Attachment, translate: Translator) -> str:
     name = "".join(c for c in attachment.name or "" if c.isprintable() and c not in "`*_[]()<>#|~\\").strip()
     if name:
-        return f"`{name[:_LONGEST_NAME]}`"
+        return f"`{name[:_MAX_NAME_CHARACTERS]}`"
     if _kind(attachment).startswith("image/"):
         return translate(_IMAGE)
     return translate(Sentence("a card") if "card" in _kind(attachment) else Sentence("an attachment without a name"))

@@ -1,4 +1,4 @@
-"""Refused calls in the log: whoever calls often cannot fill it."""
+"""Logs refused calls, at a limited rate: many of them cannot fill the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 _log = logging.getLogger(__name__)
 
 _WINDOW_SECONDS = 60.0
-_MOST_REASONS = 100
+_MAX_REASONS = 100
 
 
 @dataclass(slots=True)
@@ -19,14 +19,14 @@ class _Window:
 
 
 class RefusalLog:
-    """The first refusal for a reason is a line at once; those of the next minute are one line, with their number."""
+    """Logs the first refusal for a reason at once, and the number of further ones once a minute."""
 
     def __init__(self) -> None:
         self._windows: dict[str, _Window] = {}
 
     def note(self, reason: str) -> None:
-        """`reason` is in words of ours alone."""
-        if reason not in self._windows and len(self._windows) >= _MOST_REASONS:
+        """`reason` quotes nothing of the call."""
+        if reason not in self._windows and len(self._windows) >= _MAX_REASONS:
             reason = "one of many reasons"
         window = self._windows.get(reason)
         if window is not None:
@@ -38,7 +38,7 @@ class RefusalLog:
     def close(self) -> None:
         for reason, window in self._windows.items():
             window.timer.cancel()
-            _tell(reason, window.more)
+            _log_more(reason, window.more)
         self._windows.clear()
 
     def _open(self, reason: str) -> None:
@@ -47,12 +47,12 @@ class RefusalLog:
 
     def _end(self, reason: str) -> None:
         more = self._windows.pop(reason).more
-        _tell(reason, more)
+        _log_more(reason, more)
         if more:
-            # Still going on: what comes next is counted too.
+            # It goes on: the next minute is counted too.
             self._open(reason)
 
 
-def _tell(reason: str, more: int) -> None:
+def _log_more(reason: str, more: int) -> None:
     if more:
         _log.warning("%d more calls were refused within a minute: %s", more, reason)

@@ -1,10 +1,10 @@
-"""Text that grows by words, lines and code, as HTML folds its white space. Pure."""
+"""Builds text from words, lines and code, collapsing white space as HTML does. Pure."""
 
 from __future__ import annotations
 
 
 class TextBuilder:
-    """Grows; line breaks and spaces are held back until more text follows them."""
+    """Line breaks and spaces are written when text follows them, never at the end."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -25,7 +25,7 @@ class TextBuilder:
         self._breaks = min(self._breaks + 1, 2)
 
     def mark(self, marker: str, prefix: str = "", *, same_line: bool = False) -> None:
-        """After it nothing but text counts."""
+        """Appends a marker such as `- `; breaks and spaces right after it are dropped."""
         if same_line:
             self._breaks, self._space = 0, False
         else:
@@ -35,7 +35,7 @@ class TextBuilder:
         self._fresh = True
 
     def add(self, text: str, prefix: str) -> None:
-        """With its white space folded."""
+        """Appends text with its white space collapsed."""
         words = text.split()
         if not words:
             self._space = self._space or bool(text)

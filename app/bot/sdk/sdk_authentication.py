@@ -1,4 +1,4 @@
-"""Our authentication as the SDK's adapter wants it."""
+"""Our authentication behind the SDK's interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the SDK's adapter sends with, in place of clients that it would build anew, at great cost, for every turn."""
+"""Clients for the SDK's adapter, made once. The SDK would build its own, at great cost, for every turn."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Conversations:
 
 
 class ConnectorClient:
-    """What the SDK's adapter calls a connector client: nothing but a service URL in front of the one `Connector`."""
+    """The SDK's view of a connector client: our one `Connector` with a service URL."""
 
     def __init__(self, connector: Connector, service_url: str) -> None:
         self.conversations = Conversations(connector, service_url)
@@ -67,8 +67,8 @@ class ConnectorClients(ConnectorFactory):
         return ConnectorClient(self._connector, service_url)
 
 
-class _GivenToken(SdkCredentials):
-    """The SDK asks for a token on the event loop: it gets the one that was fetched before."""
+class _FetchedToken(SdkCredentials):
+    """The SDK asks for a token synchronously, on the event loop: it gets one that was fetched before."""
 
     value: str | None = None
 
@@ -77,19 +77,19 @@ class _GivenToken(SdkCredentials):
 
 
 class UserTokens(UserTokenClient):
-    """People's tokens at the Bot Framework's token service. Costs nothing until it is used, and is made once."""
+    """Users' tokens, from the Bot Framework's token service. The SDK's client is made at the first use."""
 
     def __init__(self, identity: BotIdentity, tokens: Tokens, *, address: str | None = None) -> None:
         self._app_id = identity.app_id or ""
         self._tokens = tokens
         self._address = address or addresses_of(identity.cloud).user_token_service
-        self._credentials = _GivenToken(self._app_id)
+        self._credentials = _FetchedToken(self._app_id)
         self._client: UserTokenClient | None = None
 
     async def _ready(self) -> Any:  # noqa: ANN401 - whose results have no types
         self._credentials.value = await self._tokens.token()
         if self._client is None:
-            # The SDK keeps the class to itself, but offers no other way to its token service.
+            # The class is private, but the SDK offers no other way to its token service.
             from botframework.connector.auth._user_token_client_impl import _UserTokenClientImpl  # noqa: PLC0415
 
             self._client = _UserTokenClientImpl(self._app_id, self._credentials, self._address)

@@ -1,4 +1,4 @@
-"""Activities of the SDK as JSON, with everything that their entities say.
+"""Converts the SDK's models to JSON without losing fields of entities.
 
 The SDK's own serialiser drops every field of an `Entity` but its type (stream information, labels and citations would
 be lost), and raises on one that is a dict.
@@ -25,12 +25,12 @@ def entity(properties: Mapping[str, Any]) -> Entity:
 
 
 def serialise(activity: Activity) -> Json:
-    """What goes over the wire."""
+    """The activity as it is sent."""
     return _fields_of(activity)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - models of the SDK, and JSON of any shape
-    """JSON of a model of the SDK, or of anything that holds some."""
+    """JSON of a model of the SDK, or of a value that contains models."""
     match value:
         case Model():
             return _fields_of(value)
@@ -46,13 +46,13 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - models of the SDK, and JSON of a
 
 
 def _fields_of(model: Model) -> Json:
-    """As the SDK does it, but with what it does not know: `additional_properties` is what came in beside its fields."""
+    """As the SDK does it, but with the unknown fields that came in (`additional_properties`)."""
     content: Json = plain(getattr(model, "additional_properties", None) or {})
     for name, description in model._attribute_map.items():
         value = getattr(model, name, None)
         if value is not None and description["key"]:
             content[description["key"]] = plain(value)
     if isinstance(model, ConversationAccount) and "tenantID" in content:
-        # Channels write tenantId.
+        # Channels spell it tenantId.
         content["tenantId"] = content.pop("tenantID")
     return content
