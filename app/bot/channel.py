@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-# Under half of what Teams allows a message, in UTF-16 code units, so that entities and formatting fit beside the text.
+from app.bot.rendering.adaptive_card import CARD_KINDS
+
+# In UTF-16 code units: under half of what Teams allows a message, so that a card, entities and formatting fit too.
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages (100 KB, 80 KB recommended)
 TEXT_LIMIT = 18_000
 
@@ -28,7 +30,9 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Images in answers are shown where they come from `image_hosts`; all others become links."""
+    """Images in answers are shown where they come from `image_hosts`; all others become links. `cards` are the kinds of
+    content blocks that are shown on an Adaptive Card; all others are written into the text.
+    """
 
     name: str
     streaming: Streaming | None = None
@@ -40,6 +44,7 @@ class Channel:
     text_limit: int = TEXT_LIMIT
     time_limit: float = math.inf
     image_hosts: frozenset[str] = frozenset()
+    cards: frozenset[str] = frozenset()
 
 
 # Teams ends a stream after two minutes, and allows one request a second
@@ -51,17 +56,20 @@ TEAMS_PERSONAL = Channel(
     streaming=Streaming(1.0, closes_after=110, then=WhenTimeRunsOut.EDIT_THE_MESSAGE, keep_alive=35),
     feedback=True,
     welcome=False,
+    cards=CARD_KINDS,
 )
-TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True)
-# Copilot gives up after 45 seconds without an update, cannot edit, and keeps feedback to itself
+TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True, cards=CARD_KINDS)
+# Copilot shows tables in Markdown, and its app on phones shows no card: what can stand in the text stands there.
+# It gives up after 45 seconds without an update, cannot edit, and keeps feedback to itself
 # (https://learn.microsoft.com/microsoft-365-copilot/extensibility/known-issues).
 COPILOT = Channel(
     "Microsoft 365 Copilot",
     streaming=Streaming(1.0, closes_after=105, then=WhenTimeRunsOut.NEW_MESSAGE, keep_alive=35),
     welcome=False,
+    cards=frozenset({"actions"}),
 )
-WEB_CHAT = Channel("Web Chat or Direct Line")
-EMULATOR = Channel("Bot Framework Emulator")
+WEB_CHAT = Channel("Web Chat or Direct Line", cards=CARD_KINDS)
+EMULATOR = Channel("Bot Framework Emulator", cards=CARD_KINDS)
 # Azure Functions ends a call after 230 seconds, and these replies with it.
 EXPECT_REPLIES = Channel("replies in the HTTP response", typing=False, time_limit=180)
 OTHER = Channel("another channel", typing=False, ai_label=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from app.common.text import replace_lone_surrogates
 from app.content.blocks import (
     Action,
     Actions,
@@ -30,9 +31,11 @@ MAX_POINTS = 500
 """Of all series of a chart together."""
 MAX_FACTS = 50
 MAX_ACTIONS = 6
-MAX_ACTION_FIELDS = 20
+MAX_ACTION_FIELDS = 5
 # In characters.
 MAX_LABEL = 200
+MAX_ACTION_TEXT = 100
+"""Of the verb, the title, and each name and value of the data: all actions of a message have to fit on one card."""
 MAX_CELL = 500
 MAX_TABLE = 20_000
 """Of all cells of a table together."""
@@ -100,8 +103,8 @@ def _chart(chart: Chart) -> Chart:
 
 def _action(action: Action) -> Action:
     fields = list(action.data.items())[:MAX_ACTION_FIELDS]
-    data = {_cut(name, MAX_LABEL): _cut(value, MAX_CELL) for name, value in fields}
-    return Action(_cut(action.verb, MAX_LABEL), _cut(action.title, MAX_LABEL), data, action.style)
+    data = {_cut(name, MAX_ACTION_TEXT): _cut(value, MAX_ACTION_TEXT) for name, value in fields}
+    return Action(_cut(action.verb, MAX_ACTION_TEXT), _cut(action.title, MAX_ACTION_TEXT), data, action.style)
 
 
 def _link(link: Link | None) -> Link | None:
@@ -116,4 +119,4 @@ def _cut_url(url: str) -> str:
 def _cut(text: str, most: int) -> str:
     if len(text) > most:
         text = text[: most - 1] + "…"
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return replace_lone_surrogates(text)

@@ -286,7 +286,7 @@ def test_the_zip_that_is_delivered_is_started_before_it_is() -> None:
     assert steps[started]["run"].split()[-1] == steps[delivered]["with"]["path"]
 
 
-@pytest.mark.parametrize("lock", [".github/atk", "app/local/npm", "tests/npm/azurite"])
+@pytest.mark.parametrize("lock", [".github/atk", "app/local/npm", "tests/npm/adaptivecards", "tests/npm/azurite"])
 def test_what_npm_installs_is_locked_to_its_files_and_to_no_registry(lock: str) -> None:
     packages = json.loads((ROOT / lock / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     wanted = json.loads((ROOT / lock / "package.json").read_text(encoding="utf-8"))["dependencies"]

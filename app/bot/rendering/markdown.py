@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from app.agent.events import interrupted
-from app.bot.rendering.blocks import BLANKS, Fence, Kind, Line, fence_run, read
-from app.bot.rendering.inline import LONGEST_CODE, LONGEST_EMPHASIS, LONGEST_LABEL, OpenMarkup, open_markup
+from app.bot.rendering.markdown_inline import LONGEST_CODE, LONGEST_EMPHASIS, LONGEST_LABEL, OpenMarkup, open_markup
+from app.bot.rendering.markdown_lines import BLANKS, Fence, Kind, Line, fence_run, read_lines
 from app.bot.rendering.sanitize import sanitize
 
 _LONGEST_REOPENING = 2_000
@@ -52,7 +52,7 @@ def utf16_units(text: str) -> int:
 def line_ends(text: str) -> Iterator[LineEnd]:
     """The end of every line, the last one too even if no newline ends it."""
     head = rows = 0
-    for line in read(text):
+    for line in read_lines(text):
         ended = text[line.end - 1 : line.end] == "\n"
         match line.kind:
             case Kind.BLANK:
@@ -97,7 +97,7 @@ def end_of(text: str) -> LineEnd:
     end = deque(line_ends(text), maxlen=1).pop()
     if end.cost not in (Cost.LINE, Cost.FORBIDDEN):
         return end
-    markup = _markup_at_end(text, read(text), ends=True)
+    markup = _markup_at_end(text, read_lines(text), ends=True)
     # What ends with a blank cannot be closed.
     closing = f"…{markup.closing}" if markup.closing and text[-1].isspace() else markup.closing
     return LineEnd(end.offset, end.cost, closing, markup.opening)
@@ -163,7 +163,7 @@ def _cut(text: str, *, ends: bool) -> int:
 
 
 def _cut_plain(text: str, *, ends: bool) -> int:
-    lines = read(text)
+    lines = read_lines(text)
     if not lines:
         return 0
     last = lines[-1]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Set as AbstractSet
 
-from app.bot.rendering.blocks import Kind, Line, read
-from app.bot.rendering.inline import (
+from app.bot.rendering.markdown_inline import (
     AUTOLINK,
     HARMLESS_TAG,
     IMAGE_TAG,
@@ -19,6 +18,7 @@ from app.bot.rendering.inline import (
     PUNCTUATION,
     CodeRuns,
 )
+from app.bot.rendering.markdown_lines import Kind, Line, read_lines
 
 _LIVE = re.compile(rf"(?:\\?!)+|\\{PUNCTUATION}|`+|<")
 _TAG_START = re.compile(r"<[A-Za-z/!?]")
@@ -40,7 +40,7 @@ def sanitize(text: str, image_hosts: AbstractSet[str] = frozenset()) -> str:
     if "<" not in text and "![" not in text:
         return text
     sanitizer = _Sanitizer(image_hosts)
-    return "".join(sanitizer.line(line, text[line.start + len(line.body) : line.end]) for line in read(text))
+    return "".join(sanitizer.line(line, text[line.start + len(line.body) : line.end]) for line in read_lines(text))
 
 
 class _Sanitizer:

@@ -74,7 +74,7 @@ class Line(NamedTuple):
     fence: Fence | None = None
 
 
-def read(text: str) -> list[Line]:
+def read_lines(text: str) -> list[Line]:
     """Every line of `text`, the last one too if no line end follows."""
     return list(_Reader().lines(text))
 
