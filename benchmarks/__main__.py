@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [names]`: ours beside a floor and a plain bot, measured in one run."""
+"""`python -m benchmarks [--quick] [names]`: our bot, a floor and a plain bot, measured in one run."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import sys
 import time
 
 from benchmarks.cold_start import cold
-from benchmarks.entering import entering
-from benchmarks.measure import FULL, QUICK, Effort, Measured, crowd, depth, load, loop, turns
+from benchmarks.measure import FULL, QUICK, Effort, MeasuredFigures, crowd, depth, load, loop, turns
 from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectError, running_fakes
 from benchmarks.report import Results, save, table, this_machine
+from benchmarks.storage_overhead import storage_overhead
 
 MEASUREMENTS = {
     "turns": turns,
     "load": load,
     "crowd": crowd,
     "cold": cold,
-    "entering": entering,
+    "storage_overhead": storage_overhead,
     "depth": depth,
     "loop": loop,
 }
-OURS_ALONE = ("entering", "depth", "loop")
+OURS_ALONE = ("storage_overhead", "depth", "loop")
 REPEATED = ("turns",)
-"""In rounds, one subject after the other, so that a busy minute of the machine does not fall on one of them alone."""
+"""In rounds, one subject after the other, so that a busy minute of the machine affects them all."""
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ", ".join(MEASUREMENTS)
     arguments.add_argument("names", nargs="*", metavar="name", help=f"what to measure, of: {names} (all)")
-    arguments.add_argument("--quick", action="store_true", help="fewer repetitions: a look, not figures to quote")
+    arguments.add_argument("--quick", action="store_true", help="fewer repetitions, for a first impression")
     given = arguments.parse_args()
     unknown = set(given.names) - set(MEASUREMENTS)
     if unknown:
@@ -69,7 +69,7 @@ def _measure(name: str, subject: Subject, fakes: Fakes, effort: Effort, results:
         return
     started = time.monotonic()
     try:
-        measured: Measured = MEASUREMENTS[name](subject, fakes, effort)
+        measured: MeasuredFigures = MEASUREMENTS[name](subject, fakes, effort)
     except SubjectError as failure:
         print(f"  {name}: {subject.name} failed: {failure}", flush=True)
         results.failures.append(f"{name}: {subject.name}: {failure}")

@@ -1,7 +1,7 @@
 """A model serving endpoint and a Bot Framework connector that speak the real protocols, and the load between them.
 
-All in one process beside the measured one: `python -m benchmarks.fakes` prints its port, and ends when its standard
-input does.
+They run in one process beside the measured one: `python -m benchmarks.fakes` prints its port, and ends when its
+standard input is closed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import web
 
 from benchmarks.load import drive
-from benchmarks.records import Plan, Send, Turn
+from benchmarks.load_records import LoadPlan, SentActivity, TurnTiming
 
 _REFERENCE = re.compile(r"\(ref ([0-9a-f]{12})\)")
 _WORDS = (
@@ -45,22 +45,22 @@ def answer_tokens(count: int) -> list[str]:
 
 
 @dataclass(slots=True)
-class Stage:
-    """The run that is on: its plan, and the turns that are being asked."""
+class LoadState:
+    """The plan that is being carried out, and the turns that wait for their answers."""
 
-    plan: Plan = field(default_factory=lambda: Plan(target="", name=""))
-    by_reference: dict[str, Turn] = field(default_factory=dict)
-    by_conversation: dict[str, Turn] = field(default_factory=dict)
+    plan: LoadPlan = field(default_factory=lambda: LoadPlan(target="", name=""))
+    by_reference: dict[str, TurnTiming] = field(default_factory=dict)
+    by_conversation: dict[str, TurnTiming] = field(default_factory=dict)
     answered: dict[str, asyncio.Event] = field(default_factory=dict)
     asked_without_reference: int = 0
 
 
-STAGE = web.AppKey("stage", Stage)
+LOAD_STATE = web.AppKey("load_state", LoadState)
 
 
 def application() -> web.Application:
     app = web.Application(client_max_size=16 * 1024 * 1024)
-    app[STAGE] = Stage()
+    app[LOAD_STATE] = LoadState()
     app.add_routes(
         [
             web.get("/api/2.0/serving-endpoints/{name}", _describe_endpoint),
@@ -82,26 +82,26 @@ async def _describe_endpoint(request: web.Request) -> web.Response:
 async def _complete(request: web.Request) -> web.StreamResponse:
     asked = time.monotonic()
     body = await request.json()
-    stage = request.app[STAGE]
+    state = request.app[LOAD_STATE]
     if not body.get("stream"):
         return web.json_response({"error_code": "BAD_REQUEST", "message": "This endpoint only streams."}, status=400)
-    turn = _turn_of(body, stage)
+    turn = _turn_of(body, state)
     if turn is not None:
         turn.model_asked = asked
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-    # The one that asked can have ended.
+    # The caller may have ended.
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
-        await _stream(response, stage, turn, str(body.get("model")))
+        await _stream(response, state, turn, str(body.get("model")))
     return response
 
 
-async def _stream(response: web.StreamResponse, stage: Stage, turn: Turn | None, model: str) -> None:
-    await asyncio.sleep(stage.plan.first_delay)
+async def _stream(response: web.StreamResponse, state: LoadState, turn: TurnTiming | None, model: str) -> None:
+    await asyncio.sleep(state.plan.first_delay)
     chunk = _chunks_for(model)
-    for index, token in enumerate(answer_tokens(stage.plan.tokens)):
-        if index and stage.plan.gap:
-            await asyncio.sleep(stage.plan.gap)
+    for index, token in enumerate(answer_tokens(state.plan.tokens)):
+        if index and state.plan.gap:
+            await asyncio.sleep(state.plan.gap)
         if turn is not None and not index:
             turn.first_token = time.monotonic()
         await response.write(chunk({"role": "assistant", "content": token}, None))
@@ -112,12 +112,12 @@ async def _stream(response: web.StreamResponse, stage: Stage, turn: Turn | None,
     await response.write_eof()
 
 
-def _turn_of(body: dict[str, Any], stage: Stage) -> Turn | None:
+def _turn_of(body: dict[str, Any], state: LoadState) -> TurnTiming | None:
     found = _REFERENCE.findall(json.dumps(body["messages"][-1]))
     if not found:
-        stage.asked_without_reference += 1
+        state.asked_without_reference += 1
         return None
-    return stage.by_reference.get(found[-1])
+    return state.by_reference.get(found[-1])
 
 
 def _chunks_for(model: str) -> Callable[[dict[str, str], str | None], bytes]:
@@ -138,13 +138,13 @@ def _chunks_for(model: str) -> Callable[[dict[str, str], str | None], bytes]:
 async def _receive(request: web.Request) -> web.Response:
     arrived = time.monotonic()
     activity = await request.json()
-    stage = request.app[STAGE]
+    state = request.app[LOAD_STATE]
     info: dict[str, Any] = next(
         (e for e in activity.get("entities") or () if e.get("type", "").lower() == "streaminfo"), {}
     )
-    if stage.plan.connector_delay:
-        await asyncio.sleep(stage.plan.connector_delay)
-    send = Send(
+    if state.plan.connector_delay:
+        await asyncio.sleep(state.plan.connector_delay)
+    send = SentActivity(
         arrived=arrived,
         answered=time.monotonic(),
         method=request.method,
@@ -153,21 +153,21 @@ async def _receive(request: web.Request) -> web.Response:
         text=activity.get("text") or "",
     )
     conversation = request.match_info["conversation"]
-    turn = stage.by_conversation.get(conversation)
+    turn = state.by_conversation.get(conversation)
     if turn is not None:
         turn.sends.append(send)
         if turn.final is not None:
-            stage.answered[conversation].set()
+            state.answered[conversation].set()
     if info.get("streamId"):
         return web.json_response({}, status=202)
     return web.json_response({"id": f"a-{uuid.uuid4().hex[:12]}"}, status=201)
 
 
 async def _run(request: web.Request) -> web.Response:
-    stage = request.app[STAGE]
-    stage.plan = Plan(**await request.json())
+    state = request.app[LOAD_STATE]
+    state.plan = LoadPlan(**await request.json())
     host = f"http://{request.host}/"
-    run = await drive(stage.plan, host, "".join(answer_tokens(stage.plan.tokens)), stage)
+    run = await drive(state.plan, host, "".join(answer_tokens(state.plan.tokens)), state)
     return web.json_response(run.to_json())
 
 

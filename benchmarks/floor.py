@@ -1,4 +1,4 @@
-"""The floor: the same calls as a bot makes, with aiohttp alone. Nothing that keeps the protocol can be much cheaper."""
+"""The floor: the calls of a bot, with aiohttp alone. Nothing that follows the protocol can be much cheaper."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
-# Seconds in which the first words come together: an answer that is whole by then is one message.
-FIRST_WORDS = 0.05
-SILENCE = 1.0
+# An answer that is complete this soon after its first words is one message.
+FIRST_WORDS_SECONDS = 0.05
+SILENCE_SECONDS = 1.0
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
@@ -83,10 +83,10 @@ async def answer_streaming(sender: Sender, reader: Reader, reading: asyncio.Task
     clock = asyncio.get_running_loop().time
     await sender.send(type="typing")
     payload = asyncio.create_task(reader.payload.wait())
-    await asyncio.wait({payload, reading}, timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({payload, reading}, timeout=SILENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     payload.cancel()
     if reader.text:
-        await asyncio.wait({reading}, timeout=FIRST_WORDS)
+        await asyncio.wait({reading}, timeout=FIRST_WORDS_SECONDS)
     if reading.done():
         await sender.send(type="message", text=reader.text)
         return

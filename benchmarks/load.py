@@ -1,4 +1,4 @@
-"""People who ask: the load driver, in the fakes' process so that it costs the measured one nothing."""
+"""The load driver: it runs in the fakes' process, so that it costs the measured one nothing."""
 
 from __future__ import annotations
 
@@ -9,58 +9,59 @@ from typing import Protocol
 
 import aiohttp
 
-from benchmarks.activities import conversation_id, message, question
-from benchmarks.records import Plan, Run, Turn
+from benchmarks.load_records import LoadPlan, LoadRun, TurnTiming
+from benchmarks.teams_activities import conversation_id, message, question
 
-_LAG_EVERY = 0.005
+_LAG_CHECK_SECONDS = 0.005
 
 
-class Register(Protocol):
+class TurnRegister(Protocol):
     """Where the fakes look up which turn a request belongs to."""
 
-    by_reference: dict[str, Turn]
-    by_conversation: dict[str, Turn]
+    by_reference: dict[str, TurnTiming]
+    by_conversation: dict[str, TurnTiming]
     answered: dict[str, asyncio.Event]
 
 
-async def drive(plan: Plan, service_url: str, expected: str, register: Register) -> Run:
-    """Asks what the plan says and returns when every turn is acknowledged and answered, or its time is over."""
+async def drive(plan: LoadPlan, service_url: str, expected: str, register: TurnRegister) -> LoadRun:
+    """Asks what the plan says, and returns when every turn is acknowledged and answered or has timed out."""
     lag = _LagWatch()
     watching = asyncio.create_task(lag.watch())
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            people = [
-                _Person(plan, index, service_url, expected, register, session) for index in range(plan.conversations)
+            users = [
+                _SimulatedUser(plan, index, service_url, expected, register, session)
+                for index in range(plan.conversations)
             ]
-            asked = await asyncio.gather(*(person.ask_all() for person in people))
+            asked = await asyncio.gather(*(person.ask_all() for person in users))
     finally:
         watching.cancel()
-    return Run(turns=[turn for turns in asked for turn in turns], driver_lag=lag.longest)
+    return LoadRun(turns=[turn for turns in asked for turn in turns], driver_lag_seconds=lag.longest)
 
 
-class _Person:
+class _SimulatedUser:
     def __init__(
         self,
-        plan: Plan,
+        plan: LoadPlan,
         index: int,
         service_url: str,
         expected: str,
-        register: Register,
+        register: TurnRegister,
         session: aiohttp.ClientSession,
     ) -> None:
         self._plan = plan
         self._start_after = plan.stagger * index
-        self._conversation = conversation_id(plan.place, plan.name, index)
+        self._conversation = conversation_id(plan.conversation_type, plan.name, index)
         self._service_url = service_url
         self._expected = expected
         self._register = register
         self._session = session
 
-    async def ask_all(self) -> list[Turn]:
+    async def ask_all(self) -> list[TurnTiming]:
         plan = self._plan
         ends = None if plan.duration is None else time.monotonic() + plan.duration
         await asyncio.sleep(self._start_after)
-        turns: list[Turn] = []
+        turns: list[TurnTiming] = []
         number = plan.first_number
         while (len(turns) < plan.turns) if ends is None else (time.monotonic() < ends):
             if turns:
@@ -69,10 +70,10 @@ class _Person:
             number += 1
         return turns
 
-    async def _ask(self, number: int) -> Turn:
+    async def _ask(self, number: int) -> TurnTiming:
         reference = uuid.uuid4().hex[:12]
-        body = message(self._plan.place, self._conversation, question(reference), self._service_url)
-        turn = Turn(self._conversation, number, self._expected, posted=time.monotonic())
+        body = message(self._plan.conversation_type, self._conversation, question(reference), self._service_url)
+        turn = TurnTiming(self._conversation, number, self._expected, posted=time.monotonic())
         answered = asyncio.Event()
         self._register.by_reference[reference] = turn
         self._register.by_conversation[self._conversation] = turn
@@ -85,7 +86,7 @@ class _Person:
         del self._register.by_reference[reference]
         return turn
 
-    async def _post(self, turn: Turn, body: dict[str, object]) -> None:
+    async def _post(self, turn: TurnTiming, body: dict[str, object]) -> None:
         give_up = time.monotonic() + self._plan.connect_for
         while True:
             try:
@@ -105,6 +106,6 @@ class _LagWatch:
 
     async def watch(self) -> None:
         while True:
-            due = time.monotonic() + _LAG_EVERY
-            await asyncio.sleep(_LAG_EVERY)
+            due = time.monotonic() + _LAG_CHECK_SECONDS
+            await asyncio.sleep(_LAG_CHECK_SECONDS)
             self.longest = max(self.longest, time.monotonic() - due)

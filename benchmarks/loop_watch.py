@@ -1,9 +1,9 @@
-"""Runs a module as `python -m` would and notes what held its event loop: for how long, and where it stood.
+"""Runs a module as `python -m` would and records what blocked its event loop: for how long, and in which code.
 
     python -m benchmarks.loop_watch app.local --port 7071     writes to the file that BENCH_LOOP_WATCH names
 
-A "callback" held the loop itself; a "tick" of 5 ms that came late says the same of everything together, waiting for
-the interpreter lock among it. Time in which the kernel had given the core to somebody else is not counted.
+A "callback" blocked the loop itself; a 5 ms "tick" that came late shows all delays together, those of the interpreter
+lock among them. Time in which the kernel ran other processes on the core is not counted.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-NOTED_FROM = 0.001
-TICK = 0.005
-_LOOKED_AT_AFTER = 0.008
+RECORDED_FROM_SECONDS = 0.001
+TICK_SECONDS = 0.005
+_SAMPLED_AFTER_SECONDS = 0.008
 
 
 def watch(path: Path) -> None:
-    """Writes a line of JSON for each callback that takes, or tick that is late by, more than NOTED_FROM seconds."""
+    """Writes a line of JSON for each callback that takes, or tick that is late by, at least RECORDED_FROM_SECONDS."""
     run_handle: Callable[[asyncio.Handle], None] = asyncio.Handle._run
-    waited, onlooker = _RunQueueWait(), _Onlooker()
+    waited, sampler = _RunQueueWait(), _StackSampler()
     lines = path.open("a", buffering=1)
 
     def note(kind: str, at: float, held: float, where: str) -> None:
-        if held > NOTED_FROM:
+        if held > RECORDED_FROM_SECONDS:
             lines.write(json.dumps({"kind": kind, "at": at, "held": held, "where": where}) + "\n")
 
     def timed(handle: asyncio.Handle) -> None:
         waited_before, started = waited.seconds(), time.monotonic()
-        onlooker.starts(started)
+        sampler.starts(started)
         run_handle(handle)
         held = time.monotonic() - started - (waited.seconds() - waited_before)
-        where = onlooker.ends()
-        if held > NOTED_FROM:
+        where = sampler.ends()
+        if held > RECORDED_FROM_SECONDS:
             note("callback", started, held, where or repr(handle)[:300])
 
     setattr(asyncio.Handle, "_run", timed)  # noqa: B010  (typeshed says that it is not to be replaced)
     _tick_in_every_loop(waited, note)
-    threading.Thread(target=onlooker.look, daemon=True, name="loop-watch").start()
+    threading.Thread(target=sampler.sample, daemon=True, name="loop-watch").start()
 
 
 def _tick_in_every_loop(waited: _RunQueueWait, note: Callable[[str, float, float, str], None]) -> None:
@@ -56,7 +56,7 @@ def _tick_in_every_loop(waited: _RunQueueWait, note: Callable[[str, float, float
         def tick(due: float, waited_before: float) -> None:
             now = time.monotonic()
             note("tick", due, now - due - (waited.seconds() - waited_before), "")
-            loop.call_at(now + TICK, tick, now + TICK, waited.seconds())
+            loop.call_at(now + TICK_SECONDS, tick, now + TICK_SECONDS, waited.seconds())
 
         loop.call_soon(tick, time.monotonic(), waited.seconds())
         run_forever(loop)
@@ -65,7 +65,7 @@ def _tick_in_every_loop(waited: _RunQueueWait, note: Callable[[str, float, float
 
 
 class _RunQueueWait:
-    """How long the calling thread has been ready to run and was not, since it was born."""
+    """How long the calling thread has waited for a core, since its start."""
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
@@ -79,7 +79,7 @@ class _RunQueueWait:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LoopDelay:
     """One line of the file. `held` in seconds, `at` on the monotonic clock; `where` is empty for a tick."""
 
     kind: str
@@ -88,8 +88,8 @@ class Held:
     where: str
 
 
-class _Onlooker:
-    """Looks from another thread at what a slow callback is doing."""
+class _StackSampler:
+    """Takes the stack of a slow callback, from another thread."""
 
     def __init__(self) -> None:
         self._running: tuple[float, int] | None = None
@@ -103,11 +103,11 @@ class _Onlooker:
         self._running = None
         return self._seen
 
-    def look(self) -> None:
+    def sample(self) -> None:
         while True:
             time.sleep(0.002)
             running = self._running
-            if running is None or self._seen or time.monotonic() - running[0] < _LOOKED_AT_AFTER:
+            if running is None or self._seen or time.monotonic() - running[0] < _SAMPLED_AFTER_SECONDS:
                 continue
             self._seen = _stack(sys._current_frames().get(running[1]))
 

@@ -12,17 +12,17 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.figures import median_and_p95, percentile
-from benchmarks.loop_watch import Held
+from benchmarks.load_records import LoadPlan, LoadRun, TurnTiming
+from benchmarks.loop_watch import LoopDelay
 from benchmarks.pacing import breaches, final_lateness, words_lateness
-from benchmarks.process import Bot, Fakes, Subject, running
-from benchmarks.records import Plan, Run, Turn
+from benchmarks.process import Fakes, RunningSubject, Subject, running
 
-BLOCK = 0.020
+BLOCK_SECONDS = 0.020
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Values by the names of `benchmarks.figures.FIGURES`, and what else a reader should be told."""
+class MeasuredFigures:
+    """Values by the names of `benchmarks.figures.FIGURES`, and notes for the reader."""
 
     figures: dict[str, float]
     notes: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is asked. The quick one is for a look, the full one for figures to quote."""
+    """How often everything is repeated: quickly for a first impression, or fully for figures to quote."""
 
     rounds: int = 3
     short_turns: int = 3
@@ -39,8 +39,8 @@ class Effort:
     crowds: int = 4
     deep_conversations: int = 15
     cold_starts: int = 3
-    entered_turns: int = 40
-    entered_streams: int = 10
+    overhead_turns: int = 40
+    overhead_streams: int = 10
     without_bytecode: bool = True
 
 
@@ -51,22 +51,22 @@ QUICK = Effort(
     load_seconds=3.0,
     crowds=1,
     deep_conversations=5,
-    entered_turns=15,
-    entered_streams=3,
+    overhead_turns=15,
+    overhead_streams=3,
     without_bytecode=False,
 )
 
 
-def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
-    """CPU and latencies at an ordinary load: ten people, each waiting a second before asking again."""
+def turns(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
+    """CPU and latencies at an ordinary load: ten users, each waiting a second before asking again."""
     with running(subject, fakes) as bot:
-        bot.run(Plan("", "warm-up", conversations=8))
-        short = cpu_per_turn(bot, Plan("", "short", conversations=10, turns=effort.short_turns))
-        # All that the model says comes in 10 ms, 0.25 s after it was asked.
+        bot.run(LoadPlan("", "warm-up", conversations=8))
+        short = cpu_per_turn(bot, LoadPlan("", "short", conversations=10, turns=effort.short_turns))
+        # The model's whole answer comes within 10 ms, 0.25 s after the request.
         brief = bot.run(
-            Plan("", "brief", conversations=10, turns=effort.short_turns, first_delay=0.25, gap=0.0025)
+            LoadPlan("", "brief", conversations=10, turns=effort.short_turns, first_delay=0.25, gap=0.0025)
         ).turns
-        long_plan = Plan("", "long", conversations=10, turns=effort.long_turns, tokens=120, gap=0.02, stagger=0.3)
+        long_plan = LoadPlan("", "long", conversations=10, turns=effort.long_turns, tokens=120, gap=0.02, stagger=0.3)
         long = cpu_per_turn(bot, long_plan)
     every = short[1].turns + long[1].turns
     asked = median_and_p95([_ms(turn.posted, turn.model_asked) for turn in every if turn.model_asked])
@@ -79,7 +79,7 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
         [_ms(turn.last_token, turn.final.arrived) for turn in brief if turn.final and turn.last_token]
     )
     late = median_and_p95(_found(long[1].turns, final_lateness))
-    return Measured(
+    return MeasuredFigures(
         {
             "cpu_short": short[0],
             "cpu_long": long[0],
@@ -101,26 +101,26 @@ def turns(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     )
 
 
-def cpu_per_turn(bot: Bot, plan: Plan) -> tuple[float, Run]:
+def cpu_per_turn(bot: RunningSubject, plan: LoadPlan) -> tuple[float, LoadRun]:
     before = bot.cpu_seconds()
     run = bot.run(plan)
     time.sleep(0.1)
     return (bot.cpu_seconds() - before) / len(run.turns) * 1000, run
 
 
-def load(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
-    """As many short turns as one core carries: people in group chats, where no pacing makes anybody wait.
+def load(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
+    """As many short turns as one core carries: users in group chats, where no pacing delays an answer.
 
-    Counted by the core's time that was had, since others may use the same core and the driver may be the slower one.
+    Per second of the core's time that the subject had: other processes may use the core, and the driver may be slower.
     """
     core = min(os.sched_getaffinity(0))
     with running(subject, fakes, core=core) as bot:
-        bot.run(Plan("", "warm-up", place="groupChat", conversations=4, turns=5, pause=0))
+        bot.run(LoadPlan("", "warm-up", conversation_type="groupChat", conversations=4, turns=5, pause=0))
         before, started = bot.cpu_seconds(), time.monotonic()
-        plan = Plan(
+        plan = LoadPlan(
             "",
             "load",
-            place="groupChat",
+            conversation_type="groupChat",
             conversations=32,
             duration=effort.load_seconds,
             pause=0,
@@ -131,16 +131,16 @@ def load(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
         run = bot.run(plan)
         took = time.monotonic() - started
         used = (bot.cpu_seconds() - before) / took
-    return Measured({"turns_per_second": len(run.turns) / took / used, "core_used": used * 100})
+    return MeasuredFigures({"turns_per_second": len(run.turns) / took / used, "core_used": used * 100})
 
 
-def crowd(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
-    """Fifty people at once, each in a conversation of their own, a connector that takes 30 ms; then the peak memory."""
-    asked: list[Turn] = []
+def crowd(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
+    """Fifty users at once, each in a conversation of their own, a connector that takes 30 ms; then the peak memory."""
+    asked: list[TurnTiming] = []
     with running(subject, fakes) as bot:
-        bot.run(Plan("", "warm-up", turns=1))
+        bot.run(LoadPlan("", "warm-up", turns=1))
         for number in range(effort.crowds):
-            plan = Plan(
+            plan = LoadPlan(
                 "",
                 f"crowd-{number}",
                 conversations=50,
@@ -152,7 +152,7 @@ def crowd(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
             asked += bot.run(plan).turns
         memory = bot.peak_memory_mb()
     broken = [breaches(turn.sends) for turn in asked]
-    return Measured(
+    return MeasuredFigures(
         {
             "breaches": sum(broken),
             "breached_turns": 100 * sum(map(bool, broken)) / len(broken),
@@ -162,62 +162,72 @@ def crowd(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
     )
 
 
-def depth(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
-    """Turns 191 to 210 of a conversation against 11 to 30, in a group chat, where nothing waits for the pacing."""
+def depth(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
+    """Turns 191 to 210 of a conversation against 11 to 30, in a group chat, where no pacing delays an answer."""
     cpu: list[float] = []
     latency: list[float] = []
     with running(subject, fakes) as bot:
-        bot.run(Plan("", "warm-up", place="groupChat", turns=20, pause=0))
+        bot.run(LoadPlan("", "warm-up", conversation_type="groupChat", turns=20, pause=0))
         for number in range(effort.deep_conversations):
             spans = {first: _span(bot, f"deep-{number}", first, length) for first, length in _DEPTHS}
             cpu.append(spans[191][0] / spans[11][0])
             latency.append(spans[191][1] / spans[11][1])
-    return Measured({"depth_cpu": median(cpu), "depth_latency": median(latency)})
+    return MeasuredFigures({"depth_cpu": median(cpu), "depth_latency": median(latency)})
 
 
 _DEPTHS = ((1, 10), (11, 20), (31, 160), (191, 20))
 
 
-def _span(bot: Bot, name: str, first: int, length: int) -> tuple[float, float]:
-    plan = Plan("", name, place="groupChat", first_number=first, turns=length, pause=0, tokens=40, first_delay=0, gap=0)
+def _span(bot: RunningSubject, name: str, first: int, length: int) -> tuple[float, float]:
+    plan = LoadPlan(
+        "",
+        name,
+        conversation_type="groupChat",
+        first_number=first,
+        turns=length,
+        pause=0,
+        tokens=40,
+        first_delay=0,
+        gap=0,
+    )
     cpu, run = cpu_per_turn(bot, plan)
     return cpu, median([_ms(turn.posted, turn.final.arrived) for turn in run.turns if turn.final])
 
 
-def loop(subject: Subject, fakes: Fakes, effort: Effort) -> Measured:
-    """What held the event loop, in the first turn and in warm ones."""
+def loop(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
+    """What blocked the event loop, in the first turn and in warm ones."""
     watched = replace(subject, wrapper=("benchmarks.loop_watch",))
     with TemporaryDirectory() as folder:
         file = Path(folder) / "held"
         file.touch()
         with running(watched, fakes, environment={"BENCH_LOOP_WATCH": str(file)}) as bot:
             began = time.monotonic()
-            bot.run(Plan("", "cold", tokens=20))
-            time.sleep(1.0)  # what was put off until after the first turn belongs to it
+            bot.run(LoadPlan("", "cold", tokens=20))
+            time.sleep(1.0)  # work that was postponed until after the first turn is counted with it
             warm_from = time.monotonic()
-            bot.run(Plan("", "warm", conversations=10, turns=2, tokens=120, gap=0.02))
-            bot.run(Plan("", "group", place="groupChat", conversations=10, turns=5, pause=0))
-        held = [Held(**json.loads(line)) for line in file.read_text().splitlines()]
+            bot.run(LoadPlan("", "warm", conversations=10, turns=2, tokens=120, gap=0.02))
+            bot.run(LoadPlan("", "group", conversation_type="groupChat", conversations=10, turns=5, pause=0))
+        held = [LoopDelay(**json.loads(line)) for line in file.read_text().splitlines()]
     cold = [each for each in held if began <= each.at < warm_from]
     warm = [each for each in held if each.at >= warm_from]
-    blocks = [each for each in cold + warm if each.kind == "callback" and each.held > BLOCK]
-    return Measured(
+    blocks = [each for each in cold + warm if each.kind == "callback" and each.held > BLOCK_SECONDS]
+    return MeasuredFigures(
         {**_held("cold", cold), **_held("warm", warm)},
         tuple(f"held the loop for {each.held * 1000:.0f} ms: {each.where}" for each in blocks),
     )
 
 
-def _held(name: str, held: list[Held]) -> dict[str, float]:
+def _held(name: str, held: list[LoopDelay]) -> dict[str, float]:
     callbacks = [each.held for each in held if each.kind == "callback"]
     ticks = [each.held for each in held if each.kind == "tick"]
     return {
-        f"blocks_{name}": sum(seconds > BLOCK for seconds in callbacks),
+        f"blocks_{name}": sum(seconds > BLOCK_SECONDS for seconds in callbacks),
         f"longest_{name}": max(callbacks, default=0.0) * 1000,
         f"tick_{name}": max(ticks, default=0.0) * 1000,
     }
 
 
-def _streamed(turn: Turn) -> bool:
+def _streamed(turn: TurnTiming) -> bool:
     return any(send.stream_type for send in turn.sends)
 
 
@@ -225,6 +235,6 @@ def _ms(start: float, end: float) -> float:
     return (end - start) * 1000
 
 
-def _found(turns_: list[Turn], seconds: Callable[[Turn], float | None]) -> list[float]:
+def _found(turns_: list[TurnTiming], seconds: Callable[[TurnTiming], float | None]) -> list[float]:
     """In milliseconds, of the turns that have it."""
     return [found * 1000 for turn in turns_ if (found := seconds(turn)) is not None]

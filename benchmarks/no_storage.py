@@ -1,4 +1,4 @@
-"""Runs a module as `python -m` would, with a store and a queue that do nothing: what a door costs without storage.
+"""Runs a module as `python -m` would, with a store and a queue that do nothing: what a turn costs without storage.
 
 python -m benchmarks.no_storage app.local --port 7071
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.storage import factory as opening
+from app.storage import factory
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
@@ -19,10 +19,10 @@ from app.storage.queue import MessageReceiver, Receipt, ReceivedMessage
 
 
 class NoStore:
-    """Takes everything for new and remembers nothing."""
+    """Every turn is new, and nothing is kept."""
 
     def __init__(self, path: Path) -> None:
-        """In place of the SQLite store; there is no file."""
+        """Called as that of `SqliteStore`; there is no file."""
 
     def queue(self, name: str) -> MessageReceiver:
         return NoQueue()
@@ -78,7 +78,7 @@ class NoQueue:
 
 
 def main(arguments: list[str]) -> None:
-    setattr(opening, "SqliteStore", NoStore)  # noqa: B010  (typeshed of ours says that it is another class)
+    setattr(factory, "SqliteStore", NoStore)  # noqa: B010  (to the type checker it is another class)
     module, sys.argv[1:] = arguments[0], arguments[1:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

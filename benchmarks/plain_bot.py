@@ -1,4 +1,4 @@
-"""A Bot Framework bot as a competent person writes it from the samples: the yardstick for what our own code saves."""
+"""A Bot Framework bot as an experienced developer writes it from the samples: ours is compared with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts what is measured and reads what the kernel knows of it. Linux only: /proc, CPU clocks by process, affinity."""
+"""Starts a subject, and reads its CPU time and memory from the kernel. Linux only: /proc, CPU clocks, affinity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks.records import Plan, Run
+from benchmarks.load_records import LoadPlan, LoadRun
 
 ROOT = Path(__file__).parent.parent
 _SETTINGS = (
@@ -60,17 +60,17 @@ class Fakes:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def run(self, plan: Plan) -> Run:
+    def run(self, plan: LoadPlan) -> LoadRun:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/control/run",
             data=json.dumps(asdict(plan)).encode(),
             headers={"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=600) as response:
-            return Run.from_json(json.load(response))
+            return LoadRun.from_json(json.load(response))
 
 
-class Bot:
+class RunningSubject:
     """A running subject."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, started: float, log: Path, fakes: Fakes) -> None:
@@ -80,7 +80,7 @@ class Bot:
         self.port = port
         self.started = started
 
-    def run(self, plan: Plan) -> Run:
+    def run(self, plan: LoadPlan) -> LoadRun:
         """Asks what `plan` says. Raises SubjectError, with the end of the log, if any turn stays unanswered."""
         run = self._fakes.run(replace(plan, target=f"http://127.0.0.1:{self.port}/api/messages"))
         unanswered = [turn for turn in run.turns if not turn.answered]
@@ -123,13 +123,13 @@ class Bot:
 
 
 class SubjectError(Exception):
-    """A subject did not start or did not answer: its figures would mean nothing."""
+    """A subject did not start or did not answer, so it has no figures."""
 
 
 @contextlib.contextmanager
 def running_fakes() -> Iterator[Fakes]:
     command = [sys.executable, "-m", "benchmarks.fakes"]
-    # In a session of its own: Ctrl-C is for the one that closes its input, which ends it.
+    # In a session of its own, because Ctrl-C is handled by this process, which ends it by closing its input.
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -150,8 +150,8 @@ def running(
     environment: Mapping[str, str] | None = None,
     core: int | None = None,
     wait: bool = True,
-) -> Iterator[Bot]:
-    """Starts `subject`, on one core if told so, and ends it. Its state and its log go to a temporary folder."""
+) -> Iterator[RunningSubject]:
+    """Starts `subject`, on one core if `core` is given, and ends it. Its state and its log go to a temporary folder."""
     port = free_port()
     command = [sys.executable, *(("-m", *subject.wrapper) if subject.wrapper else ("-m",)), subject.module]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, (Path(folder) / "log").open("wb") as log:
@@ -165,7 +165,7 @@ def running(
             stderr=log,
             preexec_fn=lambda: _tie_to_parent(core),
         )
-        bot = Bot(process, port, started, Path(folder) / "log", fakes)
+        bot = RunningSubject(process, port, started, Path(folder) / "log", fakes)
         try:
             if wait:
                 bot.wait_until_listening()
@@ -185,7 +185,7 @@ def _environment(fakes: Fakes, folder: str) -> dict[str, str]:
 
 
 def _tie_to_parent(core: int | None) -> None:
-    """Runs in the child: it dies with its parent, and stays on its core."""
+    """Runs in the child process: it ends with its parent, and stays on its core."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
     if core is not None:

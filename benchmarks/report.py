@@ -1,4 +1,4 @@
-"""The table that a person reads and the JSON that a later run is compared with."""
+"""The table for the terminal, and the JSON that later runs are compared with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.figures import FIGURES, Values
-from benchmarks.measure import Measured
+from benchmarks.measure import MeasuredFigures
 
 RESULTS = Path(__file__).parent / "results"
 _COLUMNS = ("", "floor", "plain bot", "ours", "ours/floor", "ours/plain", "budget for ours", "")
@@ -43,7 +43,7 @@ class Results:
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def add(self, subject: str, measured: Measured) -> None:
+    def add(self, subject: str, measured: MeasuredFigures) -> None:
         for figure, value in measured.figures.items():
             self.figures.setdefault(figure, {}).setdefault(subject, []).append(value)
         self.notes += measured.notes

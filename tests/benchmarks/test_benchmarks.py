@@ -19,27 +19,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
-from benchmarks.activities import message, question
-from benchmarks.entering import on_azurite, round_trips
 from benchmarks.fakes import answer_tokens, application
 from benchmarks.figures import FIGURES, Budget, median_and_p95, percentile
-from benchmarks.loop_watch import Held
-from benchmarks.measure import Measured
+from benchmarks.load_records import ConversationType, LoadPlan, LoadRun, SentActivity, TurnTiming
+from benchmarks.loop_watch import LoopDelay
+from benchmarks.measure import MeasuredFigures
 from benchmarks.pacing import breaches
 from benchmarks.process import OURS, ROOT, SUBJECTS, Subject, running, running_fakes
-from benchmarks.records import Place, Plan, Run, Send, Turn
+from benchmarks.relay import Relay, RelayedRequest, relayed
 from benchmarks.report import Machine, Results, table
-from benchmarks.wire import Passed, Wire, relayed
+from benchmarks.storage_overhead import on_azurite, round_trips
+from benchmarks.teams_activities import message, question
 
 Client = TestClient[web.Request, web.Application]
 
 
-def sent(arrived: float, *, answered: float | None = None, type: str = "typing", text: str = "") -> Send:
-    return Send(arrived, arrived + 0.01 if answered is None else answered, "POST", type, None, text)
+def sent(arrived: float, *, answered: float | None = None, type: str = "typing", text: str = "") -> SentActivity:
+    return SentActivity(arrived, arrived + 0.01 if answered is None else answered, "POST", type, None, text)
 
 
-def a_turn(*sends: Send, last_token: float | None = 10.0, expected: str = "yes") -> Turn:
-    return Turn("c", 1, expected, posted=9.0, status=200, last_token=last_token, sends=list(sends))
+def a_turn(*sends: SentActivity, last_token: float | None = 10.0, expected: str = "yes") -> TurnTiming:
+    return TurnTiming("c", 1, expected, posted=9.0, status=200, last_token=last_token, sends=list(sends))
 
 
 def test_a_turn_counts_as_answered_only_with_all_of_what_the_model_said() -> None:
@@ -53,8 +53,8 @@ def test_a_turn_whose_call_was_refused_is_not_answered() -> None:
 
 
 def test_a_run_survives_the_way_from_one_process_to_the_other() -> None:
-    run = Run([a_turn(sent(9.5), sent(10.5, type="message", text="yes"))], driver_lag=0.001)
-    assert Run.from_json(json.loads(json.dumps(run.to_json()))) == run
+    run = LoadRun([a_turn(sent(9.5), sent(10.5, type="message", text="yes"))], driver_lag_seconds=0.001)
+    assert LoadRun.from_json(json.loads(json.dumps(run.to_json()))) == run
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1), st.floats(0.01, 1.0))
@@ -113,7 +113,7 @@ def test_the_table_shows_each_measured_figure_with_its_budgets_and_leaves_out_th
 def test_rounds_are_reported_by_their_median() -> None:
     results = Results(Machine(2, "a processor", "3.11", "Linux", 0.0), quick=True)
     for value in (3.0, 100.0, 4.0):
-        results.add("ours", Measured({"cpu_short": value}))
+        results.add("ours", MeasuredFigures({"cpu_short": value}))
     assert results.medians() == {"cpu_short": {"ours": 4.0}}
 
 
@@ -155,11 +155,13 @@ async def test_the_fake_endpoint_streams_each_token_and_then_says_that_it_is_don
         lines = [line for line in (await response.text()).split("\n\n") if line]
     chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
     assert lines[-1] == "data: [DONE]"
-    assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks[:-1]] == answer_tokens(Plan("", "").tokens)
+    assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks[:-1]] == answer_tokens(
+        LoadPlan("", "").tokens
+    )
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_the_fake_endpoint_does_not_mind_when_whoever_asked_has_ended(
+async def test_the_fake_endpoint_ignores_that_its_caller_has_ended(
     fakes: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def gone(*_: object) -> None:
@@ -201,9 +203,9 @@ async def test_the_load_driver_notes_everything_that_happened_in_a_turn(fakes: C
     app = web.Application()
     app.add_routes([web.post("/api/messages", bot)])
     async with TestServer(app) as server:
-        plan = Plan(str(server.make_url("/api/messages")), "test", tokens=3, first_delay=0, gap=0, turn_limit=5)
+        plan = LoadPlan(str(server.make_url("/api/messages")), "test", tokens=3, first_delay=0, gap=0, turn_limit=5)
         async with asyncio.timeout(10), fakes.post("/control/run", json=asdict(plan)) as response:
-            [turn] = Run.from_json(await response.json()).turns
+            [turn] = LoadRun.from_json(await response.json()).turns
     assert turn.answered
     assert turn.status == 202
     assert [send.type for send in turn.sends] == ["typing", "message"]
@@ -213,31 +215,37 @@ async def test_the_load_driver_notes_everything_that_happened_in_a_turn(fakes: C
 
 
 async def test_a_bot_that_does_not_listen_leaves_its_turn_unanswered(fakes: Client, unused_tcp_port: int) -> None:
-    plan = Plan(f"http://127.0.0.1:{unused_tcp_port}/api/messages", "test", turn_limit=0.1)
+    plan = LoadPlan(f"http://127.0.0.1:{unused_tcp_port}/api/messages", "test", turn_limit=0.1)
     async with fakes.post("/control/run", json=asdict(plan)) as response:
-        [turn] = Run.from_json(await response.json()).turns
+        [turn] = LoadRun.from_json(await response.json()).turns
     assert (turn.status, turn.answered) == (0, False)
 
 
-async def test_the_wire_notes_each_request_once_however_many_a_connection_carries(fakes: Client) -> None:
+async def test_the_relay_records_each_request_once_however_many_a_connection_carries(fakes: Client) -> None:
     assert fakes.port is not None
     body = json.dumps({"model": "m", "messages": [], "filler": "POST /inner HTTP/1.1\r\n" * 20_000})
-    with relayed({"model": fakes.port}) as wire:
-        async with ClientSession(f"http://127.0.0.1:{wire.ports['model']}") as session:
+    with relayed({"model": fakes.port}) as relay:
+        async with ClientSession(f"http://127.0.0.1:{relay.ports['model']}") as session:
             for _ in range(2):
                 async with session.post("/serving-endpoints/chat/completions", data=body) as response:
                     assert response.status == 400
             async with session.get("/api/2.0/serving-endpoints/m") as response:
                 assert (await response.json())["name"] == "m"
     expected = [("POST", "/serving-endpoints/chat/completions")] * 2 + [("GET", "/api/2.0/serving-endpoints/m")]
-    assert [(each.method, each.path) for each in wire.passed] == expected
+    assert [(each.method, each.path) for each in relay.requests] == expected
 
 
 def test_round_trips_of_a_turn_end_with_the_models_request_and_leave_out_the_hosts_polling() -> None:
     turn = replace(a_turn(), posted=1.0, model_asked=2.0)
-    before, at_once = Passed(0.9, "table", "POST", "/$batch"), Passed(1.1, "queue", "POST", "/turns/messages")
-    polled, later = Passed(1.2, "queue", "GET", "/turns/messages"), Passed(2.1, "table", "POST", "/$batch")
-    assert round_trips(turn, Wire(passed=[before, at_once, polled, later])) == [at_once]
+    before, at_once = (
+        RelayedRequest(0.9, "table", "POST", "/$batch"),
+        RelayedRequest(1.1, "queue", "POST", "/turns/messages"),
+    )
+    polled, later = (
+        RelayedRequest(1.2, "queue", "GET", "/turns/messages"),
+        RelayedRequest(2.1, "table", "POST", "/$batch"),
+    )
+    assert round_trips(turn, Relay(requests=[before, at_once, polled, later])) == [at_once]
 
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc: Linux only")
@@ -257,7 +265,7 @@ def test_ctrl_c_ends_the_benchmarks_with_a_line(
 
 
 @needs_linux
-def test_a_blocking_call_on_the_event_loop_is_noted_with_where_it_stood(tmp_path: Path) -> None:
+def test_a_blocking_call_on_the_event_loop_is_recorded_with_its_place_in_the_code(tmp_path: Path) -> None:
     (tmp_path / "blocking_host.py").write_text(
         "import asyncio, time\n"
         "async def answer():\n"
@@ -270,7 +278,7 @@ def test_a_blocking_call_on_the_event_loop_is_noted_with_where_it_stood(tmp_path
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "BENCH_LOOP_WATCH": str(notes)}
     command_line = [sys.executable, "-m", "benchmarks.loop_watch", "blocking_host"]
     subprocess.run(command_line, cwd=tmp_path, env=environment, check=True, timeout=30)
-    held = [Held(**json.loads(line)) for line in notes.read_text().splitlines()]
+    held = [LoopDelay(**json.loads(line)) for line in notes.read_text().splitlines()]
     longest = max((each for each in held if each.kind == "callback"), key=lambda each: each.held)
     assert longest.held >= 0.045
     assert "blocking_host.py:4 answer" in longest.where
@@ -282,8 +290,8 @@ def test_a_blocking_call_on_the_event_loop_is_noted_with_where_it_stood(tmp_path
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_what_is_measured_answers_and_keeps_the_pacing(subject: Subject) -> None:
     with running_fakes() as fakes, running(subject, fakes) as bot:
-        [personal] = bot.run(Plan("", "test", tokens=30, gap=0.05, connect_for=30.0)).turns
-        [group] = bot.run(Plan("", "test", place="groupChat")).turns
+        [personal] = bot.run(LoadPlan("", "test", tokens=30, gap=0.05, connect_for=30.0)).turns
+        [group] = bot.run(LoadPlan("", "test", conversation_type="groupChat")).turns
         assert bot.cpu_seconds() > 0
         assert 10 < bot.peak_memory_mb() < 1000
     assert breaches(personal.sends) == 0
@@ -296,21 +304,23 @@ def test_what_is_measured_answers_and_keeps_the_pacing(subject: Subject) -> None
 
 @needs_linux
 @pytest.mark.slow
-def test_without_storage_the_same_door_answers_the_same() -> None:
+def test_without_storage_the_same_bot_answers_the_same() -> None:
     forgetful = replace(OURS, wrapper=("benchmarks.no_storage",))
     with running_fakes() as fakes, running(forgetful, fakes) as bot:
-        bot.run(Plan("", "test", place="groupChat", turns=2, pause=0, connect_for=30.0))
+        bot.run(LoadPlan("", "test", conversation_type="groupChat", turns=2, pause=0, connect_for=30.0))
 
 
 @needs_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["groupChat", "personal"])
-def test_a_turn_makes_three_round_trips_to_azurite_before_the_model_is_asked(place: Place) -> None:
+@pytest.mark.parametrize("conversation_type", ["groupChat", "personal"])
+def test_a_turn_makes_three_round_trips_to_azurite_before_the_model_is_asked(
+    conversation_type: ConversationType,
+) -> None:
     if shutil.which("npm") is None:
         pytest.skip("there is no npm to install Azurite with")
-    with running_fakes() as fakes, on_azurite(OURS, fakes) as (bot, wire):
-        bot.run(Plan("", "warm-up", place="groupChat", connect_for=30.0))
-        turns = bot.run(Plan("", "test", place=place, turns=3, pause=0.02)).turns
+    with running_fakes() as fakes, on_azurite(OURS, fakes) as (bot, relay):
+        bot.run(LoadPlan("", "warm-up", conversation_type="groupChat", connect_for=30.0))
+        turns = bot.run(LoadPlan("", "test", conversation_type=conversation_type, turns=3, pause=0.02)).turns
     for turn in turns:
-        made = [(each.service, each.method) for each in round_trips(turn, wire)]
+        made = [(each.service, each.method) for each in round_trips(turn, relay)]
         assert sorted(made) == [("queue", "POST"), ("table", "GET"), ("table", "POST")]

@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.load_records import SentActivity, TurnTiming
 from benchmarks.pacing import breaches, final_allowed, final_lateness, words_lateness
-from benchmarks.records import Send, Turn
 
 
-def update(arrived: float, *, answered: float | None = None, kind: str | None = "streaming") -> Send:
-    return Send(arrived, arrived + 0.01 if answered is None else answered, "POST", "typing", kind, "")
+def update(arrived: float, *, answered: float | None = None, kind: str | None = "streaming") -> SentActivity:
+    return SentActivity(arrived, arrived + 0.01 if answered is None else answered, "POST", "typing", kind, "")
 
 
-def end(arrived: float, kind: str | None = "final") -> Send:
-    return Send(arrived, arrived, "POST", "message", kind, "")
+def end(arrived: float, kind: str | None = "final") -> SentActivity:
+    return SentActivity(arrived, arrived, "POST", "message", kind, "")
 
 
-def a_turn(*sends: Send) -> Turn:
-    return Turn("c", 1, "yes", posted=9.0, status=200, first_token=9.1, last_token=10.0, sends=list(sends))
+def a_turn(*sends: SentActivity) -> TurnTiming:
+    return TurnTiming("c", 1, "yes", posted=9.0, status=200, first_token=9.1, last_token=10.0, sends=list(sends))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def a_turn(*sends: Send) -> Turn:
     ],
 )
 def test_requests_of_a_stream_that_come_less_than_a_second_after_an_answer_are_breaches(
-    sends: list[Send], expected: int
+    sends: list[SentActivity], expected: int
 ) -> None:
     assert breaches(sends) == expected
 
@@ -66,7 +66,7 @@ def test_breaches_do_not_depend_on_the_order_in_which_sends_were_noted(arrivals:
     ],
 )
 def test_a_final_message_waits_for_the_model_and_for_a_second_after_the_streams_last_request(
-    sends: list[Send], allowed: float
+    sends: list[SentActivity], allowed: float
 ) -> None:
     turn = a_turn(*sends)
     assert final_allowed(turn) == pytest.approx(allowed)
@@ -85,6 +85,6 @@ def test_a_turn_without_a_final_message_has_no_lateness() -> None:
         ([update(9.05, kind="informative")], None),
     ],
 )
-def test_first_words_are_the_first_that_shows_some_of_the_answer(sends: list[Send], late: float | None) -> None:
+def test_first_words_are_the_first_that_shows_some_of_the_answer(sends: list[SentActivity], late: float | None) -> None:
     found = words_lateness(a_turn(*sends))
     assert found is None if late is None else found == pytest.approx(late)

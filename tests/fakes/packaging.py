@@ -24,8 +24,8 @@ from botbuilder.schema import Activity
 from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
 from app.storage.ledger import TurnKey
 from app.turns.queue_message import TurnMessage
-from benchmarks.activities import conversation_id, message
 from benchmarks.process import free_port
+from benchmarks.teams_activities import conversation_id, message
 from ops.package.dependencies import read_lock
 from tests.fakes.connector_service import ConnectorService
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint

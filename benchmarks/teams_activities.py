@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.records import Place
+from benchmarks.load_records import ConversationType
 
 TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
 BOT = {"id": "28:c9e8c047-2a34-40a1-b28a-b162d5f5327c", "name": "Databricks"}
@@ -21,14 +21,14 @@ def question(reference: str) -> str:
     )
 
 
-def message(place: Place, conversation: str, text: str, service_url: str) -> dict[str, Any]:
+def message(conversation_type: ConversationType, conversation: str, text: str, service_url: str) -> dict[str, Any]:
     """A message activity typed by a person; in a group chat it mentions the bot."""
     now = datetime.now(UTC)
     entities: list[dict[str, Any]] = [
         {"type": "clientInfo", "locale": "en-US", "country": "US", "platform": "Web", "timezone": "Europe/Berlin"}
     ]
-    account: dict[str, Any] = {"id": conversation, "conversationType": place, "tenantId": TENANT}
-    if place == "groupChat":
+    account: dict[str, Any] = {"id": conversation, "conversationType": conversation_type, "tenantId": TENANT}
+    if conversation_type == "groupChat":
         text = f"{_MENTION} {text}"
         account["isGroup"] = True
         entities.append({"type": "mention", "mentioned": BOT, "text": _MENTION})
@@ -55,6 +55,6 @@ def message(place: Place, conversation: str, text: str, service_url: str) -> dic
     }
 
 
-def conversation_id(place: Place, name: str, index: int) -> str:
+def conversation_id(conversation_type: ConversationType, name: str, index: int) -> str:
     key = uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{index}").hex
-    return f"a:1{key}" if place == "personal" else f"19:{key}@thread.v2"
+    return f"a:1{key}" if conversation_type == "personal" else f"19:{key}@thread.v2"

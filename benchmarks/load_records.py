@@ -1,4 +1,4 @@
-"""What the fakes saw of a turn. Every instant is `time.monotonic()` in seconds, the same clock in every process."""
+"""What the fakes recorded of a turn. Every instant is `time.monotonic()` in seconds, one clock for all processes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Place = Literal["personal", "groupChat"]
+ConversationType = Literal["personal", "groupChat"]
 
 
 @dataclass(slots=True)
-class Send:
+class SentActivity:
     """One activity that the bot sent to the connector, from its arrival to the connector's response."""
 
     arrived: float
@@ -22,7 +22,7 @@ class Send:
 
 
 @dataclass(slots=True)
-class Turn:
+class TurnTiming:
     """One question. Instants are None for what never happened; `status` is that of the POST, 0 without a response."""
 
     conversation: str
@@ -34,14 +34,14 @@ class Turn:
     model_asked: float | None = None
     first_token: float | None = None
     last_token: float | None = None
-    sends: list[Send] = field(default_factory=list)
+    sends: list[SentActivity] = field(default_factory=list)
 
     @property
-    def final(self) -> Send | None:
+    def final(self) -> SentActivity | None:
         return next((send for send in self.sends if send.type == "message"), None)
 
     @property
-    def first_words(self) -> Send | None:
+    def first_words(self) -> SentActivity | None:
         """The first that shows some of the answer."""
         return next((send for send in self.sends if send.type == "message" or send.stream_type == "streaming"), None)
 
@@ -52,7 +52,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LoadPlan:
     """What the load driver does: `conversations` at once, in each `turns` one after the other. Times in seconds.
 
     With `connect_for` the driver waits that long for the bot to listen. `first_number` continues earlier conversations.
@@ -60,7 +60,7 @@ class Plan:
 
     target: str
     name: str
-    place: Place = "personal"
+    conversation_type: ConversationType = "personal"
     conversations: int = 1
     turns: int = 1
     first_number: int = 1
@@ -76,16 +76,18 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """`driver_lag` is the longest the fakes' own event loop was late, in seconds: instants are no better than that."""
+class LoadRun:
+    """`driver_lag_seconds` is how late the fakes' own event loop was at most: instants are no more exact than that."""
 
-    turns: list[Turn]
-    driver_lag: float
+    turns: list[TurnTiming]
+    driver_lag_seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Run:
-        turns = [Turn(**{**turn, "sends": [Send(**send) for send in turn["sends"]]}) for turn in data["turns"]]
-        return cls(turns=turns, driver_lag=data["driver_lag"])
+    def from_json(cls, data: Mapping[str, Any]) -> LoadRun:
+        turns = [
+            TurnTiming(**{**turn, "sends": [SentActivity(**send) for send in turn["sends"]]}) for turn in data["turns"]
+        ]
+        return cls(turns=turns, driver_lag_seconds=data["driver_lag_seconds"])

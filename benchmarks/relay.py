@@ -1,4 +1,4 @@
-"""Stands between a subject and what it calls, and notes each HTTP request: round trips as the wire has them."""
+"""A TCP relay between a subject and what it calls: it records each HTTP request, and so the round trips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class RelayedRequest:
     """The first bytes of a request, at `at` on the monotonic clock; `path` has its query."""
 
     at: float
@@ -21,45 +21,45 @@ class Passed:
 
 
 @dataclass(slots=True)
-class Wire:
-    """`ports` are those to call instead, by the same names. Connections are relayed byte by byte."""
+class Relay:
+    """`ports` are those of the relay, by the names of the services behind it."""
 
     ports: dict[str, int] = field(default_factory=dict)
-    passed: list[Passed] = field(default_factory=list)
+    requests: list[RelayedRequest] = field(default_factory=list)
 
-    def between(self, start: float, end: float) -> list[Passed]:
-        return [each for each in self.passed if start <= each.at <= end]
+    def between(self, start: float, end: float) -> list[RelayedRequest]:
+        return [each for each in self.requests if start <= each.at <= end]
 
 
 @contextlib.contextmanager
-def relayed(ports: Mapping[str, int]) -> Iterator[Wire]:
+def relayed(ports: Mapping[str, int]) -> Iterator[Relay]:
     """In a thread of its own, on 127.0.0.1, while the context lasts."""
-    wire, ready, loop = Wire(), threading.Event(), asyncio.new_event_loop()
+    relay, ready, loop = Relay(), threading.Event(), asyncio.new_event_loop()
     over = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(_relay(ports, wire, ready, over)), name="wire")
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_relay(ports, relay, ready, over)), name="relay")
     thread.start()
     try:
         ready.wait(10)
-        yield wire
+        yield relay
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join(10)
         loop.close()
 
 
-async def _relay(ports: Mapping[str, int], wire: Wire, ready: threading.Event, over: asyncio.Event) -> None:
+async def _relay(ports: Mapping[str, int], relay: Relay, ready: threading.Event, over: asyncio.Event) -> None:
     connections: set[asyncio.Task[None]] = set()
 
     async def listen(service: str, port: int) -> asyncio.Server:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.create_task(_Connection(service, wire).relay(reader, writer, port))
+            task = asyncio.create_task(_Connection(service, relay).relay(reader, writer, port))
             connections.add(task)
             task.add_done_callback(connections.discard)
 
         return await asyncio.start_server(accept, "127.0.0.1", 0)
 
     servers = [await listen(service, port) for service, port in ports.items()]
-    wire.ports.update({name: server.sockets[0].getsockname()[1] for name, server in zip(ports, servers, strict=True)})
+    relay.ports.update({name: server.sockets[0].getsockname()[1] for name, server in zip(ports, servers, strict=True)})
     ready.set()
     await over.wait()
     for server in servers:
@@ -71,11 +71,11 @@ async def _relay(ports: Mapping[str, int], wire: Wire, ready: threading.Event, o
 
 
 class _Connection:
-    """Nobody sends the next request of a connection before the last is answered: what follows an answer begins one."""
+    """Requests are not pipelined, so the first bytes after an answer begin the next request."""
 
-    def __init__(self, service: str, wire: Wire) -> None:
+    def __init__(self, service: str, relay: Relay) -> None:
         self._service = service
-        self._wire = wire
+        self._relay = relay
         self._answered = True
 
     async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
@@ -87,7 +87,7 @@ class _Connection:
             finally:
                 for direction in directions:
                     direction.cancel()
-                # First, for the end of the wire can cut the wait short.
+                # Closed first: when the relay ends, the wait below is cancelled.
                 writer.close()
                 back.close()
                 await asyncio.wait(directions)
@@ -98,7 +98,7 @@ class _Connection:
                 if self._answered:
                     self._answered = False
                     method, path, _ = data.partition(b"\r\n")[0].decode("latin-1").split(" ")
-                    self._wire.passed.append(Passed(time.monotonic(), self._service, method, path))
+                    self._relay.requests.append(RelayedRequest(time.monotonic(), self._service, method, path))
                 writer.write(data)
                 await writer.drain()
 
