@@ -100,7 +100,7 @@ class TurnQueueHandler:
             return
         with suppress(SendError, TimeoutError):
             async with asyncio.timeout(_LONGEST_TYPING):
-                await self._adapter.sender_to(asked.reply_target).post(activities.typing(), impatient=True)
+                await self._adapter.sender_to(asked.reply_target).post(activities.typing(), retry=False)
 
     async def _taken(self, turn_message: TurnMessage, has_predecessor: Callable[[str], object]) -> TurnLease | None:
         try:

@@ -121,7 +121,7 @@ async def test_what_one_person_asks_unseen_in_a_group_is_answered_to_that_person
     async def logic(context: TurnContext) -> None:
         sender = bot.adapter.sender(context)
         await sender.post({"type": "message", "text": "Hi", "entities": [{"type": "x"}]})
-        await sender.post({"type": "typing"}, impatient=True)
+        await sender.post({"type": "typing"}, retry=False)
         await sender.update("a-1", {"type": "message", "text": "Hello"})
 
     await bot.turn(logic, recipient={"id": "28:bot", "name": "Databricks", "isTargeted": True})
@@ -138,11 +138,11 @@ async def test_what_one_person_asks_unseen_in_a_group_is_answered_to_that_person
     assert "recipient" not in edit.body
 
 
-async def test_an_impatient_send_is_not_repeated(bot: Bot) -> None:
+async def test_a_send_without_retry_is_sent_once(bot: Bot) -> None:
     async def logic(context: TurnContext) -> None:
         bot.service.replies.append(Reply.error(429, Retry_After="0"))
         with pytest.raises(ThrottledError):
-            await bot.adapter.sender(context).post({"type": "typing"}, impatient=True)
+            await bot.adapter.sender(context).post({"type": "typing"}, retry=False)
 
     await bot.turn(logic)
 

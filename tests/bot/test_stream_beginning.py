@@ -159,10 +159,10 @@ def test_a_sign_of_life_that_fails_is_tried_again(fault: SendError) -> None:
 
 def test_a_channel_that_is_slow_to_take_a_sign_of_life_does_not_hold_the_answer_up() -> None:
     class Slow(FakeChannel):
-        async def post(self, activity: dict[str, object], *, impatient: bool = False) -> str | None:
+        async def post(self, activity: dict[str, object], *, retry: bool = True) -> str | None:
             if activity == {"type": "typing"}:
                 await asyncio.sleep(10)
-            return await super().post(activity, impatient=impatient)
+            return await super().post(activity, retry=retry)
 
     async def script(reply: StreamReply) -> None:
         await reply.write(Answer("Hello"))

@@ -89,10 +89,10 @@ class FakeChannel:
         streamed = [sent for sent in self.sent if sent.stream]
         return (later.at - earlier.answered for earlier, later in itertools.pairwise(streamed))
 
-    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+    async def post(self, activity: Json, *, retry: bool = True) -> str | None:
         return await self._take("POST", activity)
 
-    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
+    async def update(self, activity_id: str, activity: Json, *, retry: bool = True) -> None:
         await self._take("PUT", {**activity, "id": activity_id})
 
     async def _take(self, method: str, activity: Json) -> str | None:

@@ -77,11 +77,11 @@ class _FaultyOutlet:
         self._chat = chat
         self._wire = wire
 
-    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+    async def post(self, activity: Json, *, retry: bool = True) -> str | None:
         taken: str | None = await self._sent(lambda: self._chat.take(activity))
         return taken
 
-    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
+    async def update(self, activity_id: str, activity: Json, *, retry: bool = True) -> None:
         await self._sent(lambda: self._chat.edit(activity_id, activity))
 
     async def _sent(self, work: Callable[[], Awaitable[Any]]) -> Any:

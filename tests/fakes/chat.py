@@ -119,10 +119,10 @@ class _Outlet:
         self._chat = chat
         self._wire = wire
 
-    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+    async def post(self, activity: Json, *, retry: bool = True) -> str | None:
         return await self._wire.carry(lambda: self._chat.take(activity))
 
-    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
+    async def update(self, activity_id: str, activity: Json, *, retry: bool = True) -> None:
         await self._wire.carry(lambda: self._chat.edit(activity_id, activity))
 
 

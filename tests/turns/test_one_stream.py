@@ -27,10 +27,10 @@ def watched(house: TurnHarness) -> dict[Wire, list[tuple[float, str]]]:
         sender = through(wire)
         post = sender.post
 
-        async def noted(activity: dict[str, Any], *, impatient: bool = False) -> str | None:
+        async def noted(activity: dict[str, Any], *, retry: bool = True) -> str | None:
             kinds = [entity["streamType"] for entity in activity.get("entities", ()) if "streamType" in entity]
             seen.setdefault(wire, []).append((now(), kinds[0] if kinds else activity["type"]))
-            return await post(activity, impatient=impatient)
+            return await post(activity, retry=retry)
 
         sender.post = noted  # type: ignore[method-assign]
         return sender

@@ -141,14 +141,14 @@ def test_a_stalled_worker_whose_answer_is_refused_says_nothing_of_it(tmp_path: P
             def __init__(self, inner: Any) -> None:
                 self.inner = inner
 
-            async def post(self, activity: dict[str, Any], *, impatient: bool = False) -> str | None:
+            async def post(self, activity: dict[str, Any], *, retry: bool = True) -> str | None:
                 if activity["type"] == "message":
                     # The worker stands still in the very moment of sending.
                     first.wire.cut()
                     await asyncio.sleep(45)
                     first.wire.join()
                     raise SendRefusedError("HTTP 403")
-                return cast("str | None", await self.inner.post(activity, impatient=impatient))
+                return cast("str | None", await self.inner.post(activity, retry=retry))
 
         def through(wire: Wire) -> Any:
             return Refusing(outlet_of(wire)) if wire is first.wire else outlet_of(wire)

@@ -20,7 +20,7 @@ class ConnectorSender:
         self._connector = connector
         self._target = target
 
-    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+    async def post(self, activity: Json, *, retry: bool = True) -> str | None:
         content = {**self._target.fields, **activity}
         reply_to: str | None = content.get("replyToId")
         if self._target.is_targeted:
@@ -30,11 +30,11 @@ class ConnectorSender:
             self._target.conversation,
             content,
             reply_to,
-            budget=0.0 if impatient else SEND_SECONDS,
+            budget=SEND_SECONDS if retry else 0.0,
             targeted=self._target.is_targeted,
         )
 
-    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
+    async def update(self, activity_id: str, activity: Json, *, retry: bool = True) -> None:
         content = {**self._target.fields, **activity, "id": activity_id}
         if self._target.is_targeted:
             # Teams refuses an edit that names a recipient: https://github.com/microsoft/teams.ts/issues/738
@@ -44,7 +44,7 @@ class ConnectorSender:
             self._target.conversation,
             activity_id,
             content,
-            budget=0.0 if impatient else SEND_SECONDS,
+            budget=SEND_SECONDS if retry else 0.0,
             targeted=self._target.is_targeted,
         )
 

@@ -11,11 +11,11 @@ class ActivitySender(Protocol):
     """Both raise the failures of `app.bot.connector.send_errors`. An impatient send is not repeated: a newer one
     follows."""
 
-    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+    async def post(self, activity: Json, *, retry: bool = True) -> str | None:
         """Returns the activity's id, if the channel gave one."""
         ...
 
-    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None: ...
+    async def update(self, activity_id: str, activity: Json, *, retry: bool = True) -> None: ...
 
 
 class BufferedSender:
@@ -25,9 +25,9 @@ class BufferedSender:
         self._fields = fields
         self._replies = replies
 
-    async def post(self, activity: Json, *, impatient: bool = False) -> str | None:
+    async def post(self, activity: Json, *, retry: bool = True) -> str | None:
         self._replies.append({**self._fields, **activity})
         return None
 
-    async def update(self, activity_id: str, activity: Json, *, impatient: bool = False) -> None:
+    async def update(self, activity_id: str, activity: Json, *, retry: bool = True) -> None:
         raise AssertionError("what is in an HTTP response cannot be edited")

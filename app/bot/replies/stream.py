@@ -118,7 +118,7 @@ class Stream:
             self._pace.open(self._rules.closes_after)
         self.sequence += 1
         try:
-            stream_id = await self._sender.post(activity, impatient=True)
+            stream_id = await self._sender.post(activity, retry=False)
         except SendError as failure:
             if not isinstance(failure, DeliveryUnknownError):
                 # Its number is still free.
@@ -141,7 +141,7 @@ class Stream:
     async def edit(self, text: str) -> None:
         if self.id is not None and text != self._text.shown:
             await self._note_attempt(text)
-            await self._sender.update(self.id, self._unfinished(text, _STILL_WORKING), impatient=True)
+            await self._sender.update(self.id, self._unfinished(text, _STILL_WORKING), retry=False)
             self._text.shown = text
 
     async def close_early(self) -> None:

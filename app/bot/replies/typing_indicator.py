@@ -45,7 +45,7 @@ class TypingIndicator:
         while not self._stopping.is_set():
             wait = _RENEWED_EVERY
             try:
-                await self._sender.post(activities.typing(), impatient=True)
+                await self._sender.post(activities.typing(), retry=False)
             except ThrottledError as throttled:
                 wait = max(wait, throttled.retry_after or 0.0)
             except ChannelUnreachableError:
