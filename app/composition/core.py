@@ -19,7 +19,8 @@ from app.settings.databricks_settings import DatabricksSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.storage_settings import StorageSettings
 from app.settings.telemetry_settings import TelemetrySettings
-from app.storage.factory import StorageAccount, open_queue, open_store
+from app.storage.factory import open_documents, open_queue, open_store
+from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.tools.clock import ClockTool
@@ -47,6 +48,7 @@ class Core:
         location = _storage_location(settings.storage)
         self.store = open_store(location)
         self.queue = open_queue(location, TURN_QUEUE, self.store)
+        self.documents = open_documents(location, self.store)
         self.workspace = _workspace(settings.databricks, managed_identity_client_id)
         self.model = DatabricksModel(
             settings.databricks.model_name,
@@ -74,12 +76,15 @@ class Core:
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
         oldest = time.time() - self.settings.storage.retention_days * _SECONDS_PER_DAY
-        return await self.telemetry.retention(self.store.delete_before(oldest))
+        return await self.telemetry.retention(self._delete_expired(oldest))
+
+    async def _delete_expired(self, oldest: float) -> int:
+        return await self.store.delete_before(oldest) + await self.documents.delete_expired()
 
     async def close(self) -> None:
         async with AsyncExitStack() as closing:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
-            for part in (self.telemetry, self.store, self.queue, self.model):
+            for part in (self.telemetry, self.store, self.queue, self.documents, self.model):
                 closing.push_async_callback(part.close)
 
     async def _about(self) -> About:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from app.storage.factory import StorageAccount, open_queue, open_store
+from app.storage.factory import open_queue, open_store
 from app.storage.ledger import Store
 from app.storage.queue import MessageReceiver
+from app.storage.storage_account import StorageAccount
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:

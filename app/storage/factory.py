@@ -5,27 +5,17 @@ The Azure packages are imported in a thread when the first call needs them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
-
-from app.storage.lazy import LazyQueue, LazyStore
+from app.storage.documents import DocumentStore
+from app.storage.lazy import lazy
 from app.storage.ledger import Store
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_account import StorageAccount
 
-TABLE = "conversations"
-
-
-@dataclass(frozen=True, slots=True)
-class StorageAccount:
-    """A connection string, or both services' addresses and the managed identity's client id."""
-
-    connection_string: SecretStr | None = None
-    tables: str = ""
-    queues: str = ""
-    client_id: str | None = None
+CONVERSATIONS_TABLE = "conversations"
+DOCUMENTS_TABLE = "documents"
 
 
 def open_store(where: Path | StorageAccount) -> Store:
@@ -35,9 +25,23 @@ def open_store(where: Path | StorageAccount) -> Store:
     def opened() -> Store:
         from app.storage.azure.azure_account import open_table  # noqa: PLC0415
 
-        return open_table(where, TABLE)
+        return open_table(where, CONVERSATIONS_TABLE)
 
-    return LazyStore(opened)
+    return lazy(opened)
+
+
+def open_documents(where: Path | StorageAccount, store: Store) -> DocumentStore:
+    """`store` is the one that was opened at the same place."""
+    if isinstance(store, SqliteStore):
+        return store.documents()
+    assert isinstance(where, StorageAccount)
+
+    def opened() -> DocumentStore:
+        from app.storage.azure.azure_account import open_documents_table  # noqa: PLC0415
+
+        return open_documents_table(where, DOCUMENTS_TABLE)
+
+    return lazy(opened)
 
 
 def open_queue(where: Path | StorageAccount, name: str, store: Store) -> MessageReceiver:
@@ -51,4 +55,4 @@ def open_queue(where: Path | StorageAccount, name: str, store: Store) -> Message
 
         return open_azure_queue(where, name)
 
-    return LazyQueue(opened)
+    return lazy(opened)

@@ -15,8 +15,9 @@ from app.agent.turn import Turn
 from app.composition.core import Core
 from app.config import CoreSettings, load_sections
 from app.storage.conversations import ConversationKey
+from app.storage.documents import Collection, Document, DocumentKey
 from app.storage.keyed_records import Record, RecordKey
-from app.storage.lazy import LazyQueue, LazyStore
+from app.storage.lazy import LazyEngine
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 
@@ -42,8 +43,9 @@ def test_without_a_storage_account_all_is_in_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("account", [ACCOUNT, {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}])
 def test_with_a_storage_account_all_is_in_it(tmp_path: Path, account: dict[str, str]) -> None:
     made = core(tmp_path, **account)
-    assert isinstance(made.store, LazyStore)
-    assert isinstance(made.queue, LazyQueue)
+    assert isinstance(made.store, LazyEngine)
+    assert isinstance(made.queue, LazyEngine)
+    assert isinstance(made.documents, LazyEngine)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,12 +80,13 @@ async def test_a_models_tool_call_goes_back_to_it_with_all_its_fields(tmp_path: 
     assert result["tool_call_id"] == "c1"
 
 
-async def test_what_is_older_than_conversations_are_kept_is_deleted(
+async def test_what_is_older_than_conversations_and_documents_are_kept_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, now = core(tmp_path, CONVERSATION_RETENTION_DAYS="3"), time.time()
     await made.store.write(Record(RecordKey(ConversationKey("t", "c"), "r"), "v"))
-    for day, deleted in ((2.9, 0), (3.1, 1)):
+    await made.documents.put(Document(DocumentKey(Collection("watches", retention_days=0), "t", "w"), "v"))
+    for day, deleted in ((2.9, 1), (3.1, 1)):
         with monkeypatch.context() as later:
             later.setattr("app.composition.core.time.time", lambda day=day: now + day * 24 * 3600)
             assert await made.delete_expired() == deleted, f"after {day} days"

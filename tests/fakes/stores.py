@@ -15,12 +15,13 @@ from azure.core.exceptions import ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from pydantic import SecretStr
 
-from app.storage.azure.azure_account import open_azure_queue, open_table
+from app.storage.azure.azure_account import open_azure_queue, open_documents_table, open_table
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.factory import StorageAccount
+from app.storage.documents import DocumentStore
 from app.storage.ledger import Store, TurnKey, TurnRecord, TurnState
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_account import StorageAccount
 from tests.fakes.azurite import Azurite
 
 ENGINES = ["sqlite", pytest.param("azure", marks=pytest.mark.slow)]
@@ -57,6 +58,18 @@ async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Cloc
         store = open_table(account(azurite_of(request)), f"t{uuid.uuid4().hex}", clock=clock)
     yield store
     await store.close()
+
+
+@asynccontextmanager
+async def opened_documents(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> AsyncIterator[DocumentStore]:
+    if request.param == "sqlite":
+        store = SqliteStore(folder / "agent.sqlite", clock=clock)
+        yield store.documents()
+        await store.close()
+    else:
+        documents = open_documents_table(account(azurite_of(request)), f"t{uuid.uuid4().hex}", clock=clock)
+        yield documents
+        await documents.close()
 
 
 @dataclass

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from app.storage.azure.table_store import TableStore
-from app.storage.factory import StorageAccount
 from app.storage.ledger import ConcurrentUpdateError, TurnRecord, TurnState
+from app.storage.storage_account import StorageAccount
 from tests.fakes.azurite import Azurite, started
 from tests.faults.plan import make_plan
 from tests.faults.storage import key_of

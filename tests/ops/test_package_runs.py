@@ -19,7 +19,7 @@ from statistics import median
 import pytest
 from azure.data.tables.aio import TableClient
 
-from app.storage.factory import TABLE
+from app.storage.factory import CONVERSATIONS_TABLE
 from ops.package import start
 from ops.package.archive import Build, write_build_file, write_zip
 from ops.package.build import Package, make_package
@@ -79,7 +79,7 @@ def azurite() -> Iterator[Azurite]:
 @pytest.mark.slow
 async def test_the_unpacked_zip_answers_a_turn_on_a_storage_account(unpacked: Path, azurite: Azurite) -> None:
     served = await ask_once(unpacked, storage=azurite.connection_string)
-    async with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:
+    async with TableClient.from_connection_string(azurite.connection_string, CONVERSATIONS_TABLE) as table:
         kept = [row async for row in table.list_entities()]
     assert any("Hello" in str(value) for row in kept for value in row.values()), kept
     assert [name for name in served.kept_in_files if name.endswith(".sqlite")] == []

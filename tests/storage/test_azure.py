@@ -18,10 +18,10 @@ from app.storage.azure.azure_account import open_azure_queue, open_table
 from app.storage.azure.azure_calls import bounded
 from app.storage.azure.azure_queue import AzureQueue
 from app.storage.azure.table_store import TableStore
-from app.storage.factory import StorageAccount
 from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import BeginResult, TurnState
 from app.storage.queue import PopReceiptMismatchError
+from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import StorageError
 from tests.fakes.azurite import Azurite, free_ports, installed, started
 from tests.fakes.certificate import localhost

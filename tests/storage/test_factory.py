@@ -13,11 +13,12 @@ import pytest
 from pydantic import SecretStr
 
 from app.storage.azure.azure_account import open_azure_queue, open_table
-from app.storage.factory import StorageAccount, open_queue, open_store
-from app.storage.lazy import LazyQueue, LazyStore
+from app.storage.factory import open_queue, open_store
+from app.storage.lazy import lazy
 from app.storage.ledger import Store
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import StorageError
 from tests.fakes.memory_receiver import MemoryReceiver
 from tests.fakes.stores import ANN, exchange, turn
@@ -44,7 +45,8 @@ def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_even
         import asyncio, sys, threading
         from pydantic import SecretStr
         from app.storage.storage_errors import StorageError
-        from app.storage.factory import StorageAccount, open_queue, open_store
+        from app.storage.factory import open_documents, open_queue, open_store
+        from app.storage.storage_account import StorageAccount
 
         class Watch:
             threads = set()
@@ -56,13 +58,15 @@ def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_even
             sys.meta_path.insert(0, Watch())
             account = StorageAccount(tables="https://127.0.0.1:1/", queues="https://127.0.0.1:1/", client_id="x")
             store, queue = open_store(account), open_queue(account, "turns", open_store(account))
+            documents = open_documents(account, store)
             assert not [name for name in sys.modules if name.startswith("azure")], "imported too soon"
-            for engine in (store, queue):
-                await engine._engine.get()
+            for engine in (store, queue, documents):
+                await engine.opened()
             assert "azure.data.tables.aio" in sys.modules and "azure.storage.queue.aio" in sys.modules
             print(sorted(Watch.threads))
             await store.close()
             await queue.close()
+            await documents.close()
 
         asyncio.run(main())
     """
@@ -99,7 +103,7 @@ class Made:
 
 async def test_first_calls_that_come_at_once_open_once(tmp_path: Path) -> None:
     made = Made(SqliteStore(tmp_path / "s.sqlite"))
-    store = LazyStore(made.store)
+    store = lazy(made.store)
     results = await asyncio.gather(*(store.begin(turn(f"a{n}"), remember=1) for n in range(5)))
     assert all(results)
     assert made.times == 1
@@ -108,7 +112,7 @@ async def test_first_calls_that_come_at_once_open_once(tmp_path: Path) -> None:
 
 async def test_an_opening_that_fails_is_tried_again_and_tells_no_secret(tmp_path: Path) -> None:
     made = Made(SqliteStore(tmp_path / "s.sqlite"), failures=2)
-    store = LazyStore(made.store)
+    store = lazy(made.store)
     for _ in range(2):
         with pytest.raises(StorageError) as caught:
             await store.ping()
@@ -121,7 +125,7 @@ async def test_an_opening_that_fails_is_tried_again_and_tells_no_secret(tmp_path
 
 async def test_who_gives_up_waiting_does_not_keep_others_from_the_engine() -> None:
     made, inbox = Made(MemoryReceiver(), failures=1), None
-    queue = LazyQueue(made.queue)
+    queue = lazy(made.queue)
     gave_up = asyncio.create_task(queue.put("m", visibility_timeout=0))
     await asyncio.sleep(0)
     gave_up.cancel()
@@ -139,7 +143,7 @@ async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path:
     from app.storage.keyed_records import Record, RecordKey
     from app.storage.ledger import TurnState
 
-    store = LazyStore(Made(SqliteStore(tmp_path / "s.sqlite")).store)
+    store = lazy(Made(SqliteStore(tmp_path / "s.sqlite")).store)
     entered = await store.begin(turn(), remember=1)
     assert entered is not None
     record = await store.change(entered.record.changed(lease_until=5))
@@ -152,7 +156,7 @@ async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path:
     await store.forget(ANN, threads=True)
     assert await store.read(written.key) is None
     assert await store.delete_before(0) == 0
-    queue = LazyQueue(Made(MemoryReceiver()).queue)
+    queue = lazy(Made(MemoryReceiver()).queue)
     await queue.ping()
     receipt = await queue.update_visibility(await queue.put("m", visibility_timeout=9), visibility_timeout=0)
     await queue.delete(receipt)
@@ -163,7 +167,7 @@ async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path:
 
 async def test_what_has_been_closed_opens_no_more(tmp_path: Path) -> None:
     made = Made(SqliteStore(tmp_path / "s.sqlite"))
-    unused, used = LazyStore(made.store), LazyStore(made.store)
+    unused, used = lazy(made.store), lazy(made.store)
     await unused.close()
     await used.ping()
     await used.close()

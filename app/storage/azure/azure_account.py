@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.data.tables.aio import TableClient
 from azure.storage.queue.aio import QueueClient
 
-from app.storage.azure.azure_calls import CONNECTION_TIMEOUT, READ_TIMEOUT
+from app.storage.azure.azure_calls import CONNECTION_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from app.storage.azure.azure_queue import AzureQueue
+from app.storage.azure.table_documents import TableDocuments
 from app.storage.azure.table_store import TableStore
+from app.storage.storage_account import StorageAccount
 
-if TYPE_CHECKING:
-    from app.storage.factory import StorageAccount
-
-_LIMITS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT, "read_timeout": READ_TIMEOUT}
+_LIMITS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_SECONDS, "read_timeout": READ_TIMEOUT_SECONDS}
 # Of every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
 _AUDIENCE = "https://storage.azure.com"
 _TRIES = 24
@@ -36,13 +35,16 @@ def open_table(
     account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
 ) -> TableStore:
     """`options` are those of a client of azure-core. Raises `ValueError` for a connection string that is none."""
-    _log_no_requests()
-    chosen = {**_LIMITS, **_TABLE_TRIES, **options}
-    if text := _connection_string(account):
-        return TableStore(TableClient.from_connection_string(text, name, **chosen), clock=clock)
-    credential = _credential(account)
-    table = TableClient(account.tables, name, credential=credential, audience=_AUDIENCE, **chosen)
+    table, credential = _table(account, name, options)
     return TableStore(table, clock=clock, credential=credential)
+
+
+def open_documents_table(
+    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+) -> TableDocuments:
+    """As `open_table`."""
+    table, credential = _table(account, name, options)
+    return TableDocuments(table, clock=clock, credential=credential)
 
 
 def open_azure_queue(account: StorageAccount, name: str, **options: object) -> AzureQueue:
@@ -54,6 +56,17 @@ def open_azure_queue(account: StorageAccount, name: str, **options: object) -> A
     credential = _credential(account)
     queue = QueueClient(account.queues, name, credential=credential, audience=_AUDIENCE, **chosen)
     return AzureQueue(queue, credential=credential)
+
+
+def _table(
+    account: StorageAccount, name: str, options: dict[str, object]
+) -> tuple[TableClient, AsyncTokenCredential | None]:
+    _log_no_requests()
+    chosen = {**_LIMITS, **_TABLE_TRIES, **options}
+    if text := _connection_string(account):
+        return TableClient.from_connection_string(text, name, **chosen), None
+    credential = _credential(account)
+    return TableClient(account.tables, name, credential=credential, audience=_AUDIENCE, **chosen), credential
 
 
 def _connection_string(account: StorageAccount) -> str | None:

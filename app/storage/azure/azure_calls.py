@@ -14,10 +14,11 @@ from app.storage.storage_errors import StorageError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# All in seconds. A pause of storage shorter than a read's limit is only waited for.
-LONGEST_CALL = 20.0
-CONNECTION_TIMEOUT = 5
-READ_TIMEOUT = 10
+# A pause of storage shorter than a read's limit is only waited for.
+CALL_SECONDS = 20.0
+CLEANING_SECONDS = 240.0
+CONNECTION_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 10
 
 _MISSING = ("TableNotFound", "QueueNotFound")
 
@@ -32,7 +33,7 @@ _Self = TypeVar("_Self", bound=MadeWhenMissing)
 _Method = Callable[Concatenate[_Self, _P], Coroutine[Any, Any, _R]]
 
 
-def bounded(seconds: float = LONGEST_CALL) -> Callable[[_Method[_Self, _P, _R]], _Method[_Self, _P, _R]]:
+def bounded(seconds: float = CALL_SECONDS) -> Callable[[_Method[_Self, _P, _R]], _Method[_Self, _P, _R]]:
     """Of a method: a limit for all of its tries, and `StorageError` for whatever azure-core raises."""
 
     def decorate(method: _Method[_Self, _P, _R]) -> _Method[_Self, _P, _R]:

@@ -78,9 +78,9 @@ def turn_entity(record: TurnRecord, now: float) -> Entity:
         "lease_until": record.lease_until,
         "attempt_count": record.attempt_count,
         "written_at": now,
-        **_split("payload", record.payload),
-        **_split("checkpoint", record.checkpoint),
-        **_split("result", record.result),
+        **split_text("payload", record.payload),
+        **split_text("checkpoint", record.checkpoint),
+        **split_text("result", record.result),
     }
 
 
@@ -92,9 +92,9 @@ def turn_of(key: TurnKey, entity: Mapping[str, Any]) -> TurnRecord:
         entity["owner"],
         entity["lease_until"],
         entity["attempt_count"],
-        _joined("payload", entity),
-        _joined("checkpoint", entity),
-        _joined("result", entity),
+        join_text("payload", entity),
+        join_text("checkpoint", entity),
+        join_text("result", entity),
         entity["etag"],
     )
 
@@ -121,11 +121,11 @@ def open_entity(record: TurnRecord, now: float) -> Entity:
 def record_entity(record: Record, write: str, now: float) -> Entity:
     """`write` names one attempt to write, never two."""
     keys = _keys(record.key.conversation, record_row(record.key))
-    return {**keys, "write_id": write, "written_at": now, **_split("value", record.value)}
+    return {**keys, "write_id": write, "written_at": now, **split_text("value", record.value)}
 
 
 def record_of(key: RecordKey, entity: Mapping[str, Any]) -> Record:
-    return Record(key, _joined("value", entity), entity["etag"])
+    return Record(key, join_text("value", entity), entity["etag"])
 
 
 def message_entities(
@@ -139,7 +139,7 @@ def message_entities(
     parts = [text[start : start + size] for start in range(0, len(text), size)]
     for number, part in enumerate(parts):
         row = row_of(key, MESSAGE, f"-{_LAST_TICKET - ticket:019d}-{number:03d}")
-        yield {**_keys(key, row), "parts": len(parts), "written_at": now, **_split("messages", part)}
+        yield {**_keys(key, row), "parts": len(parts), "written_at": now, **split_text("messages", part)}
 
 
 def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[StoredMessage]:
@@ -152,7 +152,7 @@ def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[Store
             break
         if not is_kind(entity, MESSAGE):
             continue
-        parts.append(_joined("messages", entity))
+        parts.append(join_text("messages", entity))
         if len(parts) == entity["parts"]:
             turns.append([StoredMessage(**fields) for fields in json.loads("".join(parts))])
             found += len(turns[-1])
@@ -174,13 +174,13 @@ def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _split(name: str, text: str) -> Entity:
+def split_text(name: str, text: str) -> Entity:
     """One property for each piece, none for an empty text: `name`, `name_1`, `name_2`, ..."""
     pieces = [text[start : start + _PROPERTY] for start in range(0, len(text), _PROPERTY)]
     return {_piece(name, number): piece for number, piece in enumerate(pieces)}
 
 
-def _joined(name: str, entity: Mapping[str, Any]) -> str:
+def join_text(name: str, entity: Mapping[str, Any]) -> str:
     pieces: list[str] = []
     while (piece := entity.get(_piece(name, len(pieces)))) is not None:
         pieces.append(piece)

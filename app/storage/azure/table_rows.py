@@ -12,13 +12,13 @@ from azure.data.tables import TableEntity, UpdateMode
 from azure.data.tables.aio import TableClient
 
 from app.storage.azure.azure_calls import code_of
-from app.storage.azure.table_entities import Entity, messages_of
+from app.storage.azure.table_entities import Entity
 
 Operation = tuple[Any, ...]
 
 # Azure's own limits for one transaction and one page.
-_MOST_IN_ONE = 100
-_MOST_IN_A_PAGE = 1000
+_MAX_OPERATIONS = 100
+_MAX_PAGE_SIZE = 1000
 # https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
 _OTHERS_WERE_FASTER = {"EntityAlreadyExists", "UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"}
 # Of a single operation of a transaction, which the client does not send again by itself.
@@ -43,6 +43,10 @@ def write_if_same(entity: Entity, version: str) -> Operation:
     return update_if_same(entity, version) if version else ("create", entity)
 
 
+def delete_if_same(partition: str, row: str, version: str) -> Operation:
+    return ("delete", {"PartitionKey": partition, "RowKey": row}, _same(version))
+
+
 class Rows:
     def __init__(self, table: TableClient) -> None:
         self._table = table
@@ -55,23 +59,22 @@ class Rows:
                 raise
             return None
 
-    async def between(
-        self, partition: str, first: str, after: str, *, limit: int | None = None, keys_only: bool = False
-    ) -> list[Entity]:
-        """The rows from `first` on and before `after`; with `limit` so many messages or more, where there are."""
+    async def pages(
+        self, partition: str, first: str, after: str, *, page_size: int | None = None, keys_only: bool = False
+    ) -> AsyncIterator[list[Entity]]:
+        """The rows from `first` on and before `after`."""
         query = self._table.query_entities(
             "PartitionKey eq @partition and RowKey ge @first and RowKey lt @after",
             parameters={"partition": partition, "first": first, "after": after},
-            # Beside the messages there are the head, and as many open turns as people are in a hurry.
-            results_per_page=None if limit is None else min(limit + 20, _MOST_IN_A_PAGE),
+            results_per_page=None if page_size is None else min(page_size, _MAX_PAGE_SIZE),
             select=_KEYS if keys_only else None,
         )
-        rows: list[Entity] = []
         async for page in query.by_page():
-            rows += [_entity(row) async for row in page]
-            if limit is not None and len(messages_of(rows, limit)) == limit:
-                break
-        return rows
+            yield [_entity(row) async for row in page]
+
+    async def between(self, partition: str, first: str, after: str, *, keys_only: bool = False) -> list[Entity]:
+        """All rows from `first` on and before `after`."""
+        return [row async for page in self.pages(partition, first, after, keys_only=keys_only) for row in page]
 
     async def older(self, moment: float) -> AsyncIterator[list[Entity]]:
         """What was written before, one partition after the other."""
@@ -84,6 +87,11 @@ class Rows:
             rows.append(_entity(found))
         if rows:
             yield rows
+
+    async def expired(self, moment: float) -> AsyncIterator[Entity]:
+        query = self._table.query_entities("expires_at le @moment", parameters={"moment": moment})
+        async for found in query:
+            yield _entity(found)
 
     async def any(self) -> None:
         async for _ in self._table.query_entities("PartitionKey eq ''", results_per_page=1):
@@ -109,8 +117,8 @@ class Rows:
     async def delete(self, rows: Sequence[Entity], *, only_same: bool = False) -> list[Entity]:
         """Those that were deleted, of one partition: not what had gone nor, with `only_same`, been written since."""
         deleted: list[Entity] = []
-        for start in range(0, len(rows), _MOST_IN_ONE):
-            some = rows[start : start + _MOST_IN_ONE]
+        for start in range(0, len(rows), _MAX_OPERATIONS):
+            some = rows[start : start + _MAX_OPERATIONS]
             try:
                 await self.transaction([_delete(row, only_same=only_same) for row in some])
                 deleted += some
@@ -127,8 +135,9 @@ class Rows:
 
 
 def _delete(row: Entity, *, only_same: bool) -> Operation:
-    keys = {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
-    return ("delete", keys, _same(row["etag"])) if only_same else ("delete", keys)
+    if only_same:
+        return delete_if_same(row["PartitionKey"], row["RowKey"], row["etag"])
+    return ("delete", {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]})
 
 
 def _same(version: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
 from app.common.text import replace_lone_surrogates
-from app.storage.azure.azure_calls import bounded
+from app.storage.azure.azure_calls import CLEANING_SECONDS, bounded
 from app.storage.azure.table_entities import (
     AFTER,
     EVERYTHING,
@@ -59,7 +59,6 @@ from app.storage.ledger import (
 )
 from app.storage.sanitize_text import sanitize_turn
 
-_LONGEST_CLEANING = 240.0
 # Seconds. The first call of a worker gets a token and opens connections.
 _PROMPT_AT_FIRST = 1.0
 # Of one that was passed by too, which has 0.
@@ -162,7 +161,7 @@ class TableStore:
                     passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease_until": 0.0}
                     await self._rows.put(passed, turn["etag"])
 
-    @bounded(_LONGEST_CLEANING)
+    @bounded(CLEANING_SECONDS)
     async def delete_before(self, moment: float) -> int:
         deleted = 0
         async for rows in self._rows.older(float(moment)):
@@ -196,7 +195,15 @@ class TableStore:
             await self._credential.close()
 
     async def _of_thread(self, key: ConversationKey, first: str, last: str, *, limit: int) -> list[Entity]:
-        return await self._rows.between(partition_of(key), row_of(key, first), row_of(key, AFTER[last]), limit=limit)
+        """With `limit` messages, or all there are."""
+        rows: list[Entity] = []
+        # Beside the messages there are the head and the open turns.
+        first, after, page_size = row_of(key, first), row_of(key, AFTER[last]), limit + 20
+        async for page in self._rows.pages(partition_of(key), first, after, page_size=page_size):
+            rows += page
+            if len(messages_of(rows, limit)) == limit:
+                break
+        return rows
 
     async def _enter(
         self, turn: TurnRecord, rows: Sequence[Entity], history: tuple[StoredMessage, ...], *, delayed: bool

@@ -7,7 +7,7 @@ import time
 
 from app.storage.storage_errors import StorageError
 
-VERSION = 4
+VERSION = 5
 _MAX_WAIT_SECONDS = 10.0
 _RETRY_SECONDS = 0.02
 
@@ -68,6 +68,18 @@ CREATE TABLE queue_message (
   PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
 CREATE INDEX queue_message_by_visibility ON queue_message (queue, visible_at);
+CREATE TABLE document (
+  collection TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  id TEXT NOT NULL,
+  value TEXT NOT NULL,
+  due_at REAL,
+  expires_at REAL,
+  version TEXT NOT NULL,
+  PRIMARY KEY (collection, tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX document_by_due_time ON document (collection, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX document_by_expiry ON document (expires_at) WHERE expires_at IS NOT NULL;
 """
 
 

@@ -25,6 +25,7 @@ from app.storage.ledger import (
     next_ticket,
 )
 from app.storage.sanitize_text import sanitize_messages, sanitize_turn
+from app.storage.sqlite.sqlite_documents import SqliteDocuments
 from app.storage.sqlite.sqlite_file import SqliteFile
 from app.storage.sqlite.sqlite_queue import SqliteQueue
 
@@ -113,6 +114,10 @@ class SqliteStore:
     def queue(self, name: str) -> SqliteQueue:
         """In the same file; it ends with the store."""
         return SqliteQueue(self._file, name)
+
+    def documents(self) -> SqliteDocuments:
+        """In the same file; they end with the store."""
+        return SqliteDocuments(self._file)
 
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         return await self._file.run_transaction(lambda connection: _recent(connection, key, limit))

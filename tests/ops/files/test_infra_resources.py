@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.composition.core import TURN_QUEUE
-from app.storage.factory import TABLE
+from app.storage.factory import CONVERSATIONS_TABLE
 from ops.deploy.builds import CURRENT
 from tests.ops.files.deployments import NAMES, ROOT, Deployment, deployment, modules, template
 
@@ -164,7 +164,7 @@ def test_the_tables_and_queues_that_the_app_opens_are_made_and_no_others(name: s
         for kind in ("tableServices/tables", "queueServices/queues")
     )
     # The host moves what failed too often to the second: it does not make it without the right to make queues.
-    assert (tables, queues) == ({TABLE}, {TURN_QUEUE, f"{TURN_QUEUE}-poison"})
+    assert (tables, queues) == ({CONVERSATIONS_TABLE}, {TURN_QUEUE, f"{TURN_QUEUE}-poison"})
 
 
 def test_the_queue_is_listened_to_with_the_connection_that_bicep_sets() -> None:
