@@ -7,17 +7,13 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be told so, not shown a traceback
     sys.exit("dev.py needs Python 3.11 or later; this is %d.%d, at %s" % (sys.version_info[:2] + (sys.executable,)))  # noqa: UP031, RUF005
 
-import hashlib
 import os
-import signal
-import subprocess
 from pathlib import Path
 
 from ops.command import DEV
-from ops.pip_install import PipError, install_lock
+from ops.virtual_environment import SetupError, VirtualEnvironment, say
 
 ROOT = Path(__file__).resolve().parent
-PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 RUNTIME_LOCK = "requirements.txt"
 DEVELOPMENT_LOCK = "requirements-dev.txt"
 TERMINAL_LOCK = "app/local/requirements-terminal.txt"
@@ -29,7 +25,7 @@ HELP = """COMMAND
   run [--no-browser] [--verbose]     start the bot, and the Agents Playground to talk to it
   chat [question]                    talk to the bot in this terminal
   doctor                             whether the settings are right, and the workspace answers
-  test [--all | pytest arguments]    run the tests; --all: the long proofs too, half as long again
+  test [--all | pytest arguments]    run the tests; --all: the long ones too, half as long again
   check                              format, lint, types, import rules, what deployment reads
   bench [arguments]                  run the benchmarks
   package [--python 3.12]            make the deployment package in .data/package
@@ -37,118 +33,9 @@ HELP = """COMMAND
   lock [--upgrade]                   write the requirements files from pyproject.toml
   docs                               write docs/settings.md, and the picture in docs/architecture.md
   snapshots                          write infra/snapshots, what Bicep makes of infra/, and format infra/
-  translate                          bring app/locale in step with what the agent says itself
+  translate                          update app/locale with the sentences that the agent says itself
 
 Everything is installed into .venv the first time it is needed."""
-
-
-class SetupError(Exception):
-    """`str()` is what the person at the terminal must know."""
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-class Environment:
-    """A virtual environment in the repository, of the Python that runs dev.py."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
-        self.python = self.bin / ("python.exe" if os.name == "nt" else "python")
-
-    @classmethod
-    def find(cls) -> Environment:
-        """`.venv`, unless that one is of another Python version."""
-        version = _version_of(ROOT / ".venv")
-        return cls(ROOT / (".venv" if version in {None, PYTHON_VERSION} else f".venv-{PYTHON_VERSION}"))
-
-    def create(self) -> None:
-        if self._works("pip"):
-            return
-        say(f"Making {self.folder.name} with Python {PYTHON_VERSION} ...")
-        base = getattr(sys, "_base_executable", None) or sys.executable
-        clear = [] if self._works("sys") else ["--clear"]
-        made = subprocess.run([base, "-m", "venv", *clear, str(self.folder)], capture_output=True, text=True)
-        if made.returncode or not self._works("pip"):
-            say((made.stdout + made.stderr).strip())
-            raise SetupError(
-                f"{base} could not make a virtual environment. "
-                f"On Debian and Ubuntu this helps: sudo apt install python{PYTHON_VERSION}-venv"
-            )
-
-    def _works(self, module: str) -> bool:
-        if _version_of(self.folder) != PYTHON_VERSION or not self.python.exists():
-            return False
-        return subprocess.run([self.python, "-c", f"import {module}"], capture_output=True).returncode == 0
-
-    def install(self, *locks: str) -> None:
-        for lock in locks:
-            content = (ROOT / lock).read_bytes()
-            fingerprint = hashlib.sha256(content + sys.version.encode()).hexdigest()
-            stamp = self.folder / f"installed-{lock.replace('/', '-')}.stamp"
-            if stamp.exists() and stamp.read_text() == fingerprint and self.python.exists():
-                continue
-            self.create()
-            stamp.unlink(missing_ok=True)
-            self._install(lock, packages_in(content.decode()))
-            # The stamp comes last and whole, so that an interrupted install is done again.
-            fresh = stamp.with_suffix(".new")
-            fresh.write_text(fingerprint)
-            fresh.replace(stamp)
-
-    def _install(self, lock: str, packages: int) -> None:
-        try:
-            install_lock(self.python, ROOT / lock, lock, packages, say)
-        except PipError as error:
-            raise SetupError(str(error)) from None
-
-    def run(self, *command: str | Path) -> int:
-        """Runs `command` to its end and returns its exit code; whoever stops dev.py stops the command too."""
-        child = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=self._variables())
-        interrupted = False
-
-        def interrupt(*_: object) -> None:
-            nonlocal interrupted
-            interrupted = True
-            if os.name != "nt" and not sys.stdin.isatty():  # a terminal has told the child already
-                child.send_signal(signal.SIGINT)
-
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        code = child.wait()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if interrupted:
-            raise KeyboardInterrupt
-        return code if code >= 0 else 128 - code
-
-    def become(self, module: str, *arguments: str) -> int:
-        """The last step of a command. Where the system can, `module` takes this process over, signals and all."""
-        command = [str(self.python), "-m", module, *arguments]
-        if os.name != "nt":
-            os.chdir(ROOT)
-            os.execve(command[0], command, self._variables())
-        return self.run(*command)
-
-    def _variables(self) -> dict[str, str]:
-        path = os.pathsep.join([str(self.bin), os.environ.get("PATH", "")])
-        return {**os.environ, "VIRTUAL_ENV": str(self.folder), "PATH": path, "PYTHONUTF8": "1"}
-
-
-def packages_in(lock: str) -> int:
-    """Lines with blanks before them are the hashes of the package above."""
-    return sum(line[:1].isalnum() for line in lock.splitlines())
-
-
-def _version_of(folder: Path) -> str | None:
-    try:
-        lines = (folder / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    settings = dict(line.replace(" ", "").split("=", 1) for line in lines if "=" in line)
-    return ".".join(settings.get("version", "").split(".")[:2])
 
 
 def main(arguments: list[str]) -> int:
@@ -164,23 +51,23 @@ def main(arguments: list[str]) -> int:
             return 0
         say(f"There is no command {command!r}.\n\n{usage}" if command else usage)
         return 2
-    # Conversations, logs and packages: for nobody else on this machine.
+    # It holds conversations and logs: other users of this machine must not read them.
     (ROOT / ".data").mkdir(mode=0o700, exist_ok=True)
     (ROOT / ".data").chmod(0o700)
-    return commands[command](Environment.find(), rest)
+    return commands[command](VirtualEnvironment.find(ROOT), rest)
 
 
-def run(environment: Environment, arguments: list[str]) -> int:
+def run(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(RUNTIME_LOCK, TERMINAL_LOCK, *_local_model())
     return environment.become("app.local.run", *arguments)
 
 
-def chat(environment: Environment, arguments: list[str]) -> int:
+def chat(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(RUNTIME_LOCK, TERMINAL_LOCK, *_local_model())
     return environment.become("app.local.terminal", *arguments)
 
 
-def doctor(environment: Environment, arguments: list[str]) -> int:
+def doctor(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(RUNTIME_LOCK)
     return environment.become("app.local.doctor", *arguments)
 
@@ -196,7 +83,7 @@ def _local_model() -> list[str]:
     return [] if workspace_is_configured(settings) else [LOCAL_MODEL_LOCK]
 
 
-def test(environment: Environment, arguments: list[str]) -> int:
+def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
     """Without pytest's arguments the fast tests come first, so that a broken line is known within a minute or so."""
     environment.install(DEVELOPMENT_LOCK, LOCAL_MODEL_LOCK)
     if arguments not in ([], ["--all"]):
@@ -216,7 +103,7 @@ def test(environment: Environment, arguments: list[str]) -> int:
     return max((code for code in codes if code != no_tests), default=0)
 
 
-def check(environment: Environment, arguments: list[str]) -> int:
+def check(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     python = environment.python
     tools: list[list[str | Path]] = [
@@ -240,24 +127,24 @@ def _program(name: str) -> str:
     return f"{name}.exe" if os.name == "nt" else name
 
 
-def bench(environment: Environment, arguments: list[str]) -> int:
+def bench(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("benchmarks", *arguments)
 
 
-def package(environment: Environment, arguments: list[str]) -> int:
+def package(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("ops.package", *arguments)
 
 
-def deploy(environment: Environment, arguments: list[str]) -> int:
+def deploy(environment: VirtualEnvironment, arguments: list[str]) -> int:
     """Where only the finished package is, as in a pipeline, there is nothing to install first."""
     from ops.deploy.__main__ import main as run_deploy
 
     return run_deploy(arguments)
 
 
-def lock(environment: Environment, arguments: list[str]) -> int:
+def lock(environment: VirtualEnvironment, arguments: list[str]) -> int:
     """Each lock is held to those before it, so that tests run what is deployed."""
     import tomllib
 
@@ -288,18 +175,18 @@ def lock(environment: Environment, arguments: list[str]) -> int:
     return 0
 
 
-def docs(environment: Environment, arguments: list[str]) -> int:
+def docs(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     code = environment.run(environment.python, "-m", "ops.architecture_page")
     return code or environment.become("ops.settings_page", *arguments)
 
 
-def snapshots(environment: Environment, arguments: list[str]) -> int:
+def snapshots(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("ops.bicep", "--write", *arguments)
 
 
-def translate(environment: Environment, arguments: list[str]) -> int:
+def translate(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("ops.translations", *arguments)
 

@@ -17,6 +17,7 @@ from ops.deploy.azure_cli import AzureCli
 from ops.deploy.health import wait_for_health
 from ops.deploy.scm import ScmSite, token_audience
 from ops.package.archive import read_build
+from ops.virtual_environment import VirtualEnvironment
 from tests.fakes.azure import TOKEN, FakeAzure, serving
 from tests.fakes.provisioned import SUBSCRIPTION, Clock, make_package, option, provision
 from tests.fakes.provisioned import azure as azure
@@ -366,7 +367,7 @@ def test_dev_py_deploys_without_installing_anything(monkeypatch: pytest.MonkeyPa
         return 3
 
     monkeypatch.setattr("ops.deploy.__main__.main", deploy)
-    monkeypatch.setattr(dev.Environment, "install", lambda *_: pytest.fail("nothing needs to be installed"))
+    monkeypatch.setattr(VirtualEnvironment, "install", lambda *_: pytest.fail("nothing needs to be installed"))
     assert dev.main(["deploy", "--build", "0123456789ab"]) == 3
     assert given == [["--build", "0123456789ab"]]
 
