@@ -7,22 +7,22 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import aiohttp
-
 from app.common.identity import APP_IDENTITY, RequestIdentity
-from app.databricks.renewing_token import CredentialError
-from app.databricks.workspace_client import Reply, Workspace
+from app.common.log_text import quoted
+from app.databricks.serving_endpoints import ServingEndpoints
+from app.databricks.workspace_client import WorkspaceClient
+from app.databricks.workspace_errors import CredentialError, WorkspaceError
 from app.models import chat_completions, responses
 from app.models.answer_body import AnswerBody
 from app.models.answer_reader import AnswerReader
 from app.models.answer_stream import AnswerStream
 from app.models.endpoint_capabilities import ALL_SUPPORTED, SECONDS_LEARNED_FOR, EndpointCapabilities
-from app.models.error_replies import ErrorReply, failure_of_reply, quoted
+from app.models.error_replies import ErrorReply, failure_of_reply
 from app.models.model import ModelEvent, ModelRequest
 from app.models.model_errors import (
     AddressBlockedError,
@@ -82,7 +82,7 @@ class DatabricksModel:
     def __init__(
         self,
         name: str,
-        workspace: Workspace,
+        workspace: WorkspaceClient,
         *,
         api: Api = "auto",
         max_tokens: int | None = None,
@@ -95,6 +95,7 @@ class DatabricksModel:
     ) -> None:
         self._name = name
         self._workspace = workspace
+        self._endpoints = ServingEndpoints(workspace)
         self._api: Api = api
         self._max_tokens = max_tokens
         self._temperature = temperature
@@ -106,8 +107,8 @@ class DatabricksModel:
         self._capabilities = ALL_SUPPORTED
         self._learned_at = math.inf
         self._streams = OpenAiStreams(
-            workspace.address.model_base_url,
-            self._token,
+            workspace.url.model_base_url,
+            workspace.http,
             connect_seconds=limits.connect,
             silence_seconds=limits.silence,
         )
@@ -132,15 +133,14 @@ class DatabricksModel:
         Raises ModelError. `state.ready` says whether the endpoint can be queried:
         https://learn.microsoft.com/azure/databricks/machine-learning/model-serving/manage-serving-endpoints
         """
-        if not self._workspace.address.has_serving_endpoints:
+        if not self._workspace.url.has_serving_endpoints:
             await self._token(APP_IDENTITY)
             return False
-        reply = await self._described(within_seconds)
-        if reply.status == 401 and self._workspace.forget_token(APP_IDENTITY):
-            reply = await self._described(within_seconds)
-        if reply.status != 200:
-            raise failure_of_reply(ErrorReply(reply.status, reply.text, location=reply.location))
-        _raise_unless_ready(reply)
+        try:
+            endpoint = await self._endpoints.describe(self._name, time_limit_seconds=within_seconds)
+        except WorkspaceError as error:
+            raise _model_error(error) from error
+        _raise_unless_ready(endpoint)
         return True
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
@@ -149,14 +149,16 @@ class DatabricksModel:
             self._capabilities, self._learned_at = self._capabilities.without_refusals(), math.inf
         capabilities = self._capabilities
         learned: EndpointCapabilities | None = None
+        refused_token = ""
         attempt = 1
         while True:
             answering = False
             body: dict[str, Any] = {}
+            token = ""
             try:
+                token = await self._token(request.identity)
                 path, body, reader = await self._question(request, capabilities)
-                attempted = self._attempt(path, body, reader, request.identity, deadline)
-                async with aclosing(attempted) as events:
+                async with aclosing(self._attempt(path, body, reader, token, deadline)) as events:
                     async for event in events:
                         if not answering and learned is not None:
                             self._keep(learned)
@@ -171,7 +173,11 @@ class DatabricksModel:
                     # A conversation that is too long says nothing about the next one.
                     learned = adapted if isinstance(failure, RequestRefusedError) else learned
                     continue
-                if not self._differs_next_time(failure, attempt, request.identity):
+                if isinstance(failure, SignInError) and not refused_token and token:
+                    refused_token = token
+                    if not self._workspace.forget_token(request.identity, token):
+                        raise
+                elif not self._speaks_other_api(failure):
                     wait = self._retries.wait(failure, attempt, self._spread())
                     if wait is None or self._clock() + wait >= deadline:
                         raise
@@ -180,7 +186,6 @@ class DatabricksModel:
 
     async def close(self) -> None:
         await self._streams.close()
-        await self._workspace.close()
 
     def _keep(self, learned: EndpointCapabilities) -> None:
         """An answer has shown that it is so."""
@@ -190,10 +195,8 @@ class DatabricksModel:
         for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
             _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
 
-    def _differs_next_time(self, failure: ModelError, attempt: int, identity: RequestIdentity) -> bool:
-        """Another attempt has a new token, or speaks the other API when none was set."""
-        if isinstance(failure, SignInError):
-            return self._workspace.forget_token(identity) and attempt == 1
+    def _speaks_other_api(self, failure: ModelError) -> bool:
+        """The next attempt does, where none was set and the endpoint wants the other."""
         if self._api == "auto" and isinstance(failure, RequestRefusedError) and "messages" in failure.parameters:
             if "'input'" in failure.detail:
                 self._api = "responses"
@@ -201,11 +204,11 @@ class DatabricksModel:
         return False
 
     async def _attempt(
-        self, path: str, body: dict[str, Any], reader: AnswerReader, identity: RequestIdentity, deadline: float
+        self, path: str, body: dict[str, Any], reader: AnswerReader, token: str, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
         answer = AnswerStream(reader)
         within_seconds = deadline - self._clock()
-        async with self._streams.open(path, body, identity=identity, within_seconds=within_seconds) as response:
+        async with self._streams.open(path, body, token=token, within_seconds=within_seconds) as response:
             arriving = AnswerBody(
                 response,
                 answer,
@@ -255,20 +258,12 @@ class DatabricksModel:
     async def _spoken_api(self) -> Api:
         if self._api == "auto":
             try:
-                task = await self._workspace.endpoint_task(self._name)
+                task = await self._endpoints.task(self._name)
             except CredentialError as failure:
                 raise MissingCredentialError(str(failure)) from failure
             if task is not None:
                 self._api = "responses" if task == RESPONSES_TASK else "chat"
         return self._api
-
-    async def _described(self, within_seconds: float) -> Reply:
-        try:
-            return await self._workspace.describe(self._name, within_seconds=within_seconds)
-        except CredentialError as failure:
-            raise MissingCredentialError(str(failure)) from failure
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise failure_of_exception(error, answer_began=False) from error
 
     async def _token(self, identity: RequestIdentity) -> str:
         try:
@@ -277,13 +272,20 @@ class DatabricksModel:
             raise MissingCredentialError(str(failure)) from failure
 
 
-def _raise_unless_ready(reply: Reply) -> None:
-    endpoint = reply.json_object()
-    if endpoint is None:
-        raise RequestRefusedError("what the workspace says about the endpoint is no JSON object")
+def _raise_unless_ready(endpoint: Mapping[str, Any]) -> None:
     state = endpoint.get("state")
     ready = state.get("ready") if isinstance(state, dict) else None
     if ready != "READY":
         raise EndpointUnavailableError(f"the endpoint's state is {quoted(str(ready))}")
     if endpoint.get("permission_level") == "CAN_VIEW":
         raise PermissionDeniedError("the endpoint may be viewed, not queried: CAN_QUERY is missing")
+
+
+def _model_error(error: WorkspaceError) -> ModelError:
+    if isinstance(error, CredentialError):
+        return MissingCredentialError(str(error))
+    if error.reply is not None and error.reply.status >= 300:
+        return failure_of_reply(ErrorReply(error.reply.status, error.reply.body, location=error.reply.location))
+    if isinstance(error.__cause__, Exception):
+        return failure_of_exception(error.__cause__, answer_began=False)
+    return RequestRefusedError(str(error))

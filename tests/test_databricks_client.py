@@ -294,3 +294,20 @@ async def test_a_persons_refused_token_is_neither_renewed_nor_replaced_by_the_ap
             assert text_of(await answer(model)) == "Hello"
     assert [asked.token for asked in endpoint.asked] == ["oauth-token-1", "expired-token", "oauth-token-1"]
     assert "expired-token" not in str(caught.value) + repr(expired)
+
+
+async def test_no_cookie_passes_from_one_persons_request_to_the_next() -> None:
+    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+    endpoint = ServingEndpoint()
+    # No client keeps a cookie of an address that is a number.
+    async with endpoint, asking(endpoint.base_url.replace("127.0.0.1", "localhost"), api="chat") as model:
+        endpoint.replies.append(Answer(200, body, {"Set-Cookie": "session=ann"}))
+        await answer(model)
+        await answer(model)
+    assert [asked.headers.get("Cookie") for asked in endpoint.asked] == [None, None]
+
+
+async def test_the_first_question_goes_out_on_the_connection_of_the_look_up() -> None:
+    async with ServingEndpoint() as endpoint, asking(endpoint) as model:
+        await answer(model)
+        assert endpoint.asked[0].client_port == endpoint.lookups[0].client_port

@@ -76,7 +76,7 @@ async def test_a_busy_endpoint_is_asked_again_when_it_said_to() -> None:
         busy = databricks_error(429, "REQUEST_LIMIT_EXCEEDED", "slow down", Retry_After="3")
         endpoint.replies.extend([busy, databricks_error(503, "TEMPORARILY_UNAVAILABLE", "soon", Retry_After="1"), busy])
         assert text_of(await answer(model)) == "Hello"
-    assert sleeper.has_predecessor == [3.25, 1.25, 3.25]
+    assert sleeper.pauses == [3.25, 1.25, 3.25]
 
 
 async def test_an_endpoint_that_says_nothing_of_when_is_asked_at_growing_distances() -> None:
@@ -85,7 +85,7 @@ async def test_an_endpoint_that_says_nothing_of_when_is_asked_at_growing_distanc
         endpoint.replies.extend([databricks_error(503, "", "scaled to zero")] * 4)
         with pytest.raises(EndpointUnavailableError):
             await answer(model)
-    assert sleeper.has_predecessor == [0.5, 1.0, 2.0]
+    assert sleeper.pauses == [0.5, 1.0, 2.0]
     assert len(endpoint.asked) == 4
 
 
@@ -97,7 +97,7 @@ async def test_nobody_is_kept_waiting_longer_than_the_time_limit_for_another_att
         with pytest.raises(RateLimitedError) as caught:
             await answer(model)
     assert caught.value.retry_after == 20
-    assert sleeper.has_predecessor == []
+    assert sleeper.pauses == []
 
 
 async def test_what_was_shown_is_never_asked_for_again() -> None:
@@ -164,7 +164,7 @@ async def test_a_port_where_nobody_listens_is_unreachable() -> None:
         async with asking(address, sleeper=sleeper, api="chat") as model:
             with pytest.raises(EndpointUnreachableError):
                 await answer(model)
-    assert len(sleeper.has_predecessor) == 3
+    assert len(sleeper.pauses) == 3
 
 
 async def test_a_host_that_accepts_but_never_speaks_tls_is_unreachable_within_the_connect_limit() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.agent.turn import NoWords, Turn
 from app.agent.user_messages import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
-from app.databricks.workspace_client import Identity
+from app.databricks.current_user import CurrentUser
 from app.storage.conversations import ConversationLog
 from app.translation import Sentence, Translator, translator_for
 
@@ -45,12 +45,12 @@ _WITHOUT_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """`credential` is the kind of sign-in; `identity` who that is, None where the workspace does not say."""
+    """`credential` is the kind of sign-in; `user` who that is, None where the workspace does not say."""
 
     model: str
     workspace: str
     credential: str
-    identity: Identity | None = None
+    user: CurrentUser | None = None
 
 
 class Commands:
@@ -102,16 +102,16 @@ def _told(about: About, translate: Translator) -> str:
         _ABOUT,
         model=about.model,
         workspace=about.workspace,
-        identity=_named(about.identity, translate),
+        identity=_named(about.user, translate),
         credential=translate(Sentence(about.credential)),
     )
 
 
-def _named(identity: Identity | None, translate: Translator) -> str:
-    if identity is None:
+def _named(user: CurrentUser | None, translate: Translator) -> str:
+    if user is None:
         return translate(Sentence("the workspace did not say who it is; please ask again later"))
-    user_name, name = _as_code(identity.user_name), _as_code(identity.display_name)
-    if not identity.is_service_principal:
+    user_name, name = _as_code(user.user_name), _as_code(user.display_name)
+    if not user.is_service_principal:
         return translate(Sentence("the user {name}"), name=user_name)
     return translate(Sentence("the service principal {name}"), name=f"{name} ({user_name})" if name else user_name)
 

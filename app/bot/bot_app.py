@@ -10,11 +10,11 @@ from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
 from app.bot.connector.connector_client import Connector
-from app.bot.connector.http_session import HttpSession
 from app.bot.handler import AgentHandler, BotServices
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
 from app.bot.resume import TurnQueueHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
+from app.common.http_session import HttpSession
 from app.storage.ledger import Store
 from app.telemetry.telemetry import Telemetry
 from app.turns.idempotency import IdempotentActions

@@ -13,7 +13,9 @@ from app.agent.agent import Agent
 from app.agent.commands import About, Commands
 from app.config import CoreSettings
 from app.databricks.credentials import CredentialChoice, choose_credential
-from app.databricks.workspace_client import Workspace, WorkspaceUrl
+from app.databricks.current_user import CurrentUserLookup
+from app.databricks.workspace_client import WorkspaceClient
+from app.databricks.workspace_url import WorkspaceUrl
 from app.databricks_client import DatabricksModel
 from app.settings.databricks_settings import DatabricksSettings
 from app.settings.host_environment import HostEnvironment
@@ -50,6 +52,7 @@ class Core:
         self.queue = open_queue(location, TURN_QUEUE, self.store)
         self.documents = open_documents(location, self.store)
         self.workspace = _workspace(settings.databricks, managed_identity_client_id)
+        self._current_user = CurrentUserLookup(self.workspace)
         self.model = DatabricksModel(
             settings.databricks.model_name,
             self.workspace,
@@ -84,15 +87,15 @@ class Core:
     async def close(self) -> None:
         async with AsyncExitStack() as closing:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
-            for part in (self.telemetry, self.store, self.queue, self.documents, self.model):
+            for part in (self.telemetry, self.store, self.queue, self.documents, self.workspace, self.model):
                 closing.push_async_callback(part.close)
 
     async def _about(self) -> About:
         settings = self.settings.databricks
         # Which of a developer's credentials is used is known only after the identity has been asked for.
-        identity = await self.workspace.identity()
+        user = await self._current_user.find()
         host = urlsplit(settings.base_url).hostname or ""
-        return About(settings.model_name, host, self.workspace.credential.name, identity)
+        return About(settings.model_name, host, self.workspace.credential.name, user)
 
 
 def _telemetry(settings: TelemetrySettings, host: HostEnvironment) -> Telemetry:
@@ -119,8 +122,8 @@ def _storage_location(settings: StorageSettings) -> Path | StorageAccount:
     )
 
 
-def _workspace(settings: DatabricksSettings, managed_identity_client_id: str | None) -> Workspace:
-    address = WorkspaceUrl.parse(settings.base_url)
+def _workspace(settings: DatabricksSettings, managed_identity_client_id: str | None) -> WorkspaceClient:
+    url = WorkspaceUrl.parse(settings.base_url)
     choice = CredentialChoice(
         token=settings.token,
         client_id=settings.client_id,
@@ -129,4 +132,4 @@ def _workspace(settings: DatabricksSettings, managed_identity_client_id: str | N
         config_profile=settings.config_profile,
         managed_identity_client_id=managed_identity_client_id,
     )
-    return Workspace(address, choose_credential(address.host, choice))
+    return WorkspaceClient(url, choose_credential(url.host, choice))

@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 from pydantic import SecretStr
 
-from app.databricks.renewing_token import (
-    CredentialError,
-    IssuedToken,
-    RenewingToken,
-    issued_token,
-    oauth_error,
-    one_line,
-)
-from app.databricks.response_bodies import json_object, read_body
+from app.common.http_body import json_object, read_beginning
+from app.common.log_text import one_line
+from app.common.renewing_token import IssuedToken, RenewingToken
+from app.databricks.workspace_errors import CredentialError
 from app.translation import Sentence
 
 if TYPE_CHECKING:
@@ -31,6 +26,7 @@ AZURE_DATABRICKS_RESOURCE = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d"
 MANAGED_IDENTITY = "azure-managed-identity"
 TOKEN_TIMEOUT_SECONDS = 20
 SDK_TIMEOUT_SECONDS = 60
+MAX_TOKEN_REPLY_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +41,8 @@ class Credential(Protocol):
         """A bearer token that is valid now. Raises CredentialError."""
         ...
 
-    def forget(self) -> bool:
-        """The workspace refused the token: whether asking again can give another."""
+    def forget(self, token: str) -> bool:
+        """The workspace refused this token: whether asking again can give another."""
         ...
 
     async def close(self) -> None: ...
@@ -85,7 +81,7 @@ class PersonalAccessToken:
     async def token(self) -> str:
         return self._token.get_secret_value()
 
-    def forget(self) -> bool:
+    def forget(self, token: str) -> bool:
         return False
 
     async def close(self) -> None:
@@ -103,16 +99,17 @@ class ServicePrincipal:
         self._url = f"{host}/oidc/v1/token"
         self._client_id = client_id
         self._client_secret = client_secret
-        self._renewing = RenewingToken(self._fetch, clock)
+        self._token = RenewingToken("The Databricks token", self._fetch, clock=clock)
 
     async def token(self) -> str:
-        return await self._renewing.get()
+        return await self._token.get()
 
-    def forget(self) -> bool:
-        return self._renewing.forget()
+    def forget(self, token: str) -> bool:
+        self._token.forget(token)
+        return True
 
     async def close(self) -> None:
-        pass
+        await self._token.close()
 
     async def _fetch(self) -> IssuedToken:
         form = {"grant_type": "client_credentials", "scope": "all-apis"}
@@ -124,17 +121,17 @@ class ServicePrincipal:
                 ) as http,
                 http.post(self._url, data=form, headers={"Authorization": login}, allow_redirects=False) as response,
             ):
-                body = json_object(await read_body(response)) or {}
+                body = json_object(await read_beginning(response, MAX_TOKEN_REPLY_BYTES)) or {}
                 if response.status != 200:
                     raise CredentialError(f"HTTP {response.status} from {self._url}: {self._reason(body)}")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CredentialError(f"{self._url} did not answer: {type(error).__name__}") from error
         except ValueError as error:
             raise CredentialError("DATABRICKS_CLIENT_ID is not a client id") from error
-        return issued_token(body, self._url)
+        return _issued_token(body, self._url)
 
     def _reason(self, body: Mapping[str, Any]) -> str:
-        return oauth_error(body, hiding=self._client_secret)
+        return _oauth_error(body, hiding=self._client_secret)
 
 
 class ManagedIdentity:
@@ -144,16 +141,17 @@ class ManagedIdentity:
 
     def __init__(self, client_id: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client_id = client_id
-        self._renewing = RenewingToken(self._fetch, clock)
+        self._token = RenewingToken("The Databricks token", self._fetch, clock=clock)
 
     async def token(self) -> str:
-        return await self._renewing.get()
+        return await self._token.get()
 
-    def forget(self) -> bool:
-        return self._renewing.forget()
+    def forget(self, token: str) -> bool:
+        self._token.forget(token)
+        return True
 
     async def close(self) -> None:
-        pass
+        await self._token.close()
 
     async def _fetch(self) -> IssuedToken:
         try:
@@ -164,7 +162,7 @@ class ManagedIdentity:
         except Exception as error:
             # msal lets the exceptions of requests, of json and its own through.
             raise CredentialError(f"no token from the managed identity endpoint: {type(error).__name__}") from error
-        return issued_token(result, "the managed identity endpoint")
+        return _issued_token(result, "the managed identity endpoint")
 
     def _ask_msal(self) -> Mapping[str, Any]:
         import requests  # noqa: PLC0415 - with msal 0.3 s that only this credential pays
@@ -213,13 +211,13 @@ class SdkCredential:
             raise CredentialError("databricks-sdk found no credential in time") from error
         except Exception as error:
             # The SDK raises ValueError, its own errors and those of requests; it masks secrets in their text.
-            raise CredentialError(f"databricks-sdk found no credential: {one_line(str(error))}") from error
+            raise CredentialError(f"databricks-sdk found no credential: {_short(str(error))}") from error
         scheme, _, token = header.partition(" ")
         if scheme != "Bearer" or not token:
             raise CredentialError(f"databricks-sdk signs in with {scheme or 'nothing'}, serving endpoints want a token")
         return token
 
-    def forget(self) -> bool:
+    def forget(self, token: str) -> bool:
         return False
 
     async def close(self) -> None:
@@ -235,3 +233,20 @@ class SdkCredential:
             http_timeout_seconds=10,
             retry_timeout_seconds=10,
         )
+
+
+def _issued_token(body: Mapping[str, Any], source: str) -> IssuedToken:
+    token = body.get("access_token")
+    if not isinstance(token, str) or not token:
+        raise CredentialError(f"{source} gave no token: {_oauth_error(body)}")
+    lifetime = body.get("expires_in")
+    return IssuedToken(SecretStr(token), float(lifetime) if isinstance(lifetime, int | float) else 600.0)
+
+
+def _oauth_error(body: Mapping[str, Any], *, hiding: SecretStr | None = None) -> str:
+    said = f"{body.get('error', 'no reason given')} {body.get('error_description', '')}".strip()
+    return _short(said.replace(hiding.get_secret_value(), "[secret]") if hiding else said)
+
+
+def _short(said: str) -> str:
+    return one_line(said[:1000])[:300]

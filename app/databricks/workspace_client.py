@@ -1,173 +1,179 @@
-"""The Databricks workspace: its address, and the REST calls that are not the model."""
+"""The REST API of a Databricks workspace: one pooled session, one way to sign in, to fail and to try again.
+
+What is asked of the workspace stands beside this, a module for each of its APIs: serving_endpoints.py, current_user.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-import time
-from collections.abc import Callable, Mapping
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import Any, Literal
 
 import aiohttp
+from yarl import URL
 
-from app.common.identity import AppIdentity, RequestIdentity, UserIdentity
-from app.common.net import is_loopback
+from app.common.http_body import BodyTooLargeError, json_object, read_beginning, read_body
+from app.common.http_session import HttpSession
+from app.common.identity import APP_IDENTITY, AppIdentity, RequestIdentity, UserIdentity
+from app.common.net import path_segment
 from app.databricks.credentials import Credential
-from app.databricks.renewing_token import CredentialError
-from app.databricks.response_bodies import json_object, read_body
+from app.databricks.workspace_errors import (
+    WorkspaceInterruptedError,
+    WorkspaceRateLimitError,
+    WorkspaceReply,
+    WorkspaceReplyError,
+    WorkspaceTimeoutError,
+    WorkspaceUnavailableError,
+    WorkspaceUnreachableError,
+    error_of_reply,
+)
+from app.databricks.workspace_url import WorkspaceUrl
+from app.resilience.retry import Backoff, retry
 
-_log = logging.getLogger(__name__)
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
-LOOKUP_TIMEOUT_SECONDS = 3
-LOOK_UP_AGAIN_AFTER_SECONDS = 60
-_ME = "/api/2.0/preview/scim/v2/Me?attributes=userName,displayName"
-# A service principal's user name is its application id; https://docs.databricks.com/api/scim/v1/me says no more.
-_APPLICATION_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d+)?")
+DEFAULT_TIME_LIMIT_SECONDS = 30.0
+MAX_REPLY_BYTES = 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+# A stream holds its connection for minutes.
+MAX_CONNECTIONS = 1000
+CONNECT_TIMEOUT_SECONDS = 5.0
 
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceUrl:
-    """`host` is `https://<workspace>`; `model_base_url` is where the OpenAI-compatible paths begin."""
-
-    host: str
-    model_base_url: str
-
-    @classmethod
-    def parse(cls, base_url: str) -> WorkspaceUrl:
-        """Takes the bare workspace, its serving-endpoints or AI gateway address, or an endpoint's invocation URL.
-
-        Raises ValueError.
-        """
-        given = base_url.strip()
-        parts = urlsplit(given if "://" in given else f"https://{given}")
-        loopback = is_loopback(parts.hostname or "")
-        secure = parts.scheme == "https" or (parts.scheme == "http" and loopback)
-        if not _HOST_AND_PORT.fullmatch(parts.netloc) or not parts.hostname or parts.port == 0 or not secure:
-            raise ValueError("the workspace's address must begin with https:// and hold no password")
-        host = f"{parts.scheme}://{parts.netloc}"
-        path = parts.path.rstrip("/")
-        for ending in ("/chat/completions", "/responses"):
-            path = path.removesuffix(ending)
-        if not path or (path.startswith("/serving-endpoints/") and path.endswith("/invocations")):
-            path = "/serving-endpoints"
-        return cls(host, host + path)
-
-    @property
-    def has_serving_endpoints(self) -> bool:
-        """Elsewhere, in the AI gateway for one, models are not endpoints and have no task to look up."""
-        return self.model_base_url == f"{self.host}/serving-endpoints"
+_IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_BACKOFF = Backoff(0.5, longest_seconds=8.0, attempts=4, jitter=0.25)
+_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    text: str
-    location: str | None = None
+class _Request:
+    method: Method
+    path: str
+    query: Mapping[str, str] | None
+    body: bytes | None
+    max_reply_bytes: int
 
-    def json_object(self) -> Mapping[str, Any] | None:
-        """None when it is anything else."""
-        return json_object(self.text)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the workspace takes us for. `user_name` is a user's address, or a service principal's application id."""
-
-    user_name: str
-    display_name: str = ""
-
-    @property
-    def is_service_principal(self) -> bool:
-        return _APPLICATION_ID.fullmatch(self.user_name) is not None
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
-class Workspace:
+class WorkspaceClient:
+    """`http` is the session, for other clients that ask the same workspace. `jitter` gives numbers from 0 to 1."""
+
     def __init__(
-        self, address: WorkspaceUrl, credential: Credential, *, clock: Callable[[], float] = time.monotonic
+        self,
+        url: WorkspaceUrl,
+        credential: Credential,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.address = address
+        self.url = url
         self.credential = credential
-        self._clock = clock
-        self._tasks: dict[str, str] = {}
-        self._looking_up = asyncio.Lock()
-        self._next_lookup_at = 0.0
-        self._identity: Identity | None = None
-        self._identifying = asyncio.Lock()
+        self.http = HttpSession(max_connections=MAX_CONNECTIONS, uses_proxy=True)
+        self._sleep = sleep
+        self._jitter = jitter
 
-    async def token(self, identity: RequestIdentity) -> str:
+    async def request(
+        self,
+        method: Method,
+        path: str,
+        *,
+        identity: RequestIdentity = APP_IDENTITY,
+        query: Mapping[str, str] | None = None,
+        json_body: Mapping[str, Any] | None = None,
+        time_limit_seconds: float = DEFAULT_TIME_LIMIT_SECONDS,
+        idempotent: bool = False,
+        attempts: int = 4,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+    ) -> Mapping[str, Any]:
+        """The JSON object that the workspace answers with, empty where the answer has no body.
+
+        `path` begins with `/api/`; names and ids in it go through `api_path`. `idempotent` says of a POST or PATCH
+        that it may be carried out twice, as any other method may. Such a request is made again after a 5xx or a broken
+        connection, and every request after a 429 or where there was no connection: up to `attempts` times, within
+        `time_limit_seconds`, and not before the workspace's Retry-After. A refused token is renewed once.
+        Raises WorkspaceError; where the outcome is not known, WorkspaceUnavailableError or WorkspaceInterruptedError.
+        """
+        body = None if json_body is None else json.dumps(json_body).encode()
+        request = _Request(method, path, query, body, max_reply_bytes)
+        repeatable = idempotent or method in _IDEMPOTENT_METHODS
+        try:
+            async with asyncio.timeout(time_limit_seconds):
+                return await retry(
+                    lambda: self._try(request, identity),
+                    lambda failure, attempt: self._pause_after(failure, attempt, repeatable, attempts),
+                    limit_seconds=time_limit_seconds,
+                    sleep=self._sleep,
+                )
+        except TimeoutError as error:
+            raise WorkspaceTimeoutError(f"{request}: no answer within {time_limit_seconds:g} s") from error
+
+    async def token(self, identity: RequestIdentity = APP_IDENTITY) -> str:
         """Raises CredentialError."""
         if isinstance(identity, UserIdentity):
             return identity.token.get_secret_value()
         return await self.credential.token()
 
-    def forget_token(self, identity: RequestIdentity) -> bool:
+    def forget_token(self, identity: RequestIdentity, token: str) -> bool:
         """The workspace refused the token: whether asking again can give another. A person has to sign in anew."""
-        return isinstance(identity, AppIdentity) and self.credential.forget()
-
-    async def endpoint_task(self, endpoint: str) -> str | None:
-        """The endpoint's `task`, such as `agent/v1/responses`; None when it has none or it cannot be looked up.
-
-        Asked once. After a failure the next question comes a minute later, so that it cannot slow every turn.
-        Raises CredentialError.
-        """
-        if not self.address.has_serving_endpoints:
-            return None
-        async with self._looking_up:
-            if endpoint not in self._tasks and self._clock() >= self._next_lookup_at:
-                await self._look_up(endpoint)
-        return self._tasks.get(endpoint) or None
-
-    async def describe(self, endpoint: str, *, within_seconds: float) -> Reply:
-        """`GET /api/2.0/serving-endpoints/{name}`, which whoever may query the endpoint may ask.
-
-        Raises CredentialError, aiohttp.ClientError and TimeoutError.
-        """
-        return await self._get(f"/api/2.0/serving-endpoints/{quote(endpoint, safe='')}", within_seconds=within_seconds)
-
-    async def identity(self) -> Identity | None:
-        """Who we are here; None when the workspace does not say so within three seconds, sign-in included.
-
-        Asked once, and again after a failure.
-        """
-        try:
-            async with asyncio.timeout(LOOKUP_TIMEOUT_SECONDS), self._identifying:
-                if self._identity is None:
-                    self._identity = _identity_in(await self._get(_ME, within_seconds=LOOKUP_TIMEOUT_SECONDS))
-        except (CredentialError, aiohttp.ClientError, TimeoutError) as failure:
-            _log.warning("Who we are in the workspace is not known (%s)", type(failure).__name__)
-        return self._identity
-
-    async def _get(self, path: str, *, within_seconds: float) -> Reply:
-        headers = {"Authorization": f"Bearer {await self.credential.token()}"}
-        timeout = aiohttp.ClientTimeout(total=within_seconds)
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
-            http.get(self.address.host + path, headers=headers, allow_redirects=False) as response,
-        ):
-            return Reply(response.status, await read_body(response), response.headers.get("Location"))
+        return isinstance(identity, AppIdentity) and self.credential.forget(token)
 
     async def close(self) -> None:
         await self.credential.close()
+        await self.http.close()
 
-    async def _look_up(self, endpoint: str) -> None:
+    def _pause_after(self, failure: Exception, attempt: int, repeatable: bool, attempts: int) -> float | None:
+        unknown_outcome = isinstance(failure, WorkspaceUnavailableError | WorkspaceInterruptedError)
+        not_done = isinstance(failure, WorkspaceRateLimitError | WorkspaceUnreachableError)
+        if attempt >= attempts or not (not_done or (unknown_outcome and repeatable)):
+            return None
+        pause = _BACKOFF.pause_seconds(attempt, self._jitter())
+        asked_for = getattr(failure, "retry_after_seconds", None)
+        return pause if asked_for is None or pause is None else asked_for + self._jitter() / 4
+
+    async def _try(self, request: _Request, identity: RequestIdentity) -> Mapping[str, Any]:
+        token = await self.token(identity)
+        reply = await self._exchange(request, token)
+        if reply.status == 401 and self.forget_token(identity, token):
+            reply = await self._exchange(request, await self.token(identity))
+        if not 200 <= reply.status < 300:
+            raise error_of_reply(str(request), reply)
+        content = json_object(reply.body) if reply.body.strip() else {}
+        if content is None:
+            raise WorkspaceReplyError(f"{request}: HTTP {reply.status} with something that is no JSON object", reply)
+        return content
+
+    async def _exchange(self, request: _Request, token: str) -> WorkspaceReply:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        url = URL(self.url.host + request.path, encoded=True)
         try:
-            reply = await self.describe(endpoint, within_seconds=LOOKUP_TIMEOUT_SECONDS)
-        except (aiohttp.ClientError, TimeoutError):
-            found = None
-        else:
-            found = reply.json_object() if reply.status == 200 else None
-        if found is not None:
-            task = found.get("task")
-            self._tasks[endpoint] = task if isinstance(task, str) else ""
-        else:
-            self._next_lookup_at = self._clock() + LOOK_UP_AGAIN_AFTER_SECONDS
+            async with self.http.get().request(
+                request.method,
+                url.update_query(request.query) if request.query else url,
+                data=request.body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+            ) as response:
+                if response.ok:
+                    body = await read_body(response, request.max_reply_bytes)
+                else:
+                    body = await read_beginning(response, MAX_ERROR_BYTES)
+                sent = response.headers
+                return WorkspaceReply(response.status, body, sent.get("Location"), sent.get("Retry-After"))
+        except BodyTooLargeError as error:
+            raise WorkspaceReplyError(f"{request}: {error}") from None
+        except _NO_CONNECTION as error:
+            raise WorkspaceUnreachableError(f"{request}: no connection ({type(error).__name__})") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise WorkspaceInterruptedError(f"{request}: the connection broke ({type(error).__name__})") from error
 
 
-def _identity_in(reply: Reply) -> Identity | None:
-    found = (reply.json_object() if reply.status == 200 else None) or {}
-    names = [value if isinstance(value, str) else "" for value in (found.get("userName"), found.get("displayName"))]
-    return Identity(*names) if names[0] else None
+def api_path(api: str, *names: str) -> str:
+    """`/api/2.0/serving-endpoints` and what is asked of it, each name as one segment of the path."""
+    return "/".join([api, *map(path_segment, names)])

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 from app.common.json_values import mapping
+from app.common.log_text import quoted
 from app.models.answer_reader import AnswerReader
-from app.models.error_replies import quoted
 from app.models.model import Completed, Source, TextDelta
 from app.models.model_errors import ModelError, StreamInterruptedError, UnreadableAnswerError
 from app.models.sse import BYTE_ORDER_MARK, FIELDS, MAX_EVENT_BYTES, EventTooLargeError, SseDecoder

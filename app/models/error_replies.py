@@ -13,15 +13,12 @@ from itertools import islice
 from typing import Any
 
 from app.common.json_values import items, mapping, text
+from app.common.log_text import name_or_empty, one_line, quoted
 from app.models import model_errors as failures
 from app.models.error_bodies import MAX_ERROR_CHARACTERS, ErrorBody
 from app.models.refused_parameters import refused_parameters
 from app.resilience.retry_after import retry_after_seconds
 
-QUOTED_CHARACTERS = 500
-_SECRET = re.compile(
-    r"(?i)bearer\s+[^\s\"'<>,]+|\b(?:dapi|dose|dkea)[0-9a-f]{16,}\S*|(?<![\w.-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"
-)
 _TOO_LONG = (
     *("context length", "context window", "context_length", "context_window", "maximum context"),
     *("prompt is too long", "input is too long", "too many tokens", "too many input tokens"),
@@ -92,15 +89,9 @@ def failure_of_payload(payload: object) -> failures.ModelError:
     return _failure(_status(error, 413 if _is_too_long(error.said) else 0), said, error, None)
 
 
-def quoted(said: str) -> str:
-    """Short, on one line, printable, and without anything that looks like a credential."""
-    line = _SECRET.sub("[secret]", _printable(said[: 4 * QUOTED_CHARACTERS]))
-    return line if len(line) <= QUOTED_CHARACTERS else line[:QUOTED_CHARACTERS] + "…"
-
-
 def field_names(body: dict[str, Any]) -> str:
     """Of an object that is not what was expected, for the log."""
-    named = [name for name in map(_name, list(body)[:5]) if name]
+    named = [name for name in map(name_or_empty, list(body)[:5]) if name]
     return f"the fields {', '.join(named)}" if named else "no field that has a name"
 
 
@@ -114,22 +105,13 @@ def content_filter_categories(nodes: Sequence[dict[str, Any]]) -> tuple[str, ...
     return _categories(found)
 
 
-def _printable(said: str) -> str:
-    return " ".join("".join(each if each.isprintable() else " " for each in said).split())
-
-
-def _name(code: str) -> str:
-    """A code or a category where it looks like one: some proxies put sentences there."""
-    return code if re.fullmatch(r"[A-Za-z0-9_.:/\[\]-]{1,80}", code) else ""
-
-
 def _code(error: ErrorBody) -> str:
-    return next(filter(None, map(_name, error.codes)), "")
+    return next(filter(None, map(name_or_empty, error.codes)), "")
 
 
 def _categories(names: Iterable[str]) -> tuple[str, ...]:
     """People read them, and the log: letters, digits and a little more, as categories have."""
-    named = (_printable(name[:60]) for name in islice(names, 20))
+    named = (one_line(name[:60]) for name in islice(names, 20))
     return tuple(name if re.fullmatch(r"[\w .:/&()-]{1,60}", name) else "unnamed category" for name in named)
 
 
@@ -149,7 +131,7 @@ def _status(error: ErrorBody, otherwise: int) -> int:
 
 def _failure(status: int, said: str, error: ErrorBody, retry_after: float | None) -> failures.ModelError:
     parameters = refused_parameters(error)
-    named = (*parameters, *filter(None, map(_name, error.parameters)))
+    named = (*parameters, *filter(None, map(name_or_empty, error.parameters)))
     failure = _failure_of_status(status, said, error.said, named[0] if named else "", retry_after)
     failure.detail = quoted(error.said)
     failure.parameters = parameters

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+import ssl
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
-from app.common.identity import RequestIdentity
+from app.common.http_session import HttpSession
 from app.models.error_replies import ErrorReply, failure_of_reply
 from app.models.model_errors import ModelError, ModelTimeoutError
 from app.models.openai_import import import_openai
@@ -45,13 +46,13 @@ class OpenAiStreams:
     def __init__(
         self,
         base_url: str,
-        token: Callable[[RequestIdentity], Awaitable[str]],
+        http: HttpSession,
         *,
         connect_seconds: float,
         silence_seconds: float,
     ) -> None:
         self._base_url = base_url
-        self._token = token
+        self._http = http
         self._connect_seconds = connect_seconds
         self._silence_seconds = silence_seconds
         self._package: _Package | None = None
@@ -63,7 +64,7 @@ class OpenAiStreams:
 
     @asynccontextmanager
     async def open(
-        self, path: str, body: dict[str, Any], *, identity: RequestIdentity, within_seconds: float
+        self, path: str, body: dict[str, Any], *, token: str, within_seconds: float
     ) -> AsyncIterator[httpx2.Response]:
         """The successful response, its body not read. An exception inside closes the connection at once.
 
@@ -71,7 +72,7 @@ class OpenAiStreams:
         """
         try:
             async with asyncio.timeout(within_seconds):
-                response = await self._post(await self._imported(), path, body, identity)
+                response = await self._post(await self._imported(), path, body, token)
         except TimeoutError as error:
             raise ModelTimeoutError("no answer within the time limit") from error
         try:
@@ -91,15 +92,13 @@ class OpenAiStreams:
         if self._package is not None:
             await self._package.client.close()
 
-    async def _post(
-        self, package: _Package, path: str, body: dict[str, Any], identity: RequestIdentity
-    ) -> httpx2.Response:
+    async def _post(self, package: _Package, path: str, body: dict[str, Any], token: str) -> httpx2.Response:
         try:
             response: httpx2.Response = await package.client.post(
                 path,
                 cast_to=package.response_type,
                 body=body,
-                options={"headers": {"Authorization": f"Bearer {await self._token(identity)}"}},
+                options={"headers": {"Authorization": f"Bearer {token}"}},
                 stream=True,
                 stream_cls=package.stream_type,
             )
@@ -123,6 +122,7 @@ class OpenAiStreams:
         with _uncollected():
             openai = import_openai()
             import httpx2  # noqa: PLC0415
+            from openai._vendor.httpx_aiohttp import transport as aiohttp_transport  # noqa: PLC0415
 
         client = openai.AsyncOpenAI(
             base_url=self._base_url,
@@ -139,6 +139,13 @@ class OpenAiStreams:
                 ),
                 follow_redirects=False,
                 event_hooks={"response": [_limit_error]},
+                # Neither keeps cookies: the next request may be another person's.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                transport=aiohttp_transport.AiohttpTransport(
+                    client=self._http.get,
+                    # The session has its own; this one trusts nobody.
+                    verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                ),
             ),
         )
         return _Package(client, openai.APIStatusError, httpx2.Response, openai.AsyncStream)

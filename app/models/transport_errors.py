@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import aiohttp
 
-from app.models.error_replies import quoted
+from app.common.log_text import quoted
 from app.models.model_errors import EndpointUnreachableError, ModelError, ModelTimeoutError, StreamInterruptedError
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)

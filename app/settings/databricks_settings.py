@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
-from app.common.net import is_loopback
+from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
 
@@ -86,14 +84,10 @@ class DatabricksSettings(Section):
     @field_validator("base_url")
     @classmethod
     def _is_workspace_url(cls, value: str) -> str:
-        parts = urlsplit(value.strip())
-        loopback = is_loopback(parts.hostname or "")
-        if (
-            not re.fullmatch(r"([A-Za-z0-9.-]+|\[::1\])(:[0-9]+)?", parts.netloc)
-            or parts.port == 0
-            or (parts.scheme != "https" and not (parts.scheme == "http" and loopback))
-        ):
-            raise PydanticCustomError("address", "must begin with https:// and name the workspace")
+        try:
+            secure_origin(value.strip())
+        except ValueError:
+            raise PydanticCustomError("address", "must begin with https:// and name the workspace") from None
         return value.strip().rstrip("/")
 
     @classmethod

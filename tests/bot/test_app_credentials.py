@@ -156,6 +156,7 @@ async def test_shortly_before_it_expires_the_old_token_is_used_while_the_new_one
         await bot.credentials.token()
         bot.entra.hold = asyncio.Event()
 
+        bot.clock[0] = 110
         async with asyncio.timeout(1):
             assert await bot.credentials.token() == "token-1"
         await bot.until_asked(2)
@@ -178,6 +179,7 @@ async def test_a_renewal_that_fails_leaves_the_old_token_in_use(caplog: pytest.L
         await bot.credentials.token()
         bot.entra.answer = (500, {"error": "server_error"})
 
+        bot.clock[0] = 110
         for _ in range(5):
             assert await bot.credentials.token() == "token-1"
             await asyncio.sleep(0.05)

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from app.bot.auth.authentication import Authenticator, UnauthenticatedError
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.connector.http_session import HttpSession
+from app.common.http_session import HttpSession
 from app.settings.bot_settings import BotCloud
 from tests.fakes.auth_setup import APP, NOW, OTHER_TENANT, TENANT, AuthSetup, an_activity, an_authenticator
 from tests.fakes.bot_framework_login import Key

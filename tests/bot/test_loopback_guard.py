@@ -4,7 +4,7 @@ import pytest
 
 from app.bot.auth.authentication import Authenticator, Claims, UnauthenticatedError
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.connector.http_session import HttpSession
+from app.common.http_session import HttpSession
 from tests.fakes.auth_setup import an_activity, received
 
 LOOPBACK_URL = "http://localhost:56150/_connector"

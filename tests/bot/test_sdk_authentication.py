@@ -22,8 +22,8 @@ from botframework.connector.auth import (
 
 from app.bot.auth.authentication import Authenticator, UnauthenticatedError
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.connector.http_session import HttpSession
 from app.bot.inbound.activity import parse_activity
+from app.common.http_session import HttpSession
 from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Bot, a_bot
 from tests.fakes.auth_setup import received
 from tests.fakes.bot_framework_login import BotFrameworkLogin

@@ -1,340 +1,306 @@
+"""How the workspace's REST API is asked, and what becomes of each way in which it can fail."""
+
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.databricks.credentials import (
-    AZURE_DATABRICKS_RESOURCE,
-    CredentialChoice,
-    ManagedIdentity,
-    PersonalAccessToken,
-    SdkCredential,
-    ServicePrincipal,
-    choose_credential,
+from app.common.http_session import HttpSession
+from app.common.identity import UserIdentity
+from app.common.renewing_token import IssuedToken, RenewingToken
+from app.databricks.workspace_client import WorkspaceClient, api_path
+from app.databricks.workspace_errors import (
+    WorkspaceError,
+    WorkspaceInterruptedError,
+    WorkspaceNotFoundError,
+    WorkspacePermissionError,
+    WorkspaceRateLimitError,
+    WorkspaceReply,
+    WorkspaceReplyError,
+    WorkspaceRequestError,
+    WorkspaceSignInError,
+    WorkspaceTimeoutError,
+    WorkspaceUnavailableError,
+    WorkspaceUnreachableError,
+    error_of_reply,
 )
-from app.databricks.renewing_token import CredentialError, IssuedToken, RenewingToken
-from app.databricks.response_bodies import MAX_BODY_BYTES
-from app.databricks.workspace_client import Identity, Workspace, WorkspaceUrl
-from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint, databricks_error
+from tests.fakes.serving_endpoint import TOKEN
+from tests.fakes.workspace_api import ApiReply, Disturbance, WorkspaceApi
+from tests.fakes.workspaces import workspace_at
 
-HOST = "https://adb-1.2.azuredatabricks.net"
-SECRET = SecretStr("s3cret~value")
+RUN = "/api/2.2/jobs/runs/get"
+ANN = UserIdentity("ann", SecretStr("token-of-ann"))
+BUSY = ApiReply(429, {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}, {"Retry-After": "3"})
+AWAY = ApiReply(503, {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "soon"})
 
 
-class Clock:
+class Renewable:
+    """Gives out token-1, token-2, …"""
+
+    name = "a test's"
+
     def __init__(self) -> None:
-        self.now = 0.0
+        self._numbers = itertools.count(1)
+        self._token = RenewingToken("The test's token", self._fetch)
 
-    def __call__(self) -> float:
-        return self.now
+    async def _fetch(self) -> IssuedToken:
+        return IssuedToken(SecretStr(f"token-{next(self._numbers)}"), 3600)
+
+    async def token(self) -> str:
+        return await self._token.get()
+
+    def forget(self, token: str) -> bool:
+        self._token.forget(token)
+        return True
+
+    async def close(self) -> None:
+        await self._token.close()
+
+
+@asynccontextmanager
+async def asked(
+    replies: Sequence[ApiReply | Disturbance] = (), **options: Any
+) -> AsyncIterator[tuple[WorkspaceClient, WorkspaceApi, list[float]]]:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with (
+        WorkspaceApi() as api,
+        workspace_at(api.url, sleep=sleep, jitter=lambda: 1.0, **options) as workspace,
+    ):
+        api.replies.extend(replies)
+        yield workspace, api, pauses
+
+
+async def test_a_request_carries_token_query_and_body_and_gives_the_json_object() -> None:
+    async with asked([ApiReply(body={"run_id": 7})]) as (workspace, api, _):
+        found = await workspace.request("POST", RUN, query={"q": "a b&c"}, json_body={"run_id": 7, "name": "é"})
+    assert found == {"run_id": 7}
+    [request] = api.requests
+    assert (request.method, request.path_and_query) == ("POST", f"{RUN}?q=a+b%26c")
+    assert (request.token, request.body) == (TOKEN, {"run_id": 7, "name": "é"})
+    assert request.headers["Content-Type"] == "application/json"
+
+
+async def test_an_answer_without_a_body_is_an_empty_object() -> None:
+    async with asked([ApiReply(200, ""), ApiReply(204, "")]) as (workspace, _, _):
+        assert [await workspace.request("DELETE", RUN) for _ in range(2)] == [{}, {}]
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_no_name_leads_out_of_the_path_it_stands_in(name: str) -> None:
+    segments = api_path("/api/2.0/things", name, "runs").split("/")
+    assert len(segments) == 6
+    assert segments[4] not in {"", ".", ".."}
+    assert not set(segments[4]) & set("/?#")
+
+
+async def test_a_name_arrives_as_one_segment() -> None:
+    async with asked() as (workspace, api, _):
+        await workspace.request("GET", api_path("/api/2.0/serving-endpoints", "../a b?c"))
+    assert api.requests[0].path_and_query == "/api/2.0/serving-endpoints/..%2Fa%20b%3Fc"
+
+
+async def test_requests_share_their_connections() -> None:
+    async with asked() as (workspace, api, _):
+        for _ in range(3):
+            await workspace.request("GET", RUN)
+    assert len({request.client_port for request in api.requests}) == 1
+
+
+async def test_each_request_goes_out_as_its_own_identity_and_no_cookie_passes_between_them() -> None:
+    async with asked([ApiReply(headers={"Set-Cookie": "session=app"})]) as (workspace, api, _):
+        await workspace.request("GET", RUN)
+        await workspace.request("GET", RUN, identity=ANN)
+        await workspace.request("GET", RUN)
+    assert [request.token for request in api.requests] == [TOKEN, "token-of-ann", TOKEN]
+    assert not any("Cookie" in request.headers for request in api.requests)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_refused_token_is_renewed_once_for_any_method(method: Any) -> None:
+    async with asked(credential=Renewable()) as (workspace, api, pauses):
+        api.refused_tokens = {"token-1"}
+        assert await workspace.request(method, RUN) == {"ok": True}
+        api.refused_tokens = {"token-2", "token-3"}
+        with pytest.raises(WorkspaceSignInError, match="401"):
+            await workspace.request(method, RUN)
+    assert [request.token for request in api.requests] == ["token-1", "token-2", "token-2", "token-3"]
+    assert pauses == []
+
+
+async def test_many_requests_whose_token_is_refused_together_cause_one_renewal() -> None:
+    async with asked(credential=Renewable()) as (workspace, api, _):
+        api.refused_tokens = {"token-1"}
+        await asyncio.gather(*(workspace.request("GET", RUN) for _ in range(10)))
+    assert {request.token for request in api.requests} == {"token-1", "token-2"}
+
+
+async def test_a_persons_refused_token_is_never_replaced_by_the_apps() -> None:
+    async with asked(credential=Renewable()) as (workspace, api, _):
+        api.refused_tokens = {"token-of-ann"}
+        with pytest.raises(WorkspaceSignInError) as caught:
+            await workspace.request("GET", RUN, identity=ANN)
+    assert [request.token for request in api.requests] == ["token-of-ann"]
+    assert "token-of-ann" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given_address", "model_base_url"),
+    ("method", "idempotent", "replies", "pauses"),
     [
-        (HOST, f"{HOST}/serving-endpoints"),
-        (f"{HOST}/", f"{HOST}/serving-endpoints"),
-        ("adb-1.2.azuredatabricks.net", f"{HOST}/serving-endpoints"),
-        (f"{HOST}/serving-endpoints/", f"{HOST}/serving-endpoints"),
-        (f"{HOST}/?o=12345", f"{HOST}/serving-endpoints"),
-        (f"{HOST}/serving-endpoints/my-model/invocations", f"{HOST}/serving-endpoints"),
-        (f"{HOST}/serving-endpoints/chat/completions", f"{HOST}/serving-endpoints"),
-        (f"{HOST}/ai-gateway/mlflow/v1", f"{HOST}/ai-gateway/mlflow/v1"),
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/serving-endpoints"),
+        ("GET", False, [BUSY, BUSY], [3.25, 3.25]),
+        ("POST", False, [BUSY, BUSY], [3.25, 3.25]),
+        ("GET", False, [AWAY, AWAY, AWAY], [0.5, 1, 2]),
+        ("DELETE", False, [ApiReply(500, "<html>"), "cut body"], [0.5, 1]),
+        ("POST", True, [AWAY, "cut", "cut body"], [0.5, 1, 2]),
     ],
 )
-def test_every_address_a_person_may_copy_leads_to_the_model(given_address: str, model_base_url: str) -> None:
-    address = WorkspaceUrl.parse(given_address)
-    assert address.model_base_url == model_base_url
-    assert model_base_url.startswith(address.host)
+async def test_what_bears_to_be_done_twice_is_asked_again(
+    method: Any, idempotent: bool, replies: list[ApiReply | Disturbance], pauses: list[float]
+) -> None:
+    async with asked(replies) as (workspace, api, paused):
+        assert await workspace.request(method, RUN, idempotent=idempotent) == {"ok": True}
+    assert paused == pauses
+    assert len(api.requests) == len(replies) + 1
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "http://adb-1.2.azuredatabricks.net", "ftp://x", "https://me:pw@host", "https://", "https://a b"]
-)
-def test_a_token_is_never_sent_in_the_clear_or_nowhere(wrong: str) -> None:
-    with pytest.raises(ValueError, match="https://"):
-        WorkspaceUrl.parse(wrong)
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
-    with suppress(ValueError):
-        assert WorkspaceUrl.parse(text).host
-
-
-@pytest.mark.parametrize(
-    ("choice", "kind"),
+    ("method", "reply", "error"),
     [
-        (CredentialChoice(token=SECRET, client_id="i", client_secret=SECRET), PersonalAccessToken),
-        (CredentialChoice(client_id="i", client_secret=SECRET, auth_type="azure-managed-identity"), ServicePrincipal),
-        (CredentialChoice(auth_type="azure-managed-identity", managed_identity_client_id="bot"), ManagedIdentity),
-        (CredentialChoice(auth_type="azure-cli"), SdkCredential),
-        (CredentialChoice(), SdkCredential),
+        ("POST", AWAY, WorkspaceUnavailableError),
+        ("POST", ApiReply(500, "<html>"), WorkspaceUnavailableError),
+        ("POST", "cut", WorkspaceInterruptedError),
+        ("PATCH", "cut body", WorkspaceInterruptedError),
+        ("GET", ApiReply(400, {"error_code": "INVALID_PARAMETER_VALUE"}), WorkspaceRequestError),
+        ("GET", ApiReply(403, {"error_code": "PERMISSION_DENIED"}), WorkspacePermissionError),
+        ("GET", ApiReply(404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}), WorkspaceNotFoundError),
+        ("GET", ApiReply(409, "[1]"), WorkspaceRequestError),
+        ("GET", ApiReply(200, "<html>sign in</html>"), WorkspaceReplyError),
+        ("GET", ApiReply(200, "[1, 2]"), WorkspaceReplyError),
+        ("GET", ApiReply(200, "[" * 100_000), WorkspaceReplyError),
     ],
+    ids=str,
 )
-def test_the_first_credential_configured_is_used_and_no_secret_is_shown(choice: CredentialChoice, kind: type) -> None:
-    credential = choose_credential(HOST, choice)
-    assert isinstance(credential, kind)
-    assert SECRET.get_secret_value() not in credential.name + repr(choice) + repr(credential)
+async def test_anything_else_is_asked_once_and_fails_with_a_type(
+    method: Any, reply: ApiReply | Disturbance, error: type[WorkspaceError]
+) -> None:
+    async with asked([reply]) as (workspace, api, pauses):
+        with pytest.raises(error) as caught:
+            await workspace.request(method, RUN)
+    assert type(caught.value) is error
+    assert (len(api.requests), pauses) == (1, [])
+    assert str(caught.value).startswith(f"{method} {RUN}: ")
 
 
-async def test_a_personal_access_token_is_used_as_it_is() -> None:
-    credential = PersonalAccessToken(SecretStr(TOKEN))
-    assert await credential.token() == TOKEN
-    assert credential.forget() is False
+async def test_an_error_keeps_its_code_and_what_the_workspace_said_apart_from_its_log_line() -> None:
+    said = "The latest repair ID needs to be provided for Ann's run"
+    async with asked([ApiReply(400, {"error_code": "INVALID_PARAMETER_VALUE", "message": said})]) as (workspace, _, _):
+        with pytest.raises(WorkspaceRequestError) as caught:
+            await workspace.request("POST", RUN)
+    assert (caught.value.error_code, caught.value.detail) == ("INVALID_PARAMETER_VALUE", said)
+    assert str(caught.value) == f"POST {RUN}: HTTP 400 INVALID_PARAMETER_VALUE"
 
 
-async def test_a_service_principal_signs_in_once_for_many_turns() -> None:
-    async with ServingEndpoint() as endpoint:
-        credential = ServicePrincipal(endpoint.host, "client", SECRET)
-        tokens = await asyncio.gather(*(credential.token() for _ in range(10)))
-    assert set(tokens) == {"oauth-token-1"}
-    assert endpoint.sign_ins == [
-        {"grant_type": "client_credentials", "scope": "all-apis", "login": f"client:{SECRET.get_secret_value()}"}
-    ]
+async def test_after_the_last_try_the_failure_says_when_to_come_back() -> None:
+    async with asked([BUSY] * 4) as (workspace, api, _):
+        with pytest.raises(WorkspaceRateLimitError) as caught:
+            await workspace.request("GET", RUN)
+    assert caught.value.retry_after_seconds == 3
+    assert len(api.requests) == 4
 
 
-async def test_a_token_is_renewed_two_minutes_before_it_expires() -> None:
-    clock = Clock()
-    async with ServingEndpoint() as endpoint:
-        credential = ServicePrincipal(endpoint.host, "client", SECRET, clock=clock)
-        await credential.token()
-        clock.now = 3600 - 121
-        assert await credential.token() == "oauth-token-1"
-        clock.now = 3600 - 119
-        assert await credential.token() == "oauth-token-2"
+async def test_a_pause_that_the_time_limit_does_not_allow_is_not_made() -> None:
+    async with asked([BUSY]) as (workspace, api, pauses):
+        with pytest.raises(WorkspaceRateLimitError):
+            await workspace.request("GET", RUN, time_limit_seconds=2)
+    assert (len(api.requests), pauses) == (1, [])
 
 
-async def test_a_token_goes_on_while_it_works_when_it_cannot_be_renewed() -> None:
-    clock = Clock()
-    async with ServingEndpoint() as endpoint:
-        credential = ServicePrincipal(endpoint.host, "client", SECRET, clock=clock)
-        await credential.token()
-        endpoint.sign_in_replies.extend([Answer(503, "later")] * 2)
-        clock.now = 3600 - 60
-        assert await credential.token() == "oauth-token-1"
-        assert await credential.token() == "oauth-token-1"
-        assert len(endpoint.sign_ins) == 2
-        clock.now = 3601
-        with pytest.raises(CredentialError):
-            await credential.token()
-        assert await credential.token() == "oauth-token-4"
+async def test_a_redirect_is_not_followed_and_takes_no_token_along() -> None:
+    async with WorkspaceApi() as elsewhere:
+        redirect = ApiReply(302, "", {"Location": f"{elsewhere.url}/login?next=secret"})
+        async with asked([redirect]) as (workspace, _, _):
+            with pytest.raises(WorkspaceReplyError, match="redirected") as caught:
+                await workspace.request("GET", RUN)
+    assert elsewhere.requests == []
+    assert "next=secret" not in str(caught.value)
 
 
-async def test_a_token_that_lives_shorter_than_two_minutes_is_not_fetched_every_time() -> None:
-    clock = Clock()
-    fetched = 0
-
-    async def fetch() -> IssuedToken:
-        nonlocal fetched
-        fetched += 1
-        return IssuedToken(SecretStr("t"), 60)
-
-    renewing = RenewingToken(fetch, clock)
-    await renewing.get()
-    clock.now = 29
-    await renewing.get()
-    assert fetched == 1
+@pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False), (5_000_000, False)])
+async def test_an_answer_beyond_the_callers_limit_is_refused(size: int, fits: bool) -> None:
+    body = '{"a":"' + "x" * (size - 8) + '"}'
+    async with asked([ApiReply(200, body)]) as (workspace, _, _):
+        if fits:
+            assert await workspace.request("GET", RUN, max_reply_bytes=1000)
+        else:
+            with pytest.raises(WorkspaceReplyError, match="1000 bytes"):
+                await workspace.request("GET", RUN, max_reply_bytes=1000)
 
 
-async def test_a_caller_that_leaves_during_the_sign_in_does_not_stop_the_others() -> None:
-    started = asyncio.Event()
-
-    async def fetch() -> IssuedToken:
-        started.set()
-        await asyncio.sleep(0)
-        return IssuedToken(SecretStr("t"), 600)
-
-    renewing = RenewingToken(fetch)
-    first, second = asyncio.create_task(renewing.get()), asyncio.create_task(renewing.get())
-    await started.wait()
-    first.cancel()
-    assert await second == "t"
+async def test_an_error_with_a_huge_body_is_still_that_error() -> None:
+    async with asked([ApiReply(404, "x" * 3_000_000)]) as (workspace, _, _):
+        with pytest.raises(WorkspaceNotFoundError):
+            await workspace.request("GET", RUN)
 
 
-async def test_a_client_id_that_cannot_be_sent_is_named_as_the_fault() -> None:
-    with pytest.raises(CredentialError, match="DATABRICKS_CLIENT_ID"):
-        await ServicePrincipal(HOST, "a:b", SECRET).token()
+async def test_silence_ends_at_the_time_limit_and_frees_the_connection() -> None:
+    async with asked(["hang"]) as (workspace, api, _):
+        with pytest.raises(WorkspaceTimeoutError, match=r"0\.2 s"):
+            await workspace.request("GET", RUN, time_limit_seconds=0.2)
+        await asyncio.wait_for(api.client_left.wait(), 5)
+    assert len(api.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (
-            Answer(401, {"error": "invalid_client", "error_description": f"not\n{SECRET.get_secret_value()}"}),
-            "invalid_client",
-        ),
-        (Answer(200, {"token_type": "Bearer"}), "no token"),
-        (Answer(200, "<html>"), "no token"),
-        (Answer(302, "", {"Location": "https://login.example"}), "HTTP 302"),
-        (Answer(200, [1]), "no token"),
-        (Answer(200, "[" * 100_000), "no token"),
-        (
-            Answer(401, {"error": "\x1b[31mbad\u202e", "error_description": "x" * 290 + SECRET.get_secret_value()}),
-            "bad",
-        ),
-    ],
-)
-async def test_a_refused_sign_in_says_why_without_the_secret(answer: Answer, said: str) -> None:
-    async with ServingEndpoint() as endpoint:
-        endpoint.sign_in_replies.append(answer)
-        with pytest.raises(CredentialError, match=said) as caught:
-            await ServicePrincipal(endpoint.host, "client", SECRET).token()
-    assert SECRET.get_secret_value()[:5] not in str(caught.value)
-    assert str(caught.value).isprintable()
+async def test_a_cancelled_caller_ends_its_request() -> None:
+    async with asked(["hang"]) as (workspace, api, _):
+        task = asyncio.create_task(workspace.request("GET", RUN))
+        await asyncio.wait_for(api.arrived.wait(), 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(api.client_left.wait(), 5)
+        assert await workspace.request("GET", RUN) == {"ok": True}
 
 
-async def test_of_an_answer_without_end_only_the_beginning_is_read() -> None:
-    async with ServingEndpoint() as endpoint:
-        workspace = Workspace(WorkspaceUrl.parse(endpoint.base_url), PersonalAccessToken(SecretStr(TOKEN)))
-        endpoint.lookup_replies.append(Answer(200, "x" * 3_000_000))
-        assert len((await workspace.describe("my-model", within_seconds=5)).text) == MAX_BODY_BYTES
+async def test_a_workspace_that_is_not_there_was_sent_nothing_so_any_request_is_tried_again() -> None:
+    pauses: list[float] = []
 
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
 
-async def test_a_workspace_that_is_not_there_fails_the_sign_in() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        host = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(CredentialError, match="did not answer"):
-            await ServicePrincipal(host, "client", SECRET).token()
+        async with workspace_at(f"http://127.0.0.1:{taken.getsockname()[1]}", sleep=sleep) as workspace:
+            with pytest.raises(WorkspaceUnreachableError):
+                await workspace.request("POST", RUN)
+    assert len(pauses) == 3
 
 
-class IdentityEndpoint:
-    """What Azure Functions gives a managed identity: IDENTITY_ENDPOINT, guarded by IDENTITY_HEADER."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
-        self.answer: dict[str, str] | str = {"access_token": "entra-token", "expires_on": "99999999999"}
-        app = web.Application()
-        app.router.add_get("/msi/token", self._token)
-        self.server = TestServer(app, host="127.0.0.1")
-
-    async def _token(self, request: web.Request) -> web.Response:
-        self.asked.append({**request.query, "header": request.headers.get("X-IDENTITY-HEADER", "")})
-        return web.Response(text=self.answer) if isinstance(self.answer, str) else web.json_response(self.answer)
-
-
-async def test_the_bots_own_identity_gets_a_token_for_databricks_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    identity = IdentityEndpoint()
-    async with identity.server:
-        monkeypatch.setenv("IDENTITY_ENDPOINT", str(identity.server.make_url("/msi/token")))
-        monkeypatch.setenv("IDENTITY_HEADER", "guard")
-        choice = CredentialChoice(auth_type="azure-managed-identity", managed_identity_client_id="bot-app-id")
-        credential = choose_credential(HOST, choice)
-        assert [await credential.token() for _ in range(2)] == ["entra-token"] * 2
-    expected = {"resource": AZURE_DATABRICKS_RESOURCE, "client_id": "bot-app-id", "api-version": "2019-08-01"}
-    assert identity.asked == [{**expected, "header": "guard"}]
-
-
-@pytest.mark.parametrize("answer", [{"statusCode": "500", "message": "no such identity"}, "<html>"])
-async def test_an_identity_that_is_not_there_fails_the_sign_in(
-    answer: dict[str, str] | str, monkeypatch: pytest.MonkeyPatch
+@given(st.integers(100, 599), st.text(), st.none() | st.text(max_size=40), st.none() | st.text(max_size=40))
+def test_any_answer_becomes_an_error_of_one_short_line(
+    status: int, body: str, location: str | None, retry_after: str | None
 ) -> None:
-    identity = IdentityEndpoint()
-    identity.answer = answer
-    async with identity.server:
-        monkeypatch.setenv("IDENTITY_ENDPOINT", str(identity.server.make_url("/msi/token")))
-        monkeypatch.setenv("IDENTITY_HEADER", "guard")
-        with pytest.raises(CredentialError, match="managed identity endpoint"):
-            await ManagedIdentity("bot-app-id").token()
+    error = error_of_reply("GET /api", WorkspaceReply(status, body, location, retry_after))
+    assert len(str(error)) < 700
+    assert str(error).isprintable()
+    assert error.detail.isprintable()
 
 
-async def test_a_developers_profile_is_found_by_databricks_sdk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with ServingEndpoint() as endpoint:
-        profile = tmp_path / "databrickscfg"
-        profile.write_text(f"[dev]\nhost = {endpoint.host}\ntoken = {TOKEN}\n")
-        monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(profile))
-        credential = SdkCredential(endpoint.host, profile="dev")
-        assert await credential.token() == TOKEN
-        assert credential.name == "databricks-sdk: pat"
-        assert TOKEN not in caplog.text
-
-
-async def test_a_developer_who_is_not_signed_in_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "none"))
-    async with ServingEndpoint() as endpoint:
-        credential = SdkCredential(endpoint.host, auth_type="pat")
-        with pytest.raises(CredentialError, match="databricks-sdk"):
-            await credential.token()
-
-
-async def test_the_endpoints_task_is_looked_up_once() -> None:
-    async with ServingEndpoint(task="agent/v1/responses") as endpoint:
-        workspace = Workspace(WorkspaceUrl.parse(endpoint.host), PersonalAccessToken(SecretStr(TOKEN)))
-        tasks = await asyncio.gather(*(workspace.endpoint_task("my-model") for _ in range(5)))
-    assert set(tasks) == {"agent/v1/responses"}
-    assert [asked.path for asked in endpoint.lookups] == ["/api/2.0/serving-endpoints/my-model"]
-
-
-async def test_a_failed_lookup_is_repeated_a_minute_later_and_not_before() -> None:
-    clock = Clock()
-    async with ServingEndpoint(task="agent/v1/responses") as endpoint:
-        address = WorkspaceUrl.parse(endpoint.host)
-        workspace = Workspace(address, PersonalAccessToken(SecretStr(TOKEN)), clock=clock)
-        endpoint.lookup_replies.append(databricks_error(503, "TEMPORARILY_UNAVAILABLE", "later"))
-        assert await workspace.endpoint_task("my-model") is None
-        clock.now = 59
-        assert await workspace.endpoint_task("my-model") is None
-        clock.now = 61
-        assert await workspace.endpoint_task("my-model") == "agent/v1/responses"
-    assert len(endpoint.lookups) == 2
-
-
-async def test_a_model_in_the_ai_gateway_is_no_endpoint_to_look_up() -> None:
-    async with ServingEndpoint() as endpoint:
-        address = WorkspaceUrl.parse(f"{endpoint.host}/ai-gateway/mlflow/v1")
-        workspace = Workspace(address, PersonalAccessToken(SecretStr(TOKEN)))
-        assert await workspace.endpoint_task("system.ai.claude") is None
-    assert endpoint.lookups == []
-
-
-async def test_who_we_are_is_asked_once() -> None:
-    async with ServingEndpoint() as endpoint:
-        workspace = Workspace(WorkspaceUrl.parse(endpoint.base_url), PersonalAccessToken(SecretStr(TOKEN)))
-        found = await asyncio.gather(*(workspace.identity() for _ in range(5)))
-        assert set(found) == {Identity("ann@example.com", "Ann")}
-        assert len(endpoint.identified) == 1
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        databricks_error(403, "PERMISSION_DENIED", "no"),
-        Answer(302, "", {"Location": "https://login.example"}),
-        Answer(200, "<html>"),
-        Answer(200, ["ann"]),
-        Answer(200, {"userName": None, "displayName": 7}),
-        Answer(0),
-    ],
-    ids=lambda answer: f"{answer.status} {answer.body}"[:20],
-)
-async def test_a_workspace_that_does_not_say_who_we_are_is_asked_again_later(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.databricks.workspace_client.LOOKUP_TIMEOUT_SECONDS", 0.2)
-    async with ServingEndpoint() as endpoint:
-        workspace = Workspace(WorkspaceUrl.parse(endpoint.base_url), PersonalAccessToken(SecretStr(TOKEN)))
-        known, endpoint.identity = endpoint.identity, answer
-        assert await workspace.identity() is None
-        monkeypatch.undo()
-        endpoint.identity = known
-        assert await workspace.identity() == Identity("ann@example.com", "Ann")
-
-
-async def test_a_sign_in_that_fails_leaves_unknown_who_we_are() -> None:
-    async with ServingEndpoint() as endpoint:
-        endpoint.sign_in_replies.append(Answer(401, {"error": "invalid_client"}))
-        workspace = Workspace(WorkspaceUrl.parse(endpoint.base_url), ServicePrincipal(endpoint.host, "c", SECRET))
-        assert await workspace.identity() is None
+async def test_a_session_that_was_closed_is_opened_anew() -> None:
+    session = HttpSession()
+    first = session.get()
+    assert session.get() is first
+    await session.close()
+    assert session.get() is not first
+    await session.close()

@@ -18,10 +18,10 @@ from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
 from app.bot.connector.connector_client import Connector
-from app.bot.connector.http_session import HttpSession
 from app.bot.inbound.activity import parse_activity
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.bot.sdk.sdk_entities import serialise
+from app.common.http_session import HttpSession
 from tests.fakes.connector_service import ConnectorService
 
 APP = "c9e8c047-2a34-40a1-b28a-b162d5f5327c"

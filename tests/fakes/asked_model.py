@@ -7,22 +7,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from app.databricks.credentials import Credential, PersonalAccessToken
-from app.databricks.workspace_client import Workspace, WorkspaceUrl
+from app.databricks.credentials import Credential
 from app.databricks_client import DatabricksModel, TimeLimits
 from app.models.model import Message, ModelEvent, ModelRequest, TextDelta
 from app.models.model_errors import (
     ModelError,
 )
-from tests.fakes.serving_endpoint import (
-    TOKEN,
-    ServingEndpoint,
-)
+from tests.fakes.serving_endpoint import ServingEndpoint
+from tests.fakes.workspaces import PAT, workspace_at
 
 QUESTION = ModelRequest((Message("user", "Hi"),))
-PAT = PersonalAccessToken(SecretStr(TOKEN))
 
 
 class Sleeper:
@@ -30,10 +25,10 @@ class Sleeper:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.has_predecessor: list[float] = []
+        self.pauses: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
-        self.has_predecessor.append(round(seconds, 3))
+        self.pauses.append(round(seconds, 3))
         self.now += seconds
 
     def clock(self) -> float:
@@ -50,21 +45,21 @@ async def asking(
     **options: Any,
 ) -> AsyncIterator[DatabricksModel]:
     name, base_url = ("my-model", endpoint) if isinstance(endpoint, str) else (endpoint.name, endpoint.base_url)
-    workspace = Workspace(WorkspaceUrl.parse(base_url), credential)
     sleeper = sleeper or Sleeper()
-    model = DatabricksModel(
-        name,
-        workspace,
-        limits=limits or TimeLimits(),
-        sleep=sleeper.sleep,
-        clock=sleeper.clock,
-        spread=lambda: 1.0,
-        **options,
-    )
-    try:
-        yield model
-    finally:
-        await model.close()
+    async with workspace_at(base_url, credential) as workspace:
+        model = DatabricksModel(
+            name,
+            workspace,
+            limits=limits or TimeLimits(),
+            sleep=sleeper.sleep,
+            clock=sleeper.clock,
+            spread=lambda: 1.0,
+            **options,
+        )
+        try:
+            yield model
+        finally:
+            await model.close()
 
 
 async def answer(model: DatabricksModel, request: ModelRequest = QUESTION) -> list[ModelEvent]:

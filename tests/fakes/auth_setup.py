@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from app.bot.auth.authentication import AuthenticationUnavailableError, Authenticator, Claims, UnauthenticatedError
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
-from app.bot.connector.http_session import HttpSession
 from app.bot.inbound.activity import parse_activity
+from app.common.http_session import HttpSession
 from app.settings.bot_settings import BotAppType, BotCloud
 from tests.fakes.bot_framework_login import BotFrameworkLogin
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from app.agent.commands import About, Commands
-from app.databricks.workspace_client import Identity
+from app.databricks.current_user import CurrentUser
 from app.storage.conversations import ConversationLog
 
-ANN = Identity("ann@example.com", "Ann")
+ANN = CurrentUser("ann@example.com", "Ann")
 
 
-def commands_of(log: ConversationLog, identity: Identity | None = ANN) -> Commands:
+def commands_of(log: ConversationLog, user: CurrentUser | None = ANN) -> Commands:
     async def about() -> About:
-        return About("m", "w.example", "personal access token", identity)
+        return About("m", "w.example", "personal access token", user)
 
     return Commands(log, about)

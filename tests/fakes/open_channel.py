@@ -12,10 +12,10 @@ import pytest
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
 from app.bot.connector.connector_client import Connector
-from app.bot.connector.http_session import HttpSession
 from app.bot.connector.send_errors import (
     SendError,
 )
+from app.common.http_session import HttpSession
 from tests.fakes.connector_service import ConnectorService, Reply
 
 MESSAGE = {"type": "message", "text": "Hello"}

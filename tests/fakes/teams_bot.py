@@ -18,7 +18,7 @@ from app.agent.commands import About, Commands
 from app.bot import bot_app
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
-from app.bot.connector.http_session import HttpSession
+from app.common.http_session import HttpSession
 from app.http import HttpAnswer
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from app.databricks.credentials import PersonalAccessToken
-from app.databricks.workspace_client import Identity, Workspace, WorkspaceUrl
+from app.databricks.current_user import CurrentUser, CurrentUserLookup
 from app.local.model_server import MODEL_NAME, ModelNotInstalledError, ModelServer, model_file
 from app.local.stand_in_workspace import StandInWorkspace, fitting
+from tests.fakes.workspaces import workspace_at
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "dapi-test"
@@ -79,11 +80,9 @@ async def test_the_endpoint_describes_itself_as_a_chat_model_that_is_ready() -> 
 
 
 async def test_the_workspace_knows_whose_token_it_is() -> None:
-    async with workspace() as (client, _):
-        address = WorkspaceUrl.parse(str(client._base_url))
-        assert await Workspace(address, PersonalAccessToken(SecretStr(TOKEN))).identity() == Identity(
-            "you@localhost", "You"
-        )
+    credential = PersonalAccessToken(SecretStr(TOKEN))
+    async with workspace() as (client, _), workspace_at(str(client._base_url), credential) as asked:
+        assert await CurrentUserLookup(asked).find() == CurrentUser("you@localhost", "You")
 
 
 @pytest.mark.parametrize("path", ["serving-endpoints/chat/completions", "api/2.0/serving-endpoints/x", "elsewhere"])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.error_replies import ErrorReply, failure_of_reply, quoted
+from app.common.log_text import quoted
+from app.models.error_replies import ErrorReply, failure_of_reply
 from app.models.model_errors import (
     AddressBlockedError,
     ContentFilteredError,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.databricks.renewing_token import one_line
-from app.databricks.workspace_client import WorkspaceUrl
+from app.common.log_text import one_line, quoted
+from app.databricks.workspace_url import WorkspaceUrl
 from app.models.error_bodies import without_markup
-from app.models.error_replies import ErrorReply, failure_of_payload, failure_of_reply, field_names, quoted
+from app.models.error_replies import ErrorReply, failure_of_payload, failure_of_reply, field_names
 from app.models.message_text import MessageText
 from app.models.model_errors import ContentFilteredError
 from app.models.repeated_text import RepeatedText

@@ -18,7 +18,7 @@ from app.agent.turn import Turn
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.replies.message_reply import MessageReply
 from app.bot.replies.stream_reply import StreamReply
-from app.databricks.workspace_client import Identity
+from app.databricks.current_user import CurrentUser
 from app.models import model_errors as failures
 from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
@@ -195,19 +195,19 @@ async def test_what_looks_like_a_command_but_is_none_is_a_question(kept: SqliteS
 
 
 @pytest.mark.parametrize(
-    ("identity", "named"),
+    ("user", "named"),
     [
-        (Identity("ann@example.com", "Ann"), "the user `ann@example.com`\n"),
-        (Identity(APPLICATION, "Bricks"), f"the service principal `Bricks` (`{APPLICATION}`)\n"),
-        (Identity(APPLICATION), f"the service principal `{APPLICATION}`\n"),
-        (Identity(APPLICATION, "`\n"), f"the service principal `{APPLICATION}`\n"),
+        (CurrentUser("ann@example.com", "Ann"), "the user `ann@example.com`\n"),
+        (CurrentUser(APPLICATION, "Bricks"), f"the service principal `Bricks` (`{APPLICATION}`)\n"),
+        (CurrentUser(APPLICATION), f"the service principal `{APPLICATION}`\n"),
+        (CurrentUser(APPLICATION, "`\n"), f"the service principal `{APPLICATION}`\n"),
         (None, "the workspace did not say"),
     ],
 )
 async def test_about_names_model_workspace_and_who_asks_it(
-    kept: SqliteStore, identity: Identity | None, named: str
+    kept: SqliteStore, user: CurrentUser | None, named: str
 ) -> None:
-    about = await commands_of(kept, identity).answer(Turn("1", ANN, "/about"))
+    about = await commands_of(kept, user).answer(Turn("1", ANN, "/about"))
     assert about is not None
     assert f"Identity: {named}" in about
     for fact in ("Model: **m**", "Workspace: w.example", "Sign-in: personal access token"):

@@ -6,23 +6,17 @@ msal blocks: it runs in a thread, and is imported when the first token is needed
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pydantic import SecretStr
+
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
-
-_log = logging.getLogger(__name__)
-
-# Before a token expires. msal returns no token from its cache in the last five minutes either.
-_RENEW_SECONDS_BEFORE = 5 * 60.0
-_UNUSABLE_SECONDS_BEFORE = 30.0
-_RETRY_AFTER_FAILURE_SECONDS = 10.0
+from app.common.renewing_token import IssuedToken, RenewingToken
 
 
 class TokenError(Exception):
@@ -35,12 +29,6 @@ class TokenRefusedError(TokenError):
 
 class TokenUnreachableError(TokenError):
     """Microsoft Entra did not answer, or failed: a retry may help."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Token:
-    value: str
-    expires_at: float
 
 
 class AppCredentials:
@@ -57,64 +45,28 @@ class AppCredentials:
         self._identity = identity
         self._addresses = addresses_of(identity.cloud)
         self._new_http_client = http_client
-        self._clock = clock
         self._time_limit = time_limit
-        self._token: _Token | None = None
-        self._renewal: asyncio.Task[None] | None = None
-        self._failed_at: float | None = None
+        self._token = RenewingToken("The bot's token", self._fetch, clock=clock)
         self._client: Any = None
         self._thread: ThreadPoolExecutor | None = None
 
     async def token(self) -> str | None:
         """None without an app id. Raises `TokenError`."""
-        if not self._identity.app_id:
-            return None
-        left = self._seconds_left()
-        if left <= _RENEW_SECONDS_BEFORE and (left <= _UNUSABLE_SECONDS_BEFORE or not self._failed_just_now()):
-            self._start_renewal()
-        if left <= _UNUSABLE_SECONDS_BEFORE and self._renewal is not None:
-            # Shielded: others wait for the same renewal.
-            await asyncio.shield(self._renewal)
-        if self._token is None:
-            raise TokenUnreachableError("the bot's token could not be fetched")
-        return self._token.value
+        return await self._token.get() if self._identity.app_id else None
 
     def forget(self, token: str) -> None:
         """Drops a token that the channel refused, so that the next one is fetched anew."""
-        if self._token is not None and self._token.value == token:
-            self._token = None
+        if self._token.forget(token):
             # A new client: msal would return the same token from its cache.
             self._client = None
 
     async def close(self) -> None:
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.wait([self._renewal])
+        await self._token.close()
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
 
-    def _seconds_left(self) -> float:
-        return 0.0 if self._token is None else self._token.expires_at - self._clock()
-
-    def _failed_just_now(self) -> bool:
-        return self._failed_at is not None and self._clock() - self._failed_at < _RETRY_AFTER_FAILURE_SECONDS
-
-    def _start_renewal(self) -> None:
-        if self._renewal is None:
-            self._renewal = asyncio.create_task(self._renew())
-            self._renewal.add_done_callback(self._renewal_ended)
-
-    def _renewal_ended(self, task: asyncio.Task[None]) -> None:
-        self._renewal = None
-        if task.cancelled() or (failure := task.exception()) is None:
-            return
-        self._failed_at = self._clock()
-        if self._seconds_left() > _UNUSABLE_SECONDS_BEFORE:
-            # Otherwise a caller waits for the renewal, and gets its error.
-            _log.warning("The bot's token could not be renewed in time: %s", failure)
-
-    async def _renew(self) -> None:
+    async def _fetch(self) -> IssuedToken:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bot-token")
         try:
@@ -125,7 +77,7 @@ class AppCredentials:
         value, expires_in = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(value, str) or not str(expires_in).isdecimal():
             raise _failure_of(answer)
-        self._token = _Token(value, self._clock() + int(str(expires_in)))
+        return IssuedToken(SecretStr(value), float(str(expires_in)))
 
     def _acquire(self) -> dict[str, Any]:
         """Runs in the thread."""

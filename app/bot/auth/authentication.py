@@ -20,8 +20,8 @@ from app.bot.auth.bot_identity import BotIdentity, addresses_of
 from app.bot.auth.loopback_guard import refusal_of_remote_caller
 from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
 from app.bot.auth.signing_keys import KeysUnavailableError, SigningKey, SigningKeys
-from app.bot.connector.http_session import HttpSession
 from app.bot.inbound.activity import tenant_ids
+from app.common.http_session import HttpSession
 
 _LEEWAY_SECONDS = 5 * 60
 _MAX_TOKEN_CHARACTERS = 16 * 1024

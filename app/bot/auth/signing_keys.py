@@ -15,7 +15,7 @@ import aiohttp
 from jwt import PyJWTError
 from jwt.algorithms import RSAAlgorithm
 
-from app.bot.connector.http_session import HttpSession
+from app.common.http_session import HttpSession
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from yarl import URL
 from app.bot.auth.app_credentials import TokenError, TokenUnreachableError
 from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
 from app.bot.connector.connector_replies import ChannelAnswer, DeliveryUnknownError, NotDeliveredError, failure_of
-from app.bot.connector.http_session import HttpSession
 from app.bot.connector.send_errors import SendRefusedError, StoppedByUserError, ThrottledError
+from app.common.http_session import HttpSession
 from app.resilience.retry import Backoff, retry
 from app.telemetry.span_records import Kind
 from app.telemetry.spans import start_span
