@@ -11,8 +11,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from app.agent.events import Answer, Failure, interruption
+from app.bot.channel import OTHER
 from app.bot.rendering import activities
 from app.bot.rendering.markdown import closable, end_of, render, streamable_prefix
+from app.bot.rendering.rendered_end import RenderedEnd
 from app.translation import ENGLISH
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rendering"
@@ -78,7 +80,7 @@ def test_an_answer_that_ends_at_any_moment_shows_no_markup(end: Answer | Failure
     for length in range(len(text)):
         cut = text[:length]
         ended = Answer(cut, truncated=True) if isinstance(end, Answer) else Failure(end.sentence, end.error_id, cut)
-        sent = activities.text_of(ended, ENGLISH)
+        sent = RenderedEnd(ended, OTHER, ENGLISH).text
         assert sent.startswith(render(streamable_prefix(cut)))
         assert not markup_in(read(sent)), sent[-120:]
 

@@ -12,8 +12,8 @@ import pytest
 from app.agent.events import Answer, Failure
 from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.rendering import activities
-from app.bot.replies.message_reply import with_ai_label
-from app.content.blocks import Citation
+from app.bot.rendering.rendered_end import THAT_WAS_ALL, RenderedEnd
+from app.content.blocks import Action, Actions, Citation, Code, Column, ColumnType, Table
 from app.translation import ENGLISH
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -26,11 +26,24 @@ CITED = Answer(
         Citation(3, "Never referred to"),
     ),
 )
+TABLED = Answer(
+    "Sales grew.",
+    blocks=(
+        Table((Column("region"), Column("sales", ColumnType.NUMBER)), (("Porto", 4),), title="Sales"),
+        Actions((Action("report", "Send a report", {"report": "r-1"}),)),
+        Code("SELECT 1", "sql"),
+    ),
+)
 FAILED = Failure("The model is busy. Please ask again in a minute.", "0f3a", "Sales grew")
 
 
 def final(channel: Channel, end: Answer | Failure) -> dict[str, Any]:
-    return with_ai_label(activities.message(activities.text_of(end, ENGLISH)), channel, end, ENGLISH, last=True)
+    rendered = RenderedEnd(end, channel, ENGLISH)
+    return rendered.message(rendered.text, last=True)
+
+
+def text_of(end: Answer | Failure) -> str:
+    return RenderedEnd(end, OTHER, ENGLISH).text
 
 
 @pytest.mark.parametrize(
@@ -44,6 +57,9 @@ def final(channel: Channel, end: Answer | Failure) -> dict[str, Any]:
         ("copilot_final", activities.closing_stream(final(COPILOT, CITED), "a-0001")),
         ("emulator_answer", final(EMULATOR, CITED)),
         ("other_channel_answer", final(OTHER, CITED)),
+        ("teams_table", activities.closing_stream(final(TEAMS_PERSONAL, TABLED), "a-0001")),
+        ("copilot_table", activities.closing_stream(final(COPILOT, TABLED), "a-0001")),
+        ("other_channel_table", final(OTHER, TABLED)),
         ("help", final(TEAMS_PERSONAL, Answer("Type **/help**", by_model=False))),
     ],
 )
@@ -56,7 +72,7 @@ def test_an_activity_is_what_it_was(name: str, activity: dict[str, Any]) -> None
 
 def test_sources_the_text_does_not_name_are_named_below_it() -> None:
     answer = Answer("Sales grew.", (Citation(1, "Report"), Citation(2, "Wiki")))
-    assert activities.text_of(answer, ENGLISH) == "Sales grew.\n\nSources: [1] [2]"
+    assert text_of(answer) == "Sales grew.\n\nSources: [1] [2]"
 
 
 @pytest.mark.parametrize(
@@ -68,23 +84,21 @@ def test_sources_the_text_does_not_name_are_named_below_it() -> None:
     ],
 )
 def test_what_is_said_below_an_answer_is_outside_its_code(end: Answer | Failure) -> None:
-    text = activities.text_of(end, ENGLISH)
+    text = text_of(end)
     assert text.startswith(end.text)
     assert text.count("```") == 2
     assert text.rpartition("```")[2].startswith("\n\n")
 
 
 def test_an_answer_that_reached_its_length_limit_says_so() -> None:
-    assert activities.text_of(Answer("Once upon", truncated=True), ENGLISH).endswith(
-        "*(The answer reached its length limit.)*"
-    )
+    assert text_of(Answer("Once upon", truncated=True)).endswith("*(The answer reached its length limit.)*")
 
 
 NO_LABEL = [
     ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "Sales grew")),
     ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1")),
     ("> not read: a\n\n⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "> not read: a", by_model=False)),
-    (activities.THAT_WAS_ALL.english, Answer("Sales grew")),
+    (THAT_WAS_ALL.english, Answer("Sales grew")),
     ("*(The answer reached its length limit.)*", Answer("Sales grew", truncated=True)),
     ("Type **/help**", Answer("Type **/help**", by_model=False)),
 ]
@@ -92,7 +106,7 @@ NO_LABEL = [
 
 @pytest.mark.parametrize(("part", "end"), NO_LABEL)
 def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Failure) -> None:
-    assert "entities" not in with_ai_label(activities.message(part), TEAMS_PERSONAL, end, ENGLISH, last=True)
+    assert "entities" not in RenderedEnd(end, TEAMS_PERSONAL, ENGLISH).message(part, last=True)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +118,7 @@ def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Fa
     ],
 )
 def test_a_part_with_words_of_the_model_bears_its_label(part: str, end: Answer | Failure) -> None:
-    (label,) = with_ai_label(activities.message(part), TEAMS_PERSONAL, end, ENGLISH, last=True)["entities"]
+    (label,) = RenderedEnd(end, TEAMS_PERSONAL, ENGLISH).message(part, last=True)["entities"]
     assert label["additionalType"] == ["AIGeneratedContent"]
 
 
@@ -117,3 +131,25 @@ def test_never_more_citations_than_teams_takes() -> None:
 
 def test_an_informative_line_is_no_longer_than_teams_takes() -> None:
     assert len(activities.informative("x" * 5000, 1, None)["text"]) == 1000
+
+
+RESULT = Table((Column("region"),), (("Porto",),))
+
+
+def test_an_answer_that_is_only_a_card_has_a_text_too() -> None:
+    """Copilot on phones shows no card, and a stream cannot end without text."""
+    activity = final(TEAMS_PERSONAL, Answer("", blocks=(RESULT,)))
+    assert activity["text"] == "Here is the result."
+    assert len(activity["attachments"]) == 1
+
+
+def test_a_table_that_came_before_a_failure_is_shown() -> None:
+    failed = Failure("Ask again.", "e1", "Sales grew", blocks=(RESULT,))
+    assert final(TEAMS_GROUP, failed)["attachments"]
+    assert text_of(failed) == "Sales grew\n\n| region |\n| --- |\n| Porto |\n\n⚠️ Ask again. (error id: e1)"
+
+
+def test_only_the_last_part_of_an_answer_carries_the_card() -> None:
+    rendered = RenderedEnd(Answer("Sales grew.", blocks=(RESULT,)), TEAMS_PERSONAL, ENGLISH)
+    assert "attachments" not in rendered.message("Sales", last=False)
+    assert "attachments" in rendered.message("grew.", last=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
 from app.bot.connector.send_errors import SendError, ThrottledError
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.storage_errors import StorageError
 from tests.fakes.chat import Chat, Wire
 from tests.fakes.turn_harness import now

@@ -17,7 +17,7 @@ from app.agent.turn import Turn
 from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
 from app.bot.channel import Channel
 from app.bot.connector.send_errors import SendError
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.models.model import Completed, ModelEvent, ModelRequest, TextDelta
 from app.storage.conversations import StoredMessage
 from app.storage.queue import ReceivedMessage

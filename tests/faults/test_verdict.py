@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from app.agent.user_messages import NOT_ENTERED
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.azure.table_entities import turn_row
 from app.storage.ledger import TurnRecord, TurnState
 from tests.faults import floors, verdict

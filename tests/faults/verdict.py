@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
 from app.agent.user_messages import NOT_ENTERED, WAS_INTERRUPTED
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.ledger import TurnState
 from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
 from tests.faults.model import ModelCall

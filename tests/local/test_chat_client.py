@@ -12,7 +12,8 @@ from aiohttp import ClientSession
 
 from app.agent import events
 from app.agent.user_messages import UNEXPECTED
-from app.bot.rendering.activities import text_of
+from app.bot.channel import OTHER
+from app.bot.rendering.rendered_end import RenderedEnd
 from app.local.chat_client import Conversation, ConversationError, failure_in, patience
 from app.local.connector_server import Answer, ConnectorServer
 from app.local.host import serving
@@ -89,10 +90,12 @@ async def test_an_answer_that_failed_is_shown_without_its_sentence_which_says_wh
 @pytest.mark.parametrize("text", ["", "Half an ans", "```\nhalf of some code"])
 def test_the_bots_failures_are_known_in_every_language(locale: str, text: str) -> None:
     translate = translator_for(locale)
-    found = failure_in(text_of(events.Failure(translate(UNEXPECTED), "0a1b2c3d", text), translate))
+    failed = events.Failure(translate(UNEXPECTED), "0a1b2c3d", text)
+    found = failure_in(RenderedEnd(failed, OTHER, translate).text)
     assert found is not None
     assert "0a1b2c3d" in found
-    assert failure_in(text_of(events.Answer("⚠️ is a sign.\n\nCommit 0a1b2c3d fixed it"), translate)) is None
+    answered = events.Answer("⚠️ is a sign.\n\nCommit 0a1b2c3d fixed it")
+    assert failure_in(RenderedEnd(answered, OTHER, translate).text) is None
 
 
 async def test_what_another_program_sends_to_its_port_is_not_shown() -> None:

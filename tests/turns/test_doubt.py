@@ -11,7 +11,7 @@ import pytest
 from app.bot.channel import COPILOT, TEAMS_GROUP
 from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
 from app.bot.connector.send_errors import ThrottledError
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.ledger import TurnState
 from app.storage.storage_errors import StorageError
 from tests.fakes.chat import ends_with

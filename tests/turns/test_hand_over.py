@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnKey, TurnState
 from app.storage.storage_errors import StorageError

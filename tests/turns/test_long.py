@@ -12,7 +12,7 @@ from app.agent.events import Answer, TextAdded
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.connector.connector_replies import NotDeliveredError
 from app.bot.connector.send_errors import MessageTooLargeError
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.bot.replies.stream_reply import StreamReply
 from app.models.model import Completed, TextDelta
 from app.turns.checkpoint import Checkpoint

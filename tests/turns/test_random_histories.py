@@ -12,7 +12,7 @@ import pytest
 
 from app.agent.events import without_interruption
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
-from app.bot.replies.message_reply import SENT_AGAIN
+from app.bot.replies.parts_delivery import SENT_AGAIN
 from tests.fakes.random_history import NOTES, History, Question
 
 CHANNELS = [TEAMS_PERSONAL, COPILOT, TEAMS_GROUP]

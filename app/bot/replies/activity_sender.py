@@ -1,4 +1,4 @@
-"""Where a reply's activities go: to the channel's connector, or into the HTTP response."""
+"""Where a reply sends its activities: to the channel's connector, or into the HTTP response."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ Json = dict[str, Any]
 
 
 class ActivitySender(Protocol):
-    """Both raise the failures of `app.bot.connector.send_errors`. An impatient send is not repeated: a newer one
-    follows."""
+    """Sends to one conversation. Both methods raise the errors of `app.bot.connector.send_errors`.
+
+    `retry=False` sends once: for an update that a newer one follows.
+    """
 
     async def post(self, activity: Json, *, retry: bool = True) -> str | None:
         """Returns the activity's id, if the channel gave one."""

@@ -5,173 +5,180 @@ Protocol: https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from app.agent.events import Answer, Failure, without_interruption
-from app.bot.channel import Streaming, WhenTimeRunsOut
+from app.bot.channel import Streaming
 from app.bot.connector.connector_replies import DeliveryUnknownError
-from app.bot.connector.send_errors import SendError, StoppedByUserError, StreamAlreadyEndedError
+from app.bot.connector.send_errors import (
+    ChannelUnreachableError,
+    SendError,
+    StoppedByUserError,
+    StreamAlreadyEndedError,
+    ThrottledError,
+)
 from app.bot.rendering import activities
 from app.bot.replies.activity_sender import ActivitySender
-from app.bot.replies.message_reply import end_stream
 from app.bot.replies.stream_pace import StreamPace
-from app.bot.replies.stream_position import Phase, StreamPosition
-from app.bot.replies.streamed_text import StreamedText
+from app.bot.replies.stream_state import StreamState
 from app.translation import Sentence, Translator
-from app.turns.checkpoint import Checkpoint
 from app.turns.reply import CheckpointError, SaveCheckpoint, discard_checkpoint
 
 _log = logging.getLogger(__name__)
 
 _STILL_WORKING = Sentence("*This takes a while. I am still working on it…*")
 _CONTINUES = Sentence("*(The answer continues in the next message.)*")
+_MAX_CLOSE_TRIES = 4
+_CLOSE_RETRY_SECONDS = 2.0
 
 
 class Stream:
-    """Goes on from `place`. `clock` is in seconds since 1970. Whatever is sent is kept before it is sent: every sending
-    method raises the failures of `app.bot.connector.send_errors`, `CheckpointError` and `LeaseLostError`.
+    """Changes `state` as the channel answers. `clock` is in seconds since 1970.
+
+    A checkpoint is saved before each send. Every sending method raises the errors of `app.bot.connector.send_errors`,
+    `CheckpointError` and `LeaseLostError`.
     """
 
     def __init__(
         self,
         sender: ActivitySender,
         rules: Streaming,
-        text: StreamedText,
-        reply_state: StreamPosition,
+        state: StreamState,
         pace: StreamPace,
         translate: Translator,
         clock: Callable[[], float],
     ) -> None:
         self._sender = sender
         self._rules = rules
-        self._text = text
+        self._state = state
         self._pace = pace
         self._translate = translate
         self._clock = clock
-        self._keep: SaveCheckpoint = discard_checkpoint
-        self._closes = reply_state.closes
-        self.id = reply_state.stream_id
-        self.sequence = reply_state.sequence
-        """The highest that may have been sent."""
-        # Where another worker may have opened a stream and never learned its id, a second one would stand beside it.
-        self.phase = Phase.WAITING if reply_state.stream_id is None and reply_state.sequence else reply_state.phase
-        self.limit = reply_state.limit
-        self.end: Answer | Failure | None = None
-        self.by_model = bool(without_interruption(text.said).strip())
-        """Whether it shows words of the model's, and not only a notice of ours."""
-        self._closing = False
+        self._save_checkpoint: SaveCheckpoint = discard_checkpoint
 
-    def begin(self, keep: SaveCheckpoint) -> None:
-        self._keep = keep
-        if self.id is not None:
-            self._pace.open(self._closes - self._clock())
+    def begin(self, save_checkpoint: SaveCheckpoint) -> None:
+        self._save_checkpoint = save_checkpoint
+        if self._state.stream_id is not None:
+            self._pace.open(self._state.closes_at - self._clock())
             # Another worker may have sent just now.
             self._pace.sent()
 
-    @property
-    def takes_the_end(self) -> bool:
-        """It, or its message. Not while it is being closed early: whoever found an end kept then, and the stream ended,
-        would take it for said.
-        """
-        return self.phase is not Phase.WAITING and (self.id is not None or self.sequence > 0) and not self._closing
-
-    async def note(self, *, coming: int = 0) -> None:
-        """Keeps where the reply has come to, with so many updates `coming`."""
-        text = self._text
-        reply_state = StreamPosition(
-            self.id, self.sequence + coming, self._closes, self.phase, text.settled, len(text.shown), self.limit
-        )
-        await self._keep(Checkpoint(text.attempted, reply_state.written(), self.end))
+    async def save(self) -> None:
+        await self._save_checkpoint(self._state.checkpoint())
 
     async def show(self, text: str) -> None:
-        if await self._may_go_out(text):
-            await self._post(activities.streamed(self._text.rendered(text), self.sequence + 1, self.id))
-            self._text.shown = text
+        state = self._state
+        if await self._may_be_sent(text):
+            await self._post(activities.streamed(state.text.rendered(text), state.sequence + 1, state.stream_id))
+            state.text.shown = text
 
     async def inform(self, status: str) -> None:
-        if await self._may_go_out(self._text.attempted):
-            await self._post(activities.informative(status, self.sequence + 1, self.id))
+        state = self._state
+        if await self._may_be_sent(state.text.attempted):
+            await self._post(activities.informative(status, state.sequence + 1, state.stream_id))
 
-    async def _may_go_out(self, text: str) -> bool:
-        if self.id is None:
-            self._closes = self._clock() + self._rules.closes_after
-        await self._note_attempt(text)
-        if self.id is None:
+    async def _may_be_sent(self, text: str) -> bool:
+        """Saves that it is about to be sent, and says whether it still makes sense."""
+        state = self._state
+        if state.stream_id is None:
+            state.closes_at = self._clock() + self._rules.closes_after
+        await self._save_attempt(text)
+        if state.stream_id is None:
             await self._pace.opening()
-        # An answer that is whole by now needs no stream, nor is its end to wait for an update.
-        return self.end is None
+        # An answer that has ended by now needs no stream, and its end does not wait for an update.
+        return state.end is None
 
-    async def _note_attempt(self, text: str) -> None:
-        # Before it is kept: an end that is kept meanwhile has to know of it.
-        before, self._text.attempted = self._text.attempted, text
+    async def _save_attempt(self, text: str) -> None:
+        # Set before it is saved: an end that is saved at the same time has to count with it.
+        before, self._state.text.attempted = self._state.text.attempted, text
         try:
-            await self.note(coming=1)
+            await self._save_checkpoint(self._state.checkpoint(coming=1))
         except CheckpointError:
-            self._text.attempted = before
+            self._state.text.attempted = before
             raise
 
     async def _post(self, activity: activities.Json) -> None:
-        opens = self.id is None
+        state = self._state
+        opens = state.stream_id is None
         if opens:
             self._pace.open(self._rules.closes_after)
-        self.sequence += 1
+        state.sequence += 1
         try:
             stream_id = await self._sender.post(activity, retry=False)
         except SendError as failure:
             if not isinstance(failure, DeliveryUnknownError):
-                # Its number is still free.
-                self.sequence -= 1
+                # The channel has not seen this number.
+                state.sequence -= 1
             raise
         finally:
             self._pace.sent()
         if opens:
-            self.id = stream_id
-            if stream_id is None:
-                self.phase = Phase.WAITING
-            else:
+            state.opened(stream_id)
+            if stream_id is not None:
                 with suppress(CheckpointError):
-                    await self.note()
-
-    def _unfinished(self, text: str, note: Sentence) -> activities.Json:
-        activity = activities.message(activities.with_notes(self._text.rendered(text), self._translate(note)))
-        return activities.labelled(activity, (), self._translate) if text and self.by_model else activity
+                    await self.save()
 
     async def edit(self, text: str) -> None:
-        if self.id is not None and text != self._text.shown:
-            await self._note_attempt(text)
-            await self._sender.update(self.id, self._unfinished(text, _STILL_WORKING), retry=False)
-            self._text.shown = text
+        state = self._state
+        if state.stream_id is not None and text != state.text.shown:
+            await self._save_attempt(text)
+            await self._sender.update(state.stream_id, self._unfinished(text, _STILL_WORKING), retry=False)
+            state.text.shown = text
+
+    def _unfinished(self, text: str, note: Sentence) -> activities.Json:
+        activity = activities.message(activities.with_notes(self._state.text.rendered(text), self._translate(note)))
+        return activities.labelled(activity, (), self._translate) if text and self._state.by_model else activity
 
     async def close_early(self) -> None:
-        """Closes it before the channel does, with what there is; the rest follows as the channel allows."""
-        if self.id is None:
-            self.phase = Phase.WAITING
+        """Closes the stream before the channel does, with the text so far; the rest follows as the channel allows."""
+        state = self._state
+        if state.stream_id is None:
+            state.wait_for_end()
             return
-        text = self._text.streamed
-        continues = bool(text) and self._rules.then is WhenTimeRunsOut.NEW_MESSAGE
-        activity = self._unfinished(text, _CONTINUES if continues else _STILL_WORKING)
-        self._closing = True
+        text = state.text.streamed
+        continues = bool(text) and not state.edits_when_closed
+        state.closing_early = True
         with suppress(CheckpointError):
-            # Whoever finds it closed is to know what stands in it.
-            await self._note_attempt(text)
+            # Another worker that finds the stream closed has to know with what.
+            await self._save_attempt(text)
         try:
-            await end_stream(self._sender, self.id, activity)
-            self._text.shown = text
+            await self.close(self._unfinished(text, _CONTINUES if continues else _STILL_WORKING))
+            state.text.shown = text
         except StoppedByUserError:
             raise
         except StreamAlreadyEndedError:
-            self._text.was_closed()
+            state.text.shown_by_another_worker()
         except SendError as failure:
-            _log.info("A stream could not be closed (%s); the rest needs it no more", type(failure).__name__)
-        self.is_over()
-        self._closing = False
+            _log.info("A stream could not be closed early (%s); its message is left as it is", type(failure).__name__)
+        state.closed()
+        state.closing_early = False
         with suppress(CheckpointError):
-            await self.note()
+            await self.save()
 
-    def is_over(self) -> None:
-        edits = self._rules.then is WhenTimeRunsOut.EDIT_THE_MESSAGE and self.id is not None
-        self.phase = Phase.EDITING if edits else Phase.WAITING
-        if not edits:
-            self._text.settle()
+    async def close(self, activity: activities.Json, *, perhaps_closed: bool = False) -> None:
+        """Closes the stream with `activity` as its final message, which cannot arrive twice: it is repeated where
+        nobody knows whether it has arrived, or where another worker `perhaps_closed` the stream before.
+        """
+        assert self._state.stream_id is not None
+        final = activities.closing_stream(activity, self._state.stream_id)
+        for tries_left in reversed(range(_MAX_CLOSE_TRIES)):
+            try:
+                await self._sender.post(final)
+                return
+            except StreamAlreadyEndedError:
+                if perhaps_closed:
+                    return
+                raise
+            except ThrottledError as throttled:
+                if not perhaps_closed:
+                    raise
+                if not tries_left:
+                    # As a message of its own it might stand there twice.
+                    raise ChannelUnreachableError("whether a stream has ended is not known") from throttled
+            except ChannelUnreachableError:
+                perhaps_closed = True
+                if not tries_left:
+                    raise
+            await asyncio.sleep(_CLOSE_RETRY_SECONDS)

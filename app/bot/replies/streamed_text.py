@@ -1,35 +1,35 @@
 """The text of an answer that streams: what was said, what may have been sent, what has arrived. Pure.
 
-It is kept as it was said, and rendered when it is sent.
+It holds the model's words; they are rendered when they are sent.
 """
 
 from __future__ import annotations
 
 from app.bot.rendering.markdown import end_of, render, streamable_prefix, utf16_units
 from app.bot.rendering.split import split
-from app.bot.replies.stream_position import StreamPosition
 
 # Beyond this share of the size limit nothing more is streamed: the final message needs room to close what is open.
 _STREAMED_SHARE = 0.9
 
 
 class StreamedText:
-    """`text_limit` in UTF-16 code units. `text` is what another worker may have sent of the answer."""
+    """`text_limit` in UTF-16 code units. Another worker may have sent `text`, of which `shown` characters have
+    certainly arrived, and `settled` characters stand in a closed message.
+    """
 
     def __init__(
-        self, text: str, reply_state: StreamPosition, text_limit: int, image_hosts: frozenset[str] = frozenset()
+        self, text: str, shown: int, settled: int, text_limit: int, image_hosts: frozenset[str] = frozenset()
     ) -> None:
         self._parts = [text]
         self._text_limit = text_limit
         self._image_hosts = image_hosts
-        self._found = text
+        self._perhaps_sent_before = text
         self.attempted = text
-        """The longest text sent; not what was shown if nobody knows whether it arrived."""
-        self.shown = text[: reply_state.shown]
+        """The longest text that may have been sent; `shown` is what has arrived of it."""
+        self.shown = text[:shown]
+        self.settled = settled
         self.frozen = False
         """Nothing more is shown before the end."""
-        self.settled = reply_state.settled
-        """How much of it stands in a closed message."""
 
     def add(self, text: str) -> None:
         self._parts.append(text)
@@ -45,6 +45,7 @@ class StreamedText:
 
     @property
     def streamed(self) -> str:
+        """What the end has to begin with."""
         return self.shown if self.frozen else self.attempted
 
     def showable(self) -> str:
@@ -55,18 +56,18 @@ class StreamedText:
         too_long = utf16_units(self.rendered(text)) > self._text_limit * _STREAMED_SHARE
         return self.streamed if too_long or len(text) < len(self.attempted) else text
 
-    def was_closed(self) -> None:
-        """Another worker has closed the message before it could say so: with all that it may have sent."""
-        if len(self._found) > len(self.shown):
-            self.shown = self._found
+    def shown_by_another_worker(self) -> None:
+        """It closed the stream with all that it may have sent, and could not save that it had."""
+        if len(self._perhaps_sent_before) > len(self.shown):
+            self.shown = self._perhaps_sent_before
 
     def settle(self) -> None:
         self.settled = len(self.shown)
 
     def unsettled(self, said: str, text: str, that_was_all: str) -> list[str]:
-        """The parts of `text`, which begins with what was `said` as it is rendered, that stand in no message yet.
+        """The parts of `text`, the rendered end, that stand in no message yet; `that_was_all` if there are none.
 
-        Where all of it does, `that_was_all`.
+        `said` is the unrendered text that it begins with.
         """
         settled = self.rendered(said[: self.settled])
         rest = text[len(settled) :].lstrip("\n")

@@ -1,0 +1,100 @@
+"""The end of a turn as the messages of a channel. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from app.agent.events import Answer, Failure
+from app.bot.channel import Channel
+from app.bot.rendering import activities
+from app.bot.rendering.adaptive_card import CARD_LIMIT, adaptive_card, attachment
+from app.bot.rendering.block_markdown import markdown
+from app.bot.rendering.markdown import closable, render
+from app.content.blocks import Block
+from app.translation import Sentence, Translator
+
+Json = activities.Json
+
+THAT_WAS_ALL = Sentence("*(That was the whole answer.)*")
+_LENGTH_LIMIT = Sentence("*(The answer reached its length limit.)*")
+_RESULT = Sentence("Here is the result.")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedEnd:
+    """Content blocks that the channel shows as a card go below the last message of the end, all others into its text.
+
+    `card_limit` in UTF-16 code units.
+    """
+
+    end: Answer | Failure
+    channel: Channel
+    translate: Translator
+    card_limit: int = CARD_LIMIT
+
+    @property
+    def text(self) -> str:
+        """The whole text, to be split. It begins with what was answered, so that it can end a stream of it."""
+        end, image_hosts = self.end, self.channel.image_hosts
+        blocks = [
+            markdown(block, self.translate, image_hosts) for block in end.blocks if block.kind not in self.channel.cards
+        ]
+        if isinstance(end, Failure):
+            return activities.with_notes(render(closable(end.text), image_hosts), *blocks, self._failure_note(end))
+        answered = render(closable(end.text) if end.truncated else end.text, image_hosts)
+        length_limit = [self.translate(_LENGTH_LIMIT)] if end.truncated else []
+        text = activities.with_notes(answered, *blocks, *length_limit, *self._sources(end))
+        # Copilot on phones shows no card, and a stream cannot end without text.
+        return self.translate(_RESULT) if self.has_card and not text.strip() else text
+
+    @property
+    def has_card(self) -> bool:
+        return bool(self._card_blocks)
+
+    @property
+    def card_as_text(self) -> list[str]:
+        """The blocks of the card as Markdown, for a channel that refuses the card."""
+        return [markdown(block, self.translate, self.channel.image_hosts) for block in self._card_blocks]
+
+    @property
+    def _card_blocks(self) -> list[Block]:
+        return [block for block in self.end.blocks if block.kind in self.channel.cards]
+
+    def without_card(self) -> RenderedEnd:
+        return replace(self, channel=replace(self.channel, cards=frozenset()))
+
+    def with_smaller_card(self) -> RenderedEnd:
+        return replace(self, card_limit=self.card_limit // 2)
+
+    def message(self, part: str, *, last: bool) -> Json:
+        """A part of `text` as an activity; on the `last` one are the card and the buttons for feedback."""
+        activity = activities.message(part)
+        if self.end.by_model:
+            activity = self._with_ai_label(activity)
+            if last and self.channel.feedback and isinstance(self.end, Answer):
+                activity = activities.with_feedback(activity)
+        card = adaptive_card(self._card_blocks, self.translate, self.card_limit) if last else None
+        return activity if card is None else {**activity, "attachments": [attachment(card)]}
+
+    def _with_ai_label(self, activity: Json) -> Json:
+        if not self.channel.ai_label or self._is_only_notes(activity["text"]):
+            return activity
+        citations = self.end.citations if isinstance(self.end, Answer) else ()
+        return activities.labelled(activity, citations, self.translate)
+
+    def _is_only_notes(self, part: str) -> bool:
+        """Whether nothing of what was answered stands in this part, nor its sources."""
+        end = self.end
+        note = self._failure_note(end) if isinstance(end, Failure) else self.translate(_LENGTH_LIMIT)
+        return part.strip() in (self.translate(THAT_WAS_ALL), note)
+
+    def _failure_note(self, failure: Failure) -> str:
+        return activities.failure_note(render(failure.sentence), failure.error_id, self.translate)
+
+    def _sources(self, answer: Answer) -> list[str]:
+        """Teams shows only the citations that the text refers to: a text that refers to none gets a line that does."""
+        positions = [citation.position for citation in answer.citations[: activities.MAX_CITATIONS]]
+        if not answer.text or not positions or any(f"[{position}]" in answer.text for position in positions):
+            return []
+        listed = " ".join(f"[{position}]" for position in positions)
+        return [self.translate(Sentence("Sources: {positions}"), positions=listed)]
