@@ -11,8 +11,7 @@ from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
 
 from app.agent.user_messages import NOT_ENTERED, UNEXPECTED
-from app.bot.connector.connector_replies import NotDeliveredError
-from app.bot.connector.send_errors import SendError, ThrottledError
+from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
 from app.bot.inbound.activity import asked_at, event_type, locale_of
 from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
@@ -101,8 +100,8 @@ class AgentHandler(ActivityHandler):
         text = activities.failure_note(sentence, error_id, translate)
         try:
             await self._services.senders(context).post(activities.message(text))
-        except (NotDeliveredError, ThrottledError) as failure:
-            # The person knows nothing of it. Where the activity is not acknowledged yet, it comes again.
+        except (ChannelUnreachableError, ThrottledError) as failure:
+            # The person may know nothing of it. Where the activity is not acknowledged yet, it comes again.
             raise RedeliveryNeededError from failure
         except SendError as failure:
             _log.warning("The channel did not take an error message (%s)", type(failure).__name__)

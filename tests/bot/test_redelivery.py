@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from app.bot.auth.authentication import AuthenticationUnavailableError
-from app.bot.connector.connector_client import NotDeliveredError
+from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
+from app.bot.connector.send_errors import SendError
 from app.bot.handler import AgentHandler
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
@@ -62,8 +63,9 @@ async def test_who_adds_the_app_while_storage_hangs_is_welcomed_once(
     assert len(bot.messages) == 1
 
 
+@pytest.mark.parametrize("failure", [NotDeliveredError("HTTP 503"), DeliveryUnknownError("HTTP 500")])
 async def test_a_question_that_was_not_entered_and_nobody_was_told_of_comes_again(
-    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, failure: SendError
 ) -> None:
     bot = make_bot("Four.")
     question = bot.activity()
@@ -72,7 +74,7 @@ async def test_a_question_that_was_not_entered_and_nobody_was_told_of_comes_agai
         raise StorageError("down")
 
     async def takes_nothing(*_: Any, **__: Any) -> Any:
-        raise NotDeliveredError("HTTP 503")
+        raise failure
 
     with monkeypatch.context() as down:
         down.setattr(bot.store, "begin", fails)

@@ -79,7 +79,7 @@ def _about(run: Run, question: Question) -> Iterator[str]:
     told = run.teams.told_to_ask_again(question.id)
     if not finals and not told:
         yield "never answered"
-    if len(told) > 1 or (told and not run.chaos.pauses):
+    if (len(told) > 1 or (told and not run.chaos.pauses)) and run.heartbeat.kept_up(0.0, run.seconds):
         yield "told to ask again, though storage was there"
     if len(finals) > 1 and any(bubble.stream for bubble in finals):
         yield f"a streamed answer and {len(finals) - 1} more"
