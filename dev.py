@@ -106,14 +106,18 @@ def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
 def check(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     python = environment.python
+    schema = [environment.bin / _program("check-jsonschema")]
     tools: list[list[str | Path]] = [
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "mypy"],
         [environment.bin / _program("lint-imports")],
-        [python, "-m", "ops.check"],
         [python, "-m", "ops.bicep"],
+        [*schema, "--builtin-schema", "vendor.github-workflows", *_files(".github/workflows/*.yml")],
+        [*schema, "--builtin-schema", "vendor.dependabot", *_files(".github/dependabot.yml")],
+        [*schema, "--schemafile", *_files("ops/schemas/m365agents-*.json"), *_files("m365agents*.yml")],
         [environment.bin / _program("zizmor"), "--offline", "--quiet", "--min-severity", "medium", ".github"],
+        [python, "-m", "pytest", "-q", "tests/ops/files"],
     ]
     failed = 0
     for tool in tools:
@@ -121,6 +125,10 @@ def check(environment: VirtualEnvironment, arguments: list[str]) -> int:
         failed += environment.run(*tool) != 0
     say(f"\n{failed} of {len(tools)} checks failed." if failed else f"\nAll {len(tools)} checks passed.")
     return failed
+
+
+def _files(pattern: str) -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
 
 
 def _program(name: str) -> str:

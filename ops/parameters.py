@@ -55,12 +55,17 @@ def _value(text: str) -> str:
     return quoted[2] if quoted else text.partition("#")[0].rstrip()
 
 
+def placeholders_in(text: str) -> list[str]:
+    """The names of its `${{VARIABLE}}`s."""
+    return _PLACEHOLDER.findall(text)
+
+
 def fill(text: str, variables: Mapping[str, str]) -> str:
     """The JSON of `text`. Raises `ParametersError` naming the line of every variable that has no value."""
     missing = [
         f"{PARAMETERS}:{number}: {name} {_wrong(variables.get(name))}"
         for number, line in enumerate(text.splitlines(), 1)
-        for name in _PLACEHOLDER.findall(line)
+        for name in placeholders_in(line)
         if _wrong(variables.get(name))
     ]
     if missing:

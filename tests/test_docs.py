@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.check.workflow_scripts import dev_commands
+from tests.ops.files.deployments import DEV_COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -49,7 +49,7 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
 def test_every_file_and_command_that_a_page_names_is_there(page: str) -> None:
     files = re.findall(r"`((?:infra|appPackage|env|app|ops|tests|docs|\.github)/[\w./-]+\.\w+)`", text(page))
     assert [file for file in files if not (ROOT / file).exists() and not file.startswith(_MADE_LATER)] == []
-    assert set(re.findall(r"\b(?:python3?|py) dev\.py (\w+)", text(page))) <= dev_commands(ROOT)
+    assert set(re.findall(r"\b(?:python3?|py) dev\.py (\w+)", text(page))) <= DEV_COMMANDS
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -30,7 +30,6 @@ KNOWN_WHEN_IT_RUNS = {
     "app/bot/inbound/message_text.py": "words that are escaped: nothing repeats",
     "app/local/processes.py": "a line that a child of ours prints",
     "app/local/routes.py": "our own routes: what repeats ends at a slash",
-    "ops/check/localization.py": "the keys of the manifest's official schema, for a file of ours",
 }
 
 

@@ -10,8 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import dev
+
 ROOT = Path(__file__).resolve().parents[3]
 SNAPSHOTS = ROOT / "infra/snapshots"
+DEV_COMMANDS = set(re.findall(r"^  (\w+)", dev.HELP, re.MULTILINE))
 NAMES = sorted(file.stem for file in SNAPSHOTS.glob("*.bicepparam"))
 
 Resource = dict[str, Any]

@@ -1,1 +1,0 @@
-"""Proves the files that provision, deploy and package read, before they read them."""
