@@ -98,12 +98,13 @@ class Failure:
 class Suspended:
     """The end of an attempt whose turn goes on when somebody brings a decision (an approval, a sign-in).
 
-    `waiting_for` names it, as whoever brings it does. `text` is what the person reads until then, after what was
-    answered before it; `by_model` as in `Answer`.
+    `waiting_for` names the decision, as whoever brings it does. `sentence` is what the person is asked; `blocks` has
+    what they can answer with, after those that were added before. `text` and `by_model` as in `Failure`.
     """
 
     waiting_for: str
-    text: str
+    sentence: str
+    text: str = ""
     by_model: bool = True
     blocks: tuple[AnyBlock, ...] = ()
 

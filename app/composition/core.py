@@ -25,8 +25,7 @@ from app.storage.factory import open_documents, open_queue, open_store
 from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.tools.clock import ClockTool
-from app.tools.registry import ToolRegistry
+from app.tools.clock import ClockTools
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
@@ -62,7 +61,7 @@ class Core:
         )
         self.agent = Agent(
             self.model,
-            ToolRegistry([ClockTool()] if settings.agent.offers_tools else []),
+            [ClockTools()] if settings.agent.offers_tools else [],
             system_prompt=settings.agent.system_prompt,
             history_token_budget=settings.agent.history_token_budget,
             max_answer_characters=settings.agent.max_answer_characters,

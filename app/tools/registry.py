@@ -1,98 +1,159 @@
-"""Tools the model may call: looked up by name, run with a time limit, their failures told to the model."""
+"""The tools of one turn: looked up by name, run within limits; what goes wrong is told to the model."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, Self
 
-from app.models.model import Message, ToolCall, ToolDefinition
+from pydantic import ValidationError
+
+from app.common.caller import Caller
+from app.common.text import replace_lone_surrogates
+from app.content.block_limits import within_limits
+from app.models.model import ToolCall, ToolDefinition
 from app.telemetry.gen_ai import end_tool_call, start_tool_call
 from app.telemetry.spans import as_current
+from app.tools.base import AnyTool, Effect, ToolArguments, ToolContext, ToolError, ToolOutput, ToolResult
 
 _log = logging.getLogger(__name__)
-_LONGEST_RESULT = 20_000
+
+# As many as OpenAI accepts in one request.
+MAX_TOOLS = 128
+MAX_RESULT_CHARACTERS = 20_000
+MAX_BLOCKS = 10
+MAX_CITATIONS = 50
+_MAX_PROBLEMS = 5
+_MAX_PROBLEM_CHARACTERS = 300
+_PROVIDER_SECONDS = 5.0
+_CANCEL_GRACE_SECONDS = 2.0
 
 
-class ToolError(Exception):
-    """`str()` is told to the model, so that it can try otherwise."""
+class ToolProvider(Protocol):
+    """A capability, built once from its settings, that brings tools to each turn."""
 
-
-class Tool(Protocol):
-    @property
-    def definition(self) -> ToolDefinition: ...
-
-    @property
-    def time_limit(self) -> float:
-        """Seconds."""
+    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
+        """Those that may be used for `caller`. Within five seconds; the turn goes on without them otherwise."""
         ...
-
-    async def run(self, arguments: Mapping[str, Any]) -> str:
-        """Raises `ToolError`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    call: ToolCall
-    text: str
-    succeeded: bool
-
-    def as_message(self) -> Message:
-        return Message("tool", self.text, tool_call_id=self.call.id)
 
 
 class ToolRegistry:
-    def __init__(self, tools: Sequence[Tool] = ()) -> None:
-        self._tools = {tool.definition.name: tool for tool in tools}
+    """Of two tools with one name, the first is kept."""
+
+    def __init__(self, tools: Sequence[AnyTool] = ()) -> None:
+        self._tools: dict[str, AnyTool] = {}
+        for tool in tools:
+            if tool.name in self._tools or len(self._tools) == MAX_TOOLS:
+                _log.error("The tool %s is left out: its name is taken, or there are %d already", tool.name, MAX_TOOLS)
+            else:
+                self._tools[tool.name] = tool
+
+    @classmethod
+    async def for_turn(cls, providers: Sequence[ToolProvider], caller: Caller) -> Self:
+        found = await asyncio.gather(*(_tools_of(provider, caller) for provider in providers))
+        return cls([tool for tools in found for tool in tools])
 
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
         return tuple(tool.definition for tool in self._tools.values())
 
-    async def run(self, call: ToolCall) -> ToolResult:
+    def approval_arguments(self, call: ToolCall) -> ToolArguments | None:
+        """What a person has to approve before `run`. None where the tool only reads, or the call would fail anyway."""
+        tool = self._tools.get(call.name)
+        if tool is None or tool.effect is not Effect.NEEDS_APPROVAL:
+            return None
+        try:
+            return _arguments(tool, call)
+        except ToolError:
+            return None
+
+    async def run(self, call: ToolCall, context: ToolContext) -> ToolResult:
         """Never raises for what the model or the tool did wrong."""
-        # What the model made up as a name is not recorded.
+        # A name that the model made up is not recorded.
         name = call.name if call.name in self._tools else "unknown"
         with start_tool_call(name, call.arguments) as span, as_current(span):
-            result, failure = await self._result(call)
+            result, failure = await self._result(call, context)
             end_tool_call(span, result.text, failure)
         return result
 
-    async def _result(self, call: ToolCall) -> tuple[ToolResult, str | None]:
+    async def _result(self, call: ToolCall, context: ToolContext) -> tuple[ToolResult, str | None]:
         """The result, and the kind of failure if there was one."""
         try:
-            text = await self._run(call)
+            tool = self._tools.get(call.name)
+            if tool is None:
+                raise ToolError(f"there is no tool of that name; there are: {', '.join(self._tools) or 'none'}")
+            output = await _run(tool, _arguments(tool, call), context)
+            blocks = tuple(within_limits(block) for block in output.blocks[:MAX_BLOCKS])
         except ToolError as failure:
-            return ToolResult(call, f"The tool failed: {failure}", succeeded=False), type(failure).__name__
+            return failed(f"The tool failed: {failure}"), type(failure).__name__
         except Exception as error:
-            _log.exception("Tool %s failed unexpectedly", call.name if call.name in self._tools else "(unknown)")
-            told = "The tool failed for a reason that is not known."
-            return ToolResult(call, told, succeeded=False), type(error).__name__
-        if len(text) > _LONGEST_RESULT:
-            text = f"{text[:_LONGEST_RESULT]}\n[The rest, {len(text) - _LONGEST_RESULT} characters, was left out.]"
-        return ToolResult(call, text, succeeded=True), None
-
-    async def _run(self, call: ToolCall) -> str:
-        tool = self._tools.get(call.name)
-        if tool is None:
-            raise ToolError(f"there is no tool of that name; there are: {', '.join(self._tools) or 'none'}")
-        arguments = _read_arguments(call.arguments)
-        try:
-            async with asyncio.timeout(tool.time_limit):
-                return await tool.run(arguments)
-        except TimeoutError:
-            raise ToolError(f"it did not end within {tool.time_limit:g} seconds") from None
+            _log.exception("Tool %s failed unexpectedly", call.name)
+            return failed("The tool failed for a reason that is not known."), type(error).__name__
+        return ToolResult(_shortened(output.text), True, blocks, output.citations[:MAX_CITATIONS]), None
 
 
-def _read_arguments(text: str) -> Mapping[str, Any]:
+def failed(text: str) -> ToolResult:
+    return ToolResult(_shortened(text), succeeded=False)
+
+
+async def _tools_of(provider: ToolProvider, caller: Caller) -> Sequence[AnyTool]:
     try:
-        arguments = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        raise ToolError("its arguments are not JSON") from None
-    if not isinstance(arguments, dict):
-        raise ToolError("its arguments are not a JSON object")
+        async with asyncio.timeout(_PROVIDER_SECONDS):
+            return await provider.tools(caller)
+    except Exception:
+        _log.exception("%s brings no tools to this turn", type(provider).__name__)
+        return ()
+
+
+async def _run(tool: AnyTool, arguments: ToolArguments, context: ToolContext) -> ToolOutput:
+    seconds = min(tool.timeout_seconds, context.seconds_left())
+    context = replace(context, deadline=asyncio.get_running_loop().time() + seconds)
+    task = asyncio.ensure_future(tool.run(arguments, context))
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            raise ToolError(f"it did not end within {seconds:g} seconds")
+        if task.cancelled():
+            raise ToolError("it was cancelled")
+        try:
+            return task.result()
+        except TimeoutError:
+            raise ToolError("something that it waits for took too long") from None
+    finally:
+        await _end(task, tool.name)
+
+
+async def _end(task: asyncio.Future[Any], name: str) -> None:
+    if task.done():
+        return
+    task.cancel()
+    await asyncio.wait({task}, timeout=_CANCEL_GRACE_SECONDS)
+    if not task.done():
+        _log.error("Tool %s goes on though it was cancelled %g seconds ago", name, _CANCEL_GRACE_SECONDS)
+    elif not task.cancelled() and (error := task.exception()):
+        _log.warning("Tool %s failed when it was cancelled", name, exc_info=error)
+
+
+def _arguments(tool: AnyTool, call: ToolCall) -> ToolArguments:
+    """Raises `ToolError`."""
+    try:
+        arguments: ToolArguments = tool.arguments.model_validate_json(
+            replace_lone_surrogates(call.arguments.strip() or "{}")
+        )
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc']))} {problem['msg']}".strip()[:_MAX_PROBLEM_CHARACTERS]
+            for problem in error.errors(include_url=False, include_input=False, include_context=False)[:_MAX_PROBLEMS]
+        ]
+        raise ToolError(f"its arguments are not as described: {'; '.join(problems)}") from None
     return arguments
+
+
+def _shortened(text: str) -> str:
+    text = replace_lone_surrogates(text)
+    left_out = len(text) - MAX_RESULT_CHARACTERS
+    if left_out <= 0:
+        return text
+    return f"{text[:MAX_RESULT_CHARACTERS]}\n[The rest, {left_out} characters, was left out.]"

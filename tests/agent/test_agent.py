@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,30 +14,35 @@ from app.agent.events import Answer, Event, Failure, TextAdded, ToolFinished, To
 from app.agent.turn import Turn
 from app.content.blocks import Citation
 from app.models import model_errors as failures
-from app.models.model import Completed, Source, ToolCall, ToolDefinition
+from app.models.model import Completed, Source, ToolCall
 from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.tools.registry import ToolRegistry
+from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from tests.fakes.tools import StaticTools
 
 KEY = ConversationKey("tenant", "conversation")
 
 
-class Add:
-    definition = ToolDefinition("add", "Adds two numbers", {"type": "object"})
-    time_limit = 1.0
+class AddArguments(ToolArguments):
+    a: int
+    b: int
+    together: bool = False
 
-    def __init__(self) -> None:
-        self.together = asyncio.Barrier(2)
 
-    async def run(self, arguments: Mapping[str, Any]) -> str:
-        if arguments.get("together"):
-            await self.together.wait()
-        return str(arguments["a"] + arguments["b"])
+def add_tool() -> AnyTool:
+    together = asyncio.Barrier(2)
+
+    async def add(arguments: AddArguments, context: ToolContext) -> ToolOutput:
+        if arguments.together:
+            await together.wait()
+        return ToolOutput(str(arguments.a + arguments.b))
+
+    return Tool("add", "Adds two numbers", AddArguments, add, Effect.READ_ONLY)
 
 
 def agent(model: ScriptedModel, **more: Any) -> Agent:
     options = {"system_prompt": "Be brief.", "history_token_budget": 1000, **more}
-    return Agent(model, ToolRegistry([Add()]), **options)
+    return Agent(model, [StaticTools([add_tool()])], **options)
 
 
 async def ask(

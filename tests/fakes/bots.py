@@ -19,7 +19,6 @@ from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.tools.registry import ToolRegistry
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.commands import commands_of
@@ -82,7 +81,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             image_hosts: frozenset[str] = frozenset(),
         ) -> Bot:
             model = ScriptedModel(replies)
-            agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
+            agent = Agent(model, system_prompt="", history_token_budget=1000)
             commands = commands_of(log)
             turns = TurnRunner(agent, commands, TurnBackend(log, log.queue("turns")), time_limit=30)
             limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}

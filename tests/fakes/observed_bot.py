@@ -18,12 +18,14 @@ from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.tools.clock import ClockTool
-from app.tools.registry import Tool, ToolRegistry
+from app.tools.base import AnyTool
+from app.tools.clock import ClockTools
+from app.tools.registry import ToolProvider
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.commands import commands_of
+from tests.fakes.tools import StaticTools
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLED_FROM = f"00-{TRACE}-b7ad6b7169203331-00"
@@ -72,7 +74,7 @@ class ObservedBot:
 
 class MakeBot(Protocol):
     async def __call__(
-        self, *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[Tool, ...] = ()
+        self, *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[AnyTool, ...] = ()
     ) -> ObservedBot: ...
 
 
@@ -83,11 +85,11 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
     async with ConnectorServer() as connector, ApplicationInsights() as insights:
 
         async def make(
-            *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[Tool, ...] = ()
+            *replies: Any, records_text: bool = False, closing: float = 5.0, tools: tuple[AnyTool, ...] = ()
         ) -> ObservedBot:
             log = SqliteStore(folder / "c.sqlite", clock=clock)
-            toolbox = ToolRegistry([ClockTool(), *tools])
-            agent = Agent(ScriptedModel(replies), toolbox, system_prompt="", history_token_budget=1000)
+            providers: list[ToolProvider] = [ClockTools(), StaticTools(tools)]
+            agent = Agent(ScriptedModel(replies), providers, system_prompt="", history_token_budget=1000)
             shelf = TurnBackend(log, log.queue("turns"), clock=clock)
             turns = TurnRunner(agent, commands_of(log), shelf, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)

@@ -24,7 +24,6 @@ from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.tools.registry import ToolRegistry
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Tokens
@@ -86,7 +85,7 @@ async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: A
         async def about() -> About:
             return About("m", "w", "c")
 
-        agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
+        agent = Agent(model, system_prompt="", history_token_budget=1000)
         turns = TurnRunner(agent, Commands(store, about), TurnBackend(store, store.queue("turns")), time_limit=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
         bot = build_bot(identity, turns, store, telemetry, channel_metadata_url=login.metadata_url)

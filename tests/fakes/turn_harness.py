@@ -19,7 +19,6 @@ from app.storage.conversations import ConversationKey
 from app.storage.ledger import TurnKey
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
-from app.tools.registry import ToolRegistry
 from app.turns.checkpoint import Checkpoint
 from app.turns.claiming import TurnClaims
 from app.turns.lease import TurnBackend
@@ -102,7 +101,7 @@ class Worker:
         self.model = model
         store, queue = Behind(house.store, wire), Behind(house.store.queue("turns"), wire)
         shelf = TurnBackend(cast(Any, store), cast(Any, queue), LEASE, asyncio.get_running_loop().time)
-        agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
+        agent = Agent(model, system_prompt="", history_token_budget=1000)
         commands = commands_of(cast(Any, store))
         self.runner = TurnRunner(agent, commands, shelf, time_limit=60)
 

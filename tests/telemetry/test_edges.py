@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from app.composition.core import Core
 from app.config import load_settings
 from app.local.connector_server import Answer, Call
-from app.models.model import Completed, ToolCall, ToolDefinition
+from app.models.model import Completed, ToolCall
 from app.models.model_errors import RateLimitedError
 from app.telemetry import telemetry as telemetry_module
 from app.telemetry.destination import Destination
@@ -28,6 +28,7 @@ from app.telemetry.span_records import FinishedSpan, Kind, Measurement
 from app.telemetry.spans import start_span
 from app.telemetry.telemetry import Telemetry, TelemetryError
 from app.telemetry.turn_span import TurnSpan, traced, turn_ended, turn_failed
+from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from tests.fakes.observed_bot import IN_TEAMS, MakeBot, ObservedBot, observed_bots
 
 
@@ -131,19 +132,14 @@ async def test_turns_side_by_side_keep_their_traces_apart(make_bot: MakeBot) -> 
         assert {trace: found.count(trace) for trace in traces} == dict.fromkeys(traces, names)
 
 
-class AskingTool:
-    """A tool that asks somebody else."""
-
-    definition = ToolDefinition("asking", "", {"type": "object"})
-    time_limit = 5.0
-
-    async def run(self, arguments: Mapping[str, Any]) -> str:
-        with start_span("inner", Kind.CLIENT, {}):
-            return "done"
+async def ask_somebody_else(arguments: ToolArguments, context: ToolContext) -> ToolOutput:
+    with start_span("inner", Kind.CLIENT, {}):
+        return ToolOutput("done")
 
 
 async def test_what_a_tool_does_is_below_the_tool(make_bot: MakeBot) -> None:
-    bot = await make_bot([Completed((ToolCall("1", "asking", "{}"),))], "Yes.", tools=(AskingTool(),))
+    asking = Tool("asking", "", ToolArguments, ask_somebody_else, Effect.READ_ONLY)
+    bot = await make_bot([Completed((ToolCall("1", "asking", "{}"),))], "Yes.", tools=(asking,))
     await bot.ask()
     await bot.telemetry.close()
     spans = bot.spans()

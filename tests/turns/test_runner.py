@@ -25,7 +25,6 @@ from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.ledger import BeginResult, TurnRecord
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
-from app.tools.registry import ToolRegistry
 from app.turns.lease import TurnBackend
 from app.turns.reply import SaveCheckpoint, discard_checkpoint
 from app.turns.runner import TurnRunner
@@ -106,7 +105,7 @@ async def _happening(event: asyncio.Event) -> None:
 
 
 def runner(model: ScriptedModel, store: SqliteStore, time_limit: float = 60) -> TurnRunner:
-    agent = Agent(model, ToolRegistry(), system_prompt="", history_token_budget=1000)
+    agent = Agent(model, system_prompt="", history_token_budget=1000)
     commands = commands_of(store)
     return TurnRunner(agent, commands, TurnBackend(store, store.queue("turns")), time_limit=time_limit)
 

@@ -1,0 +1,80 @@
+"""The answer of one turn as it comes together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.agent.events import Answer, BlockAdded, TextAdded, interrupted, without_interruption
+from app.common.text import pending_surrogate, replace_lone_surrogates
+from app.content.blocks import Block, Citation
+from app.models.model import Source
+
+
+class AnswerBuilder:
+    """`said` was shown by an earlier attempt."""
+
+    def __init__(self, said: str = "") -> None:
+        self.citations: list[Citation] = []
+        self.blocks: list[Block] = []
+        self.truncated = False
+        self.by_model = bool(without_interruption(said).strip())
+        self.length = len(said)
+        self._parts = [said] if said else []
+        self._pending_surrogate = ""
+
+    @property
+    def text(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    def add(self, text: str, *, by_model: bool = True) -> TextAdded:
+        return self._add("", self._whole_characters(text), by_model)
+
+    def begin_message(self, text: str, *, was_interrupted: bool) -> TextAdded:
+        """The first words of a message of the model; or, where it `was_interrupted` in one, the next words of that."""
+        text = self._whole_characters(text)
+        return self._add(self._separator(text, was_interrupted) if text else "", text, by_model=True)
+
+    def _add(self, separator: str, text: str, by_model: bool) -> TextAdded:
+        text = separator + text
+        self._parts.append(text)
+        self.length += len(text)
+        self.by_model |= by_model and bool(text.strip())
+        return TextAdded(text, by_model)
+
+    def _whole_characters(self, text: str) -> str:
+        """Endpoints cut a stream between the halves of a surrogate pair: the first half waits for the second."""
+        text = self._pending_surrogate + text
+        self._pending_surrogate = pending_surrogate(text)
+        return replace_lone_surrogates(text.removesuffix(self._pending_surrogate))
+
+    def _separator(self, text: str, within_message: bool) -> str:
+        before = self.text
+        noted = interrupted(before)
+        if not before or before.endswith("\n\n") or (noted and not noted[-1]):
+            return ""
+        if not within_message:
+            return "\n\n"
+        # A model that is asked to go on begins with a word.
+        return "" if before[-1].isspace() or text[0].isspace() else " "
+
+    def cite(self, source: Source) -> Citation:
+        for known in self.citations:
+            if (known.title, known.url) == (source.title, source.url):
+                return known
+        citation = Citation(len(self.citations) + 1, source.title, source.url, source.quote)
+        self.citations.append(citation)
+        return citation
+
+    def add_block(self, block: Block) -> BlockAdded:
+        self.blocks.append(block)
+        return BlockAdded(block)
+
+    def restore(self, citations: Sequence[Citation], blocks: Sequence[Block]) -> list[Citation | BlockAdded]:
+        """What an earlier attempt had added besides text."""
+        self.citations.extend(citations)
+        return [*citations, *(self.add_block(block) for block in blocks)]
+
+    def finished(self) -> Answer:
+        return Answer(self.text, tuple(self.citations), self.by_model, self.truncated, tuple(self.blocks))

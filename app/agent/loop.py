@@ -1,0 +1,124 @@
+"""Asks the model, makes the tool calls that it asks for, and asks again, until it has answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from app.agent.answer_builder import AnswerBuilder
+from app.agent.events import Event, TextAdded, without_interruption
+from app.agent.tool_steps import ToolSteps
+from app.agent.user_messages import GO_ON
+from app.models.model import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
+from app.models.repeated_text import RepeatedText
+from app.telemetry.gen_ai import ModelCall
+from app.tools.registry import ToolRegistry
+
+
+class AgentLoop:
+    """One turn. `opening` is what the model is told first.
+
+    `tail` is what an earlier attempt had shown of the message in which it was interrupted; that message starts at
+    `message_start` of the answer.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tools: ToolRegistry,
+        steps: ToolSteps,
+        answer: AnswerBuilder,
+        opening: Sequence[Message],
+        *,
+        tail: str,
+        message_start: int,
+        step_limit: int,
+        max_answer_characters: int,
+    ) -> None:
+        self._model = model
+        self._tools = tools
+        self._steps = steps
+        self._answer = answer
+        self._opening = tuple(opening)
+        self._tail = without_interruption(tail)
+        self._message_start = message_start
+        self._step_limit = step_limit
+        self._max_answer_characters = max_answer_characters
+        self._once = RepeatedText()
+
+    async def run(self) -> AsyncGenerator[Event, None]:
+        """Ends when the model has answered, a limit is reached, or a call waits for an approval."""
+        for step in self._steps.recorded.steps:
+            self._once.add(step.message)
+            self._once.tool_called()
+        if self._steps.unfinished:
+            async with aclosing(self._steps.resume()) as events:
+                async for event in events:
+                    yield event
+        for number in range(len(self._steps.recorded.steps), self._step_limit):
+            if self._steps.pending_approval:
+                return
+            completed = Completed()
+            async with aclosing(self._ask(self._request(is_last=number == self._step_limit - 1))) as asked:
+                async for said in asked:
+                    if isinstance(said, Completed):
+                        completed = said
+                    else:
+                        yield said
+            if not completed.tool_calls:
+                return
+            message = without_interruption(self._answer.text[self._message_start :]).lstrip()
+            async with aclosing(self._steps.run(message, completed.tool_calls)) as events:
+                async for event in events:
+                    yield event
+            self._tail, self._message_start = "", self._answer.length
+
+    def _request(self, *, is_last: bool) -> ModelRequest:
+        """The last one offers no tools, so that the model has to answer with what is known by then."""
+        messages = [*self._opening, *self._steps.messages()]
+        if self._tail.strip():
+            messages += [Message("assistant", self._tail), Message("user", GO_ON)]
+        return ModelRequest(tuple(messages), () if is_last else self._tools.definitions)
+
+    async def _ask(self, request: ModelRequest) -> AsyncGenerator[Event | Completed, None]:
+        """Without a `Completed` where the answer has reached its longest."""
+        start = self._answer.length
+        completed = Completed()
+        async with aclosing(self._stream(request)) as stream:
+            async for event in stream:
+                match event:
+                    case TextDelta(text):
+                        text = self._once.add(without_interruption(text))
+                        fitting = text[: max(0, self._max_answer_characters - self._answer.length)]
+                        if fitting:
+                            yield self._add(fitting, start)
+                        if len(fitting) < len(text):
+                            self._answer.truncated = True
+                            return
+                    case Source():
+                        yield self._answer.cite(event)
+                    case Completed():
+                        completed = event
+        self._answer.truncated = completed.truncated
+        if rest := self._once.tool_called():
+            yield self._add(rest, start)
+        yield completed
+
+    def _add(self, text: str, start: int) -> TextAdded:
+        if self._answer.length > start:
+            return self._answer.add(text)
+        return self._answer.begin_message(text, was_interrupted=bool(self._tail))
+
+    async def _stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """The model's stream, recorded as a span."""
+        with ModelCall(self._model.name) as call:
+            call.asked((message.role, message.content) for message in request.messages)
+            async with aclosing(self._model.stream(request)) as stream:
+                async for event in stream:
+                    match event:
+                        case TextDelta(text):
+                            call.chunk(text)
+                        case Completed(tool_calls, truncated, usage):
+                            tokens = (usage.input_tokens, usage.output_tokens) if usage else None
+                            call.completed("tool_calls" if tool_calls else "length" if truncated else "stop", tokens)
+                    yield event

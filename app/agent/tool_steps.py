@@ -1,0 +1,213 @@
+"""The steps of a turn in which the model called tools: the calls are made here, and recorded for a later attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from app.agent.answer_builder import AnswerBuilder
+from app.agent.events import Event, Status, ToolFinished, ToolStarted
+from app.agent.journal import (
+    NOTHING_RECORDED,
+    JournalUnreadableError,
+    RecordedCall,
+    RecordedSteps,
+    ToolJournal,
+    ToolStep,
+    recorded_from_json,
+    recorded_to_json,
+)
+from app.agent.turn import Turn
+from app.common.cancellation import Cancellation
+from app.content.blocks import Block, Citation
+from app.models.model import Message, ToolCall
+from app.tools.base import ToolArguments, ToolContext, ToolResult
+from app.tools.registry import ToolRegistry, failed
+
+_log = logging.getLogger(__name__)
+
+MAX_CALLS_PER_TURN = 128
+_MAX_STATUS_CHARACTERS = 200
+_TOO_MANY = failed("The tool was not called: this turn has made too many calls. Answer with what is known.")
+_REJECTED = failed("The tool was not called: the person did not approve it.")
+_OUTCOME_UNKNOWN = failed(
+    "The tool was called and interrupted before its result was known. Do not call it again; find out what came of it, "
+    "or say that it is not known."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingApproval:
+    """`id` is the same whenever the turn is resumed."""
+
+    id: str
+    tool: str
+    arguments: ToolArguments
+
+
+class ToolSteps:
+    """`approvals` are the decisions that people have made so far, by `PendingApproval.id`."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        registry: ToolRegistry,
+        answer: AnswerBuilder,
+        journal: ToolJournal,
+        approvals: Mapping[str, bool],
+        cancellation: Cancellation,
+        deadline: float,
+    ) -> None:
+        self.recorded = NOTHING_RECORDED
+        self.pending_approval: PendingApproval | None = None
+        self._turn = turn
+        self._registry = registry
+        self._answer = answer
+        self._journal = journal
+        self._approvals = approvals
+        self._cancellation = cancellation
+        self._deadline = deadline
+
+    async def load(self) -> None:
+        try:
+            self.recorded = recorded_from_json(await self._journal.load())
+        except JournalUnreadableError as error:
+            _log.warning("The tool calls of an earlier attempt cannot be read (%s); they are made again", error)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether calls of the last step have no result yet."""
+        return any(each.result is None for step in self.recorded.steps[-1:] for each in step.calls)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """Those of all calls that have ended."""
+        results = [each.result for step in self.recorded.steps for each in step.calls if each.result]
+        return [block for result in results for block in result.blocks]
+
+    def messages(self) -> list[Message]:
+        """All steps as the model is told them. To be asked for when none is unfinished."""
+        told: list[Message] = []
+        for step in self.recorded.steps:
+            told.append(Message("assistant", step.message, tuple(each.call for each in step.calls)))
+            for each in step.calls:
+                assert each.result is not None
+                text = _with_sources(each.result, self.recorded.citations)
+                told.append(Message("tool", text, tool_call_id=each.call.id))
+        return told
+
+    def run(self, message: str, calls: Sequence[ToolCall]) -> AsyncGenerator[Event, None]:
+        """Makes the calls of a new message of the model; else as `resume`."""
+        step = ToolStep(message, tuple(RecordedCall(call) for call in calls))
+        self.recorded = RecordedSteps((*self.recorded.steps, step), self._answer.text, tuple(self._answer.citations))
+        return self.resume()
+
+    async def resume(self) -> AsyncGenerator[Event, None]:
+        """Makes the calls of the last step that have no result. One that waits for an approval is left; then
+        `pending_approval` says for which.
+        """
+        ready = await self._ready()
+        for index in ready:
+            call = self._call(index).call
+            yield ToolStarted(call.id, call.name)
+        arrived: asyncio.Queue[Status | asyncio.Task[ToolResult]] = asyncio.Queue()
+        running = {self._start(index, arrived): index for index in ready}
+        try:
+            while running:
+                item = await arrived.get()
+                if isinstance(item, Status):
+                    yield item
+                    continue
+                index, result = running.pop(item), item.result()
+                self._set(index, result=result)
+                if running:
+                    await self._save()
+                call = self._call(index).call
+                yield ToolFinished(call.id, call.name, result.succeeded)
+        finally:
+            await _cancelled(running)
+        for index, each in enumerate(self.recorded.steps[-1].calls):
+            for source in each.result.citations if each.result else ():
+                yield self._answer.cite(source)
+            for block in each.result.blocks if each.result and index in ready else ():
+                yield self._answer.add_block(block)
+        self.recorded = replace(self.recorded, citations=tuple(self._answer.citations))
+        await self._save()
+
+    async def _ready(self) -> list[int]:
+        """The calls to make now. Those that change something are recorded as started before they are."""
+        ready: list[int] = []
+        approved = False
+        made = sum(len(step.calls) for step in self.recorded.steps[:-1])
+        self.pending_approval = None
+        for index, each in enumerate(self.recorded.steps[-1].calls):
+            if each.result is not None:
+                continue
+            if each.started:
+                self._set(index, result=_OUTCOME_UNKNOWN)
+            elif made + index >= MAX_CALLS_PER_TURN:
+                self._set(index, result=_TOO_MANY)
+            elif (arguments := self._registry.approval_arguments(each.call)) is None:
+                ready.append(index)
+            elif (decision := self._approvals.get(self._key(index))) is None:
+                self.pending_approval = self.pending_approval or PendingApproval(
+                    self._key(index), each.call.name, arguments
+                )
+            elif decision:
+                self._set(index, started=True)
+                ready.append(index)
+                approved = True
+            else:
+                self._set(index, result=_REJECTED)
+        if approved:
+            await self._save()
+        return ready
+
+    def _start(self, index: int, arrived: asyncio.Queue[Status | asyncio.Task[ToolResult]]) -> asyncio.Task[ToolResult]:
+        def progress(text: str) -> None:
+            if line := " ".join(text.split())[:_MAX_STATUS_CHARACTERS]:
+                arrived.put_nowait(Status(line))
+
+        context = ToolContext(
+            self._turn.conversation,
+            self._turn.caller,
+            self._turn.locale,
+            self._cancellation,
+            progress,
+            self._key(index),
+            self._deadline,
+        )
+        task = asyncio.create_task(self._registry.run(self._call(index).call, context))
+        task.add_done_callback(arrived.put_nowait)
+        return task
+
+    def _key(self, index: int) -> str:
+        return f"{self._turn.id}/{len(self.recorded.steps)}/{index + 1}"
+
+    def _call(self, index: int) -> RecordedCall:
+        return self.recorded.steps[-1].calls[index]
+
+    def _set(self, index: int, *, started: bool = False, result: ToolResult | None = None) -> None:
+        *earlier, last = self.recorded.steps
+        calls = list(last.calls)
+        calls[index] = replace(calls[index], started=started or calls[index].started, result=result)
+        self.recorded = replace(self.recorded, steps=(*earlier, replace(last, calls=tuple(calls))))
+
+    async def _save(self) -> None:
+        await self._journal.save(recorded_to_json(self.recorded))
+
+
+async def _cancelled(tasks: Mapping[asyncio.Task[ToolResult], int]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _with_sources(result: ToolResult, citations: Sequence[Citation]) -> str:
+    """The result's text with the numbers by which the model can refer to its sources."""
+    known = {(citation.title, citation.url): citation.position for citation in citations}
+    lines = [f"[{known[source.title, source.url]}] {source.title}" for source in result.citations]
+    return "\n".join([result.text, "", "Sources, to be cited as [n]:", *lines]) if lines else result.text
