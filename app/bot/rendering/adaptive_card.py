@@ -51,12 +51,12 @@ def adaptive_card(blocks: Sequence[Block], translate: Translator, limit: int = C
     drawn = of_kinds(blocks, CARD_KINDS)
     if not drawn:
         return None
-    fallback = one_line("; ".join(plain_text(block, translate) for block in drawn), _FALLBACK_LIMIT)
+    fallback = "\n\n".join(plain_text(block, translate) for block in drawn)
     card: Json = {
         "type": "AdaptiveCard",
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "version": "1.5",
-        "fallbackText": fallback,
+        "fallbackText": fallback if len(fallback) <= _FALLBACK_LIMIT else fallback[: _FALLBACK_LIMIT - 1] + "…",
         "body": [],
     }
     actions = [_action(action) for block in drawn if isinstance(block, Actions) for action in block.actions]
