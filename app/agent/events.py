@@ -109,4 +109,5 @@ class Suspended:
     blocks: tuple[AnyBlock, ...] = ()
 
 
-Event = Status | TextAdded | BlockAdded | ToolStarted | ToolFinished | Citation | Answer | Failure | Suspended
+End = Answer | Failure | Suspended
+Event = Status | TextAdded | BlockAdded | ToolStarted | ToolFinished | Citation | End

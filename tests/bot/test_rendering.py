@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.agent.events import Answer, Failure
+from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.rendering import activities
 from app.bot.rendering.rendered_end import THAT_WAS_ALL, RenderedEnd
-from app.content.blocks import Action, Actions, Citation, Code, Column, ColumnType, Table
+from app.content.blocks import Action, Actions, Citation, Code, Column, ColumnType, Fact, Facts, Table
 from app.translation import ENGLISH
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -34,10 +34,15 @@ TABLED = Answer(
         Code("SELECT 1", "sql"),
     ),
 )
+ASKED = Suspended(
+    "call-1",
+    "I need your approval before I do this:",
+    blocks=(Facts((Fact("job", "nightly"),)), Actions((Action("approve", "Approve", {"waiting_for": "call-1"}),))),
+)
 FAILED = Failure("The model is busy. Please ask again in a minute.", "0f3a", "Sales grew")
 
 
-def final(channel: Channel, end: Answer | Failure) -> dict[str, Any]:
+def final(channel: Channel, end: End) -> dict[str, Any]:
     rendered = RenderedEnd(end, channel, ENGLISH)
     return rendered.message(rendered.text, last=True)
 
@@ -57,6 +62,8 @@ def text_of(end: Answer | Failure) -> str:
         ("copilot_final", activities.closing_stream(final(COPILOT, CITED), "a-0001")),
         ("emulator_answer", final(EMULATOR, CITED)),
         ("other_channel_answer", final(OTHER, CITED)),
+        ("teams_approval", final(TEAMS_PERSONAL, ASKED)),
+        ("copilot_approval", final(COPILOT, ASKED)),
         ("teams_table", activities.closing_stream(final(TEAMS_PERSONAL, TABLED), "a-0001")),
         ("copilot_table", activities.closing_stream(final(COPILOT, TABLED), "a-0001")),
         ("other_channel_table", final(OTHER, TABLED)),

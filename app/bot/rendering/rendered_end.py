@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from app.agent.events import Answer, Failure
+from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import Channel
 from app.bot.rendering import activities
 from app.bot.rendering.adaptive_card import CARD_LIMIT, adaptive_card, attachment
@@ -27,7 +27,7 @@ class RenderedEnd:
     `card_limit` in UTF-16 code units.
     """
 
-    end: Answer | Failure
+    end: End
     channel: Channel
     translate: Translator
     card_limit: int = CARD_LIMIT
@@ -39,13 +39,27 @@ class RenderedEnd:
         blocks = [
             markdown(block, self.translate, image_hosts) for block in end.blocks if block.kind not in self.channel.cards
         ]
-        if isinstance(end, Failure):
-            return activities.with_notes(render(closable(end.text), image_hosts), *blocks, self._failure_note(end))
+        if not isinstance(end, Answer):
+            answered = render(closable(end.text), image_hosts)
+            # What a person is asked comes before the facts and the buttons that they decide with.
+            notes = [*blocks, self._note] if isinstance(end, Failure) else [self._note, *blocks]
+            return activities.with_notes(answered, *notes)
         answered = render(closable(end.text) if end.truncated else end.text, image_hosts)
-        length_limit = [self.translate(_LENGTH_LIMIT)] if end.truncated else []
+        length_limit = [self._note] if end.truncated else []
         text = activities.with_notes(answered, *blocks, *length_limit, *self._sources(end))
         # Copilot on phones shows no card, and a stream cannot end without text.
         return self.translate(_RESULT) if self.has_card and not text.strip() else text
+
+    @property
+    def _note(self) -> str:
+        """What the program itself says of this end."""
+        match self.end:
+            case Answer():
+                return self.translate(_LENGTH_LIMIT)
+            case Failure(sentence, error_id):
+                return activities.failure_note(render(sentence), error_id, self.translate)
+            case Suspended(sentence=sentence):
+                return render(sentence)
 
     @property
     def has_card(self) -> bool:
@@ -84,12 +98,7 @@ class RenderedEnd:
 
     def _is_only_notes(self, part: str) -> bool:
         """Whether nothing of what was answered stands in this part, nor its sources."""
-        end = self.end
-        note = self._failure_note(end) if isinstance(end, Failure) else self.translate(_LENGTH_LIMIT)
-        return part.strip() in (self.translate(THAT_WAS_ALL), note)
-
-    def _failure_note(self, failure: Failure) -> str:
-        return activities.failure_note(render(failure.sentence), failure.error_id, self.translate)
+        return part.strip() in (self.translate(THAT_WAS_ALL), self._note)
 
     def _sources(self, answer: Answer) -> list[str]:
         """Teams shows only the citations that the text refers to: a text that refers to none gets a line that does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.agent.events import Answer, Event, Failure
+from app.agent.events import End, Event
 from app.bot.channel import Channel
 from app.bot.connector.send_errors import ChannelUnreachableError, ThrottledError
 from app.bot.rendering.rendered_end import RenderedEnd
@@ -36,7 +36,7 @@ class MessageReply:
         self._unsent = UnsentParts.of(checkpoint)
         self._save_checkpoint: SaveCheckpoint = discard_checkpoint
         self._typing = TypingIndicator(sender)
-        self._end: Answer | Failure | None = None
+        self._end: End | None = None
 
     stopped = False
     shown = ""
@@ -50,7 +50,7 @@ class MessageReply:
             self._typing.start()
 
     async def write(self, event: Event) -> None:
-        if isinstance(event, Answer | Failure):
+        if isinstance(event, End):
             self._end = event
 
     async def finish(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
 from app.bot.connector.send_errors import MessageTooLargeError, SendRefusedError, ThrottledError
 from app.bot.rendering import activities
@@ -42,6 +43,11 @@ class UnsentParts:
 
     def to_state(self) -> dict[str, Any]:
         return {"rest": list(self.parts), "perhaps_posted": self.perhaps_posted, "with_card": self.with_card}
+
+
+def saved_end(end: End | None) -> Answer | Failure | None:
+    """None for a turn that is being suspended: another worker gets the same end from the agent, without a model."""
+    return None if isinstance(end, Suspended) else end
 
 
 class PartsDelivery:
@@ -98,7 +104,7 @@ class PartsDelivery:
 
     async def _save(self, unsent: UnsentParts, *, perhaps_posted: bool) -> None:
         state = replace(unsent, perhaps_posted=perhaps_posted).to_state()
-        await self._save_checkpoint(Checkpoint(reply_state=state, end=self._rendered.end))
+        await self._save_checkpoint(Checkpoint(reply_state=state, end=saved_end(self._rendered.end)))
 
     async def _post_first(self, unsent: UnsentParts, *, again: bool) -> None:
         first, *others = unsent.parts

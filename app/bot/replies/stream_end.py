@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.agent.events import Answer, Failure
+from app.agent.events import End
 from app.bot.channel import Channel, Streaming
 from app.bot.connector.send_errors import (
     ChannelUnreachableError,
@@ -74,7 +74,7 @@ class StreamEnd:
                 # Retrieved, so that asyncio does not log it where nobody waited for the end.
                 self._saving.exception()
 
-    async def deliver(self, end: Answer | Failure) -> None:
+    async def deliver(self, end: End) -> None:
         await self._ensure_saved()
         rendered = RenderedEnd(end, self._channel, self._translate)
         if self._unsent.parts:

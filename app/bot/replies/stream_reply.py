@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from app.agent.events import Answer, Event, Failure, Status, TextAdded, ToolStarted
+from app.agent.events import Answer, Event, Failure, Status, Suspended, TextAdded, ToolStarted
 from app.agent.user_messages import THINKING
 from app.bot.channel import Channel, Streaming
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, StoppedByUserError, ThrottledError
@@ -80,7 +80,7 @@ class StreamReply:
                 state.status = text
             case ToolStarted(name=name):
                 state.status = self._translate(Sentence("Using {tool}…"), tool=name.replace("_", " "))
-            case Answer() | Failure():
+            case Answer() | Failure() | Suspended():
                 state.end = event
                 self._pace.ended = True
                 if not state.stopped:

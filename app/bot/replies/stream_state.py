@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.agent.events import Answer, Failure, without_interruption
+from app.agent.events import End, without_interruption
 from app.bot.channel import Channel, WhenTimeRunsOut
 from app.bot.connector.connector_replies import DeliveryUnknownError
 from app.bot.connector.send_errors import (
@@ -19,6 +19,7 @@ from app.bot.connector.send_errors import (
     StreamNotAllowedError,
     StreamTimeLimitError,
 )
+from app.bot.replies.parts_delivery import saved_end
 from app.bot.replies.streamed_text import StreamedText
 from app.turns.checkpoint import Checkpoint
 
@@ -67,7 +68,7 @@ class StreamState:
 
     by_model: bool = False
     """Whether the text has words of the model's, and not only a notice of ours."""
-    end: Answer | Failure | None = None
+    end: End | None = None
     status: str = ""
     shown_status: str = ""
     closing_early: bool = False
@@ -96,7 +97,7 @@ class StreamState:
             self.stream_id, self.sequence + coming, self.closes_at, self.phase, self.size_limit, text.settled,
             len(text.shown),
         )  # fmt: skip
-        return Checkpoint(text.attempted, asdict(saved), self.end)
+        return Checkpoint(text.attempted, asdict(saved), saved_end(self.end))
 
     @property
     def takes_end(self) -> bool:
