@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.common.identity import APP_IDENTITY, RequestIdentity
@@ -21,7 +19,7 @@ from app.models import chat_completions, responses
 from app.models.answer_body import AnswerBody
 from app.models.answer_reader import AnswerReader
 from app.models.answer_stream import AnswerStream
-from app.models.endpoint_capabilities import ALL_SUPPORTED, SECONDS_LEARNED_FOR, EndpointCapabilities
+from app.models.endpoint_capabilities import CapabilityMemory, EndpointCapabilities
 from app.models.error_replies import ErrorReply, failure_of_reply
 from app.models.model import ModelEvent, ModelRequest
 from app.models.model_errors import (
@@ -30,6 +28,7 @@ from app.models.model_errors import (
     EndpointUnreachableError,
     MissingCredentialError,
     ModelError,
+    ModelTimeoutError,
     PermissionDeniedError,
     RateLimitedError,
     RequestRefusedError,
@@ -38,42 +37,45 @@ from app.models.model_errors import (
 )
 from app.models.openai_streams import OpenAiStreams
 from app.models.transport_errors import failure_of_exception
+from app.resilience.circuit_breaker import CircuitBreaker, CircuitCall, CircuitOpenError, CircuitState
+from app.resilience.retry import Backoff
 
 Api = Literal["auto", "chat", "responses"]
 
 RESPONSES_TASK = "agent/v1/responses"
 
-_log = logging.getLogger(__name__)
+_MAY_SAY_WHEN = (RateLimitedError, EndpointUnavailableError)
+_TRANSIENT = (*_MAY_SAY_WHEN, EndpointUnreachableError, StreamInterruptedError)
+# What the endpoint answers otherwise, be it a refusal, shows that it is there.
+_OUTAGES = (EndpointUnavailableError, EndpointUnreachableError, ModelTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """Seconds. Databricks ends a request after 297 itself; `silence` is every wait for bytes, the first included."""
+    """Databricks ends a request after 297 seconds itself. Silence is every wait for bytes, the first included."""
 
-    connect: float = 5
-    silence: float = 120
-    overall: float = 290
+    connect_seconds: float = 5
+    silence_seconds: float = 120
+    overall_seconds: float = 290
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Seconds. An endpoint's Retry-After is obeyed; when it asks for more than `longest_wait` we give up."""
+    """An endpoint's Retry-After is obeyed; when it asks for more than `longest_wait_seconds` we give up."""
 
     attempts: int = 4
-    first_wait: float = 0.5
-    longest_wait: float = 30
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 30
 
-    def wait(self, failure: ModelError, attempt: int, spread: float) -> float | None:
+    def pause_seconds(self, failure: ModelError, attempt: int, spread: float) -> float | None:
         """Before the next attempt, None to give up; `spread`, from 0 to 1, keeps many waiters apart."""
-        transient = isinstance(
-            failure, RateLimitedError | EndpointUnavailableError | EndpointUnreachableError | StreamInterruptedError
-        )
-        if not transient or isinstance(failure, AddressBlockedError) or attempt >= self.attempts:
+        if not isinstance(failure, _TRANSIENT) or isinstance(failure, AddressBlockedError) or attempt >= self.attempts:
             return None
-        asked_for = failure.retry_after if isinstance(failure, RateLimitedError | EndpointUnavailableError) else None
+        asked_for = failure.retry_after_seconds if isinstance(failure, _MAY_SAY_WHEN) else None
         if asked_for is None:
-            return min(self.first_wait * 2.0 ** (attempt - 1), self.longest_wait) * (0.75 + spread / 4)
-        return asked_for + spread / 4 if asked_for <= self.longest_wait else None
+            backoff = Backoff(self.first_wait_seconds, longest_seconds=self.longest_wait_seconds, jitter=0.25)
+            return backoff.pause_seconds(attempt, spread)
+        return asked_for + spread / 4 if asked_for <= self.longest_wait_seconds else None
 
 
 class DatabricksModel:
@@ -104,13 +106,14 @@ class DatabricksModel:
         self._sleep = sleep
         self._clock = clock
         self._spread = spread
-        self._capabilities = ALL_SUPPORTED
-        self._learned_at = math.inf
+        self._capabilities = CapabilityMemory(clock)
+        self._circuit = CircuitBreaker("serving endpoint", clock=clock)
+        self._last_outage: ModelError = EndpointUnavailableError("")
         self._streams = OpenAiStreams(
             workspace.url.model_base_url,
             workspace.http,
-            connect_seconds=limits.connect,
-            silence_seconds=limits.silence,
+            connect_seconds=limits.connect_seconds,
+            silence_seconds=limits.silence_seconds,
         )
 
     @property
@@ -130,9 +133,11 @@ class DatabricksModel:
         """Asks the workspace, not the model: costs no tokens and wakes nothing that is scaled to zero.
 
         False where the address leads to no serving endpoint that could be asked about, and the sign-in works.
-        Raises ModelError. `state.ready` says whether the endpoint can be queried:
+        Raises ModelError, and CircuitOpenError while requests are refused here.
+        `state.ready` says whether the endpoint can be queried:
         https://learn.microsoft.com/azure/databricks/machine-learning/model-serving/manage-serving-endpoints
         """
+        self._circuit.check()
         if not self._workspace.url.has_serving_endpoints:
             await self._token(APP_IDENTITY)
             return False
@@ -144,10 +149,8 @@ class DatabricksModel:
         return True
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        deadline = self._clock() + self._limits.overall
-        if self._clock() > self._learned_at + SECONDS_LEARNED_FOR:
-            self._capabilities, self._learned_at = self._capabilities.without_refusals(), math.inf
-        capabilities = self._capabilities
+        deadline = self._clock() + self._limits.overall_seconds
+        capabilities = self._capabilities.known
         learned: EndpointCapabilities | None = None
         refused_token = ""
         attempt = 1
@@ -161,7 +164,7 @@ class DatabricksModel:
                 async with aclosing(self._attempt(path, body, reader, token, deadline)) as events:
                     async for event in events:
                         if not answering and learned is not None:
-                            self._keep(learned)
+                            self._capabilities.remember(learned)
                         answering = True
                         yield event
                 return
@@ -178,22 +181,14 @@ class DatabricksModel:
                     if not self._workspace.forget_token(request.identity, token):
                         raise
                 elif not self._speaks_other_api(failure):
-                    wait = self._retries.wait(failure, attempt, self._spread())
-                    if wait is None or self._clock() + wait >= deadline:
+                    pause = self._retries.pause_seconds(failure, attempt, self._spread())
+                    if pause is None or self._clock() + pause >= deadline or self._circuit.state is CircuitState.OPEN:
                         raise
-                    await self._sleep(wait)
+                    await self._sleep(pause)
             attempt += 1
 
     async def close(self) -> None:
         await self._streams.close()
-
-    def _keep(self, learned: EndpointCapabilities) -> None:
-        """An answer has shown that it is so."""
-        known = self._capabilities
-        self._capabilities = known.and_also(learned)
-        self._learned_at = min(self._learned_at, self._clock())
-        for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
-            _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
 
     def _speaks_other_api(self, failure: ModelError) -> bool:
         """The next attempt does, where none was set and the endpoint wants the other."""
@@ -206,6 +201,30 @@ class DatabricksModel:
     async def _attempt(
         self, path: str, body: dict[str, Any], reader: AnswerReader, token: str, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
+        with self._admit() as call:
+            try:
+                async with aclosing(self._answer(path, body, reader, token, deadline)) as events:
+                    async for event in events:
+                        call.succeeded()
+                        yield event
+            except ModelError as failure:
+                if isinstance(failure, _OUTAGES) and not isinstance(failure, AddressBlockedError):
+                    self._last_outage = failure
+                    call.failed()
+                else:
+                    call.succeeded()
+                raise
+
+    def _admit(self) -> CircuitCall:
+        try:
+            return self._circuit.call()
+        except CircuitOpenError as refused:
+            # To a person, and to those who count failures, it is the outage that it was.
+            raise type(self._last_outage)(f"not asked, {refused}; before: {self._last_outage}") from None
+
+    async def _answer(
+        self, path: str, body: dict[str, Any], reader: AnswerReader, token: str, deadline: float
+    ) -> AsyncGenerator[ModelEvent, None]:
         answer = AnswerStream(reader)
         within_seconds = deadline - self._clock()
         async with self._streams.open(path, body, token=token, within_seconds=within_seconds) as response:
@@ -214,29 +233,15 @@ class DatabricksModel:
                 answer,
                 deadline=deadline,
                 clock=self._clock,
-                silence_seconds=self._limits.silence,
-                seconds_after_end=self._capabilities.seconds_after_end,
+                silence_seconds=self._limits.silence_seconds,
+                seconds_after_end=self._capabilities.known.seconds_after_end,
             )
             async with aclosing(arriving.events()) as events:
                 async for event in events:
                     yield event
             completed = answer.end()
-        self._note_end(left_open=arriving.left_open, went_on=answer.went_on)
+        self._capabilities.note_end(left_open=arriving.left_open, went_on=answer.went_on)
         yield completed
-
-    def _note_end(self, *, left_open: bool, went_on: bool) -> None:
-        known = self._capabilities
-        if left_open and not known.leaves_streams_open:
-            _log.warning(
-                "The endpoint leaves its stream open after the end of an answer: it was waited for %g s in vain",
-                known.seconds_after_end,
-            )
-        if left_open or went_on:
-            self._capabilities = replace(
-                known,
-                leaves_streams_open=known.leaves_streams_open or left_open,
-                goes_on_after_end=known.goes_on_after_end or went_on,
-            )
 
     async def _question(
         self, request: ModelRequest, capabilities: EndpointCapabilities

@@ -91,12 +91,12 @@ async def test_an_endpoint_that_says_nothing_of_when_is_asked_at_growing_distanc
 
 async def test_nobody_is_kept_waiting_longer_than_the_time_limit_for_another_attempt() -> None:
     sleeper = Sleeper()
-    limits = TimeLimits(overall=10)
+    limits = TimeLimits(overall_seconds=10)
     async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper, limits=limits) as model:
         endpoint.replies.append(databricks_error(429, "", "slow down", Retry_After="20"))
         with pytest.raises(RateLimitedError) as caught:
             await answer(model)
-    assert caught.value.retry_after == 20
+    assert caught.value.retry_after_seconds == 20
     assert sleeper.pauses == []
 
 
@@ -140,7 +140,7 @@ async def test_a_credential_that_cannot_be_had_is_a_failed_sign_in() -> None:
 
 @pytest.mark.parametrize("steps", [[], [chat_chunk({"content": "Half"})]])
 async def test_an_endpoint_that_falls_silent_is_a_timeout(steps: list[bytes]) -> None:
-    limits = TimeLimits(silence=0.1)
+    limits = TimeLimits(silence_seconds=0.1)
     async with ServingEndpoint() as endpoint, asking(endpoint, limits=limits) as model:
         endpoint.replies.append(Stream([*steps, "hang"]))
         assert await shown_before(ModelTimeoutError, model) == "Half" * len(steps)
@@ -148,7 +148,7 @@ async def test_an_endpoint_that_falls_silent_is_a_timeout(steps: list[bytes]) ->
 
 
 async def test_an_answer_that_never_ends_is_stopped_at_the_time_limit() -> None:
-    limits = TimeLimits(overall=0.5)
+    limits = TimeLimits(overall_seconds=0.5)
     async with ServingEndpoint() as endpoint, asking(endpoint, limits=limits, api="chat") as model:
         await model.prepare()
         endpoint.replies.append(Stream([chat_chunk({"content": "Half"}), "hang"]))
@@ -175,7 +175,7 @@ async def test_a_host_that_accepts_but_never_speaks_tls_is_unreachable_within_th
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    limits = TimeLimits(connect=0.1)
+    limits = TimeLimits(connect_seconds=0.1)
     async with server, asking(address, limits=limits, api="chat", retries=RetryPolicy(attempts=1)) as model:
         with pytest.raises(EndpointUnreachableError):
             await answer(model)

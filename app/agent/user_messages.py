@@ -137,9 +137,8 @@ def sentence_for(failure: failures.ModelError, translate: Translator) -> str:
 
 
 def _busy(failure: failures.RateLimitedError, translate: Translator) -> str:
-    if failure.retry_after and failure.retry_after > 1:
+    seconds = failure.retry_after_seconds
+    if seconds and seconds > 1:
         # Never one: no language here needs another form for its number then.
-        return translate(
-            Sentence("The model is busy. Please ask again in {seconds} seconds."), seconds=ceil(failure.retry_after)
-        )
+        return translate(Sentence("The model is busy. Please ask again in {seconds} seconds."), seconds=ceil(seconds))
     return translate(Sentence("The model is busy. Please ask again in a minute."))

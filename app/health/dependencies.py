@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from app.models import model_errors
+from app.resilience.circuit_breaker import CircuitOpenError
 
 TIME_LIMIT_SECONDS = 5.0
 SHARED_SECONDS = 10.0
@@ -20,6 +21,7 @@ ANSWERS = "answers"
 NOT_CHECKED = "not checked"
 # The first that fits counts: some of these are kinds of others.
 _STATES: tuple[tuple[type[Exception], str], ...] = (
+    (CircuitOpenError, "circuit open"),
     (model_errors.MissingCredentialError, "no credential"),
     (model_errors.SignInError, "refused"),
     (model_errors.PermissionDeniedError, "refused"),

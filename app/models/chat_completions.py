@@ -45,17 +45,7 @@ def request_body(
     if supports("stream_options") and supports("stream"):
         body["stream_options"] = {"include_usage": True}
     if tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": dict(tool.parameters),
-                },
-            }
-            for tool in tools
-        ]
+        body["tools"] = [{"type": "function", "function": tool.function} for tool in tools]
     limit = next((name for name in ("max_tokens", "max_completion_tokens") if supports(name)), None)
     if max_tokens is not None and limit:
         body[limit] = max_tokens

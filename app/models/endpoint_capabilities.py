@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from app.common.json_values import mapping
+from app.common.log_text import quoted
 from app.models.model_errors import ConversationTooLongError, ModelError, RequestRefusedError
 from app.models.refused_parameters import positions_of
 
@@ -18,6 +21,8 @@ SECONDS_AFTER_END_IF_LEFT_OPEN = 5.0
 
 # A refusal may have been about something else: a person's words that were quoted, a tool call that the model made up.
 SECONDS_LEARNED_FOR = 900.0
+
+_log = logging.getLogger(__name__)
 
 _OPTIONAL = frozenset({"stream", "stream_options", "temperature", "tools"})
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -67,6 +72,46 @@ class EndpointCapabilities:
 
 
 ALL_SUPPORTED = EndpointCapabilities()
+
+
+class CapabilityMemory:
+    """What an endpoint turned out not to support. Refusals are forgotten after `SECONDS_LEARNED_FOR`.
+
+    `clock` is in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known = ALL_SUPPORTED
+        self._learned_at = math.inf
+
+    @property
+    def known(self) -> EndpointCapabilities:
+        if self._clock() > self._learned_at + SECONDS_LEARNED_FOR:
+            self._known, self._learned_at = self._known.without_refusals(), math.inf
+        return self._known
+
+    def remember(self, learned: EndpointCapabilities) -> None:
+        """A request without what `learned` leaves out has been answered."""
+        known = self.known
+        self._known = known.and_also(learned)
+        self._learned_at = min(self._learned_at, self._clock())
+        for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
+            _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
+
+    def note_end(self, *, left_open: bool, went_on: bool) -> None:
+        """How an answer ended: its stream was left open, and whether more came after the end."""
+        known = self.known
+        if left_open and not known.leaves_streams_open:
+            _log.warning(
+                "The endpoint leaves its stream open after the end of an answer: it was waited for %g s in vain",
+                known.seconds_after_end,
+            )
+        self._known = replace(
+            known,
+            leaves_streams_open=known.leaves_streams_open or left_open,
+            goes_on_after_end=known.goes_on_after_end or went_on,
+        )
 
 
 def _is_sent(name: str, body: Mapping[str, Any]) -> bool:

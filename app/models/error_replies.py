@@ -129,17 +129,17 @@ def _status(error: ErrorBody, otherwise: int) -> int:
     return otherwise or (400 if _REFUSED_CODES & set(map(str.lower, error.codes)) else 0)
 
 
-def _failure(status: int, said: str, error: ErrorBody, retry_after: float | None) -> failures.ModelError:
+def _failure(status: int, said: str, error: ErrorBody, wait_seconds: float | None) -> failures.ModelError:
     parameters = refused_parameters(error)
     named = (*parameters, *filter(None, map(name_or_empty, error.parameters)))
-    failure = _failure_of_status(status, said, error.said, named[0] if named else "", retry_after)
+    failure = _failure_of_status(status, said, error.said, named[0] if named else "", wait_seconds)
     failure.detail = quoted(error.said)
     failure.parameters = parameters
     return failure
 
 
 def _failure_of_status(
-    status: int, said: str, message: str, parameter: str, retry_after: float | None
+    status: int, said: str, message: str, parameter: str, wait_seconds: float | None
 ) -> failures.ModelError:
     if status == 0:
         return failures.StreamInterruptedError(said)
@@ -158,11 +158,11 @@ def _failure_of_status(
     if status == 413 or (status in (400, 422) and _is_too_long(message)):
         return failures.ConversationTooLongError(said)
     if status == 429:
-        return failures.RateLimitedError(said, retry_after=retry_after)
+        return failures.RateLimitedError(said, retry_after_seconds=wait_seconds)
     if status == 408:
         return failures.ModelTimeoutError(said)
     if status in (502, 503, 504):
-        return failures.EndpointUnavailableError(said, retry_after=retry_after)
+        return failures.EndpointUnavailableError(said, retry_after_seconds=wait_seconds)
     refused = failures.EndpointFailedError if status >= 500 else failures.RequestRefusedError
     return refused(f"{said}: it refuses {parameter}" if parameter else said)
 

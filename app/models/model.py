@@ -41,6 +41,11 @@ class ToolDefinition:
     description: str
     parameters: Mapping[str, Any]
 
+    @property
+    def function(self) -> dict[str, Any]:
+        """As both APIs spell it."""
+        return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:

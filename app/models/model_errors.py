@@ -44,19 +44,19 @@ class ContentFilteredError(ModelError):
 
 
 class RateLimitedError(ModelError):
-    """Rate limited after every retry (429); `retry_after` in seconds if the endpoint said so."""
+    """Rate limited after every retry (429); `retry_after_seconds` if the endpoint said so."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after_seconds = retry_after_seconds
 
 
 class EndpointUnavailableError(ModelError):
     """The endpoint is scaled to zero, provisioning or temporarily unavailable (502, 503, 504)."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ModelTimeoutError(ModelError):

@@ -36,15 +36,7 @@ def request_body(
         "stream": supports("stream"),
     }
     if tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": dict(tool.parameters),
-            }
-            for tool in tools
-        ]
+        body["tools"] = [{"type": "function", **tool.function} for tool in tools]
     if max_tokens is not None and supports("max_output_tokens"):
         body["max_output_tokens"] = max_tokens
     if temperature is not None and supports("temperature"):

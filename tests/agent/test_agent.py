@@ -174,7 +174,7 @@ async def test_an_attachment_without_a_question_does_not_bother_the_model() -> N
         (failures.ConversationTooLongError("x"), "/forget"),
         (failures.ContentFilteredError("x", categories=("violence", "hate")), "question was stopped .*violence, hate"),
         (failures.ContentFilteredError("x", side="output"), "answer was stopped"),
-        (failures.RateLimitedError("x", retry_after=40), "in 40 seconds"),
+        (failures.RateLimitedError("x", retry_after_seconds=40), "in 40 seconds"),
         (failures.RateLimitedError("x"), "busy"),
         (failures.EndpointUnavailableError("x"), "waking up"),
         (failures.ModelTimeoutError("x"), "too long to answer"),

@@ -82,7 +82,7 @@ async def test_another_worker_goes_on_in_the_same_language(make_bot: MakeBot) ->
     bot = make_bot(["Es war", asyncio.Event()], acknowledge_after=3.0)
     await bot.send(bot.activity("Erzähl!", locale="de-DE", **TEAMS))
     await bot.app.close()
-    another = make_bot([" einmal", RateLimitedError("full", retry_after=40.2)])
+    another = make_bot([" einmal", RateLimitedError("full", retry_after_seconds=40.2)])
     (message,) = await bot.queue.take(9, visibility_timeout=60)
     await another.app.turn_queue.resume(message.body.encode())
     final = bot.connector.calls[-1].text

@@ -138,7 +138,7 @@ def test_a_proxys_page_is_quoted_without_its_markup() -> None:
 def test_retry_after_is_carried_along(status: int) -> None:
     refused = failure(status, retry_after="7")
     assert isinstance(refused, RateLimitedError | EndpointUnavailableError)
-    assert refused.retry_after == 7
+    assert refused.retry_after_seconds == 7
 
 
 @pytest.mark.parametrize(
