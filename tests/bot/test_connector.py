@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.bot.connector.connector_replies import ChannelAnswer, DeliveryUnknownError, NotDeliveredError, failure_of
+from app.bot.connector.channel_response import ChannelResponse, error_of
 from app.bot.connector.send_errors import (
+    DeliveryUnknownError,
     MessageTooLargeError,
+    NotDeliveredError,
     SendError,
     SendRefusedError,
     StoppedByUserError,
@@ -197,15 +199,15 @@ async def test_a_method_that_is_not_allowed_is_about_streaming_only_in_a_stream(
     ],
 )
 def test_retry_after_is_read_in_every_form(header: str | None, seconds: float | None) -> None:
-    failure = failure_of(ChannelAnswer(429, b"", header), streams=False, now=NOW)
+    failure = error_of(ChannelResponse(429, b"", header), streams=False, now=NOW)
 
     assert isinstance(failure, ThrottledError)
-    assert failure.retry_after == seconds
+    assert failure.retry_after_seconds == seconds
 
 
 @given(st.integers(300, 599), st.binary(max_size=200), st.none() | st.text(max_size=30), st.booleans())
 def test_no_answer_is_beyond_understanding(status: int, body: bytes, retry_after: str | None, streams: bool) -> None:
-    failure = failure_of(ChannelAnswer(status, body, retry_after), streams=streams, now=NOW)
+    failure = error_of(ChannelResponse(status, body, retry_after), streams=streams, now=NOW)
 
     assert isinstance(failure, SendError)
     assert str(failure).isprintable()

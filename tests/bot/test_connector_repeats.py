@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 from app.bot.auth.app_credentials import TokenRefusedError, TokenUnreachableError
-from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
 from app.bot.connector.send_errors import (
+    DeliveryUnknownError,
+    NotDeliveredError,
     SendRefusedError,
     StoppedByUserError,
     ThrottledError,
@@ -44,23 +45,23 @@ async def test_a_conflict_that_changed_nothing_is_sent_again(channel: Channel) -
 
 
 async def test_nothing_is_repeated_beyond_the_budget(channel: Channel) -> None:
-    failure = await channel.fails(*[Reply.error(429)] * 20, budget=10)
+    failure = await channel.fails(*[Reply.error(429)] * 20, retry_seconds=10)
 
     assert isinstance(failure, ThrottledError)
     assert sum(channel.slept) < 10
 
 
 async def test_a_pause_that_the_budget_does_not_allow_is_not_made(channel: Channel) -> None:
-    failure = await channel.fails(Reply.error(429, Retry_After="60"), budget=10)
+    failure = await channel.fails(Reply.error(429, Retry_After="60"), retry_seconds=10)
 
     assert isinstance(failure, ThrottledError)
-    assert (failure.retry_after, channel.slept) == (60, [])
+    assert (failure.retry_after_seconds, channel.slept) == (60, [])
 
 
 async def test_a_process_that_stood_still_meanwhile_does_not_send_again(channel: Channel) -> None:
     channel.stands_still_for = 60
 
-    assert isinstance(await channel.fails(Reply.error(429), budget=30), ThrottledError)
+    assert isinstance(await channel.fails(Reply.error(429), retry_seconds=30), ThrottledError)
     assert len(channel.service.calls) == 1, "another worker has said it by now"
 
 
@@ -70,14 +71,14 @@ async def test_without_a_budget_there_is_one_try(channel: Channel) -> None:
 
 
 async def test_a_retry_after_of_nothing_does_not_hammer_the_channel(channel: Channel) -> None:
-    await channel.fails(*[Reply.error(429, Retry_After="0")] * 50, budget=5)
+    await channel.fails(*[Reply.error(429, Retry_After="0")] * 50, retry_seconds=5)
 
     assert len(channel.service.calls) <= 11
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_message_is_not_posted_twice_when_nobody_knows_what_became_of_it(channel: Channel, status: int) -> None:
-    assert isinstance(await channel.fails(Reply.error(status), budget=30), DeliveryUnknownError)
+    assert isinstance(await channel.fails(Reply.error(status), retry_seconds=30), DeliveryUnknownError)
     assert len(channel.service.calls) == 1
 
 
@@ -85,15 +86,15 @@ async def test_a_message_is_not_posted_twice_when_nobody_knows_what_became_of_it
 async def test_an_edit_and_a_deletion_bear_to_be_done_twice(channel: Channel, status: int) -> None:
     url = channel.service.service_url
     channel.service.replies.append(Reply.error(status))
-    await channel.connector.update(url, "a:1", "1", MESSAGE, budget=30)
+    await channel.connector.update(url, "a:1", "1", MESSAGE, retry_seconds=30)
     channel.service.replies.append(Reply.error(status))
-    await channel.connector.delete(url, "a:1", "1", budget=30)
+    await channel.connector.delete(url, "a:1", "1", retry_seconds=30)
 
     assert [call.method for call in channel.service.calls] == ["PUT", "PUT", "DELETE", "DELETE"]
 
 
 async def test_a_connection_that_breaks_under_a_message_does_not_post_it_twice(channel: Channel) -> None:
-    failure = await channel.fails(Reply(drop=True), budget=30)
+    failure = await channel.fails(Reply(drop=True), retry_seconds=30)
 
     assert isinstance(failure, DeliveryUnknownError)
     assert len(channel.service.calls) == 1
@@ -102,14 +103,14 @@ async def test_a_connection_that_breaks_under_a_message_does_not_post_it_twice(c
 async def test_a_connection_that_breaks_under_an_edit_is_tried_again(channel: Channel) -> None:
     channel.service.replies.append(Reply(drop=True))
 
-    await channel.connector.update(channel.service.service_url, "a:1", "1", MESSAGE, budget=30)
+    await channel.connector.update(channel.service.service_url, "a:1", "1", MESSAGE, retry_seconds=30)
 
 
 async def test_a_message_that_found_no_connection_is_sent_again() -> None:
     async with a_channel() as channel:
         nobody = "http://127.0.0.1:9/"
         with pytest.raises(NotDeliveredError):
-            await channel.connector.send(nobody, "a:1", MESSAGE, budget=6)
+            await channel.connector.send(nobody, "a:1", MESSAGE, retry_seconds=6)
 
     assert channel.slept == [1.0, 2.0]
 
@@ -117,7 +118,7 @@ async def test_a_message_that_found_no_connection_is_sent_again() -> None:
 async def test_a_channel_that_does_not_answer_costs_no_more_than_the_time_limit() -> None:
     async with a_channel(time_limit=1.0) as channel:
         hold = asyncio.Event()
-        failure = await channel.fails(Reply(hold=hold), budget=30)
+        failure = await channel.fails(Reply(hold=hold), retry_seconds=30)
         hold.set()
 
         assert isinstance(failure, DeliveryUnknownError)
@@ -148,7 +149,7 @@ async def test_a_refused_token_is_renewed_once(channel: Channel) -> None:
 async def test_a_bot_that_is_refused_with_a_new_token_too_is_refused(channel: Channel) -> None:
     channel.service.refused_tokens = {"token-1", "token-2"}
 
-    assert isinstance(await channel.fails(budget=30), SendRefusedError)
+    assert isinstance(await channel.fails(retry_seconds=30), SendRefusedError)
     assert len(channel.service.calls) == 2
 
 
@@ -181,6 +182,6 @@ async def test_a_terminal_that_is_closed_has_pressed_stop(monkeypatch: pytest.Mo
         with listen(0) as nobody:
             port = port_of(nobody)
         with pytest.raises(StoppedByUserError):
-            await channel.connector.send(f"http://127.0.0.1:{port}/", "a:1", MESSAGE, budget=6)
+            await channel.connector.send(f"http://127.0.0.1:{port}/", "a:1", MESSAGE, retry_seconds=6)
 
     assert channel.slept == []

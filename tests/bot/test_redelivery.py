@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from app.bot.auth.authentication import AuthenticationUnavailableError
-from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
-from app.bot.connector.send_errors import SendError
+from app.bot.connector.send_errors import DeliveryUnknownError, NotDeliveredError, SendError
 from app.bot.handler import AgentHandler
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError

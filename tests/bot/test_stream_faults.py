@@ -11,9 +11,10 @@ import pytest
 
 from app.agent.events import Answer, TextAdded
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
-from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
 from app.bot.connector.send_errors import (
+    DeliveryUnknownError,
     MessageTooLargeError,
+    NotDeliveredError,
     SendError,
     SendRefusedError,
     StreamContentRefusedError,

@@ -9,8 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
-from app.bot.connector.send_errors import SendError, ThrottledError
+from app.bot.connector.send_errors import DeliveryUnknownError, NotDeliveredError, SendError, ThrottledError
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.storage_errors import StorageError
 from tests.fakes.chat import Chat, Wire

@@ -50,13 +50,13 @@ class Channel:
         self.slept.append(seconds)
         self.now += seconds + self.stands_still_for
 
-    async def send(self, activity: dict[str, Any] = MESSAGE, *, budget: float = 30, **more: Any) -> str | None:
-        return await self.connector.send(self.service.service_url, "a:1", activity, budget=budget, **more)
+    async def send(self, activity: dict[str, Any] = MESSAGE, *, retry_seconds: float = 30, **more: Any) -> str | None:
+        return await self.connector.send(self.service.service_url, "a:1", activity, retry_seconds=retry_seconds, **more)
 
-    async def fails(self, *replies: Reply, activity: dict[str, Any] = MESSAGE, budget: float = 0) -> SendError:
+    async def fails(self, *replies: Reply, activity: dict[str, Any] = MESSAGE, retry_seconds: float = 0) -> SendError:
         self.service.replies.extend(replies)
         with pytest.raises(SendError) as caught:
-            await self.send(activity, budget=budget)
+            await self.send(activity, retry_seconds=retry_seconds)
         return caught.value
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from app.agent.user_messages import GIVEN_UP
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
-from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
-from app.bot.connector.send_errors import ThrottledError
+from app.bot.connector.send_errors import DeliveryUnknownError, NotDeliveredError, ThrottledError
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from app.bot.channel import COPILOT, TEAMS_GROUP
-from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
-from app.bot.connector.send_errors import ThrottledError
+from app.bot.connector.send_errors import DeliveryUnknownError, NotDeliveredError, ThrottledError
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.ledger import TurnState
 from app.storage.storage_errors import StorageError

@@ -10,8 +10,7 @@ from typing import Any, cast
 
 from app.agent.events import Answer, TextAdded
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
-from app.bot.connector.connector_replies import NotDeliveredError
-from app.bot.connector.send_errors import MessageTooLargeError
+from app.bot.connector.send_errors import MessageTooLargeError, NotDeliveredError
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.bot.replies.stream_reply import StreamReply
 from app.models.model import Completed, TextDelta

@@ -12,8 +12,7 @@ import pytest
 
 from app.agent.turn import Turn
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
-from app.bot.connector.connector_replies import DeliveryUnknownError
-from app.bot.connector.send_errors import SendRefusedError
+from app.bot.connector.send_errors import DeliveryUnknownError, SendRefusedError
 from app.storage.ledger import TurnKey, TurnState
 from app.storage.storage_errors import StorageError
 from app.turns.queue_message import parse_turn_message

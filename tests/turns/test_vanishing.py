@@ -11,7 +11,7 @@ import pytest
 
 from app.agent.user_messages import WAS_INTERRUPTED
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
-from app.bot.connector.connector_replies import NotDeliveredError
+from app.bot.connector.send_errors import NotDeliveredError
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from tests.fakes.chat import ends_with
 from tests.fakes.turn_harness import ANSWER, LEASE, TurnHarness, plain, played, vanishing

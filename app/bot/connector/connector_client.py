@@ -20,23 +20,26 @@ from yarl import URL
 
 from app.bot.auth.app_credentials import TokenError, TokenUnreachableError
 from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
-from app.bot.connector.connector_replies import ChannelAnswer, DeliveryUnknownError, NotDeliveredError, failure_of
-from app.bot.connector.send_errors import SendRefusedError, StoppedByUserError, ThrottledError
+from app.bot.connector.channel_response import ChannelResponse, error_of
+from app.bot.connector.send_errors import (
+    DeliveryUnknownError,
+    NotDeliveredError,
+    SendRefusedError,
+    StoppedByUserError,
+    ThrottledError,
+)
 from app.common.http_session import HttpSession
 from app.resilience.retry import Backoff, retry
 from app.telemetry.span_records import Kind
 from app.telemetry.spans import start_span
 from app.telemetry.turn_span import something_shown
 
-__all__ = ["Connector", "DeliveryUnknownError", "NotDeliveredError", "Tokens"]
-
 Json = Mapping[str, Any]
 
-# All in seconds.
 _BACKOFF = Backoff(1.0, longest_seconds=16.0, jitter=0.5)
-_SHORTEST_PAUSE = 0.5
-_SHORTEST_TRY = 1.0
-_LONGEST_ANSWER = 256 * 1024
+_MIN_PAUSE_SECONDS = 0.5
+_MIN_TIMEOUT_SECONDS = 1.0
+_MAX_RESPONSE_BYTES = 256 * 1024
 
 
 class Tokens(Protocol):
@@ -59,8 +62,8 @@ class _Request:
 class Connector:
     """Every call raises a `SendError` unless the channel took it.
 
-    `budget`, in seconds, is what a call may take with its repeats; with 0 there is one try and no repeat. `time_limit`
-    and `connect_limit`, in seconds, are for one try. `jitter` gives numbers from 0 to 1.
+    A call is repeated for `retry_seconds`; with 0 it is made once. The two time limits are for one try. `jitter` gives
+    numbers from 0 to 1.
     """
 
     def __init__(
@@ -69,8 +72,8 @@ class Connector:
         tokens: Tokens,
         service_urls: ServiceUrls,
         *,
-        time_limit: float = 15.0,
-        connect_limit: float = 5.0,
+        timeout_seconds: float = 15.0,
+        connect_timeout_seconds: float = 5.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -78,8 +81,8 @@ class Connector:
         self._session = session
         self._tokens = tokens
         self._service_urls = service_urls
-        self._time_limit = time_limit
-        self._connect_limit = connect_limit
+        self._timeout_seconds = timeout_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
         self._sleep = sleep
         self._clock = clock
         self._jitter = jitter
@@ -91,14 +94,14 @@ class Connector:
         activity: Json,
         reply_to: str | None = None,
         *,
-        budget: float = 0.0,
+        retry_seconds: float = 0.0,
         targeted: bool = False,
     ) -> str | None:
         """Returns the activity's id, if the channel gave one. `targeted`: only the activity's recipient sees it."""
         path = ("activities", *([reply_to] if reply_to else []))
         url = self._url(service_url, conversation_id, *path, targeted=targeted)
         request = _Request(str(activity.get("type")), "POST", url, _encoded(activity), _is_streamed(activity))
-        return _id_in(await self._send(request, budget))
+        return _id_in(await self._send(request, retry_seconds))
 
     async def update(
         self,
@@ -107,24 +110,26 @@ class Connector:
         activity_id: str,
         activity: Json,
         *,
-        budget: float = 0.0,
+        retry_seconds: float = 0.0,
         targeted: bool = False,
     ) -> str | None:
         """Returns the activity's id, if the channel gave one. `targeted` must be as it was sent."""
         url = self._url(service_url, conversation_id, "activities", activity_id, targeted=targeted)
-        return _id_in(await self._send(_Request("edit", "PUT", url, _encoded(activity)), budget))
+        return _id_in(await self._send(_Request("edit", "PUT", url, _encoded(activity)), retry_seconds))
 
-    async def delete(self, service_url: str, conversation_id: str, activity_id: str, *, budget: float = 0.0) -> None:
+    async def delete(
+        self, service_url: str, conversation_id: str, activity_id: str, *, retry_seconds: float = 0.0
+    ) -> None:
         url = self._url(service_url, conversation_id, "activities", activity_id)
-        await self._send(_Request("deletion", "DELETE", url), budget)
+        await self._send(_Request("deletion", "DELETE", url), retry_seconds)
 
-    async def create_conversation(self, service_url: str, parameters: Json, *, budget: float = 0.0) -> Json:
+    async def create_conversation(self, service_url: str, parameters: Json, *, retry_seconds: float = 0.0) -> Json:
         """Returns the channel's answer: `id`, and where the channel gives them `activityId` and `serviceUrl`."""
         request = _Request("conversation", "POST", self._url(service_url), _encoded(parameters))
-        return (await self._send(request, budget)).fields
+        return (await self._send(request, retry_seconds)).fields
 
     def _url(self, service_url: str, *path: str, targeted: bool = False) -> URL:
-        # Checked again, whoever calls: the token goes where this leads.
+        # Checked here too: the bot's token is sent to this address.
         try:
             trusted = self._service_urls.check(service_url)
         except UntrustedServiceUrlError as error:
@@ -135,44 +140,44 @@ class Connector:
         query = "?isTargetedActivity=true" if targeted else ""
         return URL("/".join([trusted.rstrip("/"), "v3/conversations", *map(_segment, path)]) + query, encoded=True)
 
-    async def _send(self, request: _Request, budget: float) -> ChannelAnswer:
-        # Attributes of HTTP would make "POST" of the name in Application Insights.
+    async def _send(self, request: _Request, retry_seconds: float) -> ChannelResponse:
+        # Not the attributes of HTTP: Application Insights would show "POST" instead of the span's name.
         attributes = {"messaging.system": "bot_framework", "messaging.destination.name": request.url.host or ""}
         with start_span(f"send {request.what}", Kind.CLIENT, attributes) as span:
-            answer = await self._deliver(request, budget)
-            if not something_shown() and budget <= 0:
-                # One of the many updates of a stream: another follows, and in a trace they would hide the rest.
+            response = await self._deliver(request, retry_seconds)
+            if not something_shown() and retry_seconds <= 0:
+                # One of the many updates of a stream: in a trace they would hide everything else.
                 span.discard()
-            return answer
+            return response
 
-    async def _deliver(self, request: _Request, budget: float) -> ChannelAnswer:
-        deadline = self._clock() + budget if budget > 0 else None
+    async def _deliver(self, request: _Request, retry_seconds: float) -> ChannelResponse:
+        deadline = self._clock() + retry_seconds if retry_seconds > 0 else None
         return await retry(
             lambda: self._try(request, deadline),
             lambda failure, attempt: self._pause_after(request, failure, attempt),
-            limit_seconds=budget,
+            limit_seconds=retry_seconds,
             clock=self._clock,
             sleep=self._sleep,
         )
 
     def _pause_after(self, request: _Request, failure: Exception, attempt: int) -> float | None:
-        if isinstance(failure, ThrottledError) and failure.retry_after is not None:
-            return max(failure.retry_after, _SHORTEST_PAUSE)
-        # Teams asks to repeat 412, 429, 502 and 504. The first two say that nothing was done. After the others and a
-        # lost connection nobody knows whether a message was posted: only edits and deletions bear to be done twice.
+        if isinstance(failure, ThrottledError) and failure.retry_after_seconds is not None:
+            return max(failure.retry_after_seconds, _MIN_PAUSE_SECONDS)
+        # Teams asks to repeat 412, 429, 502 and 504. After 412 and 429 nothing was posted. After the others, or a lost
+        # connection, a message may have been posted: only edits and deletions are repeated.
         # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/rate-limit
         repeatable = (NotDeliveredError, ThrottledError, *(() if request.method == "POST" else (DeliveryUnknownError,)))
         return _BACKOFF.pause_seconds(attempt, self._jitter()) if isinstance(failure, repeatable) else None
 
-    async def _try(self, request: _Request, deadline: float | None) -> ChannelAnswer:
+    async def _try(self, request: _Request, deadline: float | None) -> ChannelResponse:
         token = await self._token()
-        answer = await self._exchange(request, token, deadline)
-        if answer.status == 401 and token is not None:
+        response = await self._exchange(request, token, deadline)
+        if response.status == 401 and token is not None:
             self._tokens.forget(token)
-            answer = await self._exchange(request, await self._token(), deadline)
-        if 200 <= answer.status < 300:
-            return answer
-        raise failure_of(answer, streams=request.streams, now=datetime.now(UTC))
+            response = await self._exchange(request, await self._token(), deadline)
+        if 200 <= response.status < 300:
+            return response
+        raise error_of(response, streams=request.streams, now=datetime.now(UTC))
 
     async def _token(self) -> str | None:
         try:
@@ -182,10 +187,10 @@ class Connector:
         except TokenError as failure:
             raise SendRefusedError(str(failure)) from failure
 
-    async def _exchange(self, request: _Request, token: str | None, deadline: float | None) -> ChannelAnswer:
-        limit = self._time_limit
+    async def _exchange(self, request: _Request, token: str | None, deadline: float | None) -> ChannelResponse:
+        timeout = self._timeout_seconds
         if deadline is not None:
-            limit = min(limit, max(deadline - self._clock(), _SHORTEST_TRY))
+            timeout = min(timeout, max(deadline - self._clock(), _MIN_TIMEOUT_SECONDS))
         headers = {"Content-Type": "application/json; charset=utf-8", "Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -196,16 +201,16 @@ class Connector:
                 data=request.body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=limit, connect=min(limit, self._connect_limit)),
+                timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, self._connect_timeout_seconds)),
             ) as response:
-                return ChannelAnswer(response.status, await _read(response), response.headers.get("Retry-After"))
+                return ChannelResponse(response.status, await _read(response), response.headers.get("Retry-After"))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             if token is None and isinstance(getattr(error, "os_error", None), ConnectionRefusedError):
-                # Without a token it is a port of this machine, and the terminal or the page that had it is closed.
-                raise StoppedByUserError("whoever asked on this machine is gone") from error
+                # Without a token the channel is a terminal or a page on this machine, and it was closed.
+                raise StoppedByUserError("the local channel is gone") from error
             raise NotDeliveredError(f"no connection to the channel ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # Its text may quote what a server has sent, and would go to the log as it is.
+            # Without the error's text, which may quote what a server has sent and would go to the log.
             raise DeliveryUnknownError(f"no answer from the channel ({type(error).__name__})") from None
 
 
@@ -214,11 +219,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     try:
         async for chunk in response.content.iter_any():
             body += chunk
-            if len(body) > _LONGEST_ANSWER:
+            if len(body) > _MAX_RESPONSE_BYTES:
                 response.close()
                 break
     except (aiohttp.ClientError, TimeoutError):
-        # The status has said what became of it.
+        # The status is enough to know what happened.
         response.close()
     return bytes(body)
 
@@ -229,7 +234,7 @@ def _segment(name: str) -> str:
 
 
 def _encoded(content: Json) -> bytes:
-    # A model can write half a surrogate pair; a question mark is better than no answer.
+    # A model may write half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
@@ -238,6 +243,6 @@ def _is_streamed(activity: Json) -> bool:
     return any(isinstance(entity, Mapping) and entity.get("type") == "streaminfo" for entity in entities)
 
 
-def _id_in(answer: ChannelAnswer) -> str | None:
-    resource_id = answer.fields.get("id")
+def _id_in(response: ChannelResponse) -> str | None:
+    resource_id = response.fields.get("id")
     return resource_id if isinstance(resource_id, str) and resource_id else None

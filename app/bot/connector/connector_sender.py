@@ -30,7 +30,7 @@ class ConnectorSender:
             self._target.conversation,
             content,
             reply_to,
-            budget=SEND_SECONDS if retry else 0.0,
+            retry_seconds=SEND_SECONDS if retry else 0.0,
             targeted=self._target.is_targeted,
         )
 
@@ -44,7 +44,7 @@ class ConnectorSender:
             self._target.conversation,
             activity_id,
             content,
-            budget=SEND_SECONDS if retry else 0.0,
+            retry_seconds=SEND_SECONDS if retry else 0.0,
             targeted=self._target.is_targeted,
         )
 

@@ -7,8 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.agent.events import Answer, End, Failure, Suspended
-from app.bot.connector.connector_replies import DeliveryUnknownError, NotDeliveredError
-from app.bot.connector.send_errors import MessageTooLargeError, SendRefusedError, ThrottledError
+from app.bot.connector.send_errors import (
+    DeliveryUnknownError,
+    MessageTooLargeError,
+    NotDeliveredError,
+    SendRefusedError,
+    ThrottledError,
+)
 from app.bot.rendering import activities
 from app.bot.rendering.rendered_end import RenderedEnd
 from app.bot.rendering.split import split

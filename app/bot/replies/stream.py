@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from app.bot.channel import Streaming
-from app.bot.connector.connector_replies import DeliveryUnknownError
 from app.bot.connector.send_errors import (
     ChannelUnreachableError,
+    DeliveryUnknownError,
     SendError,
     StoppedByUserError,
     StreamAlreadyEndedError,

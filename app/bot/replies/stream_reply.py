@@ -151,7 +151,7 @@ class StreamReply:
             self._pace.sent()
             self._pace.news()
         except ThrottledError as throttled:
-            await self._pace.pause(throttled.retry_after, streaming=state.phase is Phase.STREAMING)
+            await self._pace.pause(throttled.retry_after_seconds, streaming=state.phase is Phase.STREAMING)
             self._pace.news()
         except SendError as failure:
             _log.info("An update was not shown (%s)", type(failure).__name__)

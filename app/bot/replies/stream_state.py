@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.agent.events import End, without_interruption
 from app.bot.channel import Channel, WhenTimeRunsOut
-from app.bot.connector.connector_replies import DeliveryUnknownError
 from app.bot.connector.send_errors import (
+    DeliveryUnknownError,
     MessageTooLargeError,
     SendError,
     SendRefusedError,

@@ -47,7 +47,7 @@ class TypingIndicator:
             try:
                 await self._sender.post(activities.typing(), retry=False)
             except ThrottledError as throttled:
-                wait = max(wait, throttled.retry_after or 0.0)
+                wait = max(wait, throttled.retry_after_seconds or 0.0)
             except ChannelUnreachableError:
                 pass
             except SendError:

@@ -29,22 +29,24 @@ class Conversations:
 
     async def _send(self, conversation_id: str, reply_to: str | None, activity: Activity) -> ResourceResponse:
         made = await self._connector.send(
-            self._service_url, conversation_id, serialise(activity), reply_to, budget=SEND_SECONDS
+            self._service_url, conversation_id, serialise(activity), reply_to, retry_seconds=SEND_SECONDS
         )
         return ResourceResponse(id=made or "")
 
     async def update_activity(self, conversation_id: str, activity_id: str, activity: Activity) -> ResourceResponse:
         content = serialise(activity)
         made = await self._connector.update(
-            self._service_url, conversation_id, activity_id, content, budget=SEND_SECONDS
+            self._service_url, conversation_id, activity_id, content, retry_seconds=SEND_SECONDS
         )
         return ResourceResponse(id=made or "")
 
     async def delete_activity(self, conversation_id: str, activity_id: str) -> None:
-        await self._connector.delete(self._service_url, conversation_id, activity_id, budget=SEND_SECONDS)
+        await self._connector.delete(self._service_url, conversation_id, activity_id, retry_seconds=SEND_SECONDS)
 
     async def create_conversation(self, parameters: ConversationParameters) -> ConversationResourceResponse:
-        made = await self._connector.create_conversation(self._service_url, plain(parameters), budget=SEND_SECONDS)
+        made = await self._connector.create_conversation(
+            self._service_url, plain(parameters), retry_seconds=SEND_SECONDS
+        )
         return ConversationResourceResponse(
             id=str(made.get("id") or ""),
             activity_id=str(made.get("activityId") or ""),

@@ -1,4 +1,4 @@
-"""What a channel's answer means for whoever sent the activity. Pure.
+"""What a channel's response means for the sender of an activity. Pure.
 
 https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux#error-codes
 """
@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from app.bot.connector.send_errors import (
-    ChannelUnreachableError,
+    DeliveryUnknownError,
     MessageTooLargeError,
+    NotDeliveredError,
     SendError,
     SendRefusedError,
     StoppedByUserError,
@@ -27,7 +28,7 @@ from app.bot.connector.send_errors import (
 from app.resilience.retry_after import retry_after_seconds
 
 _STREAM_REFUSED = "ContentStreamNotAllowed"
-# All of them are 403 with one code: only the sentence tells them apart.
+# All of them are 403 with the same code: only the message tells them apart.
 _STREAM_REFUSALS: tuple[tuple[str, type[SendError]], ...] = (
     ("cancel", StoppedByUserError),
     ("exceeded streaming time", StreamTimeLimitError),
@@ -37,16 +38,8 @@ _STREAM_REFUSALS: tuple[tuple[str, type[SendError]], ...] = (
 )
 
 
-class NotDeliveredError(ChannelUnreachableError):
-    """The channel has not taken it, that much is certain: sending it again cannot post it twice."""
-
-
-class DeliveryUnknownError(ChannelUnreachableError):
-    """It went out, and nobody can say what became of it: sending it again may post it twice."""
-
-
 @dataclass(frozen=True, slots=True)
-class ChannelAnswer:
+class ChannelResponse:
     status: int
     body: bytes = b""
     retry_after: str | None = None
@@ -61,14 +54,14 @@ class ChannelAnswer:
         return fields if isinstance(fields, dict) else {}
 
 
-def failure_of(answer: ChannelAnswer, *, streams: bool, now: datetime) -> SendError:
+def error_of(response: ChannelResponse, *, streams: bool, now: datetime) -> SendError:
     """`streams` says that the activity was part of a stream, `now` is for a `Retry-After` that names a date."""
-    code, message = _error(answer)
-    text = " ".join(part for part in (f"HTTP {answer.status}", code, _printable(message)) if part)
+    code, message = _error(response)
+    text = " ".join(part for part in (f"HTTP {response.status}", code, _printable(message)) if part)
     lower = message.lower()
-    match answer.status:
+    match response.status:
         case 429:
-            return ThrottledError(text, retry_after_seconds(answer.retry_after, now=now))
+            return ThrottledError(text, retry_after_seconds(response.retry_after, now=now))
         case 413:
             return MessageTooLargeError(text)
         case 403 if code == _STREAM_REFUSED or "stream" in lower:
@@ -84,13 +77,13 @@ def failure_of(answer: ChannelAnswer, *, streams: bool, now: datetime) -> SendEr
     return MessageTooLargeError(text) if code == "MessageSizeTooBig" else SendRefusedError(text)
 
 
-def _error(answer: ChannelAnswer) -> tuple[str, str]:
+def _error(response: ChannelResponse) -> tuple[str, str]:
     """Code and message, wherever the channel put them."""
-    error = answer.fields.get("error")
-    fields = error if isinstance(error, dict) else answer.fields
+    error = response.fields.get("error")
+    fields = error if isinstance(error, dict) else response.fields
     code, message = fields.get("code"), fields.get("message")
     if not isinstance(message, str):
-        message = answer.body[:1000].decode("utf-8", "replace")
+        message = response.body[:1000].decode("utf-8", "replace")
     return re.sub(r"[^\w.-]", "", code, flags=re.ASCII)[:60] if isinstance(code, str) else "", message
 
 
