@@ -116,7 +116,7 @@ async def test_a_message_that_found_no_connection_is_sent_again() -> None:
 
 
 async def test_a_channel_that_does_not_answer_costs_no_more_than_the_time_limit() -> None:
-    async with a_channel(time_limit=1.0) as channel:
+    async with a_channel(timeout_seconds=1.0) as channel:
         hold = asyncio.Event()
         failure = await channel.fails(Reply(hold=hold), retry_seconds=30)
         hold.set()
