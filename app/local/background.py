@@ -1,4 +1,4 @@
-"""Asynchronous work in a thread of its own, while the main thread waits for the keyboard and for signals."""
+"""An event loop in a thread of its own, while the main thread waits for the keyboard and for signals."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable, Coroutine
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-_SECONDS_TO_STOP = 5.0
-_SECONDS_TO_CLOSE = 2.0
-# In short steps, because Windows keeps Ctrl-C back while a lock is waited for.
+_STOP_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
+# Short, because Windows delivers Ctrl-C only between waits.
 _STEP_SECONDS = 0.1
 _Result = TypeVar("_Result")
 
 
 class Interrupted(KeyboardInterrupt):
-    """By a signal: Ctrl-C, SIGTERM, or SIGHUP when the terminal's window is closed."""
+    """A signal came: Ctrl-C, SIGTERM, or SIGHUP when the terminal's window is closed."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -30,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def raise_at_signals() -> None:
-    """From now on they raise `Interrupted` in the main thread."""
+    """From now on signals raise `Interrupted` in the main thread."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
@@ -52,9 +52,9 @@ class Background:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _wait(asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop), _SECONDS_TO_CLOSE)
+        _wait(asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop), _CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_SECONDS_TO_CLOSE)
+        self._thread.join(_CLOSE_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
 
@@ -63,8 +63,8 @@ class Background:
     ) -> _Result | None:
         """A signal calls `at_interrupt` and gives `work` a few seconds to end by itself; None if it does not.
 
-        Raises what `work` raises; `Interrupted` where there is no `at_interrupt`, at the second signal, and when it was
-        not a key that was pressed: then there is nobody left to go on for.
+        Raises what `work` raises. Raises `Interrupted` where there is no `at_interrupt`, at the second signal, and at
+        SIGTERM or SIGHUP, after which nothing is shown anyway.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -73,7 +73,7 @@ class Background:
             if at_interrupt is not None:
                 self._loop.call_soon_threadsafe(at_interrupt)
                 try:
-                    _wait(future, _SECONDS_TO_STOP)
+                    _wait(future, _STOP_SECONDS)
                 except Interrupted:
                     future.cancel()
                     raise

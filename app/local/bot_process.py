@@ -13,12 +13,12 @@ from app.local.local_settings import add_local_settings, workspace_is_configured
 from app.local.model_server import MODEL_NAME
 from app.local.processes import Children
 
-_SECONDS_TO_START = 90.0
+_START_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bot:
-    """`stand_in` is the address of the stand-in workspace, None where a real one answers as `model`."""
+class RunningBot:
+    """`stand_in`: the workspace is the stand-in on this machine. `authenticates`: callers need a token."""
 
     endpoint: str
     port: int
@@ -35,8 +35,8 @@ async def start_bot(
     show: Callable[[str], object] | None = None,
     *,
     ephemeral: bool = False,
-) -> Bot:
-    """`show` is given the host's log lines; an `ephemeral` bot keeps what is said only while it runs.
+) -> RunningBot:
+    """`show` is given the host's log lines; an `ephemeral` bot keeps conversations only while it runs.
 
     Raises `ChildFailedError` and `LocalSettingsError`.
     """
@@ -53,8 +53,8 @@ async def start_bot(
         environment=settings,
         show=show,
     )
-    actual = int((await host.ready(_SECONDS_TO_START))[1])
-    return Bot(
+    actual = int((await host.ready(_START_SECONDS))[1])
+    return RunningBot(
         endpoint=f"http://127.0.0.1:{actual}/api/messages",
         port=actual,
         model=settings.get("DATABRICKS_MODEL_NAME", ""),
@@ -65,7 +65,7 @@ async def start_bot(
 
 
 async def _start_stand_in(children: Children) -> dict[str, str]:
-    """The settings that point the agent at it, and away from whatever else the environment says."""
+    """Returns the settings that make the agent use it, in place of those in the environment."""
     token = secrets.token_urlsafe(24)
     workspace = await children.start(
         "The stand-in workspace",
@@ -74,7 +74,7 @@ async def _start_stand_in(children: Children) -> dict[str, str]:
         environment={**os.environ, "DATABRICKS_TOKEN": token},
     )
     return {
-        "DATABRICKS_BASE_URL": (await workspace.ready(_SECONDS_TO_START))[1],
+        "DATABRICKS_BASE_URL": (await workspace.ready(_START_SECONDS))[1],
         "DATABRICKS_MODEL_NAME": MODEL_NAME,
         "DATABRICKS_TOKEN": token,
         "DATABRICKS_API": "auto",

@@ -1,4 +1,4 @@
-"""One person's chat with the bot, as Teams holds it: questions go to `/api/messages`, answers come to a connector."""
+"""One person's chat with the bot, as in Teams: questions go to `/api/messages`, answers come to a connector."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from typing import Any, Protocol
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from app.local.connector_server import Answer, Call, ConnectorServer
+from app.local.connector_server import ConnectorCall, ConnectorResponse, ConnectorServer
 
 TENANT = "00000000-0000-0000-0000-000000000001"
 _PERSON = "00000000-0000-0000-0000-000000000002"
 
-# All in seconds.
-_ACKNOWLEDGED_EARLY = 11.0
+_ENDED_BEFORE_SECONDS = 11.0
 """The bot answers the POST when the turn ends, or after 12 s while the turn goes on."""
-_LONG_TURN = 100.0
-"""From here on a stream may have been closed for its age, and its message goes on by edits."""
-_LONGEST_SILENCE = 330.0
-_STOPPED = Answer.error(403, "ContentStreamNotAllowed", "Content stream was canceled by user")
-_SOMEBODY_ELSE = Answer.error(404, "ConversationNotFound", "Conversation not found.")
-_LONGEST_FAILURE = 2000
+_EDITED_AFTER_SECONDS = 100.0
+"""From here on Teams may have closed the stream for its age: its message is then continued by edits."""
+_SILENCE_LIMIT_SECONDS = 330.0
+_STOPPED = ConnectorResponse.error(403, "ContentStreamNotAllowed", "Content stream was canceled by user")
+_OTHER_CONVERSATION = ConnectorResponse.error(404, "ConversationNotFound", "Conversation not found.")
+_MAX_FAILURE_CHARACTERS = 2000
 _FAILED = re.compile(r"⚠️ [^\n]*[0-9a-f]{8,32}\W*")
 
 
 class ConversationError(Exception):
-    """The question was not answered, or not wholly; `str()` says why. `by_bot` is whether the bot has said so."""
+    """The question was not answered, or not completely; `str()` says why. `by_bot`: whether the bot itself said so."""
 
     def __init__(self, said: str, *, by_bot: bool = False) -> None:
         super().__init__(said)
@@ -56,19 +55,19 @@ class Conversation:
         self.stopped = False
 
     async def ask(self, text: str, display: Display) -> None:
-        """Returns when the bot has said all it has to say. Raises `ConversationError`."""
+        """Returns when the answer is complete. Raises `ConversationError`."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.stopped, self._failure = False, None
         self._connector.rule = self._refuse_others
         post = asyncio.create_task(self._post(text))
-        coming = asyncio.create_task(self._connector.next_call(timeout=None))
+        next_call = asyncio.create_task(self._connector.next_call(timeout=None))
         answered = False
         try:
             while True:
-                waiting: list[asyncio.Task[Any]] = [coming] if post.done() else [coming, post]
+                waiting: list[asyncio.Task[Any]] = [next_call] if post.done() else [next_call, post]
                 passed = loop.time() - started
-                if self.stopped and post.done() and passed < _ACKNOWLEDGED_EARLY:
+                if self.stopped and post.done() and passed < _ENDED_BEFORE_SECONDS:
                     break
                 wait_for = patience(answered, acknowledged=post.done(), passed=passed)
                 done, _ = await asyncio.wait(waiting, timeout=wait_for, return_when=asyncio.FIRST_COMPLETED)
@@ -76,35 +75,35 @@ class Conversation:
                     break
                 if post in done:
                     post.result()
-                if coming in done:
-                    call = coming.result()
+                if next_call in done:
+                    call = next_call.result()
                     if self.stopped and call.status == _STOPPED.status:
-                        break  # the bot knows, and has nothing more to say
+                        break  # the bot has stopped the turn
                     answered = self._show(call, display) or answered
-                    coming = asyncio.create_task(self._connector.next_call(timeout=None))
+                    next_call = asyncio.create_task(self._connector.next_call(timeout=None))
         finally:
-            coming.cancel()
+            next_call.cancel()
             post.cancel()
             display.finish()
         if self._failure is not None:
             raise ConversationError(self._failure, by_bot=True)
         if not answered and not self.stopped:
-            raise ConversationError("The bot took the question and said nothing.")
+            raise ConversationError("The bot took the question and did not answer it.")
 
     def stop(self) -> None:
         """What the Stop button of Teams does: the bot's next update is refused."""
         self.stopped = True
-        self._connector.rule = self._refuse_all_of_the_stream
+        self._connector.rule = self._refuse_stream
 
-    def _refuse_others(self, call: Call) -> Answer | None:
+    def _refuse_others(self, call: ConnectorCall) -> ConnectorResponse | None:
         """Any program, and any web page by way of a browser, can call a port of this machine."""
-        return None if call.conversation_id == self._id else _SOMEBODY_ELSE
+        return None if call.conversation_id == self._id else _OTHER_CONVERSATION
 
-    def _refuse_all_of_the_stream(self, call: Call) -> Answer | None:
+    def _refuse_stream(self, call: ConnectorCall) -> ConnectorResponse | None:
         return self._refuse_others(call) or (_STOPPED if call.stream else None)
 
-    def _show(self, call: Call, display: Display) -> bool:
-        """Whether it was an answer rather than a sign that one is coming."""
+    def _show(self, call: ConnectorCall, display: Display) -> bool:
+        """Whether it was an answer, not only typing, a status line or part of a stream."""
         if call.status >= 300:
             return False
         if call.is_message:
@@ -155,19 +154,19 @@ class Conversation:
 
 def failure_in(text: str) -> str | None:
     """The last line of a message that is no answer, or not the whole of one: a sentence and its error id."""
-    last = text[-_LONGEST_FAILURE:].rstrip().rpartition("\n")[2]
+    last = text[-_MAX_FAILURE_CHARACTERS:].rstrip().rpartition("\n")[2]
     return last if _FAILED.fullmatch(last) else None
 
 
 def patience(answered: bool, *, acknowledged: bool, passed: float) -> float:
-    """How long to wait for more, in seconds, before the turn is taken to be over."""
+    """Seconds to wait for more before the turn counts as over."""
     if not acknowledged:
-        return _LONGEST_SILENCE
-    if passed < _ACKNOWLEDGED_EARLY:
+        return _SILENCE_LIMIT_SECONDS
+    if passed < _ENDED_BEFORE_SECONDS:
         return 0.0 if answered else 1.0
     if not answered:
-        return _LONGEST_SILENCE
-    return 8.0 if passed > _LONG_TURN else 1.5
+        return _SILENCE_LIMIT_SECONDS
+    return 8.0 if passed > _EDITED_AFTER_SECONDS else 1.5
 
 
 def _readable(activity: dict[str, Any]) -> str:

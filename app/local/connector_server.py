@@ -1,4 +1,4 @@
-"""The Bot Framework's connector API on loopback: takes what the bot sends, as Teams would.
+"""The Bot Framework's connector API on loopback: it receives what the bot sends, as Teams does.
 
 https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference
 """
@@ -23,7 +23,7 @@ JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ConnectorCall:
     """One call of the bot. `at` is when it came, in seconds of the server's clock; `activity_id` is the path's;
     `status` is what it is answered with.
     """
@@ -54,8 +54,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`after` is how many seconds the bot waits for it."""
+class ConnectorResponse:
+    """The bot waits `after` seconds for it."""
 
     status: int = 200
     body: JsonObject = field(default_factory=dict)
@@ -63,25 +63,25 @@ class Answer:
     after: float = 0.0
 
     @classmethod
-    def error(cls, status: int, code: str, message: str, **headers: str) -> Answer:
+    def error(cls, status: int, code: str, message: str, **headers: str) -> ConnectorResponse:
         return cls(status, {"error": {"code": code, "message": message}}, headers)
 
 
 class ConnectorServer:
-    """Records every call. Answers as Teams does, unless `script` or `rule` says otherwise.
+    """Records every call. Responds as Teams does, unless `script` or `rule` says otherwise.
 
-    `rule` is asked about every call that no scripted answer is left for; None leaves the answer to the server.
+    `rule` is called where no scripted response is left; None leaves the response to the server.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.calls: list[Call] = []
-        self.rule: Callable[[Call], Answer | None] | None = None
+        self.calls: list[ConnectorCall] = []
+        self.rule: Callable[[ConnectorCall], ConnectorResponse | None] | None = None
         self.service_url = ""
         self._clock = clock
-        self._scripted: deque[Answer | None] = deque()
+        self._scripted: deque[ConnectorResponse | None] = deque()
         self._ids = itertools.count(1)
-        self._came = asyncio.Condition()
-        self._taken = 0
+        self._arrived = asyncio.Condition()
+        self._returned = 0
 
     async def __aenter__(self) -> ConnectorServer:
         application = web.Application(client_max_size=1024 * 1024)
@@ -100,18 +100,18 @@ class ConnectorServer:
     ) -> None:
         await self._runner.cleanup()
 
-    def script(self, *answers: Answer | None) -> None:
-        """Answers for the next calls, in their order; None is the usual answer."""
-        self._scripted.extend(answers)
+    def script(self, *responses: ConnectorResponse | None) -> None:
+        """Responses for the next calls, in their order; None is the usual response."""
+        self._scripted.extend(responses)
 
-    async def next_call(self, timeout: float | None = 10.0) -> Call:
+    async def next_call(self, timeout: float | None = 10.0) -> ConnectorCall:
         """The first call that `next_call` and `next_message` have not returned yet. Raises TimeoutError."""
-        async with asyncio.timeout(timeout), self._came:
-            await self._came.wait_for(lambda: len(self.calls) > self._taken)
-            self._taken += 1
-            return self.calls[self._taken - 1]
+        async with asyncio.timeout(timeout), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.calls) > self._returned)
+            self._returned += 1
+            return self.calls[self._returned - 1]
 
-    async def next_message(self, timeout: float = 10.0) -> Call:
+    async def next_message(self, timeout: float = 10.0) -> ConnectorCall:
         """As `next_call`, passing over typing indicators, updates of a stream and edits."""
         async with asyncio.timeout(timeout):
             while True:
@@ -126,9 +126,9 @@ class ConnectorServer:
         try:
             activity = json.loads(await request.read() or b"{}")
         except ValueError:
-            return _response(Answer.error(400, "BadSyntax", "The body is not JSON."))
+            return _web_response(ConnectorResponse.error(400, "BadSyntax", "The body is not JSON."))
         path = request.match_info
-        call = Call(
+        call = ConnectorCall(
             len(self.calls) + 1,
             at,
             request.method,
@@ -137,24 +137,26 @@ class ConnectorServer:
             activity,
             dict(request.headers),
         )
-        answer = self._answer(call)
-        call = replace(call, status=answer.status)
-        async with self._came:
+        response = self._respond(call)
+        call = replace(call, status=response.status)
+        async with self._arrived:
             self.calls.append(call)
-            self._came.notify_all()
-        await asyncio.sleep(answer.after)
-        return _response(answer)
+            self._arrived.notify_all()
+        await asyncio.sleep(response.after)
+        return _web_response(response)
 
-    def _answer(self, call: Call) -> Answer:
+    def _respond(self, call: ConnectorCall) -> ConnectorResponse:
         scripted = self._scripted.popleft() if self._scripted else None
-        answer = scripted or (self.rule(call) if self.rule else None)
-        if answer:
-            return answer
+        response = scripted or (self.rule(call) if self.rule else None)
+        if response:
+            return response
         if call.method == "POST":
             in_stream = call.stream is not None and "streamId" in call.stream
-            return Answer(202) if in_stream else Answer(201, {"id": f"activity-{next(self._ids)}"})
-        return Answer(200, {"id": call.activity_id})
+            return (
+                ConnectorResponse(202) if in_stream else ConnectorResponse(201, {"id": f"activity-{next(self._ids)}"})
+            )
+        return ConnectorResponse(200, {"id": call.activity_id})
 
 
-def _response(answer: Answer) -> web.Response:
-    return web.json_response(answer.body, status=answer.status, headers=answer.headers)
+def _web_response(response: ConnectorResponse) -> web.Response:
+    return web.json_response(response.body, status=response.status, headers=response.headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":
-    # Until `main` says otherwise Ctrl-C ends the process, without a traceback of the imports.
+    # Ctrl-C ends the process during the imports, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 from app.local.local_settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
 from app.local.printable import printable
 from app.local.settings_doctor import Finding, LocalSettings, settings_findings
-from app.models import model_errors as failures
+from app.models import model_errors
 from ops.command import DEV
 
 if TYPE_CHECKING:
     from app.composition.core import Core
 
-_LONGEST_CHECK_SECONDS = 20.0
-_ASKS_A_PERSON = "external-browser"
+_CHECK_SECONDS = 20.0
+_BROWSER_SIGN_IN = "external-browser"
 
 
 async def answering_findings(settings: LocalSettings) -> list[Finding]:
@@ -51,53 +51,53 @@ def _core(settings: LocalSettings) -> Core:
 
 async def _check_model(core: Core, settings: LocalSettings) -> Finding | None:
     databricks = core.settings.databricks
-    if databricks.auth_type == _ASKS_A_PERSON and databricks.token is None:
+    if databricks.auth_type == _BROWSER_SIGN_IN and databricks.token is None:
         return None
-    failure = await _failure(lambda: core.model.check_ready(within_seconds=_LONGEST_CHECK_SECONDS / 2))
+    failure = await _failure(lambda: core.model.check_ready(within_seconds=_CHECK_SECONDS / 2))
     if failure is None:
         return None
     model = f"model {databricks.model_name}"
-    what, fix = _what_failed(failure, settings)
+    what, fix = _explained(failure, settings)
     return Finding(
         f"{printable(model)}: {what}",
         fix,
-        wrong=not isinstance(failure, failures.EndpointUnavailableError | failures.RateLimitedError),
+        wrong=not isinstance(failure, model_errors.EndpointUnavailableError | model_errors.RateLimitedError),
     )
 
 
-def _what_failed(failure: Exception, settings: LocalSettings) -> tuple[str, str]:
+def _explained(failure: Exception, settings: LocalSettings) -> tuple[str, str]:
     credential = _credential(settings)
     said = printable(" ".join(str(failure).split()))[:300]
-    url, name = _placed("DATABRICKS_BASE_URL", settings), _placed("DATABRICKS_MODEL_NAME", settings)
+    url, name = _with_source("DATABRICKS_BASE_URL", settings), _with_source("DATABRICKS_MODEL_NAME", settings)
     match failure:
-        case failures.MissingCredentialError():
+        case model_errors.MissingCredentialError():
             return f"no credential ({said})", f"check {credential}"
-        case failures.SignInError():
+        case model_errors.SignInError():
             return "refused (401)", f"check {credential}: it is wrong, has expired, or is of another workspace"
-        case failures.AddressBlockedError():
+        case model_errors.AddressBlockedError():
             return "refused by the workspace's IP access list", "ask for this network's address to be added to it"
-        case failures.PermissionDeniedError():
+        case model_errors.PermissionDeniedError():
             return "refused (403)", f"grant Can Query on the endpoint to the identity of {credential}"
-        case failures.UnknownModelError():
+        case model_errors.UnknownModelError():
             return "there is no serving endpoint of that name (404)", f"check {name}, and the workspace in {url}"
-        case failures.EndpointUnavailableError() | failures.RateLimitedError():
+        case model_errors.EndpointUnavailableError() | model_errors.RateLimitedError():
             return f"not ready ({said})", "wait for it, or look at it in the workspace under Serving"
-        case failures.EndpointUnreachableError() | failures.ModelTimeoutError() | TimeoutError():
-            return f"the workspace does not answer ({said or 'in time'})", f"check {url}, and the network"
+        case model_errors.EndpointUnreachableError() | model_errors.ModelTimeoutError() | TimeoutError():
+            return f"the workspace does not answer ({said or 'no answer in time'})", f"check {url}, and the network"
         case _:
             return f"{type(failure).__name__} ({said})", f"check {url}: is it https://<workspace>/serving-endpoints?"
 
 
 def _credential(settings: LocalSettings) -> str:
-    """The setting that decides who asks: the first that is configured, as in app/databricks/credentials.py."""
+    """The setting of the credential in use: the first that is configured, as in app/databricks/credentials.py."""
     for name in ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", "DATABRICKS_AUTH_TYPE", "DATABRICKS_CONFIG_PROFILE"):
         if settings.values.get(name, "").strip():
-            return _placed(name, settings)
+            return _with_source(name, settings)
     return f"what databricks-sdk signs in with, or put DATABRICKS_TOKEN in {FILE_NAME}"
 
 
-def _placed(name: str, settings: LocalSettings) -> str:
-    return f"{name} in {settings.place_of(name)}"
+def _with_source(name: str, settings: LocalSettings) -> str:
+    return f"{name} in {settings.source_of(name)}"
 
 
 async def _check_storage(core: Core, settings: LocalSettings) -> Finding | None:
@@ -109,8 +109,8 @@ async def _check_storage(core: Core, settings: LocalSettings) -> Finding | None:
         names = ("AzureWebJobsStorage", "AzureWebJobsStorage__tableServiceUri")
         name = next((name for name in names if settings.values.get(name, "").strip()), names[0])
         return Finding(
-            f"storage of {_placed(name, settings)} does not answer ({said})",
-            "start Azurite if it is that, or empty the setting: conversations are then kept in a file",
+            f"storage of {_with_source(name, settings)} does not answer ({said})",
+            "start Azurite if it is that, or empty the setting to keep conversations in a file",
         )
     file = core.settings.storage.conversations_file
     return Finding(f"{file} cannot be used ({said})", f"make {file.parent} writable, or set DATA_DIR to another folder")
@@ -118,7 +118,7 @@ async def _check_storage(core: Core, settings: LocalSettings) -> Finding | None:
 
 async def _failure(check: Callable[[], Awaitable[object]]) -> Exception | None:
     try:
-        async with asyncio.timeout(_LONGEST_CHECK_SECONDS):
+        async with asyncio.timeout(_CHECK_SECONDS):
             await check()
     except Exception as error:
         return error
@@ -139,12 +139,12 @@ async def _examine(root: Path) -> int:
     if workspace_is_configured(settings.values):
         what = printable(f"{settings.values['DATABRICKS_MODEL_NAME']} at {settings.values['DATABRICKS_BASE_URL']}")
     else:
-        what = "no workspace is set up: the stand-in model on this machine answers"
+        what = "no workspace is configured; the stand-in model on this machine answers"
     print(f"model:    {what}")
     _show(asked)
     if any(each.wrong for each in asked):
         return 1
-    print(f"Nothing is wrong; asked in {time.monotonic() - started:.1f} s.")
+    print(f"Nothing is wrong; checked in {time.monotonic() - started:.1f} s.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Markdown as lines of a terminal. Imported by whoever draws: rich takes a tenth of a second."""
+"""Markdown as lines of a terminal. Imported only where something is drawn: rich takes a tenth of a second."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def lines_of(text: str, columns: int, *, colours: bool = True) -> list[str]:
         no_color=not colours,
         highlight=False,
     )
-    # Where a link leads stays readable, and the theme is the terminal's own colours.
+    # The target of a link stays readable, and the theme uses the terminal's own colours.
     answer = _Answer(text, code_theme="ansi_dark", hyperlinks=False)
     # As in Teams: what looks like HTML is text.
     answer.parsed = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).parse(text)
     try:
         console.print(answer)
-    except Exception:  # of rich, about some odd nesting: the words matter more than their look
+    except Exception:  # rich fails on some nestings: then the text is shown as it is
         return [piece for line in text.split("\n") for piece in chop_cells(line, columns) or [""]]
     return [line.rstrip() for line in drawn.getvalue().strip("\n").rstrip().split("\n")]

@@ -27,8 +27,8 @@ from app.local.local_settings import ROOT, LocalSettingsError, add_local_setting
 from app.local.queue_storage import LocalQueues, data_folder
 from app.local.triggers import QueueSource, Triggers
 
-_SECONDS_FOR_WHAT_RUNS = 5.0
-_SECONDS_TO_CLOSE = 10.0
+_FINISH_SECONDS = 5.0
+_CLOSE_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,10 @@ async def serving(
     queues: QueueOptions | None = None,
     source: QueueSource | None = None,
 ) -> AsyncIterator[None]:
-    """Serves while the context lasts; then takes nothing new, and lets running requests and functions end while it
-    awaits the app's own `close`: that is how what they wait for can be handed over.
+    """Serves while the context lasts. At its end nothing new is started, and the app's own `close` is awaited while
+    running requests and functions end, so that it can hand over the turns that they wait for.
     """
-    http = web.ServerRunner(HttpTriggers(functions.http).server(), shutdown_timeout=_SECONDS_FOR_WHAT_RUNS)
+    http = web.ServerRunner(HttpTriggers(functions.http).server(), shutdown_timeout=_FINISH_SECONDS)
     triggers = Triggers(functions, queues or QueueOptions(), source or LocalQueues(os.environ), data_folder(os.environ))
     await http.setup()
     await web.SockSite(http, listener).start()
@@ -53,7 +53,7 @@ async def serving(
         yield
     finally:
         triggers.stop()
-        await asyncio.gather(http.cleanup(), triggers.end(_SECONDS_FOR_WHAT_RUNS), _close(functions))
+        await asyncio.gather(http.cleanup(), triggers.end(_FINISH_SECONDS), _close(functions))
 
 
 async def _serve_until_stopped(
@@ -61,13 +61,15 @@ async def _serve_until_stopped(
 ) -> None:
     async with serving(functions, listener, queues=queues):
         if functions.not_served:
-            log.info("nothing here starts these, so they are not served: %s", ", ".join(functions.not_served))
+            log.info(
+                "this host has no such triggers, so these functions are not served: %s", ", ".join(functions.not_served)
+            )
         for queue in functions.queues:
             log.info("function %s is started by queue '%s'", queue.name, queue.queue)
         for timer in functions.timers:
             log.info("function %s is started by the clock: %s", timer.name, timer.schedule.expression)
         stopping = asyncio.create_task(stop_requested(parent))
-        # It listens for signals before anybody is told that there is something to end.
+        # The signal handlers are installed before the line that announces readiness.
         await asyncio.sleep(0)
         print(f"Functions host ready at http://{LOOPBACK}:{port_of(listener)} ({_routes(functions)})", flush=True)
         await stopping
@@ -83,7 +85,7 @@ async def _close(functions: FunctionApp) -> None:
     if not inspect.iscoroutinefunction(close):
         return
     try:
-        async with asyncio.timeout(_SECONDS_TO_CLOSE):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await close()
     except Exception:
         log.exception("the function app did not close cleanly")
@@ -115,9 +117,9 @@ def _main(options: argparse.Namespace, root: Path, stack: ExitStack) -> int:
         os.environ |= {name: "" for name in os.environ if name.startswith("AzureWebJobsStorage")}
         folder = tempfile.TemporaryDirectory(prefix="databricks-agent-", ignore_cleanup_errors=True)
         os.environ["DATA_DIR"] = stack.enter_context(folder)
-    # As Core Tools does: what is wrong with the settings then ends the start.
+    # As Core Tools does; invalid settings then end the start.
     os.environ.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
-    # Bound before the imports: who asks early waits for the answer instead of being refused.
+    # Bound before the imports, so that an early request waits instead of being refused.
     with listen(options.port) as listener:
         host = HostJson.read(root, os.environ)
         functions = load_function_app(root, host.route_prefix)
@@ -129,7 +131,7 @@ def _main(options: argparse.Namespace, root: Path, stack: ExitStack) -> int:
 
 
 def _explain(error: Exception) -> None:
-    from app.config import SettingsError  # noqa: PLC0415 - only now is it needed
+    from app.config import SettingsError  # noqa: PLC0415 - needed only now
 
     if isinstance(error, SettingsError):
         print(error, file=sys.stderr)
@@ -143,8 +145,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--port", type=port_number, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)"
     )
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
-    parser.add_argument("--ephemeral", action="store_true", help="keep what is said only while this runs")
+    parser.add_argument("--ephemeral", action="store_true", help="keep conversations only while this runs")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
-    hidden = "how many seconds a queue's message waits if this process is killed with it; in Azure 600 (%(default)s)"
+    hidden = "seconds that a queue message stays hidden if this process is killed; in Azure 600 (%(default)s)"
     parser.add_argument("--lock-seconds", type=float, default=QueueOptions().lock_seconds, help=hidden)
     return parser.parse_args(arguments)

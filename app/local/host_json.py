@@ -14,8 +14,8 @@ from typing import Any
 from app.local.timespan import seconds_of
 
 _OVERRIDE = "azurefunctionsjobhost__"
-_MOST_AT_ONCE = 32
-"""Azure's queues give no more messages to one request."""
+_MAX_BATCH_SIZE = 32
+"""The most messages that Azure Queue storage returns to one request."""
 
 
 class HostJsonError(Exception):
@@ -26,8 +26,8 @@ class HostJsonError(Exception):
 class QueueOptions:
     """`extensions.queues`, with its defaults. Times in seconds.
 
-    `lock_seconds` is no setting of host.json: how long a message is hidden at a time while its function runs, and waits
-    if the host is killed. Azure's host has 600 (https://github.com/Azure/azure-webjobs-sdk/pull/2172).
+    `lock_seconds` is no setting of host.json: the visibility timeout of a message while its function runs, and so how
+    long it stays hidden if the host is killed. Azure's host has 600 (https://github.com/Azure/azure-webjobs-sdk/pull/2172).
 
     https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#host-json
     """
@@ -93,19 +93,19 @@ def _section(settings: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
 
 
 def _queue_options(section: Mapping[str, Any]) -> QueueOptions:
-    batch_size = _whole(section, "batchSize", 16, 1, _MOST_AT_ONCE)
+    batch_size = _integer(section, "batchSize", 16, 1, _MAX_BATCH_SIZE)
     if str(section.get("messageencoding", "base64")).lower() != "base64":
         raise HostJsonError("host.json: extensions.queues.messageEncoding must be base64 here")
     return QueueOptions(
         batch_size=batch_size,
-        new_batch_threshold=_whole(section, "newBatchThreshold", batch_size // 2, 0, 1000),
-        max_polling_interval=_time(section, "maxPollingInterval", 60.0, least=0.1),
-        visibility_timeout=_time(section, "visibilityTimeout", 0.0, least=0.0),
-        max_dequeue_count=_whole(section, "maxDequeueCount", 5, 1, 1000),
+        new_batch_threshold=_integer(section, "newBatchThreshold", batch_size // 2, 0, 1000),
+        max_polling_interval=_duration(section, "maxPollingInterval", 60.0, least=0.1),
+        visibility_timeout=_duration(section, "visibilityTimeout", 0.0, least=0.0),
+        max_dequeue_count=_integer(section, "maxDequeueCount", 5, 1, 1000),
     )
 
 
-def _whole(section: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
+def _integer(section: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
     try:
         value = int(str(section.get(name.lower(), default)))
     except ValueError:
@@ -115,7 +115,7 @@ def _whole(section: Mapping[str, Any], name: str, default: int, least: int, most
     return value
 
 
-def _time(section: Mapping[str, Any], name: str, default: float, *, least: float) -> float:
+def _duration(section: Mapping[str, Any], name: str, default: float, *, least: float) -> float:
     if name.lower() not in section:
         return default
     try:

@@ -1,6 +1,6 @@
 """Answers requests with the HTTP triggers of a function app, as Azure Functions does.
 
-Like `func start`, it asks for no function key, whatever a function's auth level.
+Like `func start`, it asks for no function key.
 """
 
 from __future__ import annotations

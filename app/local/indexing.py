@@ -1,4 +1,4 @@
-"""What is in `function_app.py`, found the way the Azure Functions Python worker finds it."""
+"""The functions in `function_app.py`, found as the Azure Functions Python worker finds them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class QueueFunction:
 
 @dataclass(frozen=True, slots=True)
 class TimerFunction:
-    """`monitored` is whether a time that passed while no host ran is made up for."""
+    """`monitored`: a time that passed while no host ran is made up for at the next start."""
 
     name: str
     schedule: Schedule
@@ -84,7 +84,7 @@ class FunctionApp:
 
 
 def load_function_app(root: Path, prefix: str) -> FunctionApp:
-    """Imports `function_app.py` of `root`. Raises `IndexingError`, and whatever the import raises."""
+    """Imports `function_app.py` of `root`. Raises `IndexingError`, and what the import raises."""
     sys.path.insert(0, str(root))
     return index(importlib.import_module(FUNCTION_APP), prefix)
 
@@ -115,7 +115,7 @@ def _trigger(function: Function) -> str:
 
 
 def _http_function(function: Function, prefix: str) -> HttpFunction:
-    name, binding, context = _declared(function)
+    name, binding, context = _binding(function)
     try:
         route = Route.parse(f"{prefix}/{binding.get('route') or name}")
     except RouteError as error:
@@ -125,20 +125,20 @@ def _http_function(function: Function, prefix: str) -> HttpFunction:
 
 
 def _queue_function(function: Function, environment: Mapping[str, str]) -> QueueFunction:
-    name, binding, context = _declared(function)
+    name, binding, context = _binding(function)
     _check_annotation(function, binding["name"], QueueMessage)
     queue = _resolved(name, str(binding["queueName"] or ""), environment).lower()
     if not _QUEUE_NAME.fullmatch(queue):
         raise IndexingError(
-            f"function {name}: {queue!r} is no name of a queue; "
-            "that has 3 to 63 small letters, digits and single hyphens between them"
+            f"function {name}: {queue!r} is not a valid queue name; "
+            "it needs 3 to 63 lowercase letters, digits and single hyphens"
         )
     connection = str(binding["connection"] or "AzureWebJobsStorage")
     return QueueFunction(name, queue, connection, binding["name"], context, function.get_user_function())
 
 
 def _timer_function(function: Function, environment: Mapping[str, str]) -> TimerFunction:
-    name, binding, context = _declared(function)
+    name, binding, context = _binding(function)
     _check_annotation(function, binding["name"], TimerRequest)
     try:
         schedule = Schedule.parse(_resolved(name, str(binding["schedule"] or ""), environment))
@@ -155,7 +155,7 @@ def _timer_function(function: Function, environment: Mapping[str, str]) -> Timer
     )
 
 
-def _declared(function: Function) -> tuple[str, dict[str, Any], bool]:
+def _binding(function: Function) -> tuple[str, dict[str, Any], bool]:
     """The function's name, its trigger's binding, and whether it asks for the context."""
     name = function.get_function_name() or ""
     trigger = _trigger(function)
@@ -179,7 +179,7 @@ def _check_annotation(function: Function, parameter: str, given: type) -> None:
 
 
 def _resolved(name: str, text: str, environment: Mapping[str, str]) -> str:
-    """With every `%SETTING%` replaced by what the setting says."""
+    """With every `%SETTING%` replaced by its value."""
     missing = [setting for setting in _SETTING.findall(text) if not environment.get(setting)]
     if missing:
         raise IndexingError(f"function {name}: {text!r} names the setting {missing[0]}, which is not set")

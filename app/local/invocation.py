@@ -26,13 +26,13 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class LocalTraceContext:
-    """A span of the host's own, in the caller's trace where there is one."""
+    """A span of the host, in the caller's trace where there is one."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        callers = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-        trace_id, flags = callers.groups() if callers else (secrets.token_hex(16), "01")
+        traceparent = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+        trace_id, flags = traceparent.groups() if traceparent else (secrets.token_hex(16), "01")
         self.trace_parent = f"00-{trace_id}-{secrets.token_hex(8)}-{flags}"
-        self.trace_state = headers.get("tracestate", "") if callers else ""
+        self.trace_state = headers.get("tracestate", "") if traceparent else ""
         self.attributes: dict[str, str] = {}
 
 
@@ -74,7 +74,7 @@ class LocalContext(Context):
 
 
 class Invocable(Protocol):
-    """`parameter` is what the code calls that which triggers it; `context` is whether it asks for the context too."""
+    """`parameter` is the name of the trigger's argument; `context`: whether the function also takes the context."""
 
     @property
     def name(self) -> str: ...
@@ -97,7 +97,7 @@ async def invoke(function: Invocable, trigger: object, headers: Mapping[str, str
 
 
 async def succeeds(function: Invocable, trigger: object, *, ending: Callable[[], bool] = lambda: False) -> bool:
-    """Invokes it; what it raises goes to the log, as an error unless it is the host's `ending`."""
+    """Whether it returned. What it raises is logged: as an error, unless the host is `ending`."""
     try:
         await invoke(function, trigger)
     except (Exception, asyncio.CancelledError) as error:
@@ -106,7 +106,9 @@ async def succeeds(function: Invocable, trigger: object, *, ending: Callable[[],
             raise
         if ending():
             log.info(
-                "function %s ends with the host (%s); its message comes again", function.name, type(error).__name__
+                "function %s was ended with the host (%s); its message is delivered again",
+                function.name,
+                type(error).__name__,
             )
             return False
         log.exception("function %s failed", function.name)

@@ -1,4 +1,4 @@
-"""When a process of ours ends."""
+"""Ports of this machine, and how a local process learns that it has to end."""
 
 from __future__ import annotations
 

@@ -42,11 +42,11 @@ def _as_text(value: object) -> str:
 
 
 def add_local_settings(environment: MutableMapping[str, str], root: Path) -> None:
-    """What the environment already says is never overridden. Raises `LocalSettingsError`."""
+    """Adds the file's values; those in the environment win. Raises `LocalSettingsError`."""
     for name, value in read_local_settings(root).items():
         environment.setdefault(name, value)
 
 
 def workspace_is_configured(environment: Mapping[str, str]) -> bool:
-    """Whether somebody means a real workspace; one setting without the other is for `app.config` to report."""
+    """Whether a real workspace is meant; where one of the two settings is missing, `app.config` reports it."""
     return bool(environment.get("DATABRICKS_BASE_URL") or environment.get("DATABRICKS_MODEL_NAME"))

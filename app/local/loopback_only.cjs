@@ -17,7 +17,7 @@ net.Server.prototype.listen = function (...args) {
   return listen.apply(this, args);
 };
 
-// Whole names: 127.0.0.1.example.com may lead here too, and is somebody else's (DNS rebinding).
+// Whole names: 127.0.0.1.example.com may lead here too, and belongs to others (DNS rebinding).
 const LOOPBACK = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i;
 const REFUSAL = "The Agents Playground answers to its own page on this machine alone.\n";
 
@@ -38,7 +38,7 @@ function refuse(response) {
 }
 
 function drop(socket) {
-  // Nobody else listens now, and an error that nobody listens to would end the Playground.
+  // Without a listener an error of the socket would end the Playground.
   socket.on("error", () => {});
   socket.end("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
   socket.destroySoon();

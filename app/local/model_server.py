@@ -12,7 +12,7 @@ from pathlib import Path
 
 MODEL_NAME = "smollm2-135m-instruct"
 CONTEXT_TOKENS = 4096
-_CONVERSATIONS_AT_A_TIME = 2
+_PARALLEL_REQUESTS = 2
 
 
 class ModelNotInstalledError(Exception):
@@ -28,7 +28,7 @@ class ModelServer:
 
 
 def model_file() -> Path:
-    """The weights, found without importing the package that carries them: it wants what nobody needs here.
+    """The weights, found without importing their package, whose dependencies are not installed.
 
     Raises `ModelNotInstalledError`.
     """
@@ -56,8 +56,8 @@ def model_server() -> Iterator[ModelServer]:
     parameters = llama.CommonParams()
     parameters.model.path = str(file)
     parameters.model_alias = {MODEL_NAME}
-    parameters.n_ctx = CONTEXT_TOKENS * _CONVERSATIONS_AT_A_TIME
-    parameters.n_parallel = _CONVERSATIONS_AT_A_TIME
+    parameters.n_ctx = CONTEXT_TOKENS * _PARALLEL_REQUESTS
+    parameters.n_parallel = _PARALLEL_REQUESTS
     parameters.api_keys = [key]
     parameters.warmup = False
     parameters.verbosity = -1

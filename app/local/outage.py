@@ -1,4 +1,4 @@
-"""A remote that does not answer, said once for as long as it lasts."""
+"""Calls to a service that may be unavailable, with one log line when an outage begins and one when it ends."""
 
 from __future__ import annotations
 
@@ -11,56 +11,55 @@ from app.storage.queue import PopReceiptMismatchError
 
 _Result = TypeVar("_Result")
 
-# All in seconds.
-_LONGEST_CALL = 25.0
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_CALL_TIMEOUT_SECONDS = 25.0
+_FIRST_PAUSE_SECONDS = 0.1
+_MAX_PAUSE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Outage:
-    """`what` begins the sentences of the log."""
+    """`service` is its name in the log."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._lasts = False
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._outage = False
 
     async def attempt(self, call: Callable[[], Awaitable[_Result]]) -> _Result | None:
         """None if it failed. Raises `PopReceiptMismatchError`."""
         try:
-            async with asyncio.timeout(_LONGEST_CALL):
+            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
                 result = await call()
         except PopReceiptMismatchError:
             self._ends()
             raise
         except Exception as error:
-            if not self._lasts:
-                self._lasts = True
-                log.error("%s does not answer; it is asked until it does", self._what, exc_info=error)
+            if not self._outage:
+                self._outage = True
+                log.error("%s does not answer; it is tried again until it does", self._service, exc_info=error)
             return None
         self._ends()
         return result
 
-    async def insist(self, call: Callable[[], Awaitable[_Result]], seconds: float) -> bool:
+    async def retry(self, call: Callable[[], Awaitable[_Result]], seconds: float) -> bool:
         """Whether it succeeded within about `seconds`. Raises `PopReceiptMismatchError`."""
         deadline = asyncio.get_running_loop().time() + seconds
-        pause = _FIRST_PAUSE
+        pause = _FIRST_PAUSE_SECONDS
         while await self.attempt(lambda: _done(call)) is None:
             if asyncio.get_running_loop().time() + pause > deadline:
                 return False
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, _MAX_PAUSE_SECONDS)
         return True
 
     def _ends(self) -> None:
-        if self._lasts:
-            self._lasts = False
-            log.warning("%s answers again", self._what)
+        if self._outage:
+            self._outage = False
+            log.warning("%s answers again", self._service)
 
 
 async def within(seconds: float, event: Coroutine[Any, Any, object]) -> bool:
-    """Whether `event` came in that time."""
+    """Whether `event` ended within that time."""
     try:
         async with asyncio.timeout(seconds):
             await event

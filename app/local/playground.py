@@ -20,20 +20,20 @@ _LOCK = Path(__file__).with_name("npm")
 VERSION: str = json.loads((_LOCK / "package.json").read_text(encoding="utf-8"))["dependencies"][PACKAGE]
 DEFAULT_PORT = 56150
 _LOOPBACK_ONLY = Path(__file__).with_name("loopback_only.cjs")
-_SECONDS_TO_INSTALL = 300.0
-_SECONDS_TO_START = 60.0
-# npm's own would keep somebody without a network waiting for more than a minute.
+_INSTALL_SECONDS = 300.0
+_START_SECONDS = 60.0
+# npm's defaults wait for more than a minute where there is no network.
 _NPM_OPTIONS = (
     *("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error", "--ignore-scripts"),
     *("--fetch-retries", "2", "--fetch-retry-mintimeout", "1000", "--fetch-retry-maxtimeout", "4000"),
 )
-# What Node.js needs on some system. It runs packages that others wrote, which need none of the developer's secrets.
+# What Node.js needs on some system. It runs packages of others, so that it gets none of the developer's secrets.
 _ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|XDG_\w+"
     r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|HOMEDRIVE|HOMEPATH|APPDATA|LOCALAPPDATA|PROGRAM\w*"
     r"|(NVM|FNM|VOLTA|ASDF|MISE)_\w+|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR"
 )
-# Where it comes from; a user name and a password may stand in these.
+# For downloads only: these may hold a user name and a password.
 _NETWORK = re.compile(r"HTTPS?_PROXY|NO_PROXY|NPM_CONFIG_\w+", re.IGNORECASE)
 # The codes of npm and of Node.js: https://docs.npmjs.com/common-errors, https://nodejs.org/api/errors.html
 _CAUSES = (
@@ -52,7 +52,7 @@ _CAUSES = (
 
 
 class PlaygroundError(Exception):
-    """There is no Playground to be had; `str()` says why."""
+    """The Playground cannot be installed or started; `str()` says why."""
 
 
 class NoNodeError(PlaygroundError):
@@ -60,7 +60,7 @@ class NoNodeError(PlaygroundError):
 
 
 def node_environment(environment: Mapping[str, str], *, network: bool = False) -> dict[str, str]:
-    """What Node.js is told of `environment`; `network` is for programs that fetch something."""
+    """The variables of `environment` that Node.js is given; `network`: those for downloads too."""
     return {
         name: value
         for name, value in environment.items()
@@ -76,7 +76,7 @@ async def installed_playground(folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise NoNodeError("Node.js is not installed (no npm on the PATH)")
-    # Into another folder first: what an interrupted install leaves behind is never taken for the real one.
+    # Into another folder first, so that an interrupted install is never used.
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -93,10 +93,10 @@ async def installed_playground(folder: Path) -> Path:
     except OSError as error:
         raise PlaygroundError(f"npm, at {npm}, cannot be run: {error.strerror}") from None
     try:
-        async with asyncio.timeout(_SECONDS_TO_INSTALL):
+        async with asyncio.timeout(_INSTALL_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        raise PlaygroundError(f"npm did not install {PACKAGE} within {_SECONDS_TO_INSTALL:.0f} s") from None
+        raise PlaygroundError(f"npm did not install {PACKAGE} within {_INSTALL_SECONDS:.0f} s") from None
     finally:
         if process.returncode is None:
             process.kill()
@@ -114,7 +114,7 @@ def why_npm_failed(said: str) -> str:
         if re.search(rf"\b({codes})\b", code[1] if code else said):
             return cause
     lines = [line for line in printable(said).splitlines() if "A complete log of this run" not in line]
-    return " ".join(" ".join(lines[-3:]).split())[:500] or "it says nothing about why"
+    return " ".join(" ".join(lines[-3:]).split())[:500] or "it gave no reason"
 
 
 def _program(folder: Path) -> Path:
@@ -155,7 +155,7 @@ async def start_playground(
     except OSError as error:
         raise PlaygroundError(f"Node.js, at {node}, cannot be run: {error.strerror}") from None
     try:
-        return child, f"http://localhost:{(await child.ready(_SECONDS_TO_START))[1]}"
+        return child, f"http://localhost:{(await child.ready(_START_SECONDS))[1]}"
     except ChildFailedError as error:
-        await children.give_up(child)
+        await children.stop_one(child)
         raise PlaygroundError(str(error)) from None

@@ -1,10 +1,10 @@
-"""Text that others wrote, as it may be written to a terminal, a pipe or a file that is read in a terminal."""
+"""Makes text of others safe to write to a terminal, or to a file that is read in one."""
 
 from __future__ import annotations
 
 import re
 
-# Whole sequences, so that nothing of them is left to read; each alternative begins with another character.
+# Whole sequences, so that no rest of one is shown; each alternative begins with another character.
 # https://ecma-international.org/publications-and-standards/standards/ecma-48/
 _SEQUENCES = re.compile(
     # Commands with text in them (OSC, DCS, SOS, PM, APC), to their end or to that of the line.
@@ -15,7 +15,7 @@ _SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 # C0 but tab and line feed, delete, C1; direction marks, overrides and isolates, which show words in another order than
-# they are in (CVE-2021-42574); characters that nobody sees; surrogates, which cannot be written at all.
+# they are in (CVE-2021-42574); invisible characters; surrogates, which cannot be encoded.
 _CHARACTERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
@@ -26,5 +26,5 @@ _LINE_ENDS = re.compile("\r\n|[\x85\u2028\u2029]")
 
 
 def printable(text: str) -> str:
-    """Without what would drive the terminal or hide what is there; takes time in proportion to the text."""
+    """Without control sequences and invisible characters; linear in the text."""
     return _CHARACTERS.sub("", _SEQUENCES.sub("", _LINE_ENDS.sub("\n", text)))

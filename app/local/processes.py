@@ -1,4 +1,4 @@
-"""Child processes that end when we do, and that are missed when they end before."""
+"""Child processes that are stopped with this one, and whose early end is noticed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-_LINES_KEPT = 20
-_SECONDS_TO_END = 15.0
+_KEPT_LINES = 20
+_STOP_SECONDS = 15.0
 
 
 class ChildFailedError(Exception):
@@ -26,7 +26,7 @@ class Child:
         self.name = name
         self._process = process
         self._pattern = ready
-        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._ready: asyncio.Future[re.Match[str]] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Task[None] | None = None
 
@@ -35,7 +35,7 @@ class Child:
 
     async def _read(self, show: Callable[[str], object] | None) -> None:
         assert self._process.stdout
-        with suppress(ValueError):  # a line beyond any measure
+        with suppress(ValueError):  # a line that is longer than `limit`
             async for raw in self._process.stdout:
                 line = raw.decode(errors="replace").rstrip()
                 found = self._pattern.search(line)
@@ -49,16 +49,18 @@ class Child:
         await self._process.wait()
 
     async def ready(self, seconds: float) -> re.Match[str]:
-        """What the line that announces readiness says. Raises `ChildFailedError`."""
+        """Waits for the line that announces readiness. Raises `ChildFailedError`."""
         assert self.ended
         either: list[asyncio.Future[Any]] = [self._ready, self.ended]
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             return self._ready.result()
-        raise ChildFailedError(self.why() if self.ended.done() else f"{self.name} was not ready within {seconds:.0f} s")
+        raise ChildFailedError(
+            self.failure_text() if self.ended.done() else f"{self.name} was not ready within {seconds:.0f} s"
+        )
 
-    def why(self) -> str:
-        """How the child ended, in its own last words where they have not been shown yet."""
+    def failure_text(self) -> str:
+        """How the child ended, with its last lines where they have not been shown."""
         quoted = "".join(f"\n  {line}" for line in self._lines)
         return f"{self.name} ended with exit code {self._process.returncode}." + (
             f" It said:{quoted}" if quoted else ""
@@ -68,7 +70,7 @@ class Child:
         assert self.ended
         if not self.ended.done():
             self._send(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
-            await asyncio.wait([self.ended], timeout=_SECONDS_TO_END)
+            await asyncio.wait([self.ended], timeout=_STOP_SECONDS)
         self.kill()
         await self.ended
 
@@ -77,7 +79,7 @@ class Child:
             self._send(getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _send(self, number: int) -> None:
-        """To the child and whatever it has started."""
+        """To the child and the processes that it has started."""
         with suppress(ProcessLookupError, PermissionError):
             if os.name == "posix":
                 os.killpg(self._process.pid, number)
@@ -109,7 +111,7 @@ class Children:
         environment: Mapping[str, str] | None = None,
         show: Callable[[str], object] | None = None,
     ) -> Child:
-        """`ready` is a pattern for the line that says so; `show` is given every other line. Raises OSError."""
+        """`ready` is a pattern for the line that announces readiness; `show` gets every other line. Raises OSError."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=subprocess.DEVNULL,
@@ -117,7 +119,7 @@ class Children:
             stderr=subprocess.STDOUT,
             env=environment,
             limit=1024 * 1024,
-            # A group of its own: Ctrl-C in the terminal reaches us alone, and we end the children in order.
+            # A process group of its own: Ctrl-C reaches this process alone, which stops the children in order.
             start_new_session=os.name == "posix",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
@@ -126,8 +128,8 @@ class Children:
         self._children.append(child)
         return child
 
-    async def give_up(self, child: Child) -> None:
-        """Ends it; the others go on without it."""
+    async def stop_one(self, child: Child) -> None:
+        """Stops it; the others keep running."""
         await child.stop()
         self._children.remove(child)
 

@@ -1,4 +1,4 @@
-"""Where the queues of the triggers are: in the storage account that the settings name, or else in a file."""
+"""The queues of the triggers: in the storage account that the settings name, or else in a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def data_folder(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("DATA_DIR", "").strip() or ".data")
 
 
-def place_of(connection: str, environment: Mapping[str, str]) -> Path | StorageAccount:
-    """`connection` is the name of a setting with a connection string, or what the names of several begin with.
+def storage_location(connection: str, environment: Mapping[str, str]) -> Path | StorageAccount:
+    """`connection` is the name of a setting with a connection string, or the prefix of several settings' names.
 
     https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#connections
     """
@@ -39,10 +39,10 @@ class LocalQueues:
         self._stores: dict[Path | StorageAccount, Store] = {}
 
     def open(self, queue: str, connection: str) -> MessageReceiver:
-        place = place_of(connection, self._environment)
-        if place not in self._stores:
-            self._stores[place] = open_store(place)
-        return open_queue(place, queue, self._stores[place])
+        location = storage_location(connection, self._environment)
+        if location not in self._stores:
+            self._stores[location] = open_store(location)
+        return open_queue(location, queue, self._stores[location])
 
     async def close(self) -> None:
         for store in self._stores.values():

@@ -21,26 +21,24 @@ from app.local.invocation import succeeds
 from app.local.outage import Outage, within
 from app.storage.queue import MessageReceiver, PopReceiptMismatchError, Queue, Receipt, ReceivedMessage
 
-# All in seconds.
-_SHORTEST_PAUSE = 0.1
-_LONGEST_GIVING_BACK = 2.0
+_MIN_PAUSE_SECONDS = 0.1
+_RELEASE_SECONDS = 2.0
 
-# The host's own words, which alerts look for.
-_PUT_ASIDE = "Message has reached MaxDequeueCount of %d. Moving message to queue '%s'."
+# The text of Azure's own host, which alerts search for.
+_POISONED = "Message has reached MaxDequeueCount of %d. Moving message to queue '%s'."
 
 log = logging.getLogger(__name__)
 
 
 class QueueListener:
-    """Messages are hidden for `lock_seconds` at a time while their function runs: that long they wait if
-    this
-    process is killed.
+    """`lock_seconds` is a message's visibility timeout while its function runs, renewed until it ends: how long the
+    message stays hidden if this process is killed.
     """
 
     def __init__(
         self,
         function: QueueFunction,
-        inbox: MessageReceiver,
+        receiver: MessageReceiver,
         poison: Queue | None,
         options: QueueOptions,
         *,
@@ -48,7 +46,7 @@ class QueueListener:
     ) -> None:
         self._function = function
         self._name = function.queue
-        self._inbox = inbox
+        self._receiver = receiver
         self._poison = poison
         self._options = options
         self._lock_seconds = lock_seconds
@@ -57,9 +55,9 @@ class QueueListener:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Takes messages until `stop`, whatever storage and the function do, and waits for what runs.
+        """Receives messages until `stop`, though storage or functions fail, then waits for running functions.
 
-        Cancelled, it cancels what runs; those messages appear again at once.
+        Cancelled, it cancels running functions; their messages become visible again at once.
         """
         try:
             await self._listen()
@@ -72,89 +70,95 @@ class QueueListener:
                 await asyncio.wait(self._running)
 
     def stop(self) -> None:
-        """From now on no message is taken."""
+        """From now on no message is received."""
         self._stopping.set()
 
     async def _listen(self) -> None:
-        pause = _SHORTEST_PAUSE
+        pause = _MIN_PAUSE_SECONDS
         while not self._stopping.is_set():
             taken = await self._take()
             for message in taken:
-                self._start(self._give_back(message.receipt) if self._stopping.is_set() else self._process(message))
+                self._start(self._release(message.receipt) if self._stopping.is_set() else self._process(message))
             if taken:
-                pause = _SHORTEST_PAUSE
-                await self._room_for_more()
+                pause = _MIN_PAUSE_SECONDS
+                await self._wait_for_capacity()
             else:
                 await within(pause, self._stopping.wait())
                 pause = min(pause * random.uniform(1.6, 2.4), self._options.max_polling_interval)
 
     async def _take(self) -> list[ReceivedMessage]:
         most = self._options.batch_size
-        return await self._outage.attempt(lambda: self._inbox.take(most, visibility_timeout=self._lock_seconds)) or []
+        return (
+            await self._outage.attempt(lambda: self._receiver.take(most, visibility_timeout=self._lock_seconds)) or []
+        )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _room_for_more(self) -> None:
+    async def _wait_for_capacity(self) -> None:
         stopping = asyncio.create_task(self._stopping.wait())
         while len(self._running) > self._options.new_batch_threshold and not stopping.done():
             await asyncio.wait({*self._running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
     async def _process(self, taken: ReceivedMessage) -> None:
-        held = _HeldMessage(self._inbox, taken.receipt, self._outage, self._lock_seconds)
+        renewed = _RenewedMessage(self._receiver, taken.receipt, self._outage, self._lock_seconds)
         try:
             if taken.dequeue_count > self._options.max_dequeue_count:
-                await self._put_aside(taken, held)
+                await self._move_to_poison_queue(taken, renewed)
                 return
-            async with held:
+            async with renewed:
                 succeeded = await succeeds(self._function, _message(taken), ending=self._stopping.is_set)
-            await self._finish(taken, held, succeeded=succeeded)
+            await self._finish(taken, renewed, succeeded=succeeded)
         except PopReceiptMismatchError:
-            log.warning("message %s of queue '%s' has been taken again meanwhile", taken.receipt.message, self._name)
+            log.warning(
+                "message %s of queue '%s' has been received by another host meanwhile",
+                taken.receipt.message,
+                self._name,
+            )
         except asyncio.CancelledError:
-            await self._give_back(held.receipt)
+            await self._release(renewed.receipt)
             raise
 
-    async def _finish(self, taken: ReceivedMessage, held: _HeldMessage, *, succeeded: bool) -> None:
-        """Where storage does not let it, the message appears again by itself. Raises `PopReceiptMismatchError`."""
+    async def _finish(self, taken: ReceivedMessage, renewed: _RenewedMessage, *, succeeded: bool) -> None:
+        """Where storage fails, the message becomes visible again by itself. Raises `PopReceiptMismatchError`."""
         if succeeded:
-            await held.change(self._inbox.delete)
+            await renewed.change(self._receiver.delete)
         elif self._stopping.is_set():
-            await self._give_back(held.receipt)
+            await self._release(renewed.receipt)
         elif self._poison is not None and taken.dequeue_count >= self._options.max_dequeue_count:
-            await self._put_aside(taken, held)
+            await self._move_to_poison_queue(taken, renewed)
         else:
-            await held.change(
-                lambda receipt: self._inbox.update_visibility(
+            await renewed.change(
+                lambda receipt: self._receiver.update_visibility(
                     receipt, visibility_timeout=self._options.visibility_timeout
                 )
             )
 
-    async def _put_aside(self, taken: ReceivedMessage, held: _HeldMessage) -> None:
-        """Raises `PopReceiptMismatchError`. What is on a poison queue itself stays there."""
+    async def _move_to_poison_queue(self, taken: ReceivedMessage, renewed: _RenewedMessage) -> None:
+        """Unless it is on a poison queue already. Raises `PopReceiptMismatchError`."""
         if (poison := self._poison) is None:
             return
         most = self._options.max_dequeue_count
-        log.warning(_PUT_ASIDE, most, poison_queue(self._name))
-        if await self._outage.insist(lambda: poison.put(taken.body, visibility_timeout=0), self._lock_seconds):
-            await held.change(self._inbox.delete)
+        log.warning(_POISONED, most, poison_queue(self._name))
+        if await self._outage.retry(lambda: poison.put(taken.body, visibility_timeout=0), self._lock_seconds):
+            await renewed.change(self._receiver.delete)
 
-    async def _give_back(self, receipt: Receipt) -> None:
+    async def _release(self, receipt: Receipt) -> None:
         with suppress(PopReceiptMismatchError, TimeoutError):
-            async with asyncio.timeout(_LONGEST_GIVING_BACK):
-                await self._outage.attempt(lambda: self._inbox.update_visibility(receipt, visibility_timeout=0))
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._outage.attempt(lambda: self._receiver.update_visibility(receipt, visibility_timeout=0))
 
 
-class _HeldMessage:
-    """Hidden again and again while it is a context, whose end raises `PopReceiptMismatchError` if somebody else has it
-    now."""
+class _RenewedMessage:
+    """As a context it renews the visibility timeout; its end raises `PopReceiptMismatchError` if another host has
+    received the message."""
 
-    def __init__(self, inbox: MessageReceiver, receipt: Receipt, outage: Outage, seconds: float) -> None:
+    def __init__(self, receiver: MessageReceiver, receipt: Receipt, outage: Outage, seconds: float) -> None:
         self.receipt = receipt
-        self._inbox = inbox
+        self._receiver = receiver
         self._outage = outage
         self._seconds = seconds
         self._done = asyncio.Event()
@@ -165,20 +169,20 @@ class _HeldMessage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Not cancelled: half a change would leave nobody with a receipt.
+        # Not cancelled: after an interrupted update the valid pop receipt would be unknown.
         self._done.set()
         await self._renewing
 
     async def _renew(self) -> None:
         while not await within(self._seconds / 3, self._done.wait()):
             renewed = await self._outage.attempt(
-                lambda: self._inbox.update_visibility(self.receipt, visibility_timeout=self._seconds)
+                lambda: self._receiver.update_visibility(self.receipt, visibility_timeout=self._seconds)
             )
             self.receipt = renewed or self.receipt
 
     async def change(self, change: Callable[[Receipt], Awaitable[object]]) -> None:
-        """Tries for as long as the message stays hidden. Raises `PopReceiptMismatchError`."""
-        await self._outage.insist(lambda: change(self.receipt), self._seconds)
+        """Tries until the visibility timeout ends. Raises `PopReceiptMismatchError`."""
+        await self._outage.retry(lambda: change(self.receipt), self._seconds)
 
 
 def poison_queue(name: str) -> str:

@@ -1,11 +1,11 @@
-"""`python dev.py run`: everything a person needs to talk to the bot on this machine, until Ctrl-C."""
+"""`python dev.py run`: the bot and the Agents Playground on this machine, until Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
 
 if __name__ == "__main__":
-    # Until `main` says otherwise Ctrl-C ends the process, without a traceback of the imports.
+    # Ctrl-C ends the process during the imports, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from app.local.bot_process import Bot, start_bot
+from app.local.bot_process import RunningBot, start_bot
 from app.local.doctor import answering_findings
 from app.local.lifetime import DEFAULT_PORT, PortInUseError, listen, port_number, stop_requested
 from app.local.local_settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
@@ -40,7 +40,7 @@ def say(line: str) -> None:
 
 
 class BotLog:
-    """Of the bot's log a line for each question, and what is wrong; everything where it is `verbose`."""
+    """Shows one line of the bot's log for each question, warnings and errors; everything where it is `verbose`."""
 
     def __init__(self, say: Callable[[str], object], *, verbose: bool) -> None:
         self._say = say
@@ -57,7 +57,7 @@ class BotLog:
         else:
             record = _RECORD.match(text)
             if record or not text.startswith((" ", "\t")):
-                # What is no record is the last words of a process that ends, or the traceback of an error.
+                # Other lines are the last output of a process that ends, or the traceback of an error.
                 self._hides = record is not None and record["level"] in {None, "DEBUG", "INFO"}
             if not self._hides:
                 self._say(f"bot | {text}")
@@ -73,13 +73,13 @@ async def run(settings: LocalSettings, options: argparse.Namespace) -> None:
             stop.cancel()
             await work
         work.cancel()
-        say("Stopping. Ctrl-C once more ends it at once.")
-        insisting = asyncio.create_task(_kill_when_asked_again(children))
-    insisting.cancel()
+        say("Stopping. Press Ctrl-C again to end at once.")
+        killing = asyncio.create_task(_kill_at_second_signal(children))
+    killing.cancel()
     say("Stopped.")
 
 
-async def _kill_when_asked_again(children: Children) -> None:
+async def _kill_at_second_signal(children: Children) -> None:
     await stop_requested()
     children.kill()
 
@@ -97,10 +97,10 @@ async def _start_and_watch(children: Children, settings: LocalSettings, options:
             raise program
         _, page = await start_playground(children, program, bot.endpoint, options.playground_port)
     except NoNodeError:
-        instead = _WITHOUT_NODE
+        instead = _NODE_MISSING
     except PlaygroundError as error:
-        instead = f"There is no page in the browser this time: {error}"
-    for line in _what_runs_where(bot, page, instead):
+        instead = f"The Agents Playground did not start: {error}"
+    for line in _summary(bot, page, instead):
         say(line)
     if page and not options.no_browser:
         await asyncio.to_thread(webbrowser.open, page)
@@ -108,11 +108,11 @@ async def _start_and_watch(children: Children, settings: LocalSettings, options:
         for finding in await answering_findings(settings):
             say(f"doctor | {finding}")
     ended = await children.first_to_end()
-    raise ChildFailedError(ended.why())
+    raise ChildFailedError(ended.failure_text())
 
 
 async def _install_playground(root: Path) -> Path | PlaygroundError:
-    """Does not raise: if the bot cannot start, nobody asks what became of this."""
+    """Returns the error instead of raising it: the bot starts all the same."""
     folder = root / ".data" / "playground"
     if shutil.which("npm") and not folder.exists():
         say("Installing the Microsoft 365 Agents Playground with npm; this happens once and takes about a minute ...")
@@ -122,7 +122,7 @@ async def _install_playground(root: Path) -> Path | PlaygroundError:
         return error
 
 
-def _what_runs_where(bot: Bot, page: str | None, instead: str) -> list[str]:
+def _summary(bot: RunningBot, page: str | None, instead: str) -> list[str]:
     lines = ["", f"  bot         http://localhost:{bot.port}/api/messages"]
     if bot.stand_in:
         lines += [
@@ -137,15 +137,13 @@ def _what_runs_where(bot: Bot, page: str | None, instead: str) -> list[str]:
     else:
         lines += ["", f"Talk to it with `{chat}` in another terminal.", instead]
     if bot.authenticates:
-        lines.append(
-            "MicrosoftAppId is set, so only callers with a Bot Framework token are let in: unset it for local chats."
-        )
+        lines.append("MicrosoftAppId is set, so callers need a Bot Framework token: unset it to chat on this machine.")
     if bot.stand_in:
         lines.append(_OWN_WORKSPACE)
     return [*lines, "Ctrl-C ends everything.", ""]
 
 
-_WITHOUT_NODE = "With Node.js installed there is also a page in the browser, the Microsoft 365 Agents Playground."
+_NODE_MISSING = "With Node.js installed there is also a page in the browser, the Microsoft 365 Agents Playground."
 _OWN_WORKSPACE = (
     f"To use your own workspace, copy local.settings.sample.json to {FILE_NAME} and set\n"
     "DATABRICKS_BASE_URL, DATABRICKS_MODEL_NAME and DATABRICKS_TOKEN in it."
@@ -160,7 +158,9 @@ def main() -> int:
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the Playground's page")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
-    parser.add_argument("--verbose", action="store_true", help="show all of the bot's log, not a line a question")
+    parser.add_argument(
+        "--verbose", action="store_true", help="show all of the bot's log, not one line for each question"
+    )
     options = parser.parse_args()
     try:
         settings = LocalSettings(os.environ, options.root.resolve())

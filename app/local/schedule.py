@@ -28,8 +28,8 @@ _MONTHS = [
 ]
 _WEEKDAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
 _TERM = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9]\d?))?")
-_MOST_DAYS = 41 * 366
-"""Within that time every day of the week has fallen on a 29 February."""
+_MAX_DAYS = 41 * 366
+"""Within that time a 29 February falls on every day of the week."""
 
 
 class ScheduleError(ValueError):
@@ -50,7 +50,7 @@ class _Field:
     def _term(self, text: str) -> range:
         found = _TERM.fullmatch(text)
         if found is None:
-            raise ScheduleError(f"{text!r} is no {self.name}")
+            raise ScheduleError(f"{text!r} is not a valid {self.name}")
         step = int(found["step"] or 1)
         if found["first"] is None:
             return range(self.least, self.most + 1, step)
@@ -66,7 +66,7 @@ class _Field:
         named = [number for number, name in enumerate(self.names) if len(text) >= 3 and name.startswith(text.lower())]
         value = named[0] + self.least if named else int(text) if text.isdecimal() else self.most + 1
         if not self.least <= value <= self.most:
-            raise ScheduleError(f"{text!r} is no {self.name}")
+            raise ScheduleError(f"{text!r} is not a valid {self.name}")
         return value
 
 
@@ -90,7 +90,7 @@ class Schedule:
     def parse(cls, expression: str) -> Schedule:
         """Raises `ScheduleError`."""
         if ":" in expression:
-            return cls(expression, every=_length(expression))
+            return cls(expression, every=_interval(expression))
         texts = expression.split()
         if len(texts) == 5:
             texts.insert(0, "0")
@@ -109,11 +109,11 @@ class Schedule:
         if self.every:
             return moment + self.every
         start = moment.replace(microsecond=0) + timedelta(seconds=1)
-        for number in range(_MOST_DAYS):
+        for number in range(_MAX_DAYS):
             day = start.date() + timedelta(days=number)
             if self._fits(day) and (at := self._first(start.time() if number == 0 else time.min)):
                 return datetime.combine(day, at, moment.tzinfo)
-        raise ScheduleError(f"{self.expression!r} never comes")
+        raise ScheduleError(f"{self.expression!r} is never due")
 
     def _fits(self, day: date) -> bool:
         *_, days, months, weekdays = self.fields
@@ -131,11 +131,11 @@ class Schedule:
         return None
 
 
-def _length(expression: str) -> timedelta:
+def _interval(expression: str) -> timedelta:
     try:
         every = timedelta(seconds=seconds_of(expression))
     except (ValueError, OverflowError) as error:
         raise ScheduleError(str(error)) from None
     if every <= timedelta(0):
-        raise ScheduleError(f"{expression!r} is no time at all")
+        raise ScheduleError(f"{expression!r} must be longer than zero")
     return every

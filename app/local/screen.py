@@ -1,4 +1,4 @@
-"""A message that changes while it is read, in a terminal."""
+"""Draws a message that changes, in a terminal."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import TextIO
 from app.local.printable import printable
 
 _DIM, _PLAIN, _CLEAR_BELOW = "\x1b[2m", "\x1b[0m", "\x1b[J"
-_NARROWEST = 10
-_CANNOT_DRAW = {"dumb", "unknown"}
+_MIN_COLUMNS = 10
+_NO_CURSOR = {"dumb", "unknown"}
 
 
 class Screen:
     """Draws the newest text of one message at a time, and a dim line of status while there is no text.
 
-    On a terminal the text is drawn as it grows, its Markdown as people expect it, and what has changed is drawn anew.
-    Elsewhere, and on one that cannot move its cursor, `out` is given finished messages alone, as they were written;
-    the status goes to `err` if a person can see that. NO_COLOR is obeyed: https://no-color.org
+    On a terminal the text is drawn as it grows, with its Markdown rendered, and changed lines are drawn again.
+    Elsewhere, and on a terminal that cannot move its cursor, `out` gets finished messages only, as they were written;
+    the status goes to `err` if that is a terminal. NO_COLOR is obeyed: https://no-color.org
     """
 
     def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str] = os.environ) -> None:
         self._out = out
         self._err = err
-        self._can_draw = environment.get("TERM") not in _CANNOT_DRAW
+        self._can_draw = environment.get("TERM") not in _NO_CURSOR
         self._live = out.isatty() and self._can_draw
         self._colours = not environment.get("NO_COLOR")
         self._text = ""
@@ -59,7 +59,7 @@ class Screen:
             self._draw(printable(text), whole=False)
 
     def finish(self, text: str | None = None, sources: Sequence[str] = ()) -> None:
-        """Ends the message; with `text`, that is what it says in the end. `sources` are listed below it."""
+        """Ends the message, with `text` as its final text if given. `sources` are listed below it."""
         self._clear_status()
         listed = [_one_line(source) for source in sources]
         if self._live:
@@ -75,7 +75,7 @@ class Screen:
         self._text, self._drawn = "", []
 
     def note(self, text: str) -> None:
-        """A line of our own below what was said; elsewhere than on a terminal it is no part of the answer."""
+        """A line below the answer; where `out` is no terminal, it goes to `err`."""
         self.finish()
         line = _one_line(text)
         _write(self._status_stream, f"{_DIM}{line}{_PLAIN}\n" if self._live else f"{line}\n")
@@ -85,11 +85,11 @@ class Screen:
             return
         # The last column stays free: terminals differ on how wide some characters are.
         columns, rows = shutil.get_terminal_size()
-        lines = self._lines(text, max(columns - 1, _NARROWEST))
+        lines = self._lines(text, max(columns - 1, _MIN_COLUMNS))
         same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(self._drawn, lines, strict=False))))
         out_of_reach = len(self._drawn) - rows
         if same < out_of_reach and (whole or len(lines) <= out_of_reach):
-            # What has left the screen cannot be changed: the message stands below, as it is in the end.
+            # Lines that have left the screen cannot be changed: the final message is drawn below them.
             _write(self._out, "\n\n" + "\n".join(lines))
         elif same < len(self._drawn) or same < len(lines):
             _write(self._out, self._change_from(max(same, out_of_reach), lines))
@@ -98,7 +98,7 @@ class Screen:
     def _lines(self, text: str, columns: int) -> list[str]:
         if not text.strip():
             return []
-        from app.local.drawn_markdown import lines_of  # noqa: PLC0415 - rich is for whoever sees it
+        from app.local.drawn_markdown import lines_of  # noqa: PLC0415 - rich is slow to import
 
         return lines_of(text, columns, colours=self._colours)
 
@@ -109,7 +109,7 @@ class Screen:
         up = len(self._drawn) - 1 - same
         begin = "\r" + (f"\x1b[{up}A" if up else "") + _CLEAR_BELOW
         if same >= len(lines) and lines:
-            # Only less is left: the cursor goes to the end of what was there before.
+            # The text became shorter: the cursor goes to the end of what is left.
             begin, same = f"\r\x1b[{len(self._drawn) - len(lines)}A" + _CLEAR_BELOW, len(lines) - 1
         return begin + "\n".join(lines[same:])
 
@@ -119,7 +119,7 @@ def _one_line(text: str) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Whoever has closed the window or the other end of the pipe wants nothing more."""
+    """Ignores that the window or the other end of the pipe is closed."""
     try:
         stream.write(text)
         stream.flush()

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of this machine, all of it at once: what, in which file, and how to mend it."""
+"""Finds every problem of this machine's settings at once: what is wrong, in which file, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from app.config import Settings, SettingsError, load_settings, setting_names
 from app.local.local_settings import FILE_NAME, LocalSettingsError, read_local_settings, workspace_is_configured
 from app.local.printable import printable
 
-# Those of the Functions host, its worker, databricks-sdk and Python, which the agent itself does not read.
-_OF_OTHERS = (
+# Read by the Functions host, its worker, databricks-sdk and Python, not by the agent.
+_OTHER_PREFIXES = (
     *("FUNCTIONS_", "AzureWebJobs", "AzureFunctions", "WEBSITE_", "AZURE_", "ARM_", "PYTHON", "OTEL_", "SCM_", "LOG"),
     *("DATABRICKS_HOST", "DATABRICKS_ACCOUNT_ID", "DATABRICKS_CLUSTER_ID", "DATABRICKS_WAREHOUSE_ID"),
     *("DATABRICKS_CONFIG_FILE", "DATABRICKS_RUNTIME_VERSION", "DATABRICKS_CLI_PATH", "DATABRICKS_METADATA_SERVICE_URL"),
     *("DATABRICKS_AZURE_", "DATABRICKS_SDK_", "DATABRICKS_USERNAME", "DATABRICKS_PASSWORD", "HTTP", "NO_PROXY"),
 )
-# With which the names of the agent's own settings begin: an environment holds a great deal beside them.
-_OURS = ("DATABRICKS_", "MICROSOFTAPP", "BOT_", "OPENAI_", "HISTORY_", "TURN_", "CONVERSATION_", "TELEMETRY_")
-_LIKE, _VERY_LIKE = 0.8, 0.9
+# In the environment only names with these prefixes are checked for typing errors.
+_OUR_PREFIXES = ("DATABRICKS_", "MICROSOFTAPP", "BOT_", "OPENAI_", "HISTORY_", "TURN_", "CONVERSATION_", "TELEMETRY_")
+_SIMILARITY, _HIGH_SIMILARITY = 0.8, 0.9
 _CREDENTIALS = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID", "DATABRICKS_CONFIG_PROFILE", "DATABRICKS_AUTH_TYPE")
 _STAND_IN = {"DATABRICKS_BASE_URL": "http://127.0.0.1/serving-endpoints", "DATABRICKS_MODEL_NAME": "stand-in"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`wrong` is what keeps the bot from answering; else it is only worth knowing. Holds no value that was set."""
+    """`wrong`: it keeps the bot from answering; else it is a note. Holds no value that was set."""
 
     what: str
     fix: str
@@ -38,15 +38,15 @@ class Finding:
 
 
 class LocalSettings:
-    """`local.settings.json` below what the environment says. Raises `LocalSettingsError`."""
+    """The environment, and `local.settings.json` for what it lacks. Raises `LocalSettingsError`."""
 
     def __init__(self, environment: Mapping[str, str], root: Path) -> None:
         self.in_environment = dict(environment)
         self.in_file = read_local_settings(root)
         self.values = {**self.in_file, **environment}
 
-    def place_of(self, name: str) -> str:
-        """Where the value comes from, or has to be put."""
+    def source_of(self, name: str) -> str:
+        """Where the value comes from, or should be put."""
         return "the environment" if self.in_environment.get(name) else FILE_NAME
 
     def validated(self) -> Settings:
@@ -54,22 +54,22 @@ class LocalSettings:
         return load_settings(self.values if workspace_is_configured(self.values) else {**self.values, **_STAND_IN})
 
     def findings(self) -> list[Finding]:
-        return [*self._unknown_names(), *self._invalid(), *self._without_a_workspace(), *self._unexpected()]
+        return [*self._unknown_names(), *self._invalid(), *self._without_a_workspace(), *self._overridden()]
 
     def _unknown_names(self) -> Iterable[Finding]:
         known = setting_names()
         for name, value in {**self.in_environment, **self.in_file}.items():
             from_file = name in self.in_file
-            if name in known or name.startswith(_OF_OTHERS) or not value.strip():
+            if name in known or name.startswith(_OTHER_PREFIXES) or not value.strip():
                 continue
-            if not from_file and not name.upper().startswith(_OURS):
+            if not from_file and not name.upper().startswith(_OUR_PREFIXES):
                 continue
             shown = f"{printable(name)[:80]} in {FILE_NAME if from_file else 'the environment'}"
-            like = _like(name, known, _LIKE if from_file else _VERY_LIKE)
-            if like is not None:
-                yield Finding(f"{shown} is no setting of the agent", f"did you mean {like}?", wrong=from_file)
+            similar = _similar(name, known, _SIMILARITY if from_file else _HIGH_SIMILARITY)
+            if similar is not None:
+                yield Finding(f"{shown} is not a setting of the agent", f"did you mean {similar}?", wrong=from_file)
             elif from_file:
-                yield Finding(f"{shown} is no setting of the agent", "docs/settings.md lists them all", wrong=False)
+                yield Finding(f"{shown} is not a setting of the agent", "docs/settings.md lists them all", wrong=False)
 
     def _invalid(self) -> Iterable[Finding]:
         try:
@@ -78,19 +78,19 @@ class LocalSettings:
             for problem in error.problems:
                 name, _, rest = problem.partition(": ")
                 fault, _, fix = rest.partition("; ")
-                yield Finding(f"{name} in {self.place_of(name)}: {fault}", fix)
+                yield Finding(f"{name} in {self.source_of(name)}: {fault}", fix)
 
     def _without_a_workspace(self) -> Iterable[Finding]:
         credential = next((name for name in _CREDENTIALS if self.values.get(name, "").strip()), None)
         if credential is not None and not workspace_is_configured(self.values):
             yield Finding(
-                f"{credential} in {self.place_of(credential)} is set, but no workspace, so the stand-in model answers",
+                f"{credential} in {self.source_of(credential)} is set, but no workspace, so the stand-in model answers",
                 f"put DATABRICKS_BASE_URL and DATABRICKS_MODEL_NAME in {FILE_NAME} to ask yours",
                 wrong=False,
             )
 
-    def _unexpected(self) -> Iterable[Finding]:
-        """What holds against what somebody who edits the file would think."""
+    def _overridden(self) -> Iterable[Finding]:
+        """Values of the file that the environment overrides."""
         for name, value in self.in_file.items():
             if value and self.in_environment.get(name, value) != value and name in setting_names():
                 yield Finding(
@@ -100,7 +100,7 @@ class LocalSettings:
                 )
 
 
-def _like(name: str, known: Iterable[str], least: float) -> str | None:
+def _similar(name: str, known: Iterable[str], least: float) -> str | None:
     folded = {each.upper(): each for each in known}
     found = difflib.get_close_matches(name.upper()[:80], folded, n=1, cutoff=least)
     return folded[found[0]] if found else None

@@ -19,19 +19,19 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
 from app.local.model_server import CONTEXT_TOKENS, MODEL_NAME, ModelNotInstalledError, ModelServer, model_server
 
-_LONGEST_ANSWER_TOKENS = 512
-_PROMPT_BYTES = (CONTEXT_TOKENS - _LONGEST_ANSWER_TOKENS) * 3
-"""About three bytes of English make a token; what is older than this is left out."""
+_MAX_ANSWER_TOKENS = 512
+_PROMPT_BYTES = (CONTEXT_TOKENS - _MAX_ANSWER_TOKENS) * 3
+"""A token is about three bytes of English; older messages are left out."""
 
 _SAMPLING = {"temperature": 0.2, "repeat_penalty": 1.05}
-"""Unless asked otherwise: with llama.cpp's own values so small a model rambles."""
+"""Defaults: with those of llama.cpp so small a model repeats itself."""
 
-_PASSED_ON = ("stream", "stream_options", "temperature", "top_p", "stop", "seed")
-_SECONDS_OF_SILENCE = 120.0
+_FORWARDED = ("stream", "stream_options", "temperature", "top_p", "stop", "seed")
+_SILENCE_SECONDS = 120.0
 
 
 class StandInWorkspace:
-    """What the agent asks of a workspace, with the shapes and refusals of the real one."""
+    """The calls that the agent makes to a workspace, with the responses and errors of a real one."""
 
     def __init__(self, model: ModelServer, token: str) -> None:
         self._model = model
@@ -46,7 +46,7 @@ class StandInWorkspace:
         return application
 
     async def _session(self, application: web.Application) -> Any:  # noqa: ANN401 - aiohttp wants a bare generator
-        timeout = ClientTimeout(total=None, sock_connect=5, sock_read=_SECONDS_OF_SILENCE)
+        timeout = ClientTimeout(total=None, sock_connect=5, sock_read=_SILENCE_SECONDS)
         headers = {"Authorization": f"Bearer {self._model.key}"}
         async with ClientSession(self._model.address, timeout=timeout, headers=headers) as session:
             self._client = session
@@ -82,20 +82,20 @@ class StandInWorkspace:
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         try:
             asked = json.loads(await request.read())
-            messages = _readable(asked["messages"])
+            messages = _simplified(asked["messages"])
         except (ValueError, TypeError, LookupError, AttributeError):
             return _refusal(400, "BAD_REQUEST", "The body must be a chat completions request with messages.")
         if asked.get("model") != MODEL_NAME:
             return _unknown(str(asked.get("model")))
-        wanted = asked.get("max_tokens") or asked.get("max_completion_tokens") or _LONGEST_ANSWER_TOKENS
-        body = _SAMPLING | {name: asked[name] for name in _PASSED_ON if asked.get(name) is not None}
-        body |= {"messages": fitting(messages), "max_tokens": min(wanted, _LONGEST_ANSWER_TOKENS)}
+        wanted = asked.get("max_tokens") or asked.get("max_completion_tokens") or _MAX_ANSWER_TOKENS
+        body = _SAMPLING | {name: asked[name] for name in _FORWARDED if asked.get(name) is not None}
+        body |= {"messages": fitting(messages), "max_tokens": min(wanted, _MAX_ANSWER_TOKENS)}
         try:
-            return await self._pass_on(request, body)
+            return await self._forward(request, body)
         except (ClientError, TimeoutError):
             return _refusal(503, "TEMPORARILY_UNAVAILABLE", "The local model does not answer.")
 
-    async def _pass_on(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
+    async def _forward(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         async with self._client.post("/v1/chat/completions", json=body) as answer:
             if answer.status != 200:
                 told = (await answer.json(content_type=None)).get("error", {})
@@ -112,9 +112,9 @@ class StandInWorkspace:
             return response
 
 
-def _readable(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """What so small a model can take: text, no tools, and one sentence of instructions, of which more confuse it."""
-    readable = []
+def _simplified(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What so small a model can handle: text without tools, and one sentence of instructions."""
+    simplified = []
     for message in messages:
         content = message.get("content") or ""
         if not isinstance(content, str):
@@ -122,12 +122,12 @@ def _readable(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         if message["role"] == "system":
             content = re.split(r"(?<=[.!?])\s", content.strip(), maxsplit=1)[0]
         if message["role"] in {"system", "user", "assistant"} and content:
-            readable.append({"role": message["role"], "content": content})
-    return readable
+            simplified.append({"role": message["role"], "content": content})
+    return simplified
 
 
 def fitting(messages: Sequence[dict[str, str]], limit: int = _PROMPT_BYTES) -> list[dict[str, str]]:
-    """The system message, the last message, and as many before it as `limit` bytes hold."""
+    """The system message, the last message, and as many before it as fit into `limit` bytes."""
     system = [message for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
     room = limit - sum(len(message["content"].encode()) for message in (*system, *rest[-1:]))
@@ -149,7 +149,7 @@ def _refusal(status: int, code: str, message: str) -> web.Response:
 
 
 async def serve(model: ModelServer, listener: socket.socket, parent: int | None = None) -> None:
-    """Prints the settings that point the agent here, one a line, then serves until the process is told to stop.
+    """Prints the settings that make the agent use it, one a line, then serves until the process is told to stop.
 
     The token is DATABRICKS_TOKEN of the environment, which is not printed, or a new one.
     """

@@ -1,11 +1,11 @@
-"""`python dev.py chat [question]`: the bot in a terminal, through the same door that Teams uses."""
+"""`python dev.py chat [question]`: the bot in a terminal, by the same endpoint that Teams calls."""
 
 from __future__ import annotations
 
 import signal
 
 if __name__ == "__main__":
-    # Until `main` says otherwise Ctrl-C ends the process, without a traceback of the imports.
+    # Ctrl-C ends the process during the imports, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -43,7 +43,7 @@ class Chat:
         self._settings: LocalSettings | None = None
 
     def open(self, endpoint: str, root: Path, *, must_run: bool) -> None:
-        """With the bot that answers at `endpoint`, or unless it `must_run` already with one of our own."""
+        """With the bot at `endpoint`, or, where none `must_run` there, with one that is started for this chat."""
         conversation = self._background.run(self._opened(endpoint, root, must_run=must_run))
         assert conversation
         self._conversation = conversation
@@ -54,9 +54,9 @@ class Chat:
         self._background.run(self._stack.aclose(), self._children.kill)
 
     def ask(self, question: str) -> bool:
-        """False if it was stopped: whatever does that ends the turn as Stop does in Teams."""
+        """False if it was stopped, which ends the turn as Stop does in Teams."""
         try:
-            with _keys_unseen():
+            with _without_echo():
                 self._background.run(self._conversation.ask(question, self._screen), self._conversation.stop)
         finally:
             if self._conversation.stopped:
@@ -64,7 +64,7 @@ class Chat:
         return not self._conversation.stopped
 
     def explain(self, error: ConversationError) -> None:
-        """On standard error: what kept the question from being answered, and once what can be done about it."""
+        """Prints to standard error why the question was not answered and, once, what can be done about it."""
         print(printable(str(error)), file=sys.stderr)
         settings, self._settings = self._settings, None
         if error.by_bot and settings is not None and workspace_is_configured(settings.values):
@@ -79,18 +79,18 @@ class Chat:
             if must_run:
                 raise ConversationError(f"No bot answers at {endpoint}. Start one with `{DEV} run`.")
             self._screen.status("Starting the bot ...")
-            self._settings = await asyncio.to_thread(_examined, root)
+            self._settings = await asyncio.to_thread(_checked_settings, root)
             bot = await start_bot(self._children, root, port=0, show=_show_errors, ephemeral=True)
             endpoint = bot.endpoint
             if bot.stand_in:
                 self._screen.finish()
-                print(f"(no workspace is set up: {bot.model}, a real but tiny model, answers here)", file=sys.stderr)
+                print(f"(no workspace is configured: {bot.model}, a real but tiny model, answers)", file=sys.stderr)
         return Conversation(client, endpoint, connector)
 
 
 @contextmanager
-def _keys_unseen() -> Iterator[None]:
-    """What is typed while an answer is drawn would stand in the middle of it; the next prompt shows it."""
+def _without_echo() -> Iterator[None]:
+    """Typed keys do not appear in the middle of an answer; the next prompt shows them."""
     if os.name != "posix" or not sys.stdin.isatty():
         yield
         return
@@ -98,17 +98,17 @@ def _keys_unseen() -> Iterator[None]:
 
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
-    unseen = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    without_echo = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
     try:
-        termios.tcsetattr(terminal, termios.TCSANOW, unseen)
+        termios.tcsetattr(terminal, termios.TCSANOW, without_echo)
         yield
     finally:
         with suppress(termios.error):  # the window is closed
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
-def _examined(root: Path) -> LocalSettings:
-    """Raises `LocalSettingsError` with all that is wrong."""
+def _checked_settings(root: Path) -> LocalSettings:
+    """Raises `LocalSettingsError` with every problem."""
     settings = LocalSettings(os.environ, root)
     found = settings.findings()
     if any(finding.wrong for finding in found):
@@ -119,13 +119,13 @@ def _examined(root: Path) -> LocalSettings:
 
 
 def _show_errors(line: str) -> None:
-    """An error id in the answer has to lead somewhere; this bot's log is seen nowhere else."""
+    """Errors of the bot's log, which is shown nowhere else: an error id in the answer refers to them."""
     if " ERROR " in line:
         print(printable(line), file=sys.stderr)
 
 
 async def _is_bot(client: ClientSession, endpoint: str) -> bool:
-    """Our door answers a GET by saying that it takes POST alone."""
+    """Whether the bot is there: it answers a GET with 405."""
     with suppress(ClientError, TimeoutError, ValueError):
         async with client.get(endpoint, timeout=ClientTimeout(total=5)) as answer:
             return answer.status == 405
@@ -133,26 +133,26 @@ async def _is_bot(client: ClientSession, endpoint: str) -> bool:
 
 
 def _talk(chat: Chat) -> int:
-    """Asks what is typed, or what comes through a pipe, until there is no more."""
+    """Asks every line that is typed or piped in."""
     with suppress(ImportError):
         import readline  # noqa: F401, PLC0415 - gives input() its history; Windows has none
-    a_person_types = sys.stdin.isatty()
+    interactive = sys.stdin.isatty()
     failed = False
-    if a_person_types:
+    if interactive:
         print("Ask something. /help shows the commands, Ctrl-C stops an answer, Ctrl-D ends.")
     while True:
         try:
-            line = input("\n> " if a_person_types else "")
+            line = input("\n> " if interactive else "")
         except EOFError:
-            return int(failed and not a_person_types)
+            return int(failed and not interactive)
         except UnicodeDecodeError:
-            print("This line is no text in UTF-8, so it was not asked.", file=sys.stderr)
+            print("This line is not valid UTF-8, so it was not asked.", file=sys.stderr)
             continue
         if not line.strip():
             continue
         try:
             stopped = not chat.ask(line)
-            if stopped and not a_person_types:
+            if stopped and not interactive:
                 return 128 + signal.SIGINT
         except ConversationError as error:
             failed = True
@@ -194,7 +194,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> int:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # whoever started us has closed it
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     options = _options()
     try:
@@ -208,7 +208,7 @@ def main() -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        # The window or the other end of the pipe is closed; Python would complain of it at its end.
+        # The window or the other end of the pipe is closed; at exit Python would report it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 

@@ -1,4 +1,4 @@
-"""Starts a function when its schedule says so, as the Functions host does.
+"""Starts a function on its schedule, as the Functions host does.
 
 https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer
 """
@@ -19,11 +19,11 @@ from app.local.indexing import TimerFunction
 from app.local.invocation import succeeds
 from app.local.outage import within
 
-_SECONDS_BETWEEN_LOOKS = 30.0
-"""At the clock: a laptop that was asleep has not counted the time."""
+_CLOCK_CHECK_SECONDS = 30.0
+"""Timers stand still while a laptop sleeps, so that the clock is read again."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_SHORTEST_MONITORED = timedelta(minutes=1)
+_MIN_MONITORED_INTERVAL = timedelta(minutes=1)
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,14 @@ def now_in_utc() -> datetime:
 
 
 class TimerListener:
-    """Keeps in `file` when the function is due: what is missed while no host runs is made up for at the next start."""
+    """Keeps the next time in `file`: a time that passed while no host ran is made up for at the next start."""
 
     def __init__(self, function: TimerFunction, file: Path, *, now: Callable[[], datetime] = now_in_utc) -> None:
         self._function = function
         self._schedule = function.schedule
         self._now = now
         first = self._schedule.after(now())
-        often = self._schedule.after(first) - first < _SHORTEST_MONITORED
+        often = self._schedule.after(first) - first < _MIN_MONITORED_INTERVAL
         self._file = file if function.monitored and not often else None
         self._last = _NEVER
         self._stopping = asyncio.Event()
@@ -56,17 +56,17 @@ class TimerListener:
         while not self._stopping.is_set():
             due = self._schedule.after(self._now())
             self._record(due)
-            if await self._comes(due):
+            if await self._is_due(due):
                 await self._start(due, past_due=False)
 
     def stop(self) -> None:
         """From now on the function is not started."""
         self._stopping.set()
 
-    async def _comes(self, due: datetime) -> bool:
-        """False if it is time to stop instead."""
+    async def _is_due(self, due: datetime) -> bool:
+        """Waits until then; False if it was stopped meanwhile."""
         while (left := (due - self._now()).total_seconds()) > 0:
-            if await within(min(left, _SECONDS_BETWEEN_LOOKS), self._stopping.wait()):
+            if await within(min(left, _CLOCK_CHECK_SECONDS), self._stopping.wait()):
                 return False
         return not self._stopping.is_set()
 
@@ -77,7 +77,7 @@ class TimerListener:
         await succeeds(self._function, TimerRequest(past_due=past_due, schedule_status=status))
 
     def _recorded(self) -> datetime | None:
-        """When the function was to be started next; None if nobody knows, or the schedule has changed since."""
+        """The next time on record; None if there is none, or the schedule has changed since."""
         if self._file is None:
             return None
         try:
@@ -100,4 +100,4 @@ class TimerListener:
             whole.write_text(json.dumps(record), encoding="utf-8")
             whole.replace(self._file)
         except OSError as error:
-            log.warning("nobody will know when function %s is due next: %s", self._function.name, error)
+            log.warning("the next time of function %s could not be recorded: %s", self._function.name, error)

@@ -1,4 +1,4 @@
-"""Lengths of time as .NET writes them, in host.json and in the schedules of timers."""
+"""Durations as .NET writes them (TimeSpan), in host.json and in the schedules of timers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 _TIMESPAN = re.compile(
     r"(?:(?P<days>\d{1,5})\.)?(?P<hours>\d{1,5}):(?P<minutes>[0-5]?\d):(?P<seconds>[0-5]?\d(?:\.\d{1,7})?)"
 )
-_SECONDS_A_DAY = 24 * 3600
+_SECONDS_PER_DAY = 24 * 3600
 
 
 def seconds_of(text: str) -> float:
@@ -17,10 +17,10 @@ def seconds_of(text: str) -> float:
     """
     found = _TIMESPAN.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is not a length of time such as 00:00:02")
+        raise ValueError(f"{text!r} is not a duration such as 00:00:02")
     first, second, third = int(found["hours"]), int(found["minutes"]), float(found["seconds"])
     if first < 24:
-        return int(found["days"] or 0) * _SECONDS_A_DAY + first * 3600 + second * 60 + third
+        return int(found["days"] or 0) * _SECONDS_PER_DAY + first * 3600 + second * 60 + third
     if found["days"] or second > 23:
-        raise ValueError(f"{text!r} has too many hours for a length of time")
-    return first * _SECONDS_A_DAY + second * 3600 + third * 60
+        raise ValueError(f"{text!r} has too many hours for a duration")
+    return first * _SECONDS_PER_DAY + second * 3600 + third * 60

@@ -1,4 +1,4 @@
-"""Everything but a request that starts a function: one listener for each queue and timer trigger."""
+"""Queue and timer triggers: one listener for each."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from app.local.queue_trigger import QueueListener, poison_queue
 from app.local.timer_trigger import TimerListener
 from app.storage.queue import MessageReceiver
 
-# In seconds.
-_LONGEST_GIVING_UP = 4.0
-_LONGEST_CLOSING = 2.0
+_CANCEL_SECONDS = 4.0
+_CLOSE_SECONDS = 2.0
 
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 
 class QueueSource(Protocol):
     def open(self, queue: str, connection: str) -> MessageReceiver:
-        """`connection` is the name of the settings that say where the queue is."""
+        """`connection` is the name, or the prefix, of the settings that say where the queue is."""
         ...
 
     async def close(self) -> None: ...
@@ -40,7 +39,7 @@ class Triggers:
         self._options = options
         self._source = source
         self._data = data
-        self._inboxes: list[MessageReceiver] = []
+        self._receivers: list[MessageReceiver] = []
         self._listeners: dict[asyncio.Task[None], Listener] = {}
 
     def start(self) -> None:
@@ -56,29 +55,29 @@ class Triggers:
             listener.stop()
 
     async def end(self, seconds: float) -> None:
-        """Stops, gives what runs that long to end by itself, then cancels it."""
+        """Stops; running functions have that long to end by themselves, then they are cancelled."""
         self.stop()
         if self._listeners:
             _, running = await asyncio.wait(self._listeners, timeout=seconds)
             for task in running:
                 task.cancel()
             if running:
-                await asyncio.wait(running, timeout=_LONGEST_GIVING_UP)
-        remotes: list[MessageReceiver | QueueSource] = [*self._inboxes, self._source]
+                await asyncio.wait(running, timeout=_CANCEL_SECONDS)
+        remotes: list[MessageReceiver | QueueSource] = [*self._receivers, self._source]
         for remote in remotes:
             try:
-                async with asyncio.timeout(_LONGEST_CLOSING):
+                async with asyncio.timeout(_CLOSE_SECONDS):
                     await remote.close()
             except Exception:
                 log.exception("a queue did not close cleanly")
 
     def _queue_listener(self, function: QueueFunction) -> QueueListener:
-        inbox = self._opened(function.queue, function.connection)
+        receiver = self._open(function.queue, function.connection)
         is_poison = function.queue.endswith(poison_queue(""))
-        poison = None if is_poison else self._opened(poison_queue(function.queue), function.connection)
-        return QueueListener(function, inbox, poison, self._options, lock_seconds=self._options.lock_seconds)
+        poison = None if is_poison else self._open(poison_queue(function.queue), function.connection)
+        return QueueListener(function, receiver, poison, self._options, lock_seconds=self._options.lock_seconds)
 
-    def _opened(self, queue: str, connection: str) -> MessageReceiver:
-        inbox = self._source.open(queue, connection)
-        self._inboxes.append(inbox)
-        return inbox
+    def _open(self, queue: str, connection: str) -> MessageReceiver:
+        receiver = self._source.open(queue, connection)
+        self._receivers.append(receiver)
+        return receiver

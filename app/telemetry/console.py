@@ -1,4 +1,4 @@
-"""Spans and metrics as lines for a terminal."""
+"""Spans and metrics as lines for the console."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN = {
 
 
 def line_of(span: ReadableSpan) -> str:
-    """The trace's id, what was done, how long it took, and what it came to."""
+    """The trace id, the span's name, its duration and its main attributes."""
     attributes = span.attributes or {}
     told = [template.format(attributes[name]) for name, template in _SHOWN.items() if name in attributes]
     context = span.get_span_context()

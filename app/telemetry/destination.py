@@ -1,4 +1,4 @@
-"""Where telemetry goes."""
+"""Where telemetry is sent."""
 
 from __future__ import annotations
 

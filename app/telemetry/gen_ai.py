@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from app.telemetry.instruments import OPERATION_DURATION, TOKEN_USAGE
-from app.telemetry.span_records import AttributeValue, Kind, Measurement
+from app.telemetry.span_records import AttributeValue, Measurement, SpanKind
 from app.telemetry.spans import Span, is_cancellation, start_span
 
 # The older name beside `gen_ai.provider.name`: Application Insights takes a dependency's type from it.
@@ -19,7 +19,7 @@ _SYSTEM = {"gen_ai.system": "databricks"}
 
 
 class ModelCall:
-    """One request to a model: recorded, and its tokens counted, when the block ends."""
+    """One request to a model: its span and token counts are recorded when the block ends."""
 
     def __init__(self, model: str) -> None:
         self._by: dict[str, AttributeValue] = {
@@ -27,7 +27,9 @@ class ModelCall:
             "gen_ai.provider.name": "databricks",
             "gen_ai.request.model": model,
         }
-        self._span = start_span(f"chat {model}", Kind.CLIENT, {**self._by, **_SYSTEM, "gen_ai.request.stream": True})
+        self._span = start_span(
+            f"chat {model}", SpanKind.CLIENT, {**self._by, **_SYSTEM, "gen_ai.request.stream": True}
+        )
         self._attributes = self._span.attributes
         self._started = False
         self._text: list[str] = []
@@ -75,7 +77,7 @@ def start_tool_call(name: str, arguments: str) -> Span:
         "gen_ai.tool.name": name,
         "gen_ai.tool.type": "function",
     }
-    span = start_span(f"execute_tool {name}", Kind.INTERNAL, attributes)
+    span = start_span(f"execute_tool {name}", SpanKind.INTERNAL, attributes)
     if span.records_text:
         span.attributes["gen_ai.tool.call.arguments"] = arguments
     return span

@@ -13,12 +13,12 @@ _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304
 TURNS = Instrument("agent.turns", "{turn}", "Turns that ended, by channel and outcome")
 TURNS_RESUMED = Instrument("agent.turns.resumed", "{turn}", "Turns that went on in another worker, by channel")
 HAND_OVERS_MISSING = Instrument(
-    "agent.hand_overs.missing", "{turn}", "Turns that nobody could go on with: the queue took no message, by failure"
+    "agent.hand_overs.missing", "{turn}", "Turns that could not be handed over: the queue took no message, by failure"
 )
 CIRCUIT_BREAKER_CHANGES = Instrument(
     "agent.circuit_breaker.changes", "{change}", "Changes of a circuit breaker, by its name and new state"
 )
-FEEDBACK = Instrument("agent.feedback", "{reaction}", "What people think of answers, by reaction")
+FEEDBACK = Instrument("agent.feedback", "{reaction}", "Feedback on answers, by reaction")
 FAILURES = Instrument("agent.failures", "{turn}", "Turns that failed, by kind of failure")
 TURN_DURATION = Instrument("agent.turn.duration", "s", "From the activity to the end of its answer", _SECONDS)
 TIME_TO_FIRST_UPDATE = Instrument(

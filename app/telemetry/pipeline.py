@@ -20,22 +20,27 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanKind as OtelSpanKind
 
 from app.telemetry.console import line_of, lines_of
 from app.telemetry.destination import Destination
 from app.telemetry.instruments import INSTRUMENTS
-from app.telemetry.span_records import FinishedSpan, Kind, Measurement
+from app.telemetry.span_records import FinishedSpan, Measurement, SpanKind
 
 _SPANS_EVERY_MS = 2_000
-# What an instance that is taken away may lose.
+# An instance that vanishes loses the metrics of this time.
 _METRICS_EVERY_MS = 15_000
-_KINDS = {Kind.SERVER: SpanKind.SERVER, Kind.CLIENT: SpanKind.CLIENT, Kind.INTERNAL: SpanKind.INTERNAL}
+_KINDS = {
+    SpanKind.SERVER: OtelSpanKind.SERVER,
+    SpanKind.CLIENT: OtelSpanKind.CLIENT,
+    SpanKind.INTERNAL: OtelSpanKind.INTERNAL,
+}
 _SCOPE = InstrumentationScope("databricks-agent")
 
 
 class Pipeline:
-    """A sink; all its sending is done in threads of OpenTelemetry's."""
+    """A sink that sends in OpenTelemetry's threads."""
 
     def __init__(self, destination: Destination, *, console: TextIO = sys.stderr) -> None:
         self._resource = Resource.create(
@@ -45,11 +50,11 @@ class Pipeline:
                 "service.instance.id": destination.instance,
             }
         )
-        # Every turn is kept: an error id must lead to its trace.
+        # No sampling: every error id must find its trace.
         self._tracing = TracerProvider(resource=self._resource, shutdown_on_exit=False)
         spans, metrics, interval = self._exporters(destination, console)
-        self._watched = _Watched(spans)
-        self._spans = BatchSpanProcessor(self._watched, schedule_delay_millis=_SPANS_EVERY_MS)
+        self._exporter = _ObservedExporter(spans)
+        self._spans = BatchSpanProcessor(self._exporter, schedule_delay_millis=_SPANS_EVERY_MS)
         reader = PeriodicExportingMetricReader(metrics, export_interval_millis=interval)
         self._metering = MeterProvider([reader], resource=self._resource, shutdown_on_exit=False)
         meter = self._metering.get_meter(_SCOPE.name)
@@ -67,7 +72,7 @@ class Pipeline:
 
     def _exporters(self, destination: Destination, console: TextIO) -> tuple[SpanExporter, MetricExporter, float]:
         if destination.connection_string is None:
-            # Metrics of a developer's machine are read once, when it ends.
+            # On a developer's machine metrics are written once, at the end.
             return (
                 ConsoleSpanExporter(out=console, formatter=line_of),
                 ConsoleMetricExporter(out=console, formatter=lines_of),
@@ -79,7 +84,7 @@ class Pipeline:
     @property
     def refused(self) -> bool:
         """Whether the last spans sent did not arrive."""
-        return self._watched.refused
+        return self._exporter.refused
 
     def span(self, span: FinishedSpan) -> None:
         self._spans.on_end(
@@ -106,8 +111,8 @@ class Pipeline:
             self._histograms[name].record(measurement.value, measurement.attributes)
 
     def close(self, time_limit: float) -> None:
-        """Sends what there is, for `time_limit` seconds at most."""
-        # Its own thread, because neither shutdown keeps a limit while an export hangs.
+        """Sends what was recorded, for `time_limit` seconds at most."""
+        # In a thread, because neither shutdown has a time limit while an export hangs.
         ending = threading.Thread(target=self._shut_down, name="telemetry-shutdown", daemon=True)
         ending.start()
         ending.join(time_limit)
@@ -115,15 +120,15 @@ class Pipeline:
     def _shut_down(self) -> None:
         try:
             self._spans.shutdown()  # type: ignore[no-untyped-call]
-            # Without an interval the shutdown alone would read nothing.
+            # With an infinite interval the shutdown alone would export no metrics.
             self._metering.force_flush()
             self._metering.shutdown()
         except Exception:
-            logging.getLogger(__name__).exception("Telemetry was not all sent")
+            logging.getLogger(__name__).exception("Not all telemetry was sent")
 
 
-class _Watched(SpanExporter):
-    """The SDK keeps what became of an export to itself."""
+class _ObservedExporter(SpanExporter):
+    """Remembers whether the last export succeeded, which the SDK does not tell."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -152,7 +157,7 @@ def _exceptions(span: FinishedSpan) -> tuple[Event, ...]:
 def _application_insights(
     destination: Destination, connection_string: str, tracing: TracerProvider
 ) -> tuple[SpanExporter, MetricExporter]:
-    # The exporter would report on itself to Microsoft, and ask there for settings.
+    # Without these the exporter sends statistics about itself to Microsoft, and fetches settings there.
     for feature in ("STATSBEAT_DISABLED_ALL", "SDKSTATS_DISABLED", "CONTROLPLANE_DISABLED"):
         os.environ.setdefault(f"APPLICATIONINSIGHTS_{feature}", "true")
     from azure.identity import ManagedIdentityCredential  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Keeps what was recorded until there is something that exports it."""
+"""Buffers what is recorded until an exporter is attached."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import deque
 
 from app.telemetry.span_records import FinishedSpan, Measurement, Sink
 
-_MOST_KEPT = 2048
+_MAX_RECORDS = 2048
 
 
 class Recorder:
-    """A sink that can be there before the real one."""
+    """A sink in front of the exporter's. It keeps the newest records."""
 
     def __init__(self) -> None:
-        self._kept: deque[FinishedSpan | Measurement] = deque(maxlen=_MOST_KEPT)
+        self._kept: deque[FinishedSpan | Measurement] = deque(maxlen=_MAX_RECORDS)
         self._sink: Sink | None = None
 
     def span(self, span: FinishedSpan) -> None:
@@ -29,7 +29,7 @@ class Recorder:
             self._sink.measured(measurement)
 
     def attach(self, sink: Sink) -> None:
-        """Hands over what was kept, oldest first, and all that follows."""
+        """Passes on what was buffered, oldest first, and all that follows."""
         while self._kept:
             record = self._kept.popleft()
             if isinstance(record, Measurement):

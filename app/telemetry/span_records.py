@@ -11,7 +11,7 @@ AttributeValue = str | bool | int | float | tuple[str, ...]
 Attributes = Mapping[str, AttributeValue]
 
 
-class Kind(Enum):
+class SpanKind(Enum):
     """As OpenTelemetry's span kinds."""
 
     SERVER = "server"
@@ -27,7 +27,7 @@ class FinishedSpan:
     """
 
     name: str
-    kind: Kind
+    kind: SpanKind
     trace_id: int
     span_id: int
     parent_id: int | None
@@ -56,7 +56,7 @@ class Measurement:
 
 
 class Sink(Protocol):
-    """Both return at once: sending is the sink's own affair."""
+    """Both return at once; the sink sends in the background."""
 
     def span(self, span: FinishedSpan) -> None: ...
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
-from app.telemetry.span_records import Attributes, FinishedSpan, Kind, Measurement, Sink
+from app.telemetry.span_records import Attributes, FinishedSpan, Measurement, Sink, SpanKind
 
 
 class Span:
@@ -23,7 +23,7 @@ class Span:
     def __init__(
         self,
         name: str,
-        kind: Kind,
+        kind: SpanKind,
         attributes: Attributes,
         sink: Sink,
         *,
@@ -47,15 +47,15 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """Since its start."""
+        """The seconds since its start."""
         return (time.perf_counter_ns() - self._started) / 1e9
 
     def fail(self, error: BaseException | str) -> None:
-        """The first failure is the cause of those that follow."""
+        """The first failure counts: those that follow are its consequences."""
         if self.error is None:
             self.error = error if isinstance(error, str) else type(error).__name__
 
-    def child(self, name: str, kind: Kind, attributes: Attributes) -> Span:
+    def child(self, name: str, kind: SpanKind, attributes: Attributes) -> Span:
         return Span(
             name,
             kind,
@@ -68,7 +68,7 @@ class Span:
 
     @property
     def traceparent(self) -> str:
-        """For whoever goes on in this trace, https://www.w3.org/TR/trace-context/."""
+        """The header that continues this trace elsewhere: https://www.w3.org/TR/trace-context/."""
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
 
     def measured(self, measurement: Measurement) -> None:
@@ -98,7 +98,7 @@ class Span:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if is_cancellation(error):
-            # Stopped from outside, which is no failure.
+            # Cancelled, which is no failure.
             self.attributes["agent.cancelled"] = True
         elif error is not None:
             self.fail(error)
@@ -109,7 +109,7 @@ def is_cancellation(error: BaseException | None) -> bool:
     return isinstance(error, GeneratorExit | asyncio.CancelledError)
 
 
-class _Nowhere:
+class _NullSink:
     def span(self, span: FinishedSpan) -> None:
         """Outside of a trace nothing is recorded."""
 
@@ -122,7 +122,7 @@ _current: ContextVar[Span | None] = ContextVar("current span", default=None)
 
 @contextmanager
 def as_current(span: Span) -> Iterator[None]:
-    """What is started in here, tasks included, works under `span`. Not for around the `yield` of a generator."""
+    """Spans that start inside, in tasks too, are children of `span`. Not for use around the `yield` of a generator."""
     token = _current.set(span)
     try:
         yield
@@ -130,14 +130,14 @@ def as_current(span: Span) -> Iterator[None]:
         _current.reset(token)
 
 
-def start_span(name: str, kind: Kind, attributes: Attributes) -> Span:
-    """A child of the current span; outside of any trace, a span that leads nowhere."""
+def start_span(name: str, kind: SpanKind, attributes: Attributes) -> Span:
+    """A child of the current span; outside of a trace, a span that is not recorded."""
     parent = _current.get()
-    return Span(name, kind, attributes, _Nowhere()) if parent is None else parent.child(name, kind, attributes)
+    return Span(name, kind, attributes, _NullSink()) if parent is None else parent.child(name, kind, attributes)
 
 
 def error_id_of(trace_id: int) -> str:
-    """Eight digits: the end of the trace's id, as its beginning need not be random.
+    """Eight hexadecimal digits: the end of the trace id, since its beginning need not be random.
 
     https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
     """
@@ -145,6 +145,6 @@ def error_id_of(trace_id: int) -> str:
 
 
 def new_error_id() -> str:
-    """What a person is told, which finds the trace; outside of a trace, a new one."""
+    """The id that a person is shown and that finds the trace; outside of a trace, a random one."""
     parent = _current.get()
     return error_id_of(secrets.randbits(32) if parent is None else parent.trace_id)

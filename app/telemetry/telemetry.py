@@ -1,4 +1,4 @@
-"""Telemetry of one worker: traces of its turns, kept until there is time to set up their export."""
+"""Telemetry of one worker: traces and metrics, buffered until their exporter has been set up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.telemetry.destination import Destination
 from app.telemetry.recorder import Recorder
-from app.telemetry.span_records import Kind
+from app.telemetry.span_records import SpanKind
 from app.telemetry.spans import Span
 from app.telemetry.turn_span import TurnSpan
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Once more with the next answer, in case a file was not there yet; a wrong connection string stays wrong.
-_TRIES = 3
+# Tried again with the next answer: the first failure may be temporary.
+_MAX_SETUP_ATTEMPTS = 3
 
 
 class TelemetryError(Exception):
-    """Nobody sees what this worker does."""
+    """Spans and metrics of this worker do not arrive."""
 
 
 class Telemetry:
-    """`records_text`: whether traces carry what people asked and what was answered. `closing`: seconds for the end."""
+    """`records_text`: traces carry questions and answers. `closing_seconds`: the time limit of `close`."""
 
-    def __init__(self, destination: Destination, *, records_text: bool = False, closing: float = 5.0) -> None:
+    def __init__(self, destination: Destination, *, records_text: bool = False, closing_seconds: float = 5.0) -> None:
         self._destination = destination
         self._records_text = records_text
-        self._closing = closing
+        self._closing_seconds = closing_seconds
         self._recorder = Recorder()
         self._closed = False
         self._pipeline: Pipeline | None = None
@@ -44,17 +44,17 @@ class Telemetry:
         return TurnSpan(kind, self._recorder, traceparent, records_text=self._records_text)
 
     async def retention(self, deleting: Awaitable[int]) -> int:
-        """Records what deletes old conversations, and how many rows. Raises what it raises."""
+        """Awaits `deleting`, which deletes old conversations, and records the number of rows. Raises what it raises."""
         try:
-            with Span("retention", Kind.SERVER, {}, self._recorder) as span:
+            with Span("retention", SpanKind.SERVER, {}, self._recorder) as span:
                 rows = span.attributes["agent.rows"] = await deleting
                 return rows
         finally:
             self.answered()
 
     def answered(self) -> None:
-        """An answer has been sent: now there is time for what is slow to import."""
-        if self._setting_up is None and not self._closed and self._failures < _TRIES:
+        """An answer has been sent: now the exporter, slow to import, is set up."""
+        if self._setting_up is None and not self._closed and self._failures < _MAX_SETUP_ATTEMPTS:
             self._setting_up = asyncio.create_task(self._set_up())
 
     async def _set_up(self) -> Pipeline | None:
@@ -63,7 +63,7 @@ class Telemetry:
         except Exception:
             self._failures += 1
             self._setting_up = None
-            _log.exception("Telemetry could not be set up; the bot works without")
+            _log.exception("Telemetry could not be set up; the bot works without it")
             return None
         self._failures = 0
         self._recorder.attach(pipeline)
@@ -79,18 +79,18 @@ class Telemetry:
         return self._pipeline is not None
 
     async def close(self) -> None:
-        """Sends what there is, for `closing` seconds at most. Nothing is recorded after it."""
+        """Sends what was recorded, within the time limit. Nothing is recorded after it."""
         setting_up, self._closed = self._setting_up, True
         if setting_up is None:
             return
         self._setting_up = None
         # An import cannot be cancelled; its thread is left behind.
-        await asyncio.wait([setting_up], timeout=self._closing)
+        await asyncio.wait([setting_up], timeout=self._closing_seconds)
         if not setting_up.done():
             setting_up.cancel()
             await asyncio.wait([setting_up])
         elif (pipeline := setting_up.result()) is not None:
-            await asyncio.to_thread(pipeline.close, self._closing)
+            await asyncio.to_thread(pipeline.close, self._closing_seconds)
 
 
 def _pipeline(destination: Destination) -> Pipeline:

@@ -19,25 +19,25 @@ from app.telemetry.instruments import (
     TURNS,
     TURNS_RESUMED,
 )
-from app.telemetry.span_records import Instrument, Kind, Measurement, Sink
+from app.telemetry.span_records import Instrument, Measurement, Sink, SpanKind
 from app.telemetry.spans import Span, as_current, error_id_of
 
 Outcome = Literal["answered", "stopped", "handed over"]
 
-_MOST_CAUSES = 5
+_MAX_CAUSES = 5
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
 class TurnSpan(Span):
-    """Of an activity of `kind`; a turn, and counted as one, from `begin` on."""
+    """The span of an activity of `kind`; from `begin` on it is a turn, and counted as one."""
 
     def __init__(self, kind: str, sink: Sink, traceparent: str | None = None, *, records_text: bool = False) -> None:
         trace_id, parent_id = read_traceparent(traceparent)
         super().__init__(
             f"activity {kind}",
-            Kind.SERVER,
+            SpanKind.SERVER,
             {},
             sink,
             trace_id=trace_id,
@@ -49,7 +49,7 @@ class TurnSpan(Span):
         self._first_update: float | None = None
 
     def begin(self, *, channel: str, conversation: str) -> None:
-        """`conversation` is a pseudonym: the trace does not tell who talks."""
+        """`conversation` is a pseudonym, so that the trace does not identify people."""
         self._begun = True
         self.name = "turn"
         self.attributes |= {
@@ -65,7 +65,7 @@ class TurnSpan(Span):
         super().fail(error)
 
     def shown(self) -> bool:
-        """Something has reached the person; whether it is the first."""
+        """Called when something has reached the person; returns whether it was the first."""
         if self._first_update is not None:
             return False
         self._first_update = self.attributes["agent.time_to_first_update"] = round(self.seconds, 4)
@@ -102,7 +102,7 @@ def current_turn() -> TurnSpan | None:
 
 @contextmanager
 def traced(turn: TurnSpan) -> Iterator[TurnSpan]:
-    """What is started in here belongs to `turn`. It ends with the block."""
+    """Spans that start inside belong to `turn`, which ends with the block."""
     token = _turn.set(turn)
     try:
         with turn, as_current(turn):
@@ -144,23 +144,23 @@ def turn_ended(outcome: Outcome) -> None:
 
 
 def something_shown() -> bool:
-    """Whether it is the first that reaches the person in this turn."""
+    """Called when something has reached the person; returns whether it was the first in this turn."""
     turn = current_turn()
     return turn is not None and turn.shown()
 
 
 def _stack(error: BaseException) -> str:
-    """Where it came from, and where its causes did: files, lines and kinds, without their messages."""
+    """The stack of the error and of its causes: files, lines and types, without messages."""
     told: list[str] = []
     cause: BaseException | None = error
-    while cause is not None and len(told) < _MOST_CAUSES:
+    while cause is not None and len(told) < _MAX_CAUSES:
         told.append(f"{type(cause).__qualname__}\n{''.join(traceback.format_tb(cause.__traceback__, -30))}")
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "caused by ".join(told)
 
 
 def read_traceparent(header: str | None) -> tuple[int | None, int | None]:
-    """The ids of the trace and of the span it was called from; none of a header that is not valid."""
+    """The ids of the trace and of the caller's span; None where the header is not valid."""
     match = _TRACEPARENT.fullmatch(header or "")
     if match is None or match[0].startswith("ff"):
         return None, None

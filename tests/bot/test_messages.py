@@ -16,7 +16,7 @@ from app.agent.commands import HELP
 from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.handler import MENTION_ME, WELCOME
-from app.local.connector_server import Answer
+from app.local.connector_server import ConnectorResponse
 from tests.fakes.bots import Bot, bots
 
 
@@ -300,7 +300,7 @@ async def test_an_old_button_gets_an_answer_that_teams_shows(make_bot: Callable[
 
 async def test_a_channel_that_is_down_costs_no_500(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot("lost")
-    bot.connector.rule = lambda call: Answer.error(400, "BadArgument", "no such conversation")
+    bot.connector.rule = lambda call: ConnectorResponse.error(400, "BadArgument", "no such conversation")
     assert (await bot.send(bot.activity())).status == 200
 
 

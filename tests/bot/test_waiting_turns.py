@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.local.connector_server import Answer
+from app.local.connector_server import ConnectorResponse
 from tests.fakes.bots import Bot, bots
 
 MakeBot = Callable[..., Bot]
@@ -54,6 +54,6 @@ async def test_whoever_takes_up_a_turn_that_has_to_wait_shows_that_somebody_is_t
 async def test_a_channel_that_shows_no_typing_keeps_no_turn_from_waiting(make_bot: MakeBot) -> None:
     bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
     second, message = await two_that_wait(bot)
-    bot.connector.rule = lambda _: Answer.error(403, "Forbidden", "not here")
+    bot.connector.rule = lambda _: ConnectorResponse.error(403, "Forbidden", "not here")
     await other.app.turn_queue.resume(message)
     assert any(second.encode() in body for body in bot.on_the_queue())

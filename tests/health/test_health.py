@@ -31,7 +31,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deployed:
     return deployed_in(monkeypatch, tmp_path)
 
 
-async def test_health_says_what_runs_and_asks_nobody(deployed: Deployed) -> None:
+async def test_health_says_what_runs_and_asks_no_other_service(deployed: Deployed) -> None:
     async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint) as client:
         status, body = await client.ask(HEALTH)
     assert (status, body) == (

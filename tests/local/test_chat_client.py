@@ -15,7 +15,7 @@ from app.agent.user_messages import UNEXPECTED
 from app.bot.channel import OTHER
 from app.bot.rendering.rendered_end import RenderedEnd
 from app.local.chat_client import Conversation, ConversationError, failure_in, patience
-from app.local.connector_server import Answer, ConnectorServer
+from app.local.connector_server import ConnectorResponse, ConnectorServer
 from app.local.host import serving
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
@@ -113,7 +113,7 @@ async def test_what_another_program_sends_to_its_port_is_not_shown() -> None:
 
 @pytest.mark.parametrize(
     ("question", "sentence"),
-    [("refuse me", r"refused the question: HTTP 401\. not today"), ("say nothing", "said nothing")],
+    [("refuse me", r"refused the question: HTTP 401\. not today"), ("say nothing", "did not answer it")],
 )
 async def test_a_question_without_an_answer_says_why(question: str, sentence: str) -> None:
     async with conversation() as (talk, _):
@@ -135,7 +135,7 @@ async def test_stop_refuses_the_next_update_and_the_next_question_is_answered_ag
         assert ("finish", "You said hello.") in display.shown[len(shown) :]
 
 
-async def test_nobody_at_the_door_is_a_sentence() -> None:
+async def test_a_bot_that_does_not_listen_is_reported_in_a_sentence() -> None:
     listener = listen(0)
     endpoint = f"http://127.0.0.1:{port_of(listener)}/api/messages"
     listener.close()
@@ -164,8 +164,10 @@ def test_a_turn_that_was_acknowledged_early_is_waited_for(
 
 async def test_the_connector_answers_what_it_is_told_and_then_as_teams_does() -> None:
     async with ConnectorServer() as connector, ClientSession(connector.service_url) as client:
-        connector.script(Answer.error(429, "Throttled", "API calls quota exceeded", **{"Retry-After": "2"}), None)
-        connector.rule = lambda call: Answer(503) if call.method == "PUT" else None
+        connector.script(
+            ConnectorResponse.error(429, "Throttled", "API calls quota exceeded", **{"Retry-After": "2"}), None
+        )
+        connector.rule = lambda call: ConnectorResponse(503) if call.method == "PUT" else None
         path = "v3/conversations/19:x@thread/activities"
         async with client.post(path, json={"type": "message", "text": "one"}) as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (429, "2")

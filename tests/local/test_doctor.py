@@ -35,7 +35,7 @@ def write(folder: Path, values: dict[str, str] | str) -> None:
             {"DATABRICKS_BASE_URL": "workspace", "OPENAI_TEMPERATURE": "secret", "DATABRICKS_TOKN": "secret"},
             {},
             [
-                f"DATABRICKS_TOKN in {FILE} is no setting of the agent; did you mean DATABRICKS_TOKEN?",
+                f"DATABRICKS_TOKN in {FILE} is not a setting of the agent; did you mean DATABRICKS_TOKEN?",
                 f"DATABRICKS_BASE_URL in {FILE}: not valid; put the workspace",
                 f"DATABRICKS_MODEL_NAME in {FILE}: missing; put the name of the serving endpoint",
                 f"OPENAI_TEMPERATURE in {FILE}: not valid; put ",
@@ -43,7 +43,12 @@ def write(folder: Path, values: dict[str, str] | str) -> None:
             [],
         ),
         (WORKSPACE | {"microsoftAppID": "secret"}, {}, ["did you mean MicrosoftAppId?"], []),
-        (WORKSPACE | {"MY_OWN": "secret"}, {}, [], [f"MY_OWN in {FILE} is no setting of the agent; docs/settings.md"]),
+        (
+            WORKSPACE | {"MY_OWN": "secret"},
+            {},
+            [],
+            [f"MY_OWN in {FILE} is not a setting of the agent; docs/settings.md"],
+        ),
         (WORKSPACE | {"DATABRICKS_TOKN": ""}, {}, [], []),
         (WORKSPACE, {"TURN_LEASE_SECONDS": "-1"}, ["TURN_LEASE_SECONDS in the environment: not valid; put "], []),
         # An environment is full of what is not meant for the agent.
@@ -52,7 +57,7 @@ def write(folder: Path, values: dict[str, str] | str) -> None:
             WORKSPACE,
             {"DATABRICKS_TOKNE": "secret"},
             [],
-            ["DATABRICKS_TOKNE in the environment is no setting of the agent; did you mean DATABRICKS_TOKEN?"],
+            ["DATABRICKS_TOKNE in the environment is not a setting of the agent; did you mean DATABRICKS_TOKEN?"],
         ),
         (
             WORKSPACE | {"DATABRICKS_TOKEN": "secret"},

@@ -73,15 +73,15 @@ def test_a_timer_trigger_is_served_with_what_it_says(tmp_path: Path) -> None:
             "@app.queue_trigger('msg', 'turns', 'C')\ndef f(msg: 'Unknown'): ...",
             "function f: its annotations cannot be read: name 'Unknown' is not defined",
         ),
-        ("@app.queue_trigger('msg', 't', 'C')\ndef f(msg): ...", "function f: 't' is no name of a queue"),
-        ("@app.queue_trigger('msg', 'a--b', 'C')\ndef f(msg): ...", "function f: 'a--b' is no name of a queue"),
+        ("@app.queue_trigger('msg', 't', 'C')\ndef f(msg): ...", "function f: 't' is not a valid queue name"),
+        ("@app.queue_trigger('msg', 'a--b', 'C')\ndef f(msg): ...", "function f: 'a--b' is not a valid queue name"),
         (
             "@app.queue_trigger('msg', '%QUEUE%', 'C')\ndef f(msg): ...",
             "function f: '%QUEUE%' names the setting QUEUE, which is not set",
         ),
         (
             "@app.timer_trigger('timer', '0 0 25 * * *')\ndef f(timer): ...",
-            "function f: '0 0 25 .*' is not a schedule: .25. is no hour",
+            "function f: '0 0 25 .*' is not a schedule: .25. is not a valid hour",
         ),
         (
             "@app.timer_trigger('timer', '0 0 3 * * *')\ndef f(timer: func.QueueMessage): ...",

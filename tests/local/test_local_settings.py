@@ -60,5 +60,5 @@ def test_a_file_that_cannot_be_used_is_refused_with_what_to_change(
         ({"DATABRICKS_MODEL_NAME": "x"}, True),
     ],
 )
-def test_half_a_configuration_is_one_that_somebody_means(environment: dict[str, str], configured: bool) -> None:
+def test_one_of_the_two_settings_means_a_real_workspace(environment: dict[str, str], configured: bool) -> None:
     assert workspace_is_configured(environment) is configured

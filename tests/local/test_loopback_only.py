@@ -115,7 +115,7 @@ async def test_only_its_own_page_and_programs_of_this_machine_are_let_in(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="on Windows a process never learns of its parent's end")
-async def test_it_ends_when_whoever_started_it_is_killed() -> None:
+async def test_it_ends_when_its_parent_process_is_killed() -> None:
     node = f"node --require '{PRELOAD}' -e 'setInterval(() => 0, 1000); console.log(\"up\")'"
     parent = await asyncio.create_subprocess_exec("sh", "-c", f"{node}; true", stdout=asyncio.subprocess.PIPE)
     assert parent.stdout

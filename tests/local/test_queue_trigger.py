@@ -205,7 +205,7 @@ def test_an_outage_of_storage_is_logged_once_and_ended_by_the_first_answer(caplo
     assert (
         lines(caplog)
         == [
-            "queue 'turns' does not answer; it is asked until it does",
+            "queue 'turns' does not answer; it is tried again until it does",
             "queue 'turns' answers again",
         ]
         * 2
@@ -232,7 +232,7 @@ def test_a_message_whose_end_falls_into_an_outage_is_not_done_twice(outage: floa
     in_virtual_time(scenario())
 
 
-def test_a_message_that_somebody_else_has_taken_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_another_host_has_received_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         inbox = MemoryReceiver()
 
@@ -247,7 +247,7 @@ def test_a_message_that_somebody_else_has_taken_is_left_alone(caplog: pytest.Log
         assert inbox.bodies == ["a"]
 
     in_virtual_time(scenario())
-    assert lines(caplog) == ["message message-0 of queue 'turns' has been taken again meanwhile"]
+    assert lines(caplog) == ["message message-0 of queue 'turns' has been received by another host meanwhile"]
 
 
 def test_a_stop_lets_running_functions_end_and_takes_nothing_new() -> None:
@@ -330,4 +330,4 @@ def test_what_the_end_of_the_host_keeps_a_function_from_is_no_error_and_comes_ag
     with caplog.at_level(logging.INFO):
         in_virtual_time(scenario())
     assert lines(caplog) == []
-    assert "function resume ends with the host (RuntimeError); its message comes again" in caplog.text
+    assert "function resume was ended with the host (RuntimeError); its message is delivered again" in caplog.text

@@ -207,7 +207,7 @@ def test_chat_reads_questions_until_there_are_no_more(app_folder: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 @pytest.mark.parametrize("redirected", ["| true", ">&-", "<&-", "2>&-"])
-def test_an_end_of_the_chat_that_nobody_holds_is_no_traceback(app_folder: Path, redirected: str) -> None:
+def test_closed_standard_streams_cause_no_traceback(app_folder: Path, redirected: str) -> None:
     done = subprocess.run(
         f"'{sys.executable}' -m app.local.terminal --root '{app_folder}' --port 0 hello {redirected}",
         shell=True, cwd=ROOT, env={**os.environ, **WORKSPACE}, capture_output=True, text=True, timeout=60,
@@ -278,7 +278,9 @@ def test_in_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat(app_fold
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_whatever_ends_a_chat_ends_its_turn_as_stop_does(app_folder: Path, tmp_path: Path, number: int) -> None:
+def test_every_signal_that_ends_a_chat_ends_its_turn_as_stop_does(
+    app_folder: Path, tmp_path: Path, number: int
+) -> None:
     seen = tmp_path / "seen"
     process = subprocess.Popen(
         [sys.executable, "-m", "app.local.terminal", "--root", str(app_folder), "--port", "0", "talk", "for", "ever"],
@@ -355,7 +357,7 @@ async def test_a_child_that_never_gets_ready_is_named_with_its_last_words() -> N
             await waiting.ready(0)
 
 
-async def test_children_end_with_whatever_they_started() -> None:
+async def test_children_end_with_the_processes_that_they_started() -> None:
     inner = "import time; print('up', flush=True); time.sleep(60)"
     outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
     async with asyncio.timeout(30):
@@ -378,10 +380,10 @@ async def test_children_end_with_whatever_they_started() -> None:
         ("echo 'npm error   code: '\\''EAI_AGAIN'\\'','; exit 1", "no connection to the npm registry"),
         ("echo npm error code SELF_SIGNED_CERT_IN_CHAIN; exit 1", "set NODE_EXTRA_CA_CERTS"),
         ("printf 'npm error \\033[31mred'; exit 1", "npm error red$"),
-        ("exit 0", "it says nothing about why"),
+        ("exit 0", "it gave no reason"),
     ],
 )
-async def test_an_install_that_fails_is_a_sentence_and_leaves_nothing_that_counts(
+async def test_an_install_that_fails_is_reported_in_a_sentence_and_is_never_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, sentence: str
 ) -> None:
     if script:
@@ -400,7 +402,10 @@ async def test_an_install_that_fails_is_a_sentence_and_leaves_nothing_that_count
     ("programs", "sentence"),
     [
         ({}, "With Node.js installed there is also a page"),
-        ({"npm": "echo npm error code ENOTFOUND; exit 1"}, "no page in the browser this time: npm could not install"),
+        (
+            {"npm": "echo npm error code ENOTFOUND; exit 1"},
+            "The Agents Playground did not start: npm could not install",
+        ),
         ({"npm": INSTALLED, "node": "echo too old; exit 9"}, "exit code 9. It said:\n  too old"),
     ],
 )

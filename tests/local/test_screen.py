@@ -97,7 +97,7 @@ def drawn(text: str) -> list[str]:
 
 
 @given(st.lists(texts, min_size=1, max_size=5), st.booleans(), texts, st.integers(min_value=2, max_value=40))
-def test_whatever_was_streamed_the_final_text_is_what_stands_there(
+def test_the_final_text_replaces_what_was_streamed(
     updates: list[str], has_status: bool, final: str, height: int
 ) -> None:
     HEIGHT[0] = height
@@ -116,7 +116,7 @@ def test_whatever_was_streamed_the_final_text_is_what_stands_there(
 
 
 @given(st.text(max_size=200), st.integers(min_value=10, max_value=80))
-def test_whatever_a_model_writes_is_drawn_within_the_width(text: str, columns: int) -> None:
+def test_any_text_is_drawn_within_the_width(text: str, columns: int) -> None:
     for line in lines_of(printable(text), columns):
         assert cell_len(re.sub(r"\x1b\[[\d;]*m", "", line)) <= columns
 
@@ -216,7 +216,7 @@ def test_a_status_gives_way_to_the_next_one_and_to_text() -> None:
     assert terminal.shown() == ["Yes"]
 
 
-def test_output_that_nobody_watches_holds_finished_messages_alone() -> None:
+def test_output_to_a_pipe_holds_finished_messages_only() -> None:
     out, err = io.StringIO(), Terminal()
     screen = Screen(out, err, {})
     screen.status("Thinking…")

@@ -53,14 +53,14 @@ def test_a_schedule_comes_when_azure_says(expression: str, expected: list[str]) 
     [
         ("", "'' is not a schedule: that has six fields"),
         ("* * * * * * *", "that has six fields"),
-        ("0 0 25 * * *", "'0 0 25 .*' is not a schedule: '25' is no hour"),
-        ("0 0 0 * * fun", "'fun' is no day of the week"),
-        ("0 0 0 * ma *", "'ma' is no month"),
+        ("0 0 25 * * *", "'0 0 25 .*' is not a schedule: '25' is not a valid hour"),
+        ("0 0 0 * * fun", "'fun' is not a valid day of the week"),
+        ("0 0 0 * ma *", "'ma' is not a valid month"),
         ("0 0 9-5 * * *", "'9-5' ends before it begins, as hour"),
-        ("*/0 * * * * *", "'.*/0' is no second"),
-        ("0 0 0 31 2 *", "'0 0 0 31 2 .*' never comes"),
-        ("00:00:00", "'00:00:00' is no time at all"),
-        ("00:99:00", "'00:99:00' is not a length of time"),
+        ("*/0 * * * * *", "'.*/0' is not a valid second"),
+        ("0 0 0 31 2 *", "'0 0 0 31 2 .*' is never due"),
+        ("00:00:00", "'00:00:00' must be longer than zero"),
+        ("00:99:00", "'00:99:00' is not a duration"),
     ],
 )
 def test_what_is_no_schedule_is_refused_with_the_reason(expression: str, sentence: str) -> None:
@@ -196,12 +196,14 @@ def test_a_record_that_cannot_be_read_counts_for_nothing(tmp_path: Path, content
     assert json.loads(file.read_text())["next"] == "2026-11-23T03:17:00+00:00"
 
 
-def test_a_record_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_record_that_cannot_be_written_does_not_stop_the_timer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
     timer = Timer(tmp_path / "file" / "clean.json")
     in_virtual_time(timer.runs_for(days=1))
     assert timer.starts == [("22 03:17:00", False)]
-    assert "nobody will know when function clean is due next" in caplog.text
+    assert "the next time of function clean could not be recorded" in caplog.text
 
 
 def test_a_laptop_that_wakes_up_is_not_late_by_the_time_it_slept(tmp_path: Path) -> None:

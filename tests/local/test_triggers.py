@@ -176,7 +176,7 @@ async def test_a_timer_that_runs_at_startup_is_given_what_azure_gives(tmp_path: 
     assert "T03:17:00" in timer.schedule_status["Next"]
 
 
-async def test_storage_that_does_not_open_is_logged_once_and_stops_nobody(
+async def test_storage_that_does_not_open_is_logged_once_and_stops_no_other_trigger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DATA_DIR", __file__)
@@ -190,8 +190,8 @@ async def test_storage_that_does_not_open_is_logged_once_and_stops_nobody(
         async with client.get(f"http://127.0.0.1:{port_of(listener)}/api/alive") as answer:
             assert answer.status == 200
     assert said() == [
-        "queue 'blocking' does not answer; it is asked until it does",
-        "queue 'turns' does not answer; it is asked until it does",
+        "queue 'blocking' does not answer; it is tried again until it does",
+        "queue 'turns' does not answer; it is tried again until it does",
     ]
 
 

@@ -17,14 +17,14 @@ import pytest
 
 from app.composition.core import Core
 from app.config import load_settings
-from app.local.connector_server import Answer, Call
+from app.local.connector_server import ConnectorCall, ConnectorResponse
 from app.models.model import Completed, ToolCall
 from app.models.model_errors import RateLimitedError
 from app.telemetry import telemetry as telemetry_module
 from app.telemetry.destination import Destination
 from app.telemetry.instruments import TURNS
 from app.telemetry.recorder import Recorder
-from app.telemetry.span_records import FinishedSpan, Kind, Measurement
+from app.telemetry.span_records import FinishedSpan, Measurement, SpanKind
 from app.telemetry.spans import start_span
 from app.telemetry.telemetry import Telemetry, TelemetryError
 from app.telemetry.turn_span import TurnSpan, traced, turn_ended, turn_failed
@@ -46,9 +46,13 @@ def turn_of(bot: ObservedBot) -> dict[str, Any]:
 async def test_a_turn_that_the_person_stopped_is_stopped_and_no_failure(make_bot: MakeBot) -> None:
     bot = await make_bot(["Because ", asyncio.Event()])
 
-    def stopped(call: Call) -> Answer | None:
+    def stopped(call: ConnectorCall) -> ConnectorResponse | None:
         text = bool(call.stream) and call.activity.get("text", "").startswith("Because")
-        return Answer.error(403, "ContentStreamNotAllowed", "Content stream was canceled by user.") if text else None
+        return (
+            ConnectorResponse.error(403, "ContentStreamNotAllowed", "Content stream was canceled by user.")
+            if text
+            else None
+        )
 
     bot.connector.rule = stopped
     await bot.ask(**IN_TEAMS)
@@ -72,7 +76,7 @@ async def test_of_a_long_stream_only_the_first_update_and_the_end_are_spans(make
 
 async def test_a_send_that_teams_refuses_says_why(make_bot: MakeBot) -> None:
     bot = await make_bot("Because.")
-    refused = Answer.error(403, "ServiceError", "Not you.")
+    refused = ConnectorResponse.error(403, "ServiceError", "Not you.")
     bot.connector.script(refused, refused)
     await bot.ask()
     await bot.telemetry.close()
@@ -93,7 +97,7 @@ async def test_a_failure_is_recorded_with_where_it_came_from_and_not_with_what_i
 
 async def test_an_undeliverable_welcome_is_no_failed_turn(make_bot: MakeBot) -> None:
     bot = await make_bot()
-    bot.connector.script(Answer.error(403, "BotNotInConversationRoster", "No."))
+    bot.connector.script(ConnectorResponse.error(403, "BotNotInConversationRoster", "No."))
     await bot.ask("", type="conversationUpdate", channelId="webchat", membersAdded=[{"id": "28:bot"}])
     await bot.telemetry.close()
     (request,) = bot.insights.of("RequestData")
@@ -132,13 +136,13 @@ async def test_turns_side_by_side_keep_their_traces_apart(make_bot: MakeBot) -> 
         assert {trace: found.count(trace) for trace in traces} == dict.fromkeys(traces, names)
 
 
-async def ask_somebody_else(arguments: ToolArguments, context: ToolContext) -> ToolOutput:
-    with start_span("inner", Kind.CLIENT, {}):
+async def ask_another_service(arguments: ToolArguments, context: ToolContext) -> ToolOutput:
+    with start_span("inner", SpanKind.CLIENT, {}):
         return ToolOutput("done")
 
 
 async def test_what_a_tool_does_is_below_the_tool(make_bot: MakeBot) -> None:
-    asking = Tool("asking", "", ToolArguments, ask_somebody_else, Effect.READ_ONLY)
+    asking = Tool("asking", "", ToolArguments, ask_another_service, Effect.READ_ONLY)
     bot = await make_bot([Completed((ToolCall("1", "asking", "{}"),))], "Yes.", tools=(asking,))
     await bot.ask()
     await bot.telemetry.close()
@@ -304,7 +308,7 @@ class Kept:
 
 
 def finished(name: str) -> FinishedSpan:
-    return FinishedSpan(name, Kind.INTERNAL, 1, 2, None, 0, 1, {})
+    return FinishedSpan(name, SpanKind.INTERNAL, 1, 2, None, 0, 1, {})
 
 
 def test_what_was_kept_is_handed_over_in_order_and_there_is_a_bound_to_it() -> None:

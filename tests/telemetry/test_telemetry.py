@@ -17,7 +17,7 @@ import pytest
 
 from app.composition.core import Core
 from app.config import load_settings
-from app.local.connector_server import Answer
+from app.local.connector_server import ConnectorResponse
 from app.models.model import Completed, ToolCall, Usage
 from app.models.model_errors import RateLimitedError
 from app.telemetry.destination import Destination
@@ -156,7 +156,7 @@ async def test_what_is_not_for_the_bot_is_no_turn(make_bot: MakeBot) -> None:
 
 async def test_an_answer_the_channel_refuses_is_a_failed_turn(make_bot: MakeBot) -> None:
     bot = await make_bot("Because.")
-    refused = Answer.error(403, "ServiceError", "Not you.")
+    refused = ConnectorResponse.error(403, "ServiceError", "Not you.")
     bot.connector.script(refused, refused)
     await bot.ask()
     await bot.telemetry.close()

@@ -30,7 +30,7 @@ from app.bot.connector.send_errors import (
 )
 from app.common.http_session import HttpSession
 from app.resilience.retry import Backoff, retry
-from app.telemetry.span_records import Kind
+from app.telemetry.span_records import SpanKind
 from app.telemetry.spans import start_span
 from app.telemetry.turn_span import something_shown
 
@@ -143,7 +143,7 @@ class Connector:
     async def _send(self, request: _Request, retry_seconds: float) -> ChannelResponse:
         # Not the attributes of HTTP: Application Insights would show "POST" instead of the span's name.
         attributes = {"messaging.system": "bot_framework", "messaging.destination.name": request.url.host or ""}
-        with start_span(f"send {request.what}", Kind.CLIENT, attributes) as span:
+        with start_span(f"send {request.what}", SpanKind.CLIENT, attributes) as span:
             response = await self._deliver(request, retry_seconds)
             if not something_shown() and retry_seconds <= 0:
                 # One of the many updates of a stream: in a trace they would hide everything else.
