@@ -20,9 +20,12 @@ from ops.translations import bring_up_to_date, catalogue_file, read_catalogue, s
 ROOT = Path(__file__).resolve().parents[1]
 BUSY = Sentence("The model is busy. Please ask again in a minute.")
 # Where everything that a person may read is written.
-SPEAKING = ("app/agent", "app/turns", "app/bot")
+SPEAKING = ("app/agent", "app/tools", "app/turns", "app/bot")
 # What is no word to a person: to the translator, to the model, to the caller of an HTTP request.
-NOT_SHOWN = {"Sentence", "GO_ON", "PASSED_ON", "_CUT_OFF", "ToolDefinition", "told", "text", "HttpAnswer", "_NOT_DONE"}
+NOT_SHOWN = {
+    "Sentence", "GO_ON", "PASSED_ON", "_CUT_OFF", "_LEFT_OUT", "Tool", "Field", "failed", "text", "HttpAnswer",
+    "_NOT_DONE",
+}  # fmt: skip
 _SENTENCE = re.compile(r"^(?=.* |.*…)\W*[A-Z].*\w\W*[.…!?]\W*$", re.DOTALL)
 
 

@@ -40,7 +40,7 @@ class AgentLoop:
         self._steps = steps
         self._answer = answer
         self._opening = tuple(opening)
-        self._tail = without_interruption(tail)
+        self._tail = without_interruption(tail).lstrip()
         self._message_start = message_start
         self._step_limit = step_limit
         self._max_answer_characters = max_answer_characters
@@ -51,6 +51,8 @@ class AgentLoop:
         for step in self._steps.recorded.steps:
             self._once.add(step.message)
             self._once.tool_called()
+        if self._tail:
+            self._once.keep(self._tail)
         if self._steps.unfinished:
             async with aclosing(self._steps.resume()) as events:
                 async for event in events:
@@ -76,7 +78,7 @@ class AgentLoop:
     def _request(self, *, is_last: bool) -> ModelRequest:
         """The last one offers no tools, so that the model has to answer with what is known by then."""
         messages = [*self._opening, *self._steps.messages()]
-        if self._tail.strip():
+        if self._tail:
             messages += [Message("assistant", self._tail), Message("user", GO_ON)]
         return ModelRequest(tuple(messages), () if is_last else self._tools.definitions)
 

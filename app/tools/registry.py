@@ -25,6 +25,7 @@ MAX_TOOLS = 128
 MAX_RESULT_CHARACTERS = 20_000
 MAX_BLOCKS = 10
 MAX_CITATIONS = 50
+_LEFT_OUT = "\n[The rest, {characters} characters, was left out.]"
 _MAX_PROBLEMS = 5
 _MAX_PROBLEM_CHARACTERS = 300
 _PROVIDER_SECONDS = 5.0
@@ -156,4 +157,4 @@ def _shortened(text: str) -> str:
     left_out = len(text) - MAX_RESULT_CHARACTERS
     if left_out <= 0:
         return text
-    return f"{text[:MAX_RESULT_CHARACTERS]}\n[The rest, {left_out} characters, was left out.]"
+    return text[:MAX_RESULT_CHARACTERS] + _LEFT_OUT.format(characters=left_out)

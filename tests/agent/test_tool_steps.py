@@ -1,0 +1,283 @@
+"""What a turn's tools do is shown and cited, and an attempt that resumes the turn does not do it again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from app.agent.agent import Agent
+from app.agent.approval import APPROVE_VERB, REJECT_VERB, WAITING_FOR
+from app.agent.events import (
+    Answer,
+    BlockAdded,
+    Event,
+    Failure,
+    Status,
+    Suspended,
+    TextAdded,
+    ToolFinished,
+    ToolStarted,
+    interrupted,
+    without_interruption,
+)
+from app.agent.journal import JournalUnreadableError
+from app.agent.tool_steps import MAX_CALLS_PER_TURN
+from app.agent.turn import Turn
+from app.agent.user_messages import GO_ON
+from app.common.caller import Caller
+from app.common.cancellation import Cancellation, CancelReason
+from app.content.blocks import Actions, Citation, Facts, Text
+from app.models.model import Message, Source, ToolCall
+from app.models.scripted_model import ScriptedModel
+from app.storage.conversations import ConversationKey
+from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
+
+TURN = Turn("turn-1", ConversationKey("tenant", "conversation"), "Why?", locale="de-AT", caller=Caller(name="Ann"))
+
+
+class CityArguments(ToolArguments):
+    city: str
+
+
+class Places:
+    """Its tools count their calls, and wait where the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.called = asyncio.Event()
+        self.contexts: list[ToolContext] = []
+        self.gates: dict[str, asyncio.Event] = {}
+        self.cancelled: list[CancelReason | None] = []
+
+    async def _look_up(self, arguments: CityArguments, context: ToolContext) -> ToolOutput:
+        self.calls.append(arguments.city)
+        self.called.set()
+        self.contexts.append(context)
+        context.progress(f"Looking up\n{arguments.city}")
+        try:
+            if gate := self.gates.get(arguments.city):
+                await gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(context.cancellation.reason)
+            raise
+        source = Source(f"About {arguments.city}", "https://cities.example")
+        return ToolOutput(f"{arguments.city} is fine", (Text(arguments.city),), (source,))
+
+    async def tools(self, caller: Caller) -> Sequence[Tool[Any]]:
+        return (
+            Tool("look_up", "", CityArguments, self._look_up, Effect.READ_ONLY),
+            Tool("rebuild", "", CityArguments, self._look_up, Effect.NEEDS_APPROVAL),
+        )
+
+
+class MemoryJournal:
+    """Every state that was saved, for workers that vanish after it."""
+
+    def __init__(self, recorded: str = "") -> None:
+        self.saved = [recorded]
+
+    async def load(self) -> str:
+        return self.saved[-1]
+
+    async def save(self, recorded: str) -> None:
+        self.saved.append(recorded)
+
+
+def call(number: int, city: str, tool: str = "look_up") -> ToolCall:
+    return ToolCall(f"call-{number}", tool, json.dumps({"city": city}), {"extra_content": {"signature": "c2ln"}})
+
+
+async def answer(model: ScriptedModel, places: Places, journal: MemoryJournal, **more: Any) -> list[Event]:
+    agent = Agent(model, [places], system_prompt="Be brief.", history_token_budget=1000)
+    return [event async for event in agent.answer(TURN, [], journal=journal, **more)]
+
+
+def tool_results(model: ScriptedModel) -> list[str]:
+    return [message.content for message in model.requests[-1].messages if message.role == "tool"]
+
+
+async def test_a_tool_knows_its_turn_and_what_it_says_meanwhile_is_shown() -> None:
+    places = Places()
+    events = await answer(ScriptedModel([[call(1, "Lisbon")], "Fine."]), places, MemoryJournal(), deadline=1e9)
+    assert events[:3] == [
+        ToolStarted("call-1", "look_up"),
+        Status("Looking up Lisbon"),
+        ToolFinished("call-1", "look_up", succeeded=True),
+    ]
+    (context,) = places.contexts
+    assert (context.conversation, context.caller, context.locale) == (TURN.conversation, TURN.caller, "de-AT")
+    assert 0 < context.seconds_left() <= 30
+
+
+async def test_sources_and_blocks_of_tools_are_the_answers_and_the_model_knows_their_numbers() -> None:
+    model = ScriptedModel([["See [1].", Source("Own"), call(1, "Lisbon"), call(2, "Porto")], "Fine [2]."])
+    events = await answer(model, Places(), MemoryJournal())
+    citations = (
+        Citation(1, "Own"),
+        Citation(2, "About Lisbon", "https://cities.example"),
+        Citation(3, "About Porto", "https://cities.example"),
+    )
+    blocks = (Text("Lisbon"), Text("Porto"))
+    assert events[-1] == Answer("See [1].\n\nFine [2].", citations, blocks=blocks)
+    assert [event.block for event in events if isinstance(event, BlockAdded)] == list(blocks)
+    assert tool_results(model)[1] == "Porto is fine\n\nSources, to be cited as [n]:\n[3] About Porto"
+
+
+async def test_closing_the_agent_cancels_the_tools_and_they_know_why() -> None:
+    places = Places()
+    places.gates["Lisbon"] = asyncio.Event()
+    agent = Agent(ScriptedModel([[call(1, "Lisbon")]]), [places], system_prompt="", history_token_budget=0)
+    cancellation = Cancellation()
+    events = agent.answer(TURN, [], cancellation=cancellation)
+    while not isinstance(await anext(events), Status):
+        pass
+    cancellation.cancel(CancelReason.STOPPED)
+    await events.aclose()
+    assert places.cancelled == [CancelReason.STOPPED]
+
+
+# It repeats what was said before the first tool was called, which is not shown again.
+END = "Let me see. All fine."
+
+
+async def test_a_resumed_turn_asks_the_model_nothing_again_and_calls_no_tool_twice() -> None:
+    whole = ScriptedModel([["Let me see.", call(1, "Lisbon"), call(2, "Porto")], [call(3, "Faro")], END])
+    journal = MemoryJournal()
+    expected = (await answer(whole, Places(), journal))[-1]
+    assert isinstance(expected, Answer)
+    assert [recorded.count("is fine") for recorded in journal.saved] == [0, 1, 2, 3]
+    for recorded in journal.saved[1:]:
+        for shown in ("", "Let me", "Let me see."):
+            done = recorded.count("is fine")
+            replies: list[Any] = [END] if done == 3 else [[call(3, "Faro")], END]
+            places, model = Places(), ScriptedModel(replies)
+            events = await answer(model, places, MemoryJournal(recorded), said=shown)
+            assert events[-1] == expected
+            assert places.calls == ["Lisbon", "Porto", "Faro"][done:]
+            assert shown + "".join(event.text for event in events if isinstance(event, TextAdded)) == expected.text
+            assert model.requests[-1] == whole.requests[-1]
+
+
+async def test_an_answer_interrupted_after_its_tools_goes_on_where_it_was() -> None:
+    journal = MemoryJournal()
+    await answer(ScriptedModel([["Let me see.", call(1, "Lisbon")], "All is"]), Places(), journal)
+    places, model = Places(), ScriptedModel([[" fine. More:", call(2, "Porto")], "Done."])
+    events = await answer(model, places, journal, said="Let me see.\n\nAll is")
+    assert places.calls == ["Porto"]
+    assert model.requests[0].messages[-2:] == (Message("assistant", "All is"), Message("user", GO_ON))
+    end = events[-1]
+    assert isinstance(end, Answer)
+    assert interrupted(end.text)
+    assert without_interruption(end.text) == "Let me see.\n\nAll is fine. More:\n\nDone."
+    # Once it is whole, the message that was interrupted is told as one.
+    assert [m.content for m in model.requests[1].messages if m.role == "assistant"] == [
+        "Let me see.",
+        "All is fine. More:",
+    ]
+    again = ScriptedModel(["Done."])
+    resumed = await answer(again, Places(), journal, said=end.text.removesuffix("\n\nDone."))
+    assert resumed[-1] == end
+
+
+async def test_what_cannot_be_read_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    places = Places()
+    events = await answer(ScriptedModel([[call(1, "Lisbon")], "Fine."]), places, MemoryJournal('{"steps": 1}'), said="")
+    assert isinstance(events[-1], Answer)
+    assert places.calls == ["Lisbon"]
+    assert JournalUnreadableError.__name__ not in caplog.text
+    assert "cannot be read" in caplog.text
+
+
+async def suspended(journal: MemoryJournal, places: Places) -> Suspended:
+    calls = [call(1, "Lisbon"), call(2, "Porto", "rebuild"), call(3, "Faro", "rebuild")]
+    end = (await answer(ScriptedModel([["Let me see.", *calls]]), places, journal))[-1]
+    assert isinstance(end, Suspended)
+    return end
+
+
+async def resumed(journal: MemoryJournal, places: Places, approvals: Mapping[str, bool], *replies: Any) -> list[Event]:
+    return await answer(ScriptedModel(replies), places, journal, said="Let me see.", approvals=approvals)
+
+
+async def test_a_call_that_changes_something_waits_for_an_approval_while_others_are_made() -> None:
+    journal, places = MemoryJournal(), Places()
+    end = await suspended(journal, places)
+    assert places.calls == ["Lisbon"]
+    assert end.text == "Let me see."
+    assert end.sentence == "Dafür brauche ich Ihre Zustimmung:"
+    _, facts, actions = end.blocks
+    assert isinstance(facts, Facts)
+    assert isinstance(actions, Actions)
+    assert (facts.title, facts.facts[0].value) == ("rebuild", "Porto")
+    assert [(action.verb, action.data) for action in actions.actions] == [
+        (APPROVE_VERB, {WAITING_FOR: end.waiting_for}),
+        (REJECT_VERB, {WAITING_FOR: end.waiting_for}),
+    ]
+
+
+async def test_each_call_is_approved_by_itself_and_made_once() -> None:
+    journal, places = MemoryJournal(), Places()
+    first = await suspended(journal, places)
+    again = (await resumed(journal, places, {}))[-1]
+    assert again == first
+    second = (await resumed(journal, places, {first.waiting_for: True}))[-1]
+    assert isinstance(second, Suspended)
+    assert second.waiting_for != first.waiting_for
+    approvals = {first.waiting_for: True, second.waiting_for: False}
+    events = await resumed(journal, places, approvals, "Porto is rebuilt, Faro is not.")
+    assert isinstance(events[-1], Answer)
+    assert events[-1].text == "Let me see.\n\nPorto is rebuilt, Faro is not."
+    assert places.calls == ["Lisbon", "Porto"]
+
+
+async def test_the_model_is_told_what_was_not_approved() -> None:
+    journal, places = MemoryJournal(), Places()
+    first = await suspended(journal, places)
+    second = (await resumed(journal, places, {first.waiting_for: False}))[-1]
+    assert isinstance(second, Suspended)
+    model = ScriptedModel(["As you wish."])
+    approvals = {first.waiting_for: False, second.waiting_for: False}
+    await answer(model, places, journal, said="Let me see.", approvals=approvals)
+    assert places.calls == ["Lisbon"]
+    assert ["did not approve" in result for result in tool_results(model)] == [False, True, True]
+
+
+async def test_an_approved_call_that_was_interrupted_is_not_made_again() -> None:
+    journal, places = MemoryJournal(), Places()
+    first = await suspended(journal, places)
+    places.gates["Porto"] = asyncio.Event()
+    places.called.clear()
+    running = asyncio.create_task(resumed(journal, places, {first.waiting_for: True}))
+    await places.called.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    second = (await resumed(journal, places, {first.waiting_for: True}))[-1]
+    assert isinstance(second, Suspended)
+    model = ScriptedModel(["I do not know."])
+    await answer(model, places, journal, said="Let me see.", approvals={second.waiting_for: False})
+    assert places.calls == ["Lisbon", "Porto"]
+    assert "Do not call it again" in tool_results(model)[1]
+
+
+async def test_a_turn_that_calls_without_end_is_told_to_answer() -> None:
+    places, model = Places(), ScriptedModel([[call(n, str(n)) for n in range(MAX_CALLS_PER_TURN + 2)], "Enough."])
+    events = await answer(model, places, MemoryJournal())
+    assert isinstance(events[-1], Answer)
+    assert len(places.calls) == MAX_CALLS_PER_TURN
+    assert [n for n, result in enumerate(tool_results(model)) if "too many calls" in result] == [128, 129]
+
+
+class LeaseLost(MemoryJournal):
+    async def save(self, recorded: str) -> None:
+        raise RuntimeError
+
+
+async def test_a_journal_that_refuses_ends_the_attempt() -> None:
+    places, model = Places(), ScriptedModel([[call(1, "Lisbon")], "Fine."])
+    events = await answer(model, places, LeaseLost())
+    assert isinstance(events[-1], Failure)
+    assert len(model.requests) == 1
