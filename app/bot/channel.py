@@ -1,4 +1,4 @@
-"""What each channel can show. Nothing else asks which channel it is."""
+"""What each channel can show: the only place that knows one channel from another."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ from app.bot.rendering.adaptive_card import CARD_KINDS
 TEXT_LIMIT = 18_000
 
 
-class WhenTimeRunsOut(Enum):
-    EDIT_THE_MESSAGE = "edit"
+class AfterClosing(Enum):
+    """How an answer goes on whose stream had to be closed because of its age."""
+
+    EDIT = "edit the message"
     NEW_MESSAGE = "new message"
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """All times in seconds. `interval` is the least between the end of one update and the start of the next."""
+    """`interval_seconds` is the least time from the end of one update to the start of the next; after
+    `keep_alive_seconds` an update is sent though nothing is new.
+    """
 
-    interval: float
-    closes_after: float
-    then: WhenTimeRunsOut
-    keep_alive: float
+    interval_seconds: float
+    closes_after_seconds: float
+    after_closing: AfterClosing
+    keep_alive_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Images in answers are shown where they come from `image_hosts`; all others become links. `cards` are the kinds of
-    content blocks that are shown on an Adaptive Card; all others are written into the text.
+    """`text_limit` is in UTF-16 code units; `time_limit_seconds` is what a turn may take. Images in answers are shown
+    where they come from `image_hosts`, and else become links. `cards` are the kinds of content blocks that are shown on
+    an Adaptive Card; all others are written into the text.
     """
 
     name: str
@@ -42,7 +47,7 @@ class Channel:
     welcome: bool = True
     needs_mention: bool = False
     text_limit: int = TEXT_LIMIT
-    time_limit: float = math.inf
+    time_limit_seconds: float = math.inf
     image_hosts: frozenset[str] = frozenset()
     cards: frozenset[str] = frozenset()
 
@@ -53,7 +58,7 @@ class Channel:
 # (https://learn.microsoft.com/microsoftteams/platform/bots/how-to/conversations/prompt-suggestions).
 TEAMS_PERSONAL = Channel(
     "Teams, one to one",
-    streaming=Streaming(1.0, closes_after=110, then=WhenTimeRunsOut.EDIT_THE_MESSAGE, keep_alive=35),
+    streaming=Streaming(1.0, 110, AfterClosing.EDIT, keep_alive_seconds=35),
     feedback=True,
     welcome=False,
     cards=CARD_KINDS,
@@ -64,14 +69,14 @@ TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True, cards=CARD_K
 # (https://learn.microsoft.com/microsoft-365-copilot/extensibility/known-issues).
 COPILOT = Channel(
     "Microsoft 365 Copilot",
-    streaming=Streaming(1.0, closes_after=105, then=WhenTimeRunsOut.NEW_MESSAGE, keep_alive=35),
+    streaming=Streaming(1.0, 105, AfterClosing.NEW_MESSAGE, keep_alive_seconds=35),
     welcome=False,
     cards=frozenset({"actions"}),
 )
 WEB_CHAT = Channel("Web Chat or Direct Line", cards=CARD_KINDS)
 EMULATOR = Channel("Bot Framework Emulator", cards=CARD_KINDS)
-# Azure Functions ends a call after 230 seconds, and these replies with it.
-EXPECT_REPLIES = Channel("replies in the HTTP response", typing=False, time_limit=180)
+# Azure Functions ends an HTTP call after 230 seconds, and these replies are its response.
+EXPECT_REPLIES = Channel("replies in the HTTP response", typing=False, time_limit_seconds=180)
 OTHER = Channel("another channel", typing=False, ai_label=False)
 
 

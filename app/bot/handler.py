@@ -122,7 +122,7 @@ class AgentHandler(ActivityHandler):
                 asked_at=asked_at(activity),
                 payload=None if question.expects_replies else question.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
-                time_limit=question.channel.time_limit,
+                time_limit=question.channel.time_limit_seconds,
                 entered=self._mark_durable,
             )
         except StorageError:

@@ -135,7 +135,7 @@ class TurnQueueHandler:
                 held,
                 asked.turn(turn_message.key.activity, conversation),
                 lambda checkpoint: open_reply(sender, asked, conversation, checkpoint, self._image_hosts),
-                time_limit=asked.channel.time_limit,
+                time_limit=asked.channel.time_limit_seconds,
             )
         except (SendError, UndeliveredError) as failure:
             turn_failed(failure)

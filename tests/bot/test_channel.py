@@ -12,8 +12,8 @@ from app.bot.channel import (
     TEAMS_GROUP,
     TEAMS_PERSONAL,
     WEB_CHAT,
+    AfterClosing,
     Channel,
-    WhenTimeRunsOut,
     channel_of,
 )
 
@@ -46,7 +46,7 @@ def test_a_conversation_gets_its_row_of_the_table(
 
 def test_copilot_gets_no_edits_no_feedback_buttons_and_no_welcome() -> None:
     assert COPILOT.streaming is not None
-    assert COPILOT.streaming.then is WhenTimeRunsOut.NEW_MESSAGE
+    assert COPILOT.streaming.after_closing is AfterClosing.NEW_MESSAGE
     assert not COPILOT.feedback
     assert not COPILOT.welcome
 

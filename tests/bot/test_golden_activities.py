@@ -26,7 +26,7 @@ ANSWER = "Because."
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TEAMS_PERSONAL", "COPILOT"):
         row = getattr(channel, name)
-        monkeypatch.setattr(channel, name, replace(row, streaming=replace(row.streaming, interval=0.0)))
+        monkeypatch.setattr(channel, name, replace(row, streaming=replace(row.streaming, interval_seconds=0.0)))
 
 
 @pytest.mark.parametrize("file", CASES)

@@ -21,7 +21,7 @@ from tests.fakes.virtual_time import VirtualTimeLoop
 
 TABLE = Table((Column("region"),), tuple((f"Porto {n}",) for n in range(30)))
 MARKDOWN = "\n".join(["| region |", "| --- |", *(f"| Porto {n} |" for n in range(30))])
-EARLY = replace(TEAMS_PERSONAL, streaming=replace(TEAMS_PERSONAL.streaming, closes_after=2.0))  # type: ignore[type-var]
+EARLY = replace(TEAMS_PERSONAL, streaming=replace(TEAMS_PERSONAL.streaming, closes_after_seconds=2.0))  # type: ignore[type-var]
 
 
 @dataclass

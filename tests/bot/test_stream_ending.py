@@ -70,10 +70,10 @@ def test_who_goes_on_in_a_stream_waits_for_its_pace_whenever_another_sent_last(c
 
     converse(script, fake, channel, keep=keep)
     assert [sent.kind for sent in fake.sent] == ["typing", "streaming", "final"]
-    assert min(fake.gaps()) >= rules.interval
+    assert min(fake.gaps()) >= rules.interval_seconds
 
 
-EARLY = replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=2.0))
+EARLY = replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after_seconds=2.0))
 
 
 def kind_of(activity: dict[str, Any]) -> str:

@@ -124,7 +124,7 @@ def test_an_edit_that_is_not_confirmed_leaves_one_answer(tmp_path: Path) -> None
         await worker.ask()
         await house.later()
 
-    brief = replace(TEAMS_PERSONAL, streaming=replace(cast(Any, TEAMS_PERSONAL.streaming), closes_after=3.0))
+    brief = replace(TEAMS_PERSONAL, streaming=replace(cast(Any, TEAMS_PERSONAL.streaming), closes_after_seconds=3.0))
     house, _ = played(brief, tmp_path, script)
     assert list(house.chat.messages.values()) == [ANSWER], "the whole answer stands there twice"
 

@@ -105,7 +105,7 @@ def test_two_workers_vanish_and_the_model_is_told_only_what_it_said(channel: Cha
 
 
 def early(seconds: float) -> Channel:
-    return replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after=seconds))
+    return replace(COPILOT, streaming=replace(cast(Any, COPILOT.streaming), closes_after_seconds=seconds))
 
 
 def test_copilot_shows_no_part_twice_when_a_worker_vanishes_as_the_stream_is_closed(tmp_path: Path) -> None:

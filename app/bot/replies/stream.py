@@ -61,7 +61,7 @@ class Stream:
     def begin(self, save_checkpoint: SaveCheckpoint) -> None:
         self._save_checkpoint = save_checkpoint
         if self._state.stream_id is not None:
-            self._pace.open(self._state.closes_at - self._clock())
+            self._pace.opened(self._state.closes_at - self._clock())
             # Another worker may have sent just now.
             self._pace.sent()
 
@@ -83,10 +83,10 @@ class Stream:
         """Saves that it is about to be sent, and says whether it still makes sense."""
         state = self._state
         if state.stream_id is None:
-            state.closes_at = self._clock() + self._rules.closes_after
+            state.closes_at = self._clock() + self._rules.closes_after_seconds
         await self._save_attempt(text)
         if state.stream_id is None:
-            await self._pace.opening()
+            await self._pace.wait_to_open()
         # An answer that has ended by now needs no stream, and its end does not wait for an update.
         return state.end is None
 
@@ -103,7 +103,7 @@ class Stream:
         state = self._state
         opens = state.stream_id is None
         if opens:
-            self._pace.open(self._rules.closes_after)
+            self._pace.opened(self._rules.closes_after_seconds)
         state.sequence += 1
         try:
             stream_id = await self._sender.post(activity, retry=False)

@@ -53,7 +53,7 @@ class StreamEnd:
         self._translate = translate
         self._unsent = UnsentParts.of(checkpoint)
         self._perhaps_sent = checkpoint.end is not None
-        self._valid_seconds = rules.interval + _STALL_SECONDS
+        self._valid_seconds = rules.interval_seconds + _STALL_SECONDS
         self._save_checkpoint: SaveCheckpoint = discard_checkpoint
         self._saving: asyncio.Task[None] | None = None
         self._saved_at = 0.0
@@ -98,7 +98,7 @@ class StreamEnd:
         elif self._state.takes_end:
             await self._save()
         if self._state.takes_end and self._state.phase is Phase.STREAMING:
-            await self._pace.next_request()
+            await self._pace.wait_for_interval()
             if asyncio.get_running_loop().time() > self._saved_at + self._valid_seconds:
                 # This process stood still, and another worker may have the turn: saving fails if it has.
                 await self._save()

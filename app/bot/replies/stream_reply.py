@@ -87,7 +87,7 @@ class StreamReply:
                     self._end.save_early()
             case _:
                 return
-        self._pace.news()
+        self._pace.notify()
 
     async def finish(self) -> None:
         if self._sending is None:
@@ -123,19 +123,19 @@ class StreamReply:
         state = self._state
         if state.phase is not Phase.STREAMING:
             await self._show()
-            await self._pace.next_edit()
+            await self._pace.wait_for_edit()
         elif state.stream_id is None:
-            await self._pace.beginning(lambda: bool(state.text.showable().strip()))
+            await self._pace.wait_for_start(lambda: bool(state.text.showable().strip()))
             await self._show()
         else:
-            nothing_new = await self._pace.next_update()
-            if state.end is None and self._pace.time_left <= 0:
+            nothing_new = await self._pace.wait_for_update()
+            if state.end is None and self._pace.seconds_left <= 0:
                 await self._stream.close_early()
             else:
                 await self._show(keep_alive=nothing_new)
 
     async def _show(self, *, keep_alive: bool = False) -> None:
-        self._pace.looked_at()
+        self._pace.clear()
         state = self._state
         if state.end is not None or state.phase is Phase.WAITING or (state.text.frozen and not keep_alive):
             return
@@ -149,14 +149,14 @@ class StreamReply:
         except CheckpointError:
             # Nothing was sent; tried again at the pace of the channel.
             self._pace.sent()
-            self._pace.news()
+            self._pace.notify()
         except ThrottledError as throttled:
-            await self._pace.pause(throttled.retry_after_seconds, streaming=state.phase is Phase.STREAMING)
-            self._pace.news()
+            await self._pace.back_off(throttled.retry_after_seconds, streaming=state.phase is Phase.STREAMING)
+            self._pace.notify()
         except SendError as failure:
             _log.info("An update was not shown (%s)", type(failure).__name__)
             state.update_failed(failure)
-            self._pace.news()
+            self._pace.notify()
         if state.stream_id is None and state.end is None:
             self._typing.start()
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pydantic import TypeAdapter, ValidationError
 
 from app.agent.events import End, without_interruption
-from app.bot.channel import Channel, WhenTimeRunsOut
+from app.bot.channel import AfterClosing, Channel
 from app.bot.connector.send_errors import (
     DeliveryUnknownError,
     MessageTooLargeError,
@@ -82,7 +82,7 @@ class StreamState:
         except ValidationError:
             saved = _SavedState()
         text = StreamedText(checkpoint.text, saved.shown, saved.settled, channel.text_limit, channel.image_hosts)
-        edits = channel.streaming is not None and channel.streaming.then is WhenTimeRunsOut.EDIT_THE_MESSAGE
+        edits = channel.streaming is not None and channel.streaming.after_closing is AfterClosing.EDIT
         state = cls(text, edits, saved.stream_id, saved.sequence, saved.closes_at, saved.phase, saved.size_limit)
         if saved.stream_id is None and saved.sequence:
             # Another worker may have opened a stream without learning its id: a second one would stand beside it.

@@ -1,4 +1,4 @@
-"""A plain typing activity, renewed until it is stopped: a sign of life that opens no stream."""
+"""Shows that somebody is typing, with plain typing activities: they open no stream."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from app.bot.connector.send_errors import ChannelUnreachableError, SendError, Th
 from app.bot.rendering import activities
 from app.bot.replies.activity_sender import ActivitySender
 
-# Seconds. Teams shows it for about five.
-_RENEWED_EVERY = 4.0
-# What follows a typing activity is not to arrive before it; but nobody waits long for a channel that is slow.
-_LONGEST_LEFT_TO_ARRIVE = 0.05
+# Teams shows each for about five seconds.
+_INTERVAL_SECONDS = 4.0
+# So that the typing activity on its way arrives before the message that follows it.
+_STOP_SECONDS = 0.05
 
 
 class TypingIndicator:
-    """Owns one task between `start` and `stop`. A failure to show it is nobody's concern."""
+    """Owns one task between `start` and `stop`. That typing cannot be shown is not reported."""
 
     def __init__(self, sender: ActivitySender) -> None:
         self._sender = sender
@@ -24,18 +24,18 @@ class TypingIndicator:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Does nothing while it is shown already. The first activity goes out as soon as another task may run."""
+        """Does nothing if it is started already."""
         if self._task is None:
             self._stopping.clear()
             self._task = asyncio.create_task(self._show())
 
     async def stop(self) -> None:
-        """Safe at any time, and more than once. What is on its way is left a moment to arrive."""
+        """Safe at any time, and more than once. An activity on its way has a moment to arrive."""
         if self._task is None:
             return
         self._stopping.set()
         try:
-            await asyncio.wait([self._task], timeout=_LONGEST_LEFT_TO_ARRIVE)
+            await asyncio.wait([self._task], timeout=_STOP_SECONDS)
         finally:
             self._task.cancel()
         await asyncio.wait([self._task])
@@ -43,7 +43,7 @@ class TypingIndicator:
 
     async def _show(self) -> None:
         while not self._stopping.is_set():
-            wait = _RENEWED_EVERY
+            wait = _INTERVAL_SECONDS
             try:
                 await self._sender.post(activities.typing(), retry=False)
             except ThrottledError as throttled:
@@ -51,7 +51,7 @@ class TypingIndicator:
             except ChannelUnreachableError:
                 pass
             except SendError:
-                # Refused for good.
+                # It would be refused again.
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
