@@ -50,7 +50,7 @@ def test_every_problem_is_reported_at_once_and_by_name() -> None:
 
 
 def test_a_host_without_a_bot_starts_in_azure_without_the_bots_settings() -> None:
-    azure = {**GOOD, **TABLES, **QUEUES, "WEBSITE_SITE_NAME": "f", "MicrosoftAppType": "no type", "BOT_CLOUD": "moon"}
+    azure = {**GOOD, **ADDRESSES, "WEBSITE_SITE_NAME": "f", "MicrosoftAppType": "no type", "BOT_CLOUD": "moon"}
     assert load_sections(CoreSettings, azure).databricks.model_name == "databricks-claude"
     assert sorted(problems(azure)) == ["BOT_CLOUD", "MicrosoftAppId", "MicrosoftAppType"]
 
@@ -86,7 +86,7 @@ def test_a_typo_in_the_app_type_is_not_taken_for_multi_tenant(typo: str) -> None
     "azure", [{"WEBSITE_SITE_NAME": "f"}, {"WEBSITE_INSTANCE_ID": "1"}, {"WEBSITE_HOSTNAME": "f.azurewebsites.net"}]
 )
 def test_in_azure_the_bot_refuses_to_start_without_its_id(azure: dict[str, str]) -> None:
-    assert problems({**GOOD, **azure, **TABLES, **QUEUES}) == ["MicrosoftAppId"]
+    assert problems({**GOOD, **azure, **ADDRESSES}) == ["MicrosoftAppId"]
 
 
 def test_func_start_on_a_laptop_is_not_azure() -> None:
@@ -137,7 +137,7 @@ def test_only_teams_may_call_and_the_emulator_on_a_laptop_alone() -> None:
     laptop = load_settings(GOOD)
     assert laptop.bot.channels == {"msteams"}
     assert laptop.accepts_emulator
-    azure = {**GOOD, **IDENTITY, **TABLES, **QUEUES, "WEBSITE_SITE_NAME": "f"}
+    azure = {**GOOD, **IDENTITY, **ADDRESSES, "WEBSITE_SITE_NAME": "f"}
     assert not load_settings(azure).accepts_emulator
     assert load_settings({**azure, "BOT_ACCEPTS_EMULATOR": "true"}).accepts_emulator
 
@@ -249,6 +249,8 @@ def test_every_way_that_databricks_sdk_signs_in_is_a_value_of_the_setting() -> N
 
 TABLES = {"AzureWebJobsStorage__tableServiceUri": "https://kept.table.core.windows.net/"}
 QUEUES = {"AzureWebJobsStorage__queueServiceUri": "https://kept.queue.core.windows.net/"}
+BLOBS = {"AzureWebJobsStorage__blobServiceUri": "https://kept.blob.core.windows.net/"}
+ADDRESSES = {**TABLES, **QUEUES, **BLOBS}
 
 
 @pytest.mark.parametrize(
@@ -260,8 +262,8 @@ QUEUES = {"AzureWebJobsStorage__queueServiceUri": "https://kept.queue.core.windo
             "AzureWebJobsStorage": "TableEndpoint=https://kept.table.core.windows.net;"
             "QueueEndpoint=https://kept.queue.core.windows.net;SharedAccessSignature=sv=1&sig=x"
         },
-        {**TABLES, **QUEUES, "AzureWebJobsStorage__clientId": IDENTITY["MicrosoftAppId"]},
-        {**TABLES, **QUEUES},
+        {**ADDRESSES, "AzureWebJobsStorage__clientId": IDENTITY["MicrosoftAppId"]},
+        ADDRESSES,
     ],
 )
 def test_a_storage_account_is_chosen_by_a_connection_string_or_by_its_addresses(storage: dict[str, str]) -> None:
@@ -274,8 +276,16 @@ def test_without_a_storage_account_conversations_are_in_the_data_folder() -> Non
     assert settings.conversations_file == Path("somewhere/conversations.sqlite")
 
 
-@pytest.mark.parametrize(("given", "missing"), [(TABLES, QUEUES), (QUEUES, TABLES)])
-def test_tables_without_queues_are_no_storage_account(given: dict[str, str], missing: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({**TABLES, **BLOBS}, QUEUES),
+        ({**QUEUES, **BLOBS}, TABLES),
+        (TABLES, {**QUEUES, **BLOBS}),
+        (QUEUES, {**TABLES, **BLOBS}),
+    ],
+)
+def test_some_services_of_a_storage_account_are_none(given: dict[str, str], missing: dict[str, str]) -> None:
     assert problems({**GOOD, **given}) == list(missing)
 
 
@@ -286,12 +296,12 @@ def test_in_azure_no_instance_keeps_conversations_of_its_own(given: dict[str, st
     with pytest.raises(SettingsError) as error:
         load_settings({**GOOD, **IDENTITY, "WEBSITE_SITE_NAME": "f", **given})
     (problem,) = error.value.problems
-    assert all(name in problem for name in (*TABLES, *QUEUES))
-    for account in ({**TABLES, **QUEUES}, {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}):
+    assert all(name in problem for name in ADDRESSES)
+    for account in (ADDRESSES, {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}):
         assert load_settings({**GOOD, **IDENTITY, "WEBSITE_SITE_NAME": "f", **account}).storage.uses_storage_account
 
 
 @pytest.mark.parametrize("address", ["http://kept.table.core.windows.net", "kept", "https://u:p@kept.example"])
 def test_the_address_of_a_storage_account_has_to_be_an_https_one(address: str) -> None:
     name = "AzureWebJobsStorage__tableServiceUri"
-    assert problems({**GOOD, **QUEUES, name: address}) == [name]
+    assert problems({**GOOD, **ADDRESSES, name: address}) == [name]

@@ -21,7 +21,7 @@ from app.settings.databricks_settings import DatabricksSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.storage_settings import StorageSettings
 from app.settings.telemetry_settings import TelemetrySettings
-from app.storage.factory import open_documents, open_queue, open_store
+from app.storage.factory import open_storage
 from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
@@ -46,10 +46,9 @@ class Core:
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self.settings = settings
         self.telemetry = _telemetry(settings.telemetry, settings.host)
-        location = _storage_location(settings.storage)
-        self.store = open_store(location)
-        self.queue = open_queue(location, TURN_QUEUE, self.store)
-        self.documents = open_documents(location, self.store)
+        self.storage = open_storage(_storage_location(settings.storage))
+        self.store = self.storage.conversations
+        self.queue = self.storage.open_queue(TURN_QUEUE)
         self.workspace = _workspace(settings.databricks, managed_identity_client_id)
         self._current_user = CurrentUserLookup(self.workspace)
         self.model = DatabricksModel(
@@ -81,12 +80,12 @@ class Core:
         return await self.telemetry.retention(self._delete_expired(oldest))
 
     async def _delete_expired(self, oldest: float) -> int:
-        return await self.store.delete_before(oldest) + await self.documents.delete_expired()
+        return await self.store.delete_before(oldest) + await self.storage.documents.delete_expired()
 
     async def close(self) -> None:
         async with AsyncExitStack() as closing:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
-            for part in (self.telemetry, self.store, self.queue, self.documents, self.workspace, self.model):
+            for part in (self.telemetry, self.storage, self.queue, self.workspace, self.model):
                 closing.push_async_callback(part.close)
 
     async def _about(self) -> About:
@@ -117,6 +116,7 @@ def _storage_location(settings: StorageSettings) -> Path | StorageAccount:
         settings.connection_string,
         settings.table_service_uri or "",
         settings.queue_service_uri or "",
+        settings.blob_service_uri or "",
         settings.client_id,
     )
 

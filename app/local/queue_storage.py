@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from app.storage.factory import open_queue, open_store
-from app.storage.ledger import Store
+from app.storage.factory import Storage, open_storage
 from app.storage.queue import MessageReceiver
 from app.storage.storage_account import StorageAccount
 
@@ -36,14 +35,14 @@ def storage_location(connection: str, environment: Mapping[str, str]) -> Path | 
 class LocalQueues:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._stores: dict[Path | StorageAccount, Store] = {}
+        self._opened: dict[Path | StorageAccount, Storage] = {}
 
     def open(self, queue: str, connection: str) -> MessageReceiver:
         location = storage_location(connection, self._environment)
-        if location not in self._stores:
-            self._stores[location] = open_store(location)
-        return open_queue(location, queue, self._stores[location])
+        if location not in self._opened:
+            self._opened[location] = open_storage(location)
+        return self._opened[location].open_queue(queue)
 
     async def close(self) -> None:
-        for store in self._stores.values():
-            await store.close()
+        for storage in self._opened.values():
+            await storage.close()

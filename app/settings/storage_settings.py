@@ -21,7 +21,7 @@ class StorageSettings(Section):
 
     connection_string: SecretStr | None = setting(
         "AzureWebJobsStorage",
-        left_out="the file in `DATA_DIR`; in Azure, this or the next two are required",
+        left_out="the file in `DATA_DIR`; in Azure, this or the next three are required",
         default=None,
         description="the storage account's connection string, or UseDevelopmentStorage=true for Azurite",
     )
@@ -36,6 +36,12 @@ class StorageSettings(Section):
         default=None,
         pattern=_SERVICE_URI,
         description="the storage account's queue service, for example https://<account>.queue.core.windows.net",
+    )
+    blob_service_uri: str | None = setting(
+        "AzureWebJobsStorage__blobServiceUri",
+        default=None,
+        pattern=_SERVICE_URI,
+        description="the storage account's blob service, for example https://<account>.blob.core.windows.net",
     )
     client_id: str | None = setting(
         "AzureWebJobsStorage__clientId",
@@ -77,13 +83,15 @@ class StorageSettings(Section):
     def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
         if "AzureWebJobsStorage" in given:
             return
-        pair = ("AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri")
-        missing = [name for name in pair if name not in given]
-        if len(missing) == 2 and host.in_azure:
+        addresses = [f"AzureWebJobsStorage__{service}ServiceUri" for service in ("table", "queue", "blob")]
+        missing = [name for name in addresses if name not in given]
+        if missing == addresses and host.in_azure:
             # Each instance would keep conversations of its own, and lose them with itself.
             yield (
-                f"{pair[0]}: missing, and {pair[1]} too; in Azure conversations are in the storage account that "
-                "these two name, or a connection string in AzureWebJobsStorage; __accountName alone is not enough"
+                f"{missing[0]}: missing, and {missing[1]} and {missing[2]} too; in Azure conversations are in the "
+                "storage account that these three name, or a connection string in AzureWebJobsStorage; __accountName "
+                "alone is not enough"
             )
-        elif len(missing) == 1:
-            yield f"{missing[0]}: missing; tables and queues are of one storage account"
+        elif missing != addresses:
+            for name in missing:
+                yield f"{name}: missing; tables, queues and blobs are of one storage account"

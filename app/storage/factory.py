@@ -5,8 +5,13 @@ The Azure packages are imported in a thread when the first call needs them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from app.storage.artifacts import ArtifactStore
 from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
 from app.storage.ledger import Store
@@ -14,45 +19,64 @@ from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
 
+if TYPE_CHECKING:
+    from app.storage.azure.blob_artifacts import BlobArtifacts
+
 CONVERSATIONS_TABLE = "conversations"
 DOCUMENTS_TABLE = "documents"
+ARTIFACTS_CONTAINER = "artifacts"
 
 
-def open_store(where: Path | StorageAccount) -> Store:
-    if isinstance(where, Path):
-        return SqliteStore(where)
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Everything that is kept at one place. The caller of `open_queue` closes the queue."""
 
-    def opened() -> Store:
+    conversations: Store
+    documents: DocumentStore
+    artifacts: ArtifactStore
+    open_queue: Callable[[str], MessageReceiver]
+
+    async def close(self) -> None:
+        async with AsyncExitStack() as closing:
+            # Each is closed even where another fails.
+            for part in (self.conversations, self.documents, self.artifacts):
+                closing.push_async_callback(part.close)
+
+
+def open_storage(where: Path | StorageAccount) -> Storage:
+    return _open_file(where) if isinstance(where, Path) else _open_account(where)
+
+
+def _open_file(path: Path) -> Storage:
+    store = SqliteStore(path)
+    return Storage(store, store.documents(), store.artifacts(), store.queue)
+
+
+def _open_account(account: StorageAccount) -> Storage:
+    def open_conversations() -> Store:
         from app.storage.azure.azure_account import open_table  # noqa: PLC0415
 
-        return open_table(where, CONVERSATIONS_TABLE)
+        return open_table(account, CONVERSATIONS_TABLE, artifacts)
 
-    return lazy(opened)
-
-
-def open_documents(where: Path | StorageAccount, store: Store) -> DocumentStore:
-    """`store` is the one that was opened at the same place."""
-    if isinstance(store, SqliteStore):
-        return store.documents()
-    assert isinstance(where, StorageAccount)
-
-    def opened() -> DocumentStore:
+    def open_documents() -> DocumentStore:
         from app.storage.azure.azure_account import open_documents_table  # noqa: PLC0415
 
-        return open_documents_table(where, DOCUMENTS_TABLE)
+        return open_documents_table(account, DOCUMENTS_TABLE)
 
-    return lazy(opened)
+    def open_artifacts() -> BlobArtifacts:
+        from app.storage.azure.azure_account import open_container  # noqa: PLC0415
 
+        return open_container(account, ARTIFACTS_CONTAINER)
 
-def open_queue(where: Path | StorageAccount, name: str, store: Store) -> MessageReceiver:
-    """`store` is the one that was opened at the same place."""
-    if isinstance(store, SqliteStore):
-        return store.queue(name)
-    assert isinstance(where, StorageAccount)
-
-    def opened() -> MessageReceiver:
+    def open_queue(name: str) -> MessageReceiver:
         from app.storage.azure.azure_account import open_azure_queue  # noqa: PLC0415
 
-        return open_azure_queue(where, name)
+        return open_azure_queue(account, name)
 
-    return lazy(opened)
+    artifacts = lazy(open_artifacts)
+    return Storage(
+        lazy(open_conversations),
+        lazy(open_documents),
+        artifacts,
+        lambda name: lazy(lambda: open_queue(name)),
+    )

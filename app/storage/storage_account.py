@@ -14,4 +14,5 @@ class StorageAccount:
     connection_string: SecretStr | None = None
     tables: str = ""
     queues: str = ""
+    blobs: str = ""
     client_id: str | None = None

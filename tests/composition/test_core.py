@@ -26,6 +26,7 @@ WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATA
 ACCOUNT = {
     "AzureWebJobsStorage__tableServiceUri": "https://a.table.core.windows.net",
     "AzureWebJobsStorage__queueServiceUri": "https://a.queue.core.windows.net",
+    "AzureWebJobsStorage__blobServiceUri": "https://a.blob.core.windows.net",
     "AzureWebJobsStorage__clientId": "11111111-2222-3333-4444-555555555555",
 }
 
@@ -45,7 +46,7 @@ def test_with_a_storage_account_all_is_in_it(tmp_path: Path, account: dict[str, 
     made = core(tmp_path, **account)
     assert isinstance(made.store, LazyEngine)
     assert isinstance(made.queue, LazyEngine)
-    assert isinstance(made.documents, LazyEngine)
+    assert isinstance(made.storage.documents, LazyEngine)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,7 +86,7 @@ async def test_what_is_older_than_conversations_and_documents_are_kept_is_delete
 ) -> None:
     made, now = core(tmp_path, CONVERSATION_RETENTION_DAYS="3"), time.time()
     await made.store.write(Record(RecordKey(ConversationKey("t", "c"), "r"), "v"))
-    await made.documents.put(Document(DocumentKey(Collection("watches", retention_days=0), "t", "w"), "v"))
+    await made.storage.documents.put(Document(DocumentKey(Collection("watches", retention_days=0), "t", "w"), "v"))
     for day, deleted in ((2.9, 1), (3.1, 1)):
         with monkeypatch.context() as later:
             later.setattr("app.composition.core.time.time", lambda day=day: now + day * 24 * 3600)
@@ -147,8 +148,8 @@ async def test_everything_is_closed_in_reverse_even_where_one_part_fails(tmp_pat
             if self._name == "queue":
                 raise OSError("broken")
 
-    for name in ("telemetry", "store", "queue", "model"):
+    for name in ("telemetry", "storage", "queue", "model"):
         setattr(made, name, Part(name))
     with pytest.raises(OSError, match="broken"):
         await made.close()
-    assert closed == ["model", "queue", "store", "telemetry"]
+    assert closed == ["model", "queue", "storage", "telemetry"]

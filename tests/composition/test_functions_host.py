@@ -24,6 +24,7 @@ GUID = "11111111-2222-3333-4444-555555555555"
 ACCOUNT = {
     "AzureWebJobsStorage__tableServiceUri": "https://a.table.core.windows.net",
     "AzureWebJobsStorage__queueServiceUri": "https://a.queue.core.windows.net",
+    "AzureWebJobsStorage__blobServiceUri": "https://a.blob.core.windows.net",
     "AzureWebJobsStorage__clientId": GUID,
 }
 IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "MicrosoftAppId": GUID, "MicrosoftAppTenantId": GUID, **ACCOUNT}

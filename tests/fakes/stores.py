@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ from azure.core.exceptions import ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from pydantic import SecretStr
 
-from app.storage.azure.azure_account import open_azure_queue, open_documents_table, open_table
+from app.storage.artifacts import ArtifactStore
+from app.storage.azure.azure_account import open_azure_queue, open_container, open_documents_table, open_table
+from app.storage.azure.table_store import TableStore
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.documents import DocumentStore
+from app.storage.lazy import lazy
 from app.storage.ledger import Store, TurnKey, TurnRecord, TurnState
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -48,6 +52,38 @@ def azurite_of(request: pytest.FixtureRequest) -> Azurite:
     return running
 
 
+def conversations_table(
+    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+) -> TableStore:
+    """Artifacts are in a container of the same name."""
+    artifacts = lazy(lambda: open_container(account, name, clock=clock))
+    return open_table(account, name, artifacts, clock=clock, **options)
+
+
+@dataclass
+class ConversationsAndArtifacts:
+    conversations: Store
+    artifacts: ArtifactStore
+
+
+@asynccontextmanager
+async def opened_artifacts(
+    request: pytest.FixtureRequest, folder: Path, clock: Clock
+) -> AsyncIterator[ConversationsAndArtifacts]:
+    if request.param == "sqlite":
+        store = SqliteStore(folder / "agent.sqlite", clock=clock)
+        yield ConversationsAndArtifacts(store, store.artifacts())
+        await store.close()
+    else:
+        where, name = account(azurite_of(request)), f"t{uuid.uuid4().hex}"
+        artifacts = open_container(where, name, clock=clock)
+        table = open_table(where, name, artifacts, clock=clock)
+        await table.make()
+        yield ConversationsAndArtifacts(table, artifacts)
+        await table.close()
+        await artifacts.close()
+
+
 @asynccontextmanager
 async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> AsyncIterator[Store]:
     """Of the engine that the fixture's parameter names, with nothing in it."""
@@ -55,7 +91,7 @@ async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Cloc
     if request.param == "sqlite":
         store = SqliteStore(folder / "agent.sqlite", clock=clock)
     else:
-        store = open_table(account(azurite_of(request)), f"t{uuid.uuid4().hex}", clock=clock)
+        store = conversations_table(account(azurite_of(request)), f"t{uuid.uuid4().hex}", clock=clock)
     yield store
     await store.close()
 

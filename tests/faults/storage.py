@@ -14,11 +14,15 @@ from typing import Self
 from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue.aio import QueueServiceClient
+from pydantic import SecretStr
 
 from app.bot.inbound.activity import parse_activity
 from app.bot.inbound.inbound_question import conversation_of, turn_id_of
+from app.storage.azure.azure_account import open_container
 from app.storage.azure.table_store import TableStore
+from app.storage.factory import ARTIFACTS_CONTAINER
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
+from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import StorageError
 from tests.fakes.azurite import Azurite
 from tests.faults.plan import Question
@@ -50,7 +54,8 @@ class LedgerReader:
     def __init__(self, connection_string: str) -> None:
         self._tables = TableServiceClient.from_connection_string(connection_string)
         self._queues = QueueServiceClient.from_connection_string(connection_string)
-        self._store = TableStore(self._tables.get_table_client(_TABLE))
+        self._artifacts = open_container(StorageAccount(SecretStr(connection_string)), ARTIFACTS_CONTAINER)
+        self._store = TableStore(self._tables.get_table_client(_TABLE), self._artifacts)
         self.closed: dict[str, TurnRecord] = {}
 
     async def __aenter__(self) -> Self:
@@ -61,6 +66,7 @@ class LedgerReader:
     ) -> None:
         await self._queues.close()
         await self._tables.close()
+        await self._artifacts.close()
 
     async def open_turns(self, questions: Iterable[Question]) -> list[TurnRecord]:
         """Those that have been entered and not closed; what is closed stays so, and is not looked at again.

@@ -20,7 +20,7 @@ from tests.faults.storage import key_of
 # An operation of a transaction, as azure-data-tables writes it.
 _TURN = re.compile(
     rb"(POST|PUT|PATCH) http\S+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n"
-    rb'{[^{}]{0,400}?"RowKey": "([0-9a-f]{32}-t-[0-9a-f]{64})"[^{}]{0,800}?"owner": "([0-9a-f]{32})"'
+    rb'{[^{}]{0,400}?"RowKey": "([0-9a-f]{32}-turn-[0-9a-f]{64})"[^{}]{0,800}?"owner": "([0-9a-f]{32})"'
 )
 # Bytes of an operation up to the owner, and more.
 _LONGEST_HEAD = 4096

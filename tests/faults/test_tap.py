@@ -13,6 +13,7 @@ from app.storage.azure.table_store import TableStore
 from app.storage.ledger import ConcurrentUpdateError, TurnRecord, TurnState
 from app.storage.storage_account import StorageAccount
 from tests.fakes.azurite import Azurite, started
+from tests.fakes.stores import conversations_table
 from tests.faults.plan import make_plan
 from tests.faults.storage import key_of
 from tests.faults.tap import Tap
@@ -26,9 +27,8 @@ def azurite() -> Iterator[Azurite]:
 
 
 def store_of(tap: Tap, worker: str) -> TableStore:
-    from app.storage.azure.azure_account import open_table
 
-    return open_table(StorageAccount(SecretStr(tap.connection_string_for(worker))), "conversations")
+    return conversations_table(StorageAccount(SecretStr(tap.connection_string_for(worker))), "conversations")
 
 
 async def test_who_takes_a_turn_over_is_known_and_who_is_refused_it_is_not_taken_for_it(azurite: Azurite) -> None:

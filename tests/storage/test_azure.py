@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -14,7 +15,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.data.tables.aio import TableServiceClient
 from pydantic import SecretStr
 
-from app.storage.azure.azure_account import open_azure_queue, open_table
+from app.storage.azure.azure_account import open_azure_queue
 from app.storage.azure.azure_calls import bounded
 from app.storage.azure.azure_queue import AzureQueue
 from app.storage.azure.table_store import TableStore
@@ -26,7 +27,7 @@ from app.storage.storage_errors import StorageError
 from tests.fakes.azurite import Azurite, free_ports, installed, started
 from tests.fakes.certificate import localhost
 from tests.fakes.entra import IDENTITY_HEADER, Entra
-from tests.fakes.stores import ANN, Wire, account, exchange, turn
+from tests.fakes.stores import ANN, Wire, account, conversations_table, exchange, turn
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def wire() -> Wire:
 
 @pytest.fixture
 async def store(azurite: Azurite, wire: Wire) -> AsyncIterator[TableStore]:
-    store = open_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire)
+    store = conversations_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire)
     await store.ping()
     yield store
     await store.close()
@@ -156,7 +157,8 @@ async def test_a_message_is_never_lost_with_an_answer(queue: AzureQueue, wire: W
 
 
 async def test_a_caller_who_is_told_of_a_failure_may_call_again(azurite: Azurite, wire: Wire) -> None:
-    store = open_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire, retry_total=1, retry_backoff_factor=0)
+    once: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
+    store = conversations_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire, **once)
     await store.make()
     wire.lost = 4
     with pytest.raises(StorageError, match="ServiceResponseError"):
@@ -204,7 +206,7 @@ async def test_storage_that_stands_still_for_five_seconds_is_waited_for(
 async def test_storage_that_is_not_there_yet_is_tried_again() -> None:
     azurite = Azurite(installed(), free_ports())
     starting = asyncio.create_task(asyncio.to_thread(azurite.__enter__))
-    store, queue = open_table(account(azurite), "conversations"), open_azure_queue(account(azurite), "turns")
+    store, queue = conversations_table(account(azurite), "conversations"), open_azure_queue(account(azurite), "turns")
     try:
         await asyncio.gather(payload(store), queue.put("m", visibility_timeout=0))
     finally:
@@ -216,7 +218,7 @@ async def test_storage_that_is_not_there_yet_is_tried_again() -> None:
 
 async def test_a_table_that_vanishes_is_made_again(azurite: Azurite) -> None:
     name = f"t{uuid.uuid4().hex}"
-    store = open_table(account(azurite), name)
+    store = conversations_table(account(azurite), name)
     async with TableServiceClient.from_connection_string(azurite.connection_string) as service:
         for call in (
             lambda: store.begin(turn(), remember=1),
@@ -249,7 +251,7 @@ async def test_a_refusal_is_a_failure_of_storage_with_azures_own_name(azurite: A
     text = account(azurite).connection_string
     assert text is not None
     wrong = StorageAccount(type(text)(text.get_secret_value().replace("AccountKey=E", "AccountKey=A")))
-    store, queue = open_table(wrong, "conversations"), open_azure_queue(wrong, "turns")
+    store, queue = conversations_table(wrong, "conversations"), open_azure_queue(wrong, "turns")
     for call in (store.begin(turn(), remember=1), store.ping(), queue.put("m", visibility_timeout=0)):
         with pytest.raises(StorageError) as caught:
             await call
@@ -285,7 +287,7 @@ async def test_a_managed_identity_opens_both_without_a_key(tmp_path: Path, monke
         with Azurite(installed(), options=options) as azurite:
             tables, queues = (azurite.address(service, "https", "localhost") for service in ("table", "queue"))
             identity = StorageAccount(tables=tables, queues=queues, client_id="the-bots-identity")
-            store = open_table(identity, "conversations", connection_verify=str(trusted))
+            store = conversations_table(identity, "conversations", connection_verify=str(trusted))
             queue = open_azure_queue(identity, "turns", connection_verify=str(trusted))
             await store.end((await payload(store)).record, TurnState.ANSWERED, exchange(1))
             await queue.put("m", visibility_timeout=0)

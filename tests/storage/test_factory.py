@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.storage.azure.azure_account import open_azure_queue, open_table
-from app.storage.factory import open_queue, open_store
+from app.storage.artifacts import ArtifactKey
+from app.storage.azure.azure_account import open_azure_queue, open_container
+from app.storage.documents import Collection
+from app.storage.factory import open_storage
 from app.storage.lazy import lazy
 from app.storage.ledger import Store
 from app.storage.queue import MessageReceiver
@@ -21,7 +23,7 @@ from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import StorageError
 from tests.fakes.memory_receiver import MemoryReceiver
-from tests.fakes.stores import ANN, exchange, turn
+from tests.fakes.stores import ANN, conversations_table, exchange, turn
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;EndpointSuffix=127.0.0.1"
@@ -29,15 +31,17 @@ NOBODY = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;EndpointSu
 
 async def test_without_an_account_conversations_and_queues_are_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "agent.sqlite"
-    store = open_store(path)
-    queue = open_queue(path, "turns", store)
+    storage = open_storage(path)
+    store, queue = storage.conversations, storage.open_queue("turns")
     await queue.put("m", visibility_timeout=0)
     assert await store.begin(turn(), remember=1) is not None
     assert [message.body for message in await queue.take(1, visibility_timeout=1)] == ["m"]
     assert [file.name for file in path.parent.glob("*.sqlite")] == ["agent.sqlite"]
     await queue.close()
     assert await store.recent(ANN, 1) == []
-    await store.close()
+    assert await storage.documents.due_before(Collection("watches"), 1.0) == []
+    assert await storage.artifacts.get(ArtifactKey(ANN, "a")) is None
+    await storage.close()
 
 
 def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_event_loop() -> None:
@@ -45,7 +49,7 @@ def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_even
         import asyncio, sys, threading
         from pydantic import SecretStr
         from app.storage.storage_errors import StorageError
-        from app.storage.factory import open_documents, open_queue, open_store
+        from app.storage.factory import open_storage
         from app.storage.storage_account import StorageAccount
 
         class Watch:
@@ -56,17 +60,18 @@ def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_even
 
         async def main():
             sys.meta_path.insert(0, Watch())
-            account = StorageAccount(tables="https://127.0.0.1:1/", queues="https://127.0.0.1:1/", client_id="x")
-            store, queue = open_store(account), open_queue(account, "turns", open_store(account))
-            documents = open_documents(account, store)
+            account = StorageAccount(None, *["https://127.0.0.1:1/"] * 3, client_id="x")
+            storage = open_storage(account)
+            queue = storage.open_queue("turns")
             assert not [name for name in sys.modules if name.startswith("azure")], "imported too soon"
-            for engine in (store, queue, documents):
+            for engine in (storage.conversations, queue, storage.documents):
                 await engine.opened()
+            assert "azure.storage.blob" not in sys.modules, "needed by no first answer"
+            await storage.artifacts.opened()
             assert "azure.data.tables.aio" in sys.modules and "azure.storage.queue.aio" in sys.modules
             print(sorted(Watch.threads))
-            await store.close()
+            await storage.close()
             await queue.close()
-            await documents.close()
 
         asyncio.run(main())
     """
@@ -179,8 +184,7 @@ async def test_what_has_been_closed_opens_no_more(tmp_path: Path) -> None:
 
 
 async def test_a_connection_string_that_is_none_is_a_failure_at_each_call() -> None:
-    account = StorageAccount(SecretStr("AccountKey=secret"))
-    store = open_store(account)
+    store = open_storage(StorageAccount(SecretStr("AccountKey=secret"))).conversations
     for _ in range(2):
         with pytest.raises(StorageError) as caught:
             await store.ping()
@@ -193,9 +197,12 @@ async def test_a_connection_string_that_is_none_is_a_failure_at_each_call() -> N
 )
 async def test_development_storage_is_azurite_on_its_own_ports(text: str) -> None:
     account = StorageAccount(SecretStr(text))
-    store, queue = open_table(account, "conversations"), open_azure_queue(account, "turns")
+    store, queue = conversations_table(account, "conversations"), open_azure_queue(account, "turns")
+    artifacts = open_container(account, "artifacts")
     assert store._table.url.rstrip("?") == "http://127.0.0.1:10002/devstoreaccount1"
     assert queue._queue.url.rstrip("?") == "http://127.0.0.1:10001/devstoreaccount1/turns"
+    assert artifacts._container.url.rstrip("?") == "http://127.0.0.1:10000/devstoreaccount1/artifacts"
+    await artifacts.close()
     await store.close()
     await queue.close()
 

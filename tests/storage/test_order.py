@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from app.storage.azure.azure_account import open_table
 from app.storage.ledger import BeginResult, Predecessor, Store, TurnState
 from tests.fakes.azurite import Azurite, started
-from tests.fakes.stores import ANN, ENGINES, Clock, account, exchange, opened_store, turn
+from tests.fakes.stores import ANN, ENGINES, Clock, account, conversations_table, exchange, opened_store, turn
 
 
 class Delays(Clock):
@@ -97,7 +96,7 @@ async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(store:
 @pytest.mark.slow
 async def test_the_first_call_of_a_worker_may_take_longer(azurite: Azurite, clock: Delays) -> None:
     clock.passing = 0.8
-    cold = open_table(account(azurite), f"t{uuid.uuid4().hex}", clock=clock)
+    cold = conversations_table(account(azurite), f"t{uuid.uuid4().hex}", clock=clock)
     assert not (await payload(cold, "a1", 1000)).has_predecessor
     await cold.close()
 

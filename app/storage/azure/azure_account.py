@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.data.tables.aio import TableClient
@@ -14,8 +14,11 @@ from azure.storage.queue.aio import QueueClient
 from app.storage.azure.azure_calls import CONNECTION_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from app.storage.azure.azure_queue import AzureQueue
 from app.storage.azure.table_documents import TableDocuments
-from app.storage.azure.table_store import TableStore
+from app.storage.azure.table_store import ConversationArtifacts, TableStore
 from app.storage.storage_account import StorageAccount
+
+if TYPE_CHECKING:
+    from app.storage.azure.blob_artifacts import BlobArtifacts
 
 _LIMITS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_SECONDS, "read_timeout": READ_TIMEOUT_SECONDS}
 # Of every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
@@ -25,18 +28,23 @@ _TRIES_OF_EACH_KIND: dict[str, Any] = {f"retry_{kind}": _TRIES for kind in ("tot
 # At once, then after 0.5 and then every second: who was asked first is not to wait longer than who was asked later.
 _TABLE_TRIES: dict[str, Any] = {**_TRIES_OF_EACH_KIND, "retry_backoff_factor": 0.25, "retry_backoff_max": 1}
 # About every second.
-_QUEUE_TRIES: dict[str, Any] = {
+_SERVICE_TRIES: dict[str, Any] = {
     **_TRIES_OF_EACH_KIND,
     **{"initial_backoff": 0, "increment_base": 1, "random_jitter_range": 0.7},
 }
 
 
 def open_table(
-    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+    account: StorageAccount,
+    name: str,
+    artifacts: ConversationArtifacts,
+    *,
+    clock: Callable[[], float] = time.time,
+    **options: object,
 ) -> TableStore:
     """`options` are those of a client of azure-core. Raises `ValueError` for a connection string that is none."""
     table, credential = _table(account, name, options)
-    return TableStore(table, clock=clock, credential=credential)
+    return TableStore(table, artifacts, clock=clock, credential=credential)
 
 
 def open_documents_table(
@@ -50,12 +58,30 @@ def open_documents_table(
 def open_azure_queue(account: StorageAccount, name: str, **options: object) -> AzureQueue:
     """`options` are those of a client of azure-core. Raises `ValueError` for a connection string that is none."""
     _log_no_requests()
-    chosen = {**_LIMITS, **_QUEUE_TRIES, **options}
+    chosen = {**_LIMITS, **_SERVICE_TRIES, **options}
     if text := _connection_string(account):
         return AzureQueue(QueueClient.from_connection_string(text, name, **chosen))
     credential = _credential(account)
     queue = QueueClient(account.queues, name, credential=credential, audience=_AUDIENCE, **chosen)
     return AzureQueue(queue, credential=credential)
+
+
+def open_container(
+    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+) -> BlobArtifacts:
+    """As `open_table`."""
+    # Not with the others: no first answer needs them.
+    from azure.storage.blob.aio import ContainerClient  # noqa: PLC0415
+
+    from app.storage.azure.blob_artifacts import BlobArtifacts  # noqa: PLC0415
+
+    _log_no_requests()
+    chosen = {**_LIMITS, **_SERVICE_TRIES, **options}
+    if text := _connection_string(account):
+        return BlobArtifacts(ContainerClient.from_connection_string(text, name, **chosen), clock=clock)
+    credential = _credential(account)
+    container = ContainerClient(account.blobs, name, credential=credential, audience=_AUDIENCE, **chosen)
+    return BlobArtifacts(container, clock=clock, credential=credential)
 
 
 def _table(

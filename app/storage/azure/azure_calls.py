@@ -20,12 +20,12 @@ CLEANING_SECONDS = 240.0
 CONNECTION_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 10
 
-_MISSING = ("TableNotFound", "QueueNotFound")
+_MISSING = ("TableNotFound", "QueueNotFound", "ContainerNotFound")
 
 
 class MadeWhenMissing(Protocol):
     async def make(self) -> None:
-        """Makes the table or queue itself; that somebody else has is no error."""
+        """Makes the table, queue or container itself; that somebody else has is no error."""
         ...
 
 

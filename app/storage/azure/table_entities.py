@@ -44,12 +44,12 @@ _LAST_TICKET = 10**18
 
 def partition_of(key: ConversationKey) -> str:
     """Of any length and any characters, none of which a key of a table could hold."""
-    return _hash([key.tenant, key.conversation])
+    return hash_of([key.tenant, key.conversation])
 
 
 def row_of(key: ConversationKey, kind: str, rest: str = "") -> str:
     """With `kind` alone, where the rows of that kind begin."""
-    return f"{_hash(key.thread)[:_THREAD]}-{kind}{rest}"
+    return f"{hash_of(key.thread)[:_THREAD]}-{kind}{rest}"
 
 
 def is_kind(entity: Mapping[str, Any], *kinds: str) -> bool:
@@ -57,11 +57,11 @@ def is_kind(entity: Mapping[str, Any], *kinds: str) -> bool:
 
 
 def turn_row(key: TurnKey) -> str:
-    return row_of(key.conversation, TURN, f"-{_hash(key.activity)}")
+    return row_of(key.conversation, TURN, f"-{hash_of(key.activity)}")
 
 
 def record_row(key: RecordKey) -> str:
-    return row_of(key.conversation, LASTING if key.lasting else RECORD, f"-{_hash(key.name)}")
+    return row_of(key.conversation, LASTING if key.lasting else RECORD, f"-{hash_of(key.name)}")
 
 
 def open_row(record: TurnRecord) -> str:
@@ -169,7 +169,7 @@ def _keys(key: ConversationKey, row: str) -> Entity:
     return {"PartitionKey": partition_of(key), "RowKey": row}
 
 
-def _hash(value: object) -> str:
+def hash_of(value: object) -> str:
     # As JSON, which has an escape for what no encoding has.
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 

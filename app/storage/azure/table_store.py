@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError
@@ -65,17 +66,30 @@ _PROMPT_AT_FIRST = 1.0
 _ANY_LEASE = -1.0
 
 
+class ConversationArtifacts(Protocol):
+    """What the store needs to delete artifacts with their conversation."""
+
+    async def delete_conversation(self, key: ConversationKey, *, threads: bool = False) -> None: ...
+
+    async def delete_before(self, moment: float) -> int: ...
+
+
 class TableStore:
-    """Makes the table if it is missing. `clock` is in seconds since 1970; `credential` is closed with the store."""
+    """Makes the table if it is missing, and deletes a conversation's `artifacts` with it.
+
+    `clock` is in seconds since 1970; `credential` is closed with the store.
+    """
 
     def __init__(
         self,
         table: TableClient,
+        artifacts: ConversationArtifacts,
         *,
         clock: Callable[[], float] = time.time,
         credential: AsyncTokenCredential | None = None,
     ) -> None:
         self._table = table
+        self._artifacts = artifacts
         self._credential = credential
         self._rows = Rows(table)
         self._clock = clock
@@ -91,6 +105,8 @@ class TableStore:
 
     @bounded()
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        # Before the rows: a failure in between leaves something that says that there is more to forget.
+        await self._artifacts.delete_conversation(key, threads=threads)
         first, after = EVERYTHING if threads else (row_of(key, MESSAGE), row_of(key, AFTER[RECORD]))
         rows = await self._rows.between(partition_of(key), first, after, keys_only=True)
         await self._rows.delete([row for row in rows if is_kind(row, MESSAGE, RECORD, LASTING)])
@@ -163,7 +179,7 @@ class TableStore:
 
     @bounded(CLEANING_SECONDS)
     async def delete_before(self, moment: float) -> int:
-        deleted = 0
+        deleted = await self._artifacts.delete_before(moment)
         async for rows in self._rows.older(float(moment)):
             deleted += await self._delete_older(rows)
         return deleted

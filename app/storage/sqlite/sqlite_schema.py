@@ -7,7 +7,7 @@ import time
 
 from app.storage.storage_errors import StorageError
 
-VERSION = 5
+VERSION = 6
 _MAX_WAIT_SECONDS = 10.0
 _RETRY_SECONDS = 0.02
 
@@ -68,6 +68,16 @@ CREATE TABLE queue_message (
   PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
 CREATE INDEX queue_message_by_visibility ON queue_message (queue, visible_at);
+CREATE TABLE artifact (
+  tenant TEXT NOT NULL,
+  conversation TEXT NOT NULL,
+  thread TEXT NOT NULL,
+  name TEXT NOT NULL,
+  content BLOB NOT NULL,
+  content_type TEXT NOT NULL,
+  written_at REAL NOT NULL,
+  PRIMARY KEY (tenant, conversation, thread, name)
+);
 CREATE TABLE document (
   collection TEXT NOT NULL,
   tenant TEXT NOT NULL,

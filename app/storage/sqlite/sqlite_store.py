@@ -25,6 +25,7 @@ from app.storage.ledger import (
     next_ticket,
 )
 from app.storage.sanitize_text import sanitize_messages, sanitize_turn
+from app.storage.sqlite.sqlite_artifacts import SqliteArtifacts
 from app.storage.sqlite.sqlite_documents import SqliteDocuments
 from app.storage.sqlite.sqlite_file import SqliteFile
 from app.storage.sqlite.sqlite_queue import SqliteQueue
@@ -45,10 +46,12 @@ _ANY = "SELECT 1 FROM message LIMIT 1"
 _FORGET = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ?",
     "DELETE FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name NOT LIKE 'lasting/%'",
+    "DELETE FROM artifact WHERE tenant = ? AND conversation = ? AND thread = ?",
 )
 _FORGET_THREADS = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ?",
     "DELETE FROM record WHERE tenant = ? AND conversation = ?",
+    "DELETE FROM artifact WHERE tenant = ? AND conversation = ?",
 )
 _LAST_STARTED = """
 SELECT COALESCE(MAX(started_ticket), 0) FROM turn WHERE tenant = ? AND conversation = ? AND thread = ?
@@ -92,6 +95,7 @@ _OLD = (
     "DELETE FROM message WHERE written_at < ?",
     "DELETE FROM record WHERE written_at < ?",
     "DELETE FROM turn WHERE written_at < ?",
+    "DELETE FROM artifact WHERE written_at < ?",
 )
 _READ = "SELECT value, version FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ?"
 _INSERT = """
@@ -114,6 +118,10 @@ class SqliteStore:
     def queue(self, name: str) -> SqliteQueue:
         """In the same file; it ends with the store."""
         return SqliteQueue(self._file, name)
+
+    def artifacts(self) -> SqliteArtifacts:
+        """In the same file; they end with the store."""
+        return SqliteArtifacts(self._file)
 
     def documents(self) -> SqliteDocuments:
         """In the same file; they end with the store."""
