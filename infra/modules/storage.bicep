@@ -30,8 +30,11 @@ param publicNetworkAccess string
 @description('Where packages are.')
 param packageContainerName string = 'packages'
 
-@description('What people and the agent said, and which turns are done.')
-param tableNames string[] = ['conversations']
+@description('What people and the agent said, and which turns are done; and rows outside conversations.')
+param tableNames string[] = ['conversations', 'documents']
+
+@description('What is larger than a row: results to draw again, and files.')
+param artifactContainerName string = 'artifacts'
 
 @description('Turns that another instance may have to go on with, and messages that could not be processed.')
 param queueNames string[] = ['turns', 'turns-poison']
@@ -90,9 +93,18 @@ resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@202
   }
 }
 
+resource artifacts 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = {
+  parent: blobs
+  name: artifactContainerName
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
 // Every deployed build is kept, for going back: none can be told from the one that runs. Only what an agent.zip was
-// before it was replaced goes, and each of those is a build too.
-resource replacedPackages 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
+// before it was replaced goes, and each of those is a build too. A deleted artifact would stay as an earlier version; it
+// goes, and Azure can restore it for the days of deleteRetentionPolicy, like every blob of the account.
+resource replacedBlobs 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
   parent: account
   name: 'default'
   properties: {
@@ -111,6 +123,24 @@ resource replacedPackages 'Microsoft.Storage/storageAccounts/managementPolicies@
               version: {
                 delete: {
                   daysAfterCreationGreaterThan: 30
+                }
+              }
+            }
+          }
+        }
+        {
+          name: 'deleted-artifacts'
+          type: 'Lifecycle'
+          enabled: true
+          definition: {
+            filters: {
+              blobTypes: ['blockBlob']
+              prefixMatch: ['${artifactContainerName}/']
+            }
+            actions: {
+              version: {
+                delete: {
+                  daysAfterCreationGreaterThan: 0
                 }
               }
             }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.composition.core import TURN_QUEUE
-from app.storage.factory import CONVERSATIONS_TABLE
+from app.storage.factory import ARTIFACTS_CONTAINER, CONVERSATIONS_TABLE, DOCUMENTS_TABLE
 from ops.deploy.builds import CURRENT
 from tests.ops.files.deployments import NAMES, ROOT, Deployment, deployment, modules, template
 
@@ -157,14 +157,15 @@ def routes() -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_tables_and_queues_that_the_app_opens_are_made_and_no_others(name: str) -> None:
+def test_the_tables_queues_and_containers_that_the_app_opens_are_made_and_no_others(name: str) -> None:
     deployed = deployment(name)
-    tables, queues = (
+    tables, queues, containers = (
         {each["name"].rpartition("/")[2] for each in deployed.of(f"{STORAGE}/{kind}")}
-        for kind in ("tableServices/tables", "queueServices/queues")
+        for kind in ("tableServices/tables", "queueServices/queues", "blobServices/containers")
     )
     # The host moves what failed too often to the second: it does not make it without the right to make queues.
-    assert (tables, queues) == ({CONVERSATIONS_TABLE}, {TURN_QUEUE, f"{TURN_QUEUE}-poison"})
+    assert (tables, queues) == ({CONVERSATIONS_TABLE, DOCUMENTS_TABLE}, {TURN_QUEUE, f"{TURN_QUEUE}-poison"})
+    assert containers == {"packages", ARTIFACTS_CONTAINER}
 
 
 def test_the_queue_is_listened_to_with_the_connection_that_bicep_sets() -> None:
@@ -218,10 +219,20 @@ def test_the_api_versions_are_stable() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_build_is_deleted_by_a_rule(name: str) -> None:
     """Only what agent.zip was before it was replaced, and each of those is kept as a build too."""
-    (rule,) = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
-    assert rule["definition"] == {
+    packages, _ = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
+    assert packages["definition"] == {
         "filters": {"blobTypes": ["blockBlob"], "prefixMatch": [f"packages/{CURRENT}"]},
         "actions": {"version": {"delete": {"daysAfterCreationGreaterThan": 30}}},
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_deleted_artifact_does_not_stay_as_an_earlier_version(name: str) -> None:
+    _, artifacts = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
+    assert artifacts["enabled"]
+    assert artifacts["definition"] == {
+        "filters": {"blobTypes": ["blockBlob"], "prefixMatch": [f"{ARTIFACTS_CONTAINER}/"]},
+        "actions": {"version": {"delete": {"daysAfterCreationGreaterThan": 0}}},
     }
 
 
@@ -253,7 +264,7 @@ def test_every_number_and_choice_of_a_module_can_be_set() -> None:
     for name, module in modules().items():
         properties = module["properties"]
         left = set(properties["template"]["parameters"]) - set(properties["parameters"])
-        assert left <= {"packageContainerName", "tableNames", "queueNames"}, name
+        assert left <= {"packageContainerName", "artifactContainerName", "tableNames", "queueNames"}, name
 
 
 def test_the_linter_stops_a_deployment() -> None:

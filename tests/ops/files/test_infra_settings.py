@@ -69,6 +69,7 @@ FILLED_IN = {
     CLIENT: "11111111-1111-4111-8111-111111111111",
     TENANT: "22222222-2222-4222-8222-222222222222",
     "[components.ConnectionString]": "InstrumentationKey=33333333-3333-4333-8333-333333333333",
+    "[storageAccounts.primaryEndpoints.blob]": "https://account.blob.core.windows.net/",
     "[storageAccounts.primaryEndpoints.queue]": "https://account.queue.core.windows.net/",
     "[storageAccounts.primaryEndpoints.table]": "https://account.table.core.windows.net/",
 }
