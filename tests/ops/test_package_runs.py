@@ -6,7 +6,6 @@ import asyncio
 import importlib.metadata
 import json
 import marshal
-import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from azure.data.tables.aio import TableClient
 
 from app.storage.factory import CONVERSATIONS_TABLE
 from ops.package import start
-from ops.package.archive import Build, write_build_file, write_zip
 from ops.package.build import Package, make_package
 from tests.fakes.azurite import Azurite, started
 from tests.fakes.connector_service import ConnectorService
@@ -69,6 +67,7 @@ async def test_the_unpacked_zip_answers_a_turn_and_writes_nothing_into_its_folde
     assert served.health["build"] == package.build
     assert served.health["version"] == package.version
     assert content_of(unpacked) == before
+    assert served.compiled == [], "a cold start would compile it"
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +85,7 @@ async def test_the_unpacked_zip_answers_a_turn_on_a_storage_account(unpacked: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 async def test_with_its_bytecode_a_start_compiles_nothing_and_without_it_everything(
     unpacked: Path, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
@@ -116,91 +116,6 @@ def test_the_delivered_zip_is_started_and_answers_as_its_build(
     python = sysconfig.get_python_version()
     said = f"{package.zip} starts on Python {python} and answers as build {package.build}.\n"
     assert capsys.readouterr().out == said
-
-
-def without(parts: list[str], package: Package, target: Path) -> Path:
-    """`package` without `parts`, as a zip whose build file holds for what is left."""
-    folder = target / "agent"
-    shutil.copytree(package.folder, folder)
-    for part in parts:
-        shutil.rmtree(folder / part)
-    write_build_file(folder, package.version)
-    write_zip(folder, target / "agent.zip")
-    return target / "agent.zip"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
-def test_a_zip_that_lacks_a_dependency_does_not_pass_for_one_that_starts(
-    package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The tests' own Python has that dependency."""
-    broken = without([".python_packages/lib/site-packages/azure/functions"], package, tmp_path)
-    assert start.main([str(broken)]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"{broken} does not start on Python 3.")
-    assert "No module named 'azure.functions'" in said
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
-def test_a_zip_that_lacks_what_only_a_later_moment_imports_does_not_pass(
-    package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Conversations in a storage account, the managed identity's token: neither is there at the start."""
-    lost = ("data", "identity", "storage")
-    broken = without([f".python_packages/lib/site-packages/azure/{name}" for name in lost], package, tmp_path)
-    assert start.main([str(broken)]) == 1
-    sentence, *named = capsys.readouterr().err.strip().splitlines()
-    assert sentence.startswith(f"{broken} lacks what it imports while it runs on Python 3.")
-    lines = r"app/storage/\w+\.py:\d+: ModuleNotFoundError: No module named 'azure\.(\w+)'"
-    assert sorted(re.findall(lines, "\n".join(named))) == sorted(lost)
-
-
-def test_imports_are_tried_wherever_they_stand_but_for_those_of_types(tmp_path: Path) -> None:
-    (tmp_path / "app" / "inner").mkdir(parents=True)
-    (tmp_path / "function_app.py").write_text("import json, app.inner.late\nfrom app import inner\n")
-    (tmp_path / "app" / "inner" / "late.py").write_text(
-        "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    import of_types\nelse:\n    from json import loads\n"
-        "def later():\n    import importlib\n    from json import dumps, nothing\n    import not_there\n"
-        "    importlib.import_module('not_there_either')\n"
-    )
-    script = Path(start.__file__).with_name("imports.py")
-    command = [sys.executable, "-I", "-S", "-B", str(script), str(tmp_path), str(tmp_path / "none")]
-    done = subprocess.run(command, capture_output=True, check=True)
-    late = str(Path("app/inner/late.py"))
-    assert json.loads(done.stdout) == [
-        [late, 8, "ModuleNotFoundError: No module named 'json.nothing'"],
-        [late, 9, "ModuleNotFoundError: No module named 'not_there'"],
-        [late, 10, "ModuleNotFoundError: No module named 'not_there_either'"],
-    ]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
-def test_a_zip_that_is_not_well_does_not_pass(
-    package: Package, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(start, "_SETTINGS", {})
-    assert start.main([str(package.zip)]) == 1
-    assert f"{package.zip} is build {package.build} and answers with status 503" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
-def test_a_zip_that_answers_as_another_build_does_not_pass(
-    package: Package, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = Build("0123456789ab", package.version, sysconfig.get_python_version())
-    monkeypatch.setattr(start, "read_build", lambda _: other)
-    assert start.main([str(package.zip)]) == 1
-    assert f"{package.zip} is build 0123456789ab and answers with status 200" in capsys.readouterr().err
-
-
-def test_what_is_no_package_is_not_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert start.main([str(tmp_path / "agent.zip")]) == 1
-    assert f"there is no {tmp_path / 'agent.zip'}" in capsys.readouterr().err or sys.platform != "linux"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="Microsoft's worker library needs Python 3.13 or later")

@@ -127,6 +127,7 @@ def interpreter_for(python: str) -> tuple[str, ...] | None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 async def test_the_real_package_for_the_default_python_holds_its_wheels_alone_and_answers(tmp_path: Path) -> None:
     interpreter = interpreter_for(TARGET)
     if interpreter is None:

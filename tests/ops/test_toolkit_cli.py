@@ -91,13 +91,14 @@ def test_the_toolkit_makes_a_package_with_everything_filled_in(atk: AgentsToolki
     assert json.loads(files["ja.json"])["name.short"] == "Databricks エージェント (local)"
 
 
-@pytest.mark.parametrize("environment", ["dev", "local"])
+@pytest.mark.parametrize("environment", [pytest.param("dev", marks=pytest.mark.proof), "local"])
 def test_the_toolkit_finds_the_manifest_valid(atk: AgentsToolkit, project: Path, environment: str) -> None:
     code, said = validate(atk, project, environment)
     assert code == 0, said
     assert "All passed." in said
 
 
+@pytest.mark.proof
 def test_the_toolkit_refuses_a_manifest_that_is_wrong(atk: AgentsToolkit, project: Path) -> None:
     change(project, "manifest.json", lambda manifest: manifest["description"].update(short="x" * 81))
     code, said = validate(atk, project)
@@ -105,6 +106,7 @@ def test_the_toolkit_refuses_a_manifest_that_is_wrong(atk: AgentsToolkit, projec
     assert "must NOT have more than 80 characters" in said
 
 
+@pytest.mark.proof
 def test_the_toolkit_refuses_a_translation_that_is_wrong(atk: AgentsToolkit, project: Path) -> None:
     change(project, "de.json", lambda german: german.update({"bots[0].commands[0].title": "Hilfe"}))
     code, said = validate(atk, project)
@@ -113,12 +115,14 @@ def test_the_toolkit_refuses_a_translation_that_is_wrong(atk: AgentsToolkit, pro
     assert "must NOT have additional properties" in said
 
 
+@pytest.mark.proof
 def test_the_toolkit_refuses_a_variable_without_a_value(atk: AgentsToolkit, project: Path) -> None:
     code, said = atk.run(project, "package", "--env", "dev", given={"TEAMS_APP_ID": PROVISIONED["TEAMS_APP_ID"]})
     assert code != 0
     assert "Missing environment variables 'BOT_ID, BOT_DOMAIN'" in said
 
 
+@pytest.mark.proof
 def test_the_toolkit_refuses_an_action_that_does_not_exist(atk: AgentsToolkit, project: Path) -> None:
     path = project / "m365agents.playground.yml"
     path.write_text(path.read_text(encoding="utf-8").replace("uses: script", "uses: skript"), encoding="utf-8")
@@ -136,6 +140,7 @@ def test_deploy_builds_the_package_for_the_python_of_the_environment_and_then_de
     assert lines == ["dev.py package --python 3.12 dev consumption True", "dev.py deploy dev consumption True"]
 
 
+@pytest.mark.proof
 def test_nothing_is_deployed_while_the_app_says_your_organisation(atk: AgentsToolkit, project: Path) -> None:
     code, said = atk.run(project, "deploy", "--env", "dev", given=PROVISIONED)
     assert code != 0
@@ -143,6 +148,7 @@ def test_nothing_is_deployed_while_the_app_says_your_organisation(atk: AgentsToo
     assert "dev.py package" not in said
 
 
+@pytest.mark.proof
 def test_a_deployment_that_fails_is_a_failure_of_the_toolkit(atk: AgentsToolkit, project: Path) -> None:
     (project / "dev.py").write_text("import sys; sys.exit('the package is too large')")
     code, said = atk.run(project, "deploy", "--env", "dev", given=PROVISIONED | OWN)
@@ -150,6 +156,7 @@ def test_a_deployment_that_fails_is_a_failure_of_the_toolkit(atk: AgentsToolkit,
     assert "the package is too large" in said
 
 
+@pytest.mark.proof
 def test_local_settings_get_the_bots_identity_and_lose_it_again_for_the_playground(
     atk: AgentsToolkit, project: Path
 ) -> None:
