@@ -124,10 +124,10 @@ async def test_an_endpoint_that_answers_is_no_outage_whatever_it_refuses(
 ) -> None:
     sleeper = Sleeper()
     async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper, retries=ONCE) as model:
-        endpoint.replies.extend([reply] * 10)
-        for _ in range(10):
+        for each in [reply, *[AWAY] * 4, reply, *[AWAY] * 4]:
             sleeper.now += 3
-            await fail(model, error)
+            endpoint.replies.append(each)
+            await fail(model, error if each is reply else EndpointUnavailableError)
         assert text_of(await answer(model)) == "Hello"
 
 
