@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.data.tables import TableEntity, UpdateMode
 from azure.data.tables.aio import TableClient
 
+from app.resilience.retry import Backoff, retry
 from app.storage.azure.azure_calls import code_of
 from app.storage.azure.table_entities import Entity
 
@@ -23,8 +23,7 @@ _MAX_PAGE_SIZE = 1000
 _OTHERS_WERE_FASTER = {"EntityAlreadyExists", "UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"}
 # Of a single operation of a transaction, which the client does not send again by itself.
 _BUSY = {"ServerBusy", "OperationTimedOut", "InternalError", "InternalServerError"}
-# In seconds, between the tries.
-_PAUSES = (0.1, 0.4, 1.0, 1.0, 1.0, 1.0, 1.0)
+_BACKOFF = Backoff(0.1, longest_seconds=1.0, attempts=8)
 # The client sends a POST again only if it is told so: whoever makes one here knows its own from another's.
 _SENT_AGAIN = {"retry_on_methods": ["HEAD", "GET", "PUT", "DELETE", "OPTIONS", "TRACE", "POST"]}
 _KEYS = ["PartitionKey", "RowKey", "Timestamp", "turn_row"]
@@ -104,14 +103,10 @@ class Rows:
 
     async def transaction(self, operations: Sequence[Operation]) -> list[str]:
         """All of them or none; their versions. Raises `TableConflictError`."""
-        for pause in (*_PAUSES, None):
-            try:
-                done = await self._table.submit_transaction(operations, **_SENT_AGAIN)
-                break
-            except HttpResponseError as error:
-                if pause is None or code_of(error) not in _BUSY:
-                    raise _conflict(error) from error
-                await asyncio.sleep(pause)
+        try:
+            done = await retry(lambda: self._table.submit_transaction(operations, **_SENT_AGAIN), _pause_if_busy)
+        except HttpResponseError as error:
+            raise _conflict(error) from error
         return [str(operation.get("etag")) for operation in done]
 
     async def delete(self, rows: Sequence[Entity], *, only_same: bool = False) -> list[Entity]:
@@ -132,6 +127,11 @@ class Rows:
         except TableConflictError:
             return False
         return True
+
+
+def _pause_if_busy(failure: Exception, attempt: int) -> float | None:
+    busy = isinstance(failure, HttpResponseError) and code_of(failure) in _BUSY
+    return _BACKOFF.pause_seconds(attempt) if busy else None
 
 
 def _delete(row: Entity, *, only_same: bool) -> Operation:
