@@ -1,4 +1,4 @@
-"""Where Markdown may be cut: what is open there, and how to close it here and open it again there."""
+"""Where Markdown may be cut: what is open at that point, how to close it there and open it again after it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from app.agent.events import interrupted
-from app.bot.rendering.markdown_inline import LONGEST_CODE, LONGEST_EMPHASIS, LONGEST_LABEL, OpenMarkup, open_markup
+from app.bot.rendering.markdown_inline import MAX_CODE, MAX_EMPHASIS, MAX_LABEL, OpenMarkup, open_markup
 from app.bot.rendering.markdown_lines import BLANKS, Fence, Kind, Line, fence_run, read_lines
 from app.bot.rendering.sanitize import sanitize
 
-_LONGEST_REOPENING = 2_000
+_MAX_REOPENING = 2_000
 _LONE_RETURN = re.compile(r"\r(?!\n)")
-# A last line of nothing else may become any block.
+# A last line of these alone may still become any kind of block.
 _BLOCK_MARKS = "#*+-=_|:`~" + BLANKS
 _NUMBER = re.compile(r"[0-9]{1,9}[.)]?")
-_LONGEST_OPEN = {"[": LONGEST_LABEL, "`": LONGEST_CODE}
+_MAX_OPEN = {"[": MAX_LABEL, "`": MAX_CODE}
 _TABLE = (Kind.TABLE_HEAD, Kind.TABLE_DELIMITER, Kind.TABLE_ROW)
 
 
@@ -36,7 +36,7 @@ class Cost(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class LineEnd:
-    """A cut at `offset` needs `closing` before it and `opening` after it."""
+    """A cut at `offset` needs `closing` at the end of the part before it, and `opening` before the part after it."""
 
     offset: int
     cost: Cost
@@ -50,7 +50,7 @@ def utf16_units(text: str) -> int:
 
 
 def line_ends(text: str) -> Iterator[LineEnd]:
-    """The end of every line, the last one too even if no newline ends it."""
+    """The end of every line, also of a last line without a newline."""
     head = rows = 0
     for line in read_lines(text):
         ended = text[line.end - 1 : line.end] == "\n"
@@ -70,7 +70,7 @@ def line_ends(text: str) -> Iterator[LineEnd]:
                 rows = line.end
                 yield LineEnd(line.end, Cost.FORBIDDEN)
             case Kind.TABLE_ROW:
-                opening = text[head:rows] if ended and rows - head <= _LONGEST_REOPENING else ""
+                opening = text[head:rows] if ended and rows - head <= _MAX_REOPENING else ""
                 yield LineEnd(line.end, Cost.TABLE_ROW if ended else Cost.FORBIDDEN, opening=opening)
 
 
@@ -80,13 +80,13 @@ def _in_fence(line: Line, cost: Cost, *, ended: bool) -> LineEnd:
     if fence.is_long:
         return LineEnd(line.end, cost)
     prefix = _goes_on(fence)
-    first = fence.first_line[len(fence.prefix) :] if len(fence.first_line) <= _LONGEST_REOPENING else fence.marker
+    first = fence.first_line[len(fence.prefix) :] if len(fence.first_line) <= _MAX_REOPENING else fence.marker
     closing = f"{'' if ended else chr(10)}{prefix}{fence.marker}"
     return LineEnd(line.end, cost, closing, f"{prefix}{first}\n")
 
 
 def _goes_on(fence: Fence) -> str:
-    """What stands before a line in the same quotes and the same item as the code."""
+    """The prefix of a line in the same block quotes and the same list item as the code."""
     return "".join(character if character in "> \t" else " " for character in fence.prefix)
 
 
@@ -98,35 +98,34 @@ def end_of(text: str) -> LineEnd:
     if end.cost not in (Cost.LINE, Cost.FORBIDDEN):
         return end
     markup = _markup_at_end(text, read_lines(text), ends=True)
-    # What ends with a blank cannot be closed.
+    # Markup after a blank does not close anything.
     closing = f"…{markup.closing}" if markup.closing and text[-1].isspace() else markup.closing
     return LineEnd(end.offset, end.cost, closing, markup.opening)
 
 
 def streamable_prefix(text: str) -> str:
-    """The beginning of the model's `text` that looks right and stays so: nothing half, and nothing that is still open.
+    """The beginning of the model's `text` that will look the same whatever follows: no half link, nothing still open.
 
-    What is open for long is shown all the same.
+    What has been open for long is included all the same.
     """
     return text[: _cut(text, ends=False)]
 
 
 def closable(text: str) -> str:
-    """`text`, whose end is missing, without what nothing can close: half a link, half a tag, a table without rows.
+    """`text`, whose end is missing, without what cannot be closed: half a link, half a tag, a table without rows.
 
-    Never less than was streamable_prefix of it before.
+    Never shorter than an earlier `streamable_prefix` of it.
     """
     return text[: _cut(text, ends=True)]
 
 
 def render(text: str, image_hosts: AbstractSet[str] = frozenset()) -> str:
-    """The model's `text` as it is sent. What `streamable_prefix` has let through stays as it is when more text
-    follows."""
+    """The model's `text` as it is sent. A `streamable_prefix` is rendered alike when more text follows."""
     return sanitize(_with_note(_without_lone_returns(text)), image_hosts)
 
 
 def _with_note(text: str) -> str:
-    """A note where the answer was interrupted, outside of what is open there."""
+    """The note of an interruption stands outside of the code or the emphasis that is open at that point."""
     parts = interrupted(text)
     if parts is None:
         return text
@@ -136,17 +135,17 @@ def _with_note(text: str) -> str:
 
 
 def _around_note(shown: str, note: str) -> tuple[str, str]:
-    """What closes `shown`, with the note; and what opens the rest again."""
+    """What closes `shown`, followed by the note; and what opens the rest again."""
     end = end_of(shown)
     closed = shown + end.closing
     gap = "" if not closed else "\n" if closed.endswith("\n") else "\n\n"
-    # So that a note stays in the item of a list that the code below it is in.
+    # The note stays in the list item that the code after it is in.
     indent = " " * (len(end.opening) - len(end.opening.lstrip(" ")))
     return f"{end.closing}{gap}{indent}{note}\n\n", end.opening
 
 
 def _without_lone_returns(text: str) -> str:
-    """In as many characters: a carriage return alone ends a line too."""
+    """With line feeds for carriage returns that stand alone, which end a line too. The length stays the same."""
     return _LONE_RETURN.sub("\n", text) if "\r" in text else text
 
 
@@ -170,7 +169,7 @@ def _cut_plain(text: str, *, ends: bool) -> int:
     ended = text.endswith("\n")
     if last.fence is not None and not (ended and last.kind is Kind.FENCE_CLOSE):
         if last.kind is Kind.FENCE_OPEN and not ended:
-            # Perhaps none: more backticks in its line would tell.
+            # More backticks in its line would mean that it opens no code.
             return _cut_above(text, lines[:-1], ends=ends)
         return _cut_in_code(lines, last.fence, ended=ended, ends=ends)
     if last.kind is Kind.BLANK:
@@ -183,7 +182,7 @@ def _cut_plain(text: str, *, ends: bool) -> int:
 
 
 def _cut_above(text: str, lines: Sequence[Line], *, ends: bool) -> int:
-    """Where all below `lines` is held back."""
+    """The cut where everything below `lines` is held back."""
     if not lines:
         return 0
     last = lines[-1]
@@ -214,8 +213,8 @@ def _cut_in_table(text: str, lines: Sequence[Line], *, ended: bool, ends: bool) 
     while above[-1].kind is not Kind.TABLE_HEAD:
         above.pop()
     head = above[-1]
-    # With more in the line below, it may be no table after all, and what is open above it still becomes a link.
-    # A table above it has ended, with rows or without.
+    # With more text in the line below it may turn out to be no table, and markup that is open above it may go on.
+    # Another table right above it has ended.
     after_table = len(above) > 1 and above[-2].kind in _TABLE
     before = head.start if after_table else _cut_above(text, above[:-1], ends=ends)
     if before < head.start or head.body.startswith("|", head.content):
@@ -224,7 +223,7 @@ def _cut_in_table(text: str, lines: Sequence[Line], *, ended: bool, ends: bool) 
 
 
 def _held_lines(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
-    """How many lines at the end of a text may become a block of another kind with what follows."""
+    """How many lines at the end of a text may become another kind of block, depending on what follows."""
     last = lines[-1]
     content = last.body[last.content :]
     only_marks = not ended and not content.strip(_BLOCK_MARKS)
@@ -244,17 +243,16 @@ def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
     held += [
         opener.at
         for opener in markup.openers
-        if len(text) - opener.at <= _LONGEST_OPEN.get(opener.mark, LONGEST_EMPHASIS)
-        and (not ends or opener.mark == "[")
+        if len(text) - opener.at <= _MAX_OPEN.get(opener.mark, MAX_EMPHASIS) and (not ends or opener.mark == "[")
     ]
     cut = min(held)
-    # Whether these begin a tag or an image is seen by what follows.
+    # What follows decides whether these begin a tag or an image.
     if cut < len(text) and text.endswith("!", 0, cut):
         cut = len(text[:cut].rstrip("!\\"))
     if text.endswith("<", 0, cut):
         cut -= len("\\<" if text.endswith("\\<", 0, cut) else "<")
     line = next((line for line in reversed(lines) if line.start <= cut), lines[0])
-    # Without what follows it would open code.
+    # Without what follows, the line would open code.
     opens = fence_run(text[line.start : cut], line.content) and not fence_run(line.body, line.content)
     return line.start if opens else cut
 

@@ -9,19 +9,19 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-# Characters. What is open for longer is taken for plain text, so that nothing is held back for ever.
-LONGEST_EMPHASIS = 200
-LONGEST_CODE = 300
-LONGEST_LABEL = 200
-LONGEST_LINK = 2_500
-_DEEPEST_PARENTHESIS = 8
+# In characters. What is open for longer counts as plain text, so that nothing is held back for ever.
+MAX_EMPHASIS = 200
+MAX_CODE = 300
+MAX_LABEL = 200
+MAX_LINK = 2_500
+_MAX_PARENTHESIS_DEPTH = 8
 
 PUNCTUATION = r"[!-/:-@\[-`{-~]"
 _TOKEN = re.compile(rf"(?:\\?!)+|\\{PUNCTUATION}|\\\Z|`+|\[|\]|<|\*+|_+|~+|&")
 _IN_LINK = re.compile(r"[\s()`<]")
 _HALF_ENTITY = re.compile(r"&#?[0-9A-Za-z]{0,31}\Z")
 HARMLESS_TAG = re.compile(r"</?(?:br|b|i|em|strong|s|del|u|sub|sup|kbd|mark|small) ?/?>", re.IGNORECASE)
-"""Loads nothing."""
+"""They load nothing."""
 AUTOLINK = re.compile(r"<(?:https?://|mailto:)[^\s<>`\"'\\\[\]!|]{1,1000}>", re.IGNORECASE)
 IMAGE_TAG = re.compile(r"<ima?ge?(?=[\s/>])[^<>\n]{0,2000}>", re.IGNORECASE)
 _HALF_TAG = re.compile(
@@ -34,7 +34,7 @@ _HALF = -1
 
 @dataclass(slots=True)
 class Opener:
-    """Markup that is open since `at`: `*`, `_`, `~` or a backtick, `count` times, or `[`."""
+    """Markup that was opened at `at`: `*`, `_`, `~` or a backtick, `count` times, or `[`."""
 
     at: int
     mark: str
@@ -43,7 +43,7 @@ class Opener:
 
 @dataclass(slots=True)
 class OpenMarkup:
-    """`openers` in the order of the text. From `undecided` on the text may become anything: a link, a tag."""
+    """`openers` are in the order of the text. What begins at `undecided` may become a link, a tag or plain text."""
 
     openers: list[Opener] = field(default_factory=list)
     undecided: int | None = None
@@ -58,7 +58,7 @@ class OpenMarkup:
 
 
 class CodeRuns:
-    """The runs of backticks in one line: where code that begins with one of them ends."""
+    """The runs of backticks in one line: they tell where a code span ends."""
 
     def __init__(self, line: str, start: int = 0, end: int | None = None) -> None:
         self._ends: dict[int, list[int]] = {}
@@ -66,14 +66,14 @@ class CodeRuns:
             self._ends.setdefault(len(run[0]), []).append(run.end())
 
     def closing(self, opened: int, length: int) -> int | None:
-        """`opened` is where the opening run of so many backticks ends."""
+        """Where the code span ends whose opening run of `length` backticks ends at `opened`; None if it is open."""
         ends = self._ends.get(length, [])
         found = bisect_left(ends, opened + length + 1)
         return ends[found] if found < len(ends) else None
 
 
 def open_markup(text: str, start: int = 0, *, ends: bool) -> OpenMarkup:
-    """What is open after a block of text that begins at `start`. `ends`: nothing more can follow."""
+    """What is open at the end of the block of text that begins at `start`. `ends`: no more text follows."""
     return _Scan(text, start, ends=ends).run()
 
 
@@ -99,7 +99,7 @@ class _Scan:
         return self._open.pop().at if token[0] == "]" else token.start()
 
     def _take(self, token: re.Match[str]) -> int:
-        """Where to go on, or `_HALF`."""
+        """The position after what `token` begins; `_HALF` if only more text can tell."""
         text, start, end = self._text, token.start(), token.end()
         if token[0].endswith("!"):
             if text.startswith("[", end):
@@ -139,9 +139,9 @@ class _Scan:
             self._line_end = len(text) if newline < 0 else newline
             self._runs = CodeRuns(text, start, self._line_end)
         closed = self._runs.closing(end, length)
-        at_end = len(text) - start <= LONGEST_CODE and self._line_end == len(text)
-        if closed is not None and closed - start <= LONGEST_CODE:
-            # A run of backticks may grow.
+        at_end = len(text) - start <= MAX_CODE and self._line_end == len(text)
+        if closed is not None and closed - start <= MAX_CODE:
+            # The run of backticks may get longer.
             return _HALF if at_end and closed == len(text) and not self._ends else closed
         if closed is None and at_end:
             if end == len(text):
@@ -156,10 +156,10 @@ class _Scan:
             return end
         while self._open[-1].mark != "[":
             self._pop()
-        # A number is a citation, and nothing has to follow it.
+        # A number in brackets is a citation, which needs no address.
         cited = self._ends and end == len(text) and text[self._open[-1].at + 1 : end - 1].isdecimal()
         close = end if cited else _link_end(text, end) if end < len(text) else _HALF
-        if close == _HALF and len(text) - self._open[-1].at <= LONGEST_LINK:
+        if close == _HALF and len(text) - self._open[-1].at <= MAX_LINK:
             return _HALF
         self._pop()
         return max(close, end)
@@ -205,20 +205,20 @@ def _is_mark(character: str) -> bool:
 
 
 def _link_end(text: str, start: int) -> int:
-    """Where the link ends whose label ends at `start`; `start` if it is none, `_HALF` if more text would tell."""
+    """Where the link ends whose label ends at `start`: `start` if it is none, `_HALF` if only more text can tell."""
     if text.startswith("[", start):
-        end = text.find("]", start, start + LONGEST_LABEL)
+        end = text.find("]", start, start + MAX_LABEL)
         if _begins_other(text, start, len(text) if end < 0 else end):
             return start
-        return end + 1 if end >= 0 else _HALF if len(text) - start <= LONGEST_LABEL else start
+        return end + 1 if end >= 0 else _HALF if len(text) - start <= MAX_LABEL else start
     if not text.startswith("(", start):
         return start
     depth = 0
-    for found in _IN_LINK.finditer(text, start, start + LONGEST_LINK):
+    for found in _IN_LINK.finditer(text, start, start + MAX_LINK):
         depth += {"(": 1, ")": -1}.get(found[0], 0)
         if depth == 0:
             return found.end()
-        if depth > _DEEPEST_PARENTHESIS or found[0] in "`<":
+        if depth > _MAX_PARENTHESIS_DEPTH or found[0] in "`<":
             return start
         if found[0].isspace():
             return _title_end(text, start, found.start())
@@ -226,7 +226,7 @@ def _link_end(text: str, start: int) -> int:
 
 
 def _title_end(text: str, start: int, blank: int) -> int:
-    rest = text[blank : blank + LONGEST_LINK]
+    rest = text[blank : blank + MAX_LINK]
     title = rest.lstrip()
     if title[:1] in ('"', "'"):
         quoted = title.find(title[0], 1)
@@ -239,5 +239,5 @@ def _title_end(text: str, start: int, blank: int) -> int:
 
 
 def _begins_other(text: str, start: int, end: int) -> bool:
-    """Code and tags go before links."""
-    return any(text.find(mark, start, min(end, start + LONGEST_LINK)) >= 0 for mark in "`<")
+    """Whether a code span or a tag begins there: both take precedence over links."""
+    return any(text.find(mark, start, min(end, start + MAX_LINK)) >= 0 for mark in "`<")

@@ -1,4 +1,4 @@
-"""The block structure of Markdown, line by line: code blocks, tables, lists; and which code is certainly code.
+"""The block structure of Markdown, line by line: code blocks, tables, lists; and what every reader takes for code.
 
 https://spec.commonmark.org/0.31.2/ and https://github.github.com/gfm/#tables-extension-
 """
@@ -17,10 +17,10 @@ _FENCE_RUN = re.compile(r"(`{3,}|~{3,})(.*)", re.DOTALL)
 _DELIMITER_CELL = re.compile(r":?-+:?")
 _HEADING = re.compile(r"#{1,6}(?=[ \t\r]|$)")
 BLANKS = " \t\r"
-_DEEPEST_QUOTE = 8
-# Columns: what is indented by more is indented code.
-_MOST_INDENT = 3
-_LONGEST_FENCE = 200
+_MAX_QUOTE_DEPTH = 8
+# In columns: what is indented by more is indented code.
+_MAX_INDENT = 3
+_MAX_FENCE_CHARACTERS = 200
 
 
 class Kind(Enum):
@@ -52,15 +52,15 @@ class Fence:
 
     @property
     def is_long(self) -> bool:
-        """To be written again in every part of an answer it takes too much room."""
-        return len(self.prefix) + len(self.marker) > _LONGEST_FENCE
+        """Whether it takes too much room to be repeated in every part of an answer."""
+        return len(self.prefix) + len(self.marker) > _MAX_FENCE_CHARACTERS
 
 
 class Line(NamedTuple):
     """`body` is the line without its end, which is at `end` of the text; its content begins at `body[content]`.
 
-    `starts_block`: no inline markup goes on from the line before. `cells`: perhaps a row of a table. `literal`: every
-    reader of CommonMark takes it for code. `fence` is what the line opens, is in, or closes.
+    `starts_block`: inline markup of the line before ends there. `cells`: it may be a row of a table. `literal`: every
+    reader of CommonMark takes it for code. `fence` is the code block that the line opens, is in, or closes.
     """
 
     start: int
@@ -75,7 +75,7 @@ class Line(NamedTuple):
 
 
 def read_lines(text: str) -> list[Line]:
-    """Every line of `text`, the last one too if no line end follows."""
+    """Every line of `text`, also a last line without a line end."""
     return list(_Reader().lines(text))
 
 
@@ -85,7 +85,7 @@ def is_delimiter_row(body: str) -> bool:
 
 
 def fence_run(body: str, content: int) -> re.Match[str] | None:
-    """The marks and the rest of a line that may open code; backticks are not followed by another."""
+    """The fence and the rest of a line that opens code. After a fence of backticks no other backtick may follow."""
     run = _FENCE_RUN.match(body, content)
     return None if run is None or (run[1][0] == "`" and "`" in run[2]) else run
 
@@ -93,13 +93,13 @@ def fence_run(body: str, content: int) -> re.Match[str] | None:
 class _Reader:
     def __init__(self) -> None:
         self._fence: Fence | None = None
-        # Set by what readers of Markdown may take differently: from there on no code is certainly code.
+        # Set where readers of Markdown disagree: some may take for text what follows as code.
         self._doubt = False
         self._in_list = False
         self._item_columns: list[int] = []
         self._after_blank = True
         self._after_heading = False
-        # Until a blank line a reader may find cells; rows of the table end before that, with another block.
+        # A reader may find cells until a blank line; the rows of the table may end before that, with another block.
         self._in_table = False
         self._in_rows = False
         self._after_head = False
@@ -124,12 +124,12 @@ class _Reader:
         run = "" if inside is None else inside.strip(BLANKS)
         indent = _indent(inside or "")
         if inside is None or not (fence.loose or not run or indent >= fence.indent):
-            # The container has ended, and the code with it.
+            # The list item or the quote has ended, and the code with it.
             self._fence, self._doubt = None, True
             return None
         kind = Kind.CODE
         if len(run) >= len(fence.marker) and run == fence.marker[0] * len(run):
-            if indent == fence.indent or indent <= fence.container + _MOST_INDENT:
+            if indent == fence.indent or indent <= fence.container + _MAX_INDENT:
                 kind = Kind.FENCE_CLOSE
                 self._fence, self._after_blank = None, False
             else:
@@ -158,7 +158,7 @@ class _Reader:
             self._fence, self._in_table = fence, False
             return Line(start, end, body, content, Kind.FENCE_OPEN, literal=not self._doubt, fence=fence)
         kind = self._kind(body, following, starts_other=heading or bool(marker))
-        # Whether a line is the head of a table is seen by the next one, unless it begins like a row.
+        # Only the next line shows whether this one is the head of a table, unless it begins with a bar.
         cells = (self._in_table and kind is not Kind.TABLE_HEAD) or body.startswith("|", content)
         return Line(start, end, body, content, kind, begins or kind is not Kind.TEXT, cells)
 
@@ -180,7 +180,7 @@ class _Reader:
             self._in_list = True
             self._item_columns = [column for column in self._item_columns if column <= indent]
             outer = self._item_columns[-1] if self._item_columns else 0
-            if ">" not in prefix and indent - outer <= _MOST_INDENT:
+            if ">" not in prefix and indent - outer <= _MAX_INDENT:
                 self._item_columns.append(_item_column(prefix, indent, marker.split()[0]))
         elif indent == 0 and (self._after_blank or heading or body.startswith(">")):
             self._in_list = False
@@ -194,31 +194,31 @@ class _Reader:
             return None
         prefix = body[:content]
         quotes = prefix.count(">")
-        inside = _inside(body, min(quotes, _DEEPEST_QUOTE))
+        inside = _inside(body, min(quotes, _MAX_QUOTE_DEPTH))
         indent = _indent(body if inside is None else inside)
         loose = not self._in_list
         container = 0
         if marker:
             indent = container = len(prefix.expandtabs(4))
-            certain = not quotes and _indent(body) <= _MOST_INDENT and marker in ("-", "*", "+", "1.", "1)")
+            certain = not quotes and _indent(body) <= _MAX_INDENT and marker in ("-", "*", "+", "1.", "1)")
         elif quotes:
-            certain = loose and quotes <= _DEEPEST_QUOTE and inside is not None and indent <= _MOST_INDENT
-        elif indent > _MOST_INDENT:
+            certain = loose and quotes <= _MAX_QUOTE_DEPTH and inside is not None and indent <= _MAX_INDENT
+        elif indent > _MAX_INDENT:
             if loose:
-                # Indented code, or a paragraph that goes on.
+                # It is indented code, or belongs to the paragraph before it.
                 return None
             container = max((column for column in self._item_columns if column <= indent), default=0)
-            certain = indent - container <= _MOST_INDENT
+            certain = indent - container <= _MAX_INDENT
         else:
             certain = True
         opened = Fence(run[1], body, prefix, indent, quotes, container, loose, start)
-        # Some readers find the head of a table here.
+        # Some readers take it for the head of a table.
         self._doubt = self._doubt or not certain or "|" in body or opened.is_long
         return opened
 
 
 def _inside(body: str, quotes: int) -> str | None:
-    """What stands behind the marks of so many block quotes; None if there are fewer."""
+    """The rest of the line after the marks of `quotes` block quotes; None if it has fewer."""
     for _ in range(quotes):
         quote = _QUOTE.match(body)
         if quote is None:

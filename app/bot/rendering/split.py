@@ -1,4 +1,4 @@
-"""Long answers in parts that each stand alone: no code block and no table arrives broken."""
+"""Splits long Markdown into parts that each render alone: code blocks and tables are closed and opened again."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def split(text: str, limit: int, *, at_least: int = 0) -> list[str]:
 
 def cut(text: str, limit: int, *, at_least: int = 0) -> tuple[str, str]:
     """The first part of `text` and the rest, both whole Markdown; the rest is always shorter than `text`."""
-    reply_state = place_to_cut(text, limit, at_least=at_least)
-    rest = text[reply_state.offset :]
-    if not reply_state.opening:
+    end = best_cut(text, limit, at_least=at_least)
+    rest = text[end.offset :]
+    if not end.opening:
         rest = rest.lstrip("\n")
-    return text[: reply_state.offset] + reply_state.closing, reply_state.opening + rest if rest else ""
+    return text[: end.offset] + end.closing, end.opening + rest if rest else ""
 
 
-def place_to_cut(text: str, limit: int, *, at_least: int = 0) -> LineEnd:
+def best_cut(text: str, limit: int, *, at_least: int = 0) -> LineEnd:
     return _best_line_end(text, limit, at_least) or _within_a_line(text, limit, at_least)
 
 
@@ -36,7 +36,7 @@ def _best_line_end(text: str, limit: int, at_least: int) -> LineEnd | None:
         start = end.offset
         if units > limit:
             break
-        # A part that would hold nothing but what was opened again makes no headway.
+        # A part of nothing but what was opened again would leave the rest as long as it was.
         if end.offset >= max(at_least, len(end.opening) + 1) and units + len(end.closing) <= limit:
             fitting.append(end)
     allowed = [end for end in fitting if end.cost is not Cost.FORBIDDEN] or fitting
@@ -52,7 +52,7 @@ def _within_a_line(text: str, limit: int, at_least: int) -> LineEnd:
         if end.offset >= most:
             break
     if not line.closing and previous.closing and not text[previous.offset : line.offset].strip("`~> \t\r\n"):
-        # The limit falls into the line that closes the code: there is no room for closing it before that.
+        # The limit is inside the line that closes the code: there is no room to close it before that line.
         line = previous
     if line.closing:
         closing = "\n" + line.closing.lstrip("\n")
@@ -65,14 +65,14 @@ def _within_a_line(text: str, limit: int, at_least: int) -> LineEnd:
 
 
 def _with_markup_closed(text: str, offset: int, limit: int, at_least: int) -> LineEnd | None:
-    """A cut at `offset` or a little before it, in words that are bold or in code that stands in a line."""
+    """A cut at `offset` or a little before it, inside emphasis or a code span."""
     end = end_of(text[:offset])
     if not end.closing:
         return None
     offset = _after_a_space(text, at_least, _offset_at(text, limit - utf16_units(end.closing)))
     end = end_of(text[:offset])
     fits = utf16_units(text[:offset]) + utf16_units(end.closing) <= limit
-    # A part that would hold nothing but what was opened again makes no headway.
+    # A part of nothing but what was opened again would leave the rest as long as it was.
     return end if fits and offset > max(at_least, 2 * len(end.opening)) else None
 
 
