@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.databricks_client import DatabricksModel, RetryPolicy
-from app.health.dependencies import state_of
+from app.health.dependency_checks import state_of
 from app.models.model_errors import (
     EndpointUnavailableError,
     EndpointUnreachableError,

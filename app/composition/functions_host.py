@@ -12,7 +12,7 @@ from app.bot.bot_app import build_bot
 from app.composition.core import Core
 from app.composition.sigterm import SigtermHandler
 from app.config import Settings, SettingsError, load_settings
-from app.health.dependencies import Dependencies
+from app.health.dependency_checks import DependencyChecks
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
 from app.http import HttpAnswer
@@ -40,7 +40,7 @@ class FunctionsHost:
             _bot_identity(settings), core.turns, core.store, core.telemetry, image_hosts=settings.bot.image_hosts
         )
         self.health = Health(
-            Dependencies(
+            DependencyChecks(
                 {
                     "model": core.model.check_ready,
                     "storage": core.store.ping,

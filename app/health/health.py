@@ -8,7 +8,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from app.health.dependencies import Dependencies
+from app.health.dependency_checks import DependencyChecks
 from app.http import HttpAnswer
 from app.version import VERSION, read_build
 
@@ -25,7 +25,7 @@ class Health:
 
     def __init__(
         self,
-        dependencies: Dependencies | None,
+        dependencies: DependencyChecks | None,
         problems: Sequence[str] = (),
         *,
         read_build: Callable[[], str] = read_build,

@@ -24,19 +24,19 @@ class AgentSettings(Section):
     offers_tools: bool = setting(
         "DATABRICKS_TOOLS",
         default=True,
-        description="false offers the model no tools; a model that refuses them is noticed without this",
+        description="false to offer the model no tools; a model that refuses them is noticed without this",
     )
     max_answer_characters: int = setting(
         "MAX_ANSWER_CHARACTERS",
         default=100_000,
         ge=1000,
         le=1_000_000,
-        description="where an answer is cut off and marked as incomplete, in characters (1000 to 1000000)",
+        description="the length at which an answer is cut off and marked so, in characters (1000 to 1000000)",
     )
     history_token_budget: int = setting(
         "HISTORY_TOKEN_BUDGET",
         default=3000,
         ge=0,
         le=1_000_000,
-        description="how much of the conversation the model is given again, in tokens (0 to 1000000)",
+        description="the part of the conversation that the model is given again, in tokens (0 to 1000000)",
     )

@@ -78,7 +78,7 @@ class DatabricksSettings(Section):
         "OPENAI_TEMPERATURE",
         left_out="the endpoint's own",
         default=None,
-        description="how freely the model chooses its words, from 0 to 2",
+        description="the sampling temperature of the model, from 0 to 2",
     )
 
     @field_validator("base_url")

@@ -30,7 +30,7 @@ class TelemetrySettings(Section):
     records_text: bool = setting(
         "TELEMETRY_RECORDS_TEXT",
         default=False,
-        description="true keeps questions and answers in the traces",
+        description="true to keep questions and answers in the traces",
     )
 
     @property

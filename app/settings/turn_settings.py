@@ -22,5 +22,5 @@ class TurnSettings(Section):
         default=30,
         ge=2,
         le=600,
-        description="how soon another worker continues an answer whose own worker has vanished, in seconds (2 to 600)",
+        description="the time until another worker continues the answer of a lost worker, in seconds (2 to 600)",
     )

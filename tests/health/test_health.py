@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.health.dependencies import Dependencies
+from app.health.dependency_checks import DependencyChecks
 from app.local.lifetime import listen, port_of
 from app.storage.sqlite.sqlite_queue import SqliteQueue
 from app.storage.storage_errors import StorageError
@@ -131,7 +131,9 @@ async def test_a_queue_that_does_not_answer_is_told_beside_a_table_that_does(
         raise StorageError("QueueDisabled at https://confidential-account.queue.core.windows.net")
 
     monkeypatch.setattr(SqliteQueue, "ping", away)
-    monkeypatch.setattr("app.composition.functions_host.Dependencies", functools.partial(Dependencies, time_limit=2.0))
+    monkeypatch.setattr(
+        "app.composition.functions_host.DependencyChecks", functools.partial(DependencyChecks, time_limit=2.0)
+    )
     async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint) as client:
         status, body = await client.ask(DEPENDENCIES)
         assert (status, body["queue"]["state"], body["storage"]["state"]) == (503, state, "answers")
@@ -197,7 +199,9 @@ async def test_a_store_that_cannot_be_read_is_unhealthy_while_the_model_answers(
 async def test_a_workspace_that_takes_the_call_and_never_answers_is_timed_out(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.composition.functions_host.Dependencies", functools.partial(Dependencies, time_limit=2.0))
+    monkeypatch.setattr(
+        "app.composition.functions_host.DependencyChecks", functools.partial(DependencyChecks, time_limit=2.0)
+    )
     with listen(0) as silent:
         base_url = f"http://127.0.0.1:{port_of(silent)}/serving-endpoints"
         async with deployed(DATABRICKS_BASE_URL=base_url) as client:

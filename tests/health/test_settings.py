@@ -64,7 +64,7 @@ async def test_with_wrong_settings_the_app_starts_and_says_so(
             assert said.count("\n") == 0
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1, "said once, at the start"
-    assert "OPENAI_TEMPERATURE: not valid; put how freely the model chooses its words, from 0 to 2" in errors[0]
+    assert "OPENAI_TEMPERATURE: not valid; put the sampling temperature of the model, from 0 to 2" in errors[0]
     assert not [value for value in (*BROKEN.values(), TOKEN) if value in caplog.text]
 
 
@@ -114,7 +114,7 @@ def test_on_a_developers_machine_a_wrong_setting_ends_the_start(environment: dic
                 urlopen(f"{line.split()[4]}/api/health", timeout=10)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=20)
-    assert "OPENAI_TEMPERATURE: not valid; put how freely the model chooses its words, from 0 to 2" in errors
+    assert "OPENAI_TEMPERATURE: not valid; put the sampling temperature of the model, from 0 to 2" in errors
     assert "Traceback" not in errors
     if not starts:
         assert errors.startswith("These settings need attention:\n")

@@ -50,7 +50,7 @@ class CheckResult(NamedTuple):
         return self.state in {ANSWERS, NOT_CHECKED}
 
 
-class Dependencies:
+class DependencyChecks:
     """Checks once in `shared_for` seconds, however many ask; no check takes longer than `time_limit`, in seconds."""
 
     def __init__(

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from app.health.dependencies import Dependencies, state_of
+from app.health.dependency_checks import DependencyChecks, state_of
 from app.health.health import Health
 from app.models import model_errors as failures
 
@@ -38,7 +38,7 @@ class Dependency:
 
 async def test_all_who_ask_within_ten_seconds_share_one_question() -> None:
     clock, model = Clock(), Dependency()
-    dependencies = Dependencies({"model": model.check}, clock=clock)
+    dependencies = DependencyChecks({"model": model.check}, clock=clock)
     askers = [asyncio.create_task(dependencies.check()) for _ in range(50)]
     await asyncio.sleep(0)
     model.let.set()
@@ -53,7 +53,7 @@ async def test_all_who_ask_within_ten_seconds_share_one_question() -> None:
 
 async def test_who_hangs_up_does_not_take_the_answer_from_the_others() -> None:
     model = Dependency()
-    dependencies = Dependencies({"model": model.check})
+    dependencies = DependencyChecks({"model": model.check})
     first, second = (asyncio.create_task(dependencies.check()) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -65,7 +65,7 @@ async def test_who_hangs_up_does_not_take_the_answer_from_the_others() -> None:
 async def test_a_dependency_that_hangs_is_given_up_and_the_other_is_still_reported() -> None:
     hangs, answers = Dependency(), Dependency()
     answers.let.set()
-    dependencies = Dependencies({"model": hangs.check, "storage": answers.check}, time_limit=0.05)
+    dependencies = DependencyChecks({"model": hangs.check, "storage": answers.check}, time_limit=0.05)
     answer = await Health(dependencies).answer_with_dependencies("GET")
     body = json.loads(answer.body)
     assert (answer.status, body["model"]["state"], body["storage"]["state"]) == (503, "timed out", "answers")
@@ -73,7 +73,7 @@ async def test_a_dependency_that_hangs_is_given_up_and_the_other_is_still_report
 
 async def test_a_worker_that_ends_does_not_wait_for_a_dependency() -> None:
     model = Dependency()
-    dependencies = Dependencies({"model": model.check})
+    dependencies = DependencyChecks({"model": model.check})
     asker = asyncio.create_task(dependencies.check())
     await asyncio.sleep(0)
     await dependencies.close()
@@ -85,7 +85,7 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytes
     caplog.set_level(logging.INFO)
     clock, model = Clock(), Dependency()
     model.let.set()
-    dependencies = Dependencies({"model": model.check}, clock=clock)
+    dependencies = DependencyChecks({"model": model.check}, clock=clock)
     for failure in (None, failures.PermissionDeniedError("HTTP 403"), failures.PermissionDeniedError("HTTP 403"), None):
         model.failure = failure
         await dependencies.check()
