@@ -16,16 +16,16 @@ LOCALE_DIRECTORY = Path(__file__).with_name("locale")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What a person may read, in English: its key in the catalogues. `{name}` stands for what is known later.
+    """What a person may read, in English, which is its key in the catalogues. `{name}` is filled in by the translator.
 
-    No string, so that it cannot be shown untranslated. `python dev.py translate` finds it where it is written as
+    Not a string, so that it cannot be shown untranslated. `python dev.py translate` finds it where it is written as
     `Sentence("...")`.
     """
 
     english: str
 
     def __str__(self) -> str:
-        raise TypeError("a sentence is read through a translator")
+        raise TypeError("a Sentence is shown through a Translator")
 
 
 class Translator:
@@ -33,7 +33,7 @@ class Translator:
         self._catalogue = catalogue
 
     def __call__(self, sentence: Sentence, /, **values: object) -> str:
-        """`sentence` in this translator's language, with `values` in the place of their names."""
+        """`sentence` in this translator's language, with `values` filled in."""
         text = self._catalogue.gettext(sentence.english)
         return text.format(**values) if values else text
 
@@ -42,7 +42,7 @@ ENGLISH = Translator(gettext.NullTranslations())
 
 
 def translator_for(locale: str) -> Translator:
-    """For a tag such as `de-AT`, by its language alone; English for every language that there is no catalogue of.
+    """For a tag such as `de-AT`, by its language alone; English where there is no catalogue of it.
 
     A catalogue is read when it is first asked for; English needs none.
     """

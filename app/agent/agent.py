@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from app.agent.answer_builder import AnswerBuilder
 from app.agent.approval import ask_for_approval
-from app.agent.events import Event, Failure, interrupted, interruption, without_interruption
+from app.agent.events import Event, Failure, interrupted, interruption
 from app.agent.history import within_budget
 from app.agent.journal import NoJournal, ToolJournal
 from app.agent.loop import AgentLoop
@@ -17,11 +17,13 @@ from app.agent.tool_steps import ToolSteps
 from app.agent.turn import Turn
 from app.agent.user_messages import NO_ANSWER, NO_ANSWER_WITHIN_LIMIT, UNEXPECTED, WAS_INTERRUPTED, sentence_for
 from app.common.cancellation import Cancellation
+from app.common.identity import APP_IDENTITY, RequestIdentity
 from app.models.model import Message, Model
 from app.models.model_errors import ModelError
 from app.storage.conversations import StoredMessage
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed
+from app.tools.base import ToolContext
 from app.tools.registry import ToolProvider, ToolRegistry
 from app.translation import Sentence, translator_for
 
@@ -62,42 +64,42 @@ class Agent:
         approvals: Mapping[str, bool] | None = None,
         cancellation: Cancellation | None = None,
         deadline: float = math.inf,
+        identity: RequestIdentity = APP_IDENTITY,
     ) -> AsyncGenerator[Event, None]:
         """Ends with one `Answer`, `Failure` or `Suspended`. Closing it, or cancelling its consumer, ends the model's
-        request and the tools that run; `cancellation` tells those why. `deadline` is on the event loop's clock.
+        request and the tools that run; `cancellation` tells these why. `deadline` is on the event loop's clock, and
+        `identity` as whom Databricks is asked.
 
-        `said` is the part of the answer that an interrupted attempt has shown already: no event repeats it. The tools'
-        calls that it recorded in `journal` are not made again. `approvals` are the decisions that were made on
-        `Suspended.waiting_for`.
+        `said` is the part of the answer that an interrupted attempt has shown already: no event repeats it. The calls
+        that it recorded in `journal` are not made again. `approvals` are the decisions on `Suspended.waiting_for`.
         """
         translate = translator_for(turn.locale)
-        shown = said or ""
-        answer = AnswerBuilder(shown)
+        answer = AnswerBuilder(said or "")
+        context = ToolContext(
+            turn.conversation,
+            turn.caller,
+            identity,
+            turn.locale,
+            cancellation or Cancellation(),
+            idempotency_key=turn.id,
+            deadline=deadline,
+        )
         try:
             tools = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
-            steps = ToolSteps(
-                turn, tools, answer, journal or NoJournal(), approvals or {}, cancellation or Cancellation(), deadline
-            )
+            steps = ToolSteps(context, tools, answer, journal or NoJournal(), approvals or {})
             await steps.load()
-            unseen, tail = _unseen_and_tail(shown, steps.recorded.answer_text)
-            if said is not None and not interrupted(shown) and (tail or not steps.recorded.steps):
+            if said is not None and not interrupted(said) and (steps.tail or not steps.recorded.steps):
                 yield answer.add(interruption(translate(WAS_INTERRUPTED)), by_model=False)
             if turn.unread and not said and not steps.recorded.steps:
                 yield answer.add(f"> {translate(_UNREAD, names=', '.join(turn.unread))}\n\n", by_model=False)
             if turn.question.strip():
-                before_model = answer.length
-                if unseen:
-                    yield answer.add(unseen, by_model=any(step.message for step in steps.recorded.steps))
-                for restored in answer.restore(steps.recorded.citations, steps.blocks):
-                    yield restored
                 loop = AgentLoop(
                     self._model,
                     tools,
                     steps,
                     answer,
                     self._opening(turn, history),
-                    tail=tail,
-                    message_start=len(shown) - len(tail) if tail else answer.length,
+                    identity=identity,
                     step_limit=self._step_limit,
                     max_answer_characters=self._max_answer_characters,
                 )
@@ -107,7 +109,7 @@ class Agent:
                 if steps.pending_approval:
                     yield ask_for_approval(steps.pending_approval, answer, translate)
                     return
-                if not answer.text[before_model:].strip() and not without_interruption(shown).strip():
+                if not answer.by_model:
                     sentence = NO_ANSWER_WITHIN_LIMIT if answer.truncated else NO_ANSWER
                     yield self._failed(answer, translate(sentence), ModelError("the model ended without any text"))
                     return
@@ -129,10 +131,3 @@ class Agent:
             cause = f"{cause}: {error}" + (f": {error.detail}" if self._logs_details and error.detail else "")
         _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
         return Failure(sentence, error_id, answer.text, answer.by_model, tuple(answer.blocks))
-
-
-def _unseen_and_tail(shown: str, recorded: str) -> tuple[str, str]:
-    """The part of the recorded text that was not shown, and what was shown after that text."""
-    if recorded.startswith(shown):
-        return recorded[len(shown) :], ""
-    return "", shown.removeprefix(recorded)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from app.agent.events import Answer, BlockAdded, TextAdded, interrupted, without_interruption
 from app.common.text import pending_surrogate, replace_lone_surrogates
 from app.content.blocks import Block, Citation
@@ -70,11 +68,6 @@ class AnswerBuilder:
     def add_block(self, block: Block) -> BlockAdded:
         self.blocks.append(block)
         return BlockAdded(block)
-
-    def restore(self, citations: Sequence[Citation], blocks: Sequence[Block]) -> list[Citation | BlockAdded]:
-        """What an earlier attempt had added besides text."""
-        self.citations.extend(citations)
-        return [*citations, *(self.add_block(block) for block in blocks)]
 
     def finished(self) -> Answer:
         return Answer(self.text, tuple(self.citations), self.by_model, self.truncated, tuple(self.blocks))

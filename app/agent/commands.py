@@ -29,13 +29,13 @@ FORGOTTEN = Sentence(
 
 # "/reset" is another name for "/forget", which other bots have taught people.
 _KNOWN = ("/help", "/about", "/forget", "/reset")
-# What people type who do not know of commands, in the languages of the app's manifest.
+# Typed by people who do not know the commands, in the languages of the manifest.
 _HELP_WORDS = frozenset({"help", "hilfe", "aide", "ayuda", "ヘルプ"})
 _COMMAND = re.compile(r"/[^\W\d_][\w-]{0,30}")
-_AROUND_COMMANDS = "`*\"'“”„«»‘’「」.!? "
-_LONGEST_COMMAND = 60
-_LONGEST_NAME = 80
-_WITHOUT_WORDS = {
+_COMMAND_PADDING = "`*\"'“”„«»‘’「」.!? "
+_MAX_COMMAND_CHARACTERS = 60
+_MAX_NAME_CHARACTERS = 80
+_NO_WORDS_TEXTS = {
     NoWords.CARD: NO_CARD_TEXT,
     NoWords.EDIT: NO_EDIT_TEXT,
     NoWords.COPILOT: NO_COPILOT_TEXT,
@@ -59,11 +59,11 @@ class Commands:
         self._about = about
 
     async def answer(self, turn: Turn) -> str | None:
-        """The answer to a command, None if the question is none."""
+        """None if the question is not a command."""
         translate = translator_for(turn.locale)
         question = turn.question.strip()
         if not question:
-            return None if turn.unread else translate(_WITHOUT_WORDS.get(turn.no_words, HELP))
+            return None if turn.unread else translate(_NO_WORDS_TEXTS.get(turn.no_words, HELP))
         word = _as_command(question)
         if word in _HELP_WORDS:
             return translate(HELP)
@@ -71,18 +71,18 @@ class Commands:
             case "/help":
                 return translate(HELP)
             case "/about":
-                return _told(await self._about(), translate)
+                return _about_text(await self._about(), translate)
             case "/forget" | "/reset":
                 await self._log.forget(turn.conversation)
                 return translate(FORGOTTEN)
-        return _not_understood(word, translate)
+        return _unknown_command_text(word, translate)
 
 
 def _as_command(question: str) -> str:
-    """A short question as a command is written: without quotation marks, and not in the wide letters of Japanese."""
-    if len(question) > _LONGEST_COMMAND:
+    """A short question in lower case, without quotation marks around it, and with full-width letters as ASCII."""
+    if len(question) > _MAX_COMMAND_CHARACTERS:
         return question.lower()
-    return unicodedata.normalize("NFKC", question).lower().strip(_AROUND_COMMANDS)
+    return unicodedata.normalize("NFKC", question).lower().strip(_COMMAND_PADDING)
 
 
 _ABOUT = Sentence("""\
@@ -97,17 +97,17 @@ Sign-in: {credential}
 Everybody who talks to me here sees what that identity may see.""")
 
 
-def _told(about: About, translate: Translator) -> str:
+def _about_text(about: About, translate: Translator) -> str:
     return translate(
         _ABOUT,
         model=about.model,
         workspace=about.workspace,
-        identity=_named(about.user, translate),
+        identity=_user_text(about.user, translate),
         credential=translate(Sentence(about.credential)),
     )
 
 
-def _named(user: CurrentUser | None, translate: Translator) -> str:
+def _user_text(user: CurrentUser | None, translate: Translator) -> str:
     if user is None:
         return translate(Sentence("the workspace did not say who it is; please ask again later"))
     user_name, name = _as_code(user.user_name), _as_code(user.display_name)
@@ -117,15 +117,15 @@ def _named(user: CurrentUser | None, translate: Translator) -> str:
 
 
 def _as_code(name: str) -> str:
-    shown = "".join(c for c in name if c.isprintable() and c != "`").strip()[:_LONGEST_NAME]
+    shown = "".join(c for c in name if c.isprintable() and c != "`").strip()[:_MAX_NAME_CHARACTERS]
     return f"`{shown}`" if shown else ""
 
 
-def _not_understood(word: str, translate: Translator) -> str | None:
-    """For what looks like a command and is none; None for every other question."""
+def _unknown_command_text(word: str, translate: Translator) -> str | None:
+    """The answer to an unknown command, or to one with words after it; None for every other question."""
     command, _, more = word.partition(" ")
     if more and command in _KNOWN:
-        # The model would say that it has forgotten everything, and nothing would be.
+        # A model would answer that it has forgotten everything, while nothing is deleted.
         alone = Sentence("If you mean the command **{command}**, send it alone, without other words.")
         return translate(alone, command=command)
     if more or not _COMMAND.fullmatch(command):

@@ -10,22 +10,22 @@ _MARK = "\ufdd0"
 
 
 def interruption(note: str) -> str:
-    """Stands once in the text of an answer that another worker went on with, at the place where it did.
+    """Marks the place in an answer's text from which another attempt continued it; an answer has one such mark at most.
 
-    The note is for the person: a door shows it outside of what is open there, and nobody else takes it for the answer.
+    `note` is for the person: a reply shows it after closing open Markdown. History and model get the text without it.
     """
     return f"{_MARK}{note}{_MARK}"
 
 
 def interrupted(text: str) -> tuple[str, str, str] | None:
-    """What stands before the interruption, its note, and what follows; None for an answer without one."""
+    """The text before the interruption, its note, and the text after it; None for an answer without one."""
     before, mark, rest = text.partition(_MARK)
     note, _, after = rest.partition(_MARK)
     return (before, note, after) if mark else None
 
 
 def without_interruption(text: str) -> str:
-    """What the model has said of it."""
+    """The text as the model wrote it."""
     before, _, after = interrupted(text) or (text, "", "")
     return before + after.replace(_MARK, "")
 

@@ -1,4 +1,4 @@
-"""What the model is reminded of: the end of the conversation, within a token budget; so cost per turn stays flat."""
+"""What the model is given of the conversation: its end, within a token budget, so that no turn costs more than that."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from app.models.model import Message
 from app.storage.conversations import StoredMessage
 
-# More rows than any budget in use can hold; read in one range.
+# More than fits into the default budget; they are read in one query.
 MAX_HISTORY_MESSAGES = 60
 _CUT_OFF = "\n\n[This answer was cut off here.]"
 
 
 def estimate_tokens(text: str) -> int:
-    """Never far below what a tokenizer counts: 3 bytes of UTF-8 a token, and 4 for the message itself."""
+    """Rather too many than too few: a token for every 3 bytes of UTF-8, and 4 for the message itself."""
     return len(text.encode("utf-8", "replace")) // 3 + 4
 
 

@@ -9,6 +9,7 @@ from app.agent.answer_builder import AnswerBuilder
 from app.agent.events import Event, TextAdded, without_interruption
 from app.agent.tool_steps import ToolSteps
 from app.agent.user_messages import GO_ON
+from app.common.identity import RequestIdentity
 from app.models.model import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
 from app.models.repeated_text import RepeatedText
 from app.telemetry.gen_ai import ModelCall
@@ -16,11 +17,7 @@ from app.tools.registry import ToolRegistry
 
 
 class AgentLoop:
-    """One turn. `opening` is what the model is told first.
-
-    `tail` is what an earlier attempt had shown of the message in which it was interrupted; that message starts at
-    `message_start` of the answer.
-    """
+    """One turn. `opening` is what the model is told first."""
 
     def __init__(
         self,
@@ -30,8 +27,7 @@ class AgentLoop:
         answer: AnswerBuilder,
         opening: Sequence[Message],
         *,
-        tail: str,
-        message_start: int,
+        identity: RequestIdentity,
         step_limit: int,
         max_answer_characters: int,
     ) -> None:
@@ -40,8 +36,9 @@ class AgentLoop:
         self._steps = steps
         self._answer = answer
         self._opening = tuple(opening)
-        self._tail = without_interruption(tail).lstrip()
-        self._message_start = message_start
+        self._tail = without_interruption(steps.tail).lstrip()
+        self._message_start = steps.tail_start
+        self._identity = identity
         self._step_limit = step_limit
         self._max_answer_characters = max_answer_characters
         self._once = RepeatedText()
@@ -51,8 +48,12 @@ class AgentLoop:
         for step in self._steps.recorded.steps:
             self._once.add(step.message)
             self._once.tool_called()
+        for event in self._steps.restore():
+            yield event
         if self._tail:
             self._once.keep(self._tail)
+        else:
+            self._message_start = self._answer.length
         if self._steps.unfinished:
             async with aclosing(self._steps.resume()) as events:
                 async for event in events:
@@ -80,7 +81,8 @@ class AgentLoop:
         messages = [*self._opening, *self._steps.messages()]
         if self._tail:
             messages += [Message("assistant", self._tail), Message("user", GO_ON)]
-        return ModelRequest(tuple(messages), () if is_last else self._tools.definitions)
+        tools = () if is_last else self._tools.definitions
+        return ModelRequest(tuple(messages), tools, self._identity)
 
     async def _ask(self, request: ModelRequest) -> AsyncGenerator[Event | Completed, None]:
         """Without a `Completed` where the answer has reached its longest."""

@@ -19,9 +19,7 @@ from app.agent.journal import (
     recorded_from_json,
     recorded_to_json,
 )
-from app.agent.turn import Turn
-from app.common.cancellation import Cancellation
-from app.content.blocks import Block, Citation
+from app.content.blocks import Citation
 from app.models.model import Message, ToolCall
 from app.tools.base import ToolArguments, ToolContext, ToolResult
 from app.tools.registry import ToolRegistry, failed
@@ -48,44 +46,58 @@ class PendingApproval:
 
 
 class ToolSteps:
-    """`approvals` are the decisions that people have made so far, by `PendingApproval.id`."""
+    """`context` is that of the turn, from which each call gets its own. `approvals` are the decisions that people have
+    made so far, by `PendingApproval.id`.
+    """
 
     def __init__(
         self,
-        turn: Turn,
+        context: ToolContext,
         registry: ToolRegistry,
         answer: AnswerBuilder,
         journal: ToolJournal,
         approvals: Mapping[str, bool],
-        cancellation: Cancellation,
-        deadline: float,
     ) -> None:
         self.recorded = NOTHING_RECORDED
         self.pending_approval: PendingApproval | None = None
-        self._turn = turn
+        self.tail = ""
+        """What was shown of the message in which the model was interrupted; it starts at `tail_start` of the answer."""
+        self.tail_start = 0
+        self._unseen = ""
+        self._context = context
         self._registry = registry
         self._answer = answer
         self._journal = journal
         self._approvals = approvals
-        self._cancellation = cancellation
-        self._deadline = deadline
 
     async def load(self) -> None:
+        """Compares what earlier attempts recorded with the text that they have shown, which the answer holds."""
         try:
             self.recorded = recorded_from_json(await self._journal.load())
         except JournalUnreadableError as error:
             _log.warning("The tool calls of an earlier attempt cannot be read (%s); they are made again", error)
+        shown, recorded = self._answer.text, self.recorded.answer_text
+        if recorded.startswith(shown):
+            self._unseen = recorded[len(shown) :]
+        else:
+            self.tail = shown.removeprefix(recorded)
+            self.tail_start = len(shown) - len(self.tail)
+
+    def restore(self) -> list[Event]:
+        """Adds to the answer what was recorded and is not in it yet."""
+        results = [each.result for step in self.recorded.steps for each in step.calls if each.result]
+        restored: list[Event] = []
+        if self._unseen:
+            by_model = any(step.message for step in self.recorded.steps)
+            restored.append(self._answer.add(self._unseen, by_model=by_model))
+        self._answer.citations.extend(self.recorded.citations)
+        blocks = [self._answer.add_block(block) for result in results for block in result.blocks]
+        return [*restored, *self.recorded.citations, *blocks]
 
     @property
     def unfinished(self) -> bool:
         """Whether calls of the last step have no result yet."""
         return any(each.result is None for step in self.recorded.steps[-1:] for each in step.calls)
-
-    @property
-    def blocks(self) -> list[Block]:
-        """Those of all calls that have ended."""
-        results = [each.result for step in self.recorded.steps for each in step.calls if each.result]
-        return [block for result in results for block in result.blocks]
 
     def messages(self) -> list[Message]:
         """All steps as the model is told them. To be asked for when none is unfinished."""
@@ -170,21 +182,13 @@ class ToolSteps:
             if line := " ".join(text.split())[:_MAX_STATUS_CHARACTERS]:
                 arrived.put_nowait(Status(line))
 
-        context = ToolContext(
-            self._turn.conversation,
-            self._turn.caller,
-            self._turn.locale,
-            self._cancellation,
-            progress,
-            self._key(index),
-            self._deadline,
-        )
+        context = replace(self._context, progress=progress, idempotency_key=self._key(index))
         task = asyncio.create_task(self._registry.run(self._call(index).call, context))
         task.add_done_callback(arrived.put_nowait)
         return task
 
     def _key(self, index: int) -> str:
-        return f"{self._turn.id}/{len(self.recorded.steps)}/{index + 1}"
+        return f"{self._context.idempotency_key}/{len(self.recorded.steps)}/{index + 1}"
 
     def _call(self, index: int) -> RecordedCall:
         return self.recorded.steps[-1].calls[index]

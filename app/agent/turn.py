@@ -11,7 +11,7 @@ from app.storage.conversations import ConversationKey
 
 @dataclass(frozen=True, slots=True)
 class Quotation:
-    """What somebody wrote elsewhere and the person passed on: context, which nobody here vouches for."""
+    """A message that the person quoted or forwarded. `author` is for display: it may have been made up."""
 
     text: str
     author: str = ""

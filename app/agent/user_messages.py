@@ -1,10 +1,10 @@
-"""What a person reads when something went wrong: one sentence they can act on."""
+"""What a person reads when something went wrong, as one sentence they can act on; and what the model is told."""
 
 from __future__ import annotations
 
 from math import ceil
 
-from app.models import model_errors as failures
+from app.models import model_errors
 from app.translation import Sentence, Translator
 
 TURN_TIMED_OUT = Sentence("The answer took longer than allowed. Please ask again, or ask for less at once.")
@@ -23,7 +23,7 @@ GO_ON = (
     "Your answer was interrupted here. Go on exactly where it stopped, in the same language and format, and do not "
     "repeat anything of it."
 )
-# To the model, in place of a question that somebody passed a message on without.
+# To the model, where a person forwarded a message and wrote nothing beside it.
 PASSED_ON = "(I pass this on to you without words of my own.)"
 NO_CARD_TEXT = Sentence("I received what you chose in a card, but no text. Please write your question in words.")
 NO_EDIT_TEXT = Sentence("Your edited message has no text that I can read. Please write your question in words.")
@@ -40,66 +40,66 @@ UNEXPECTED = Sentence(
     "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."
 )
 
-_SENTENCES: tuple[tuple[type[failures.ModelError], Sentence], ...] = (
+_SENTENCES: tuple[tuple[type[model_errors.ModelError], Sentence], ...] = (
     (
-        failures.MissingCredentialError,
+        model_errors.MissingCredentialError,
         Sentence("This agent has no working Databricks credential. Please tell your administrator."),
     ),
     (
-        failures.SignInError,
+        model_errors.SignInError,
         Sentence("Databricks did not accept this agent's sign-in. Please tell your administrator."),
     ),
     (
-        failures.PermissionDeniedError,
+        model_errors.PermissionDeniedError,
         Sentence(
             "This agent is not allowed to use the model. Please ask your administrator to grant it Can Query on the "
             "serving endpoint."
         ),
     ),
     (
-        failures.UnknownModelError,
+        model_errors.UnknownModelError,
         Sentence(
             "The model this agent is set up to use does not exist in the workspace. Please tell your administrator."
         ),
     ),
     (
-        failures.ConversationTooLongError,
+        model_errors.ConversationTooLongError,
         Sentence("This is too long for the model. Type /forget to start afresh, or ask with less text."),
     ),
-    (failures.EndpointUnavailableError, Sentence("The model is waking up. Please ask again in a minute or two.")),
+    (model_errors.EndpointUnavailableError, Sentence("The model is waking up. Please ask again in a minute or two.")),
     (
-        failures.ModelTimeoutError,
+        model_errors.ModelTimeoutError,
         Sentence("The model took too long to answer. Please ask again, or ask for less at once."),
     ),
     (
-        failures.StreamInterruptedError,
+        model_errors.StreamInterruptedError,
         Sentence(
             "The connection to the model broke, so this answer is incomplete. Please ask again if you need the rest."
         ),
     ),
     (
-        failures.AddressBlockedError,
+        model_errors.AddressBlockedError,
         Sentence(
             "The workspace does not let this agent's network address in. Please ask your administrator to add it to "
             "the workspace's IP access list."
         ),
     ),
     (
-        failures.EndpointUnreachableError,
+        model_errors.EndpointUnreachableError,
         Sentence(
             "The Databricks workspace cannot be reached. Please try again; if it happens again, tell your "
             "administrator."
         ),
     ),
     (
-        failures.UnreadableAnswerError,
+        model_errors.UnreadableAnswerError,
         Sentence(
             "The model's endpoint sent something that this agent cannot read. Please ask your administrator to check "
             "DATABRICKS_BASE_URL and DATABRICKS_MODEL_NAME."
         ),
     ),
     (
-        failures.EndpointFailedError,
+        model_errors.EndpointFailedError,
         Sentence("The model's endpoint failed. Please try again; if it happens again, tell your administrator."),
     ),
 )
@@ -123,22 +123,23 @@ _QUESTION_FILTERED = Sentence(
 _ANSWER_FILTERED = Sentence("The answer was stopped by the workspace's content filter{why}. Please ask in other words.")
 
 
-def sentence_for(failure: failures.ModelError, translate: Translator) -> str:
-    if isinstance(failure, failures.ContentFilteredError):
+def sentence_for(failure: model_errors.ModelError, translate: Translator) -> str:
+    """What the person is told of `failure`."""
+    if isinstance(failure, model_errors.ContentFilteredError):
         sentence = _ANSWER_FILTERED if failure.side == "output" else _QUESTION_FILTERED
         return translate(sentence, why=f" ({', '.join(failure.categories)})" if failure.categories else "")
-    if isinstance(failure, failures.RateLimitedError):
+    if isinstance(failure, model_errors.RateLimitedError):
         return _busy(failure, translate)
     known = next((sentence for kind, sentence in _SENTENCES if isinstance(failure, kind)), None)
-    if known is None and isinstance(failure, failures.RequestRefusedError):
+    if known is None and isinstance(failure, model_errors.RequestRefusedError):
         setting = next((_SETTINGS[name] for name in failure.parameters if name in _SETTINGS), "")
         return translate(_REFUSED, settings=setting or "DATABRICKS_MODEL_NAME, DATABRICKS_API")
     return translate(known or UNEXPECTED)
 
 
-def _busy(failure: failures.RateLimitedError, translate: Translator) -> str:
+def _busy(failure: model_errors.RateLimitedError, translate: Translator) -> str:
     seconds = failure.retry_after_seconds
     if seconds and seconds > 1:
-        # Never one: no language here needs another form for its number then.
+        # More than one, so that every language here needs one plural form only.
         return translate(Sentence("The model is busy. Please ask again in {seconds} seconds."), seconds=ceil(seconds))
     return translate(Sentence("The model is busy. Please ask again in a minute."))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation
+from app.common.identity import RequestIdentity
 from app.content.blocks import AnyBlock
 from app.models.model import Source, ToolDefinition
 from app.storage.conversations import ConversationKey
@@ -44,19 +45,20 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """The turn that calls a tool, seen from the tool.
+    """What a tool knows of the turn that calls it.
 
-    `progress` shows one short line to the person, in their language. `cancellation` says why the tool's task was
-    cancelled. `idempotency_key` is the same when a resumed turn makes the same call again. `deadline` is the end of
-    the tool's time, on the event loop's clock.
+    `identity` is as whom Databricks is asked. `progress` shows one short line to the person, in their language.
+    `cancellation` says why the tool's task was cancelled. `idempotency_key` is the same when a resumed turn makes the
+    same call again. `deadline` is the end of the tool's time, on the event loop's clock.
     """
 
     conversation: ConversationKey
     caller: Caller
+    identity: RequestIdentity
     locale: str
     cancellation: Cancellation
-    progress: Callable[[str], None]
     idempotency_key: str
+    progress: Callable[[str], None] = lambda _: None
     deadline: float = math.inf
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from app.agent.agent import Agent
 from app.agent.approval import APPROVE_VERB, REJECT_VERB, WAITING_FOR
@@ -30,6 +31,7 @@ from app.agent.turn import Turn
 from app.agent.user_messages import GO_ON
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation, CancelReason
+from app.common.identity import UserIdentity
 from app.content.blocks import Actions, Citation, Facts, Text
 from app.models.model import Message, Source, ToolCall
 from app.models.scripted_model import ScriptedModel
@@ -102,7 +104,9 @@ def tool_results(model: ScriptedModel) -> list[str]:
 
 async def test_a_tool_knows_its_turn_and_what_it_says_meanwhile_is_shown() -> None:
     places = Places()
-    events = await answer(ScriptedModel([[call(1, "Lisbon")], "Fine."]), places, MemoryJournal(), deadline=1e9)
+    ann = UserIdentity("ann", SecretStr("token"))
+    model = ScriptedModel([[call(1, "Lisbon")], "Fine."])
+    events = await answer(model, places, MemoryJournal(), deadline=1e9, identity=ann)
     assert events[:3] == [
         ToolStarted("call-1", "look_up"),
         Status("Looking up Lisbon"),
@@ -111,6 +115,7 @@ async def test_a_tool_knows_its_turn_and_what_it_says_meanwhile_is_shown() -> No
     (context,) = places.contexts
     assert (context.conversation, context.caller, context.locale) == (TURN.conversation, TURN.caller, "de-AT")
     assert 0 < context.seconds_left() <= 30
+    assert [context.identity, *(request.identity for request in model.requests)] == [ann, ann, ann]
 
 
 async def test_sources_and_blocks_of_tools_are_the_answers_and_the_model_knows_their_numbers() -> None:

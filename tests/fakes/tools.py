@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from app.common.caller import UNKNOWN_CALLER, Caller
 from app.common.cancellation import Cancellation
+from app.common.identity import APP_IDENTITY
 from app.storage.conversations import ConversationKey
 from app.tools.base import AnyTool, ToolContext
 
@@ -23,4 +24,4 @@ class StaticTools:
 
 def tool_context(progress: Callable[[str], None] = lambda _: None, deadline: float = math.inf) -> ToolContext:
     key = ConversationKey("tenant", "conversation")
-    return ToolContext(key, UNKNOWN_CALLER, "", Cancellation(), progress, "turn/1/1", deadline)
+    return ToolContext(key, UNKNOWN_CALLER, APP_IDENTITY, "", Cancellation(), "turn/1/1", progress, deadline)
