@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def start() -> FunctionsHost | Unconfigured:
-    """Raises `app.config.SettingsError` on a developer's machine; in Azure an app without functions could not say why.
+    """Raises `app.config.SettingsError` on a developer's machine; in Azure the app starts to report it.
 
     Core Tools and `app.local` set AZURE_FUNCTIONS_ENVIRONMENT to Development.
     """
@@ -81,7 +81,7 @@ class FunctionsHost:
                 closing.push_async_callback(part.close)
 
     def _on_invocation(self) -> None:
-        """Only in an invocation is there an event loop for signals, and does the Functions host keep what is logged."""
+        """An invocation has the event loop for signals; what is logged outside of one is dropped by the host."""
         if self._invoked:
             return
         self._invoked = True

@@ -18,7 +18,7 @@ _NOT_ASKED = {"state": "not asked", "seconds": 0.0}
 
 
 class Health:
-    """`problems` are those of the settings, by name; `dependencies` is None where settings are too wrong to ask any.
+    """`problems` are those of the settings, by name; `dependencies` is None where the settings are invalid.
 
     `on_request` is called at every request.
     """

@@ -3,7 +3,7 @@
 import gc
 import sys
 
-# What imports make stays; looking through it for garbage would only delay the first answer.
+# Objects made by imports stay: collecting garbage among them would only delay the first answer.
 gc.disable()
 
 from app.local.host import main  # noqa: E402

@@ -112,7 +112,7 @@ class ConnectorServer:
             return self.calls[self._returned - 1]
 
     async def next_message(self, timeout: float = 10.0) -> ConnectorCall:
-        """As `next_call`, passing over typing indicators, updates of a stream and edits."""
+        """As `next_call`, without typing indicators, updates of a stream and edits."""
         async with asyncio.timeout(timeout):
             while True:
                 call = await self.next_call(timeout)

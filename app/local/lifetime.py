@@ -45,7 +45,7 @@ def port_of(listener: socket.socket) -> int:
 
 
 async def stop_requested(parent: int | None = None) -> None:
-    """Returns at Ctrl-C or SIGTERM, when the terminal is closed, or when `parent`, which started us, is gone."""
+    """Returns at Ctrl-C or SIGTERM, when the terminal is closed, or when the parent process `parent` has ended."""
     requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):

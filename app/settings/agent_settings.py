@@ -1,4 +1,4 @@
-"""The settings of the agent: what it is told, what it may use, and how much it remembers and says."""
+"""The settings of the agent: its prompt, its tools, its memory and the length of its answers."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def _channel_names(value: object) -> object:
     if not isinstance(value, str):
         return value
     names = frozenset(name.strip() for name in value.split(","))
-    # Teams calls its channel msteams: `teams` would let nobody in.
+    # Teams calls its channel msteams: with `teams` every call would be refused.
     if "teams" in names or not all(re.fullmatch(r"[a-z0-9-]{1,40}", name) for name in names):
         raise PydanticCustomError("channels", "must be names of channels, with commas between them")
     return names

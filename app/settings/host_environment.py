@@ -1,4 +1,4 @@
-"""Where the process runs, as the platform tells it: nothing that a person sets."""
+"""Where the process runs, from variables that the platform sets."""
 
 from __future__ import annotations
 

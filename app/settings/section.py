@@ -1,4 +1,4 @@
-"""A section of `app.config`: settings that belong together, and what holds between them."""
+"""A section of `app.config`: settings that belong together, with the checks between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 
 
 def setting(name: str, *, left_out: str = "", **field: Any) -> Any:  # noqa: ANN401 - Field's own signature
-    """`name` is that in the environment, `description` says what to put there and `left_out` what holds without it.
+    """`name` is that in the environment, `description` says what to put there, and `left_out` what applies without it.
 
     docs/settings.md is made of them.
     """

@@ -86,7 +86,7 @@ class StorageSettings(Section):
         addresses = [f"AzureWebJobsStorage__{service}ServiceUri" for service in ("table", "queue", "blob")]
         missing = [name for name in addresses if name not in given]
         if missing == addresses and host.in_azure:
-            # Each instance would keep conversations of its own, and lose them with itself.
+            # In a file each instance would have conversations of its own, and lose them when it ends.
             yield (
                 f"{missing[0]}: missing, and {missing[1]} and {missing[2]} too; in Azure conversations are in the "
                 "storage account that these three name, or a connection string in AzureWebJobsStorage; __accountName "

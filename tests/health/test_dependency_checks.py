@@ -36,7 +36,7 @@ class Dependency:
             raise self.failure
 
 
-async def test_all_who_ask_within_ten_seconds_share_one_question() -> None:
+async def test_all_requests_within_ten_seconds_share_one_check() -> None:
     clock, model = Clock(), Dependency()
     dependencies = DependencyChecks({"model": model.check}, clock=clock)
     askers = [asyncio.create_task(dependencies.check()) for _ in range(50)]
@@ -51,7 +51,7 @@ async def test_all_who_ask_within_ten_seconds_share_one_question() -> None:
     await dependencies.close()
 
 
-async def test_who_hangs_up_does_not_take_the_answer_from_the_others() -> None:
+async def test_a_caller_that_hangs_up_does_not_cancel_the_check_of_the_others() -> None:
     model = Dependency()
     dependencies = DependencyChecks({"model": model.check})
     first, second = (asyncio.create_task(dependencies.check()) for _ in range(2))
@@ -71,7 +71,7 @@ async def test_a_dependency_that_hangs_is_given_up_and_the_other_is_still_report
     assert (answer.status, body["model"]["state"], body["storage"]["state"]) == (503, "timed out", "answers")
 
 
-async def test_a_worker_that_ends_does_not_wait_for_a_dependency() -> None:
+async def test_a_worker_that_ends_does_not_wait_for_a_check() -> None:
     model = Dependency()
     dependencies = DependencyChecks({"model": model.check})
     asker = asyncio.create_task(dependencies.check())
@@ -97,7 +97,7 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytes
     ]
 
 
-def test_every_failure_has_a_short_name_for_a_caller() -> None:
+def test_every_error_has_a_short_name_for_callers() -> None:
     for failure in (*vars(failures).values(), OSError, ValueError):
         if isinstance(failure, type) and issubclass(failure, Exception):
             assert len(state_of(failure("something confidential"))) < 15

@@ -65,7 +65,7 @@ async def test_any_other_method_is_told_which_ones_there_are(deployed: Deployed,
     assert endpoint.lookups == []
 
 
-def test_only_who_has_the_function_key_may_ask_about_dependencies(deployed: Deployed) -> None:
+def test_the_dependencies_are_shown_only_with_the_function_key(deployed: Deployed) -> None:
     levels = {
         binding["route"]: binding["authLevel"].value
         for function in function_app().app.get_functions()
@@ -109,9 +109,7 @@ def description(state: object, **more: str) -> Answer:
         (Answer(200, [MODEL]), "failed"),
     ],
 )
-async def test_what_is_wrong_with_the_model_is_one_word_and_no_name(
-    deployed: Deployed, reply: Answer, state: str
-) -> None:
+async def test_the_models_state_is_a_word_or_two_and_no_name(deployed: Deployed, reply: Answer, state: str) -> None:
     async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint) as client:
         endpoint.lookup_replies.append(reply)
         status, body = await client.ask(DEPENDENCIES)
@@ -122,7 +120,7 @@ async def test_what_is_wrong_with_the_model_is_one_word_and_no_name(
 
 
 @pytest.mark.parametrize("state", ["failed", "timed out"])
-async def test_a_queue_that_does_not_answer_is_told_beside_a_table_that_does(
+async def test_a_queue_that_does_not_answer_is_reported_beside_a_table_that_does(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     async def away(_: SqliteQueue) -> None:
@@ -161,7 +159,7 @@ async def test_a_service_principal_that_cannot_sign_in_has_no_credential(deploye
     assert_nothing_leaks(body, "a-client", "a-s3cret", "invalid_client")
 
 
-async def test_a_token_that_was_revoked_is_fetched_again_before_anything_is_called_wrong(deployed: Deployed) -> None:
+async def test_a_revoked_token_is_fetched_again_before_anything_is_reported(deployed: Deployed) -> None:
     async with ServingEndpoint(MODEL) as endpoint:
         endpoint.lookup_replies.append(databricks_error(401, "UNAUTHENTICATED", "revoked"))
         pair = {"DATABRICKS_TOKEN": "", "DATABRICKS_CLIENT_ID": "a-client", "DATABRICKS_CLIENT_SECRET": "a-s3cret"}
@@ -170,7 +168,7 @@ async def test_a_token_that_was_revoked_is_fetched_again_before_anything_is_call
     assert [asked.token for asked in endpoint.lookups] == ["oauth-token-1", "oauth-token-2"]
 
 
-async def test_where_there_is_no_endpoint_to_ask_about_the_sign_in_has_to_do(deployed: Deployed) -> None:
+async def test_without_an_endpoint_to_describe_the_sign_in_is_checked(deployed: Deployed) -> None:
     async with (
         ServingEndpoint(MODEL) as endpoint,
         deployed(DATABRICKS_BASE_URL=f"{endpoint.host}/ai-gateway/mlflow/v1") as client,

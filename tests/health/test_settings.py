@@ -40,7 +40,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deployed:
     return deployed_in(monkeypatch, tmp_path)
 
 
-async def test_with_wrong_settings_the_app_starts_and_says_so(
+async def test_with_wrong_settings_the_app_starts_and_reports_them(
     deployed: Deployed, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with deployed(**BROKEN) as client:
@@ -81,7 +81,7 @@ async def test_with_wrong_settings_an_interrupted_turn_waits_on_its_queue(deploy
 
 
 @pytest.mark.parametrize("broken", [False, True])
-async def test_without_valid_settings_there_is_nothing_that_a_queue_or_a_timer_could_start(
+async def test_without_valid_settings_there_is_no_function_for_queue_or_timer(
     deployed: Deployed, *, broken: bool
 ) -> None:
     async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint, **(BROKEN if broken else {})):

@@ -77,7 +77,7 @@ async def test_sources_are_listed_below_the_answer() -> None:
     assert ("finish", "You said with sources.\n[1] Handbook https://example.com/handbook\n[2] Minutes") in display.shown
 
 
-async def test_an_answer_that_failed_is_shown_without_its_sentence_which_says_why() -> None:
+async def test_the_text_of_a_failed_answer_is_shown_and_its_error_sentence_is_reported() -> None:
     async with conversation() as (talk, _):
         display = Display()
         with pytest.raises(ConversationError, match=r"^⚠️ Das Modell ist beschäftigt\. \(Fehler-ID: 0a1b2c3d\)$"):
@@ -88,7 +88,7 @@ async def test_an_answer_that_failed_is_shown_without_its_sentence_which_says_wh
 
 @pytest.mark.parametrize("locale", ["en", *LANGUAGES])
 @pytest.mark.parametrize("text", ["", "Half an ans", "```\nhalf of some code"])
-def test_the_bots_failures_are_known_in_every_language(locale: str, text: str) -> None:
+def test_the_bots_error_sentences_are_recognized_in_every_language(locale: str, text: str) -> None:
     translate = translator_for(locale)
     failed = events.Failure(translate(UNEXPECTED), "0a1b2c3d", text)
     found = failure_in(RenderedEnd(failed, OTHER, translate).text)
@@ -162,7 +162,7 @@ def test_a_turn_that_was_acknowledged_early_is_waited_for(
     assert at_least <= patience(answered, acknowledged=acknowledged, passed=passed) <= at_most
 
 
-async def test_the_connector_answers_what_it_is_told_and_then_as_teams_does() -> None:
+async def test_the_connector_gives_the_scripted_responses_and_then_those_of_teams() -> None:
     async with ConnectorServer() as connector, ClientSession(connector.service_url) as client:
         connector.script(
             ConnectorResponse.error(429, "Throttled", "API calls quota exceeded", **{"Retry-After": "2"}), None

@@ -75,7 +75,7 @@ def write(folder: Path, values: dict[str, str] | str) -> None:
         ('{"Values": {', {}, [f"{FILE} cannot be used; {FILE} is not valid JSON"], []),
     ],
 )
-def test_settings_are_looked_at_all_at_once(
+def test_every_problem_of_the_settings_is_found_at_once(
     tmp_path: Path, values: dict[str, str] | str, environment: dict[str, str], wrong: list[str], notes: list[str]
 ) -> None:
     write(tmp_path, values)
@@ -163,7 +163,7 @@ async def test_the_workspace_is_asked_with_the_credential_for_the_endpoint(
     assert "secret" not in str(finding).replace("DATABRICKS_CLIENT_SECRET", "")
 
 
-async def test_what_does_not_answer_is_named_with_its_setting(tmp_path: Path) -> None:
+async def test_a_service_that_does_not_answer_is_named_with_its_setting(tmp_path: Path) -> None:
     with listen(0) as nobody:
         address = f"http://127.0.0.1:{port_of(nobody)}"
     (tmp_path / "file").touch()
@@ -176,7 +176,7 @@ async def test_what_does_not_answer_is_named_with_its_setting(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("module", ["app.local.run", "app.local.terminal", "app.local.doctor"])
-def test_every_way_in_says_what_is_wrong_before_anything_starts(tmp_path: Path, module: str) -> None:
+def test_every_command_reports_wrong_settings_before_anything_starts(tmp_path: Path, module: str) -> None:
     write(tmp_path, WORKSPACE | {"DATABRICKS_TOKN": "secret", "BOT_CLOUD": "secret"})
     arguments = {"app.local.terminal": ["--port", "0", "hello"], "app.local.run": ["--port", "0", "--no-browser"]}
     done = subprocess.run(

@@ -74,7 +74,7 @@ def processes() -> Iterator[list[HostProcess]]:
         process.kill()
 
 
-async def test_local_settings_fill_in_what_the_environment_leaves_open(
+async def test_local_settings_fill_in_what_the_environment_lacks(
     app_folder: Path, processes: list[HostProcess]
 ) -> None:
     processes.append(process := HostProcess("--root", str(app_folder), FIRST="environment "))
@@ -129,7 +129,7 @@ async def test_the_app_is_closed_while_requests_still_run_so_that_it_can_end_the
     assert time.monotonic() - started < 4, "nobody waited for a time limit"
 
 
-def test_a_port_in_use_is_one_sentence(app_folder: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(app_folder: Path) -> None:
     with listen(0) as taken:
         done = subprocess.run(
             [sys.executable, "-m", "app.local", "--root", str(app_folder), "--port", str(port_of(taken))],
@@ -145,8 +145,8 @@ def test_a_port_in_use_is_one_sentence(app_folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows tells a process nothing about its parent")
-def test_an_ephemeral_host_leaves_nothing_for_the_next_one(tmp_path: Path, processes: list[HostProcess]) -> None:
-    """Whoever started it is gone when it ends, and so is everybody who could read an answer."""
+def test_an_ephemeral_host_keeps_no_conversations(tmp_path: Path, processes: list[HostProcess]) -> None:
+    """The process that started the host is gone before the host ends, so that its output cannot be read."""
     print_settings = (
         "import os\nprint(os.environ['DATA_DIR'], os.environ['AzureWebJobsStorage'] or 'none', flush=True)\n"
     )

@@ -44,7 +44,7 @@ def test_queues_are_served_as_host_json_says(tmp_path: Path) -> None:
     assert read(tmp_path, content).queues == QueueOptions(4, 0, 2.0, 30.0, 3)
 
 
-def test_what_host_json_does_not_say_is_as_in_azure(tmp_path: Path) -> None:
+def test_what_host_json_lacks_has_azures_defaults(tmp_path: Path) -> None:
     assert read(tmp_path, None).queues == QueueOptions(16, 8, 60.0, 0.0, 5)
     assert read(tmp_path, queues(batchSize=32)).queues.new_batch_threshold == 16
 
@@ -88,7 +88,7 @@ def test_a_host_json_that_the_host_would_refuse_is_refused_with_the_reason(
         read(tmp_path, content)
 
 
-def test_a_host_json_that_is_not_json_is_one_sentence(tmp_path: Path) -> None:
+def test_a_host_json_that_is_not_json_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "host.json").write_text("{,}")
     with pytest.raises(HostJsonError, match=r"host\.json is not valid JSON"):
         HostJson.read(tmp_path, {})
@@ -109,6 +109,6 @@ def test_a_length_of_time_is_read_as_dotnet_reads_it(text: str, seconds: float) 
 
 
 @pytest.mark.parametrize("text", ["", "2", "00:60:00", "00:00:60", "1.25:00:00", "25:24:00", "-00:00:01"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_invalid_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         seconds_of(text)

@@ -91,7 +91,7 @@ def serve(tmp_path: Path) -> Serve:
     return start
 
 
-async def test_a_function_sees_the_request_as_azure_functions_hands_it_over(serve: Serve) -> None:
+async def test_a_function_gets_the_request_as_azure_functions_passes_it(serve: Serve) -> None:
     async with serve(FUNCTIONS) as address, ClientSession() as client:
         url = f"{address}/api/Echo/Ann%20B?q=1&q=2&empty="
         headers = [("X-Twice", "a"), ("X-Twice", "b")]
@@ -135,7 +135,7 @@ async def test_what_a_function_returns_becomes_the_response(
         assert answer.headers.get("Content-Type") == content_type
 
 
-async def test_an_invocation_has_an_id_and_goes_on_with_the_callers_trace(serve: Serve) -> None:
+async def test_an_invocation_has_an_id_and_continues_the_callers_trace(serve: Serve) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     async with serve(FUNCTIONS) as address, ClientSession() as client:
         told: list[list[str]] = []
@@ -168,7 +168,7 @@ async def test_a_body_over_the_limit_of_azure_functions_is_413(serve: Serve, mon
                 assert answer.status == status
 
 
-def test_functions_that_nothing_here_can_start_are_named(tmp_path: Path) -> None:
+def test_functions_whose_trigger_this_host_lacks_are_named(tmp_path: Path) -> None:
     assert index(module_of(FUNCTIONS, tmp_path), "api").not_served == ("uploaded (blobTrigger)",)
 
 

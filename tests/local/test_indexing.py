@@ -16,7 +16,7 @@ def indexed(code: str, folder: Path, **environment: str) -> FunctionApp:
     return index(module_of(HEAD + code, folder), "api", environment)
 
 
-def test_a_queue_trigger_is_served_whatever_its_code_looks_like(tmp_path: Path) -> None:
+def test_queue_triggers_are_served_for_every_form_of_function(tmp_path: Path) -> None:
     functions = indexed(
         "@app.queue_trigger('msg', 'turns', 'AzureWebJobsStorage')\n"
         "async def resume(msg: func.QueueMessage, context: func.Context) -> None: ...\n"
@@ -38,7 +38,7 @@ def test_a_queue_trigger_is_served_whatever_its_code_looks_like(tmp_path: Path) 
     assert functions.not_served == ()
 
 
-def test_a_timer_trigger_is_served_with_what_it_says(tmp_path: Path) -> None:
+def test_a_timer_trigger_is_served_with_its_options(tmp_path: Path) -> None:
     functions = indexed(
         "@app.timer_trigger('timer', '0 17 3 * * *')\n"
         "async def clean(timer: func.TimerRequest) -> None: ...\n"

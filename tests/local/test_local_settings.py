@@ -20,7 +20,7 @@ def write(folder: Path, content: object) -> None:
     (folder / "local.settings.json").write_text(text, encoding="utf-8-sig")
 
 
-def test_values_fill_in_what_the_environment_leaves_open(tmp_path: Path) -> None:
+def test_values_fill_in_what_the_environment_lacks(tmp_path: Path) -> None:
     write(tmp_path, {"IsEncrypted": False, "Values": {"A": "file", "B": "file", "N": 3, "T": True, "NULL": None}})
     environment = {"A": "environment"}
     add_local_settings(environment, tmp_path)

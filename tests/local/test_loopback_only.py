@@ -1,4 +1,4 @@
-"""The Agents Playground answers with the developer's credential, so it answers nobody but the developer."""
+"""The Agents Playground answers with the developer's credential, so that it may answer the developer alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PRELOAD = Path(__file__).resolve().parents[2] / "app" / "local" / "loopback_only.cjs"
-# A server that takes whatever comes, as the Playground does.
+# A server without checks of its own, as the Playground.
 SERVER = """
 const server = require("node:http").createServer((request, response) => response.end("taken"));
 server.on("checkContinue", (request, response) => response.end("taken"));
@@ -42,7 +42,7 @@ async def server(where: str = "0") -> AsyncIterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("where", ["0", "{port: 0}", "'0', undefined", "0, '127.0.0.1'"])
-async def test_it_is_kept_from_the_network(where: str) -> None:
+async def test_it_listens_on_loopback_only(where: str) -> None:
     async with server(where) as (address, _):
         assert address == "127.0.0.1"
 

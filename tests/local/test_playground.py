@@ -108,7 +108,7 @@ async def test_a_person_types_a_question_and_watches_a_real_model_answer(tmp_pat
 
 @contextlib.asynccontextmanager
 async def playground_alone() -> AsyncIterator[str]:
-    """Its page's address; nobody answers there."""
+    """Its page's address; no bot answers there."""
     program = await installed_playground(ROOT / ".data" / "playground")
     with listen(0) as free:
         port = port_of(free)

@@ -70,7 +70,7 @@ def test_a_message_stays_hidden_while_its_function_runs_and_is_gone_afterwards()
     in_virtual_time(scenario())
 
 
-def test_an_idle_queue_is_asked_less_and_less_often_and_often_again_after_a_message() -> None:
+def test_an_idle_queue_is_polled_less_and_less_often_and_often_again_after_a_message() -> None:
     async def scenario() -> None:
         inbox = MemoryReceiver()
 
@@ -111,7 +111,7 @@ def test_a_message_that_fails_is_tried_again_after_the_visibility_timeout() -> N
     in_virtual_time(scenario())
 
 
-def test_a_message_that_keeps_failing_is_put_aside(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_keeps_failing_is_moved_to_the_poison_queue(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         inbox, poison, dequeue_count = MemoryReceiver(), MemoryReceiver(), list[int | None]()
 
@@ -130,7 +130,7 @@ def test_a_message_that_keeps_failing_is_put_aside(caplog: pytest.LogCaptureFixt
     assert lines(caplog) == ["function resume failed"] * 5 + [moved]
 
 
-def test_a_message_taken_too_often_by_hosts_that_died_is_put_aside_without_another_try() -> None:
+def test_a_message_received_too_often_by_hosts_that_died_is_moved_to_the_poison_queue_without_another_try() -> None:
     async def scenario() -> None:
         inbox, poison = MemoryReceiver(), MemoryReceiver()
 
@@ -146,7 +146,7 @@ def test_a_message_taken_too_often_by_hosts_that_died_is_put_aside_without_anoth
     in_virtual_time(scenario())
 
 
-def test_what_fails_on_a_poison_queue_stays_there_and_is_not_tried_forever() -> None:
+def test_a_message_that_fails_on_a_poison_queue_stays_there_and_is_not_tried_forever() -> None:
     async def scenario() -> None:
         inbox, dequeue_count = MemoryReceiver(), list[int | None]()
 
@@ -164,7 +164,7 @@ def test_what_fails_on_a_poison_queue_stays_there_and_is_not_tried_forever() -> 
     in_virtual_time(scenario())
 
 
-def test_no_more_messages_are_taken_than_a_batch_beyond_the_threshold() -> None:
+def test_no_more_messages_are_received_than_a_batch_beyond_the_threshold() -> None:
     async def scenario() -> None:
         inbox, at_once, most = MemoryReceiver(), 0, list[int]()
 
@@ -185,7 +185,7 @@ def test_no_more_messages_are_taken_than_a_batch_beyond_the_threshold() -> None:
     in_virtual_time(scenario())
 
 
-def test_an_outage_of_storage_is_logged_once_and_ended_by_the_first_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_of_storage_is_logged_once_and_ends_with_the_first_response(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         inbox, got = MemoryReceiver(), list[bytes]()
 
@@ -250,7 +250,7 @@ def test_a_message_that_another_host_has_received_is_left_alone(caplog: pytest.L
     assert lines(caplog) == ["message message-0 of queue 'turns' has been received by another host meanwhile"]
 
 
-def test_a_stop_lets_running_functions_end_and_takes_nothing_new() -> None:
+def test_a_stop_lets_running_functions_end_and_receives_no_new_message() -> None:
     async def scenario() -> None:
         inbox, got = MemoryReceiver(), list[bytes]()
 
@@ -272,7 +272,7 @@ def test_a_stop_lets_running_functions_end_and_takes_nothing_new() -> None:
     in_virtual_time(scenario())
 
 
-def test_a_function_that_is_cancelled_gives_its_message_back_at_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_message_of_a_cancelled_function_becomes_visible_at_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         inbox = MemoryReceiver()
 
@@ -308,7 +308,7 @@ def test_a_function_that_cancels_itself_has_failed(caplog: pytest.LogCaptureFixt
     assert lines(caplog) == ["function resume failed"]
 
 
-def test_what_the_end_of_the_host_keeps_a_function_from_is_no_error_and_comes_again(
+def test_a_function_that_the_hosts_end_interrupts_is_no_error_and_its_message_is_delivered_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def scenario() -> None:

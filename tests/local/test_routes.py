@@ -38,7 +38,7 @@ def test_a_parameter_holds_its_segment_as_it_was_sent(segment: str) -> None:
 
 
 @pytest.mark.parametrize("template", ["jobs/{id:regex(^a$)}", "jobs/{id:date}", "jobs/x{id}", "jobs/{}"])
-def test_what_this_host_does_not_understand_is_refused_by_name(template: str) -> None:
+def test_constraints_that_this_host_lacks_are_refused_by_name(template: str) -> None:
     with pytest.raises(RouteError, match="jobs"):
         Route.parse(template)
 

@@ -90,7 +90,7 @@ def address_in(said: str) -> str:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-async def test_run_says_what_runs_where_and_ends_all_of_it(app_folder: Path, end: signal.Signals) -> None:
+async def test_run_lists_the_addresses_and_ends_every_process(app_folder: Path, end: signal.Signals) -> None:
     async with running(app_folder) as (process, said), ClientSession() as client:
         assert "model       model at https://workspace.invalid/serving-endpoints" in said
         assert "python3 dev.py chat --port" in said
@@ -107,7 +107,7 @@ async def test_run_says_what_runs_where_and_ends_all_of_it(app_folder: Path, end
             await client.get(f"{address}/api/messages")
 
 
-def test_of_the_bots_log_a_person_sees_a_line_a_question_and_what_is_wrong() -> None:
+def test_the_bots_log_is_shown_as_one_line_for_each_question_and_its_warnings_and_errors() -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     shown = {
         "2026-11-27 03:24:00,512 INFO app.databricks.credentials: Databricks credential: token": False,
@@ -138,7 +138,7 @@ def test_of_the_bots_log_a_person_sees_a_line_a_question_and_what_is_wrong() -> 
     assert len(said) == len(shown)
 
 
-async def test_a_part_that_dies_ends_the_rest_and_is_named(app_folder: Path) -> None:
+async def test_a_process_that_dies_ends_the_rest_and_is_named(app_folder: Path) -> None:
     async with running(app_folder) as (process, said), ClientSession() as client:
         with pytest.raises(ClientError):
             await client.get(f"{address_in(said)}/crash")
@@ -148,7 +148,7 @@ async def test_a_part_that_dies_ends_the_rest_and_is_named(app_folder: Path) -> 
         assert "The function host ended with exit code 3." in rest.decode()
 
 
-def test_a_setting_that_is_wrong_is_said_before_anything_runs(app_folder: Path) -> None:
+def test_a_wrong_setting_is_reported_before_anything_runs(app_folder: Path) -> None:
     (app_folder / "local.settings.json").write_text("{")
     done = python("app.local.run", "--no-browser", "--root", str(app_folder), "--port", "0", path=app_folder)
     assert done.returncode == 1
@@ -156,7 +156,7 @@ def test_a_setting_that_is_wrong_is_said_before_anything_runs(app_folder: Path) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_one_sentence(app_folder: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(app_folder: Path) -> None:
     with listen(0) as taken:
         port = str(port_of(taken))
         done = python("app.local.run", "--no-browser", "--root", str(app_folder), "--port", port, path=app_folder)
@@ -185,7 +185,7 @@ def test_chat_with_a_question_prints_the_answer_alone(app_folder: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "You said hello there.\n", "")
 
 
-def test_chat_with_a_bot_that_does_not_run_says_so_instead_of_asking_another(app_folder: Path) -> None:
+def test_chat_with_a_bot_that_does_not_run_says_so_and_asks_no_other(app_folder: Path) -> None:
     with listen(0) as nobody:
         port = port_of(nobody)
     done = chat(app_folder, "--port", str(port), "hello there")
@@ -199,7 +199,7 @@ def test_chat_that_got_no_answer_says_why_and_fails(app_folder: Path) -> None:
     assert done.stderr == "The bot refused the question: HTTP 401. not today\n"
 
 
-def test_chat_reads_questions_until_there_are_no_more(app_folder: Path) -> None:
+def test_chat_reads_questions_to_the_end_of_its_input(app_folder: Path) -> None:
     done = chat(app_folder, typed="one\n\nrefuse me\n/help\n")
     assert (done.returncode, done.stdout) == (1, "You said one.\nYou said /help.\n")
     assert "refused" in done.stderr
@@ -215,12 +215,12 @@ def test_closed_standard_streams_cause_no_traceback(app_folder: Path, redirected
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_words_without_quotes_are_one_question(app_folder: Path) -> None:
+def test_words_without_quotation_marks_are_one_question(app_folder: Path) -> None:
     done = chat(app_folder, "what", "is", "a", "lake")
     assert (done.returncode, done.stdout, done.stderr) == (0, "You said what is a lake.\n", "")
 
 
-def test_chat_whose_answer_failed_gives_what_there_is_and_says_why(app_folder: Path) -> None:
+def test_a_failed_answer_is_printed_as_far_as_it_came_with_the_reason(app_folder: Path) -> None:
     done = chat(app_folder, "fail")
     assert (done.returncode, done.stdout) == (1, "You said\n")
     said, advice, rest = done.stderr.split("\n")
@@ -231,14 +231,14 @@ def test_chat_whose_answer_failed_gives_what_there_is_and_says_why(app_folder: P
 
 
 @pytest.mark.parametrize("module", ["app.local.run", "app.local.terminal", "app.local", "app.local.stand_in_workspace"])
-def test_a_port_that_is_none_is_one_sentence(app_folder: Path, module: str) -> None:
+def test_an_invalid_port_is_reported_in_one_sentence(app_folder: Path, module: str) -> None:
     done = python(module, "--port=99999", path=app_folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("argument --port: '99999' is no port: they are numbers from 0 to 65535\n")
 
 
 @pytest.mark.parametrize("text", ["-1", "x", "", "٣", "65536", "9" * 5000])
-def test_only_the_numbers_of_ports_are_ports(text: str) -> None:
+def test_only_valid_port_numbers_are_accepted(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         port_number(text)
     assert (port_number("0"), port_number("65535")) == (0, 65535)
@@ -333,9 +333,7 @@ class Keyboard:
         self._shown = self._shown.partition(text)[2]
 
 
-async def test_chat_talks_to_the_bot_that_runs_already(
-    app_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+async def test_chat_uses_the_bot_that_runs_already(app_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     no_app_here = tmp_path_factory.mktemp("empty")
     (no_app_here / "no-node").mkdir()
     async with running(app_folder) as (_, said):
@@ -344,7 +342,7 @@ async def test_chat_talks_to_the_bot_that_runs_already(
     assert (done.returncode, done.stdout) == (0, "You said hello.\n")
 
 
-async def test_a_child_that_never_gets_ready_is_named_with_its_last_words() -> None:
+async def test_a_child_that_never_gets_ready_is_named_with_its_last_lines() -> None:
     async with Children() as children:
         child = await children.start(
             "The thing", [sys.executable, "-c", "print('out of luck'); exit(4)"], ready="never"
@@ -409,7 +407,7 @@ async def test_an_install_that_fails_is_reported_in_a_sentence_and_is_never_used
         ({"npm": INSTALLED, "node": "echo too old; exit 9"}, "exit code 9. It said:\n  too old"),
     ],
 )
-async def test_run_without_its_page_says_why_and_goes_on(
+async def test_run_without_the_playground_says_why_and_continues(
     app_folder: Path, programs: dict[str, str], sentence: str
 ) -> None:
     for name, script in programs.items():
@@ -423,7 +421,7 @@ async def test_run_without_its_page_says_why_and_goes_on(
             assert answer.status == 405
 
 
-def test_node_is_told_nothing_that_it_does_not_need() -> None:
+def test_node_gets_no_variable_that_it_does_not_need() -> None:
     environment = {
         "PATH": "/bin", "HOME": "/home/me", "Path": "C:/", "LC_ALL": "C", "VOLTA_HOME": "/volta", "https_proxy": "http://p",
         "npm_config_registry": "https://npm.example", "DATABRICKS_TOKEN": "secret", "MicrosoftAppPassword": "secret",

@@ -130,7 +130,7 @@ def terminal_with(*texts: str, environment: dict[str, str] | None = None) -> Ter
     return terminal
 
 
-def test_markdown_is_drawn_as_people_expect_it() -> None:
+def test_markdown_is_rendered() -> None:
     answer = (
         "# Sales\n\nThe **total** is `42` <br> for [you](https://example.com).\n\n"
         "| a | b |\n| - | -: |\n| x | 1 |\n\n- one\n- two\n\n```sql\nSELECT 1\n```"
@@ -168,7 +168,7 @@ def test_without_colours_nothing_is_coloured() -> None:
 
 
 @pytest.mark.parametrize("name", ["dumb", "unknown"])
-def test_a_terminal_that_cannot_move_its_cursor_gets_the_words_as_they_are(name: str) -> None:
+def test_a_terminal_that_cannot_move_its_cursor_gets_the_text_as_it_was_written(name: str) -> None:
     terminal = Terminal()
     screen = Screen(terminal, terminal, {"TERM": name})
     screen.status("Thinking…")
@@ -196,7 +196,7 @@ def test_a_second_message_stands_below_the_first() -> None:
     assert terminal.shown() == ["one", "[1] Atitle", "two", ""]
 
 
-def test_what_was_stopped_says_so_below_what_was_there() -> None:
+def test_a_stopped_answer_is_marked_below_its_text() -> None:
     terminal = Terminal()
     screen = Screen(terminal, io.StringIO(), {})
     screen.text("The ans")

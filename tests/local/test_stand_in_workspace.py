@@ -110,13 +110,13 @@ async def test_an_unknown_model_is_a_404_of_databricks() -> None:
     "body",
     ["", "[]", '"x"', "{}", '{"messages": 3}', '{"messages": [3]}', '{"messages": [{"role": "user", "content": 3}]}'],
 )
-async def test_a_body_that_is_no_request_is_400(body: str) -> None:
+async def test_an_invalid_request_body_is_answered_400(body: str) -> None:
     async with workspace() as (client, _), client.post("/serving-endpoints/chat/completions", data=body) as answer:
         assert answer.status == 400
         assert (await answer.json())["error_code"] == "BAD_REQUEST"
 
 
-async def test_a_stream_is_passed_on_as_it_comes() -> None:
+async def test_a_stream_is_forwarded_as_it_comes() -> None:
     async with (
         workspace() as (client, _),
         client.post("/serving-endpoints/chat/completions", json=HELLO | {"stream": True}) as answer,
@@ -125,7 +125,7 @@ async def test_a_stream_is_passed_on_as_it_comes() -> None:
         assert await answer.text() == 'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\ndata: [DONE]\n\n'
 
 
-async def test_who_hangs_up_ends_the_models_work() -> None:
+async def test_a_closed_connection_ends_the_models_work() -> None:
     body = {"model": MODEL_NAME, "stream": True, "messages": [{"role": "user", "content": "never end"}]}
     async with workspace() as (client, llama):
         async with client.post("/serving-endpoints/chat/completions", json=body) as answer:
@@ -135,7 +135,7 @@ async def test_who_hangs_up_ends_the_models_work() -> None:
             await llama.disconnected.wait()
 
 
-async def test_the_model_gets_what_so_small_a_model_can_take() -> None:
+async def test_the_model_gets_only_what_so_small_a_model_can_handle() -> None:
     parts = [
         {"type": "text", "text": "What is"},
         {"type": "image_url", "image_url": {}},
@@ -196,7 +196,7 @@ def test_the_oldest_messages_are_left_out_and_never_the_question(history: list[d
         ({"message": "loading"}, 503, "TEMPORARILY_UNAVAILABLE", "loading"),
     ],
 )
-async def test_what_the_model_refuses_is_refused_as_databricks_does(
+async def test_errors_of_the_model_become_errors_of_databricks(
     told: dict[str, str], status: int, code: str, message: str
 ) -> None:
     async with workspace() as (client, llama):
@@ -206,7 +206,7 @@ async def test_what_the_model_refuses_is_refused_as_databricks_does(
             assert await answer.json() == {"error_code": code, "message": message}
 
 
-def test_without_the_model_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_model_is_reported_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelNotInstalledError, match=r"app/local/requirements\.txt"):
         model_file()

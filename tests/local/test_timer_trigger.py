@@ -44,7 +44,7 @@ def times(expression: str, count: int = 3, start: datetime = NOON) -> list[str]:
         ("06:00:00", ["Sat 21 Nov 18:00:00", "Sun 22 Nov 00:00:00", "Sun 22 Nov 06:00:00"]),
     ],
 )
-def test_a_schedule_comes_when_azure_says(expression: str, expected: list[str]) -> None:
+def test_a_schedule_is_due_when_azure_says(expression: str, expected: list[str]) -> None:
     assert times(expression) == expected
 
 
@@ -63,7 +63,7 @@ def test_a_schedule_comes_when_azure_says(expression: str, expected: list[str]) 
         ("00:99:00", "'00:99:00' is not a duration"),
     ],
 )
-def test_what_is_no_schedule_is_refused_with_the_reason(expression: str, sentence: str) -> None:
+def test_invalid_schedules_are_refused_with_the_reason(expression: str, sentence: str) -> None:
     with pytest.raises(ScheduleError, match=sentence):
         Schedule.parse(expression)
 
@@ -72,7 +72,7 @@ def test_what_is_no_schedule_is_refused_with_the_reason(expression: str, sentenc
     st.tuples(*(st.sampled_from(["*", *each]) for each in (["7", "*/25"], ["0,30", "11"], ["3-5", "0"]))),
     st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1)),
 )
-def test_nothing_that_fits_is_passed_over(time_of_day: tuple[str, ...], start: datetime) -> None:
+def test_no_due_time_is_skipped(time_of_day: tuple[str, ...], start: datetime) -> None:
     expression = " ".join([*time_of_day, "*", "*", "*"])
     schedule = Schedule.parse(expression)
     seconds, minutes, hours, *_ = schedule.fields
@@ -147,7 +147,7 @@ def test_a_function_that_runs_at_startup_is_not_late(tmp_path: Path) -> None:
     assert timer.starts == [("21 12:00:00", False)]
 
 
-def test_what_was_missed_while_no_host_ran_is_made_up_for_once(tmp_path: Path) -> None:
+def test_a_time_that_passed_while_no_host_ran_is_made_up_for_once(tmp_path: Path) -> None:
     timer = Timer(tmp_path / "clean.json")
 
     async def scenario() -> None:
@@ -160,7 +160,7 @@ def test_what_was_missed_while_no_host_ran_is_made_up_for_once(tmp_path: Path) -
     assert timer.starts == [("24 13:00:00", True)]
 
 
-def test_a_timer_without_a_monitor_misses_what_it_misses(tmp_path: Path) -> None:
+def test_a_timer_without_a_monitor_makes_up_for_nothing(tmp_path: Path) -> None:
     for options, schedule in (({"monitored": False}, "0 17 3 * * *"), ({}, "*/30 * * * * *")):
         timer = Timer(tmp_path / "clean.json", schedule, **options)
 
@@ -174,7 +174,7 @@ def test_a_timer_without_a_monitor_misses_what_it_misses(tmp_path: Path) -> None
         assert list(tmp_path.iterdir()) == []
 
 
-def test_another_schedule_is_not_late_for_the_one_before(tmp_path: Path) -> None:
+def test_a_changed_schedule_makes_up_for_nothing(tmp_path: Path) -> None:
     before, after = Timer(tmp_path / "clean.json"), Timer(tmp_path / "clean.json", "0 0 4 * * *")
 
     async def scenario() -> None:
@@ -187,7 +187,7 @@ def test_another_schedule_is_not_late_for_the_one_before(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"schedule": "0 17 3 * * *", "last": "x", "next": 1}'])
-def test_a_record_that_cannot_be_read_counts_for_nothing(tmp_path: Path, content: str) -> None:
+def test_an_unreadable_record_is_ignored(tmp_path: Path, content: str) -> None:
     file = tmp_path / "clean.json"
     file.write_text(content)
     timer = Timer(file)
@@ -206,7 +206,7 @@ def test_a_record_that_cannot_be_written_does_not_stop_the_timer(
     assert "the next time of function clean could not be recorded" in caplog.text
 
 
-def test_a_laptop_that_wakes_up_is_not_late_by_the_time_it_slept(tmp_path: Path) -> None:
+def test_a_laptop_that_wakes_up_notices_at_once_that_a_timer_is_due(tmp_path: Path) -> None:
     timer = Timer(tmp_path / "clean.json")
 
     async def scenario() -> None:

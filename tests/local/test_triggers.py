@@ -101,7 +101,7 @@ def messages(module: Any) -> list[Any]:
     return [(event, rest) for event, rest in module.seen if hasattr(event, "get_body")]
 
 
-async def test_a_message_starts_its_function_with_what_azure_hands_over(tmp_path: Path, store: SqliteStore) -> None:
+async def test_a_message_starts_its_function_with_what_azure_passes(tmp_path: Path, store: SqliteStore) -> None:
     async with served(tmp_path) as module:
         put = await store.queue("turns").put('{"v": 1, "text": "ä"}', visibility_timeout=0)
         await until(lambda: len(messages(module)) == 1)
@@ -127,7 +127,7 @@ async def test_a_message_is_gone_after_its_function_has_run(tmp_path: Path, stor
         await store.queue("turns").update_visibility(receipt, visibility_timeout=0)
 
 
-async def test_a_hidden_message_starts_nothing_before_its_time(tmp_path: Path, store: SqliteStore) -> None:
+async def test_a_hidden_message_starts_no_function_before_it_is_visible(tmp_path: Path, store: SqliteStore) -> None:
     async with served(tmp_path) as module:
         await store.queue("turns").put("later", visibility_timeout=60)
         await store.queue("turns").put("now", visibility_timeout=0)
@@ -142,7 +142,7 @@ async def test_a_function_that_blocks_runs_beside_the_event_loop(tmp_path: Path,
     assert [in_main_thread for _, in_main_thread in messages(module)] == [False]
 
 
-async def test_a_message_that_never_does_is_put_aside_and_the_next_one_is_served(
+async def test_a_message_that_always_fails_is_moved_to_the_poison_queue_and_the_next_one_is_served(
     tmp_path: Path, store: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with served(tmp_path) as module:
@@ -245,7 +245,7 @@ def start(folder: Path, **variables: str) -> HostProcess:
     return HostProcess("--root", str(folder), **(often | variables))
 
 
-async def test_what_starts_functions_is_in_the_log(process: HostProcess) -> None:
+async def test_the_triggers_are_logged_at_the_start(process: HostProcess) -> None:
     process.address()
     code, log = process.end()
     assert code == 0
@@ -283,7 +283,7 @@ async def test_a_function_that_does_not_end_is_cancelled_and_its_message_waits_f
         next_process.kill()
 
 
-async def test_a_wrong_host_json_is_one_sentence(folder: Path) -> None:
+async def test_a_wrong_host_json_is_reported_in_one_sentence(folder: Path) -> None:
     (folder / "host.json").write_text(json.dumps({"extensions": {"queues": {"batchSize": 0}}}))
     process = start(folder)
     _, errors = process.process.communicate(timeout=30)

@@ -75,7 +75,7 @@ async def bodies(queue: QueueClient) -> list[str]:
         return []
 
 
-async def test_messages_of_another_client_are_served_or_put_aside(
+async def test_messages_of_other_clients_are_served_or_moved_to_the_poison_queue(
     process: HostProcess, service: QueueServiceClient
 ) -> None:
     await asyncio.to_thread(process.address)

@@ -63,7 +63,7 @@ async def interrupted(bot: ObservedBot, *gates: asyncio.Event) -> asyncio.Task[l
     return asking
 
 
-async def test_questions_that_storage_does_not_take_are_turns_that_fail(make_bot: MakeBot, tmp_path: Path) -> None:
+async def test_questions_that_storage_does_not_accept_count_as_failed_turns(make_bot: MakeBot, tmp_path: Path) -> None:
     (tmp_path / "c.sqlite").write_bytes(b"no database" * 500)
     bot = await make_bot()
     assert await ask_all(bot) == [200] * QUESTIONS
@@ -83,7 +83,7 @@ class Waits:
         await asyncio.Event().wait()
 
 
-async def test_tries_that_others_go_on_with_do_not_hide_turns_that_fail(make_bot: MakeBot) -> None:
+async def test_resumed_attempts_do_not_hide_turns_that_fail(make_bot: MakeBot) -> None:
     has_predecessor = [Waits() for _ in range(QUESTIONS)]
     first = await make_bot(*[[each()] for each in has_predecessor])
     asking = await interrupted(first, *(each.reached for each in has_predecessor))
@@ -102,7 +102,7 @@ async def test_tries_that_others_go_on_with_do_not_hide_turns_that_fail(make_bot
     assert outcomes == {"handed over": QUESTIONS, "failed": QUESTIONS}
 
 
-async def test_a_turn_that_no_worker_ends_is_told(make_bot: MakeBot, clock: Clock) -> None:
+async def test_a_turn_that_no_worker_ends_raises_an_alert(make_bot: MakeBot, clock: Clock) -> None:
     workers = []
     for number in range(3):
         has_predecessor = Waits()
@@ -124,7 +124,7 @@ async def test_a_turn_that_no_worker_ends_is_told(make_bot: MakeBot, clock: Cloc
     await asyncio.wait(workers)
 
 
-async def test_an_instance_that_gets_nothing_but_what_it_cannot_read_says_so(make_bot: MakeBot) -> None:
+async def test_an_instance_that_gets_only_unreadable_messages_raises_an_alert(make_bot: MakeBot) -> None:
     bot = await make_bot()
     with pytest.raises(UnreadableMessageError):
         await bot.app.turn_queue.resume(b"nonsense")
@@ -132,7 +132,7 @@ async def test_an_instance_that_gets_nothing_but_what_it_cannot_read_says_so(mak
     assert len(alert("poison", bot.insights)) == 1
 
 
-async def test_turns_without_a_message_on_the_queue_are_told(
+async def test_turns_without_a_message_on_the_queue_raise_an_alert(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any, **__: Any) -> None:
@@ -149,7 +149,7 @@ async def test_turns_without_a_message_on_the_queue_are_told(
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_deletion_of_old_conversations_that_fails_is_told(
+async def test_a_failed_deletion_of_old_conversations_raises_an_alert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
 ) -> None:
     async def away(*_: Any, **__: Any) -> int:

@@ -83,7 +83,7 @@ async def test_a_send_that_teams_refuses_says_why(make_bot: MakeBot) -> None:
     assert bot.spans()["send message"]["properties"]["agent.failure"] == "SendRefusedError"
 
 
-async def test_a_failure_is_recorded_with_where_it_came_from_and_not_with_what_it_said(make_bot: MakeBot) -> None:
+async def test_a_failure_is_recorded_with_its_stack_and_without_its_message(make_bot: MakeBot) -> None:
     bot = await make_bot(RateLimitedError("the quarterly figure of Contoso"))
     await bot.ask()
     await bot.telemetry.close()
@@ -95,7 +95,7 @@ async def test_a_failure_is_recorded_with_where_it_came_from_and_not_with_what_i
     assert bot.spans()["chat scripted"]["properties"]["agent.failure"] == "RateLimitedError"
 
 
-async def test_an_undeliverable_welcome_is_no_failed_turn(make_bot: MakeBot) -> None:
+async def test_an_undeliverable_welcome_does_not_count_as_a_failed_turn(make_bot: MakeBot) -> None:
     bot = await make_bot()
     bot.connector.script(ConnectorResponse.error(403, "BotNotInConversationRoster", "No."))
     await bot.ask("", type="conversationUpdate", channelId="webchat", membersAdded=[{"id": "28:bot"}])
@@ -105,7 +105,7 @@ async def test_an_undeliverable_welcome_is_no_failed_turn(make_bot: MakeBot) -> 
     assert bot.insights.metric("agent.turns") == bot.insights.metric("agent.failures") == []
 
 
-async def test_a_type_that_is_none_of_the_protocols_makes_no_name_of_its_own(make_bot: MakeBot) -> None:
+async def test_an_unknown_activity_type_gets_no_span_name_of_its_own(make_bot: MakeBot) -> None:
     bot = await make_bot()
     await bot.ask("", type="Contoso earns 42")
     await bot.telemetry.close()
@@ -141,7 +141,7 @@ async def ask_another_service(arguments: ToolArguments, context: ToolContext) ->
         return ToolOutput("done")
 
 
-async def test_what_a_tool_does_is_below_the_tool(make_bot: MakeBot) -> None:
+async def test_spans_of_a_tool_are_children_of_the_tools_span(make_bot: MakeBot) -> None:
     asking = Tool("asking", "", ToolArguments, ask_another_service, Effect.READ_ONLY)
     bot = await make_bot([Completed((ToolCall("1", "asking", "{}"),))], "Yes.", tools=(asking,))
     await bot.ask()
@@ -227,7 +227,7 @@ async def test_health_says_when_what_is_sent_does_not_arrive(make_bot: MakeBot) 
         await bot.telemetry.check()
 
 
-async def test_an_ingestion_endpoint_that_hangs_does_not_hold_up_the_end(make_bot: MakeBot) -> None:
+async def test_an_ingestion_endpoint_that_hangs_does_not_delay_the_end(make_bot: MakeBot) -> None:
     bot = await make_bot("Because.", closing=0.3)
     bot.insights.hold = asyncio.Event()
     await bot.ask()
@@ -237,7 +237,7 @@ async def test_an_ingestion_endpoint_that_hangs_does_not_hold_up_the_end(make_bo
     bot.insights.hold.set()
 
 
-async def test_a_set_up_that_hangs_does_not_hold_up_the_end(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_set_up_that_hangs_does_not_delay_the_end(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(telemetry_module, "_pipeline", lambda destination: release.wait(20))
     bot = await make_bot("Because.", closing=0.2)
@@ -252,7 +252,7 @@ async def test_a_set_up_that_hangs_does_not_hold_up_the_end(make_bot: MakeBot, m
         release.set()
 
 
-async def test_nothing_is_told_to_others_and_nothing_kept_on_disk(
+async def test_nothing_is_sent_elsewhere_or_kept_on_disk(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = tmp_path / "temporary"
@@ -280,7 +280,7 @@ async def test_spans_arrive_within_seconds_and_metrics_within_half_a_minute(make
     await bot.insights.until(lambda: bool(bot.insights.metric("agent.turns")), within=30)
 
 
-async def test_the_core_close_telemetry_last(make_bot: MakeBot) -> None:
+async def test_the_core_closes_telemetry_last(make_bot: MakeBot) -> None:
     bot = await make_bot()
     settings = {
         "DATABRICKS_BASE_URL": "https://w.example/serving-endpoints",
@@ -311,7 +311,7 @@ def finished(name: str) -> FinishedSpan:
     return FinishedSpan(name, SpanKind.INTERNAL, 1, 2, None, 0, 1, {})
 
 
-def test_what_was_kept_is_handed_over_in_order_and_there_is_a_bound_to_it() -> None:
+def test_buffered_records_are_passed_on_in_order_and_their_number_is_limited() -> None:
     recorder, kept = Recorder(), Kept()
     recorder.measured(Measurement(TURNS, 1, {}))
     for n in range(5000):

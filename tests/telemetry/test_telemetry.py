@@ -119,9 +119,7 @@ async def test_without_a_trace_of_the_host_a_turn_begins_its_own(make_bot: MakeB
 
 
 @pytest.mark.parametrize("records_text", [False, True])
-async def test_what_people_write_is_recorded_only_where_a_setting_says_so(
-    make_bot: MakeBot, records_text: bool
-) -> None:
+async def test_text_is_recorded_only_where_a_setting_says_so(make_bot: MakeBot, records_text: bool) -> None:
     call = ToolCall("call-1", "current_time", json.dumps({"time_zone": "Atlantis/Secret"}))
     bot = await make_bot([Completed(tool_calls=(call,))], [f"I heard: {PRIVATE}"], records_text=records_text)
     await bot.ask(PRIVATE)
@@ -140,7 +138,7 @@ async def test_a_tool_name_the_model_made_up_is_not_recorded(make_bot: MakeBot) 
     assert bot.spans()["execute_tool unknown"]["success"] is False
 
 
-async def test_what_is_not_for_the_bot_is_no_turn(make_bot: MakeBot) -> None:
+async def test_an_activity_that_is_not_for_the_bot_is_no_turn(make_bot: MakeBot) -> None:
     bot = await make_bot("Because.")
     not_mentioned: dict[str, Any] = {
         "channelId": "msteams",
@@ -177,7 +175,7 @@ async def test_the_bot_works_while_application_insights_refuses_what_it_is_sent(
     assert any("Non-retryable" in record.getMessage() for record in caplog.records)
 
 
-async def test_application_insights_without_keys_is_told_who_sends_by_the_managed_identity(
+async def test_application_insights_without_keys_is_used_with_the_managed_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, trusted = localhost(tmp_path)
@@ -248,7 +246,7 @@ print(json.dumps([asyncio.run(ask()), imported]))
 """
 
 
-async def test_nothing_of_opentelemetry_is_imported_before_the_first_answer(tmp_path: Path) -> None:
+async def test_opentelemetry_is_not_imported_before_the_first_answer(tmp_path: Path) -> None:
     """Telemetry must not lengthen a cold start: `answered` is when its set-up begins."""
     insights = {"APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={'0' * 8}-0000-4000-8000-{'0' * 12}"}
     async with ServingEndpoint() as model, ConnectorService() as connector:
