@@ -129,7 +129,7 @@ class DatabricksModel:
         """Pays for the imports, the token and the endpoint's task beforehand. Raises ModelError."""
         await asyncio.gather(self._streams.prepare(), self._spoken_api(), self._token(APP_IDENTITY))
 
-    async def check_ready(self, *, within_seconds: float = 5) -> bool:
+    async def check_ready(self, *, time_limit_seconds: float = 5) -> bool:
         """Asks the workspace, not the model: costs no tokens and wakes nothing that is scaled to zero.
 
         False where the address leads to no serving endpoint that could be asked about, and the sign-in works.
@@ -142,7 +142,7 @@ class DatabricksModel:
             await self._token(APP_IDENTITY)
             return False
         try:
-            endpoint = await self._endpoints.describe(self._name, time_limit_seconds=within_seconds)
+            endpoint = await self._endpoints.describe(self._name, time_limit_seconds=time_limit_seconds)
         except WorkspaceError as error:
             raise _model_error(error) from error
         _raise_unless_ready(endpoint)
@@ -226,21 +226,21 @@ class DatabricksModel:
         self, path: str, body: dict[str, Any], reader: AnswerReader, token: str, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
         answer = AnswerStream(reader)
-        within_seconds = deadline - self._clock()
-        async with self._streams.open(path, body, token=token, within_seconds=within_seconds) as response:
-            arriving = AnswerBody(
+        time_limit_seconds = deadline - self._clock()
+        async with self._streams.open(path, body, token=token, time_limit_seconds=time_limit_seconds) as response:
+            answer_body = AnswerBody(
                 response,
                 answer,
                 deadline=deadline,
                 clock=self._clock,
                 silence_seconds=self._limits.silence_seconds,
-                seconds_after_end=self._capabilities.known.seconds_after_end,
+                wait_after_end_seconds=self._capabilities.known.wait_after_end_seconds,
             )
-            async with aclosing(arriving.events()) as events:
+            async with aclosing(answer_body.events()) as events:
                 async for event in events:
                     yield event
             completed = answer.end()
-        self._capabilities.note_end(left_open=arriving.left_open, went_on=answer.went_on)
+        self._capabilities.note_end(left_open=answer_body.left_open, continued_after_end=answer.continued_after_end)
         yield completed
 
     async def _question(

@@ -134,8 +134,8 @@ async def test_nothing_is_waited_for_after_done() -> None:
 async def test_a_stream_that_is_left_open_after_the_end_holds_an_answer_up_once_and_then_less(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END", 0.2)
-    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END_IF_LEFT_OPEN", 0.01)
+    monkeypatch.setattr("app.models.endpoint_capabilities.WAIT_AFTER_END_SECONDS", 0.2)
+    monkeypatch.setattr("app.models.endpoint_capabilities.SHORT_WAIT_AFTER_END_SECONDS", 0.01)
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         for _ in range(3):
             endpoint.replies.append(Stream([chat_chunk({"content": "All"}), chat_chunk({}, "stop"), "hang"]))
@@ -147,7 +147,7 @@ async def test_a_stream_that_is_left_open_after_the_end_holds_an_answer_up_once_
 
 
 async def test_heartbeats_after_the_end_do_not_hold_an_answer_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END", 0.1)
+    monkeypatch.setattr("app.models.endpoint_capabilities.WAIT_AFTER_END_SECONDS", 0.1)
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         endpoint.replies.append(Stream([chat_chunk({"content": "All"}), chat_chunk({}, "stop"), "heartbeats"]))
         async with asyncio.timeout(5):
@@ -157,7 +157,7 @@ async def test_heartbeats_after_the_end_do_not_hold_an_answer_up(monkeypatch: py
 async def test_an_agent_whose_own_tool_takes_long_is_waited_for_after_the_end_of_its_models_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.models.endpoint_capabilities.SECONDS_AFTER_END", 0.0)
+    monkeypatch.setattr("app.models.endpoint_capabilities.WAIT_AFTER_END_SECONDS", 0.0)
     result = asyncio.Event()
     call = {"type": "function_call", "id": "f", "call_id": "c", "name": "genie", "arguments": "{}"}
     end = event({"type": "response.completed", "response": {"status": "completed"}})

@@ -53,7 +53,7 @@ async def _check_model(core: Core, settings: LocalSettings) -> Finding | None:
     databricks = core.settings.databricks
     if databricks.auth_type == _BROWSER_SIGN_IN and databricks.token is None:
         return None
-    failure = await _failure(lambda: core.model.check_ready(within_seconds=_CHECK_SECONDS / 2))
+    failure = await _failure(lambda: core.model.check_ready(time_limit_seconds=_CHECK_SECONDS / 2))
     if failure is None:
         return None
     model = f"model {databricks.model_name}"

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import httpx2
 
 # Tokens that come together are read together: nobody sees 20 ms, and each read costs more than each token.
-SECONDS_BETWEEN_READS = 0.02
+READ_INTERVAL_SECONDS = 0.02
 
 
 class AnswerBody:
-    """Ends with `[DONE]`, with the end of the body, or `seconds_after_end` after the endpoint said how the answer ends.
+    """Ends with `[DONE]`, with the end of the body, or `wait_after_end_seconds` after the finish reason.
 
     `deadline` is a time of `clock`. A silence of `silence_seconds` is ended by the transport.
     """
@@ -34,7 +34,7 @@ class AnswerBody:
         deadline: float,
         clock: Callable[[], float],
         silence_seconds: float,
-        seconds_after_end: float,
+        wait_after_end_seconds: float,
     ) -> None:
         self.left_open = False
         self._response = response
@@ -42,7 +42,7 @@ class AnswerBody:
         self._deadline = deadline
         self._clock = clock
         self._silence_seconds = silence_seconds
-        self._seconds_after_end = seconds_after_end
+        self._wait_after_end_seconds = wait_after_end_seconds
         self._ended_at: float | None = None
 
     async def events(self) -> AsyncGenerator[TextDelta | Source, None]:
@@ -63,16 +63,16 @@ class AnswerBody:
                 for event in events:
                     yield event
                 if not answer.over:
-                    await asyncio.sleep(SECONDS_BETWEEN_READS)
+                    await asyncio.sleep(READ_INTERVAL_SECONDS)
         for event in answer.flush():
             yield event
-        if failure is not None and not answer.said_done:
+        if failure is not None and not answer.done_received:
             raise failure
 
     async def _next(self, chunks: AsyncGenerator[bytes, None]) -> bytes | None:
         left = self._deadline - self._clock()
         if self._ended_at is not None:
-            left = min(left, self._seconds_after_end - (_now() - self._ended_at))
+            left = min(left, self._wait_after_end_seconds - (_now() - self._ended_at))
         # The transport itself ends a longer silence, without a timer here for every token.
         if left > self._silence_seconds:
             return await anext(chunks, None)

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from app.common.json_values import mapping, text
-from app.models.message_text import MessageText
 from app.models.model import Completed, Source, TextDelta
 from app.models.repeated_text import RepeatedText
+from app.models.visible_text import VisibleText
 
 # As many as OpenAI allows in one answer.
-MOST_TOOL_CALLS = 128
+MAX_TOOL_CALLS = 128
 
 
 class AnswerReader(Protocol):
     """Turns the payloads of one answer into events."""
 
     @property
-    def arrived(self) -> EventBuffer: ...
+    def buffer(self) -> EventBuffer: ...
 
     @property
     def ended(self) -> bool:
@@ -31,7 +31,7 @@ class AnswerReader(Protocol):
         ...
 
     @property
-    def went_on(self) -> bool:
+    def continued_after_end(self) -> bool:
         """More came after the endpoint had said how the answer ends."""
         ...
 
@@ -43,7 +43,7 @@ class AnswerReader(Protocol):
         """An endpoint that does not stream answers with one JSON object. Raises ModelError."""
         ...
 
-    def end(self, *, said_done: bool) -> Completed:
+    def end(self, *, done_received: bool) -> Completed:
         """The stream is over. Raises ContentFilteredError, or StreamInterruptedError when the answer is not
         complete."""
         ...
@@ -54,7 +54,7 @@ class EventBuffer:
 
     def __init__(self, *, drops_names: bool = False) -> None:
         self.any_text = False
-        self._message = MessageText(drops_names=drops_names)
+        self._visible = VisibleText(drops_names=drops_names)
         self._repeated = RepeatedText()
         self._between_messages = False
         self._flows = False
@@ -68,9 +68,9 @@ class EventBuffer:
         if self._flows:
             self._repeated.keep(piece)
             self._text.append(piece)
-        elif (piece := self._message.add(piece)) and (piece := self._repeated.add(piece)):
+        elif (piece := self._visible.add(piece)) and (piece := self._repeated.add(piece)):
             self._show(piece)
-            self._flows = self._message.is_text
+            self._flows = self._visible.is_text
 
     def flush(self) -> None:
         """Nothing is held back any longer."""
@@ -88,7 +88,7 @@ class EventBuffer:
 
     def drop_names(self) -> None:
         """Messages come from an agent, which may put names of agents before them."""
-        self._message.drops_names = True
+        self._visible.drops_names = True
 
     def add_source(self, source: Source | None) -> None:
         if source is not None and (key := (source.title, source.url)) not in self._known:
@@ -106,7 +106,7 @@ class EventBuffer:
 
     def _show_held(self, end: Callable[[], str]) -> None:
         self._flows = False
-        if held := self._message.end_message():
+        if held := self._visible.end_message():
             held = self._repeated.add(held)
         if held := held + end():
             self._show(held)

@@ -28,13 +28,13 @@ class AnswerStream:
         self._size = 0
         self._anything_read = False
         self._unreadable: bytes | None = None
-        self.said_done = False
+        self.done_received = False
         self._failure: ModelError | None = None
 
     @property
     def over(self) -> bool:
         """Nothing that follows can change the answer."""
-        return self.said_done or self._failure is not None
+        return self.done_received or self._failure is not None
 
     @property
     def ended(self) -> bool:
@@ -47,9 +47,9 @@ class AnswerStream:
         return self._reader.ended and not self._reader.awaits_tools
 
     @property
-    def went_on(self) -> bool:
+    def continued_after_end(self) -> bool:
         """More came after the endpoint had said how the answer ends."""
-        return self._reader.went_on
+        return self._reader.continued_after_end
 
     def feed(self, chunk: bytes) -> list[TextDelta | Source]:
         """A failure among the bytes is kept for `end`, so that what came before it is not lost."""
@@ -69,15 +69,15 @@ class AnswerStream:
         if self._whole is not None and not self.over:
             self._take_whole(b"".join(self._whole))
         events = self._take(self._decoder.flush(), last=True)
-        self._reader.arrived.flush()
-        return events + self._reader.arrived.drain()
+        self._reader.buffer.flush()
+        return events + self._reader.buffer.drain()
 
     def end(self) -> Completed:
         """Raises ModelError."""
         if self._failure is not None:
             raise self._failure
         try:
-            return self._reader.end(said_done=self.said_done)
+            return self._reader.end(done_received=self.done_received)
         except StreamInterruptedError:
             if self._unreadable is not None and not self._anything_read:
                 raise _unreadable(self._unreadable) from None
@@ -109,7 +109,7 @@ class AnswerStream:
         try:
             answer = json.loads(body)
             self._reader.read_whole(mapping(answer[0] if isinstance(answer, list) and len(answer) == 1 else answer))
-            self.said_done = True
+            self.done_received = True
         except ModelError as failure:
             self._failure = failure
         except (ValueError, RecursionError):
@@ -120,8 +120,8 @@ class AnswerStream:
             if self.over:
                 break
             if data[:1] != b"{" and data.strip() == _DONE:
-                self.said_done = True
-                self._reader.arrived.flush()
+                self.done_received = True
+                self._reader.buffer.flush()
                 break
             try:
                 payload = json.loads(data.decode(errors="replace"))
@@ -134,10 +134,10 @@ class AnswerStream:
             except ModelError as failure:
                 self._failure = failure
             except (ValueError, RecursionError):
-                self._take_damage(data, last=last)
-        return self._reader.arrived.drain()
+                self._take_malformed(data, last=last)
+        return self._reader.buffer.drain()
 
-    def _take_damage(self, data: bytes, *, last: bool) -> None:
+    def _take_malformed(self, data: bytes, *, last: bool) -> None:
         """After the end nothing can be lost, and a word is a proxy's heartbeat. Half an event at the end of the bytes
         is a connection that broke."""
         if self.finished:

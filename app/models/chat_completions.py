@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.common.json_values import count, items, mapping, text, unknown_fields
-from app.models.answer_reader import MOST_TOOL_CALLS, EventBuffer, source_of
+from app.models.answer_reader import MAX_TOOL_CALLS, EventBuffer, source_of
 from app.models.endpoint_capabilities import ALL_SUPPORTED, EndpointCapabilities
 from app.models.error_replies import content_filter_categories, failure_of_payload, field_names
 from app.models.model import Completed, Message, ModelRequest, ToolCall, Usage
 from app.models.model_errors import ContentFilteredError, StreamInterruptedError, UnreadableAnswerError
-from app.models.request_messages import acceptable
+from app.models.request_messages import acceptable_messages
 
 PATH = "/chat/completions"
 
 _CALL_FIELDS = frozenset({"id", "type", "index", "function"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})
-_CALLS_TOOLS = ("tool_calls", "function_call", "tool_use")
+_TOOL_FINISH_REASONS = ("tool_calls", "function_call", "tool_use")
 _USUAL_FIELDS = frozenset({"role", "content"})
-_OTHERS_WORDS = ("tool", "function", "user", "system", "developer")
+_OTHER_ROLES = ("tool", "function", "user", "system", "developer")
 
 
 def request_body(
@@ -36,7 +36,7 @@ def request_body(
 ) -> dict[str, Any]:
     supports = capabilities.supports
     tools = request.tools if supports("tools") else ()
-    messages = acceptable(request.messages, tools_offered=bool(tools), system_role=supports("system"))
+    messages = acceptable_messages(request.messages, tools_offered=bool(tools), system_role=supports("system"))
     body: dict[str, Any] = {
         "model": endpoint,
         "messages": [_message(message, capabilities.call_fields) for message in messages],
@@ -86,9 +86,9 @@ class ChatCompletionReader:
     """`offered_tools` are ours to run; some endpoints also pass on the calls that they ran themselves."""
 
     def __init__(self, offered_tools: frozenset[str] = frozenset()) -> None:
-        self.arrived = EventBuffer()
+        self.buffer = EventBuffer()
         self.awaits_tools = False
-        self.went_on = False
+        self.continued_after_end = False
         self._offered = offered_tools
         self._finish_reason = ""
         self._calls: dict[int, _PartialCall] = {}
@@ -121,11 +121,11 @@ class ChatCompletionReader:
             raise UnreadableAnswerError(f"the answer has no choices, but {field_names(body)}")
         self._finish_reason = self._finish_reason or "stop"
 
-    def end(self, *, said_done: bool) -> Completed:
+    def end(self, *, done_received: bool) -> Completed:
         if self._finish_reason == "content_filter":
             named = ", ".join(self._filtered) or "nothing named"
             raise ContentFilteredError(f"the answer was filtered: {named}", side="output", categories=self._filtered)
-        if not (self._finish_reason or said_done or self._agent_message_id):
+        if not (self._finish_reason or done_received or self._agent_message_id):
             raise StreamInterruptedError("the stream ended without a finish reason")
         truncated = self._finish_reason in ("length", "max_tokens")
         return Completed(self._our_calls(), truncated=truncated, usage=self._usage)
@@ -133,7 +133,7 @@ class ChatCompletionReader:
     def _our_calls(self) -> tuple[ToolCall, ...]:
         named = [call.whole(index) for index, call in sorted(self._calls.items()) if call.name]
         ours = tuple(call for call in named if call.name in self._offered and call.id not in self._answered)
-        if not ours and self._offered and self._finish_reason in _CALLS_TOOLS and not self.arrived.any_text:
+        if not ours and self._offered and self._finish_reason in _TOOL_FINISH_REASONS and not self.buffer.any_text:
             # The model made up a name: it is told so, rather than the person that there is no answer.
             return tuple(call for call in named if call.id not in self._answered)
         return ours
@@ -142,70 +142,70 @@ class ChatCompletionReader:
         """`message` stands in place of `delta` where an answer is not streamed."""
         if said := mapping(choice["delta"] if "delta" in choice else choice.get("message")):
             role = said.get("role")
-            if role is not None and role != "assistant" and role in _OTHERS_WORDS:
-                self._take_result(said)
+            if role is not None and role != "assistant" and role in _OTHER_ROLES:
+                self._take_tool_result(said)
             else:
-                self._take_said(said)
+                self._take_delta(said)
         if (reason := choice.get("finish_reason")) and isinstance(reason, str):
             self._finish_reason = reason
             self._filtered = content_filter_categories([choice])
-            self.awaits_tools = reason in _CALLS_TOOLS and not self._our_calls()
-            self.arrived.flush()
+            self.awaits_tools = reason in _TOOL_FINISH_REASONS and not self._our_calls()
+            self.buffer.flush()
 
-    def _take_said(self, said: dict[str, Any]) -> None:
+    def _take_delta(self, said: dict[str, Any]) -> None:
         if content := said.get("content"):
             if self._finish_reason:
-                self._go_on()
+                self._reopen()
             self._take_content(content)
         if len(said) <= len(_USUAL_FIELDS) and said.keys() <= _USUAL_FIELDS:
             return
         if refusal := text(said.get("refusal")):
-            self._go_on()
-            self.arrived.add_text(refusal)
+            self._reopen()
+            self.buffer.add_text(refusal)
         for annotation in items(said.get("annotations")):
-            self.arrived.add_source(source_of(annotation))
+            self.buffer.add_source(source_of(annotation))
         for call in items(said.get("tool_calls")):
-            self._go_on()
+            self._reopen()
             self._take_call(mapping(call))
 
-    def _go_on(self) -> None:
+    def _reopen(self) -> None:
         if self._finish_reason:
             self._finish_reason = ""
-            self.went_on = True
+            self.continued_after_end = True
             self.awaits_tools = False
 
-    def _take_result(self, said: dict[str, Any]) -> None:
+    def _take_tool_result(self, said: dict[str, Any]) -> None:
         """What a tool that the server ran has found out, or what others said: not for showing."""
-        self._go_on()
+        self._reopen()
         self._answered.add(text(said.get("tool_call_id")))
-        self.arrived.tool_called()
+        self.buffer.tool_called()
 
     def _take_content(self, content: object) -> None:
         """A string, or parts of which those of type reasoning are not for showing."""
         if isinstance(content, str):
-            self.arrived.add_text(content)
+            self.buffer.add_text(content)
             return
         for part in map(mapping, items(content)):
             if part.get("type") in ("text", "output_text"):
-                self.arrived.add_text(text(part.get("text")))
+                self.buffer.add_text(text(part.get("text")))
                 for annotation in [
                     part.get("citation"),
                     *items(part.get("citations")),
                     *items(part.get("annotations")),
                 ]:
-                    self.arrived.add_source(source_of(annotation))
+                    self.buffer.add_source(source_of(annotation))
 
     def _take_agent_message(self, message: dict[str, Any]) -> None:
         """A chat agent (`agent/v2/chat`) sends its messages whole or in pieces of one id, and runs its tools itself."""
-        self.arrived.drop_names()
+        self.buffer.drop_names()
         if message.get("tool_calls") or message.get("role") == "tool":
-            self.arrived.tool_called()
+            self.buffer.tool_called()
         if message.get("role") != "assistant" or not message.get("content"):
             return
-        self._go_on()
+        self._reopen()
         message_id = text(message.get("id")) or "message"
         if self._agent_message_id and message_id != self._agent_message_id:
-            self.arrived.end_message()
+            self.buffer.end_message()
         self._agent_message_id = message_id
         self._take_content(message["content"])
 
@@ -213,9 +213,9 @@ class ChatCompletionReader:
         function = mapping(call.get("function"))
         index = self._index_of(call, begins=bool(function.get("name")))
         if index not in self._calls:
-            if len(self._calls) == MOST_TOOL_CALLS:
+            if len(self._calls) == MAX_TOOL_CALLS:
                 return
-            self.arrived.tool_called()
+            self.buffer.tool_called()
         partial = self._calls.setdefault(index, _PartialCall())
         partial.id = text(call.get("id")) or partial.id
         partial.name = text(function.get("name")) or partial.name

@@ -15,12 +15,12 @@ from app.models.refused_parameters import positions_of
 
 # After `response.completed` or a finish reason, until `[DONE]` or the end of the stream. An agent that uses a slow tool
 # between two answers of its model is heard out; the person has read everything else meanwhile.
-SECONDS_AFTER_END = 30.0
+WAIT_AFTER_END_SECONDS = 30.0
 # Where an endpoint has left its stream open after the end, and has never gone on after one.
-SECONDS_AFTER_END_IF_LEFT_OPEN = 5.0
+SHORT_WAIT_AFTER_END_SECONDS = 5.0
 
 # A refusal may have been about something else: a person's words that were quoted, a tool call that the model made up.
-SECONDS_LEARNED_FOR = 900.0
+REFUSALS_REMEMBERED_SECONDS = 900.0
 
 _log = logging.getLogger(__name__)
 
@@ -36,16 +36,16 @@ class EndpointCapabilities:
     refused: frozenset[str] = frozenset()
     call_fields: frozenset[str] = frozenset()
     leaves_streams_open: bool = False
-    goes_on_after_end: bool = False
+    continues_after_end: bool = False
 
     def supports(self, parameter: str) -> bool:
         return parameter not in self.refused
 
     @property
-    def seconds_after_end(self) -> float:
-        if self.leaves_streams_open and not self.goes_on_after_end:
-            return SECONDS_AFTER_END_IF_LEFT_OPEN
-        return SECONDS_AFTER_END
+    def wait_after_end_seconds(self) -> float:
+        if self.leaves_streams_open and not self.continues_after_end:
+            return SHORT_WAIT_AFTER_END_SECONDS
+        return WAIT_AFTER_END_SECONDS
 
     def learned_from(self, failure: ModelError, body: Mapping[str, Any]) -> EndpointCapabilities | None:
         """What may make the next request acceptable; None where nothing that was sent is refused."""
@@ -62,12 +62,12 @@ class EndpointCapabilities:
     def without_refusals(self) -> EndpointCapabilities:
         return replace(self, refused=frozenset(), call_fields=frozenset())
 
-    def and_also(self, other: EndpointCapabilities) -> EndpointCapabilities:
+    def merged_with(self, other: EndpointCapabilities) -> EndpointCapabilities:
         return EndpointCapabilities(
             self.refused | other.refused,
             self.call_fields | other.call_fields,
             self.leaves_streams_open or other.leaves_streams_open,
-            self.goes_on_after_end or other.goes_on_after_end,
+            self.continues_after_end or other.continues_after_end,
         )
 
 
@@ -75,7 +75,7 @@ ALL_SUPPORTED = EndpointCapabilities()
 
 
 class CapabilityMemory:
-    """What an endpoint turned out not to support. Refusals are forgotten after `SECONDS_LEARNED_FOR`.
+    """What an endpoint turned out not to support. Refusals are forgotten after `REFUSALS_REMEMBERED_SECONDS`.
 
     `clock` is in seconds.
     """
@@ -87,30 +87,30 @@ class CapabilityMemory:
 
     @property
     def known(self) -> EndpointCapabilities:
-        if self._clock() > self._learned_at + SECONDS_LEARNED_FOR:
+        if self._clock() > self._learned_at + REFUSALS_REMEMBERED_SECONDS:
             self._known, self._learned_at = self._known.without_refusals(), math.inf
         return self._known
 
     def remember(self, learned: EndpointCapabilities) -> None:
         """A request without what `learned` leaves out has been answered."""
         known = self.known
-        self._known = known.and_also(learned)
+        self._known = known.merged_with(learned)
         self._learned_at = min(self._learned_at, self._clock())
         for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
             _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
 
-    def note_end(self, *, left_open: bool, went_on: bool) -> None:
+    def note_end(self, *, left_open: bool, continued_after_end: bool) -> None:
         """How an answer ended: its stream was left open, and whether more came after the end."""
         known = self.known
         if left_open and not known.leaves_streams_open:
             _log.warning(
                 "The endpoint leaves its stream open after the end of an answer: it was waited for %g s in vain",
-                known.seconds_after_end,
+                known.wait_after_end_seconds,
             )
         self._known = replace(
             known,
             leaves_streams_open=known.leaves_streams_open or left_open,
-            goes_on_after_end=known.goes_on_after_end or went_on,
+            continues_after_end=known.continues_after_end or continued_after_end,
         )
 
 

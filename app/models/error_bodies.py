@@ -25,7 +25,7 @@ class ErrorBody:
     nodes: tuple[dict[str, Any], ...]
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         return "; ".join(self.messages)
 
     @classmethod

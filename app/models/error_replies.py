@@ -14,7 +14,7 @@ from typing import Any
 
 from app.common.json_values import items, mapping, text
 from app.common.log_text import name_or_empty, one_line, quoted
-from app.models import model_errors as failures
+from app.models import model_errors
 from app.models.error_bodies import MAX_ERROR_CHARACTERS, ErrorBody
 from app.models.refused_parameters import refused_parameters
 from app.resilience.retry_after import retry_after_seconds
@@ -69,24 +69,24 @@ class ErrorReply:
     location: str | None = None
 
 
-def failure_of_reply(reply: ErrorReply, *, now: datetime | None = None) -> failures.ModelError:
+def failure_of_reply(reply: ErrorReply, *, now: datetime | None = None) -> model_errors.ModelError:
     if 300 <= reply.status < 400:
         return _redirected(reply)
     error = ErrorBody.of_text(reply.body)
     if filtered := _content_filter(error, side="input"):
         return filtered
     status = _status(error, reply.status) if reply.status in (400, 500) else reply.status
-    said = f"HTTP {reply.status} {_code(error)}".rstrip()
-    return _failure(status, said, error, retry_after_seconds(reply.retry_after, now=now))
+    summary = f"HTTP {reply.status} {_code(error)}".rstrip()
+    return _failure(status, summary, error, retry_after_seconds(reply.retry_after, now=now))
 
 
-def failure_of_payload(payload: object) -> failures.ModelError:
+def failure_of_payload(payload: object) -> model_errors.ModelError:
     """An error inside a stream or a Responses object; what has no other name cuts the stream."""
     error = ErrorBody.of_json(payload)
     if filtered := _content_filter(error, side="output"):
         return filtered
-    said = f"the endpoint reported {_code(error) or 'an error'}"
-    return _failure(_status(error, 413 if _is_too_long(error.said) else 0), said, error, None)
+    summary = f"the endpoint reported {_code(error) or 'an error'}"
+    return _failure(_status(error, 413 if _is_too_long(error.message) else 0), summary, error, None)
 
 
 def field_names(body: dict[str, Any]) -> str:
@@ -115,8 +115,8 @@ def _categories(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name if re.fullmatch(r"[\w .:/&()-]{1,60}", name) else "unnamed category" for name in named)
 
 
-def _is_too_long(said: str) -> bool:
-    lowered = said[:MAX_ERROR_CHARACTERS].lower()
+def _is_too_long(message: str) -> bool:
+    lowered = message[:MAX_ERROR_CHARACTERS].lower()
     return any(phrase in lowered for phrase in _TOO_LONG) or _TOO_MANY_TOKENS.search(lowered) is not None
 
 
@@ -129,51 +129,47 @@ def _status(error: ErrorBody, otherwise: int) -> int:
     return otherwise or (400 if _REFUSED_CODES & set(map(str.lower, error.codes)) else 0)
 
 
-def _failure(status: int, said: str, error: ErrorBody, wait_seconds: float | None) -> failures.ModelError:
+def _failure(status: int, summary: str, error: ErrorBody, wait_seconds: float | None) -> model_errors.ModelError:
     parameters = refused_parameters(error)
     named = (*parameters, *filter(None, map(name_or_empty, error.parameters)))
-    failure = _failure_of_status(status, said, error.said, named[0] if named else "", wait_seconds)
-    failure.detail = quoted(error.said)
+    failure = _failure_of_status(status, summary, error.message, named[0] if named else "", wait_seconds)
+    failure.detail = quoted(error.message)
     failure.parameters = parameters
     return failure
 
 
 def _failure_of_status(
-    status: int, said: str, message: str, parameter: str, wait_seconds: float | None
-) -> failures.ModelError:
+    status: int, summary: str, message: str, parameter: str, wait_seconds: float | None
+) -> model_errors.ModelError:
     if status == 0:
-        return failures.StreamInterruptedError(said)
+        return model_errors.StreamInterruptedError(summary)
     if status == 401 or (status == 403 and _BAD_TOKEN.search(message)):
-        return failures.SignInError(said)
+        return model_errors.SignInError(summary)
     if status == 403:
-        return (
-            failures.AddressBlockedError(said)
-            if _BLOCKED_ADDRESS.search(message)
-            else failures.PermissionDeniedError(said)
-        )
+        is_blocked = _BLOCKED_ADDRESS.search(message) is not None
+        return (model_errors.AddressBlockedError if is_blocked else model_errors.PermissionDeniedError)(summary)
     if status == 404:
-        return (
-            failures.EndpointUnavailableError(said) if _NOT_READY.search(message) else failures.UnknownModelError(said)
-        )
+        is_starting = _NOT_READY.search(message) is not None
+        return (model_errors.EndpointUnavailableError if is_starting else model_errors.UnknownModelError)(summary)
     if status == 413 or (status in (400, 422) and _is_too_long(message)):
-        return failures.ConversationTooLongError(said)
+        return model_errors.ConversationTooLongError(summary)
     if status == 429:
-        return failures.RateLimitedError(said, retry_after_seconds=wait_seconds)
+        return model_errors.RateLimitedError(summary, retry_after_seconds=wait_seconds)
     if status == 408:
-        return failures.ModelTimeoutError(said)
+        return model_errors.ModelTimeoutError(summary)
     if status in (502, 503, 504):
-        return failures.EndpointUnavailableError(said, retry_after_seconds=wait_seconds)
-    refused = failures.EndpointFailedError if status >= 500 else failures.RequestRefusedError
-    return refused(f"{said}: it refuses {parameter}" if parameter else said)
+        return model_errors.EndpointUnavailableError(summary, retry_after_seconds=wait_seconds)
+    refused = model_errors.EndpointFailedError if status >= 500 else model_errors.RequestRefusedError
+    return refused(f"{summary}: it refuses {parameter}" if parameter else summary)
 
 
-def _redirected(reply: ErrorReply) -> failures.ModelError:
+def _redirected(reply: ErrorReply) -> model_errors.ModelError:
     target = quoted((reply.location or "nowhere").partition("?")[0])
-    said = f"HTTP {reply.status}: redirected to {target}; is DATABRICKS_BASE_URL the workspace's own address?"
-    return failures.SignInError(said) if _LOGIN.search(target) else failures.RequestRefusedError(said)
+    summary = f"HTTP {reply.status}: redirected to {target}; is DATABRICKS_BASE_URL the workspace's own address?"
+    return model_errors.SignInError(summary) if _LOGIN.search(target) else model_errors.RequestRefusedError(summary)
 
 
-def _content_filter(error: ErrorBody, *, side: str) -> failures.ContentFilteredError | None:
+def _content_filter(error: ErrorBody, *, side: str) -> model_errors.ContentFilteredError | None:
     """A guardrail writes JSON with its side into `message`; OpenAI's filter, passed through, names itself in `code`."""
     reasons = {
         reason
@@ -189,9 +185,9 @@ def _content_filter(error: ErrorBody, *, side: str) -> failures.ContentFilteredE
     return None
 
 
-def _filtered(side: str, categories: tuple[str, ...]) -> failures.ContentFilteredError:
+def _filtered(side: str, categories: tuple[str, ...]) -> model_errors.ContentFilteredError:
     named = ", ".join(categories) or "nothing named"
-    return failures.ContentFilteredError(f"a guardrail on the {side}: {named}", side=side, categories=categories)
+    return model_errors.ContentFilteredError(f"a guardrail on the {side}: {named}", side=side, categories=categories)
 
 
 def _guardrail_categories(error: ErrorBody, key: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 
 _log = logging.getLogger(__name__)
 
-_PUT_OFF = ("openai.types", "openai.lib")
+_LAZY_PACKAGES = ("openai.types", "openai.lib")
 # `openai/__init__.py` takes these from `openai.lib` to offer them; both need the catalogue only when they are called.
 _OFFERED_FUNCTIONS = ("pydantic_function_tool", "pydantic_responses_function_tool")
 
@@ -26,9 +26,9 @@ def import_openai() -> ModuleType:
     """As `import openai` does, in a quarter of the time; in all of it where the package is not what we know."""
     if "openai" not in sys.modules:
         try:
-            _put_off()
+            _install_lazy_packages()
             package = importlib.import_module("openai")
-            for name in _PUT_OFF:
+            for name in _LAZY_PACKAGES:
                 setattr(package, name.rpartition(".")[2], sys.modules[name])
             return package
         except Exception:
@@ -38,7 +38,7 @@ def import_openai() -> ModuleType:
     return importlib.import_module("openai")
 
 
-class _PutOff(ModuleType):
+class _LazyPackage(ModuleType):
     """A package whose `__init__` runs when a name is asked for that is no module of it."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the package holds
@@ -53,14 +53,14 @@ class _PutOff(ModuleType):
         return getattr(self, name)
 
 
-def _put_off() -> None:
+def _install_lazy_packages() -> None:
     found = PathFinder.find_spec("openai")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("openai")
-    for name in _PUT_OFF:
+    for name in _LAZY_PACKAGES:
         sys.modules[name] = _package(name, Path(found.submodule_search_locations[0]) / name.rpartition(".")[2])
     for function in _OFFERED_FUNCTIONS:
-        setattr(sys.modules["openai.lib"], function, _calls_the_real(function))
+        setattr(sys.modules["openai.lib"], function, _forwarded(function))
 
 
 def _package(name: str, folder: Path) -> ModuleType:
@@ -70,11 +70,11 @@ def _package(name: str, folder: Path) -> ModuleType:
     if not isinstance(spec, ModuleSpec) or not (folder / "__init__.py").is_file():
         raise ModuleNotFoundError(name)
     package = importlib.util.module_from_spec(spec)
-    package.__class__ = _PutOff
+    package.__class__ = _LazyPackage
     return package
 
 
-def _calls_the_real(function: str) -> Callable[..., Any]:
+def _forwarded(function: str) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - the real one's
         return getattr(importlib.import_module("openai.lib._tools"), function)(*arguments, **named)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Of an error's body: what says why stands at its beginning.
 MAX_ERROR_BYTES = 64 * 1024
 # A body read to its end leaves its connection open for the next turn.
-SECONDS_TO_END_BODY = 1.0
+BODY_END_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ class OpenAiStreams:
 
     @asynccontextmanager
     async def open(
-        self, path: str, body: dict[str, Any], *, token: str, within_seconds: float
+        self, path: str, body: dict[str, Any], *, token: str, time_limit_seconds: float
     ) -> AsyncIterator[httpx2.Response]:
         """The successful response, its body not read. An exception inside closes the connection at once.
 
         Raises ModelError.
         """
         try:
-            async with asyncio.timeout(within_seconds):
+            async with asyncio.timeout(time_limit_seconds):
                 response = await self._post(await self._imported(), path, body, token)
         except TimeoutError as error:
             raise ModelTimeoutError("no answer within the time limit") from error
@@ -119,7 +119,7 @@ class OpenAiStreams:
         return self._package
 
     def _import(self) -> _Package:
-        with _uncollected():
+        with _garbage_collection_paused():
             openai = import_openai()
             import httpx2  # noqa: PLC0415
             from openai._vendor.httpx_aiohttp import transport as aiohttp_transport  # noqa: PLC0415
@@ -158,7 +158,7 @@ class OpenAiStreams:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _garbage_collection_paused() -> Iterator[None]:
     """So many new objects bring on a full garbage collection, which holds up the event loop for 20 ms and longer from
     whatever thread. They are modules and classes, which stay: no later collection need look at them either."""
     was_enabled = gc.isenabled()
@@ -199,7 +199,7 @@ async def _limit_error(response: httpx2.Response) -> None:
 
 async def _read_to_end(response: httpx2.Response) -> None:
     try:
-        async with asyncio.timeout(SECONDS_TO_END_BODY):
+        async with asyncio.timeout(BODY_END_SECONDS):
             async for _ in response.stream:  # type: ignore[union-attr]
                 pass
     except Exception:  # noqa: S110 - the answer is complete, only the connection is lost

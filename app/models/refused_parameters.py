@@ -1,4 +1,4 @@
-"""Which part of a request an endpoint refuses. Each kind of server says it in words of its own."""
+"""Which part of a request an endpoint refuses. Each kind of server words it differently."""
 
 from __future__ import annotations
 
@@ -36,39 +36,40 @@ _LIMITS = re.compile(
     r"|invalid|does not support|please reduce"
 )
 _HAS_LIMITS = frozenset({"temperature", "max_tokens", "max_completion_tokens", "max_output_tokens"})
-_LONGEST_TEXT = 4000
-# The words that refuse stand in the sentence that names the parameter, or beside it.
-_NEARBY = 120
+_MAX_TEXT_CHARACTERS = 4000
+# How far from the name of a parameter the words stand that refuse it.
+_NEARBY_CHARACTERS = 120
 
 
 def refused_parameters(error: ErrorBody) -> tuple[str, ...]:
     """Names of `_NAMES`, the likeliest first; empty where the error names none."""
     named = dict.fromkeys(_known(name) for name in error.parameters)
-    said = error.said[:_LONGEST_TEXT].lower()
-    for at, name in sorted(_found_in(said)):
-        around = said[max(0, at - _NEARBY) : at + _NEARBY]
+    message = error.message[:_MAX_TEXT_CHARACTERS].lower()
+    for at, name in sorted(_parameters_in(message)):
+        around = message[max(0, at - _NEARBY_CHARACTERS) : at + _NEARBY_CHARACTERS]
         if _REFUSES.search(around) or (name in _HAS_LIMITS and _LIMITS.search(around)):
             named[name] = None
     return tuple(name for name in named if name)
 
 
-def _found_in(said: str) -> Iterator[tuple[int, str]]:
+def _parameters_in(message: str) -> Iterator[tuple[int, str]]:
     for name, phrases in _NAMES.items():
         for phrase in phrases:
-            yield from ((at, name) for at in positions_of(phrase, said))
+            yield from ((at, name) for at in positions_of(phrase, message))
 
 
-def positions_of(phrase: str, said: str) -> Iterator[int]:
-    """Where `phrase` stands in `said` as whole words."""
-    at = said.find(phrase)
+def positions_of(phrase: str, text: str) -> Iterator[int]:
+    """Where `phrase` stands in `text` as whole words."""
+    at = text.find(phrase)
     while phrase and at >= 0:
         end = at + len(phrase)
-        if not (_goes_on(said[at - 1 : at]) and _goes_on(phrase[0])) and not _goes_on(said[end : end + 1]):
+        begins_within_word = _is_word_character(text[at - 1 : at]) and _is_word_character(phrase[0])
+        if not begins_within_word and not _is_word_character(text[end : end + 1]):
             yield at
-        at = said.find(phrase, end)
+        at = text.find(phrase, end)
 
 
-def _goes_on(character: str) -> bool:
+def _is_word_character(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 _SENTENCE_END = (".", "!", "?", ":", "…")
 _SENTENCE_END_WITHOUT_SPACE = ("。", "！", "？", "：")
 # Shorter beginnings, such as "Yes.", are too likely to be meant.
-_SHORTEST_BEGINNING = 8
-_LONGEST_BLANK = 200
-_MOST_EARLIER_MESSAGES = 50
+_MIN_BEGINNING_CHARACTERS = 8
+_MAX_BLANK_CHARACTERS = 200
+_MAX_EARLIER_MESSAGES = 50
 
 
 class RepeatedText:
@@ -49,7 +49,7 @@ class RepeatedText:
         said = "".join(self._message).strip()
         self._message = []
         if said and said not in self._earlier:
-            self._earlier = [*self._earlier[1 - _MOST_EARLIER_MESSAGES :], said]
+            self._earlier = [*self._earlier[1 - _MAX_EARLIER_MESSAGES :], said]
         return shown
 
     def tool_called(self) -> str:
@@ -69,7 +69,7 @@ class RepeatedText:
             if not piece.startswith(rest):
                 continue
             more = "".join(self._held)[len(candidate) :] if len(rest) < len(piece) else ""
-            if not more.strip() and len(more) < _LONGEST_BLANK:
+            if not more.strip() and len(more) < _MAX_BLANK_CHARACTERS:
                 alive.append(candidate)
             elif _is_beginning(candidate, more):
                 self._repeated = max(self._repeated, len(candidate))
@@ -88,7 +88,7 @@ class RepeatedText:
 
 
 def _is_beginning(said: str, more: str) -> bool:
-    if len(said) < _SHORTEST_BEGINNING:
+    if len(said) < _MIN_BEGINNING_CHARACTERS:
         return False
     return (
         more.startswith("\n")

@@ -10,7 +10,7 @@ from app.models.model import Message
 _NOTHING = "(nothing)"
 
 
-def acceptable(messages: Sequence[Message], *, tools_offered: bool, system_role: bool) -> list[Message]:
+def acceptable_messages(messages: Sequence[Message], *, tools_offered: bool, system_role: bool) -> list[Message]:
     """No message is without text, as Anthropic's models refuse that, unless it calls tools.
 
     Where no tools are offered, calls and results are told as text: Amazon Bedrock refuses them otherwise.

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.common.json_values import count, items, mapping, text, unknown_fields
-from app.models.answer_reader import MOST_TOOL_CALLS, EventBuffer, source_of
+from app.models.answer_reader import MAX_TOOL_CALLS, EventBuffer, source_of
 from app.models.endpoint_capabilities import ALL_SUPPORTED, EndpointCapabilities
 from app.models.error_replies import failure_of_payload, field_names
 from app.models.model import Completed, Message, ModelRequest, ToolCall, Usage
 from app.models.model_errors import ContentFilteredError, StreamInterruptedError, UnreadableAnswerError
-from app.models.request_messages import acceptable
+from app.models.request_messages import acceptable_messages
 
 PATH = "/responses"
 
@@ -29,7 +29,7 @@ def request_body(
 ) -> dict[str, Any]:
     supports = capabilities.supports
     tools = request.tools if supports("tools") else ()
-    messages = acceptable(request.messages, tools_offered=bool(tools), system_role=supports("system"))
+    messages = acceptable_messages(request.messages, tools_offered=bool(tools), system_role=supports("system"))
     body: dict[str, Any] = {
         "model": endpoint,
         "input": [item for message in messages for item in _input_items(message, capabilities.call_fields)],
@@ -77,9 +77,9 @@ class ResponsesReader:
     """`offered_tools` are ours to run; an agent also reports the calls that it ran itself."""
 
     def __init__(self, offered_tools: frozenset[str] = frozenset()) -> None:
-        self.arrived = EventBuffer(drops_names=True)
+        self.buffer = EventBuffer(drops_names=True)
         self.awaits_tools = False
-        self.went_on = False
+        self.continued_after_end = False
         self._offered = offered_tools
         self._calls: dict[str, ToolCall] = {}
         self._answered: set[str] = set()
@@ -100,7 +100,7 @@ class ResponsesReader:
         if self._final is not None and kind in _BRINGS_MORE:
             # An agent that asks its model several times sends on the end of each of those answers.
             self._final = None
-            self.went_on = True
+            self.continued_after_end = True
         if kind in ("response.output_text.delta", "response.refusal.delta"):
             self._take_delta(text(payload.get("item_id")), text(payload.get("delta")))
         elif kind == "response.output_text.annotation.added":
@@ -123,13 +123,13 @@ class ResponsesReader:
             raise UnreadableAnswerError(f"the answer has no output, but {field_names(body)}")
         self._take_final(body)
 
-    def end(self, *, said_done: bool) -> Completed:
+    def end(self, *, done_received: bool) -> Completed:
         final = self._final or {}
         reason = text(mapping(final.get("incomplete_details")).get("reason"))
         if reason == "content_filter":
             raise ContentFilteredError("the answer was filtered", side="output")
         # Not every agent sends response.completed; a message item that is done ends its answer just as well.
-        if self._final is None and not said_done and not self._message_ended_last:
+        if self._final is None and not done_received and not self._message_ended_last:
             raise StreamInterruptedError("the stream ended before the answer was complete")
         calls = tuple(
             call for id_, call in self._calls.items() if id_ not in self._answered and call.name in self._offered
@@ -144,10 +144,10 @@ class ResponsesReader:
         self._any_delta = True
         self._message_ended_last = False
         self.awaits_tools = False
-        self.arrived.add_text(piece)
+        self.buffer.add_text(piece)
 
     def _take_annotation(self, annotation: object) -> None:
-        self.arrived.add_source(source_of(annotation))
+        self.buffer.add_source(source_of(annotation))
         self._blocks.append([])
 
     def _take_item(self, item: dict[str, Any]) -> None:
@@ -161,16 +161,16 @@ class ResponsesReader:
         elif kind == "function_call_output":
             self._answered.add(text(item.get("call_id")))
             self.awaits_tools = False
-            self.arrived.tool_called()
+            self.buffer.tool_called()
 
     def _take_call(self, item: dict[str, Any]) -> None:
         call_id = text(item.get("call_id")) or text(item.get("id"))
         name = text(item.get("name"))
-        if len(self._calls) < MOST_TOOL_CALLS or call_id in self._calls:
+        if len(self._calls) < MAX_TOOL_CALLS or call_id in self._calls:
             extra = unknown_fields(item, _CALL_FIELDS)
             self._calls[call_id] = ToolCall(call_id, name, text(item.get("arguments")), extra)
         self.awaits_tools = name not in self._offered
-        self.arrived.tool_called()
+        self.buffer.tool_called()
 
     def _take_message(self, item: dict[str, Any]) -> None:
         if item.get("role") in ("user", "system", "developer", "tool"):
@@ -180,12 +180,12 @@ class ResponsesReader:
         whole = "".join(text(part.get("text")) or text(part.get("refusal")) for part in parts)
         if whole and not self._was_streamed(text(item.get("id")), whole):
             self.awaits_tools = False
-            self.arrived.add_text(whole)
+            self.buffer.add_text(whole)
         for part in parts:
             for annotation in items(part.get("annotations")):
-                self.arrived.add_source(source_of(annotation))
+                self.buffer.add_source(source_of(annotation))
         self._blocks = [[]]
-        self.arrived.end_message()
+        self.buffer.end_message()
 
     def _was_streamed(self, item_id: str, whole: str) -> bool:
         """An agent repeats in the item what it streamed, with footnotes where it streamed annotations."""
@@ -216,4 +216,4 @@ class ResponsesReader:
                 before.input_tokens + count(usage.get("input_tokens")),
                 before.output_tokens + count(usage.get("output_tokens")),
             )
-        self.arrived.end_message()
+        self.buffer.end_message()

@@ -182,8 +182,8 @@ def test_a_whole_answer_that_was_not_streamed_reads_the_same() -> None:
             "usage": {"prompt_tokens": 3, "completion_tokens": 1},
         }
     )
-    assert reader.arrived.drain() == [TextDelta("Hi")]
-    assert reader.end(said_done=True) == Completed((ToolCall("a", "time", "{}"),), usage=Usage(3, 1))
+    assert reader.buffer.drain() == [TextDelta("Hi")]
+    assert reader.end(done_received=True) == Completed((ToolCall("a", "time", "{}"),), usage=Usage(3, 1))
 
 
 @pytest.mark.parametrize("reader", [ChatCompletionReader, ResponsesReader])
@@ -212,7 +212,7 @@ def test_whatever_a_whole_answer_holds_only_a_model_failure_comes_of_it(
     whole = reader()
     with suppress(ModelError):
         whole.read_whole(body)
-        whole.end(said_done=True)
+        whole.end(done_received=True)
 
 
 TOOL = ToolDefinition("time", "Tells the time", {"type": "object", "properties": {}})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.models.endpoint_capabilities import SECONDS_LEARNED_FOR, EndpointCapabilities
+from app.models.endpoint_capabilities import REFUSALS_REMEMBERED_SECONDS, EndpointCapabilities
 from app.models.model import Message, ModelRequest, ToolCall, ToolDefinition
 from app.models.model_errors import ConversationTooLongError, RequestRefusedError
 from tests.fakes.asked_model import QUESTION, Sleeper, answer, asking, text_of
@@ -178,7 +178,7 @@ async def test_tools_that_were_refused_by_mistake_are_offered_again_later(messag
         endpoint.replies.append(openai_error(message))
         for _ in range(3):
             assert text_of(await answer(model, REQUEST)) == "Hello"
-            sleeper.now += SECONDS_LEARNED_FOR / 2 + 1
+            sleeper.now += REFUSALS_REMEMBERED_SECONDS / 2 + 1
     assert ["tools" in asked.body for asked in endpoint.asked] == [True, False, False, True]
 
 
@@ -312,6 +312,6 @@ async def test_where_no_tools_are_offered_calls_and_results_are_told_as_text(api
 
 def test_an_agent_is_heard_out_when_it_goes_on_seconds_after_its_end() -> None:
     known_to_leave_it_open = EndpointCapabilities(leaves_streams_open=True)
-    known_to_go_on = EndpointCapabilities(leaves_streams_open=True, goes_on_after_end=True)
-    assert 3 < known_to_leave_it_open.seconds_after_end < EndpointCapabilities().seconds_after_end
-    assert known_to_go_on.seconds_after_end == EndpointCapabilities().seconds_after_end >= 30
+    known_to_go_on = EndpointCapabilities(leaves_streams_open=True, continues_after_end=True)
+    assert 3 < known_to_leave_it_open.wait_after_end_seconds < EndpointCapabilities().wait_after_end_seconds
+    assert known_to_go_on.wait_after_end_seconds == EndpointCapabilities().wait_after_end_seconds >= 30

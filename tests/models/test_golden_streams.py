@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.models import model_errors as failures
+from app.models import model_errors
 from app.models.model import Completed, ModelEvent, ModelRequest, ToolCall, ToolDefinition, Usage
 from app.models.model_errors import ModelError
 from tests.fakes.asked_model import QUESTION, asking, text_of
@@ -53,5 +53,5 @@ async def test_an_endpoints_stream_becomes_the_right_answer_however_it_is_cut(na
 def test_every_case_names_a_failure_that_exists() -> None:
     for path in CASES.glob("*.json"):
         failure = json.loads(path.read_text(encoding="utf-8")).get("failure", "ModelError")
-        assert issubclass(getattr(failures, failure), ModelError)
+        assert issubclass(getattr(model_errors, failure), ModelError)
         assert path.with_suffix(".sse").is_file()

@@ -13,9 +13,9 @@ from app.common.log_text import one_line, quoted
 from app.databricks.workspace_url import WorkspaceUrl
 from app.models.error_bodies import without_markup
 from app.models.error_replies import ErrorReply, failure_of_payload, failure_of_reply, field_names
-from app.models.message_text import MessageText
 from app.models.model_errors import ContentFilteredError
 from app.models.repeated_text import RepeatedText
+from app.models.visible_text import VisibleText
 
 LENGTH = 100_000
 SECONDS = 0.05
@@ -40,7 +40,7 @@ def seconds_of(work: Callable[[], object]) -> float:
     return min(taken)
 
 
-def fed(text: MessageText | RepeatedText, whole: str) -> None:
+def fed(text: VisibleText | RepeatedText, whole: str) -> None:
     for at in range(0, len(whole), 100):
         text.add(whole[at : at + 100])
     text.end_message()
@@ -63,7 +63,7 @@ def repeating(whole: str) -> RepeatedText:
         lambda text: failure_of_reply(ErrorReply(302, text, location=text)),
         lambda text: failure_of_reply(ErrorReply(400, json.dumps({"message": text, "param": text}))),
         lambda text: failure_of_payload({"error": {"message": text, "code": text, "param": text, "loc": [text]}}),
-        lambda text: fed(MessageText(drops_names=True), text),
+        lambda text: fed(VisibleText(drops_names=True), text),
         lambda text: fed(repeating(text), text),
     ],
 )

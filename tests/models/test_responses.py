@@ -129,8 +129,8 @@ def test_a_whole_answer_that_was_not_streamed_reads_the_same() -> None:
         {"type": "function_call", "id": "f", "call_id": "c", "name": "time", "arguments": "{}"},
     ]
     reader.read_whole({"output": output, "usage": {"input_tokens": 1, "output_tokens": 2}})
-    assert reader.arrived.drain() == [TextDelta("Hi"), Source("a.pdf")]
-    assert reader.end(said_done=True) == Completed((ToolCall("c", "time", "{}"),), usage=Usage(1, 2))
+    assert reader.buffer.drain() == [TextDelta("Hi"), Source("a.pdf")]
+    assert reader.end(done_received=True) == Completed((ToolCall("c", "time", "{}"),), usage=Usage(1, 2))
 
 
 def test_a_final_response_fills_in_what_no_event_said() -> None:

@@ -10,8 +10,8 @@ _THINKING = {"<think>": "</think>", "<thinking>": "</thinking>"}
 # langgraph-supervisor's inline form wraps that agent's words as well.
 _NAME, _NAME_END = "<name>", "</name>"
 _CONTENT, _CONTENT_END = "<content>", "</content>"
-_LONGEST_NAME = 100
-_LONGEST_BLANK_START = 200
+_MAX_NAME_CHARACTERS = 100
+_MAX_BLANK_CHARACTERS = 200
 
 
 class _Part(enum.Enum):
@@ -23,7 +23,7 @@ class _Part(enum.Enum):
     TEXT = enum.auto()
 
 
-class MessageText:
+class VisibleText:
     """The text of one message after another, in pieces cut anywhere. Tags count only where a message begins.
 
     `drops_names` is for agents: a model's own answer may rightly begin with XML.
@@ -87,7 +87,7 @@ class MessageText:
 
     def _start(self, text: str) -> tuple[bool, str]:
         payload = text.lstrip()
-        if not payload and len(text) < _LONGEST_BLANK_START:
+        if not payload and len(text) < _MAX_BLANK_CHARACTERS:
             return self._hold(text)
         tags = (*_THINKING, _NAME) if self.drops_names else tuple(_THINKING)
         for tag in tags:
@@ -111,7 +111,7 @@ class MessageText:
     def _name(self, text: str) -> tuple[bool, str]:
         name = text.partition("<")[0]
         end = text[len(name) :][: len(_NAME_END)]
-        if len(name) > _LONGEST_NAME or "\n" in name or not _NAME_END.startswith(end):
+        if len(name) > _MAX_NAME_CHARACTERS or "\n" in name or not _NAME_END.startswith(end):
             self._part = _Part.TEXT
             return False, _NAME + text
         if end != _NAME_END:
@@ -125,7 +125,7 @@ class MessageText:
         if payload.startswith(_CONTENT):
             self._part = _Part.CONTENT
             return False, payload[len(_CONTENT) :]
-        if (not payload and len(text) < _LONGEST_BLANK_START) or (payload and _CONTENT.startswith(payload)):
+        if (not payload and len(text) < _MAX_BLANK_CHARACTERS) or (payload and _CONTENT.startswith(payload)):
             return self._hold(text)
         self._part = _Part.TEXT
         # What goes on with another tag is XML that somebody asked for.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.message_text import MessageText
 from app.models.repeated_text import RepeatedText
+from app.models.visible_text import VisibleText
 
 PARTS = st.lists(
     st.sampled_from(
@@ -28,7 +28,7 @@ def pieces(text: str, cuts: Iterable[int]) -> list[str]:
 
 
 def shown(parts: Iterable[str], *, drops_names: bool = True) -> str:
-    message = MessageText(drops_names=drops_names)
+    message = VisibleText(drops_names=drops_names)
     return "".join([*map(message.add, parts), message.end_message()])
 
 
