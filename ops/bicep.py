@@ -75,7 +75,7 @@ def _version_of(compiler: str) -> str | None:
         said = subprocess.run([compiler, "--version"], capture_output=True, encoding="utf-8", timeout=_LIMIT_SECONDS)
     except OSError:
         return None
-    found = re.search(r"\d+\.\d+\.\d+", said.stdout)
+    found = re.search(r"\d{1,9}\.\d{1,9}\.\d{1,9}", said.stdout)
     return found[0] if found else None
 
 

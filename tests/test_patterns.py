@@ -137,7 +137,10 @@ def evaluated(call: ast.Call, names: dict[str, Any]) -> tuple[Any, int] | None:
     if isinstance(call.func, ast.Attribute) and call.func.attr == "compile":
         flags += call.args[1:]
     try:
-        return value_of(call.args[0], names), sum(int(value_of(flag, names)) for flag in flags)
+        pattern = value_of(call.args[0], names)
+        # Of bytes: takes as long as the same one of text.
+        pattern = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
+        return pattern, sum(int(value_of(flag, names)) for flag in flags)
     except NameError:
         return None
 
