@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
+from app.composition.tool_providers import tool_providers
 from app.config import CoreSettings
 from app.databricks.credentials import CredentialChoice, choose_credential
 from app.databricks.current_user import CurrentUserLookup
@@ -25,7 +26,6 @@ from app.storage.factory import open_storage
 from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
-from app.tools.clock import ClockTools
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
@@ -60,7 +60,7 @@ class Core:
         )
         self.agent = Agent(
             self.model,
-            [ClockTools()] if settings.agent.offers_tools else [],
+            tool_providers(settings),
             system_prompt=settings.agent.system_prompt,
             history_token_budget=settings.agent.history_token_budget,
             max_answer_characters=settings.agent.max_answer_characters,

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 @cache
 def argument_schema(arguments: type[BaseModel]) -> Mapping[str, Any]:
-    """Without `$ref`, and without `anyOf` where that only says that a value may be null: some endpoints refuse both.
+    """Without `$ref`, without `anyOf` where that only says that a value may be null, and without a `format` that Gemini
+    refuses (https://github.com/google-gemini/gemini-cli/issues/3178): what has a form is to be described.
 
     Raises `ValueError` for a type that contains itself, which cannot be written so.
     """
@@ -39,6 +40,8 @@ def _simplified(schema: dict[str, Any], definitions: Mapping[str, Any], parents:
             case "title":
                 continue
             case "default" if value is None:
+                continue
+            case "format" if value != "date-time":
                 continue
             case "properties":
                 simplified[key] = {name: _simplified(each, definitions, parents) for name, each in value.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Any, Literal, Optional
 
 import pytest
@@ -27,6 +28,8 @@ class Arguments(ToolArguments):
     limit: int = Field(10, ge=1, le=100)
     order: Literal["up", "down"] = "up"
     note: str | None = None
+    since: date | None = Field(None, description="as 2026-11-27")
+    until: datetime | None = None
     rows: Range | None = Field(None, description="which rows")
     columns: tuple[Range, ...] = ()
 
@@ -46,6 +49,8 @@ def test_references_and_nulls_are_written_out() -> None:
             "limit": {"type": "integer", "default": 10, "minimum": 1, "maximum": 100},
             "order": {"type": "string", "enum": ["up", "down"], "default": "up"},
             "note": {"type": "string"},
+            "since": {"type": "string", "description": "as 2026-11-27"},
+            "until": {"type": "string", "format": "date-time"},
             "rows": {**rows, "description": "which rows"},
             "columns": {"type": "array", "items": rows, "default": []},
         },

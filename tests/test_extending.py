@@ -1,0 +1,81 @@
+"""docs/extending.md is true: what it shows works when it is typed in."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from app.composition import core, tool_providers
+from app.composition.functions_host import FunctionsHost
+from app.config import load_settings
+from app.local.connector_server import ConnectorServer
+from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+
+
+def shown(heading: str) -> list[str]:
+    """The blocks of Python in a section of the page."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def calendar(tmp_path: Path) -> Iterator[ModuleType]:
+    """The module of the page's tool."""
+    file = tmp_path / "calendar_of_the_page.py"
+    file.write_text(shown("A tool")[0], encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[file.stem]
+
+
+async def test_the_tool_of_the_page_answers_in_the_chat(
+    calendar: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = {**vars(tool_providers), "CalendarTools": calendar.CalendarTools}
+    exec(shown("A tool")[1], registered)
+    monkeypatch.setattr(core, "tool_providers", registered["tool_providers"])
+    call = {"name": "working_days", "arguments": '{"first": "2026-11-27", "last": "2026-12-31"}'}
+    calls = [{"index": 0, "id": "c1", "type": "function", "function": call}]
+    async with ServingEndpoint("m") as endpoint, ConnectorServer() as channel:
+        endpoint.replies.append(Stream([chat_chunk({"tool_calls": calls}), chat_chunk({}, "tool_calls"), DONE]))
+        endpoint.replies.append(chat_stream("There are 25."))
+        settings = {
+            "DATABRICKS_BASE_URL": endpoint.base_url,
+            "DATABRICKS_MODEL_NAME": "m",
+            "DATABRICKS_TOKEN": TOKEN,
+            "DATA_DIR": str(tmp_path),
+        }
+        host = FunctionsHost(load_settings(settings))
+        activity = {
+            "type": "message",
+            "id": "1",
+            "text": "How many working days are left this year?",
+            "channelId": "emulator",
+            "serviceUrl": channel.service_url,
+            "from": {"id": "ann"},
+            "recipient": {"id": "bot"},
+            "conversation": {"id": "c1"},
+        }
+        headers = {"Host": "localhost:7071", "Content-Type": "application/json"}
+        assert (await host.receive_activity("POST", headers, json.dumps(activity).encode())).status == 200
+        await host.close()
+    offered = [tool["function"]["name"] for tool in endpoint.asked[0].body["tools"]]
+    assert offered == ["current_time", "working_days"]
+    assert endpoint.asked[1].body["messages"][-1]["content"] == "25 working days"
+    sent = json.dumps([call.activity for call in channel.calls])
+    assert "There are 25." in sent
+    assert "Working days" in sent
