@@ -15,6 +15,7 @@ from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, Message
 from app.bot.resume import TurnQueueHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.http_session import HttpSession
+from app.storage.documents import DocumentStore
 from app.storage.ledger import Store
 from app.telemetry.telemetry import Telemetry
 from app.turns.idempotency import IdempotentActions
@@ -46,6 +47,7 @@ def build_bot(
     identity: BotIdentity,
     runner: TurnRunner,
     store: Store,
+    documents: DocumentStore,
     telemetry: Telemetry,
     *,
     image_hosts: frozenset[str] = frozenset(),
@@ -61,7 +63,7 @@ def build_bot(
     )
     connector = Connector(session, credentials, ServiceUrls(identity))
     adapter = ChannelAdapter(identity, authenticator, connector, credentials)
-    actions = IdempotentActions(store)
+    actions = IdempotentActions(documents)
     services = BotServices(runner, adapter.sender, store, actions, image_hosts)
     return BotApp(
         messages=MessagesEndpoint(

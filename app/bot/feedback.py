@@ -29,8 +29,9 @@ async def count_feedback(activity: Activity, actions: IdempotentActions) -> Invo
     """Counts one person's opinion of one answer once; they may change their mind."""
     reaction = _reaction(activity.value)
     person = activity.from_property.id if activity.from_property else ""
-    subject = f"feedback/{activity.reply_to_id}/{person}"
-    action = IdempotentAction(conversation_of(activity), subject, digest(activity.value), may_change=True)
+    conversation = conversation_of(activity)
+    action_id = f"feedback/{conversation.conversation}/{conversation.thread}/{activity.reply_to_id}/{person}"
+    action = IdempotentAction(conversation.tenant, action_id, digest(activity.value), may_change=True)
 
     async def count() -> dict[str, object]:
         _log.info("Feedback: %s", reaction)

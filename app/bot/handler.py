@@ -26,8 +26,7 @@ from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import current_turn, turn_failed
 from app.translation import Sentence, translator_for
-from app.turns.idempotency import IdempotentActions
-from app.turns.once import first_time
+from app.turns.idempotency import IdempotentAction, IdempotentActions
 from app.turns.reply import UndeliveredError
 from app.turns.runner import TurnRunner
 
@@ -163,7 +162,9 @@ class AgentHandler(ActivityHandler):
         if not activity.id:
             return True
         try:
-            return await first_time(self._services.store, conversation_of(activity), f"welcome/{activity.id}")
+            conversation = conversation_of(activity)
+            welcome = IdempotentAction(conversation.tenant, f"welcome/{conversation.conversation}/{activity.id}")
+            return await self._services.actions.is_first(welcome)
         except StorageError:
             # Two welcomes are better than none.
             return True

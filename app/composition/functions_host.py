@@ -37,7 +37,12 @@ class FunctionsHost:
     def __init__(self, settings: Settings) -> None:
         self.core = core = Core(settings, managed_identity_client_id=settings.bot.app_id)
         self.bot = build_bot(
-            _bot_identity(settings), core.turns, core.store, core.telemetry, image_hosts=settings.bot.image_hosts
+            _bot_identity(settings),
+            core.turns,
+            core.store,
+            core.storage.documents,
+            core.telemetry,
+            image_hosts=settings.bot.image_hosts,
         )
         self.health = Health(
             DependencyChecks(

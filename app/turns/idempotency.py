@@ -1,4 +1,8 @@
-"""What a person decides with a button is done once, however often and under whatever id the channel says it again."""
+"""Does an action once, however often it is requested: by a channel's repeats, or by several people on several cards.
+
+An action is known by its id (its idempotency key), which is the same for every request: the id of a proposal, or of a
+message and a person.
+"""
 
 from __future__ import annotations
 
@@ -10,103 +14,121 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from app.storage.conversations import ConversationKey
-from app.storage.keyed_records import Record, RecordKey, Records
+from app.resilience.retry import Backoff, retry
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.ledger import ConcurrentUpdateError
 from app.storage.storage_errors import StorageError
 
 _log = logging.getLogger(__name__)
 
-# All in seconds. Teams wants an invoke answered within 5.
-_LONGEST_WAIT = 4.0
-_BETWEEN_LOOKS = 0.2
-_LEASE = 30.0
-_LONGEST_ACT = 20.0
-_LONGEST_ENDING = 2.0
-_BETWEEN_KEEPINGS = (0.2, 0.5, 1.0)
+# A card can be pressed as long as it stands in a chat: afterwards its action would be done again.
+ACTIONS: Final = Collection("actions", retention_days=400)
+
+# Teams wants an invoke answered within 5 seconds.
+_WAIT_SECONDS = 4.0
+_POLL_SECONDS = 0.2
+_LEASE_SECONDS = 30.0
+# Below the lease, so that no other worker performs the action at the same time.
+_PERFORM_SECONDS = 20.0
+_CANCEL_SECONDS = 2.0
+_SAVE_AGAIN = Backoff(0.2, longest_seconds=1.0, attempts=4)
 
 Json = dict[str, Any]
-Act = Callable[[], Awaitable[Json]]
+Perform = Callable[[], Awaitable[Json]]
 
 
 class ActionInProgressError(Exception):
-    """Another worker is at it and has not ended yet; the answer is there later."""
+    """The action has been started and has not ended: its result comes later."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotentAction:
-    """`subject` is what is decided on, and by whom where each decides for themselves; `choice` is what they chose.
+    """`id` is the idempotency key, unique within `tenant`; `choice` is what was chosen, for example a verb.
 
-    Where it `may_change`, another choice is a decision of its own; else the first one stands.
+    The first choice stands, unless the action `may_change`: then another choice is performed too, and stands.
     """
 
-    conversation: ConversationKey
-    subject: str
-    choice: str
+    tenant: str
+    id: str
+    choice: str = ""
     may_change: bool = False
 
 
-class _Kept(BaseModel):
+class _Claim(BaseModel):
+    """As it is stored. Whoever claims an action performs it until the lease ends; `result` is there once it is done."""
+
     choice: str
-    by: str
-    until: float
+    owner: str
+    lease_until: float
     result: Json | None = None
 
 
 class IdempotentActions:
-    """What is being done goes on when its caller gives up. `clock` is in seconds since 1970."""
+    """`clock` is in seconds since 1970. An action that was started goes on when its caller gives up."""
 
-    def __init__(self, records: Records, *, clock: Callable[[], float] = time.time) -> None:
-        self._records = records
+    def __init__(self, documents: DocumentStore, *, clock: Callable[[], float] = time.time) -> None:
+        self._documents = documents
         self._clock = clock
-        self._acting: set[asyncio.Task[Json | None]] = set()
+        self._running: set[asyncio.Task[Json | None]] = set()
         self._closed = False
 
-    async def once(self, decision: IdempotentAction, act: Act) -> Json:
-        """What `act` has returned, now or the first time.
+    async def is_first(self, action: IdempotentAction) -> bool:
+        """True for one caller: the first. Raises `app.storage.storage_errors.StorageError`."""
+        done = _Claim(choice=action.choice, owner=uuid.uuid4().hex, lease_until=0.0, result={})
+        try:
+            await self._documents.put(Document(_key(action), done.model_dump_json()))
+        except ConcurrentUpdateError:
+            return False
+        return True
 
-        An `act` that fails, or takes longer than 20 s, may be tried again. One whose worker vanished, or whose result
-        storage did not take, is done again by the next who is told: what it does elsewhere has to bear that.
-        Raises `ActionInProgressError` after 4 s, `app.storage.storage_errors.StorageError`, and what `act` raises.
+    async def once(self, action: IdempotentAction, perform: Perform) -> Json:
+        """Returns what `perform` returned, now or the first time.
+
+        If `perform` fails or takes longer than 20 s, the next request tries again. If the worker vanishes, or storage
+        does not take the result, the next request performs the action again: its effects must bear that.
+        Raises `ActionInProgressError` after 4 s, `app.storage.storage_errors.StorageError`, and what `perform` raises.
         """
-        # It lasts: what was decided stays so, whatever the conversation forgets.
-        key = RecordKey(decision.conversation, f"decision/{decision.subject}", lasting=True)
-        deadline = self._clock() + _LONGEST_WAIT
+        deadline = self._clock() + _WAIT_SECONDS
         while True:
-            record = await self._records.read(key) or Record(key, "")
-            kept = _kept(record)
-            if kept is not None and self._stands(kept, decision):
-                if kept.result is not None:
-                    return kept.result
+            document = await self._documents.get(_key(action)) or Document(_key(action), "")
+            claim = _parse(document)
+            if claim is not None and self._stands(claim, action):
+                if claim.result is not None:
+                    return claim.result
                 if self._clock() >= deadline:
                     raise ActionInProgressError
-                await asyncio.sleep(_BETWEEN_LOOKS)
+                await asyncio.sleep(_POLL_SECONDS)
                 continue
             if self._closed:
                 raise ActionInProgressError
-            left = max(0.0, deadline - self._clock())
-            result = await self._within(left, self._claim_and_act(record, decision.choice, act))
+            seconds_left = max(0.0, deadline - self._clock())
+            result = await self._run(self._claim_and_perform(document, action.choice, perform), seconds_left)
             if result is not None:
                 return result
 
     async def close(self, *, grace: float = 1.0) -> None:
-        """What is being done gets `grace` seconds to end; the rest may be tried again. Nothing is begun any more."""
+        """Starts no more actions. Running ones get `grace` seconds to end, and can be requested again afterwards."""
         self._closed = True
-        if self._acting:
-            await asyncio.wait(self._acting, timeout=grace)
-        for task in self._acting:
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace)
+        for task in self._running:
             task.cancel()
-        if self._acting:
-            await asyncio.wait(self._acting, timeout=_LONGEST_ENDING)
+        if self._running:
+            await asyncio.wait(self._running, timeout=_CANCEL_SECONDS)
 
-    async def _within(self, seconds: float, acting: Coroutine[Any, Any, Json | None]) -> Json | None:
-        task = asyncio.create_task(acting)
-        self._acting.add(task)
-        task.add_done_callback(self._acting.discard)
+    def _stands(self, claim: _Claim, action: IdempotentAction) -> bool:
+        if claim.result is None:
+            return claim.lease_until > self._clock()
+        return claim.choice == action.choice or not action.may_change
+
+    async def _run(self, performing: Coroutine[Any, Any, Json | None], seconds: float) -> Json | None:
+        task = asyncio.create_task(performing)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         try:
             done, _ = await asyncio.wait([task], timeout=seconds)
         except asyncio.CancelledError:
@@ -118,80 +140,70 @@ class IdempotentActions:
             raise ActionInProgressError
         return task.result()
 
-    async def _claim_and_act(self, record: Record, choice: str, act: Act) -> Json | None:
-        """None where another was faster."""
-        mine = _Kept(choice=choice, by=uuid.uuid4().hex, until=self._clock() + _LEASE)
+    async def _claim_and_perform(self, document: Document, choice: str, perform: Perform) -> Json | None:
+        """None if another worker claimed the action first."""
+        claim = _Claim(choice=choice, owner=uuid.uuid4().hex, lease_until=self._clock() + _LEASE_SECONDS)
         try:
-            record = await self._records.write(replace(record, value=mine.model_dump_json()))
+            document = await self._documents.put(replace(document, value=claim.model_dump_json()))
         except ConcurrentUpdateError:
             return None
         except StorageError:
-            await self._release(record.key, mine)
+            await self._release_if_stored(document.key, claim)
             raise
-        return await self._act(record, mine, act)
+        return await self._perform(document, claim, perform)
 
-    async def _release(self, key: RecordKey, mine: _Kept) -> None:
-        """A claim whose answer was lost may be there, and nobody would act on it."""
-        for pause in _BETWEEN_KEEPINGS:
-            await asyncio.sleep(pause)
-            with suppress(StorageError, ConcurrentUpdateError):
-                found = await self._records.read(key)
-                if found is None or (kept := _kept(found)) is None or kept.by != mine.by:
-                    return
-                await self._records.write(
-                    replace(found, value=mine.model_copy(update={"until": 0.0}).model_dump_json())
-                )
-                return
+    async def _release_if_stored(self, key: DocumentKey, claim: _Claim) -> None:
+        """The claim may be stored though the answer was lost: then nobody would act until its lease ends."""
 
-    def _stands(self, kept: _Kept, decision: IdempotentAction) -> bool:
-        if kept.result is None and kept.until <= self._clock():
-            return False
-        return kept.choice == decision.choice or not decision.may_change or kept.result is None
+        async def release() -> None:
+            found = await self._documents.get(key)
+            stored = _parse(found) if found is not None else None
+            if found is not None and stored is not None and stored.owner == claim.owner:
+                released = claim.model_copy(update={"lease_until": 0.0})
+                await self._documents.put(replace(found, value=released.model_dump_json()))
 
-    async def _act(self, record: Record, mine: _Kept, act: Act) -> Json:
+        await asyncio.sleep(_SAVE_AGAIN.first_seconds)
+        with suppress(StorageError, ConcurrentUpdateError):
+            await retry(release, _SAVE_AGAIN.after(StorageError))
+
+    async def _perform(self, document: Document, claim: _Claim, perform: Perform) -> Json:
         try:
-            # Before the lease ends: nobody else may do it meanwhile.
-            async with asyncio.timeout(_LONGEST_ACT):
-                result = await act()
+            async with asyncio.timeout(_PERFORM_SECONDS):
+                result = await perform()
         except BaseException:
             with suppress(StorageError):
-                await self._write(record, mine.model_copy(update={"until": 0.0}))
+                await self._save(document, claim.model_copy(update={"lease_until": 0.0}))
             raise
-        await self._keep(record, mine.model_copy(update={"result": result}))
+        done = claim.model_copy(update={"result": result})
+        try:
+            await retry(lambda: self._save(document, done), _SAVE_AGAIN.after(StorageError))
+        except StorageError as failure:
+            # The action is done, and the caller is told so.
+            _log.error("The result of an action could not be stored (%s): a repeat performs it again", failure)
         return result
 
-    async def _keep(self, record: Record, kept: _Kept) -> None:
-        for pause in (*_BETWEEN_KEEPINGS, None):
-            try:
-                await self._write(record, kept)
-                return
-            except StorageError as failure:
-                if pause is None:
-                    # It is done, and whoever asked is told so.
-                    _log.error("What was decided could not be kept (%s): told again, it is done again", failure)
-                    return
-            await asyncio.sleep(pause)
-
-    async def _write(self, record: Record, kept: _Kept) -> None:
-        try:
-            await self._records.write(replace(record, value=kept.model_dump_json()))
-        except ConcurrentUpdateError:
-            # It took longer than a lease, and another has done it meanwhile.
-            return
+    async def _save(self, document: Document, claim: _Claim) -> None:
+        # Where the lease had ended and another worker has claimed the action since, that worker's claim stands.
+        with suppress(ConcurrentUpdateError):
+            await self._documents.put(replace(document, value=claim.model_dump_json()))
 
 
-def _kept(record: Record) -> _Kept | None:
+def _key(action: IdempotentAction) -> DocumentKey:
+    return DocumentKey(ACTIONS, action.tenant, action.id)
+
+
+def _parse(document: Document) -> _Claim | None:
     try:
-        return _Kept.model_validate_json(record.value) if record.value else None
+        return _Claim.model_validate_json(document.value) if document.value else None
     except ValidationError:
         return None
 
 
 def _log_failure(task: asyncio.Task[Json | None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("What was being decided failed, and its caller had given up", exc_info=error)
+        _log.error("An action failed after its caller had given up", exc_info=error)
 
 
 def digest(value: object) -> str:
-    """The same for the same JSON."""
+    """A hash of any JSON."""
     return uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(value, sort_keys=True, default=str)).hex

@@ -55,7 +55,7 @@ async def test_who_adds_the_app_while_storage_hangs_is_welcomed_once(
         await gate.wait()
         raise StorageError("TimeoutError")
 
-    monkeypatch.setattr(bot.store, "write", slowly)
+    monkeypatch.setattr(bot.documents, "put", slowly)
     assert (await bot.send(added)).status == 202, "each repeat brings another welcome"
     gate.set()
     await bot.connector.next_message()

@@ -167,7 +167,7 @@ async def test_feedback_that_could_not_be_counted_in_time_is_not_acknowledged(
     async def stands_still(_: Any) -> Any:
         await forever.wait()
 
-    monkeypatch.setattr(bot.store, "read", stands_still)
+    monkeypatch.setattr(bot.documents, "get", stands_still)
     async with asyncio.timeout(5):
         answer = await bot.send(_feedback(bot))
     assert answer.status == 503, "Teams does not tell it again, and it never counts"
@@ -184,7 +184,7 @@ async def test_feedback_counts_when_teams_tells_it_again_after_storage_failed(
         raise StorageError("down")
 
     with monkeypatch.context() as down:
-        down.setattr(bot.store, "read", fails)
+        down.setattr(bot.documents, "get", fails)
         assert (await bot.send(_feedback(bot))).status == 503
     assert (await bot.send(_feedback(bot))).status == 200
     assert [record.message for record in caplog.records].count("Feedback: like") == 1

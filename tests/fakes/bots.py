@@ -16,6 +16,7 @@ from app.bot.bot_app import BotApp, build_bot
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
 from app.models.scripted_model import ScriptedModel
+from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
@@ -29,12 +30,19 @@ LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
 
 class Bot:
     def __init__(
-        self, app: BotApp, model: ScriptedModel, connector: ConnectorServer, store: SqliteStore, file: Path
+        self,
+        app: BotApp,
+        model: ScriptedModel,
+        connector: ConnectorServer,
+        store: SqliteStore,
+        documents: DocumentStore,
+        file: Path,
     ) -> None:
         self.app = app
         self.model = model
         self.connector = connector
         self.store = store
+        self.documents = documents
         self.file = file
         self.queue = store.queue("turns")
 
@@ -72,6 +80,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
     """Makes workers that share a store and a channel."""
     async with ConnectorServer() as connector:
         apps, log = [], SqliteStore(folder / "c.sqlite")
+        documents = log.documents()
         telemetry = Telemetry(Destination("bot", "1", "here"))
 
         def make(
@@ -85,8 +94,8 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             commands = commands_of(log)
             turns = TurnRunner(agent, commands, TurnBackend(log, log.queue("turns")), time_limit=30)
             limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}
-            apps.append(build_bot(identity, turns, log, telemetry, **limits))
-            return Bot(apps[-1], model, connector, log, folder / "c.sqlite")
+            apps.append(build_bot(identity, turns, log, documents, telemetry, **limits))
+            return Bot(apps[-1], model, connector, log, documents, folder / "c.sqlite")
 
         yield make
         for app in apps:

@@ -94,7 +94,7 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             turns = TurnRunner(agent, commands_of(log), shelf, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing_seconds=closing)
-            app = build_bot(BotIdentity(), turns, log, telemetry)
+            app = build_bot(BotIdentity(), turns, log, log.documents(), telemetry)
             open_things.extend([telemetry, log, app])
             return ObservedBot(app, telemetry, connector, insights, log)
 

@@ -88,7 +88,7 @@ async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: A
         agent = Agent(model, system_prompt="", history_token_budget=1000)
         turns = TurnRunner(agent, Commands(store, about), TurnBackend(store, store.queue("turns")), time_limit=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
-        bot = build_bot(identity, turns, store, telemetry, channel_metadata_url=login.metadata_url)
+        bot = build_bot(identity, turns, store, store.documents(), telemetry, channel_metadata_url=login.metadata_url)
         yield TeamsBot(bot, model, teams, login)
         await bot.close()
         await store.close()

@@ -8,21 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from app.storage.conversations import ConversationKey
-from app.storage.keyed_records import Record
+from app.storage.documents import Document, DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
 from app.turns.idempotency import ActionInProgressError, IdempotentAction, IdempotentActions, Json, digest
 from tests.fakes.virtual_time import VirtualTimeLoop
 
-ANN = ConversationKey("tenant", "ann")
-REPAIR = IdempotentAction(ANN, "repair/run-7", "repair")
+REPAIR = IdempotentAction("tenant", "repair/run-7", "repair")
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[DocumentStore]:
     made = SqliteStore(tmp_path / "x")
-    yield made
+    yield made.documents()
     await made.close()
 
 
@@ -30,12 +28,12 @@ class Counted:
     def __init__(self, *, gate: asyncio.Event | None = None, fails: int = 0, seconds: float = 0.0) -> None:
         self.done = self.begun_times = 0
         self._seconds = seconds
-        self.payload = asyncio.Event()
+        self.started = asyncio.Event()
         self._gate = gate
         self._fails = fails
 
     async def __call__(self) -> Json:
-        self.payload.set()
+        self.started.set()
         self.begun_times += 1
         await asyncio.sleep(self._seconds)
         if self._gate is not None:
@@ -47,10 +45,10 @@ class Counted:
         return {"said": f"done {self.done}"}
 
 
-def in_virtual_time(script: Callable[[SqliteStore], Awaitable[None]]) -> Callable[[Path], None]:
+def in_virtual_time(script: Callable[[DocumentStore], Awaitable[None]]) -> Callable[[Path], None]:
     async def kept(folder: Path) -> None:
         store = SqliteStore(folder / "x")
-        await script(store)
+        await script(store.documents())
         await store.close()
 
     def run(tmp_path: Path) -> None:
@@ -60,80 +58,82 @@ def in_virtual_time(script: Callable[[SqliteStore], Awaitable[None]]) -> Callabl
     return run
 
 
-async def test_a_decision_told_again_gets_the_first_answer_and_is_not_done_again(store: SqliteStore) -> None:
+async def test_a_decision_told_again_gets_the_first_answer_and_is_not_done_again(store: DocumentStore) -> None:
     act = Counted()
     answers = [await IdempotentActions(store).once(REPAIR, act) for _ in range(4)]
     assert answers == [{"said": "done 1"}] * 4
     assert act.done == 1
 
 
-async def test_of_two_workers_told_at_once_one_decides_and_both_answer_the_same(store: SqliteStore) -> None:
+async def test_of_two_workers_told_at_once_one_decides_and_both_answer_the_same(store: DocumentStore) -> None:
     gate = asyncio.Event()
     act = Counted(gate=gate)
     told = [asyncio.create_task(IdempotentActions(store).once(REPAIR, act)) for _ in range(2)]
-    await act.payload.wait()
+    await act.started.wait()
     await asyncio.sleep(0.1)
     gate.set()
     assert await asyncio.gather(*told) == [{"said": "done 1"}] * 2
     assert act.done == 1
 
 
-async def test_the_first_choice_stands(store: SqliteStore) -> None:
+async def test_the_first_choice_stands(store: DocumentStore) -> None:
     act = Counted()
     await IdempotentActions(store).once(REPAIR, act)
-    assert await IdempotentActions(store).once(IdempotentAction(ANN, "repair/run-7", "ignore"), act) == {
+    assert await IdempotentActions(store).once(IdempotentAction("tenant", "repair/run-7", "ignore"), act) == {
         "said": "done 1"
     }
     assert act.done == 1
 
 
-async def test_who_may_change_their_mind_decides_anew_and_a_repeat_of_that_does_nothing(store: SqliteStore) -> None:
+async def test_who_may_change_their_mind_decides_anew_and_a_repeat_of_that_does_nothing(store: DocumentStore) -> None:
     act = Counted()
     for choice in ("like", "like", "dislike", "dislike", "like"):
-        await IdempotentActions(store).once(IdempotentAction(ANN, "feedback/1/ann", choice, may_change=True), act)
+        await IdempotentActions(store).once(IdempotentAction("tenant", "feedback/1/ann", choice, may_change=True), act)
     assert act.done == 3
 
 
-async def test_another_subject_or_conversation_is_another_decision(store: SqliteStore) -> None:
+async def test_another_id_or_tenant_is_another_action(store: DocumentStore) -> None:
     act = Counted()
-    bob = ConversationKey("tenant", "bob")
-    for decision in (
+    for action in (
         REPAIR,
-        IdempotentAction(ANN, "repair/run-8", "repair"),
-        IdempotentAction(bob, "repair/run-7", "repair"),
+        IdempotentAction("tenant", "repair/run-8", "repair"),
+        IdempotentAction("another tenant", "repair/run-7", "repair"),
     ):
-        await IdempotentActions(store).once(decision, act)
+        await IdempotentActions(store).once(action, act)
     assert act.done == 3
 
 
-async def test_what_was_decided_stays_decided_when_the_conversation_is_forgotten(store: SqliteStore) -> None:
-    act = Counted()
-    await IdempotentActions(store).once(REPAIR, act)
-    await store.forget(ANN)
-    assert await IdempotentActions(store).once(REPAIR, act) == {"said": "done 1"}
-    assert act.done == 1, "whoever says /reset and presses the old button repairs the run twice"
+async def test_an_action_is_the_first_of_its_id_for_one_worker_alone(store: DocumentStore) -> None:
+    welcome = IdempotentAction("tenant", "welcome/1")
+    assert sorted(await asyncio.gather(*(IdempotentActions(store).is_first(welcome) for _ in range(4)))) == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert await IdempotentActions(store).is_first(IdempotentAction("tenant", "welcome/2"))
 
 
 async def test_what_is_done_is_told_and_kept_though_storage_fails_for_a_moment(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    store: DocumentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    act, write, failures = Counted(), store.write, 0
+    act, put, failures = Counted(), store.put, 0
 
-    async def fails(record: Record) -> Record:
+    async def fails(document: Document) -> Document:
         nonlocal failures
         if act.done and failures < 2:
             failures += 1
             raise StorageError("ServerBusy")
-        return await write(record)
+        return await put(document)
 
-    monkeypatch.setattr(store, "write", fails)
+    monkeypatch.setattr(store, "put", fails)
     assert await IdempotentActions(store).once(REPAIR, act) == {"said": "done 1"}
     assert await IdempotentActions(store).once(REPAIR, act) == {"said": "done 1"}
     assert (act.done, failures) == (1, 2)
 
 
 @in_virtual_time
-async def test_who_takes_too_long_is_stopped_before_another_may_begin(store: SqliteStore) -> None:
+async def test_who_takes_too_long_is_stopped_before_another_may_begin(store: DocumentStore) -> None:
     loop = asyncio.get_running_loop()
     slow, began, decisions = Counted(gate=asyncio.Event()), loop.time(), IdempotentActions(store, clock=loop.time)
     with pytest.raises(ActionInProgressError):
@@ -147,13 +147,13 @@ async def test_who_takes_too_long_is_stopped_before_another_may_begin(store: Sql
 
 @in_virtual_time
 async def test_what_takes_longer_than_a_caller_waits_is_done_once_and_told_to_who_asks_again(
-    store: SqliteStore,
+    store: DocumentStore,
 ) -> None:
     act = Counted(seconds=6)
     loop = asyncio.get_running_loop()
     decisions = IdempotentActions(store, clock=loop.time)
     for gives_up in (4.0, 1.0):
-        # The door may be more impatient than we are.
+        # The caller may have less time than the action.
         with pytest.raises((ActionInProgressError, TimeoutError)):
             async with asyncio.timeout(gives_up):
                 await decisions.once(REPAIR, act)
@@ -163,35 +163,35 @@ async def test_what_takes_longer_than_a_caller_waits_is_done_once_and_told_to_wh
 
 
 @in_virtual_time
-async def test_a_claim_that_storage_took_without_saying_so_holds_nobody_up(store: SqliteStore) -> None:
+async def test_a_claim_that_storage_took_without_saying_so_holds_nobody_up(store: DocumentStore) -> None:
     loop = asyncio.get_running_loop()
-    write, decisions, act = store.write, IdempotentActions(store, clock=loop.time), Counted()
+    put, decisions, act = store.put, IdempotentActions(store, clock=loop.time), Counted()
 
-    async def lands_and_fails(record: Record) -> Record:
-        await write(record)
+    async def lands_and_fails(document: Document) -> Document:
+        await put(document)
         await asyncio.sleep(6)
         raise StorageError("TimeoutError")
 
-    store.write = lands_and_fails  # type: ignore[method-assign]
+    store.put = lands_and_fails  # type: ignore[method-assign]
     with pytest.raises(ActionInProgressError):
         await decisions.once(REPAIR, act)
-    store.write = write  # type: ignore[method-assign]
+    store.put = put  # type: ignore[method-assign]
     await asyncio.sleep(3)
     assert await decisions.once(REPAIR, act) == {"said": "done 1"}
     await decisions.close()
 
 
-async def test_what_is_being_done_when_the_worker_ends_may_be_tried_again(store: SqliteStore) -> None:
+async def test_what_is_being_done_when_the_worker_ends_may_be_tried_again(store: DocumentStore) -> None:
     ending, hanging = IdempotentActions(store), Counted(gate=asyncio.Event())
     asking = asyncio.create_task(ending.once(REPAIR, hanging))
-    await hanging.payload.wait()
+    await hanging.started.wait()
     await ending.close(grace=0.0)
     with pytest.raises(ActionInProgressError):
         await asking
     assert await IdempotentActions(store).once(REPAIR, Counted()) == {"said": "done 1"}
 
 
-async def test_a_worker_that_has_ended_begins_nothing_more(store: SqliteStore) -> None:
+async def test_a_worker_that_has_ended_begins_nothing_more(store: DocumentStore) -> None:
     ended, act = IdempotentActions(store), Counted()
     await ended.close()
     with pytest.raises(ActionInProgressError):
@@ -199,19 +199,19 @@ async def test_a_worker_that_has_ended_begins_nothing_more(store: SqliteStore) -
     assert act.begun_times == 0
 
 
-async def test_what_failed_may_be_tried_again(store: SqliteStore) -> None:
+async def test_what_failed_may_be_tried_again(store: DocumentStore) -> None:
     act = Counted(fails=1)
     with pytest.raises(ConnectionError):
         await IdempotentActions(store).once(REPAIR, act)
     assert await IdempotentActions(store).once(REPAIR, act) == {"said": "done 1"}
 
 
-async def test_a_decision_whose_worker_vanished_is_taken_up_when_its_time_is_over(store: SqliteStore) -> None:
+async def test_a_decision_whose_worker_vanished_is_taken_up_when_its_time_is_over(store: DocumentStore) -> None:
     now = 1000.0
     hanging = Counted(gate=asyncio.Event())
     gone = IdempotentActions(store, clock=lambda: now)
     vanished = asyncio.create_task(gone.once(REPAIR, hanging))
-    await hanging.payload.wait()
+    await hanging.started.wait()
     act = Counted()
     later = 1000.0
     looking = asyncio.create_task(IdempotentActions(store, clock=lambda: later).once(REPAIR, act))
