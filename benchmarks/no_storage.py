@@ -12,20 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.storage import factory
+from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.conversations import ConversationKey, StoredMessage
+from app.storage.documents import Collection, Document, DocumentKey, DocumentPage
 from app.storage.keyed_records import Record, RecordKey
-from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
-from app.storage.queue import MessageReceiver, Receipt, ReceivedMessage
+from app.storage.ledger import BeginResult, Predecessor, TurnKey, TurnRecord, TurnState
+from app.storage.queue import Receipt, ReceivedMessage
+from app.storage.storage_account import StorageAccount
 
 
 class NoStore:
     """Every turn is new, and nothing is kept."""
-
-    def __init__(self, path: Path) -> None:
-        """Called as that of `SqliteStore`; there is no file."""
-
-    def queue(self, name: str) -> MessageReceiver:
-        return NoQueue()
 
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         return []
@@ -41,10 +38,14 @@ class NoStore:
     async def change(self, record: TurnRecord) -> TurnRecord:
         return record
 
-    async def end(self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage]) -> None: ...
+    async def end(
+        self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage], *, result: str = ""
+    ) -> None: ...
 
-    async def ahead(self, record: TurnRecord) -> float | None:
+    async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
         return None
+
+    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None: ...
 
     async def delete_before(self, moment: float) -> int:
         return 0
@@ -56,6 +57,40 @@ class NoStore:
         return record
 
     async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class NoDocuments:
+    async def get(self, key: DocumentKey) -> Document | None:
+        return None
+
+    async def put(self, document: Document) -> Document:
+        return replace(document, version="1")
+
+    async def delete(self, key: DocumentKey) -> None: ...
+
+    async def list_page(
+        self, collection: Collection, tenant: str, *, prefix: str = "", limit: int = 100, continuation: str = ""
+    ) -> DocumentPage:
+        return DocumentPage([])
+
+    async def due_before(self, collection: Collection, moment: float, *, limit: int = 32) -> list[Document]:
+        return []
+
+    async def delete_expired(self) -> int:
+        return 0
+
+    async def close(self) -> None: ...
+
+
+class NoArtifacts:
+    async def put(self, artifact: Artifact) -> None: ...
+
+    async def get(self, key: ArtifactKey) -> Artifact | None:
+        return None
+
+    async def delete(self, key: ArtifactKey) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -77,8 +112,13 @@ class NoQueue:
     async def close(self) -> None: ...
 
 
+def open_nothing(where: Path | StorageAccount) -> factory.Storage:
+    return factory.Storage(NoStore(), NoDocuments(), NoArtifacts(), lambda name: NoQueue())
+
+
 def main(arguments: list[str]) -> None:
-    setattr(factory, "SqliteStore", NoStore)  # noqa: B010  (to the type checker it is another class)
+    # Before the module is imported, which takes the function's name from there.
+    factory.open_storage = open_nothing
     module, sys.argv[1:] = arguments[0], arguments[1:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
