@@ -81,7 +81,7 @@ class Agent:
             identity,
             turn.locale,
             cancellation or Cancellation(),
-            idempotency_key=turn.id,
+            idempotency_key=turn.idempotency_key,
             deadline=deadline,
         )
         try:

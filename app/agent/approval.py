@@ -26,7 +26,8 @@ def ask_for_approval(pending: PendingApproval, answer: AnswerBuilder, translate:
         (
             Action(APPROVE_VERB, translate(_APPROVE), data, ActionStyle.POSITIVE),
             Action(REJECT_VERB, translate(_REJECT), data, ActionStyle.DESTRUCTIVE),
-        )
+        ),
+        id=pending.id,
     )
     blocks = (*answer.blocks, within_limits(Facts(tuple(facts), pending.tool)), actions)
     return Suspended(pending.id, translate(_QUESTION), answer.text, answer.by_model, blocks)

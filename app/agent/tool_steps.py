@@ -188,7 +188,7 @@ class ToolSteps:
         return task
 
     def _key(self, index: int) -> str:
-        return f"{self._context.idempotency_key}/{len(self.recorded.steps)}/{index + 1}"
+        return f"{self._context.idempotency_key}-{len(self.recorded.steps)}-{index + 1}"
 
     def _call(self, index: int) -> RecordedCall:
         return self.recorded.steps[-1].calls[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 from app.common.caller import UNKNOWN_CALLER, Caller
 from app.storage.conversations import ConversationKey
@@ -50,6 +51,13 @@ class Turn:
     quotations: tuple[Quotation, ...] = ()
     no_words: NoWords = NoWords.MENTION
     caller: Caller = UNKNOWN_CALLER
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same in every attempt, and of no other turn: 32 characters."""
+        key = self.conversation
+        parts = (key.tenant, key.conversation, key.thread, self.id)
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @property
     def prompt(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,9 +94,11 @@ def call(number: int, city: str, tool: str = "look_up") -> ToolCall:
     return ToolCall(f"call-{number}", tool, json.dumps({"city": city}), {"extra_content": {"signature": "c2ln"}})
 
 
-async def answer(model: ScriptedModel, places: Places, journal: MemoryJournal, **more: Any) -> list[Event]:
+async def answer(
+    model: ScriptedModel, places: Places, journal: MemoryJournal, *, turn: Turn = TURN, **more: Any
+) -> list[Event]:
     agent = Agent(model, [places], system_prompt="Be brief.", history_token_budget=1000)
-    return [event async for event in agent.answer(TURN, [], journal=journal, **more)]
+    return [event async for event in agent.answer(turn, [], journal=journal, **more)]
 
 
 def tool_results(model: ScriptedModel) -> list[str]:
@@ -116,6 +119,21 @@ async def test_a_tool_knows_its_turn_and_what_it_says_meanwhile_is_shown() -> No
     assert (context.conversation, context.caller, context.locale) == (TURN.conversation, TURN.caller, "de-AT")
     assert 0 < context.seconds_left() <= 30
     assert [context.identity, *(request.identity for request in model.requests)] == [ann, ann, ann]
+
+
+async def test_calls_have_keys_of_their_own_which_a_resumed_turn_repeats() -> None:
+    def keys(places: Places) -> list[str]:
+        return [context.idempotency_key for context in places.contexts]
+
+    replies: list[Any] = [[call(1, "Lisbon"), call(1, "Porto")], [call(1, "Lisbon")], "Fine."]
+    first, again, other, journal = Places(), Places(), Places(), MemoryJournal()
+    await answer(ScriptedModel(replies), first, journal)
+    await answer(ScriptedModel(replies[1:]), again, MemoryJournal(journal.saved[1]), said="")
+    elsewhere = replace(TURN, conversation=ConversationKey("tenant", "another"))
+    await answer(ScriptedModel(replies), other, MemoryJournal(), turn=elsewhere)
+    assert len({*keys(first), *keys(other)}) == 6
+    assert keys(again) == keys(first)[1:]
+    assert all(len(key) <= 64 for key in keys(first))
 
 
 async def test_sources_and_blocks_of_tools_are_the_answers_and_the_model_knows_their_numbers() -> None:
@@ -217,6 +235,7 @@ async def test_a_call_that_changes_something_waits_for_an_approval_while_others_
     _, facts, actions = end.blocks
     assert isinstance(facts, Facts)
     assert isinstance(actions, Actions)
+    assert actions.id == end.waiting_for
     assert (facts.title, facts.facts[0].value) == ("rebuild", "Porto")
     assert [(action.verb, action.data) for action in actions.actions] == [
         (APPROVE_VERB, {WAITING_FOR: end.waiting_for}),
