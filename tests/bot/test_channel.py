@@ -1,4 +1,4 @@
-"""The capability table: every row of it, as a person would meet it."""
+"""Which row of the capability table a conversation gets."""
 
 from __future__ import annotations
 

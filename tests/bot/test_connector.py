@@ -1,4 +1,4 @@
-"""What goes out to a channel, and what its answers mean."""
+"""What is sent to a channel, and what its responses mean."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_a_message_is_posted_to_its_conversation(channel: Channel) -> None
     assert (call.body, call.token) == (MESSAGE, "token-1")
 
 
-async def test_the_log_gets_nothing_unchecked_of_what_a_server_sends(channel: Channel) -> None:
+async def test_a_servers_words_are_cleaned_before_they_are_logged(channel: Channel) -> None:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 forged\x1b[31m line\r\n\r\n")
         writer.close()
@@ -168,7 +168,7 @@ REFUSALS: list[tuple[int, str, str, type[SendError]]] = [
 
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), REFUSALS)
-async def test_refusals_are_told_apart_by_what_the_sender_must_do(
+async def test_refusals_become_errors_by_what_the_sender_has_to_do(
     channel: Channel, status: int, code: str, message: str, kind: type[SendError]
 ) -> None:
     failure = await channel.fails(Reply.error(status, code, message), activity=STREAMED)
@@ -206,7 +206,7 @@ def test_retry_after_is_read_in_every_form(header: str | None, seconds: float | 
 
 
 @given(st.integers(300, 599), st.binary(max_size=200), st.none() | st.text(max_size=30), st.booleans())
-def test_no_answer_is_beyond_understanding(status: int, body: bytes, retry_after: str | None, streams: bool) -> None:
+def test_any_response_becomes_an_error(status: int, body: bytes, retry_after: str | None, streams: bool) -> None:
     failure = error_of(ChannelResponse(status, body, retry_after), streams=streams, now=NOW)
 
     assert isinstance(failure, SendError)

@@ -44,46 +44,46 @@ async def test_a_conflict_that_changed_nothing_is_sent_again(channel: Channel) -
     assert await channel.send() == "a-2"
 
 
-async def test_nothing_is_repeated_beyond_the_budget(channel: Channel) -> None:
+async def test_nothing_is_repeated_after_the_time_for_retries(channel: Channel) -> None:
     failure = await channel.fails(*[Reply.error(429)] * 20, retry_seconds=10)
 
     assert isinstance(failure, ThrottledError)
     assert sum(channel.slept) < 10
 
 
-async def test_a_pause_that_the_budget_does_not_allow_is_not_made(channel: Channel) -> None:
+async def test_a_pause_longer_than_the_time_for_retries_is_not_made(channel: Channel) -> None:
     failure = await channel.fails(Reply.error(429, Retry_After="60"), retry_seconds=10)
 
     assert isinstance(failure, ThrottledError)
     assert (failure.retry_after_seconds, channel.slept) == (60, [])
 
 
-async def test_a_process_that_stood_still_meanwhile_does_not_send_again(channel: Channel) -> None:
+async def test_a_process_that_stalled_during_the_pause_does_not_send_again(channel: Channel) -> None:
     channel.stands_still_for = 60
 
     assert isinstance(await channel.fails(Reply.error(429), retry_seconds=30), ThrottledError)
     assert len(channel.service.calls) == 1, "another worker has said it by now"
 
 
-async def test_without_a_budget_there_is_one_try(channel: Channel) -> None:
+async def test_without_time_for_retries_there_is_one_try(channel: Channel) -> None:
     assert isinstance(await channel.fails(Reply.error(429, Retry_After="0")), ThrottledError)
     assert len(channel.service.calls) == 1
 
 
-async def test_a_retry_after_of_nothing_does_not_hammer_the_channel(channel: Channel) -> None:
+async def test_a_retry_after_of_zero_still_makes_a_pause(channel: Channel) -> None:
     await channel.fails(*[Reply.error(429, Retry_After="0")] * 50, retry_seconds=5)
 
     assert len(channel.service.calls) <= 11
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_message_is_not_posted_twice_when_nobody_knows_what_became_of_it(channel: Channel, status: int) -> None:
+async def test_a_message_that_may_have_been_posted_is_not_posted_again(channel: Channel, status: int) -> None:
     assert isinstance(await channel.fails(Reply.error(status), retry_seconds=30), DeliveryUnknownError)
     assert len(channel.service.calls) == 1
 
 
 @pytest.mark.parametrize("status", [412, 429, 500, 502, 503, 504])
-async def test_an_edit_and_a_deletion_bear_to_be_done_twice(channel: Channel, status: int) -> None:
+async def test_an_edit_and_a_deletion_are_repeated(channel: Channel, status: int) -> None:
     url = channel.service.service_url
     channel.service.replies.append(Reply.error(status))
     await channel.connector.update(url, "a:1", "1", MESSAGE, retry_seconds=30)
@@ -93,20 +93,20 @@ async def test_an_edit_and_a_deletion_bear_to_be_done_twice(channel: Channel, st
     assert [call.method for call in channel.service.calls] == ["PUT", "PUT", "DELETE", "DELETE"]
 
 
-async def test_a_connection_that_breaks_under_a_message_does_not_post_it_twice(channel: Channel) -> None:
+async def test_a_message_whose_connection_breaks_is_not_posted_again(channel: Channel) -> None:
     failure = await channel.fails(Reply(drop=True), retry_seconds=30)
 
     assert isinstance(failure, DeliveryUnknownError)
     assert len(channel.service.calls) == 1
 
 
-async def test_a_connection_that_breaks_under_an_edit_is_tried_again(channel: Channel) -> None:
+async def test_an_edit_whose_connection_breaks_is_repeated(channel: Channel) -> None:
     channel.service.replies.append(Reply(drop=True))
 
     await channel.connector.update(channel.service.service_url, "a:1", "1", MESSAGE, retry_seconds=30)
 
 
-async def test_a_message_that_found_no_connection_is_sent_again() -> None:
+async def test_a_message_that_got_no_connection_is_sent_again() -> None:
     async with a_channel() as channel:
         nobody = "http://127.0.0.1:9/"
         with pytest.raises(NotDeliveredError):
@@ -115,7 +115,7 @@ async def test_a_message_that_found_no_connection_is_sent_again() -> None:
     assert channel.slept == [1.0, 2.0]
 
 
-async def test_a_channel_that_does_not_answer_costs_no_more_than_the_time_limit() -> None:
+async def test_a_channel_that_does_not_answer_costs_the_time_limit_at_most() -> None:
     async with a_channel(timeout_seconds=1.0) as channel:
         hold = asyncio.Event()
         failure = await channel.fails(Reply(hold=hold), retry_seconds=30)
@@ -125,7 +125,7 @@ async def test_a_channel_that_does_not_answer_costs_no_more_than_the_time_limit(
         assert len(channel.service.calls) == 1
 
 
-async def test_a_caller_who_gives_up_ends_the_request(channel: Channel) -> None:
+async def test_cancelling_a_send_ends_its_request(channel: Channel) -> None:
     hold = asyncio.Event()
     channel.service.replies.append(Reply(hold=hold))
     sending = asyncio.create_task(channel.send())
@@ -146,7 +146,7 @@ async def test_a_refused_token_is_renewed_once(channel: Channel) -> None:
     assert [call.token for call in channel.service.calls] == ["token-1", "token-2"]
 
 
-async def test_a_bot_that_is_refused_with_a_new_token_too_is_refused(channel: Channel) -> None:
+async def test_a_refusal_of_the_renewed_token_too_is_final(channel: Channel) -> None:
     channel.service.refused_tokens = {"token-1", "token-2"}
 
     assert isinstance(await channel.fails(retry_seconds=30), SendRefusedError)
@@ -171,8 +171,8 @@ async def test_neither_a_token_nor_a_message_is_logged(channel: Channel, caplog:
         assert secret not in caplog.text + repr(failure)
 
 
-async def test_a_terminal_that_is_closed_has_pressed_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an app id only this machine asks, and a port of it that is closed is not opened again."""
+async def test_a_terminal_that_was_closed_counts_as_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an app id the channel is on this machine, and its closed port is not opened again."""
 
     async def no_token() -> None:
         return None

@@ -1,4 +1,4 @@
-"""Nothing in an answer is loaded by whoever shows it. A parser that is not ours is the judge."""
+"""No client loads anything of an answer. A parser that is not ours is the judge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READERS = [
 
 
 def loaded(text: str) -> list[str]:
-    """What some reader of Markdown would load, or might."""
+    """What a client may load, by one reader of Markdown or another."""
     found = []
     for reader in READERS:
         for block in reader.parse(text):
@@ -70,7 +70,7 @@ def loaded(text: str) -> list[str]:
         (f"a `x | y`\n---|---\n`b | ![x]({EVIL})`", f"a `x | y`\n\\---|---\n`b | [x]({EVIL})`"),
     ],
 )
-def test_what_a_client_would_load_becomes_something_to_click_or_to_read(written: str, sent: str) -> None:
+def test_what_a_client_would_load_becomes_a_link_or_text(written: str, sent: str) -> None:
     assert render(written) == sent
     assert loaded(sent) == []
     assert render(sent) == sent, "what was sent may be sent again, by another worker"
@@ -142,7 +142,7 @@ MARKDOWN = st.lists(PIECES, max_size=24).map("".join)
 
 @given(MARKDOWN)
 @settings(max_examples=1500, deadline=None)
-def test_no_reader_finds_anything_to_load_in_what_is_sent(text: str) -> None:
+def test_no_reader_finds_anything_to_load(text: str) -> None:
     assert loaded(render(text)) == []
 
 

@@ -1,4 +1,4 @@
-"""What is shown of an answer while it grows, and of one whose end never comes, is Markdown without loose ends."""
+"""What is shown of an answer while it grows, and of one that is cut off, is Markdown in which nothing is left open."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_is_open_is_held_back(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("mark", ["*", "**", "_", "~~", "[", "![", "`", "<", "<b", "&", "\\", "!"])
-def test_a_mark_that_nothing_closes_holds_a_text_back_for_a_while_only(mark: str) -> None:
+def test_markup_that_is_never_closed_is_held_back_for_a_limited_length(mark: str) -> None:
     text = f"so {mark}word" + " and so on" * 40
     assert len(streamable_prefix(text)) > len(text) - 20
 
@@ -139,7 +139,7 @@ def test_a_mark_that_nothing_closes_holds_a_text_back_for_a_while_only(mark: str
         ("1. a\n\n   ```py\n   x\n", "1. a\n\n   ```py\n   x\n   ```"),
     ],
 )
-def test_what_dies_is_closed_whole(text: str, sent: str) -> None:
+def test_an_answer_that_is_cut_off_is_closed(text: str, sent: str) -> None:
     assert activities.with_notes(render(closable(text)), "note") == f"{sent}\n\nnote"
 
 
@@ -158,7 +158,7 @@ def test_what_dies_is_closed_whole(text: str, sent: str) -> None:
         ),
     ],
 )
-def test_what_was_interrupted_goes_on_as_what_it_was(said: str, more: str, sent: str) -> None:
+def test_after_an_interruption_code_and_emphasis_continue(said: str, more: str, sent: str) -> None:
     text = said + interruption(NOTE) + more
     assert render(text) == sent
     for end in range(len(text) - len(more), len(text) + 1):
@@ -168,7 +168,7 @@ def test_what_was_interrupted_goes_on_as_what_it_was(said: str, more: str, sent:
 @pytest.mark.parametrize(
     "piece", ["[", "![", "` ", "*a ", "_a b* ", "<a", "|a|\n", "[](", "![](", "- \n", "```\n", "[a]["]
 )
-def test_the_work_grows_with_the_text_and_no_faster(piece: str) -> None:
+def test_the_time_is_linear_in_the_text(piece: str) -> None:
     def seconds(length: int) -> float:
         text = (piece * length)[:length]
         before = time.process_time()

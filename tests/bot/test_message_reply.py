@@ -64,7 +64,7 @@ def test_a_message_found_too_large_comes_in_smaller_parts() -> None:
     assert "\n\n".join(part.strip() for part in fake.visible) == text
 
 
-def test_expected_replies_are_kept_for_the_response_and_typing_is_not() -> None:
+def test_the_response_with_expected_replies_has_the_answer_and_no_typing() -> None:
     replies: list[dict[str, Any]] = []
     converse(slowly, BufferedSender({"conversation": {"id": "c"}}, replies), EXPECT_REPLIES)
     (message,) = replies

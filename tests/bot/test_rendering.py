@@ -1,4 +1,4 @@
-"""What is sent, to the letter. UPDATE_GOLDEN=1 writes the files anew: read them before they are kept."""
+"""What is sent, to the letter. UPDATE_GOLDEN=1 writes the files anew: read them before you commit them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_activity_is_what_it_was(name: str, activity: dict[str, Any]) -> None
     assert activity == json.loads(file.read_text(encoding="utf-8"))
 
 
-def test_sources_the_text_does_not_name_are_named_below_it() -> None:
+def test_sources_that_the_text_does_not_cite_are_listed_below_it() -> None:
     answer = Answer("Sales grew.", (Citation(1, "Report"), Citation(2, "Wiki")))
     assert text_of(answer) == "Sales grew.\n\nSources: [1] [2]"
 
@@ -90,7 +90,7 @@ def test_sources_the_text_does_not_name_are_named_below_it() -> None:
         Answer("```py\nx = 1", (Citation(1, "Report"),)),
     ],
 )
-def test_what_is_said_below_an_answer_is_outside_its_code(end: Answer | Failure) -> None:
+def test_notes_below_an_answer_are_outside_its_code(end: Answer | Failure) -> None:
     text = text_of(end)
     assert text.startswith(end.text)
     assert text.count("```") == 2
@@ -112,7 +112,7 @@ NO_LABEL = [
 
 
 @pytest.mark.parametrize(("part", "end"), NO_LABEL)
-def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Failure) -> None:
+def test_the_programs_own_words_have_no_ai_label(part: str, end: Answer | Failure) -> None:
     assert "entities" not in RenderedEnd(end, TEAMS_PERSONAL, ENGLISH).message(part, last=True)
 
 
@@ -124,19 +124,19 @@ def test_what_the_program_says_itself_bears_no_label(part: str, end: Answer | Fa
         ("Sources: [1]", Answer("Sales grew", (Citation(1, "Report"),))),
     ],
 )
-def test_a_part_with_words_of_the_model_bears_its_label(part: str, end: Answer | Failure) -> None:
+def test_a_part_with_words_of_the_model_has_the_ai_label(part: str, end: Answer | Failure) -> None:
     (label,) = RenderedEnd(end, TEAMS_PERSONAL, ENGLISH).message(part, last=True)["entities"]
     assert label["additionalType"] == ["AIGeneratedContent"]
 
 
-def test_never_more_citations_than_teams_takes() -> None:
+def test_a_message_has_at_most_20_citations() -> None:
     citations = tuple(Citation(n, f"Source {n}") for n in range(1, 41))
     end = Answer("x", citations)
     message = final(TEAMS_PERSONAL, end)["entities"][0]
     assert len(message["citation"]) == 20
 
 
-def test_an_informative_line_is_no_longer_than_teams_takes() -> None:
+def test_an_informative_line_has_at_most_1000_characters() -> None:
     assert len(activities.informative("x" * 5000, 1, None)["text"]) == 1000
 
 

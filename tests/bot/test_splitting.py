@@ -63,7 +63,7 @@ def test_paragraphs_are_preferred_over_lines_and_lines_over_words() -> None:
     assert split(text, 40) == ["First paragraph.\n\n", "Second paragraph,\nwith a second line."]
 
 
-def test_code_goes_on_in_a_code_block_of_the_same_language() -> None:
+def test_code_continues_in_a_code_block_of_the_same_language() -> None:
     text = "```python\n" + "".join(f"line{n} = {n}\n" for n in range(10)) + "```\n"
     parts = split(text, 80)
     assert len(parts) > 1
@@ -72,7 +72,7 @@ def test_code_goes_on_in_a_code_block_of_the_same_language() -> None:
     assert sum(part.count("line") for part in parts) == 10
 
 
-def test_a_table_goes_on_under_the_same_header() -> None:
+def test_a_table_continues_under_the_same_header() -> None:
     header = "| name | value |\n|---|---|\n"
     parts = split(header + "".join(f"| n{n} | {n} |\n" for n in range(20)), 120)
     assert len(parts) > 1
@@ -88,7 +88,7 @@ def test_one_endless_word_is_cut_but_no_emoji_is_cut_in_half() -> None:
 
 
 @pytest.mark.parametrize("mark", ["**", "*", "~~", "`", "``"])
-def test_what_is_marked_in_one_endless_line_is_marked_in_every_part(mark: str) -> None:
+def test_emphasis_in_one_endless_line_continues_in_every_part(mark: str) -> None:
     words = "![x](https://evil.example) "
     text = f"a {mark}{words * 5}b{mark}"
     parts = split(text, 60)
@@ -99,6 +99,6 @@ def test_what_is_marked_in_one_endless_line_is_marked_in_every_part(mark: str) -
 
 
 @pytest.mark.parametrize("opening", ["~" * 8_990, "`" * 20_000, "> " * 4_000 + "```", "- " * 4_000 + "```"])
-def test_a_long_opening_of_code_does_not_make_an_answer_a_flood_of_messages(opening: str) -> None:
+def test_a_long_first_line_of_code_is_not_repeated_in_every_part(opening: str) -> None:
     text = f"{opening}\n" + "code\n" * 4_000
     assert len(split(text, 9_000)) < len(text) / 2_000

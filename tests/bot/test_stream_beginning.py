@@ -39,7 +39,7 @@ async def words(reply: StreamReply, *, first_after: float, then_every: float, co
     await reply.finish()
 
 
-def test_the_first_sign_of_life_comes_at_once_and_opens_no_stream() -> None:
+def test_typing_is_shown_at_once_and_opens_no_stream() -> None:
     fake = converse(lambda reply: answer(reply, "Hello", seconds=0.8))
     assert (fake.sent[0].kind, fake.sent[0].at) == ("typing", 1000.0)
     assert fake.sent[0].stream is None
@@ -47,7 +47,7 @@ def test_the_first_sign_of_life_comes_at_once_and_opens_no_stream() -> None:
 
 @pytest.mark.parametrize("channel", STREAMS, ids=lambda channel: channel.name)
 @pytest.mark.parametrize("first_after", [0.1, 0.35, 0.7, 0.9])
-def test_first_words_that_come_within_a_second_are_shown_at_once(channel: Channel, first_after: float) -> None:
+def test_first_words_within_a_second_are_shown_at_once(channel: Channel, first_after: float) -> None:
     fake = converse(lambda reply: words(reply, first_after=first_after, then_every=0.2, count=20), channel=channel)
     first = next(sent for sent in fake.sent if sent.stream)
     assert first.kind == "streaming"
@@ -70,7 +70,7 @@ def test_after_a_second_of_silence_the_stream_begins_with_what_is_being_done(cha
 
 @pytest.mark.parametrize("channel", STREAMS, ids=lambda channel: channel.name)
 @pytest.mark.parametrize(("first_after", "then_every"), [(0.0, 0.01), (0.2, 0.01), (0.26, 0.0), (0.9, 0.01)])
-def test_an_answer_that_is_whole_before_anything_was_streamed_is_one_message_at_once(
+def test_an_answer_that_ends_before_anything_was_streamed_is_one_message_at_once(
     channel: Channel, first_after: float, then_every: float
 ) -> None:
     ended = 1000 + first_after + 4 * then_every
@@ -81,7 +81,7 @@ def test_an_answer_that_is_whole_before_anything_was_streamed_is_one_message_at_
     assert fake.sent[-1].at - ended <= AT_ONCE
 
 
-def test_one_message_bears_what_the_end_of_a_stream_bears() -> None:
+def test_such_a_message_has_label_feedback_and_citations_like_the_end_of_a_stream() -> None:
     cited = Answer("See [1].", (Citation(1, "Handbook", "https://example.com/h"), Citation(2, "Wiki")))
 
     async def script(reply: StreamReply) -> None:
@@ -96,7 +96,7 @@ def test_one_message_bears_what_the_end_of_a_stream_bears() -> None:
 
 
 @pytest.mark.parametrize("ends_after", [0.2, 0.8, 1.3, 2.0, 2.04, 3.9, 4.4])
-def test_the_last_words_wait_for_the_pace_of_the_channel_and_for_nothing_else(ends_after: float) -> None:
+def test_the_end_waits_for_the_pace_of_the_channel_and_for_nothing_else(ends_after: float) -> None:
     count = 20
     fake = converse(lambda reply: words(reply, first_after=0.1, then_every=ends_after / count, count=count))
     ended = 1000 + 0.1 + ends_after * (count - 1) / count
@@ -106,8 +106,8 @@ def test_the_last_words_wait_for_the_pace_of_the_channel_and_for_nothing_else(en
     assert allowed - 0.001 <= final.at <= allowed + AT_ONCE
 
 
-def test_an_end_that_comes_while_an_update_is_written_down_does_not_wait_for_that_update() -> None:
-    async def keep(_: Checkpoint) -> None:
+def test_an_end_that_comes_while_a_checkpoint_is_saved_does_not_wait_for_its_update() -> None:
+    async def save(_: Checkpoint) -> None:
         await asyncio.sleep(0.1)
 
     async def script(reply: StreamReply) -> None:
@@ -116,12 +116,12 @@ def test_an_end_that_comes_while_an_update_is_written_down_does_not_wait_for_tha
         await reply.write(Answer("Hello there"))
         await reply.finish()
 
-    assert [sent.kind for sent in converse(script, keep=keep).sent] == ["typing", "message"]
+    assert [sent.kind for sent in converse(script, save_checkpoint=save).sent] == ["typing", "message"]
 
 
 @pytest.mark.parametrize("after", [0.01, 0.02, 0.03, 0.04, 0.045, 0.049, 0.055, 0.07, 0.1])
 def test_words_that_come_while_the_stream_is_opened_are_shown_though_the_model_then_pauses(after: float) -> None:
-    async def keep(_: Checkpoint) -> None:
+    async def save(_: Checkpoint) -> None:
         await asyncio.sleep(0.004)
 
     async def script(reply: StreamReply) -> None:
@@ -131,12 +131,12 @@ def test_words_that_come_while_the_stream_is_opened_are_shown_though_the_model_t
         await reply.write(TextAdded("there "))
         await asyncio.sleep(20)
 
-    fake = converse(script, keep=keep)
+    fake = converse(script, save_checkpoint=save)
     assert fake.sent[-1].text == "Hello there "
     assert fake.sent[-1].at - 1000 < 1.4
 
 
-def test_who_waits_in_line_is_shown_that_somebody_types_and_no_stream() -> None:
+def test_a_turn_that_waits_for_another_shows_typing_and_opens_no_stream() -> None:
     fake = FakeChannel()
 
     async def script(reply: StreamReply) -> None:
@@ -145,19 +145,19 @@ def test_who_waits_in_line_is_shown_that_somebody_types_and_no_stream() -> None:
         await reply.write(Status(THINKING.english))
         await answer(reply, WORDS, seconds=100)
 
-    converse(script, fake, in_line=True)
+    converse(script, fake, waits=True)
     assert max(gaps(fake.of_kind("typing"))) < 4.2
     assert fake.sent[-1].kind == "final", "the time in line was counted as the stream's"
     assert fake.visible == [WORDS]
 
 
 @pytest.mark.parametrize("fault", [ThrottledError("429", 2), ChannelUnreachableError("gone")])
-def test_a_sign_of_life_that_fails_is_tried_again(fault: SendError) -> None:
-    fake = converse(lambda reply: asyncio.sleep(9), FakeChannel(faults=[fault]), in_line=True)
+def test_a_typing_activity_that_fails_is_tried_again(fault: SendError) -> None:
+    fake = converse(lambda reply: asyncio.sleep(9), FakeChannel(faults=[fault]), waits=True)
     assert [sent.at - 1000 for sent in fake.sent] == [pytest.approx(4, abs=0.2), pytest.approx(8, abs=0.2)]
 
 
-def test_a_channel_that_is_slow_to_take_a_sign_of_life_does_not_hold_the_answer_up() -> None:
+def test_a_channel_that_is_slow_to_take_a_typing_activity_does_not_delay_the_answer() -> None:
     class Slow(FakeChannel):
         async def post(self, activity: dict[str, object], *, retry: bool = True) -> str | None:
             if activity == {"type": "typing"}:
@@ -172,7 +172,7 @@ def test_a_channel_that_is_slow_to_take_a_sign_of_life_does_not_hold_the_answer_
     assert message.at - 1000 <= AT_ONCE
 
 
-def test_where_no_stream_can_be_opened_the_person_sees_that_somebody_types_until_the_answer() -> None:
+def test_where_no_stream_can_be_opened_typing_is_shown_until_the_answer() -> None:
     fake = converse(
         lambda reply: answer(reply, WORDS, seconds=20), FakeChannel(faults=[None, StreamNotAllowedError("not allowed")])
     )
@@ -180,13 +180,13 @@ def test_where_no_stream_can_be_opened_the_person_sees_that_somebody_types_until
     assert max(gaps(fake.sent)) < 4.5
 
 
-def test_words_that_storage_does_not_keep_are_not_shown_and_cost_nothing_but_time() -> None:
+def test_words_whose_checkpoint_cannot_be_saved_are_shown_later() -> None:
     refusals = [CheckpointError(), CheckpointError()]
 
-    async def keep(_: Checkpoint) -> None:
+    async def save(_: Checkpoint) -> None:
         if refusals:
             raise refusals.pop()
 
-    fake = converse(lambda reply: answer(reply, WORDS, seconds=10), keep=keep)
+    fake = converse(lambda reply: answer(reply, WORDS, seconds=10), save_checkpoint=save)
     assert fake.opened_at - 1000 > 2
     assert fake.visible == [WORDS]

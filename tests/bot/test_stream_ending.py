@@ -1,4 +1,4 @@
-"""The last words of a stream when its process stands still, or the stream is closed just then; in virtual time."""
+"""The end of a stream when its process stalls, or the stream is closed just then; in virtual time."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ from tests.fakes.virtual_time import VirtualTimeLoop
 
 
 @pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
-def test_a_process_that_stood_still_before_the_end_says_it_only_if_the_turn_is_still_its_own(channel: Channel) -> None:
-    another_has_it = False
+def test_a_process_that_stalls_before_the_end_sends_it_only_if_it_still_has_the_lease(channel: Channel) -> None:
+    lease_is_lost = False
 
-    async def keep(_: Checkpoint) -> None:
-        if another_has_it:
+    async def save(_: Checkpoint) -> None:
+        if lease_is_lost:
             raise LeaseLostError
 
     async def script(reply: StreamReply) -> None:
-        def stand_still() -> None:
-            nonlocal another_has_it
-            another_has_it = True
+        def stall() -> None:
+            nonlocal lease_is_lost
+            lease_is_lost = True
             loop.advance(45)
 
         loop = cast(VirtualTimeLoop, asyncio.get_running_loop())
         await reply.write(TextAdded("Hello "))
         await asyncio.sleep(0.3)
         await reply.write(Answer("Hello there"))
-        loop.call_later(0.3, stand_still)
+        loop.call_later(0.3, stall)
         with pytest.raises(LeaseLostError):
             await reply.finish()
 
-    fake = converse(script, channel=channel, keep=keep)
+    fake = converse(script, channel=channel, save_checkpoint=save)
     assert [sent.kind for sent in fake.sent] == ["typing", "streaming"]
 
 
 @pytest.mark.parametrize("channel", [TEAMS_PERSONAL, COPILOT], ids=lambda channel: channel.name)
-def test_who_goes_on_in_a_stream_waits_for_its_pace_whenever_another_sent_last(channel: Channel) -> None:
-    fake, kept = FakeChannel(), list[Checkpoint]()
+def test_a_worker_that_continues_a_stream_waits_for_the_interval_first(channel: Channel) -> None:
+    fake, saved = FakeChannel(), list[Checkpoint]()
     assert channel.streaming is not None
     rules = channel.streaming
 
-    async def keep(progress: Checkpoint) -> None:
-        kept.append(progress)
+    async def save(checkpoint: Checkpoint) -> None:
+        saved.append(checkpoint)
 
     async def script(first: StreamReply) -> None:
         await first.write(TextAdded("Hello "))
         await asyncio.sleep(0.3)
         await first.abandon()
-        second = StreamReply(fake, channel, rules, kept[-1])
+        second = StreamReply(fake, channel, rules, saved[-1])
         await second.begin()
         await second.write(Answer("Hello there"))
         await second.finish()
 
-    converse(script, fake, channel, keep=keep)
+    converse(script, fake, channel, save_checkpoint=save)
     assert [sent.kind for sent in fake.sent] == ["typing", "streaming", "final"]
     assert min(fake.gaps()) >= rules.interval_seconds
 
@@ -81,13 +81,13 @@ def kind_of(activity: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_an_answer_whose_stream_is_closed_for_its_age_as_its_worker_vanishes_is_there_once(
+def test_an_answer_is_there_once_though_its_worker_vanishes_while_it_closes_the_stream_early(
     frozen: bool, tmp_path: Path
 ) -> None:
-    """The model ends meanwhile; where `frozen`, the channel has refused what was to be shown before."""
+    """The model ends at the same time; where `frozen`, the channel has refused an update before."""
 
-    async def script(house: TurnHarness) -> None:
-        take, first, updates = house.chat.take, house.worker(3.0), itertools.count()
+    async def script(harness: TurnHarness) -> None:
+        take, first, updates = harness.chat.take, harness.worker(3.0), itertools.count()
 
         async def slow_to_close(activity: dict[str, Any]) -> str | None:
             if frozen and kind_of(activity) == "streaming" and next(updates):
@@ -98,15 +98,15 @@ def test_an_answer_whose_stream_is_closed_for_its_age_as_its_worker_vanishes_is_
                 first.wire.cut()
             return taken
 
-        house.chat.take = slow_to_close  # type: ignore[method-assign]
+        harness.chat.take = slow_to_close  # type: ignore[method-assign]
         asking = asyncio.create_task(first.ask())
         async with ends_with(asking):
             await asyncio.sleep(10)
-            house.chat.take = take  # type: ignore[method-assign]
-            await house.later()
+            harness.chat.take = take  # type: ignore[method-assign]
+            await harness.later()
 
-    house, _ = played(EARLY, tmp_path, script)
-    said = " ".join(house.chat.messages.values())
+    harness, _ = played(EARLY, tmp_path, script)
+    said = " ".join(harness.chat.messages.values())
     for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english):
         said = said.replace(note, " ")
-    assert said.split() == ANSWER.split(), house.chat.messages
+    assert said.split() == ANSWER.split(), harness.chat.messages

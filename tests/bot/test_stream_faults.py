@@ -1,4 +1,4 @@
-"""What a person is left with when a channel that streams refuses, loses or delays what is sent to it."""
+"""What a person sees when a channel that streams refuses, loses or delays what is sent to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CODE = "```py\n" + "\n".join(f"x{n} = {n}" for n in range(150)) + "\n```"
 
 @dataclass
 class FaultyChannel(FakeChannel):
-    """Whatever `refuses` fails with `fault`, `times` times; `arrives` says that the channel took it all the same."""
+    """What `refuses` picks fails with `fault`, `times` times. `arrives`: the channel takes it all the same."""
 
     refuses: Callable[[Sent], bool] = lambda sent: False
     fault: SendError = field(default_factory=lambda: SendRefusedError("x"))
@@ -86,13 +86,13 @@ def test_a_stream_that_cannot_be_closed_in_time_does_not_cost_the_answer(fault: 
 
 
 @pytest.mark.parametrize("fault", [SendRefusedError("400"), MessageTooLargeError("403"), StreamNotAllowedError("403")])
-def test_an_end_that_the_stream_does_not_take_comes_another_way(fault: SendError) -> None:
+def test_an_end_that_the_stream_refuses_comes_as_a_message(fault: SendError) -> None:
     fake = FaultyChannel(refuses=is_final, fault=fault)
     converse(lambda reply: answer(reply, WORDS, seconds=20), fake)
     assert fake.visible == [WORDS]
 
 
-def test_parts_after_an_end_that_arrived_unnoticed_are_not_lost() -> None:
+def test_parts_after_an_end_that_arrived_without_an_answer_are_not_lost() -> None:
     fake = FaultyChannel(refuses=is_final, fault=DeliveryUnknownError("x"), times=1, arrives=True)
     converse(lambda reply: answer(reply, LONG, seconds=5), fake)
     assert text_in(fake) == LONG
@@ -123,7 +123,7 @@ def test_a_first_update_that_may_have_arrived_is_not_sent_again() -> None:
     assert [sent.kind for sent in fake.attempt_count if sent.kind != "typing"] == ["streaming", "message"]
 
 
-def test_what_the_channel_refuses_for_good_is_not_sent_every_second() -> None:
+def test_a_refused_update_is_not_sent_every_second() -> None:
     fake = FaultyChannel(refuses=lambda sent: sent.kind != "message", fault=SendRefusedError("404"))
     converse(lambda reply: answer(reply, WORDS, seconds=60), fake)
     assert [sent.kind for sent in fake.attempt_count] == ["typing", "streaming", "typing", "message"]
@@ -131,7 +131,7 @@ def test_what_the_channel_refuses_for_good_is_not_sent_every_second() -> None:
 
 
 @pytest.mark.parametrize("kind", ["informative", "streaming"])
-def test_a_channel_that_asks_for_an_hours_patience_gets_the_end_all_the_same(kind: str) -> None:
+def test_a_channel_that_asks_for_an_hours_pause_gets_the_end_all_the_same(kind: str) -> None:
     fake = FaultyChannel(refuses=lambda sent: sent.kind == kind, fault=ThrottledError("x", 3600), times=1)
     converse(lambda reply: answer(reply, WORDS, seconds=10), fake)
     assert fake.sent[-1].at - 1000 < 45
@@ -163,7 +163,7 @@ def test_an_update_never_takes_back_what_was_shown(pieces: list[str]) -> None:
     assert fake.visible == ["".join(pieces)]
 
 
-def test_an_update_that_arrived_unnoticed_is_part_of_all_that_follow() -> None:
+def test_an_update_that_arrived_without_an_answer_is_part_of_all_that_follow() -> None:
     async def script(reply: StreamReply) -> None:
         for piece in ("Look:\n``", "`py"):
             await reply.write(TextAdded(piece))
@@ -179,7 +179,7 @@ def test_an_update_that_arrived_unnoticed_is_part_of_all_that_follow() -> None:
     assert whole.startswith(unnoticed)
 
 
-def test_while_teams_edits_the_message_its_code_is_closed_and_it_says_that_it_goes_on() -> None:
+def test_a_message_that_teams_edits_has_its_code_closed_and_says_that_it_is_not_finished() -> None:
     fake = converse(line_by_line)
     assert fake.visible == [CODE]
     unfinished = fake.of_kind("final", "edit")[:-1]
@@ -188,7 +188,7 @@ def test_while_teams_edits_the_message_its_code_is_closed_and_it_says_that_it_go
     assert all(sent.text.endswith("still working on it…*") for sent in unfinished)
 
 
-def test_in_copilot_code_goes_on_in_code_after_the_channel_ended_the_stream() -> None:
+def test_in_copilot_code_continues_as_code_after_the_channel_ended_the_stream() -> None:
     fake = converse(line_by_line, FakeChannel(stream_lives=40), COPILOT)
     assert fake.visible[-1].startswith("```py\n")
     assert fake.visible[-1].count("```") == 2

@@ -31,18 +31,18 @@ def converse(
     fake: FakeChannel | None = None,
     channel: Channel = TEAMS_PERSONAL,
     *,
-    keep: SaveCheckpoint = discard_checkpoint,
-    in_line: bool = False,
+    save_checkpoint: SaveCheckpoint = discard_checkpoint,
+    waits: bool = False,
 ) -> FakeChannel:
-    """`in_line` leaves it to the script to say that the work begins."""
+    """`waits`: the script writes the status that says that the work begins."""
     fake = fake or FakeChannel()
     assert channel.streaming is not None
     rules = channel.streaming
 
     async def run() -> None:
         reply = StreamReply(fake, channel, rules)
-        await reply.begin(keep)
-        if not in_line:
+        await reply.begin(save_checkpoint)
+        if not waits:
             await reply.write(Status(THINKING.english))
         try:
             await script(reply)
@@ -74,7 +74,7 @@ def test_the_text_grows_once_a_second_and_ends_in_one_message() -> None:
     assert fake.visible == [WORDS]
 
 
-def test_the_final_message_is_not_held_up_when_nothing_was_sent_for_a_while() -> None:
+def test_the_final_message_is_sent_at_once_when_nothing_was_sent_for_a_while() -> None:
     async def script(reply: StreamReply) -> None:
         await asyncio.sleep(7.3)
         await reply.write(Answer("Late but here"))
@@ -84,7 +84,7 @@ def test_the_final_message_is_not_held_up_when_nothing_was_sent_for_a_while() ->
     assert fake.sent[-1].at - fake.start == pytest.approx(7.3)
 
 
-def test_a_models_answer_bears_label_feedback_and_only_the_citations_it_uses() -> None:
+def test_a_models_answer_has_label_feedback_and_only_the_citations_it_uses() -> None:
     citations = (Citation(1, "Handbook", "https://example.com/h", "quote"), Citation(2, "Wiki"))
     fake = converse(lambda reply: answer(reply, "See [1] and [2]", seconds=1, citations=citations))
     final = fake.sent[-1].activity
@@ -94,7 +94,7 @@ def test_a_models_answer_bears_label_feedback_and_only_the_citations_it_uses() -
     assert final["channelData"]["feedbackLoop"] == {"type": "default"}
 
 
-def test_what_the_program_says_itself_bears_no_label() -> None:
+def test_the_programs_own_words_have_no_ai_label() -> None:
     async def script(reply: StreamReply) -> None:
         await reply.write(Answer("Help", by_model=False))
         await reply.finish()
@@ -129,7 +129,7 @@ def test_half_a_table_row_and_half_a_line_of_code_are_not_shown() -> None:
     assert texts[1] == "Look:\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
 
 
-def test_pressing_stop_is_learnt_and_nothing_more_is_sent() -> None:
+def test_after_stop_nothing_more_is_sent() -> None:
     stopped: list[str] = []
 
     async def script(reply: StreamReply) -> None:
@@ -153,7 +153,7 @@ def test_in_teams_an_answer_of_four_minutes_is_finished_by_editing_the_same_mess
 
 
 @pytest.mark.parametrize("by_model", [True, False])
-def test_what_stands_in_the_chat_while_an_answer_goes_on_is_labelled_where_a_model_wrote_of_it(by_model: bool) -> None:
+def test_an_unfinished_message_has_an_ai_label_if_a_model_wrote_in_it(by_model: bool) -> None:
     async def script(reply: StreamReply) -> None:
         await reply.write(TextAdded("First words.", by_model))
         await asyncio.sleep(130)
@@ -173,7 +173,7 @@ def test_when_teams_ends_the_stream_by_itself_the_answer_is_not_lost() -> None:
     assert fake.of_kind("final") == []
 
 
-def test_in_copilot_an_answer_of_four_minutes_goes_on_in_a_new_message() -> None:
+def test_in_copilot_an_answer_of_four_minutes_continues_in_a_new_message() -> None:
     fake = converse(lambda reply: answer(reply, WORDS, seconds=240), channel=COPILOT)
     first, second = fake.visible
     assert fake.of_kind("edit") == []
@@ -184,7 +184,7 @@ def test_in_copilot_an_answer_of_four_minutes_goes_on_in_a_new_message() -> None
     assert "channelData" not in fake.sent[-1].activity
 
 
-def test_in_copilot_code_that_goes_on_in_a_new_message_is_whole_in_both() -> None:
+def test_in_copilot_code_that_continues_in_a_new_message_is_code_in_both() -> None:
     code = "```py\n" + "\n".join(f"x{n} = {n}" for n in range(200)) + "\n```"
 
     async def script(reply: StreamReply) -> None:
