@@ -113,11 +113,11 @@ def _storage_location(settings: StorageSettings) -> Path | StorageAccount:
     if not settings.uses_storage_account:
         return settings.conversations_file
     return StorageAccount(
-        settings.connection_string,
-        settings.table_service_uri or "",
-        settings.queue_service_uri or "",
-        settings.blob_service_uri or "",
-        settings.client_id,
+        connection_string=settings.connection_string,
+        tables=settings.table_service_uri or "",
+        queues=settings.queue_service_uri or "",
+        blobs=settings.blob_service_uri or "",
+        client_id=settings.client_id,
     )
 
 

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from app.resilience.retry import Backoff, retry
 from app.storage.queue import PopReceiptMismatchError
 
 _Result = TypeVar("_Result")
 
 _CALL_TIMEOUT_SECONDS = 25.0
-_FIRST_PAUSE_SECONDS = 0.1
-_MAX_PAUSE_SECONDS = 5.0
+_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=5.0)
 
 log = logging.getLogger(__name__)
 
@@ -23,39 +23,50 @@ class Outage:
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._outage = False
+        self._lasts = False
 
     async def attempt(self, call: Callable[[], Awaitable[_Result]]) -> _Result | None:
         """None if it failed. Raises `PopReceiptMismatchError`."""
         try:
+            return await self._call(call)
+        except PopReceiptMismatchError:
+            raise
+        except Exception:
+            return None
+
+    async def retry(self, call: Callable[[], Awaitable[object]], seconds: float) -> bool:
+        """Whether it succeeded within about `seconds`. Raises `PopReceiptMismatchError`."""
+        try:
+            await retry(lambda: self._call(call), _pause_after, limit_seconds=seconds)
+        except PopReceiptMismatchError:
+            raise
+        except Exception:
+            return False
+        return True
+
+    async def _call(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        try:
             async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
                 result = await call()
         except PopReceiptMismatchError:
-            self._ends()
+            self._answered()
             raise
         except Exception as error:
-            if not self._outage:
-                self._outage = True
+            if not self._lasts:
+                self._lasts = True
                 log.error("%s does not answer; it is tried again until it does", self._service, exc_info=error)
-            return None
-        self._ends()
+            raise
+        self._answered()
         return result
 
-    async def retry(self, call: Callable[[], Awaitable[_Result]], seconds: float) -> bool:
-        """Whether it succeeded within about `seconds`. Raises `PopReceiptMismatchError`."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        pause = _FIRST_PAUSE_SECONDS
-        while await self.attempt(lambda: _done(call)) is None:
-            if asyncio.get_running_loop().time() + pause > deadline:
-                return False
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _MAX_PAUSE_SECONDS)
-        return True
-
-    def _ends(self) -> None:
-        if self._outage:
-            self._outage = False
+    def _answered(self) -> None:
+        if self._lasts:
+            self._lasts = False
             log.warning("%s answers again", self._service)
+
+
+def _pause_after(failure: Exception, attempt: int) -> float | None:
+    return None if isinstance(failure, PopReceiptMismatchError) else _BACKOFF.pause_seconds(attempt)
 
 
 async def within(seconds: float, event: Coroutine[Any, Any, object]) -> bool:
@@ -65,9 +76,4 @@ async def within(seconds: float, event: Coroutine[Any, Any, object]) -> bool:
             await event
     except TimeoutError:
         return False
-    return True
-
-
-async def _done(call: Callable[[], Awaitable[object]]) -> bool:
-    await call()
     return True
