@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
+from app.tools.registry import ToolProvider
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Tokens
@@ -75,7 +76,9 @@ class TeamsBot:
 
 
 @asynccontextmanager
-async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: Any) -> AsyncIterator[TeamsBot]:
+async def a_teams_bot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: Any, tools: Sequence[ToolProvider] = ()
+) -> AsyncIterator[TeamsBot]:
     async with ConnectorService() as teams, BotFrameworkLogin() as login:
         monkeypatch.setattr(bot_app, "HttpSession", _session_to(teams.service_url))
         monkeypatch.setattr(bot_app, "AppCredentials", _Tokens)
@@ -85,7 +88,7 @@ async def a_teams_bot(folder: Path, monkeypatch: pytest.MonkeyPatch, *replies: A
         async def about() -> About:
             return About("m", "w", "c")
 
-        agent = Agent(model, system_prompt="", history_token_budget=1000)
+        agent = Agent(model, tools, system_prompt="", history_token_budget=1000)
         turns = TurnRunner(agent, Commands(store, about), TurnBackend(store, store.queue("turns")), time_limit=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
         bot = build_bot(identity, turns, store, store.documents(), telemetry, channel_metadata_url=login.metadata_url)

@@ -1,0 +1,57 @@
+"""A table that a tool gives, on its way through the whole bot to the person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.common.caller import Caller
+from app.content.blocks import Column, ColumnType, Table
+from app.models.model import ToolCall
+from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from tests.fakes.teams_bot import a_teams_bot
+
+ACTIVITIES = Path(__file__).parents[1] / "golden" / "activities"
+
+
+class NoArguments(ToolArguments):
+    pass
+
+
+class SalesTools:
+    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
+        return [Tool("sales", "Sales by region.", NoArguments, self._sales, Effect.READ_ONLY)]
+
+    async def _sales(self, arguments: NoArguments, context: ToolContext) -> ToolOutput:
+        columns = (Column("region"), Column("sales", ColumnType.NUMBER))
+        return ToolOutput("Porto 4", (Table(columns, (("Porto", 4),), total_rows=12),))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "cards"),
+    [
+        ("emoji_only", "Porto leads.", 1),
+        (
+            "question_in_copilot",
+            "Porto leads.\n\n| region | sales |\n| --- | --: |\n| Porto | 4 |\n\nShowing 1 of 12 rows.",
+            0,
+        ),
+    ],
+)
+async def test_a_table_comes_as_a_card_in_teams_and_as_markdown_in_copilot(
+    file: str, text: str, cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activity: dict[str, Any] = json.loads((ACTIVITIES / f"{file}.json").read_text(encoding="utf-8"))["activity"]
+    replies = [ToolCall("c1", "sales", "{}")], ["Porto leads."]
+    async with a_teams_bot(tmp_path, monkeypatch, *replies, tools=[SalesTools()]) as bot:
+        await bot.receive(activity)
+        message = [call.body for call in bot.teams.calls if call.body["type"] == "message"][-1]
+    assert message["text"] == text
+    attached = message.get("attachments", [])
+    assert [card["contentType"] for card in attached] == ["application/vnd.microsoft.card.adaptive"] * cards
+    assert [row["cells"][1]["items"][0]["inlines"][0]["text"] for card in attached
+            for row in card["content"]["body"][0]["rows"]] == ["sales", "4"] * cards  # fmt: skip
