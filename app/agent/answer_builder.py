@@ -43,6 +43,8 @@ class AnswerBuilder:
 
     def _whole_characters(self, text: str) -> str:
         """Endpoints cut a stream between the halves of a surrogate pair: the first half waits for the second."""
+        if text.isascii() and not self._pending_surrogate:
+            return text
         text = self._pending_surrogate + text
         self._pending_surrogate = pending_surrogate(text)
         return replace_lone_surrogates(text.removesuffix(self._pending_surrogate))

@@ -10,7 +10,7 @@ from app.agent.events import Event, TextAdded, without_interruption
 from app.agent.tool_steps import ToolSteps
 from app.agent.user_messages import GO_ON
 from app.common.identity import RequestIdentity
-from app.models.model import Completed, Message, Model, ModelEvent, ModelRequest, Source, TextDelta
+from app.models.model import Completed, Message, Model, ModelRequest, Source, TextDelta
 from app.models.repeated_text import RepeatedText
 from app.telemetry.gen_ai import ModelCall
 from app.tools.registry import ToolRegistry
@@ -88,21 +88,26 @@ class AgentLoop:
         """Without a `Completed` where the answer has reached its longest."""
         start = self._answer.length
         completed = Completed()
-        async with aclosing(self._stream(request)) as stream:
-            async for event in stream:
-                match event:
-                    case TextDelta(text):
-                        text = self._once.add(without_interruption(text))
-                        fitting = text[: max(0, self._max_answer_characters - self._answer.length)]
-                        if fitting:
-                            yield self._add(fitting, start)
-                        if len(fitting) < len(text):
-                            self._answer.truncated = True
-                            return
-                    case Source():
-                        yield self._answer.cite(event)
-                    case Completed():
-                        completed = event
+        with ModelCall(self._model.name) as call:
+            call.asked((message.role, message.content) for message in request.messages)
+            async with aclosing(self._model.stream(request)) as stream:
+                async for event in stream:
+                    match event:
+                        case TextDelta(text):
+                            call.chunk(text)
+                            text = self._once.add(without_interruption(text))
+                            fitting = text[: max(0, self._max_answer_characters - self._answer.length)]
+                            if fitting:
+                                yield self._add(fitting, start)
+                            if len(fitting) < len(text):
+                                self._answer.truncated = True
+                                return
+                        case Source():
+                            yield self._answer.cite(event)
+                        case Completed(tool_calls, truncated, usage):
+                            completed = event
+                            tokens = (usage.input_tokens, usage.output_tokens) if usage else None
+                            call.completed("tool_calls" if tool_calls else "length" if truncated else "stop", tokens)
         self._answer.truncated = completed.truncated
         if rest := self._once.tool_called():
             yield self._add(rest, start)
@@ -112,17 +117,3 @@ class AgentLoop:
         if self._answer.length > start:
             return self._answer.add(text)
         return self._answer.begin_message(text, was_interrupted=bool(self._tail))
-
-    async def _stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """The model's stream, recorded as a span."""
-        with ModelCall(self._model.name) as call:
-            call.asked((message.role, message.content) for message in request.messages)
-            async with aclosing(self._model.stream(request)) as stream:
-                async for event in stream:
-                    match event:
-                        case TextDelta(text):
-                            call.chunk(text)
-                        case Completed(tool_calls, truncated, usage):
-                            tokens = (usage.input_tokens, usage.output_tokens) if usage else None
-                            call.completed("tool_calls" if tool_calls else "length" if truncated else "stop", tokens)
-                    yield event
