@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from enum import StrEnum
 
 
@@ -49,3 +51,20 @@ class Cancellation:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+
+@asynccontextmanager
+async def time_limit(seconds: float, cancellation: Cancellation) -> AsyncIterator[None]:
+    """As `asyncio.timeout`; what it cancels finds the reason in `cancellation`. Raises `TimeoutError`."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as deadline:
+
+        def expire() -> None:
+            cancellation.cancel(CancelReason.TIMED_OUT)
+            deadline.reschedule(loop.time())
+
+        timer = loop.call_later(seconds, expire)
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -1,4 +1,4 @@
-"""The order of a conversation's turns: when each was asked, who is entered first, and who may go on now."""
+"""The order of a conversation's turns: when each was asked, which is entered first, and when one has ended."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import Hashable
 from weakref import WeakValueDictionary
 
-# Seconds. A channel's clock and ours differ by less, and nobody is late by more who may still go before others.
-_WINDOW = 120.0
+# A channel's clock and ours differ by less, and a question that arrives later than this is not put before others.
+_MAX_CLOCK_DIFFERENCE_SECONDS = 120.0
 
 
 def when_asked(claimed: float | None, now: float) -> float:
-    """When the channel says that something was asked, or `now`, at which it came; all in seconds since 1970.
+    """When the channel says that something was asked, or `now`, when it arrived; all in seconds since 1970.
 
-    Never far from `now`: an absurd claim orders nothing, and two that are both beyond the window keep the order they
-    came in.
+    At most two minutes from `now`, so that an absurd timestamp cannot change the order; questions that are all outside
+    of that keep the order in which they arrived.
     """
-    return now if claimed is None else min(max(claimed, now - _WINDOW), now + _WINDOW)
+    if claimed is None:
+        return now
+    return min(max(claimed, now - _MAX_CLOCK_DIFFERENCE_SECONDS), now + _MAX_CLOCK_DIFFERENCE_SECONDS)
 
 
 class ArrivalLocks:
@@ -33,25 +35,25 @@ class ArrivalLocks:
 
 
 class TurnCompletionEvents:
-    """Who waits for an earlier turn of a conversation learns at once when one ends in this worker."""
+    """Wakes the turns that wait for an earlier one of their conversation as soon as one ends in this worker."""
 
     def __init__(self) -> None:
-        self._awaited: dict[Hashable, list[asyncio.Future[None]]] = {}
+        self._waiters: dict[Hashable, list[asyncio.Future[None]]] = {}
 
-    def ended(self, key: Hashable) -> None:
-        for future in self._awaited.pop(key, ()):
+    def notify(self, key: Hashable) -> None:
+        for future in self._waiters.pop(key, ()):
             if not future.done():
                 future.set_result(None)
 
-    async def next(self, key: Hashable, *, within: float) -> None:
-        """Returns when a turn of `key` ends in this worker, or after `within` seconds."""
+    async def wait(self, key: Hashable, *, timeout: float) -> None:
+        """Returns when a turn of `key` ends in this worker, or after `timeout` seconds."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._awaited.setdefault(key, []).append(future)
+        self._waiters.setdefault(key, []).append(future)
         try:
-            await asyncio.wait([future], timeout=within)
+            await asyncio.wait([future], timeout=timeout)
         finally:
-            waiting = self._awaited.get(key)
-            if waiting is not None and future in waiting:
-                waiting.remove(future)
-                if not waiting:
-                    del self._awaited[key]
+            waiters = self._waiters.get(key)
+            if waiters is not None and future in waiters:
+                waiters.remove(future)
+                if not waiters:
+                    del self._waiters[key]

@@ -12,32 +12,34 @@ from app.storage.ledger import Predecessor, TurnKey
 from app.storage.queue import MAX_MESSAGE_BYTES
 from app.turns.stall_timer import NOT_STALLED, StallTimer
 
-_MOST_ERRORS = 3
-# Bytes that the numbers of a watch may grow by, while the message goes round.
-_ROOM_FOR_THE_WATCH = 96
+_MAX_REPORTED_ERRORS = 3
+# Bytes by which the stall timer's numbers may grow while the message is requeued.
+_STALL_TIMER_BYTES = 96
+# JSON writes a character in six bytes at most.
+_MAX_BYTES_PER_CHARACTER = 6
 
 
 class UnreadableMessageError(Exception):
-    """What came on the queue is not a turn. Says which fields are wrong, never what is in them."""
+    """A message on the queue cannot be read. Says which fields are wrong, never what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnMessage:
     """`asked_at`, in seconds since 1970, gives the turn its place among those that are not answered yet.
 
-    `payload` is the door's own: all it needs to answer without the activity. `traceparent` is that of the turn's own
-    trace, so that the error id stays the same. `watch` is what was seen of the turns before it while the message waited
-    for them.
+    `payload` is the request, written by the channel that took it in: all that is needed to answer without the activity.
+    `traceparent` is that of the turn's first span, so that the error id stays the same. `stall_timer` is what was
+    observed of the turn before it while the message was requeued.
     """
 
     key: TurnKey
     asked_at: float
     payload: str = ""
     traceparent: str | None = None
-    watch: StallTimer = NOT_STALLED
+    stall_timer: StallTimer = NOT_STALLED
 
-    def written(self) -> str:
-        """Without `payload` where that would be too much for a message: then it is in the ledger."""
+    def to_json(self) -> str:
+        """Without `payload` where that is too large for a message: then it is in the ledger."""
         conversation = self.key.conversation
         message = _Message(
             v=1,
@@ -49,19 +51,37 @@ class TurnMessage:
             payload=self.payload,
             traceparent=self.traceparent,
         )
-        if len(message.model_dump_json().encode()) > MAX_MESSAGE_BYTES - _ROOM_FOR_THE_WATCH:
+        if len(message.model_dump_json().encode()) > MAX_MESSAGE_BYTES - _STALL_TIMER_BYTES:
             message = message.model_copy(update={"payload": ""})
-        watch = {
-            "ahead": self.watch.ahead.lease_until,
-            "first": self.watch.ahead.ticket,
-            "stalled_for_seconds": self.watch.stalled_for_seconds,
+        stall_timer = {
+            "predecessor_ticket": self.stall_timer.predecessor.ticket,
+            "predecessor_lease_until": self.stall_timer.predecessor.lease_until,
+            "stalled_for_seconds": self.stall_timer.stalled_for_seconds,
         }
-        return message.model_copy(update=watch).model_dump_json()
+        return message.model_copy(update=stall_timer).model_dump_json()
+
+    @classmethod
+    def from_json(cls, body: str | bytes) -> TurnMessage:
+        """Raises `UnreadableMessageError`."""
+        try:
+            message = _Message.model_validate_json(body)
+        except ValidationError as error:
+            raise UnreadableMessageError(wrong_fields(error)) from None
+        conversation = ConversationKey(message.tenant, message.conversation, message.thread)
+        predecessor = Predecessor(message.predecessor_ticket, message.predecessor_lease_until)
+        return cls(
+            TurnKey(conversation, message.activity),
+            message.asked_at,
+            message.payload,
+            message.traceparent,
+            StallTimer(predecessor, message.stalled_for_seconds),
+        )
 
     @property
-    def fits(self) -> bool:
-        # JSON writes a character in six bytes at most.
-        return len(self.payload) * 6 < MAX_MESSAGE_BYTES or bool(parse_turn_message(self.written()).payload)
+    def has_room_for_payload(self) -> bool:
+        if len(self.payload) * _MAX_BYTES_PER_CHARACTER < MAX_MESSAGE_BYTES:
+            return True
+        return bool(TurnMessage.from_json(self.to_json()).payload)
 
 
 class _Message(BaseModel):
@@ -75,25 +95,13 @@ class _Message(BaseModel):
     asked_at: float
     payload: str = ""
     traceparent: str | None = None
-    ahead: float = 0.0
-    first: int = 0
+    predecessor_ticket: int = 0
+    predecessor_lease_until: float = 0.0
     stalled_for_seconds: float = 0.0
 
 
-def parse_turn_message(body: str | bytes) -> TurnMessage:
-    """Raises `UnreadableMessageError`."""
-    try:
-        message = _Message.model_validate_json(body)
-    except ValidationError as error:
-        raise UnreadableMessageError(_why(error)) from None
-    conversation = ConversationKey(message.tenant, message.conversation, message.thread)
-    watch = StallTimer(Predecessor(message.first, message.ahead), message.stalled_for_seconds)
-    return TurnMessage(
-        TurnKey(conversation, message.activity), message.asked_at, message.payload, message.traceparent, watch
-    )
-
-
-def _why(error: ValidationError) -> str:
+def wrong_fields(error: ValidationError) -> str:
+    """Names of fields and kinds of errors, never the input."""
     problems: list[Any] = error.errors(include_input=False, include_url=False, include_context=False)
     described = [f"{'.'.join(map(str, problem['loc'])) or 'the message'}: {problem['type']}" for problem in problems]
-    return "; ".join(described[:_MOST_ERRORS])
+    return "; ".join(described[:_MAX_REPORTED_ERRORS])

@@ -1,4 +1,4 @@
-"""What a door offers to a turn: a place to write events to."""
+"""What a channel offers to a turn: a place to write events to."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from app.turns.checkpoint import Checkpoint
 
 
 class UndeliveredError(Exception):
-    """The channel takes nothing at the moment: what is missing may be sent later."""
+    """The channel accepts nothing at the moment: what is missing may be sent later."""
 
 
 class SaveCheckpoint(Protocol):
-    """Keeps where a reply has come to; called before that is shown. Raises `LeaseLostError`, and `CheckpointError`
-    before the end."""
+    """Saves how far a reply has come; called before that is shown.
 
-    async def __call__(self, progress: Checkpoint, /) -> None: ...
+    Raises `LeaseLostError`, and `CheckpointError` before the end of the answer.
+    """
+
+    async def __call__(self, checkpoint: Checkpoint, /) -> None: ...
 
 
 class CheckpointError(Exception):
-    """Storage does not answer: what is not the end of the answer can wait."""
+    """Storage does not answer: anything but the end of the answer can wait."""
 
 
 class LeaseLostError(Exception):
-    """Another worker has this turn: say no more."""
+    """Another worker has this turn: nothing more may be sent."""
 
 
 async def discard_checkpoint(_: Checkpoint) -> None:
-    """For a reply that nobody else can go on with."""
+    """For a reply that no other worker can continue."""
 
 
 class Reply(Protocol):
     """Writes events as the channel allows. `begin`, `write` and `finish` come in that order, never two at once."""
 
-    async def begin(self, keep: SaveCheckpoint = discard_checkpoint) -> None:
-        """Shows that somebody is at work, until something is written, and waits for nothing. Opens no stream: that of
-        an earlier turn may still be open, and a chat has one at a time.
+    async def begin(self, save_checkpoint: SaveCheckpoint = discard_checkpoint, /) -> None:
+        """Shows that somebody is at work, until something is written; returns at once. Opens no stream: that of an
+        earlier turn may still be open, and a chat has one at a time.
         """
         ...
 
     async def write(self, event: Event) -> None:
-        """Takes an event; sending is the reply's own affair and is not waited for. An end is kept as soon as it is
-        written, or is sent as soon.
+        """Takes an event and returns without waiting for its sending. An end is saved when it is written, or sent at
+        the same time.
         """
         ...
 
     async def finish(self) -> None:
-        """Returns when all that was written has been sent.
+        """Returns when everything that was written has been sent.
 
-        Raises `UndeliveredError`, `LeaseLostError`, or what keeps the person from ever seeing its end.
+        Raises `UndeliveredError`, `LeaseLostError`, or what prevents the person from ever seeing the end.
         """
         ...
 

@@ -161,7 +161,7 @@ async def test_what_is_no_turn_on_the_queue_is_refused_with_a_line_that_says_why
     if why is None:
         # So old that nobody knows of it any more.
         await bot.app.turn_queue.resume(body)
-        assert "too old" in caplog.text
+        assert "older than the ledger" in caplog.text
     else:
         with pytest.raises(UnreadableMessageError):
             await bot.app.turn_queue.resume(body)

@@ -53,10 +53,10 @@ class Slow:
 
 
 def slowed(bot: Bot, *names: str) -> Slow:
-    # The runner's shelf is frozen and shared by its desk.
+    # The runner's backend is frozen, and shared by what it is made of.
     runner = bot.app.turn_queue._runner
     slow = Slow(bot.store, *names)
-    object.__setattr__(runner._shelf, "store", slow)
+    object.__setattr__(runner._backend, "store", slow)
     return slow
 
 
@@ -96,7 +96,7 @@ async def test_a_worker_that_ends_while_it_puts_a_turn_off_does_not_drop_its_mes
 
     other.store.find = fails  # type: ignore[method-assign, assignment]
     slow = Slow(other.queue, "put")
-    object.__setattr__(other.app.turn_queue._runner._shelf, "queue", slow)
+    object.__setattr__(other.app.turn_queue._runner._backend, "queue", slow)
     resuming = asyncio.create_task(other.app.turn_queue.resume(message))
     await slow.reached.wait()
     await other.app.turn_queue.close()

@@ -125,7 +125,7 @@ class History:
         self.events.append(f"{now() - 1000:8.2f} {said}")
 
     def _worker(self) -> Worker:
-        worker = self.house.worker()
+        worker = self.harness.worker()
         worker.model = Answers(self.questions, self.asked)  # type: ignore[assignment]
         worker.runner._agent._model = worker.model
         return worker
@@ -134,8 +134,8 @@ class History:
         clock = asyncio.get_running_loop().time
         store = SqliteStore(self.folder / "agent.sqlite", clock=clock)
         self.store = store
-        self.house = TurnHarness(FaultyStorage(store, self.faults), self.chat, self.channel)  # type: ignore[arg-type]
-        self.house.store.queue = lambda name: FaultyStorage(store.queue(name), self.faults)  # type: ignore[method-assign,assignment,return-value]
+        self.harness = TurnHarness(FaultyStorage(store, self.faults), self.chat, self.channel)  # type: ignore[arg-type]
+        self.harness.store.queue = lambda name: FaultyStorage(store.queue(name), self.faults)  # type: ignore[method-assign,assignment,return-value]
         self.workers = [self._worker() for _ in range(self.chance.choice((2, 3)))]
         self._plan()
         host = asyncio.create_task(self._host())

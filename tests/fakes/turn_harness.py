@@ -20,9 +20,9 @@ from app.storage.ledger import TurnKey
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
 from app.turns.checkpoint import Checkpoint
-from app.turns.claiming import TurnClaims
-from app.turns.lease import TurnBackend
-from app.turns.queue_message import parse_turn_message
+from app.turns.claiming import ClaimedTurn, TurnClaims
+from app.turns.lease import TurnBackend, TurnLease
+from app.turns.queue_message import TurnMessage
 from app.turns.reply import Reply
 from app.turns.runner import TurnRunner
 from tests.fakes.chat import Behind, Chat, Wire, ends_with
@@ -72,18 +72,18 @@ class TurnHarness:
     async def later(self, seconds: float = 400.0, every: float = 1.0) -> Worker:
         """Another worker takes what comes on the queue, as the Functions host does."""
         other = self.worker()
-        inbox = self.store.queue("turns")
+        receiver = self.store.queue("turns")
         running: list[asyncio.Task[None]] = []
         until = now() + seconds
         while now() < until:
-            for taken in await inbox.take(16, visibility_timeout=600):
+            for taken in await receiver.take(16, visibility_timeout=600):
                 running.append(asyncio.create_task(other.resume(taken.body)))
-                await inbox.delete(taken.receipt)
+                await receiver.delete(taken.receipt)
             # To look every second for hours, when nothing is due, is most of what such a test costs.
             idle = all(task.done() for task in running)
             await asyncio.sleep(max(every, await self._until_due() if idle else 0.0))
         await asyncio.gather(*running)
-        assert await inbox.take(16, visibility_timeout=1) == [], "messages are left on the queue"
+        assert await receiver.take(16, visibility_timeout=1) == [], "messages are left on the queue"
         return other
 
     async def _until_due(self) -> float:
@@ -95,54 +95,55 @@ class TurnHarness:
 
 
 class Worker:
-    def __init__(self, house: TurnHarness, wire: Wire, model: Knows) -> None:
-        self.house = house
+    def __init__(self, harness: TurnHarness, wire: Wire, model: Knows) -> None:
+        self.harness = harness
         self.wire = wire
         self.model = model
-        store, queue = Behind(house.store, wire), Behind(house.store.queue("turns"), wire)
-        shelf = TurnBackend(cast(Any, store), cast(Any, queue), LEASE, asyncio.get_running_loop().time)
+        store, queue = Behind(harness.store, wire), Behind(harness.store.queue("turns"), wire)
+        backend = TurnBackend(cast(Any, store), cast(Any, queue), LEASE, asyncio.get_running_loop().time)
         agent = Agent(model, system_prompt="", history_token_budget=1000)
         commands = commands_of(cast(Any, store))
-        self.runner = TurnRunner(agent, commands, shelf, time_limit=60)
+        self.runner = TurnRunner(agent, commands, backend, time_limit=60)
 
-    def reply(self, progress: Checkpoint) -> Reply:
-        sender, channel = self.house.chat.through(self.wire), self.house.channel
+    def reply(self, checkpoint: Checkpoint) -> Reply:
+        sender, channel = self.harness.chat.through(self.wire), self.harness.channel
         if channel.streaming is None:
-            return MessageReply(sender, channel, progress)
-        return StreamReply(sender, channel, channel.streaming, progress, clock=asyncio.get_running_loop().time)
+            return MessageReply(sender, channel, checkpoint)
+        return StreamReply(sender, channel, channel.streaming, checkpoint, clock=asyncio.get_running_loop().time)
 
     async def ask(self, question: str = "How?", turn_id: str = "1", asked_at: float | None = None) -> None:
         await self.runner.run(Turn(turn_id, ANN, question), self.reply, asked_at=asked_at, payload=question)
 
     async def resume(self, body: str) -> None:
-        turn_message = parse_turn_message(body)
-        held = await self.runner.claim(turn_message)
-        if held is not None:
-            await self.runner.go_on(held, Turn(turn_message.key.activity, ANN, turn_message.payload), self.reply)
+        message = TurnMessage.from_json(body)
+        claimed = await self.runner.claim(message, str)
+        if isinstance(claimed, ClaimedTurn):
+            turn = Turn(message.key.activity, ANN, claimed.request)
+            await self.runner.execute(claimed.lease, turn, self.reply)
 
 
 def played(channel: Channel, folder: Path, script: Callable[[TurnHarness], Awaitable[None]]) -> tuple[TurnHarness, Any]:
-    """The house after the script, and what the ledger and the memory hold."""
+    """The harness after the script, and what the ledger and the memory hold."""
 
     async def run() -> tuple[TurnHarness, Any]:
         clock = asyncio.get_running_loop().time
-        house = TurnHarness(SqliteStore(folder / "agent.sqlite", clock=clock), Chat(), channel)
-        await script(house)
-        record = await house.store.find(TurnKey(ANN, "1"))
-        memory = await house.store.recent(ANN, 99)
-        await house.store.close()
-        return house, (record and record.state, memory)
+        harness = TurnHarness(SqliteStore(folder / "agent.sqlite", clock=clock), Chat(), channel)
+        await script(harness)
+        record = await harness.store.find(TurnKey(ANN, "1"))
+        memory = await harness.store.recent(ANN, 99)
+        await harness.store.close()
+        return harness, (record and record.state, memory)
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
         return virtual.run(run())
 
 
 def in_virtual_time(script: Callable[[TurnHarness], Awaitable[None]]) -> Callable[[Path], None]:
-    """A test in a house whose channel is a group chat."""
+    """A test in a harness whose channel is a group chat."""
 
-    async def limited(house: TurnHarness) -> None:
+    async def limited(harness: TurnHarness) -> None:
         async with asyncio.timeout(5000):
-            await script(house)
+            await script(harness)
 
     def run(tmp_path: Path) -> None:
         played(TEAMS_GROUP, tmp_path, limited)
@@ -154,8 +155,14 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def desk_with(house: TurnHarness, inbox: MemoryReceiver) -> TurnClaims:
-    return TurnClaims(TurnBackend(house.store, inbox, LEASE, asyncio.get_running_loop().time))
+def claims_with(harness: TurnHarness, receiver: MemoryReceiver) -> TurnClaims:
+    return TurnClaims(TurnBackend(harness.store, receiver, LEASE, asyncio.get_running_loop().time))
+
+
+async def claim(claims: TurnClaims | TurnRunner, message: TurnMessage) -> TurnLease | None:
+    """None, too, for a turn that has to wait for an earlier one."""
+    claimed = await claims.claim(message, str)
+    return claimed.lease if isinstance(claimed, ClaimedTurn) else None
 
 
 async def refuse(*_: Any, **__: Any) -> Any:
@@ -167,12 +174,12 @@ def plain(text: str) -> str:
     return text.replace(f"\n\n{WAS_INTERRUPTED.english}\n\n", "").replace(f"{WAS_INTERRUPTED.english}\n\n", "")
 
 
-async def vanishing(house: TurnHarness, moment: float, seconds: float, question: str = "How?") -> None:
-    first = house.worker(seconds)
+async def vanishing(harness: TurnHarness, moment: float, seconds: float, question: str = "How?") -> None:
+    first = harness.worker(seconds)
     asking = asyncio.create_task(first.ask(question))
     await asyncio.sleep(moment)
     first.wire.cut()
     async with ends_with(asking):
-        await house.later()
-        await house.worker().ask(question)
-        await house.later()
+        await harness.later()
+        await harness.worker().ask(question)
+        await harness.later()

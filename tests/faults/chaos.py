@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from signal import SIGTERM
 
 from app.storage.storage_errors import StorageError
-from app.turns.checkpoint import parse_checkpoint
-from app.turns.execution import MAX_ATTEMPTS
+from app.turns.answering import MAX_ATTEMPTS
+from app.turns.checkpoint import Checkpoint
 from tests.faults.plan import Kill, Pause, Plan
 from tests.faults.storage import LedgerReader, PausableAzurite
 from tests.faults.tap import Tap
@@ -128,7 +128,7 @@ class Chaos:
         for turn in turns:
             # A turn without an owner may be claimed, for its next attempt, before the worker is dead.
             free = turn.lease_until < soon
-            if turn.attempt_count + free < MAX_ATTEMPTS or parse_checkpoint(turn.checkpoint).end is not None:
+            if turn.attempt_count + free < MAX_ATTEMPTS or Checkpoint.from_json(turn.checkpoint).end is not None:
                 continue
             worker = self.tap.worker_of(turn.owner)
             if free or worker is None or worker not in everybody:

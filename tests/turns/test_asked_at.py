@@ -16,7 +16,7 @@ from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
 from app.turns.ordering import when_asked
 from app.turns.queue_message import TurnMessage
 from tests.fakes.memory_receiver import MemoryReceiver
-from tests.fakes.turn_harness import ANN, TurnHarness, Worker, desk_with, in_virtual_time, now, played
+from tests.fakes.turn_harness import ANN, TurnHarness, Worker, claim, claims_with, in_virtual_time, now, played
 
 FIRST, SECOND = "What first?", "And what second?"
 
@@ -24,10 +24,10 @@ FIRST, SECOND = "What first?", "And what second?"
 class Outage:
     """While it lasts storage answers nobody; after it, who has asked last is answered first."""
 
-    def __init__(self, house: TurnHarness) -> None:
-        self._run_transaction = house.store._file.run_transaction
+    def __init__(self, harness: TurnHarness) -> None:
+        self._run_transaction = harness.store._file.run_transaction
         self._waiting: list[asyncio.Future[None]] = []
-        house.store._file.run_transaction = self.run_transaction  # type: ignore[method-assign]
+        harness.store._file.run_transaction = self.run_transaction  # type: ignore[method-assign]
         self._lasts = True
 
     async def run_transaction(self, work: Callable[..., Any]) -> Any:
@@ -44,10 +44,10 @@ class Outage:
 
 
 async def asked_in_an_outage(
-    house: TurnHarness, one: Worker, two: Worker, *, said_by_channel: bool = True
+    harness: TurnHarness, one: Worker, two: Worker, *, said_by_channel: bool = True
 ) -> list[str]:
     """The questions in the order in which they were answered."""
-    outage, answered = Outage(house), list[str]()
+    outage, answered = Outage(harness), list[str]()
 
     async def ask(worker: Worker, question: str, after: float) -> None:
         await asyncio.sleep(after)
@@ -67,9 +67,9 @@ async def asked_in_an_outage(
 def test_two_questions_that_come_while_storage_does_not_answer_keep_their_order(
     channel: Channel, workers: str, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
-        one = house.worker()
-        assert await asked_in_an_outage(house, one, one if workers == "one worker" else house.worker()) == [
+    async def script(harness: TurnHarness) -> None:
+        one = harness.worker()
+        assert await asked_in_an_outage(harness, one, one if workers == "one worker" else harness.worker()) == [
             FIRST,
             SECOND,
         ]
@@ -79,16 +79,16 @@ def test_two_questions_that_come_while_storage_does_not_answer_keep_their_order(
 
 
 @in_virtual_time
-async def test_at_one_worker_the_order_needs_no_word_of_the_channel(house: TurnHarness) -> None:
-    worker = house.worker()
-    assert await asked_in_an_outage(house, worker, worker, said_by_channel=False) == [FIRST, SECOND]
+async def test_at_one_worker_the_order_needs_no_word_of_the_channel(harness: TurnHarness) -> None:
+    worker = harness.worker()
+    assert await asked_in_an_outage(harness, worker, worker, said_by_channel=False) == [FIRST, SECOND]
 
 
 @in_virtual_time
 async def test_a_question_waits_for_one_that_came_before_it_at_the_same_worker_and_is_not_entered_yet(
-    house: TurnHarness,
+    harness: TurnHarness,
 ) -> None:
-    desk, begin = desk_with(house, MemoryReceiver()), house.store.begin
+    claims, begin = claims_with(harness, MemoryReceiver()), harness.store.begin
     first = TurnMessage(TurnKey(ANN, "1"), now(), FIRST)
     second = TurnMessage(TurnKey(ANN, "2"), now() + 1, SECOND)
 
@@ -97,28 +97,28 @@ async def test_a_question_waits_for_one_that_came_before_it_at_the_same_worker_a
             await asyncio.sleep(4)
         return await begin(turn, remember=remember)
 
-    house.store.begin = slow_for_the_first  # type: ignore[method-assign]
-    one = asyncio.create_task(desk.enter(first.key, first))
+    harness.store.begin = slow_for_the_first  # type: ignore[method-assign]
+    one = asyncio.create_task(claims.enter(first.key, first))
     await asyncio.sleep(1)
-    later = await desk.enter(second.key, second)
+    later = await claims.enter(second.key, second)
     assert one.done()
     assert later is not None
     assert later.has_predecessor, "answered before the first"
 
 
 @in_virtual_time
-async def test_one_that_could_not_be_entered_holds_up_the_next_no_longer(house: TurnHarness) -> None:
-    desk, begin = desk_with(house, MemoryReceiver()), house.store.begin
+async def test_one_that_could_not_be_entered_holds_up_the_next_no_longer(harness: TurnHarness) -> None:
+    claims, begin = claims_with(harness, MemoryReceiver()), harness.store.begin
 
     async def never_for_the_first(turn: TurnRecord, *, remember: int) -> BeginResult | None:
         if turn.key.activity == "1":
             await asyncio.Event().wait()
         return await begin(turn, remember=remember)
 
-    house.store.begin = never_for_the_first  # type: ignore[method-assign]
-    one = asyncio.create_task(desk.enter(TurnKey(ANN, "1"), None))
+    harness.store.begin = never_for_the_first  # type: ignore[method-assign]
+    one = asyncio.create_task(claims.enter(TurnKey(ANN, "1"), None))
     await asyncio.sleep(1)
-    later = await desk.enter(TurnKey(ANN, "2"), None)
+    later = await claims.enter(TurnKey(ANN, "2"), None)
     await asyncio.wait([one])
     assert one.exception() is not None
     assert later is not None
@@ -127,22 +127,22 @@ async def test_one_that_could_not_be_entered_holds_up_the_next_no_longer(house: 
 
 @in_virtual_time
 async def test_a_question_whose_worker_vanished_before_it_was_entered_still_goes_before_those_that_wait(
-    house: TurnHarness,
+    harness: TurnHarness,
 ) -> None:
-    desk = desk_with(house, MemoryReceiver())
+    claims = claims_with(harness, MemoryReceiver())
     running, later = TurnMessage(TurnKey(ANN, "1"), now(), "?"), TurnMessage(TurnKey(ANN, "3"), now() + 2, SECOND)
     lost = TurnMessage(TurnKey(ANN, "2"), now() + 1, FIRST)
-    held, waiting = await desk.enter(running.key, running), await desk.enter(later.key, later)
-    assert held is not None
+    lease, waiting = await claims.enter(running.key, running), await claims.enter(later.key, later)
+    assert lease is not None
     assert waiting is not None
     await asyncio.sleep(30)
-    assert await desk.claim(lost) is None, "it has to wait for the one that runs"
-    await held.close(TurnState.ANSWERED, ())
-    found = await house.store.find(lost.key)
-    ahead = await house.store.start(waiting.record)
+    assert await claim(claims, lost) is None, "it has to wait for the one that runs"
+    await lease.close(TurnState.ANSWERED, ())
+    found = await harness.store.find(lost.key)
+    predecessor = await harness.store.start(waiting.record)
     assert found is not None
-    assert ahead is not None
-    assert ahead.ticket == found.ticket
+    assert predecessor is not None
+    assert predecessor.ticket == found.ticket
 
 
 MOMENTS = st.floats(min_value=0, max_value=4e9)

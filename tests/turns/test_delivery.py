@@ -14,7 +14,7 @@ from app.bot.connector.send_errors import DeliveryUnknownError, NotDeliveredErro
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState
-from app.turns.queue_message import parse_turn_message
+from app.turns.queue_message import TurnMessage
 from app.turns.reply import UndeliveredError
 from tests.fakes.chat import ends_with
 from tests.fakes.turn_harness import ANN, ANSWER, LEASE, TurnHarness, now, plain, played
@@ -30,21 +30,21 @@ def is_the_end(activity: dict[str, Any]) -> bool:
 def test_a_channel_that_is_away_gets_the_answer_later_without_the_model_being_asked_again(
     channel: Channel, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         loop = asyncio.get_running_loop()
         back_at = loop.time() + 40
-        house.chat.refuses = lambda activity: (
+        harness.chat.refuses = lambda activity: (
             NotDeliveredError("away") if is_the_end(activity) and loop.time() < back_at else None
         )
-        first = house.worker()
+        first = harness.worker()
         await first.ask()
-        assert house.chat.messages == {}
-        other = await house.later()
+        assert harness.chat.messages == {}
+        other = await harness.later()
         assert first.model.asked == 1
         assert other.model.asked == 0
 
-    house, (state, memory) = played(channel, tmp_path, script)
-    assert list(house.chat.messages.values()) == [ANSWER]
+    harness, (state, memory) = played(channel, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [ANSWER]
     assert state is TurnState.ANSWERED
     assert memory == [StoredMessage("user", "How?"), StoredMessage("assistant", ANSWER)]
 
@@ -53,15 +53,15 @@ def test_a_channel_that_is_away_gets_the_answer_later_without_the_model_being_as
 def test_a_channel_that_never_comes_back_is_given_up_after_ten_minutes_or_so(channel: Channel, tmp_path: Path) -> None:
     attempt_count = []
 
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         def away(activity: dict[str, Any]) -> Exception | None:
             attempt_count.append(activity)
             return NotDeliveredError("away")
 
-        house.chat.refuses = away
-        await house.worker().ask()
+        harness.chat.refuses = away
+        await harness.worker().ask()
         with pytest.raises(UndeliveredError):
-            await house.later(1200)
+            await harness.later(1200)
 
     _, (state, memory) = played(channel, tmp_path, script)
     assert state is TurnState.FAILED
@@ -73,24 +73,24 @@ def test_a_channel_that_never_comes_back_is_given_up_after_ten_minutes_or_so(cha
 def test_after_three_workers_have_vanished_the_person_is_told_with_an_error_id(
     channel: Channel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def script(house: TurnHarness) -> None:
-        inbox = house.store.queue("turns")
-        workers = [house.worker() for _ in range(3)]
+    async def script(harness: TurnHarness) -> None:
+        receiver = harness.store.queue("turns")
+        workers = [harness.worker() for _ in range(3)]
         running = [asyncio.create_task(workers[0].ask())]
         await asyncio.sleep(0.5)
         for worker, before in zip(workers[1:], workers, strict=False):
             before.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await inbox.take(9, visibility_timeout=600)
+            (taken,) = await receiver.take(9, visibility_timeout=600)
             running.append(asyncio.create_task(worker.resume(taken.body)))
-            await inbox.delete(taken.receipt)
+            await receiver.delete(taken.receipt)
             await asyncio.sleep(0.5)
         workers[-1].wire.cut()
         async with ends_with(*running):
-            await house.later()
+            await harness.later()
 
-    house, (state, _) = played(channel, tmp_path, script)
-    (told,) = house.chat.messages.values()
+    harness, (state, _) = played(channel, tmp_path, script)
+    (told,) = harness.chat.messages.values()
     assert GIVEN_UP.english in told
     assert state is TurnState.FAILED
     error_id = told.partition("error id: ")[2].rstrip(").*_ \n")
@@ -99,75 +99,75 @@ def test_after_three_workers_have_vanished_the_person_is_told_with_an_error_id(
 
 
 def test_a_message_that_the_channel_does_not_confirm_is_sent_again_and_says_so(tmp_path: Path) -> None:
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         answers = [DeliveryUnknownError("HTTP 500"), None, None]
-        house.chat.refuses = lambda activity: answers.pop(0) if is_the_end(activity) else None
-        await house.worker().ask()
+        harness.chat.refuses = lambda activity: answers.pop(0) if is_the_end(activity) else None
+        await harness.worker().ask()
 
-    house, (state, memory) = played(TEAMS_GROUP, tmp_path, script)
-    assert list(house.chat.messages.values()) == [f"{ANSWER}\n\n{SENT_AGAIN.english}"]
+    harness, (state, memory) = played(TEAMS_GROUP, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [f"{ANSWER}\n\n{SENT_AGAIN.english}"]
     assert state is TurnState.ANSWERED
     assert memory[-1].text == ANSWER, "the note is for the person, not for the memory"
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
 def test_a_question_waits_for_the_one_before_it_at_another_worker(channel: Channel, tmp_path: Path) -> None:
-    async def script(house: TurnHarness) -> None:
-        first, second = house.worker(seconds=20), house.worker(seconds=2)
+    async def script(harness: TurnHarness) -> None:
+        first, second = harness.worker(seconds=20), harness.worker(seconds=2)
         one = asyncio.create_task(first.ask("How?", "1"))
         await asyncio.sleep(1)
         two = asyncio.create_task(second.ask("And then?", "2"))
         await asyncio.gather(one, two)
-        memory = await house.store.recent(ANN, 9)
+        memory = await harness.store.recent(ANN, 9)
         assert [message.text for message in memory] == ["How?", ANSWER, "And then?", ANSWER]
 
-    house, _ = played(channel, tmp_path, script)
-    assert list(house.chat.messages.values()) == [ANSWER, ANSWER]
+    harness, _ = played(channel, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [ANSWER, ANSWER]
 
 
 def test_a_question_waits_for_one_whose_worker_vanished_and_keeps_its_place(tmp_path: Path) -> None:
-    async def script(house: TurnHarness) -> None:
-        first, second = house.worker(seconds=20), house.worker(seconds=1)
+    async def script(harness: TurnHarness) -> None:
+        first, second = harness.worker(seconds=20), harness.worker(seconds=1)
         one = asyncio.create_task(first.ask("How?", "1"))
         await asyncio.sleep(1)
         two = asyncio.create_task(second.ask("And then?", "2"))
         await asyncio.sleep(1)
         first.wire.cut()
         async with ends_with(one):
-            await asyncio.gather(two, house.later(120))
-        memory = await house.store.recent(ANN, 9)
+            await asyncio.gather(two, harness.later(120))
+        memory = await harness.store.recent(ANN, 9)
         assert [message.text for message in memory if message.role == "user"] == ["How?", "And then?"]
 
-    house, _ = played(TEAMS_GROUP, tmp_path, script)
-    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER, ANSWER]
+    harness, _ = played(TEAMS_GROUP, tmp_path, script)
+    assert [plain(text) for text in harness.chat.messages.values()] == [ANSWER, ANSWER]
 
 
 def test_a_turn_that_nobody_will_ever_end_holds_its_conversation_up_for_three_minutes_at_most(tmp_path: Path) -> None:
     waited = 0.0
 
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         nonlocal waited
         loop = asyncio.get_running_loop()
-        first, second = house.worker(seconds=20), house.worker(seconds=1)
+        first, second = harness.worker(seconds=20), harness.worker(seconds=1)
         one = asyncio.create_task(first.ask("How?", "1"))
         await asyncio.sleep(1)
         first.wire.cut()
-        inbox = house.store.queue("turns")
+        receiver = harness.store.queue("turns")
         started = loop.time()
         async with ends_with(one):
             two = asyncio.create_task(second.ask("And then?", "2"))
-            while not house.chat.messages and loop.time() - started < 300:
-                for taken in await inbox.take(9, visibility_timeout=600):
+            while not harness.chat.messages and loop.time() - started < 300:
+                for taken in await receiver.take(9, visibility_timeout=600):
                     # The message of the first is lost, which no part of this does.
-                    if parse_turn_message(taken.body).key.activity == "2":
+                    if TurnMessage.from_json(taken.body).key.activity == "2":
                         await second.resume(taken.body)
-                    await inbox.delete(taken.receipt)
+                    await receiver.delete(taken.receipt)
                 await asyncio.sleep(1)
             await two
         waited = loop.time() - started
 
-    house, _ = played(TEAMS_GROUP, tmp_path, script)
-    assert list(house.chat.messages.values()) == [ANSWER]
+    harness, _ = played(TEAMS_GROUP, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [ANSWER]
     assert LEASE < waited < 200
 
 
@@ -175,8 +175,8 @@ def test_a_turn_that_nobody_will_ever_end_holds_its_conversation_up_for_three_mi
 def test_an_end_that_arrived_unseen_is_not_said_again_however_little_was_streamed_before_it(
     channel: Channel, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
-        first, delivered = house.worker(), False
+    async def script(harness: TurnHarness) -> None:
+        first, delivered = harness.worker(), False
 
         def busy(activity: dict[str, Any]) -> Exception | None:
             nonlocal delivered
@@ -186,13 +186,13 @@ def test_an_end_that_arrived_unseen_is_not_said_again_however_little_was_streame
                 delivered = True
             return ThrottledError("busy") if infos and infos[0]["streamType"] == "streaming" and not delivered else None
 
-        house.chat.refuses = busy
+        harness.chat.refuses = busy
         asking = asyncio.create_task(first.ask())
         async with ends_with(asking):
-            await house.later()
+            await harness.later()
 
-    house, (state, _) = played(channel, tmp_path, script)
-    assert list(house.chat.messages.values()) == [ANSWER]
+    harness, (state, _) = played(channel, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [ANSWER]
     assert state is TurnState.ANSWERED
 
 
@@ -200,15 +200,15 @@ def test_an_end_that_arrived_unseen_is_not_said_again_however_little_was_streame
 def test_a_stream_whose_end_is_throttled_is_ended_later_and_not_left_open_beside_a_message(
     channel: Channel, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         until = now() + 10
-        house.chat.refuses = lambda activity: (
+        harness.chat.refuses = lambda activity: (
             ThrottledError("busy") if now() < until and activity["type"] == "message" else None
         )
-        await house.worker(3.0).ask()
-        assert house.chat.messages == {}
-        await house.later()
+        await harness.worker(3.0).ask()
+        assert harness.chat.messages == {}
+        await harness.later()
 
-    house, (state, _) = played(channel, tmp_path, script)
-    assert house.chat.messages == {"s0": ANSWER}
+    harness, (state, _) = played(channel, tmp_path, script)
+    assert harness.chat.messages == {"s0": ANSWER}
     assert state is TurnState.ANSWERED

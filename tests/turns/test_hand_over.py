@@ -20,16 +20,16 @@ from tests.fakes.chat import ends_with
 from tests.fakes.turn_harness import ANN, ANSWER, TurnHarness, plain, played
 
 
-def assert_answered_once(house: TurnHarness, kept: Any) -> None:
-    shown = [plain(text) for text in house.chat.messages.values()]
+def assert_answered_once(harness: TurnHarness, kept: Any) -> None:
+    shown = [plain(text) for text in harness.chat.messages.values()]
     assert [text for text in shown if SENT_AGAIN.english not in text] in ([ANSWER], []), shown
     again = [text for text in shown if SENT_AGAIN.english in text]
     assert len(shown) >= 1
     assert all(text.startswith(ANSWER) for text in again)
     assert len(again) <= 1
-    if house.channel.streaming is not None:
+    if harness.channel.streaming is not None:
         assert shown == [ANSWER], "a stream's end cannot be doubtful"
-        assert house.chat.left_open == []
+        assert harness.chat.left_open == []
     state, memory = kept
     assert state is TurnState.ANSWERED
     assert [StoredMessage(m.role, plain(m.text), m.complete) for m in memory] == [
@@ -52,21 +52,21 @@ def test_a_worker_that_vanishes_at_any_moment_leaves_a_turn_that_another_ends(
 ) -> None:
     for number, moment in enumerate(moments):
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
-            first = house.worker()
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
+            first = harness.worker()
             asking = asyncio.create_task(first.ask())
             await asyncio.sleep(moment)
             first.wire.cut()
             async with ends_with(asking):
-                await house.later()
+                await harness.later()
                 # Teams repeats what was not acknowledged; so does who was not entered at all.
-                again = house.worker()
+                again = harness.worker()
                 await again.ask()
-                await house.later()
+                await harness.later()
 
         folder = tmp_path / str(number)
-        house, kept = played(channel, folder, script)
-        assert_answered_once(house, kept)
+        harness, kept = played(channel, folder, script)
+        assert_answered_once(harness, kept)
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
@@ -78,22 +78,22 @@ def test_a_worker_that_stalls_says_nothing_in_a_turn_that_another_has_taken(
     for number, moment in enumerate(moments):
         told: list[BaseException | None] = []
 
-        async def script(house: TurnHarness, moment: float = moment, told: list[BaseException | None] = told) -> None:
-            first = house.worker()
+        async def script(harness: TurnHarness, moment: float = moment, told: list[BaseException | None] = told) -> None:
+            first = harness.worker()
             asking = asyncio.create_task(first.ask())
             loop = asyncio.get_running_loop()
             loop.call_later(moment, first.wire.cut)
             loop.call_later(moment + stalls_for, first.wire.join)
-            await house.later()
+            await harness.later()
             await asyncio.wait([asking])
             told.append(asking.exception())
 
-        house, kept = played(channel, tmp_path / str(number), script)
-        if isinstance(told[0], StorageError) and not house.chat.messages:
+        harness, kept = played(channel, tmp_path / str(number), script)
+        if isinstance(told[0], StorageError) and not harness.chat.messages:
             # Nothing was entered, and the door says so.
             assert kept == (None, [])
         else:
-            assert_answered_once(house, kept)
+            assert_answered_once(harness, kept)
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
@@ -104,20 +104,20 @@ def test_a_worker_that_is_told_to_stop_hands_over_at_once(
     for number, moment in enumerate(moments):
         seconds = 0.0
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
             nonlocal seconds
-            first = house.worker()
+            first = harness.worker()
             asking = asyncio.create_task(first.ask())
             await asyncio.sleep(moment)
             asking.cancel()
             started = asyncio.get_running_loop().time()
             await asyncio.wait([asking])
             seconds = asyncio.get_running_loop().time() - started
-            if not await house.store.find(TurnKey(ANN, "1")):
+            if not await harness.store.find(TurnKey(ANN, "1")):
                 # Nothing was entered yet, and so nothing acknowledged: Teams sends it again.
-                await house.worker().ask()
-            await house.later(20.0, every=0.2)
+                await harness.worker().ask()
+            await harness.later(20.0, every=0.2)
 
-        house, kept = played(channel, tmp_path / str(number), script)
-        assert_answered_once(house, kept)
+        harness, kept = played(channel, tmp_path / str(number), script)
+        assert_answered_once(harness, kept)
         assert seconds < 4.5

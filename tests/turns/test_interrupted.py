@@ -48,23 +48,23 @@ class Fails(Knows):
         yield Completed()
 
 
-def worker(house: TurnHarness, model: Knows) -> Worker:
-    return Worker(house, Wire(), model)
+def worker(harness: TurnHarness, model: Knows) -> Worker:
+    return Worker(harness, Wire(), model)
 
 
-async def vanishing_after(house: TurnHarness, models: list[Knows], seconds: float) -> None:
+async def vanishing_after(harness: TurnHarness, models: list[Knows], seconds: float) -> None:
     """Each model's worker vanishes after so long, but the last."""
-    inbox = house.store.queue("turns")
+    receiver = harness.store.queue("turns")
     running = []
-    first, *others = [worker(house, model) for model in models]
+    first, *others = [worker(harness, model) for model in models]
     running.append(asyncio.create_task(first.ask()))
     before = first
     for other in others:
         await asyncio.sleep(seconds)
         before.wire.cut()
         await asyncio.sleep(2 * LEASE)
-        (taken,) = await inbox.take(9, visibility_timeout=600)
-        await inbox.delete(taken.receipt)
+        (taken,) = await receiver.take(9, visibility_timeout=600)
+        await receiver.delete(taken.receipt)
         running.append(asyncio.create_task(other.resume(taken.body)))
         before = other
     async with ends_with(*running[:-1]):
@@ -72,8 +72,8 @@ async def vanishing_after(house: TurnHarness, models: list[Knows], seconds: floa
 
 
 def final(channel: Channel, folder: Path, models: list[Knows], seconds: float) -> tuple[str, Any]:
-    house, (_, memory) = played(channel, folder, lambda house: vanishing_after(house, models, seconds))
-    return list(house.chat.messages.values())[-1], memory
+    harness, (_, memory) = played(channel, folder, lambda harness: vanishing_after(harness, models, seconds))
+    return list(harness.chat.messages.values())[-1], memory
 
 
 @pytest.mark.parametrize("answer", [CODE, TABLE, WORDS])

@@ -17,108 +17,108 @@ from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.storage_errors import StorageError
 from app.telemetry.span_records import Sink
 from app.telemetry.turn_span import TurnSpan, traced
-from app.turns.checkpoint import Checkpoint, parse_checkpoint
+from app.turns.checkpoint import Checkpoint
 from app.turns.claiming import TurnClaims
 from app.turns.lease import TurnBackend, TurnLease
-from app.turns.queue_message import TurnMessage, parse_turn_message
+from app.turns.queue_message import TurnMessage
 from app.turns.reply import CheckpointError, LeaseLostError, SaveCheckpoint, UndeliveredError, discard_checkpoint
 from tests.fakes.memory_receiver import MemoryReceiver
-from tests.fakes.turn_harness import ANN, ANSWER, LEASE, TurnHarness, in_virtual_time, now, played, refuse
+from tests.fakes.turn_harness import ANN, ANSWER, LEASE, TurnHarness, claim, in_virtual_time, now, played, refuse
 
 KEY = TurnKey(ANN, "1")
-HAND_OVER = TurnMessage(KEY, 1000.0, "How?")
+MESSAGE = TurnMessage(KEY, 1000.0, "How?")
 A_RENEWAL = LEASE / 3 + 1
 
 
-async def held_turn(house: TurnHarness, inbox: MemoryReceiver, turn_message: TurnMessage = HAND_OVER) -> TurnLease:
-    desk = TurnClaims(TurnBackend(house.store, inbox, LEASE, asyncio.get_running_loop().time))
-    held = await desk.enter(turn_message.key, turn_message)
-    assert held is not None
-    return held
+async def entered_turn(harness: TurnHarness, receiver: MemoryReceiver, message: TurnMessage = MESSAGE) -> TurnLease:
+    claims = TurnClaims(TurnBackend(harness.store, receiver, LEASE, asyncio.get_running_loop().time))
+    lease = await claims.enter(message.key, message)
+    assert lease is not None
+    return lease
 
 
-async def row(house: TurnHarness) -> TurnRecord:
-    found = await house.store.find(KEY)
+async def row(harness: TurnHarness) -> TurnRecord:
+    found = await harness.store.find(KEY)
     assert found is not None
     return found
 
 
-async def taken_by_another(house: TurnHarness) -> None:
-    found = await row(house)
-    await house.store.change(
+async def taken_by_another(harness: TurnHarness) -> None:
+    found = await row(harness)
+    await harness.store.change(
         found.changed(owner="another", lease_until=now() + LEASE, attempt_count=found.attempt_count + 1)
     )
 
 
 @in_virtual_time
-async def test_who_was_too_slow_changes_nothing_in_a_turn_that_another_has(house: TurnHarness) -> None:
-    held = await held_turn(house, MemoryReceiver())
-    await taken_by_another(house)
+async def test_who_was_too_slow_changes_nothing_in_a_turn_that_another_has(harness: TurnHarness) -> None:
+    lease = await entered_turn(harness, MemoryReceiver())
+    await taken_by_another(harness)
     with pytest.raises(LeaseLostError):
-        await held.keep(Checkpoint("First"))
+        await lease.save_checkpoint(Checkpoint("First"))
     with pytest.raises(LeaseLostError):
-        await held.close(TurnState.ANSWERED, [StoredMessage("user", "How?")])
-    found = await row(house)
+        await lease.close(TurnState.ANSWERED, [StoredMessage("user", "How?")])
+    found = await row(harness)
     assert (found.owner, found.checkpoint, found.state) == ("another", "", TurnState.STARTED)
-    assert await house.store.recent(ANN, 9) == []
+    assert await harness.store.recent(ANN, 9) == []
 
 
 @in_virtual_time
-async def test_a_worker_whose_turn_another_has_hears_of_it_at_the_next_renewal(house: TurnHarness) -> None:
+async def test_a_worker_whose_turn_another_has_hears_of_it_at_the_next_renewal(harness: TurnHarness) -> None:
     heard: list[float] = []
-    held = await held_turn(house, MemoryReceiver())
-    held.when_lease_lost(lambda: heard.append(now()))
-    async with held:
-        await taken_by_another(house)
+    lease = await entered_turn(harness, MemoryReceiver())
+    lease.when_lost(lambda: heard.append(now()))
+    async with lease:
+        await taken_by_another(harness)
         await asyncio.sleep(A_RENEWAL)
     assert len(heard) == 1
-    assert held.lost
+    assert lease.lost
 
 
 @in_virtual_time
-async def test_a_close_whose_answer_was_lost_is_no_loss_of_the_turn(house: TurnHarness) -> None:
-    end, lost = house.store.end, Mock()
+async def test_a_close_whose_answer_was_lost_is_no_loss_of_the_turn(harness: TurnHarness) -> None:
+    end, lost = harness.store.end, Mock()
 
     async def slow_to_answer(*arguments: Any) -> None:
         await end(*arguments)
         await asyncio.sleep(A_RENEWAL)
         raise StorageError("the answer was lost")
 
-    held = await held_turn(house, MemoryReceiver())
-    held.when_lease_lost(lost)
-    async with held:
-        house.store.end = slow_to_answer  # type: ignore[method-assign,assignment]
+    lease = await entered_turn(harness, MemoryReceiver())
+    lease.when_lost(lost)
+    async with lease:
+        harness.store.end = slow_to_answer  # type: ignore[method-assign,assignment]
         with pytest.raises(StorageError):
-            await held.close(TurnState.ANSWERED, ())
+            await lease.close(TurnState.ANSWERED, ())
         await asyncio.sleep(A_RENEWAL)
-        house.store.end = end  # type: ignore[method-assign]
-        await held.close(TurnState.ANSWERED, ())
-    assert not held.lost
+        harness.store.end = end  # type: ignore[method-assign]
+        await lease.close(TurnState.ANSWERED, ())
+    assert not lease.lost
     lost.assert_not_called()
 
 
 @in_virtual_time
-async def test_a_message_appears_only_after_the_lease_of_whoever_works_on_its_turn(house: TurnHarness) -> None:
-    inbox = MemoryReceiver()
-    async with await held_turn(house, inbox):
+async def test_a_message_appears_only_after_the_lease_of_whoever_works_on_its_turn(harness: TurnHarness) -> None:
+    receiver = MemoryReceiver()
+    async with await entered_turn(harness, receiver):
         for _ in range(15):
-            (message,) = inbox.messages.values()
-            assert message.appears > (await row(house)).lease_until > now(), "who takes it finds a turn that is had"
+            (message,) = receiver.messages.values()
+            assert message.appears > (await row(harness)).lease_until > now(), "who takes it finds a turn that is had"
             await asyncio.sleep(7)
 
 
 @in_virtual_time
-async def test_a_message_that_is_gone_is_put_anew_while_its_turn_is_worked_on(house: TurnHarness) -> None:
-    inbox = MemoryReceiver()
-    async with await held_turn(house, inbox):
-        inbox.messages.clear()
+async def test_a_message_that_is_gone_is_put_anew_while_its_turn_is_worked_on(harness: TurnHarness) -> None:
+    receiver = MemoryReceiver()
+    async with await entered_turn(harness, receiver):
+        receiver.messages.clear()
         await asyncio.sleep(A_RENEWAL)
-    assert [parse_turn_message(body) for body in inbox.bodies] == [HAND_OVER]
+    assert [TurnMessage.from_json(body) for body in receiver.bodies] == [MESSAGE]
 
 
 @in_virtual_time
-async def test_what_is_kept_again_after_storage_hung_does_not_undo_what_was_kept_after_it(house: TurnHarness) -> None:
-    change, answers_from = house.store.change, now() + 2.9
+async def test_what_is_kept_again_after_storage_hung_does_not_undo_what_was_kept_after_it(harness: TurnHarness) -> None:
+    change, answers_from = harness.store.change, now() + 2.9
 
     async def hanging(record: TurnRecord) -> TurnRecord:
         if now() < answers_from:
@@ -126,97 +126,99 @@ async def test_what_is_kept_again_after_storage_hung_does_not_undo_what_was_kept
         return await change(record)
 
     end = Answer(ANSWER)
-    async with await held_turn(house, MemoryReceiver()) as held:
-        house.store.change = hanging  # type: ignore[method-assign]
-        before = asyncio.create_task(held.keep(Checkpoint("", {"stream_id": None}, end)))
+    async with await entered_turn(harness, MemoryReceiver()) as lease:
+        harness.store.change = hanging  # type: ignore[method-assign]
+        before = asyncio.create_task(lease.save_checkpoint(Checkpoint("", {"stream_id": None}, end)))
         await asyncio.sleep(0.1)
-        await held.keep(Checkpoint("", {"stream_id": "s0"}, end))
+        await lease.save_checkpoint(Checkpoint("", {"stream_id": "s0"}, end))
         await before
-        assert parse_checkpoint((await row(house)).checkpoint).reply_state == {"stream_id": "s0"}
+        assert Checkpoint.from_json((await row(harness)).checkpoint).reply_state == {"stream_id": "s0"}
 
 
 @in_virtual_time
-async def test_a_renewal_does_not_undo_what_is_kept_at_the_same_time(house: TurnHarness) -> None:
-    change = house.store.change
+async def test_a_renewal_does_not_undo_what_is_kept_at_the_same_time(harness: TurnHarness) -> None:
+    change = harness.store.change
 
     async def slow_to_answer(record: TurnRecord) -> TurnRecord:
         changed = await change(record)
         await asyncio.sleep(1)
         return changed
 
-    async with await held_turn(house, MemoryReceiver()) as held:
-        house.store.change = slow_to_answer  # type: ignore[method-assign]
+    async with await entered_turn(harness, MemoryReceiver()) as lease:
+        harness.store.change = slow_to_answer  # type: ignore[method-assign]
         await asyncio.sleep(LEASE / 3 - 0.5)
-        await held.keep(Checkpoint("First"))
+        await lease.save_checkpoint(Checkpoint("First"))
         await asyncio.sleep(3)
-    assert parse_checkpoint((await row(house)).checkpoint).text == "First", "the next worker says it a second time"
+    assert Checkpoint.from_json((await row(harness)).checkpoint).text == "First", (
+        "the next worker says it a second time"
+    )
 
 
 @in_virtual_time
-async def test_a_renewal_that_fails_is_not_the_last_one(house: TurnHarness) -> None:
-    change, started = house.store.change, now()
-    async with await held_turn(house, MemoryReceiver()):
-        house.store.change = refuse  # type: ignore[method-assign]
+async def test_a_renewal_that_fails_is_not_the_last_one(harness: TurnHarness) -> None:
+    change, started = harness.store.change, now()
+    async with await entered_turn(harness, MemoryReceiver()):
+        harness.store.change = refuse  # type: ignore[method-assign]
         await asyncio.sleep(A_RENEWAL)
-        house.store.change = change  # type: ignore[method-assign]
+        harness.store.change = change  # type: ignore[method-assign]
         await asyncio.sleep(A_RENEWAL)
-    assert (await row(house)).lease_until > started + LEASE + 10
+    assert (await row(harness)).lease_until > started + LEASE + 10
 
 
 @in_virtual_time
-async def test_a_turn_that_is_given_back_is_free_at_once_and_that_was_no_try(house: TurnHarness) -> None:
-    inbox = MemoryReceiver()
-    desk = TurnClaims(TurnBackend(house.store, inbox, LEASE, asyncio.get_running_loop().time))
-    held = await held_turn(house, inbox)
+async def test_a_turn_that_is_given_back_is_free_at_once_and_that_was_no_try(harness: TurnHarness) -> None:
+    receiver = MemoryReceiver()
+    claims = TurnClaims(TurnBackend(harness.store, receiver, LEASE, asyncio.get_running_loop().time))
+    lease = await entered_turn(harness, receiver)
     for _ in range(5):
-        assert held.record.attempt_count == 1
-        await held.release()
-        (taken,) = await inbox.take(9, visibility_timeout=600)
-        await inbox.delete(taken.receipt)
-        again = await desk.claim(parse_turn_message(taken.body))
+        assert lease.record.attempt_count == 1
+        await lease.release()
+        (taken,) = await receiver.take(9, visibility_timeout=600)
+        await receiver.delete(taken.receipt)
+        again = await claim(claims, TurnMessage.from_json(taken.body))
         assert again is not None
-        held = again
-    await held.release(after=15, counts=True)
-    assert (held.record.attempt_count, held.record.lease_until) == (1, now() + 15)
+        lease = again
+    await lease.release(after=15, counts_as_attempt=True)
+    assert (lease.record.attempt_count, lease.record.lease_until) == (1, now() + 15)
 
 
 @in_virtual_time
-async def test_a_turn_that_is_given_back_is_not_renewed(house: TurnHarness) -> None:
-    async with await held_turn(house, MemoryReceiver()) as held:
-        await held.release()
+async def test_a_turn_that_is_given_back_is_not_renewed(harness: TurnHarness) -> None:
+    async with await entered_turn(harness, MemoryReceiver()) as lease:
+        await lease.release()
         await asyncio.sleep(A_RENEWAL)
-        assert (await row(house)).lease_until < now(), "nobody may go on with it"
+        assert (await row(harness)).lease_until < now(), "nobody may go on with it"
 
 
 @in_virtual_time
-async def test_what_is_not_the_end_waits_a_few_seconds_for_storage_at_most(house: TurnHarness) -> None:
+async def test_what_is_not_the_end_waits_a_few_seconds_for_storage_at_most(harness: TurnHarness) -> None:
     async def hang(_: TurnRecord) -> TurnRecord:
         await asyncio.Event().wait()
         raise AssertionError
 
-    held, started = await held_turn(house, MemoryReceiver()), now()
-    house.store.change = hang  # type: ignore[method-assign,assignment]
+    lease, started = await entered_turn(harness, MemoryReceiver()), now()
+    harness.store.change = hang  # type: ignore[method-assign,assignment]
     with pytest.raises(CheckpointError):
-        await held.keep(Checkpoint("First"))
+        await lease.save_checkpoint(Checkpoint("First"))
     assert now() - started < 5
 
 
 @in_virtual_time
-async def test_an_end_that_cannot_be_kept_is_said_a_minute_after_the_lease(house: TurnHarness) -> None:
-    held, started = await held_turn(house, MemoryReceiver()), now()
-    house.store.change = refuse  # type: ignore[method-assign]
-    await held.keep(Checkpoint("First", end=Answer("First")))
+async def test_an_end_that_cannot_be_kept_is_said_a_minute_after_the_lease(harness: TurnHarness) -> None:
+    lease, started = await entered_turn(harness, MemoryReceiver()), now()
+    harness.store.change = refuse  # type: ignore[method-assign]
+    await lease.save_checkpoint(Checkpoint("First", end=Answer("First")))
     assert LEASE + 60 <= now() - started < LEASE + 65
 
 
 @in_virtual_time
-async def test_a_turn_that_is_closed_is_not_renewed(house: TurnHarness) -> None:
-    inbox = MemoryReceiver()
-    async with await held_turn(house, inbox) as held:
-        await held.close(TurnState.ANSWERED, ())
+async def test_a_turn_that_is_closed_is_not_renewed(harness: TurnHarness) -> None:
+    receiver = MemoryReceiver()
+    async with await entered_turn(harness, receiver) as lease:
+        await lease.close(TurnState.ANSWERED, ())
         await asyncio.sleep(LEASE)
-    assert not held.lost, "its own end is taken for another worker's"
-    assert inbox.messages == {}
+    assert not lease.lost, "its own end is taken for another worker's"
+    assert receiver.messages == {}
 
 
 class Quiet:
@@ -244,8 +246,8 @@ class Quiet:
 
 
 @in_virtual_time
-async def test_a_question_that_waits_is_asked_as_soon_as_the_one_before_it_is_answered(house: TurnHarness) -> None:
-    worker, loop = house.worker(seconds=12), asyncio.get_running_loop()
+async def test_a_question_that_waits_is_asked_as_soon_as_the_one_before_it_is_answered(harness: TurnHarness) -> None:
+    worker, loop = harness.worker(seconds=12), asyncio.get_running_loop()
     one = asyncio.create_task(worker.ask("How?", "1"))
     ended: list[float] = []
     one.add_done_callback(lambda _: ended.append(loop.time()))
@@ -258,31 +260,31 @@ async def test_a_question_that_waits_is_asked_as_soon_as_the_one_before_it_is_an
 
 
 @in_virtual_time
-async def test_an_answer_that_was_said_stands_though_storage_never_takes_its_end(house: TurnHarness) -> None:
-    worker = house.worker()
-    cast(Any, worker.runner._shelf.store).end = refuse
+async def test_an_answer_that_was_said_stands_though_storage_never_takes_its_end(harness: TurnHarness) -> None:
+    worker = harness.worker()
+    cast(Any, worker.runner._backend.store).end = refuse
     await worker.ask()
-    assert list(house.chat.messages.values()) == [ANSWER]
+    assert list(harness.chat.messages.values()) == [ANSWER]
 
 
 @in_virtual_time
-async def test_a_turn_that_went_on_elsewhere_counts_as_handed_over_and_not_as_failed(house: TurnHarness) -> None:
-    worker = house.worker(seconds=50)
+async def test_a_turn_that_went_on_elsewhere_counts_as_handed_over_and_not_as_failed(harness: TurnHarness) -> None:
+    worker = harness.worker(seconds=50)
     with traced(TurnSpan("message", Mock(spec=Sink))) as span:
         running = worker.runner.run(Turn("1", ANN, "How?"), lambda _: Quiet(), payload="How?")
         asking = asyncio.create_task(running)
         await asyncio.sleep(1)
-        await taken_by_another(house)
+        await taken_by_another(harness)
         await asking
     assert (span.outcome, span.error) == ("handed over", None)
 
 
 @pytest.mark.parametrize("why", ["its worker ends", "the channel takes nothing", "the one before it takes too long"])
 def test_a_reply_has_ended_before_another_worker_may_go_on_with_it(why: str, tmp_path: Path) -> None:
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         reply = Quiet(UndeliveredError("away") if why == "the channel takes nothing" else None)
-        worker, had_ended, change = house.worker(seconds=20), [], house.store.change
-        store = cast(Any, worker.runner._shelf.store)
+        worker, had_ended, change = harness.worker(seconds=20), [], harness.store.change
+        store = cast(Any, worker.runner._backend.store)
 
         async def look(record: TurnRecord) -> TurnRecord:
             if record.lease_until < now() + LEASE / 2 + 1:
@@ -290,7 +292,7 @@ def test_a_reply_has_ended_before_another_worker_may_go_on_with_it(why: str, tmp
             return await change(record)
 
         store.change = look
-        async with await held_turn(house, MemoryReceiver(), TurnMessage(TurnKey(ANN, "0"), now())) as before:
+        async with await entered_turn(harness, MemoryReceiver(), TurnMessage(TurnKey(ANN, "0"), now())) as before:
             if why != "the one before it takes too long":
                 await before.close(TurnState.ANSWERED, ())
             asking = asyncio.create_task(worker.runner.run(Turn("1", ANN, "How?"), lambda _: reply, payload="How?"))

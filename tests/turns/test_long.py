@@ -33,46 +33,46 @@ def test_an_answer_that_was_too_large_is_whole_when_the_worker_vanishes_between_
     for number in range(60):
         moment = round(1.0 + 0.02 * number, 3)
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
             def too_large(activity: dict[str, Any]) -> Exception | None:
-                ended = any(stream.ended for stream in house.chat.streams.values())
+                ended = any(stream.ended for stream in harness.chat.streams.values())
                 final = activity["type"] == "message" and not ended
                 return MessageTooLargeError("size") if final and len(activity["text"]) > 60 else None
 
-            house.chat.refuses = too_large
-            await vanishing(house, moment, 1.0)
+            harness.chat.refuses = too_large
+            await vanishing(harness, moment, 1.0)
 
-        house, _ = played(limited, tmp_path / str(number), script)
-        said = " ".join(plain(text) for text in house.chat.messages.values() if SENT_AGAIN.english not in text)
+        harness, _ = played(limited, tmp_path / str(number), script)
+        said = " ".join(plain(text) for text in harness.chat.messages.values() if SENT_AGAIN.english not in text)
         if not set(ANSWER.split()) <= set(said.split()) and not any(
-            SENT_AGAIN.english in text for text in house.chat.messages.values()
+            SENT_AGAIN.english in text for text in harness.chat.messages.values()
         ):
-            wrong[moment] = list(house.chat.messages.values())
+            wrong[moment] = list(harness.chat.messages.values())
     assert wrong == {}
 
 
 def test_the_second_half_of_an_answer_is_not_lost_with_a_worker_whose_first_try_was_too_large(tmp_path: Path) -> None:
     """On the level of the reply: the worker vanishes after the stream's end was taken, before the rest is noted."""
 
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         kept: list[Checkpoint] = []
         wire, clock = Wire(), asyncio.get_running_loop().time
         channel = replace(TEAMS_PERSONAL, text_limit=80)
         rules = cast(Any, channel.streaming)
 
-        async def keep(progress: Checkpoint) -> None:
-            if any(stream.ended for stream in house.chat.streams.values()):
+        async def keep(checkpoint: Checkpoint) -> None:
+            if any(stream.ended for stream in harness.chat.streams.values()):
                 wire.cut()
                 await asyncio.Event().wait()
-            kept.append(progress)
+            kept.append(checkpoint)
 
         def too_large(activity: dict[str, Any]) -> Exception | None:
-            ended = any(stream.ended for stream in house.chat.streams.values())
+            ended = any(stream.ended for stream in harness.chat.streams.values())
             final = activity["type"] == "message" and not ended
             return MessageTooLargeError("size") if final and len(activity["text"]) > 60 else None
 
-        house.chat.refuses = too_large
-        first = StreamReply(house.chat.through(wire), channel, rules, clock=clock)
+        harness.chat.refuses = too_large
+        first = StreamReply(harness.chat.through(wire), channel, rules, clock=clock)
         await first.begin(keep)
         await first.write(TextAdded(ANSWER[:20]))
         await asyncio.sleep(0.5)
@@ -81,20 +81,20 @@ def test_the_second_half_of_an_answer_is_not_lost_with_a_worker_whose_first_try_
         await asyncio.sleep(30)
         async with ends_with(ending):
             await first.abandon()
-        second = StreamReply(house.chat.through(Wire()), channel, rules, kept[-1], clock=clock)
+        second = StreamReply(harness.chat.through(Wire()), channel, rules, kept[-1], clock=clock)
         await second.begin()
         await second.write(cast(Any, kept[-1].end))
         await second.finish()
 
-    house, _ = played(TEAMS_PERSONAL, tmp_path, script)
-    said = " ".join(house.chat.messages.values())
+    harness, _ = played(TEAMS_PERSONAL, tmp_path, script)
+    said = " ".join(harness.chat.messages.values())
     assert said.split() == ANSWER.split(), f"of the answer there stands: {said}"
 
 
 def test_a_long_answer_goes_on_where_the_channel_went_away(tmp_path: Path) -> None:
     asked: list[int] = []
 
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         async def words(_: Any) -> Any:
             asked.append(1)
             for number in range(60):
@@ -105,25 +105,25 @@ def test_a_long_answer_goes_on_where_the_channel_went_away(tmp_path: Path) -> No
         start = loop.time()
 
         def away(activity: dict[str, Any]) -> Exception | None:
-            is_third = activity["type"] == "message" and len(house.chat.messages) == 2
+            is_third = activity["type"] == "message" and len(harness.chat.messages) == 2
             return NotDeliveredError("away") if is_third and loop.time() < start + 40 else None
 
-        house.chat.refuses = away
-        worker = house.worker()
+        harness.chat.refuses = away
+        worker = harness.worker()
         worker.model.stream = words  # type: ignore[method-assign,assignment]
-        make = house.worker
+        make = harness.worker
 
         def other(seconds: float = 4.0) -> Worker:
             made = make(seconds)
             made.model.stream = words  # type: ignore[method-assign,assignment]
             return made
 
-        house.worker = other  # type: ignore[method-assign]
+        harness.worker = other  # type: ignore[method-assign]
         await worker.ask()
-        await house.later()
+        await harness.later()
 
-    house, _ = played(TEAMS_GROUP, tmp_path, script)
-    first_lines = [text for text in house.chat.messages.values() if "Line 0." in text]
+    harness, _ = played(TEAMS_GROUP, tmp_path, script)
+    first_lines = [text for text in harness.chat.messages.values() if "Line 0." in text]
     assert len(first_lines) == 1, f"the beginning of the answer stands there {len(first_lines)} times"
     assert len(asked) == 1
 
@@ -132,10 +132,10 @@ def test_a_turn_that_waits_does_not_hold_the_function_longer_than_its_host_allow
     """host.json: `functionTimeout` 10 minutes, after which the host ends the worker with all that runs there."""
     longest = 0.0
 
-    async def script(house: TurnHarness) -> None:
+    async def script(harness: TurnHarness) -> None:
         nonlocal longest
         loop = asyncio.get_running_loop()
-        back_at, take = loop.time() + 900, house.chat.take
+        back_at, take = loop.time() + 900, harness.chat.take
 
         async def away(activity: dict[str, Any]) -> str | None:
             if loop.time() < back_at and activity["type"] == "message":
@@ -144,8 +144,8 @@ def test_a_turn_that_waits_does_not_hold_the_function_longer_than_its_host_allow
                 raise NotDeliveredError("HTTP 412")
             return await take(activity)
 
-        house.chat.take = away  # type: ignore[method-assign]
-        worker = house.worker()
+        harness.chat.take = away  # type: ignore[method-assign]
+        worker = harness.worker()
         one = asyncio.create_task(worker.ask("How?", "1"))
         await asyncio.sleep(1)
         two = asyncio.create_task(worker.ask("And?", "2"))
@@ -166,7 +166,7 @@ def test_a_turn_that_waits_does_not_hold_the_function_longer_than_its_host_allow
 
         Worker.resume = timed  # type: ignore[method-assign]
         try:
-            await house.later(3000)
+            await harness.later(3000)
         finally:
             Worker.resume = resume  # type: ignore[method-assign]
         await asyncio.wait([one])

@@ -18,10 +18,10 @@ STREAMS = [TEAMS_PERSONAL, COPILOT]
 in_streams = pytest.mark.parametrize("channel", STREAMS, ids=lambda channel: channel.name)
 
 
-def watched(house: TurnHarness) -> dict[Wire, list[tuple[float, str]]]:
+def watched(harness: TurnHarness) -> dict[Wire, list[tuple[float, str]]]:
     """When each worker posts what: the type of the activity, or its kind in a stream."""
     seen: dict[Wire, list[tuple[float, str]]] = {}
-    through = house.chat.through
+    through = harness.chat.through
 
     def watching(wire: Wire) -> Any:
         sender = through(wire)
@@ -35,7 +35,7 @@ def watched(house: TurnHarness) -> dict[Wire, list[tuple[float, str]]]:
         sender.post = noted  # type: ignore[method-assign]
         return sender
 
-    house.chat.through = watching  # type: ignore[method-assign]
+    harness.chat.through = watching  # type: ignore[method-assign]
     return seen
 
 
@@ -43,9 +43,9 @@ def watched(house: TurnHarness) -> dict[Wire, list[tuple[float, str]]]:
 def test_who_asks_while_an_answer_streams_elsewhere_sees_typing_and_streams_when_that_has_ended(
     channel: Channel, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
-        seen = watched(house)
-        first, second = house.worker(20), house.worker(8)
+    async def script(harness: TurnHarness) -> None:
+        seen = watched(harness)
+        first, second = harness.worker(20), harness.worker(8)
         one = asyncio.create_task(first.ask("How?", "1"))
         await asyncio.sleep(1.5)
         two = asyncio.create_task(second.ask("And then?", "2"))
@@ -58,9 +58,9 @@ def test_who_asks_while_an_answer_streams_elsewhere_sees_typing_and_streams_when
         assert max(later - earlier for earlier, later in itertools.pairwise(signs)) < 5
         assert [kind for _, kind in seen[second.wire]][-1] == "final"
 
-    house, _ = played(channel, tmp_path, script)
-    assert list(house.chat.messages.values()) == [ANSWER, ANSWER]
-    assert house.chat.beside == []
+    harness, _ = played(channel, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [ANSWER, ANSWER]
+    assert harness.chat.beside == []
 
 
 @in_streams
@@ -71,23 +71,23 @@ def test_a_burst_of_questions_never_has_two_streams_open_and_keeps_its_order(
     """The last waits for longer than it may at the door, and goes to the queue meanwhile."""
     questions = 6
 
-    async def script(house: TurnHarness) -> None:
-        able = [house.worker(50) for _ in range(workers)]
+    async def script(harness: TurnHarness) -> None:
+        able = [harness.worker(50) for _ in range(workers)]
         asked = []
         for number in range(questions):
             asked.append(asyncio.create_task(able[number % workers].ask(f"Question {number}", str(number))))
             await asyncio.sleep(0.3)
-        await house.later(600)
+        await harness.later(600)
         await asyncio.gather(*asked)
-        records = [await house.store.find(TurnKey(ANN, str(number))) for number in range(questions)]
+        records = [await harness.store.find(TurnKey(ANN, str(number))) for number in range(questions)]
         assert max(record.attempt_count for record in records if record) == 1, "to wait is no try"
-        memory = await house.store.recent(ANN, 99)
+        memory = await harness.store.recent(ANN, 99)
         asked_for = [message.text for message in memory if message.role == "user"]
         assert asked_for == [f"Question {number}" for number in range(questions)]
 
-    house, _ = played(channel, tmp_path, script)
-    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER] * questions
-    assert house.chat.beside == []
+    harness, _ = played(channel, tmp_path, script)
+    assert [plain(text) for text in harness.chat.messages.values()] == [ANSWER] * questions
+    assert harness.chat.beside == []
 
 
 @in_streams
@@ -95,8 +95,8 @@ def test_a_burst_of_questions_never_has_two_streams_open_and_keeps_its_order(
 def test_a_turn_that_goes_on_elsewhere_keeps_its_stream_and_the_next_one_waits_for_it(
     told: bool, channel: Channel, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
-        first, second = house.worker(20), house.worker(5)
+    async def script(harness: TurnHarness) -> None:
+        first, second = harness.worker(20), harness.worker(5)
         one = asyncio.create_task(first.ask("How?", "1"))
         await asyncio.sleep(4)
         two = asyncio.create_task(second.ask("And then?", "2"))
@@ -106,13 +106,13 @@ def test_a_turn_that_goes_on_elsewhere_keeps_its_stream_and_the_next_one_waits_f
         else:
             first.wire.cut()
         async with ends_with(one):
-            await house.later()
+            await harness.later()
             await two
 
-    house, _ = played(channel, tmp_path, script)
-    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER, ANSWER]
-    assert list(house.chat.streams) == ["s0", "s1"]
-    assert house.chat.beside == []
+    harness, _ = played(channel, tmp_path, script)
+    assert [plain(text) for text in harness.chat.messages.values()] == [ANSWER, ANSWER]
+    assert list(harness.chat.streams) == ["s0", "s1"]
+    assert harness.chat.beside == []
 
 
 @in_streams
@@ -123,16 +123,16 @@ def test_where_a_stream_was_opened_and_its_id_lost_no_second_one_is_opened_for_t
     for number in range(12):
         moment = round(0.27 + 0.01 * number, 3)
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
-            asking = asyncio.create_task((first := house.worker()).ask())
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
+            asking = asyncio.create_task((first := harness.worker()).ask())
             await asyncio.sleep(moment)
             first.wire.cut()
             async with ends_with(asking):
-                await house.later()
+                await harness.later()
 
-        house, _ = played(channel, tmp_path / str(number), script)
-        if house.chat.beside or [plain(text) for text in house.chat.messages.values()] != [ANSWER]:
-            wrong[moment] = (house.chat.beside, list(house.chat.messages.values()))
+        harness, _ = played(channel, tmp_path / str(number), script)
+        if harness.chat.beside or [plain(text) for text in harness.chat.messages.values()] != [ANSWER]:
+            wrong[moment] = (harness.chat.beside, list(harness.chat.messages.values()))
     assert wrong == {}
 
 
@@ -140,21 +140,21 @@ def test_where_a_stream_was_opened_and_its_id_lost_no_second_one_is_opened_for_t
 def test_a_turn_that_was_passed_by_opens_no_stream_beside_the_one_that_went_before_it(
     channel: Channel, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
-        inbox, worker = house.store.queue("turns"), house.worker
-        house.worker = lambda seconds=50.0: worker(seconds)  # type: ignore[method-assign]
-        first, second = house.worker(), house.worker()
+    async def script(harness: TurnHarness) -> None:
+        receiver, worker = harness.store.queue("turns"), harness.worker
+        harness.worker = lambda seconds=50.0: worker(seconds)  # type: ignore[method-assign]
+        first, second = harness.worker(), harness.worker()
         one = asyncio.create_task(first.ask("How?", "1"))
         await asyncio.sleep(0.05)
         first.wire.cut()
         await asyncio.sleep(LEASE + 2)
         # Whoever takes its message vanishes too, and the host hides it for longer than anybody waits.
-        assert len(await inbox.take(9, visibility_timeout=160)) == 1
+        assert len(await receiver.take(9, visibility_timeout=160)) == 1
         two = asyncio.create_task(second.ask("And then?", "2"))
         async with ends_with(one):
-            await house.later()
+            await harness.later()
             await two
 
-    house, _ = played(channel, tmp_path, script)
-    assert [plain(text) for text in house.chat.messages.values()] == [ANSWER, ANSWER]
-    assert house.chat.beside == []
+    harness, _ = played(channel, tmp_path, script)
+    assert [plain(text) for text in harness.chat.messages.values()] == [ANSWER, ANSWER]
+    assert harness.chat.beside == []

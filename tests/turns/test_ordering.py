@@ -10,10 +10,10 @@ from tests.fakes.virtual_time import VirtualTimeLoop
 
 def test_who_waits_hears_at_once_when_a_turn_of_the_conversation_ends() -> None:
     async def script() -> float:
-        endings, loop = TurnCompletionEvents(), asyncio.get_running_loop()
+        completions, loop = TurnCompletionEvents(), asyncio.get_running_loop()
         started = loop.time()
-        loop.call_later(1.5, endings.ended, "ann")
-        await asyncio.gather(endings.next("ann", within=60), endings.next("ann", within=60))
+        loop.call_later(1.5, completions.notify, "ann")
+        await asyncio.gather(completions.wait("ann", timeout=60), completions.wait("ann", timeout=60))
         return loop.time() - started
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
@@ -22,10 +22,10 @@ def test_who_waits_hears_at_once_when_a_turn_of_the_conversation_ends() -> None:
 
 def test_the_end_of_another_conversations_turn_wakes_nobody() -> None:
     async def script() -> float:
-        endings, loop = TurnCompletionEvents(), asyncio.get_running_loop()
+        completions, loop = TurnCompletionEvents(), asyncio.get_running_loop()
         started = loop.time()
-        loop.call_later(1.5, endings.ended, "bob")
-        await endings.next("ann", within=4)
+        loop.call_later(1.5, completions.notify, "bob")
+        await completions.wait("ann", timeout=4)
         return loop.time() - started
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
@@ -33,11 +33,11 @@ def test_the_end_of_another_conversations_turn_wakes_nobody() -> None:
 
 
 async def test_nothing_is_kept_for_conversations_that_nobody_waits_for() -> None:
-    endings = TurnCompletionEvents()
-    await endings.next("ann", within=0)
-    waiting = asyncio.create_task(endings.next("bob", within=60))
+    completions = TurnCompletionEvents()
+    await completions.wait("ann", timeout=0)
+    waiting = asyncio.create_task(completions.wait("bob", timeout=60))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
-    endings.ended("carol")
-    assert vars(endings) == {"_awaited": {}}
+    completions.notify("carol")
+    assert vars(completions) == {"_waiters": {}}

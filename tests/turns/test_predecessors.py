@@ -17,109 +17,124 @@ from app.storage.conversations import ConversationKey
 from app.storage.ledger import TurnKey, TurnState
 from app.turns.claiming import TurnClaims
 from app.turns.lease import TurnLease
-from app.turns.queue_message import TurnMessage, parse_turn_message
+from app.turns.queue_message import TurnMessage
 from tests.fakes.memory_receiver import MemoryReceiver
-from tests.fakes.turn_harness import ANN, LEASE, TurnHarness, Worker, desk_with, in_virtual_time, now, played, refuse
+from tests.fakes.turn_harness import (
+    ANN,
+    LEASE,
+    TurnHarness,
+    Worker,
+    claim,
+    claims_with,
+    in_virtual_time,
+    now,
+    played,
+    refuse,
+)
 
 KEY = TurnKey(ANN, "1")
-HAND_OVER = TurnMessage(KEY, 1000.0, "How?")
+MESSAGE = TurnMessage(KEY, 1000.0, "How?")
 
 
-async def brought(inbox: MemoryReceiver, desk: TurnClaims, at_most: float) -> TurnLease:
+async def brought(receiver: MemoryReceiver, claims: TurnClaims, at_most: float) -> TurnLease:
     """By the host, which looks every second."""
     until = now() + at_most
     while now() < until:
-        for taken in await inbox.take(16, visibility_timeout=600):
-            held = await desk.claim(parse_turn_message(taken.body))
-            await inbox.delete(taken.receipt)
-            if held is not None:
-                return held
+        for taken in await receiver.take(16, visibility_timeout=600):
+            lease = await claim(claims, TurnMessage.from_json(taken.body))
+            await receiver.delete(taken.receipt)
+            if lease is not None:
+                return lease
         await asyncio.sleep(1)
     raise AssertionError(f"nobody gets the turn in {at_most} s")
 
 
 @in_virtual_time
-async def test_a_resumed_turn_behind_another_waits_on_the_queue_and_not_in_a_function(house: TurnHarness) -> None:
-    inbox = MemoryReceiver()
-    desk, later = desk_with(house, inbox), TurnMessage(TurnKey(ANN, "2"), now(), "And then?")
-    first, second = await desk.enter(KEY, HAND_OVER), await desk.enter(later.key, later)
+async def test_a_resumed_turn_behind_another_waits_on_the_queue_and_not_in_a_function(harness: TurnHarness) -> None:
+    receiver = MemoryReceiver()
+    claims, later = claims_with(harness, receiver), TurnMessage(TurnKey(ANN, "2"), now(), "And then?")
+    first, second = await claims.enter(KEY, MESSAGE), await claims.enter(later.key, later)
     assert first is not None
     assert second is not None
     await second.release()
-    before, started = await house.store.find(later.key), now()
+    before, started = await harness.store.find(later.key), now()
     async with first:
         for _ in range(100):
-            for taken in await inbox.take(16, visibility_timeout=600):
-                assert await desk.claim(parse_turn_message(taken.body)) is None
-                await inbox.delete(taken.receipt)
+            for taken in await receiver.take(16, visibility_timeout=600):
+                assert await claim(claims, TurnMessage.from_json(taken.body)) is None
+                await receiver.delete(taken.receipt)
             await asyncio.sleep(1)
         assert now() - started == 100, "a function was kept waiting, and others had no place"
-        assert await house.store.find(later.key) == before
+        assert await harness.store.find(later.key) == before
         await first.close(TurnState.ANSWERED, ())
-    held = await brought(inbox, desk, 5)
-    assert (held.record.key, held.record.attempt_count, held.has_predecessor) == (later.key, 1, False)
+    lease = await brought(receiver, claims, 5)
+    assert (lease.record.key, lease.record.attempt_count, lease.has_predecessor) == (later.key, 1, False)
 
 
 @in_virtual_time
-async def test_after_an_outage_of_any_length_the_first_question_is_answered_first(house: TurnHarness) -> None:
-    inbox = MemoryReceiver()
-    desk, later = desk_with(house, inbox), TurnMessage(TurnKey(ANN, "2"), now(), "And then?")
-    await desk.enter(KEY, HAND_OVER)
-    await desk.enter(later.key, later)
+async def test_after_an_outage_of_any_length_the_first_question_is_answered_first(harness: TurnHarness) -> None:
+    receiver = MemoryReceiver()
+    claims, later = claims_with(harness, receiver), TurnMessage(TurnKey(ANN, "2"), now(), "And then?")
+    await claims.enter(KEY, MESSAGE)
+    await claims.enter(later.key, later)
     await asyncio.sleep(600)
-    messages = {parse_turn_message(taken.body).key: taken for taken in await inbox.take(16, visibility_timeout=600)}
-    assert await desk.claim(parse_turn_message(messages[later.key].body)) is None, "the second answer comes first"
-    first = await desk.claim(parse_turn_message(messages[KEY].body))
+    messages = {
+        TurnMessage.from_json(taken.body).key: taken for taken in await receiver.take(16, visibility_timeout=600)
+    }
+    assert await claim(claims, TurnMessage.from_json(messages[later.key].body)) is None, "the second answer comes first"
+    first = await claim(claims, TurnMessage.from_json(messages[KEY].body))
     assert first is not None
     async with first:
         await asyncio.sleep(200)
         await first.close(TurnState.ANSWERED, ())
-    assert (await brought(inbox, desk, 5)).record.key == later.key
+    assert (await brought(receiver, claims, 5)).record.key == later.key
 
 
 @in_virtual_time
 async def test_a_turn_that_nobody_can_bring_back_holds_the_next_up_once_and_those_after_it_not_at_all(
-    house: TurnHarness,
+    harness: TurnHarness,
 ) -> None:
-    inbox = MemoryReceiver()
-    desk, started = desk_with(house, inbox), now()
+    receiver = MemoryReceiver()
+    claims, started = claims_with(harness, receiver), now()
     # Its caller waited for the answer, and its worker is gone.
-    await desk.enter(KEY, None)
+    await claims.enter(KEY, None)
     second, third = TurnMessage(TurnKey(ANN, "2"), now(), "And then?"), TurnMessage(TurnKey(ANN, "3"), now(), "And?")
-    await desk.enter(second.key, second)
-    held = await brought(inbox, desk, 200)
-    assert held.record.key == second.key
+    await claims.enter(second.key, second)
+    lease = await brought(receiver, claims, 200)
+    assert lease.record.key == second.key
     assert 2 * LEASE < now() - started < 5 * LEASE
-    await held.close(TurnState.ANSWERED, ())
-    next_one = await desk.enter(third.key, third)
+    await lease.close(TurnState.ANSWERED, ())
+    next_one = await claims.enter(third.key, third)
     assert next_one is not None
     # Somebody who waited for it at the door finds the same.
-    assert await desk.wait_for_predecessors(next_one) is None
+    assert await claims.predecessors.wait(next_one) is None
 
 
 @pytest.mark.parametrize("away", [600, 2 * 3600], ids=["ten minutes", "two hours"])
 @pytest.mark.parametrize("looked_at_first", ["2", "3"])
 def test_two_that_wait_for_a_lost_one_go_on_in_their_order(away: float, looked_at_first: str, tmp_path: Path) -> None:
-    async def script(house: TurnHarness) -> None:
-        inbox = MemoryReceiver()
-        desk, taken = desk_with(house, inbox), list[str]()
-        await desk.enter(KEY, None)
+    async def script(harness: TurnHarness) -> None:
+        receiver = MemoryReceiver()
+        claims, taken = claims_with(harness, receiver), list[str]()
+        await claims.enter(KEY, None)
         for name in ("2", "3"):
-            turn_message = TurnMessage(TurnKey(ANN, name), now(), "And then?")
-            held = await desk.enter(turn_message.key, turn_message)
-            assert held is not None
-            await held.release()
+            message = TurnMessage(TurnKey(ANN, name), now(), "And then?")
+            lease = await claims.enter(message.key, message)
+            assert lease is not None
+            await lease.release()
         await asyncio.sleep(away)
         until = now() + 500
         while len(taken) < 2 and now() < until:
-            brought = [(parse_turn_message(one.body), one) for one in await inbox.take(16, visibility_timeout=600)]
+            brought = [
+                (TurnMessage.from_json(one.body), one) for one in await receiver.take(16, visibility_timeout=600)
+            ]
             brought.sort(key=lambda each: each[0].key.activity != looked_at_first)
-            for turn_message, one in brought:
-                held = await desk.claim(turn_message)
-                await inbox.delete(one.receipt)
-                if held is not None:
-                    taken.append(held.record.key.activity)
-                    await held.close(TurnState.ANSWERED, ())
+            for message, one in brought:
+                lease = await claim(claims, message)
+                await receiver.delete(one.receipt)
+                if lease is not None:
+                    taken.append(lease.record.key.activity)
+                    await lease.close(TurnState.ANSWERED, ())
             await asyncio.sleep(1)
         assert taken == ["2", "3"]
 
@@ -127,26 +142,26 @@ def test_two_that_wait_for_a_lost_one_go_on_in_their_order(away: float, looked_a
 
 
 @in_virtual_time
-async def test_a_new_question_does_not_wait_for_one_that_was_lost_long_ago(house: TurnHarness) -> None:
-    desk = desk_with(house, MemoryReceiver())
+async def test_a_new_question_does_not_wait_for_one_that_was_lost_long_ago(harness: TurnHarness) -> None:
+    claims = claims_with(harness, MemoryReceiver())
     for name in ("1", "2"):
-        await desk.enter(TurnKey(ANN, name), None)
+        await claims.enter(TurnKey(ANN, name), None)
     await asyncio.sleep(3700)
-    new, asked = await desk.enter(TurnKey(ANN, "3"), None), now()
+    new, asked = await claims.enter(TurnKey(ANN, "3"), None), now()
     assert new is not None
-    assert await desk.wait_for_predecessors(new) is None
+    assert await claims.predecessors.wait(new) is None
     assert now() - asked < 2
-    assert await house.store.start(new.record) is not None, "those that an outage has left open lose their order"
+    assert await harness.store.start(new.record) is not None, "those that an outage has left open lose their order"
 
 
 @in_virtual_time
-async def test_who_waits_at_the_door_goes_to_the_queue_when_nobody_has_the_turn_before(house: TurnHarness) -> None:
-    desk, started = desk_with(house, MemoryReceiver()), now()
-    first, second = await desk.enter(KEY, HAND_OVER), await desk.enter(TurnKey(ANN, "2"), None)
+async def test_who_waits_at_the_door_goes_to_the_queue_when_nobody_has_the_turn_before(harness: TurnHarness) -> None:
+    claims, started = claims_with(harness, MemoryReceiver()), now()
+    first, second = await claims.enter(KEY, MESSAGE), await claims.enter(TurnKey(ANN, "2"), None)
     assert first is not None
     assert second is not None
     async with first:
-        waiting = asyncio.create_task(desk.wait_for_predecessors(second))
+        waiting = asyncio.create_task(claims.predecessors.wait(second))
         await asyncio.sleep(150)
         assert not waiting.done(), "it is being worked on"
     lost = await waiting
@@ -156,15 +171,15 @@ async def test_who_waits_at_the_door_goes_to_the_queue_when_nobody_has_the_turn_
 
 
 @in_virtual_time
-async def test_time_in_which_storage_did_not_answer_does_not_count_as_silence_of_others(house: TurnHarness) -> None:
-    desk, ahead = desk_with(house, MemoryReceiver()), house.store.start
-    await desk.enter(KEY, HAND_OVER)
-    second = await desk.enter(TurnKey(ANN, "2"), None)
+async def test_time_in_which_storage_did_not_answer_does_not_count_as_silence_of_others(harness: TurnHarness) -> None:
+    claims, start = claims_with(harness, MemoryReceiver()), harness.store.start
+    await claims.enter(KEY, MESSAGE)
+    second = await claims.enter(TurnKey(ANN, "2"), None)
     assert second is not None
-    house.store.start = refuse  # type: ignore[method-assign]
-    waiting = asyncio.create_task(desk.wait_for_predecessors(second))
+    harness.store.start = refuse  # type: ignore[method-assign]
+    waiting = asyncio.create_task(claims.predecessors.wait(second))
     await asyncio.sleep(300)
-    house.store.start = ahead  # type: ignore[method-assign]
+    harness.store.start = start  # type: ignore[method-assign]
     restored = now()
     assert await waiting is not None
     assert now() - restored > LEASE, "the worker of the first had no time to come back"
@@ -172,31 +187,31 @@ async def test_time_in_which_storage_did_not_answer_does_not_count_as_silence_of
 
 @in_virtual_time
 async def test_a_turn_that_was_never_entered_and_comes_behind_another_goes_back_to_the_queue(
-    house: TurnHarness,
+    harness: TurnHarness,
 ) -> None:
-    inbox = MemoryReceiver()
-    desk, later = desk_with(house, inbox), TurnMessage(TurnKey(ANN, "2"), now(), "And then?")
-    first = await desk.enter(KEY, HAND_OVER)
+    receiver = MemoryReceiver()
+    claims, later = claims_with(harness, receiver), TurnMessage(TurnKey(ANN, "2"), now(), "And then?")
+    first = await claims.enter(KEY, MESSAGE)
     assert first is not None
     async with first:
-        assert await desk.claim(later) is None
+        assert await claim(claims, later) is None
         await asyncio.sleep(10)
         await first.close(TurnState.ANSWERED, ())
-    assert (await brought(inbox, desk, 10)).record.key == later.key
+    assert (await brought(receiver, claims, 10)).record.key == later.key
 
 
 @in_virtual_time
-async def test_who_cannot_learn_whether_an_earlier_turn_is_open_goes_on_waiting(house: TurnHarness) -> None:
-    desk, ahead, started = desk_with(house, MemoryReceiver()), house.store.start, now()
-    first, second = await desk.enter(KEY, HAND_OVER), await desk.enter(TurnKey(ANN, "2"), None)
+async def test_who_cannot_learn_whether_an_earlier_turn_is_open_goes_on_waiting(harness: TurnHarness) -> None:
+    claims, start, started = claims_with(harness, MemoryReceiver()), harness.store.start, now()
+    first, second = await claims.enter(KEY, MESSAGE), await claims.enter(TurnKey(ANN, "2"), None)
     assert first is not None
     assert second is not None
-    house.store.start = refuse  # type: ignore[method-assign]
-    waiting = asyncio.create_task(desk.wait_for_predecessors(second))
+    harness.store.start = refuse  # type: ignore[method-assign]
+    waiting = asyncio.create_task(claims.predecessors.wait(second))
     await asyncio.sleep(10)
     assert not waiting.done(), "the second answer comes before the first"
     await first.close(TurnState.ANSWERED, ())
-    house.store.start = ahead  # type: ignore[method-assign]
+    harness.store.start = start  # type: ignore[method-assign]
     await waiting
     assert now() - started < 13
 
@@ -204,17 +219,17 @@ async def test_who_cannot_learn_whether_an_earlier_turn_is_open_goes_on_waiting(
 class Host:
     """A Functions host with 32 places, before `worker`; `answered` names conversation and turn, as they came."""
 
-    def __init__(self, house: TurnHarness, worker: Worker) -> None:
-        self._house = house
+    def __init__(self, harness: TurnHarness, worker: Worker) -> None:
+        self._harness = harness
         self._worker = worker
         self._news = asyncio.Condition()
         self.answered: list[tuple[str, str]] = []
 
     async def serve(self, turns: int) -> None:
         function = QueueFunction("resume_turn", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
-        inbox, poison = self._house.store.queue("turns"), self._house.store.queue("turns-poison")
+        receiver, poison = self._harness.store.queue("turns"), self._harness.store.queue("turns-poison")
         options = QueueOptions(new_batch_threshold=16, max_polling_interval=2.0)
-        listener = QueueListener(function, inbox, poison, options, lock_seconds=600.0)
+        listener = QueueListener(function, receiver, poison, options, lock_seconds=600.0)
         listening = asyncio.create_task(listener.run())
         async with asyncio.timeout(2000), self._news:
             await self._news.wait_for(lambda: len(self.answered) == turns)
@@ -222,14 +237,14 @@ class Host:
         await listening
 
     async def _resume(self, msg: Any) -> None:
-        turn_message = parse_turn_message(msg.get_body())
-        held = await self._worker.runner.claim(turn_message)
-        if held is None:
+        message = TurnMessage.from_json(msg.get_body())
+        lease = await claim(self._worker.runner, message)
+        if lease is None:
             return
-        key = turn_message.key
-        turn = Turn(key.activity, key.conversation, turn_message.payload)
-        await self._worker.runner.go_on(held, turn, self._worker.reply)
-        found = await self._house.store.find(key)
+        key = message.key
+        turn = Turn(key.activity, key.conversation, message.payload)
+        await self._worker.runner.execute(lease, turn, self._worker.reply)
+        found = await self._harness.store.find(key)
         if found is not None and found.state is not TurnState.STARTED:
             async with self._news:
                 self.answered.append((key.conversation.conversation, key.activity))
@@ -239,8 +254,8 @@ class Host:
 def test_all_questions_of_a_full_worker_that_ends_are_answered_in_order_by_one_host(tmp_path: Path) -> None:
     people, questions = 40, 3
 
-    async def script(house: TurnHarness) -> None:
-        full, asked = house.worker(30), []
+    async def script(harness: TurnHarness) -> None:
+        full, asked = harness.worker(30), []
         for number in range(questions):
             for person in range(people):
                 turn = Turn(str(number), ConversationKey("tenant", f"person {person}"), "How?")
@@ -250,7 +265,7 @@ def test_all_questions_of_a_full_worker_that_ends_are_answered_in_order_by_one_h
         for asking in asked:
             asking.cancel()
         await asyncio.wait(asked)
-        ended, host = now(), Host(house, house.worker(30))
+        ended, host = now(), Host(harness, harness.worker(30))
         await host.serve(people * questions)
         for person in range(people):
             came = [turn for conversation, turn in host.answered if conversation == f"person {person}"]

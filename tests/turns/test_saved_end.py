@@ -19,14 +19,14 @@ from tests.turns.test_one_stream import in_streams
 SPOKEN = [StoredMessage("user", "How?"), StoredMessage("assistant", ANSWER)]
 
 
-async def cut_off(house: TurnHarness, moment: float, seconds: float) -> int:
+async def cut_off(harness: TurnHarness, moment: float, seconds: float) -> int:
     """How often other workers ask the model after the first, which speaks for so many seconds, has vanished."""
-    first = house.worker(seconds)
+    first = harness.worker(seconds)
     asking = asyncio.create_task(first.ask())
     await asyncio.sleep(moment)
     first.wire.cut()
     async with ends_with(asking):
-        return (await house.later()).model.asked
+        return (await harness.later()).model.asked
 
 
 @in_streams
@@ -38,12 +38,12 @@ def test_a_worker_that_vanishes_while_the_pace_is_waited_for_costs_no_second_mod
         # The model ends after 0.3 s, and the channel takes the end after 1.1 s.
         moment, asked = round(0.36 + 0.05 * number, 3), list[int]()
 
-        async def script(house: TurnHarness, moment: float = moment, asked: list[int] = asked) -> None:
-            asked.append(await cut_off(house, moment, 0.3))
+        async def script(harness: TurnHarness, moment: float = moment, asked: list[int] = asked) -> None:
+            asked.append(await cut_off(harness, moment, 0.3))
 
-        house, kept = played(channel, tmp_path / str(number), script)
-        if asked != [0] or list(house.chat.messages.values()) != [ANSWER] or kept != (TurnState.ANSWERED, SPOKEN):
-            wrong[moment] = (asked, list(house.chat.messages.values()), kept)
+        harness, kept = played(channel, tmp_path / str(number), script)
+        if asked != [0] or list(harness.chat.messages.values()) != [ANSWER] or kept != (TurnState.ANSWERED, SPOKEN):
+            wrong[moment] = (asked, list(harness.chat.messages.values()), kept)
     assert wrong == {}
 
 
@@ -51,21 +51,21 @@ def test_a_worker_that_vanishes_while_the_pace_is_waited_for_costs_no_second_mod
 def test_an_end_is_kept_though_an_update_hangs_in_the_channel(channel: Channel, tmp_path: Path) -> None:
     asked: list[int] = []
 
-    async def script(house: TurnHarness) -> None:
-        take = house.chat.take
+    async def script(harness: TurnHarness) -> None:
+        take = harness.chat.take
 
         async def slow(activity: dict[str, Any]) -> str | None:
-            if len(house.chat.streams) and activity["type"] == "typing":
+            if len(harness.chat.streams) and activity["type"] == "typing":
                 await asyncio.sleep(10)
             return await take(activity)
 
-        house.chat.take = slow  # type: ignore[method-assign]
+        harness.chat.take = slow  # type: ignore[method-assign]
         # The second update hangs from 1.1 s on; the model ends after 2 s.
-        asked.append(await cut_off(house, 2.3, 2.0))
+        asked.append(await cut_off(harness, 2.3, 2.0))
 
-    house, kept = played(channel, tmp_path, script)
+    harness, kept = played(channel, tmp_path, script)
     assert asked == [0]
-    assert list(house.chat.messages.values()) == [ANSWER]
+    assert list(harness.chat.messages.values()) == [ANSWER]
     assert kept == (TurnState.ANSWERED, SPOKEN)
 
 
@@ -73,24 +73,24 @@ def test_an_end_is_kept_though_an_update_hangs_in_the_channel(channel: Channel, 
 def test_a_third_worker_that_vanishes_while_the_pace_is_waited_for_does_not_give_the_turn_up(
     channel: Channel, tmp_path: Path
 ) -> None:
-    async def script(house: TurnHarness) -> None:
-        inbox = house.store.queue("turns")
-        workers = [house.worker(4), house.worker(4), house.worker(0.3)]
+    async def script(harness: TurnHarness) -> None:
+        receiver = harness.store.queue("turns")
+        workers = [harness.worker(4), harness.worker(4), harness.worker(0.3)]
         running = [asyncio.create_task(workers[0].ask())]
         await asyncio.sleep(1)
         for worker, before in zip(workers[1:], workers, strict=False):
             before.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await inbox.take(9, visibility_timeout=600)
+            (taken,) = await receiver.take(9, visibility_timeout=600)
             running.append(asyncio.create_task(worker.resume(taken.body)))
-            await inbox.delete(taken.receipt)
+            await receiver.delete(taken.receipt)
             await asyncio.sleep(0.8)
         workers[-1].wire.cut()
         async with ends_with(*running):
-            assert (await house.later()).model.asked == 0
+            assert (await harness.later()).model.asked == 0
 
-    house, (state, _) = played(channel, tmp_path, script)
-    (answer,) = house.chat.messages.values()
+    harness, (state, _) = played(channel, tmp_path, script)
+    (answer,) = harness.chat.messages.values()
     assert "".join(answer.replace(WAS_INTERRUPTED.english, "").split()) == "".join(ANSWER.split())
     assert state is TurnState.ANSWERED
 
@@ -106,17 +106,17 @@ def test_a_third_worker_that_vanishes_while_the_pace_is_waited_for_does_not_give
 def test_to_keep_the_end_costs_no_write_more(channel: Channel, seconds: float, writes: int, tmp_path: Path) -> None:
     made = 0
 
-    async def script(house: TurnHarness) -> None:
-        change = house.store.change
+    async def script(harness: TurnHarness) -> None:
+        change = harness.store.change
 
         async def counted(*arguments: Any) -> Any:
             nonlocal made
             made += 1
             return await change(*arguments)
 
-        house.store.change = counted  # type: ignore[method-assign,assignment]
-        await house.worker(seconds).ask()
+        harness.store.change = counted  # type: ignore[method-assign,assignment]
+        await harness.worker(seconds).ask()
 
-    house, _ = played(channel, tmp_path, script)
-    assert list(house.chat.messages.values()) == [ANSWER]
+    harness, _ = played(channel, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [ANSWER]
     assert made <= writes

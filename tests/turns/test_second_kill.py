@@ -32,14 +32,14 @@ UNTIL_ITS_OWN_MESSAGE = 3 * ROUND_TRIP
 class Host:
     """A Functions host with one worker, which can be killed."""
 
-    def __init__(self, house: TurnHarness) -> None:
-        self.worker: Worker = house.worker()
+    def __init__(self, harness: TurnHarness) -> None:
+        self.worker: Worker = harness.worker()
         self.taken_at = 0.0
         self._taken = asyncio.Event()
         function = QueueFunction("resume_turn", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
-        inbox = cast(Any, Behind(house.store.queue("turns"), self.worker.wire))
+        receiver = cast(Any, Behind(harness.store.queue("turns"), self.worker.wire))
         options = QueueOptions(max_polling_interval=POLLED_EVERY)
-        self._listener = QueueListener(function, inbox, None, options, lock_seconds=AZURE_LOCK_SECONDS)
+        self._listener = QueueListener(function, receiver, None, options, lock_seconds=AZURE_LOCK_SECONDS)
         self._listening = asyncio.create_task(self._listener.run())
 
     async def _resume(self, msg: Any) -> None:
@@ -60,17 +60,17 @@ class Host:
             await self._listening
 
 
-async def seconds_until_answered(house: TurnHarness, after: float) -> float:
+async def seconds_until_answered(harness: TurnHarness, after: float) -> float:
     """From the second kill."""
-    first = house.worker()
+    first = harness.worker()
     asking = asyncio.create_task(first.ask())
     await asyncio.sleep(0.5)
     first.wire.cut()
     async with ends_with(asking):
-        second = Host(house)
+        second = Host(harness)
         killed = await second.killed(after)
-        third = Host(house)
-        while not house.chat.messages:
+        third = Host(harness)
+        while not harness.chat.messages:
             await asyncio.sleep(0.1)
             assert now() - killed < 2 * AZURE_LOCK_SECONDS, "nobody answers"
         answered = now()
@@ -87,8 +87,8 @@ def test_a_second_kill_costs_a_lease_again_and_ten_minutes_only_before_the_next_
     for number in range(24):
         after = round(0.003 + (0.005 * number if number < 12 else 0.06 + 0.25 * (number - 12)), 3)
 
-        async def script(house: TurnHarness, after: float = after) -> None:
-            cost[after] = await seconds_until_answered(house, after)
+        async def script(harness: TurnHarness, after: float = after) -> None:
+            cost[after] = await seconds_until_answered(harness, after)
 
         played(channel, tmp_path / str(number), script)
     soon = LEASE + 2 * POLLED_EVERY + ANSWERED_IN

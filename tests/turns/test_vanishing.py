@@ -31,11 +31,11 @@ def test_an_answer_that_came_at_once_is_not_said_again_when_its_worker_vanishes(
     for number in range(40):
         moment = round(0.9 + 0.01 * number, 3)
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
-            await vanishing(house, moment, 0.02)
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
+            await vanishing(harness, moment, 0.02)
 
-        house, _ = played(channel, tmp_path / str(number), script)
-        shown = [plain(text) for text in house.chat.messages.values()]
+        harness, _ = played(channel, tmp_path / str(number), script)
+        shown = [plain(text) for text in harness.chat.messages.values()]
         if shown != [ANSWER]:
             twice[moment] = shown
     assert twice == {}
@@ -48,15 +48,17 @@ def test_an_answer_in_several_messages_is_whole_whenever_its_worker_vanishes(cha
     for number in range(70):
         moment = round(0.3 + 0.04 * number, 3)
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
-            await vanishing(house, moment, 1.5)
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
+            await vanishing(harness, moment, 1.5)
 
-        house, _ = played(small, tmp_path / str(number), script)
-        said = " ".join(plain(text).strip() for text in house.chat.messages.values() if SENT_AGAIN.english not in text)
-        twice = len([text for text in house.chat.messages.values() if SENT_AGAIN.english in text])
-        hanging = len([s for s in house.chat.streams.values() if not s.ended])
+        harness, _ = played(small, tmp_path / str(number), script)
+        said = " ".join(
+            plain(text).strip() for text in harness.chat.messages.values() if SENT_AGAIN.english not in text
+        )
+        twice = len([text for text in harness.chat.messages.values() if SENT_AGAIN.english in text])
+        hanging = len([s for s in harness.chat.streams.values() if not s.ended])
         if (said.split() != ANSWER.split() and twice == 0) or twice > 1 or hanging > 0:
-            wrong[moment] = (list(house.chat.messages.values()), hanging)
+            wrong[moment] = (list(harness.chat.messages.values()), hanging)
     assert wrong == {}
 
 
@@ -66,8 +68,8 @@ def test_a_command_is_not_remembered_because_its_worker_vanished(channel: Channe
     for number in range(30):
         moment = round(0.004 + 0.01 * number, 3)
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
-            await vanishing(house, moment, 0.02, "/forget")
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
+            await vanishing(harness, moment, 0.02, "/forget")
 
         _, (_, memory) = played(channel, tmp_path / str(number), script)
         if memory:
@@ -82,25 +84,25 @@ def test_two_workers_vanish_and_the_model_is_told_only_what_it_said(channel: Cha
     for number in range(60):
         moment = round(0.02 + 0.05 * number, 3)
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
-            inbox = house.store.queue("turns")
-            one, two = house.worker(), house.worker()
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
+            receiver = harness.store.queue("turns")
+            one, two = harness.worker(), harness.worker()
             asking = asyncio.create_task(one.ask())
             await asyncio.sleep(0.12)
             one.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await inbox.take(9, visibility_timeout=600)
-            await inbox.delete(taken.receipt)
+            (taken,) = await receiver.take(9, visibility_timeout=600)
+            await receiver.delete(taken.receipt)
             going = asyncio.create_task(two.resume(taken.body))
             await asyncio.sleep(moment)
             two.wire.cut()
             async with ends_with(asking, going):
-                await house.later()
+                await harness.later()
 
-        house, _ = played(channel, tmp_path / str(number), script)
-        shown = [plain(text) for text in house.chat.messages.values() if SENT_AGAIN.english not in text]
+        harness, _ = played(channel, tmp_path / str(number), script)
+        shown = [plain(text) for text in harness.chat.messages.values() if SENT_AGAIN.english not in text]
         if shown not in ([ANSWER], []):
-            wrong[moment] = list(house.chat.messages.values())
+            wrong[moment] = list(harness.chat.messages.values())
     assert wrong == {}
 
 
@@ -113,20 +115,20 @@ def test_copilot_shows_no_part_twice_when_a_worker_vanishes_as_the_stream_is_clo
     for number in range(60):
         moment = round(1.5 + 0.05 * number, 3)
 
-        async def script(house: TurnHarness, moment: float = moment) -> None:
+        async def script(harness: TurnHarness, moment: float = moment) -> None:
             loop = asyncio.get_running_loop()
             start = loop.time()
-            house.chat.refuses = lambda activity: (
+            harness.chat.refuses = lambda activity: (
                 NotDeliveredError("away") if activity["type"] == "typing" and 1.5 < loop.time() - start < 2.95 else None
             )
-            await vanishing(house, moment, 5)
+            await vanishing(harness, moment, 5)
 
-        house, _ = played(early(3.0), tmp_path / str(number), script)
-        said = " ".join(house.chat.messages.values())
+        harness, _ = played(early(3.0), tmp_path / str(number), script)
+        said = " ".join(harness.chat.messages.values())
         for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english, SENT_AGAIN.english):
             said = said.replace(note, " ")
         if said.split() != ANSWER.split():
-            wrong[moment] = list(house.chat.messages.values())
+            wrong[moment] = list(harness.chat.messages.values())
     assert wrong == {}
 
 
@@ -139,25 +141,25 @@ def test_an_end_that_was_written_down_stays_so_when_the_next_worker_vanishes_too
         moment = round(0.02 + 0.01 * number, 3)
         asked: list[int] = []
 
-        async def script(house: TurnHarness, moment: float = moment, asked: list[int] = asked) -> None:
-            inbox = house.store.queue("turns")
-            one, two = house.worker(0.3), house.worker()
+        async def script(harness: TurnHarness, moment: float = moment, asked: list[int] = asked) -> None:
+            receiver = harness.store.queue("turns")
+            one, two = harness.worker(0.3), harness.worker()
             asking = asyncio.create_task(one.ask())
             # The model has ended, and the channel's pace is waited for.
             await asyncio.sleep(0.8)
             one.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await inbox.take(9, visibility_timeout=600)
-            await inbox.delete(taken.receipt)
+            (taken,) = await receiver.take(9, visibility_timeout=600)
+            await receiver.delete(taken.receipt)
             going = asyncio.create_task(two.resume(taken.body))
             await asyncio.sleep(moment)
             two.wire.cut()
             async with ends_with(asking, going):
-                three = await house.later()
+                three = await harness.later()
             asked += [two.model.asked + three.model.asked]
 
-        house, _ = played(channel, tmp_path / str(number), script)
-        shown = [plain(text) for text in house.chat.messages.values()]
+        harness, _ = played(channel, tmp_path / str(number), script)
+        shown = [plain(text) for text in harness.chat.messages.values()]
         if shown != [ANSWER] or asked != [0]:
             wrong[moment] = (asked, shown)
     assert wrong == {}
@@ -166,25 +168,25 @@ def test_an_end_that_was_written_down_stays_so_when_the_next_worker_vanishes_too
 def test_an_end_that_is_known_is_not_kept_waiting(tmp_path: Path) -> None:
     """Storage is slow to say whether an earlier turn is open, and the stream has ended already."""
 
-    async def script(house: TurnHarness) -> None:
-        inbox = house.store.queue("turns")
-        one, two = house.worker(0.3), house.worker()
+    async def script(harness: TurnHarness) -> None:
+        receiver = harness.store.queue("turns")
+        one, two = harness.worker(0.3), harness.worker()
         asking = asyncio.create_task(one.ask())
-        while not house.chat.messages:  # noqa: ASYNC110 - in virtual time
+        while not harness.chat.messages:  # noqa: ASYNC110 - in virtual time
             await asyncio.sleep(0.01)
         one.wire.cut()
         await asyncio.sleep(LEASE + 2)
-        (taken,) = await inbox.take(9, visibility_timeout=600)
-        await inbox.delete(taken.receipt)
-        ahead = house.store.start
+        (taken,) = await receiver.take(9, visibility_timeout=600)
+        await receiver.delete(taken.receipt)
+        start = harness.store.start
 
         async def slow(record: Any) -> Any:
             await asyncio.sleep(5)
-            return await ahead(record)
+            return await start(record)
 
-        house.store.start = slow  # type: ignore[method-assign,assignment]
+        harness.store.start = slow  # type: ignore[method-assign,assignment]
         async with ends_with(asking):
             await two.resume(taken.body)
 
-    house, _ = played(COPILOT, tmp_path, script)
-    assert list(house.chat.messages.values()) == [ANSWER], "the whole answer stands there twice"
+    harness, _ = played(COPILOT, tmp_path, script)
+    assert list(harness.chat.messages.values()) == [ANSWER], "the whole answer stands there twice"

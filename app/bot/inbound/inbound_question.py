@@ -16,7 +16,7 @@ from app.bot.inbound.message_text import read_message
 from app.bot.inbound.reply_target import ReplyTarget
 from app.common.caller import UNKNOWN_CALLER, Caller
 from app.storage.conversations import ConversationKey
-from app.turns.queue_message import TurnMessage, UnreadableMessageError
+from app.turns.queue_message import UnreadableMessageError
 
 _THREAD = ";messageid="
 
@@ -85,13 +85,13 @@ class InboundQuestion(BaseModel):
         )
 
 
-def parse_inbound_question(turn_message: TurnMessage) -> InboundQuestion:
+def parse_inbound_question(payload: str) -> InboundQuestion:
     """Raises `app.turns.queue_message.UnreadableMessageError`."""
     try:
-        return InboundQuestion.model_validate_json(turn_message.payload)
+        return InboundQuestion.model_validate_json(payload)
     except ValidationError as error:
         wrong = {".".join(map(str, problem["loc"])) or problem["type"] for problem in error.errors(include_input=False)}
-        raise UnreadableMessageError(f"begun: {', '.join(sorted(wrong))}") from None
+        raise UnreadableMessageError(f"payload: {', '.join(sorted(wrong))}") from None
 
 
 def turn_id_of(activity: Activity) -> str:
