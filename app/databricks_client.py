@@ -61,14 +61,14 @@ class TimeLimits:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """An endpoint's Retry-After is obeyed; when it asks for more than `longest_wait_seconds` we give up."""
+    """Retry-After is obeyed; where it asks for more than `longest_wait_seconds` there is no further attempt."""
 
     attempts: int = 4
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30
 
     def pause_seconds(self, failure: ModelError, attempt: int, spread: float) -> float | None:
-        """Before the next attempt, None to give up; `spread`, from 0 to 1, keeps many waiters apart."""
+        """Before the next attempt; None for no further one. `spread`, from 0 to 1, keeps many waiters apart."""
         if not isinstance(failure, _TRANSIENT) or isinstance(failure, AddressBlockedError) or attempt >= self.attempts:
             return None
         asked_for = failure.retry_after_seconds if isinstance(failure, _MAY_SAY_WHEN) else None
@@ -122,17 +122,17 @@ class DatabricksModel:
 
     @property
     def api(self) -> str:
-        """For people: which API the endpoint speaks, as far as is known."""
+        """The API that the endpoint speaks, as far as is known, in words for people."""
         return {"chat": "chat completions", "responses": "Responses", "auto": "chat completions, assumed"}[self._api]
 
     async def prepare(self) -> None:
-        """Pays for the imports, the token and the endpoint's task beforehand. Raises ModelError."""
-        await asyncio.gather(self._streams.prepare(), self._spoken_api(), self._token(APP_IDENTITY))
+        """Does the imports, the sign-in and the look-up of the task before the first question. Raises ModelError."""
+        await asyncio.gather(self._streams.prepare(), self._find_api(), self._token(APP_IDENTITY))
 
     async def check_ready(self, *, time_limit_seconds: float = 5) -> bool:
-        """Asks the workspace, not the model: costs no tokens and wakes nothing that is scaled to zero.
+        """Asks the workspace, not the model: it costs no tokens and starts no endpoint that is scaled to zero.
 
-        False where the address leads to no serving endpoint that could be asked about, and the sign-in works.
+        False where the sign-in works and the address has no serving endpoints to ask about.
         Raises ModelError, and CircuitOpenError while requests are refused here.
         `state.ready` says whether the endpoint can be queried:
         https://learn.microsoft.com/azure/databricks/machine-learning/model-serving/manage-serving-endpoints
@@ -180,7 +180,7 @@ class DatabricksModel:
                     refused_token = token
                     if not self._workspace.forget_token(request.identity, token):
                         raise
-                elif not self._speaks_other_api(failure):
+                elif not self._switch_api(failure):
                     pause = self._retries.pause_seconds(failure, attempt, self._spread())
                     if pause is None or self._clock() + pause >= deadline or self._circuit.state is CircuitState.OPEN:
                         raise
@@ -190,8 +190,8 @@ class DatabricksModel:
     async def close(self) -> None:
         await self._streams.close()
 
-    def _speaks_other_api(self, failure: ModelError) -> bool:
-        """The next attempt does, where none was set and the endpoint wants the other."""
+    def _switch_api(self, failure: ModelError) -> bool:
+        """The endpoint wants the other API and the settings name none: the next attempt uses it."""
         if self._api == "auto" and isinstance(failure, RequestRefusedError) and "messages" in failure.parameters:
             if "'input'" in failure.detail:
                 self._api = "responses"
@@ -246,7 +246,7 @@ class DatabricksModel:
     async def _question(
         self, request: ModelRequest, capabilities: EndpointCapabilities
     ) -> tuple[str, dict[str, Any], AnswerReader]:
-        api = responses if await self._spoken_api() == "responses" else chat_completions
+        api = responses if await self._find_api() == "responses" else chat_completions
         body = api.request_body(
             self._name,
             request,
@@ -260,7 +260,7 @@ class DatabricksModel:
         )
         return api.PATH, body, reader
 
-    async def _spoken_api(self) -> Api:
+    async def _find_api(self) -> Api:
         if self._api == "auto":
             try:
                 task = await self._endpoints.task(self._name)

@@ -16,7 +16,7 @@ from app.databricks.credentials import ServicePrincipal
 from app.databricks_client import DatabricksModel
 from app.models.model import Completed, ModelRequest, TextDelta, ToolDefinition, Usage
 from app.models.model_errors import SignInError, StreamInterruptedError
-from tests.fakes.asked_model import QUESTION, answer, asking, shown_before, text_of
+from tests.fakes.endpoint_model import QUESTION, answer, asking, shown_before, text_of
 from tests.fakes.serving_endpoint import (
     DONE,
     TOKEN,

@@ -15,7 +15,7 @@ from app.models.model_errors import (
     PermissionDeniedError,
 )
 from app.resilience.circuit_breaker import CircuitOpenError
-from tests.fakes.asked_model import QUESTION, Sleeper, answer, asking, text_of
+from tests.fakes.endpoint_model import QUESTION, Sleeper, answer, asking, text_of
 from tests.fakes.serving_endpoint import Answer, ServingEndpoint, Stream, chat_chunk, databricks_error
 
 AWAY = databricks_error(503, "TEMPORARILY_UNAVAILABLE", "later")

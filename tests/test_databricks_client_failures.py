@@ -25,7 +25,7 @@ from app.models.model_errors import (
     UnknownModelError,
     UnreadableAnswerError,
 )
-from tests.fakes.asked_model import Sleeper, answer, asking, shown_before, text_of
+from tests.fakes.endpoint_model import Sleeper, answer, asking, shown_before, text_of
 from tests.fakes.serving_endpoint import (
     TOKEN,
     Answer,

@@ -1,4 +1,4 @@
-"""Who asks."""
+"""The person who asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why work was cancelled, for whoever has to clean up after it."""
+"""Why work was cancelled, for the code that cleans up after it."""
 
 from __future__ import annotations
 

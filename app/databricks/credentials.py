@@ -1,4 +1,4 @@
-"""Who we are in the Databricks workspace. The first credential configured is the one used, and it is logged by name."""
+"""How the app signs in to the Databricks workspace. The first credential that is configured is used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class Credential(Protocol):
     @property
     def name(self) -> str:
-        """What kind of identity this is, for the log and for people."""
+        """The kind of sign-in, for the log and for people."""
         ...
 
     async def token(self) -> str:

@@ -1,4 +1,4 @@
-"""Who the workspace takes the app for: https://docs.databricks.com/api/workspace/currentuser"""
+"""The user or service principal that the app is in the workspace: https://docs.databricks.com/api/workspace/currentuser"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CurrentUserLookup:
         self._looking_up = asyncio.Lock()
 
     async def find(self) -> CurrentUser | None:
-        """None when the workspace does not say so within three seconds, sign-in included."""
+        """None when the workspace does not answer within three seconds, sign-in included."""
         try:
             async with asyncio.timeout(LOOKUP_TIME_LIMIT_SECONDS), self._looking_up:
                 if self._found is None:
@@ -56,7 +56,7 @@ class CurrentUserLookup:
                         )
                     )
         except (WorkspaceError, TimeoutError) as failure:
-            _log.warning("Who the app is in the workspace is not known (%s)", type(failure).__name__)
+            _log.warning("The current user of the workspace could not be looked up (%s)", type(failure).__name__)
         return self._found
 
 

@@ -1,4 +1,4 @@
-"""What the workspace says about its serving endpoints: https://docs.databricks.com/api/workspace/servingendpoints"""
+"""The serving endpoints of a workspace: https://docs.databricks.com/api/workspace/servingendpoints"""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ServingEndpoints:
         self._next_lookup_at = 0.0
 
     async def describe(self, endpoint: str, *, time_limit_seconds: float) -> Mapping[str, Any]:
-        """`GET /api/2.0/serving-endpoints/{name}`, which everybody who may query the endpoint may ask.
+        """`GET /api/2.0/serving-endpoints/{name}`, which needs no more than the permission to query it.
 
-        Asked once. Raises WorkspaceError.
+        Tried once. Raises WorkspaceError.
         """
         # The first sign-in may take longer than the limit.
         await self._workspace.token()

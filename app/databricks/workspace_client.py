@@ -1,6 +1,6 @@
-"""The REST API of a Databricks workspace: one pooled session, one way to sign in, to fail and to try again.
+"""The client of a Databricks workspace's REST API: pooled session, sign-in, typed errors, retries, time limits.
 
-What is asked of the workspace stands beside this, a module for each of its APIs: serving_endpoints.py, current_user.py.
+Each API of the workspace has a module beside this one that uses the client: serving_endpoints.py, current_user.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The workspace's address, as people give it."""
+"""The workspace's address in the forms that people configure."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from app.models.transport_errors import failure_of_exception
 if TYPE_CHECKING:
     import httpx2
 
-# Tokens that come together are read together: nobody sees 20 ms, and each read costs more than each token.
+# Tokens that arrive within this time are read at once: a read costs more than a token, and 20 ms are not seen.
 READ_INTERVAL_SECONDS = 0.02
 
 
 class AnswerBody:
     """Ends with `[DONE]`, with the end of the body, or `wait_after_end_seconds` after the finish reason.
 
-    `deadline` is a time of `clock`. A silence of `silence_seconds` is ended by the transport.
+    `deadline` is a time of `clock`. The transport itself ends a wait for bytes after `silence_seconds`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class AnswerBody:
             self._ended_at = _now()
 
     def _failure_of(self, error: Exception) -> ModelError | None:
-        """None where the answer is whole without what did not come."""
+        """None where the answer is complete all the same."""
         failure = failure_of_exception(error, answer_began=True)
         if self._answer.ended and isinstance(failure, ModelTimeoutError):
             self.left_open = True

@@ -15,24 +15,24 @@ MAX_TOOL_CALLS = 128
 
 
 class AnswerReader(Protocol):
-    """Turns the payloads of one answer into events."""
+    """Turns the payloads of one answer into events, which `buffer` collects."""
 
     @property
     def buffer(self) -> EventBuffer: ...
 
     @property
     def ended(self) -> bool:
-        """The endpoint said how the answer ends, and has not gone on since."""
+        """The endpoint reported the end of the answer, and nothing has come after it."""
         ...
 
     @property
     def awaits_tools(self) -> bool:
-        """The endpoint runs a tool of its own whose result has not come: more is to be expected even after an end."""
+        """More follows even after an end: the endpoint runs a tool of its own, and its result has not come."""
         ...
 
     @property
     def continued_after_end(self) -> bool:
-        """More came after the endpoint had said how the answer ends."""
+        """More came after the endpoint had reported the end of the answer."""
         ...
 
     def read(self, payload: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ class EventBuffer:
         self._visible = VisibleText(drops_names=drops_names)
         self._repeated = RepeatedText()
         self._between_messages = False
-        self._flows = False
+        self._passes_through = False
         self._text: list[str] = []
         self._sources: list[Source] = []
         self._known: set[tuple[str, str | None]] = set()
@@ -65,12 +65,12 @@ class EventBuffer:
     def add_text(self, piece: str) -> None:
         if not piece:
             return
-        if self._flows:
+        if self._passes_through:
             self._repeated.keep(piece)
             self._text.append(piece)
         elif (piece := self._visible.add(piece)) and (piece := self._repeated.add(piece)):
             self._show(piece)
-            self._flows = self._visible.is_text
+            self._passes_through = self._visible.is_text
 
     def flush(self) -> None:
         """Nothing is held back any longer."""
@@ -105,7 +105,7 @@ class EventBuffer:
         return events
 
     def _show_held(self, end: Callable[[], str]) -> None:
-        self._flows = False
+        self._passes_through = False
         if held := self._visible.end_message():
             held = self._repeated.add(held)
         if held := held + end():

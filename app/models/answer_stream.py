@@ -1,6 +1,7 @@
-"""Bytes of an answer in, events out; whatever the bytes are, only a ModelError comes of it.
+"""Turns the bytes of an answer into events. Raises nothing but ModelError, whatever the bytes are.
 
-The body says what it is, not its content type: proxies send event streams as `text/plain` and `application/json`.
+The format is recognised by the body, not by its content type: proxies send event streams as `text/plain` and
+`application/json`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class AnswerStream:
 
     @property
     def ended(self) -> bool:
-        """The endpoint said how the answer ends, and has not gone on since."""
+        """The endpoint reported the end of the answer, and nothing has come after it."""
         return self._reader.ended
 
     @property
@@ -48,11 +49,11 @@ class AnswerStream:
 
     @property
     def continued_after_end(self) -> bool:
-        """More came after the endpoint had said how the answer ends."""
+        """More came after the endpoint had reported the end of the answer."""
         return self._reader.continued_after_end
 
     def feed(self, chunk: bytes) -> list[TextDelta | Source]:
-        """A failure among the bytes is kept for `end`, so that what came before it is not lost."""
+        """A failure among the bytes is raised by `end`, so that the events before it are not lost."""
         if not self._is_events:
             chunk = self._events_of(chunk)
         self._size += len(chunk)
@@ -84,7 +85,7 @@ class AnswerStream:
             raise
 
     def _events_of(self, chunk: bytes) -> bytes:
-        """The part that is an event stream. JSON is kept until it is whole, a page in HTML is no answer."""
+        """The part that is an event stream. JSON is collected until it is complete; an HTML page is a failure."""
         if self._whole is not None:
             self._whole.append(chunk)
             if sum(map(len, self._whole)) > MAX_EVENT_BYTES:
@@ -138,8 +139,9 @@ class AnswerStream:
         return self._reader.buffer.drain()
 
     def _take_malformed(self, data: bytes, *, last: bool) -> None:
-        """After the end nothing can be lost, and a word is a proxy's heartbeat. Half an event at the end of the bytes
-        is a connection that broke."""
+        """Ignored after the end, and where it is a word: a proxy's heartbeat. Half an event at the end of the bytes
+        means that the connection broke.
+        """
         if self.finished:
             return
         if not data.lstrip().startswith((b"{", b"[")):

@@ -83,7 +83,7 @@ class _PartialCall:
 
 
 class ChatCompletionReader:
-    """`offered_tools` are ours to run; some endpoints also pass on the calls that they ran themselves."""
+    """`offered_tools` are the agent's to run; some endpoints also report the calls that they ran themselves."""
 
     def __init__(self, offered_tools: frozenset[str] = frozenset()) -> None:
         self.buffer = EventBuffer()
@@ -134,7 +134,7 @@ class ChatCompletionReader:
         named = [call.whole(index) for index, call in sorted(self._calls.items()) if call.name]
         ours = tuple(call for call in named if call.name in self._offered and call.id not in self._answered)
         if not ours and self._offered and self._finish_reason in _TOOL_FINISH_REASONS and not self.buffer.any_text:
-            # The model made up a name: it is told so, rather than the person that there is no answer.
+            # The model called a tool that does not exist: the agent tells it so, instead of ending without an answer.
             return tuple(call for call in named if call.id not in self._answered)
         return ours
 
@@ -175,13 +175,13 @@ class ChatCompletionReader:
             self.awaits_tools = False
 
     def _take_tool_result(self, said: dict[str, Any]) -> None:
-        """What a tool that the server ran has found out, or what others said: not for showing."""
+        """The result of a tool that the server ran, or a message of another role: neither is shown."""
         self._reopen()
         self._answered.add(text(said.get("tool_call_id")))
         self.buffer.tool_called()
 
     def _take_content(self, content: object) -> None:
-        """A string, or parts of which those of type reasoning are not for showing."""
+        """A string, or parts; those of type reasoning are not shown."""
         if isinstance(content, str):
             self.buffer.add_text(content)
             return

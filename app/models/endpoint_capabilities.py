@@ -13,13 +13,14 @@ from app.common.log_text import quoted
 from app.models.model_errors import ConversationTooLongError, ModelError, RequestRefusedError
 from app.models.refused_parameters import positions_of
 
-# After `response.completed` or a finish reason, until `[DONE]` or the end of the stream. An agent that uses a slow tool
-# between two answers of its model is heard out; the person has read everything else meanwhile.
+# How long to wait after `response.completed` or a finish reason for `[DONE]` or the end of the stream: an agent may use
+# a slow tool between two answers of its model. What has come until then is shown already.
 WAIT_AFTER_END_SECONDS = 30.0
-# Where an endpoint has left its stream open after the end, and has never gone on after one.
+# Of an endpoint that has left a stream open after the end, and has never sent more after one.
 SHORT_WAIT_AFTER_END_SECONDS = 5.0
 
-# A refusal may have been about something else: a person's words that were quoted, a tool call that the model made up.
+# Refusals are forgotten, since one may have been about something else: words of a person that the error quotes, or a
+# tool call that the model invented.
 REFUSALS_REMEMBERED_SECONDS = 900.0
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class EndpointCapabilities:
         return WAIT_AFTER_END_SECONDS
 
     def learned_from(self, failure: ModelError, body: Mapping[str, Any]) -> EndpointCapabilities | None:
-        """What may make the next request acceptable; None where nothing that was sent is refused."""
+        """With what this refusal teaches; None where it names nothing that was sent."""
         if not isinstance(failure, RequestRefusedError | ConversationTooLongError):
             return None
         if extra := {name for name in _call_fields_of(body) if [*positions_of(name, failure.detail)]}:
@@ -97,14 +98,14 @@ class CapabilityMemory:
         self._known = known.merged_with(learned)
         self._learned_at = min(self._learned_at, self._clock())
         for name in sorted((learned.refused | learned.call_fields) - known.refused - known.call_fields):
-            _log.warning("The endpoint refuses the parameter %s: it is asked without for a while", quoted(name))
+            _log.warning("The endpoint refuses the parameter %s: requests leave it out for a while", quoted(name))
 
     def note_end(self, *, left_open: bool, continued_after_end: bool) -> None:
         """How an answer ended: its stream was left open, and whether more came after the end."""
         known = self.known
         if left_open and not known.leaves_streams_open:
             _log.warning(
-                "The endpoint leaves its stream open after the end of an answer: it was waited for %g s in vain",
+                "The endpoint leaves its stream open after the end of an answer: nothing came within %g s",
                 known.wait_after_end_seconds,
             )
         self._known = replace(

@@ -1,4 +1,4 @@
-"""Reads what an endpoint says about an error: JSON of several shapes, JSON inside a text of it, HTML, or text."""
+"""Reads the body of an error: JSON of several shapes, JSON inside a text of it, HTML, or text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """`codes`, `messages` and `parameters` are what was said about each, outermost first; `nodes` is every object."""
+    """`codes`, `messages` and `parameters` are all that the body names, outermost first; `nodes` all its objects."""
 
     codes: tuple[str, ...]
     messages: tuple[str, ...]

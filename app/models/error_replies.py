@@ -1,6 +1,6 @@
-"""Which failure an endpoint's error is. Bodies come as Databricks', OpenAI's, a proxy's HTML, or nothing at all.
+"""Which ModelError an endpoint's error is. Bodies are Databricks', OpenAI's, a proxy's HTML, or empty.
 
-Errors are cut before anything is looked for in them, and no pattern takes more time than the text is long.
+Errors are shortened before they are searched, and every pattern takes time in proportion to the text.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def failure_of_reply(reply: ErrorReply, *, now: datetime | None = None) -> model
 
 
 def failure_of_payload(payload: object) -> model_errors.ModelError:
-    """An error inside a stream or a Responses object; what has no other name cuts the stream."""
+    """An error inside a stream or a Responses object; StreamInterruptedError where it has no code that is known."""
     error = ErrorBody.of_json(payload)
     if filtered := _content_filter(error, side="output"):
         return filtered
@@ -90,7 +90,7 @@ def failure_of_payload(payload: object) -> model_errors.ModelError:
 
 
 def field_names(body: dict[str, Any]) -> str:
-    """Of an object that is not what was expected, for the log."""
+    """The names in an object that is not what was expected, for the log."""
     named = [name for name in map(name_or_empty, list(body)[:5]) if name]
     return f"the fields {', '.join(named)}" if named else "no field that has a name"
 
@@ -110,7 +110,7 @@ def _code(error: ErrorBody) -> str:
 
 
 def _categories(names: Iterable[str]) -> tuple[str, ...]:
-    """People read them, and the log: letters, digits and a little more, as categories have."""
+    """As people and the log may see them: letters, digits and some punctuation."""
     named = (one_line(name[:60]) for name in islice(names, 20))
     return tuple(name if re.fullmatch(r"[\w .:/&()-]{1,60}", name) else "unnamed category" for name in named)
 

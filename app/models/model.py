@@ -1,4 +1,4 @@
-"""What is said to a language model and what comes back, whichever API the endpoint speaks."""
+"""Requests to a language model and the events of its answers, whichever API the endpoint speaks."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The last event of every stream that was not cut; `tool_calls` are to be run before the model goes on."""
+    """The last event of every complete stream; `tool_calls` are to be run before the model can continue."""
 
     tool_calls: tuple[ToolCall, ...] = ()
     truncated: bool = False

@@ -1,7 +1,7 @@
 """Imports openai without the catalogue of its typed answers, which takes most of the import's time and memory.
 
-The answers are read as JSON here. `openai.types` and `openai.lib` become packages that run their own `__init__` when
-somebody asks for a name of theirs, so the package behaves as ever to everybody else in the process.
+Answers are read as JSON here. `openai.types` and `openai.lib` run their own `__init__` when one of their names is first
+used, so other users of the package in the process notice nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OFFERED_FUNCTIONS = ("pydantic_function_tool", "pydantic_responses_function_too
 
 
 def import_openai() -> ModuleType:
-    """As `import openai` does, in a quarter of the time; in all of it where the package is not what we know."""
+    """Like `import openai`, in a quarter of the time. Falls back to it where the package is laid out differently."""
     if "openai" not in sys.modules:
         try:
             _install_lazy_packages()
@@ -32,16 +32,16 @@ def import_openai() -> ModuleType:
                 setattr(package, name.rpartition(".")[2], sys.modules[name])
             return package
         except Exception:
-            _log.warning("openai could not be imported without its types; it is imported whole", exc_info=True)
+            _log.warning("openai could not be imported without its types: the whole package is imported", exc_info=True)
             for name in [name for name in sys.modules if name == "openai" or name.startswith("openai.")]:
                 del sys.modules[name]
     return importlib.import_module("openai")
 
 
 class _LazyPackage(ModuleType):
-    """A package whose `__init__` runs when a name is asked for that is no module of it."""
+    """A package whose `__init__` runs at the first use of a name that is not one of its modules."""
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the package holds
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - anything that the package holds
         if name.startswith("__"):
             raise AttributeError(name)
         if importlib.util.find_spec(f"{self.__name__}.{name}") is not None:

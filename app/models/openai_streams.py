@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Of an error's body: what says why stands at its beginning.
 MAX_ERROR_BYTES = 64 * 1024
-# A body read to its end leaves its connection open for the next turn.
+# A body that is read to its end leaves its connection open for the next request.
 BODY_END_SECONDS = 1.0
 
 
@@ -143,7 +143,7 @@ class OpenAiStreams:
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 transport=aiohttp_transport.AiohttpTransport(
                     client=self._http.get,
-                    # The session has its own; this one trusts nobody.
+                    # Unused, and it has no certificate authority: the session has a context of its own.
                     verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
                 ),
             ),
@@ -159,8 +159,9 @@ class OpenAiStreams:
 
 @contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
-    """So many new objects bring on a full garbage collection, which holds up the event loop for 20 ms and longer from
-    whatever thread. They are modules and classes, which stay: no later collection need look at them either."""
+    """An import makes so many objects that a full garbage collection follows, which stops the event loop for 20 ms and
+    longer, in any thread. They are modules and classes, which stay: later collections skip them too.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -172,14 +173,14 @@ def _garbage_collection_paused() -> Iterator[None]:
 
 
 def body_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """What arrives, as it arrives. Closing this leaves the response open, unless it came compressed."""
+    """The bytes as they arrive. Closing this leaves the response open, unless it is compressed."""
     if response.headers.get("content-encoding", "identity") == "identity":
         return response.stream.__aiter__()  # type: ignore[union-attr,return-value]
     return response.aiter_bytes()
 
 
 async def _limit_error(response: httpx2.Response) -> None:
-    """openai reads an error's whole body, however long it is: it is given the beginning of it."""
+    """openai reads an error's whole body, however long it is: this leaves only the beginning of it."""
     if response.is_success:
         return
     import httpx2  # noqa: PLC0415 - the client has imported it

@@ -1,4 +1,4 @@
-"""Agents that use tools often begin again with what they said before the tool was called: it is shown once."""
+"""Agents that use tools often repeat after a tool call what they wrote before it: it is shown once."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class RepeatedText:
             whole = [len(candidate) for candidate in self._candidates if len(candidate) <= self._length]
             self._repeated = max(self._repeated, *whole) if whole else self._repeated
             shown = self._release()
-        said = "".join(self._message).strip()
+        message = "".join(self._message).strip()
         self._message = []
-        if said and said not in self._earlier:
-            self._earlier = [*self._earlier[1 - _MAX_EARLIER_MESSAGES :], said]
+        if message and message not in self._earlier:
+            self._earlier = [*self._earlier[1 - _MAX_EARLIER_MESSAGES :], message]
         return shown
 
     def tool_called(self) -> str:
-        """As `end_message`; what follows may repeat what was said before."""
+        """As `end_message`; what follows may repeat what was written before."""
         shown = self.end_message()
         self._tool_called = bool(self._earlier)
         return shown
@@ -87,11 +87,11 @@ class RepeatedText:
         return text
 
 
-def _is_beginning(said: str, more: str) -> bool:
-    if len(said) < _MIN_BEGINNING_CHARACTERS:
+def _is_beginning(earlier: str, more: str) -> bool:
+    if len(earlier) < _MIN_BEGINNING_CHARACTERS:
         return False
     return (
         more.startswith("\n")
-        or said.endswith(_SENTENCE_END_WITHOUT_SPACE)
-        or (said.endswith(_SENTENCE_END) and more[:1].isspace())
+        or earlier.endswith(_SENTENCE_END_WITHOUT_SPACE)
+        or (earlier.endswith(_SENTENCE_END) and more[:1].isspace())
     )

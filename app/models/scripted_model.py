@@ -9,13 +9,13 @@ from typing import Any
 from app.models.model import Completed, ModelEvent, ModelRequest, Source, TextDelta, ToolCall
 from app.models.model_errors import ModelError
 
-Step = str | Source | Completed | ToolCall | BaseException | asyncio.Event | Awaitable[Any]
+ScriptStep = str | Source | Completed | ToolCall | BaseException | asyncio.Event | Awaitable[Any]
 """Text to stream, a source, a tool call, the end, an exception to raise, or something to wait for.
 
 A bare coroutine can be waited for once; an asyncio.Event or a Future serves replies that are given again.
 """
 
-Reply = str | BaseException | Sequence[Step]
+ScriptedReply = str | BaseException | Sequence[ScriptStep]
 
 
 class ScriptedModel:
@@ -24,7 +24,9 @@ class ScriptedModel:
     A reply without a Completed ends with one that holds its tool calls.
     """
 
-    def __init__(self, replies: Iterable[Reply] = (), *, name: str = "scripted", repeat_last: bool = False) -> None:
+    def __init__(
+        self, replies: Iterable[ScriptedReply] = (), *, name: str = "scripted", repeat_last: bool = False
+    ) -> None:
         self.requests: list[ModelRequest] = []
         self.streams_closed_early = 0
         self.closed = False
@@ -36,7 +38,7 @@ class ScriptedModel:
     def name(self) -> str:
         return self._name
 
-    def add(self, reply: Reply) -> None:
+    def add(self, reply: ScriptedReply) -> None:
         self._replies.append(reply)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
@@ -72,7 +74,7 @@ class ScriptedModel:
     async def close(self) -> None:
         self.closed = True
 
-    def _next_reply(self) -> Reply:
+    def _next_reply(self) -> ScriptedReply:
         if not self._replies:
             raise ModelError("the script has no reply left")
         return self._replies[0] if self._repeat_last and len(self._replies) == 1 else self._replies.pop(0)

@@ -1,4 +1,4 @@
-"""Which failure an exception of the HTTP client is. The openai package hides the cause two exceptions deep."""
+"""Which ModelError an exception of the HTTP client is. The openai package hides the cause two exceptions deep."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _TIMED_OUT = (TimeoutError, aiohttp.ServerTimeoutError)
 def failure_of_exception(error: Exception, *, answer_began: bool) -> ModelError:
     causes = list(_causes(error))
     root = causes[-1]
-    said = quoted(f"{type(root).__name__}: {root}")
+    cause_text = quoted(f"{type(root).__name__}: {root}")
     if any(isinstance(cause, ModelError) for cause in causes):
         return next(cause for cause in causes if isinstance(cause, ModelError))
     if any(isinstance(cause, _NO_CONNECTION) for cause in causes):
-        return EndpointUnreachableError(f"no connection to the endpoint: {said}")
+        return EndpointUnreachableError(f"no connection to the endpoint: {cause_text}")
     if any(isinstance(cause, _TIMED_OUT) for cause in causes):
-        return ModelTimeoutError(f"the endpoint fell silent: {said}")
+        return ModelTimeoutError(f"no bytes from the endpoint in time: {cause_text}")
     if answer_began:
-        return StreamInterruptedError(f"the connection broke: {said}")
-    return EndpointUnreachableError(f"the connection broke before an answer: {said}")
+        return StreamInterruptedError(f"the connection broke: {cause_text}")
+    return EndpointUnreachableError(f"the connection broke before an answer: {cause_text}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

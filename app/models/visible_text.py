@@ -1,4 +1,4 @@
-"""What of a message's text is for people: not the model's thinking, not the name of the agent that wrote it."""
+"""The part of a message's text that people see: without the model's thinking and the name of its agent."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class VisibleText:
         if (not payload and len(text) < _MAX_BLANK_CHARACTERS) or (payload and _CONTENT.startswith(payload)):
             return self._hold(text)
         self._part = _Part.TEXT
-        # What goes on with another tag is XML that somebody asked for.
+        # Another tag follows: this is XML that the person asked for.
         return False, self._announcement + text if payload.startswith("<") else payload
 
     def _content(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Spares a remote that has failed for a while, and those who would wait for it in vain."""
+"""Stops calls to a remote that has failed for a while: callers fail at once instead of waiting for it."""
 
 from __future__ import annotations
 

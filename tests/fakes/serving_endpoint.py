@@ -22,7 +22,7 @@ heartbeats may break."""
 
 
 @dataclass(frozen=True)
-class InboundQuestion:
+class EndpointRequest:
     path: str
     body: dict[str, Any]
     headers: dict[str, str]
@@ -95,13 +95,13 @@ class ServingEndpoint:
     def __init__(self, name: str = "my-model", task: str = "llm/v1/chat") -> None:
         self.name = name
         self.task = task
-        self.asked: list[InboundQuestion] = []
-        self.lookups: list[InboundQuestion] = []
+        self.asked: list[EndpointRequest] = []
+        self.lookups: list[EndpointRequest] = []
         self.sign_ins: list[dict[str, str]] = []
         self.replies: deque[Stream | Answer] = deque()
         self.lookup_replies: deque[Answer] = deque()
         self.identity = Answer(200, {"userName": "ann@example.com", "displayName": "Ann"})
-        self.identified: list[InboundQuestion] = []
+        self.identified: list[EndpointRequest] = []
         self.sign_in_replies: deque[Answer] = deque()
         self.token_lifetime = 3600
         self.accepted_tokens = {TOKEN}
@@ -130,11 +130,11 @@ class ServingEndpoint:
     def base_url(self) -> str:
         return f"{self.host}/serving-endpoints"
 
-    async def _note(self, request: web.Request) -> InboundQuestion:
+    async def _note(self, request: web.Request) -> EndpointRequest:
         content = await request.read()
         assert request.transport is not None
         port = request.transport.get_extra_info("peername")[1]
-        return InboundQuestion(request.path, json.loads(content) if content else {}, dict(request.headers), port)
+        return EndpointRequest(request.path, json.loads(content) if content else {}, dict(request.headers), port)
 
     async def _describe(self, request: web.Request) -> web.StreamResponse:
         asked = await self._note(request)

@@ -11,7 +11,7 @@ import pytest
 from app.models.endpoint_capabilities import REFUSALS_REMEMBERED_SECONDS, EndpointCapabilities
 from app.models.model import Message, ModelRequest, ToolCall, ToolDefinition
 from app.models.model_errors import ConversationTooLongError, RequestRefusedError
-from tests.fakes.asked_model import QUESTION, Sleeper, answer, asking, text_of
+from tests.fakes.endpoint_model import QUESTION, Sleeper, answer, asking, text_of
 from tests.fakes.serving_endpoint import Answer, ServingEndpoint, Stream, agent_stream, databricks_error, event
 
 TOOLS = (ToolDefinition("time", "", {"type": "object"}),)

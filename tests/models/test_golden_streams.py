@@ -11,7 +11,7 @@ import pytest
 from app.models import model_errors
 from app.models.model import Completed, ModelEvent, ModelRequest, ToolCall, ToolDefinition, Usage
 from app.models.model_errors import ModelError
-from tests.fakes.asked_model import QUESTION, asking, text_of
+from tests.fakes.endpoint_model import QUESTION, asking, text_of
 from tests.fakes.serving_endpoint import ServingEndpoint, Stream
 
 CASES = Path(__file__).parents[1] / "golden" / "model_streams"
