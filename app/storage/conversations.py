@@ -1,4 +1,4 @@
-"""Conversations that outlive a turn: the protocol that every storage engine keeps."""
+"""What was said in a conversation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ConversationKey:
-    """No state is ever shared between two tenants, or between two conversations of one.
-
-    `thread` is one of the threads that a conversation may have: a conversation of its own, deleted with the whole.
-    """
+    """`thread` is empty, or one of the threads of a conversation, whose messages are kept apart from the others'."""
 
     tenant: str
     conversation: str
@@ -20,9 +17,10 @@ class ConversationKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """`blocks` (what was shown beside the text) and `caller` (who asked) are JSON text, empty if there is none.
+    """`complete` is false for an answer that was cut off.
 
-    `activity_id` is the id that the channel gave the sent activity, empty if unknown.
+    `blocks` (what was shown beside the text) and `caller` (who asked) are JSON text, empty if there is none.
+    `activity_id` is the id that the channel gave to the message, empty if unknown.
     """
 
     role: Literal["user", "assistant"]
@@ -35,18 +33,18 @@ class StoredMessage:
 
 class ConversationLog(Protocol):
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
-        """The last `limit` messages, oldest first. The cost does not grow with the conversation."""
+        """The last `limit` messages, oldest first. It takes no longer for a longer conversation."""
         ...
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
-        """Deletes what was said and every small record; with `threads` that of all its threads too.
+        """Deletes messages, records and artifacts; with `threads` those of all threads of the conversation too.
 
-        What is not there is no error. The ledger stays: it says which activities have been handled, not what was said.
+        The ledger stays, so that repeats of earlier questions are still known; it has no text of closed turns.
         """
         ...
 
     async def ping(self) -> None:
-        """Returns when conversations can be read, raises when they cannot. Costs little, changes nothing."""
+        """Reads one row, to see whether storage answers. Raises `app.storage.storage_errors.StorageError`."""
         ...
 
     async def close(self) -> None: ...

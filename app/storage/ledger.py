@@ -1,4 +1,4 @@
-"""The ledger of turns: a turn is entered once, belongs to one worker at a time, and is closed with what was said."""
+"""The ledger of turns: each is entered once, worked on by one worker at a time, and closed with what was said."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Protocol, TypeGuard
 from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
 from app.storage.keyed_records import Records
 
-# Seconds. Who takes longer to enter a turn has met storage that did not answer.
-PROMPT_SECONDS = 0.5
+# Entering a turn takes longer only where storage did not answer for a while.
+MAX_ENTRY_SECONDS = 0.5
+# Of payload, checkpoint and result together.
 MAX_TURN_CHARACTERS = 80_000
 
 
@@ -24,7 +25,7 @@ class TurnState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnKey:
-    """`activity` is the id that the channel gave the question: its repeats have the same."""
+    """`activity` is the id that the channel gave to the question; a repeat of the question has the same one."""
 
     conversation: ConversationKey
     activity: str
@@ -32,15 +33,15 @@ class TurnKey:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """A row of the ledger as it was read; `version` changes with every write.
+    """A row of the ledger as it was read. `version` changes with every write.
 
-    `ticket` puts the turns of a conversation into the order in which they are answered: the milliseconds since 1970 at
-    which it was asked, or the next number that is free. `owner` names one attempt to answer, never two. `lease_until`
-    is in seconds since 1970: after it another worker may claim the turn.
+    The turns of a conversation are answered in the order of their `ticket`: the time of the question in milliseconds
+    since 1970, or the next free number. `owner` identifies one attempt to answer. `lease_until` is in seconds since
+    1970; afterwards another worker may claim the turn.
 
-    `payload` is what that one needs to answer, `checkpoint` how far the answer has come, `result` what a closed turn is
-    remembered by. The row's writer decides on their content; together they may have `MAX_TURN_CHARACTERS`. A turn that
-    is answered or failed keeps neither payload nor checkpoint.
+    `payload` is what a worker needs to answer, `checkpoint` says how far the answer has come, `result` is what is kept
+    of a closed turn. Storage does not interpret them; together they have at most `MAX_TURN_CHARACTERS`. A turn that was
+    answered or has failed keeps neither payload nor checkpoint.
     """
 
     key: TurnKey
@@ -79,10 +80,10 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True)
 class BeginResult:
-    """`history`: the last messages, oldest first.
+    """`history` is the last messages, oldest first.
 
-    `has_predecessor`: the turn still has to be started, because an earlier turn of the conversation is open, or because
-    storage was `delayed`: then a question that was asked before may still be on its way.
+    With `has_predecessor` the turn is entered but not started: an earlier turn of the conversation is open, or storage
+    was `delayed`, so that a question that was asked before this one may be entered any moment.
     """
 
     record: TurnRecord
@@ -93,19 +94,19 @@ class BeginResult:
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """An open turn that another has to wait for. `lease_until` in seconds since 1970."""
+    """An open turn that another one has to wait for. `lease_until` is in seconds since 1970."""
 
     ticket: int
     lease_until: float
 
 
 def entered_by(found: TurnRecord | None, owner: str) -> TypeGuard[TurnRecord]:
-    """Whether the turn is open and was entered by `owner`, in an earlier try of the same call."""
+    """Whether an earlier try of the same call has entered the turn."""
     return found is not None and (found.owner, found.state) == (owner, TurnState.STARTED)
 
 
 def next_ticket(wanted: int, *, started: int, taken: Collection[int]) -> int:
-    """The first from `wanted` on that is beyond `started` and not `taken`."""
+    """The first free ticket from `wanted` on, after the last one that was `started`."""
     ticket = max(wanted, started + 1)
     while ticket in taken:
         ticket += 1
@@ -118,14 +119,14 @@ class ConcurrentUpdateError(Exception):
 
 class TurnLedger(Protocol):
     async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
-        """Enters `turn` with the first free ticket from its own on, after those of all turns that have been started;
-        None if its key has been entered before.
+        """Enters `turn`; None if its key has been entered before.
 
-        It is started at once if no earlier turn is open and it took no longer than `PROMPT_SECONDS`. An open turn that
-        the same owner has entered is what an earlier try of this call has left: it is begun again.
+        The turn gets the first free ticket from its own on, and one after all turns that have been started. It is
+        started at once if no earlier turn is open and entering it took at most `MAX_ENTRY_SECONDS`. An open turn of the
+        same owner was left by an earlier try of this call, and is returned.
 
-        A suspended turn, as it was read and with `state` started, is entered again in the same way; None if it has been
-        changed since.
+        A suspended turn is entered again in the same way if it is given as it was read, with a new owner and the state
+        `started`; None if it has been changed since. `remember` is the length of the history.
         """
         ...
 
@@ -146,22 +147,22 @@ class TurnLedger(Protocol):
         ...
 
     async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
-        """None once the turn is started: none that is entered from now on gets a place before it.
+        """Starts the turn and returns None: no turn that is entered later gets a ticket before it.
 
-        Else the first of the conversation's earlier open turns whose lease ends after `since`, without those that have
-        been passed by, and that nobody has taken over since.
+        While an earlier turn of the conversation is open it is not started, and the first of those is returned. Turns
+        whose lease ended at `since` or before do not count, nor do skipped ones until they are claimed again.
         """
         ...
 
     async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
-        """Lets `start` leave out that earlier turn, if it is open and its lease is the same still: it becomes 0."""
+        """Ends the lease of an earlier turn (`lease_until` becomes 0), unless it has been renewed or closed since."""
         ...
 
     async def delete_before(self, moment: float) -> int:
-        """Deletes what was written before `moment`, in seconds since 1970, in all conversations; how many rows.
+        """Deletes messages, records, artifacts and turns last written before `moment`, in seconds since 1970.
 
-        Messages, records and turns, those too that were begun and that nobody has renewed since. An engine may keep the
-        messages of a turn in one row.
+        Of all conversations; open turns too, if they have not been renewed. Returns how many rows there were, of which
+        some engines need more for the same messages.
         """
         ...
 

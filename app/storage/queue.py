@@ -1,13 +1,13 @@
-"""A queue whose messages can be hidden for a while: who holds the receipt of one may put its appearance off."""
+"""Queues whose messages are invisible for a time, which the holder of a message's receipt can extend."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-# Of a body in UTF-8: Azure's 64 KiB are counted in base64.
+# In UTF-8. Azure allows 64 KiB, after base64.
 MAX_MESSAGE_BYTES = 48 * 1024
-# What nobody has taken until then is gone.
+# Afterwards the queue drops the message.
 MESSAGE_LIFETIME_SECONDS = 24 * 3600.0
 
 
@@ -19,38 +19,38 @@ def check_size(body: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The right to change one message. It ends with the next change, and when somebody takes the message."""
+    """Identifies a message for a change. It is valid until the message is changed or received again."""
 
     message: str
     pop_receipt: str
 
 
 class PopReceiptMismatchError(Exception):
-    """The message has been taken, changed or deleted by somebody else since."""
+    """The message has been received, changed or deleted by somebody else since."""
 
 
 class Queue(Protocol):
     """All times in seconds."""
 
     async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
-        """Raises `ValueError` for more than `MAX_MESSAGE_BYTES`. After an answer that was lost it may be there
-        twice."""
+        """Raises `ValueError` for more than `MAX_MESSAGE_BYTES`. The message may be on the queue twice if the answer
+        to a first try was lost.
+        """
         ...
 
     async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
-        """From now on the message appears after `visibility_timeout`; 0 is at once. Raises `PopReceiptMismatchError`.
+        """Makes the message visible after `visibility_timeout` from now; 0 is at once. Returns the next receipt.
 
-        So it does when the answer to the first try was lost: then the message appears after `visibility_timeout` all
-        the same.
+        Raises `PopReceiptMismatchError`, also if the change was made and its answer was lost.
         """
         ...
 
     async def delete(self, receipt: Receipt) -> None:
-        """A receipt that has ended deletes nothing, and that is no error: Azure says the same of what is gone."""
+        """Deletes nothing if the receipt is no longer valid: Azure does not say whether the message still exists."""
         ...
 
     async def ping(self) -> None:
-        """Returns when the queue answers, raises when it does not. Costs little, takes nothing."""
+        """Peeks, to see whether the queue answers. Raises `app.storage.storage_errors.StorageError`."""
         ...
 
     async def close(self) -> None: ...
@@ -58,7 +58,7 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """`dequeue_count` counts how often the message has been taken, this time included."""
+    """`dequeue_count` says how often the message has been received, this time included."""
 
     receipt: Receipt
     body: str
@@ -66,8 +66,8 @@ class ReceivedMessage:
 
 
 class MessageReceiver(Queue, Protocol):
-    """The other end of a queue; in Azure the Functions host has it."""
+    """The receiving end of a queue. In Azure the Functions host is the receiver."""
 
     async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
-        """Up to `most` messages that nobody else gets while they are hidden."""
+        """Receives up to `most` messages, which are invisible to others for `visibility_timeout`."""
         ...

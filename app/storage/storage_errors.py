@@ -1,10 +1,10 @@
-"""What a caller of storage has to expect, whichever engine it is."""
+"""The errors of every storage engine."""
 
 from __future__ import annotations
 
 
 class StorageError(Exception):
-    """Storage did not answer in time, or refused; `__cause__` is the engine's own error.
+    """Storage did not answer in time, or refused. `__cause__` is the engine's own error.
 
-    Whether a write has happened is not known. The same call may be made again: it finds what it has written itself.
+    A write may have happened all the same. The same call may be repeated: it recognizes its own earlier write.
     """

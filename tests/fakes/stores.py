@@ -81,7 +81,6 @@ async def opened_artifacts(
         await table.make()
         yield ConversationsAndArtifacts(table, artifacts)
         await table.close()
-        await artifacts.close()
 
 
 @asynccontextmanager

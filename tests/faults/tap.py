@@ -17,9 +17,9 @@ from tests.fakes.azurite import Azurite
 from tests.faults.plan import Question
 from tests.faults.storage import key_of
 
-# An operation of a transaction, as azure-data-tables writes it.
+# A write, alone or in a transaction, as azure-data-tables sends it.
 _TURN = re.compile(
-    rb"(POST|PUT|PATCH) http\S+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n"
+    rb"(POST|PUT|PATCH) \S+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n"
     rb'{[^{}]{0,400}?"RowKey": "([0-9a-f]{32}-turn-[0-9a-f]{64})"[^{}]{0,800}?"owner": "([0-9a-f]{32})"'
 )
 # Bytes of an operation up to the owner, and more.

@@ -9,7 +9,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.data.tables.aio import TableClient
 
-from app.storage.azure.table_rows import Rows
+from app.storage.azure.table_rows import TableRows
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 
@@ -29,7 +29,7 @@ class BusyTable:
 
 def written(table: BusyTable) -> list[str]:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(Rows(cast(TableClient, table)).transaction([("create", {"RowKey": "r"})]))
+        return runner.run(TableRows(cast(TableClient, table)).transaction([("create", {"RowKey": "r"})]))
 
 
 def test_a_transaction_is_made_again_while_the_service_is_busy() -> None:

@@ -26,7 +26,7 @@ from app.storage.azure.document_entities import (
     due_row,
     parse_document_version,
 )
-from app.storage.azure.table_rows import Operation, Rows, TableConflictError, delete_if_same, write_if_same
+from app.storage.azure.table_rows import Operation, TableConflictError, TableRows, delete_if_same, write_if_same
 from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentPage, check_document
 from app.storage.ledger import ConcurrentUpdateError
 from app.storage.sanitize_text import sanitize_document, sanitize_document_key
@@ -44,7 +44,7 @@ class TableDocuments:
     ) -> None:
         self._table = table
         self._credential = credential
-        self._rows = Rows(table)
+        self._rows = TableRows(table)
         self._clock = clock
 
     async def make(self) -> None:

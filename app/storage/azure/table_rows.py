@@ -1,4 +1,4 @@
-"""Rows of an Azure table: one range, one transaction, and what happens when somebody else was faster."""
+"""Reads and conditional writes of an Azure table's rows."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Operation = tuple[Any, ...]
 _MAX_OPERATIONS = 100
 _MAX_PAGE_SIZE = 1000
 # https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
-_OTHERS_WERE_FASTER = {"EntityAlreadyExists", "UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"}
-# Of a single operation of a transaction, which the client does not send again by itself.
-_BUSY = {"ServerBusy", "OperationTimedOut", "InternalError", "InternalServerError"}
+_CONFLICT_CODES = {"EntityAlreadyExists", "UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"}
+# The client does not repeat a transaction if only one of its operations failed with these.
+_BUSY_CODES = {"ServerBusy", "OperationTimedOut", "InternalError", "InternalServerError"}
 _BACKOFF = Backoff(0.1, longest_seconds=1.0, attempts=8)
-# The client sends a POST again only if it is told so: whoever makes one here knows its own from another's.
-_SENT_AGAIN = {"retry_on_methods": ["HEAD", "GET", "PUT", "DELETE", "OPTIONS", "TRACE", "POST"]}
+# The client repeats no POST by default. It may repeat ours: after a conflict the caller looks for its own write.
+_RETRY_OPTIONS = {"retry_on_methods": ["HEAD", "GET", "PUT", "DELETE", "OPTIONS", "TRACE", "POST"]}
 _KEYS = ["PartitionKey", "RowKey", "Timestamp", "turn_row"]
 
 
 class TableConflictError(Exception):
-    """A row is there already, or is not there any more, or has another version."""
+    """The row to create exists, or the row to change is gone or has another version."""
 
 
 def update_if_same(entity: Entity, version: str) -> Operation:
-    return ("update", entity, {"mode": UpdateMode.REPLACE, **_same(version)})
+    return ("update", entity, {"mode": UpdateMode.REPLACE, **_if_match(version)})
 
 
 def write_if_same(entity: Entity, version: str) -> Operation:
@@ -43,10 +43,12 @@ def write_if_same(entity: Entity, version: str) -> Operation:
 
 
 def delete_if_same(partition: str, row: str, version: str) -> Operation:
-    return ("delete", {"PartitionKey": partition, "RowKey": row}, _same(version))
+    return ("delete", {"PartitionKey": partition, "RowKey": row}, _if_match(version))
 
 
-class Rows:
+class TableRows:
+    """A row's version is its ETag."""
+
     def __init__(self, table: TableClient) -> None:
         self._table = table
 
@@ -61,7 +63,7 @@ class Rows:
     async def pages(
         self, partition: str, first: str, after: str, *, page_size: int | None = None, keys_only: bool = False
     ) -> AsyncIterator[list[Entity]]:
-        """The rows from `first` on and before `after`."""
+        """The rows of a partition from `first` on and before `after`."""
         query = self._table.query_entities(
             "PartitionKey eq @partition and RowKey ge @first and RowKey lt @after",
             parameters={"partition": partition, "first": first, "after": after},
@@ -72,11 +74,11 @@ class Rows:
             yield [_entity(row) async for row in page]
 
     async def between(self, partition: str, first: str, after: str, *, keys_only: bool = False) -> list[Entity]:
-        """All rows from `first` on and before `after`."""
+        """All rows of a partition from `first` on and before `after`."""
         return [row async for page in self.pages(partition, first, after, keys_only=keys_only) for row in page]
 
     async def older(self, moment: float) -> AsyncIterator[list[Entity]]:
-        """What was written before, one partition after the other."""
+        """The keys of all rows that were last written before `moment`; each list is of one partition."""
         query = self._table.query_entities("written_at lt @moment", parameters={"moment": moment}, select=_KEYS)
         rows: list[Entity] = []
         async for found in query:
@@ -88,29 +90,44 @@ class Rows:
             yield rows
 
     async def expired(self, moment: float) -> AsyncIterator[Entity]:
+        """The rows whose `expires_at` has passed."""
         query = self._table.query_entities("expires_at le @moment", parameters={"moment": moment})
         async for found in query:
             yield _entity(found)
 
-    async def any(self) -> None:
+    async def ping(self) -> None:
+        """Reads an empty range."""
         async for _ in self._table.query_entities("PartitionKey eq ''", results_per_page=1):
             return
 
     async def put(self, entity: Entity, version: str) -> str:
-        """Its version now; `version` is what it had, empty if it is new. Raises `TableConflictError`."""
-        # As a transaction of one: of a single creation that fails the client does not say why.
-        return (await self.transaction([write_if_same(entity, version)]))[0]
+        """Creates the row if `version` is empty, else replaces that version. Returns the new version.
+
+        Raises `TableConflictError`.
+        """
+        if not version:
+            # For a failed creation outside of a transaction the client gives no error code.
+            return (await self.transaction([write_if_same(entity, version)]))[0]
+        try:
+            # Half the CPU time of a transaction.
+            written = await self._table.update_entity(entity, UpdateMode.REPLACE, **_if_match(version))
+        except HttpResponseError as error:
+            raise _conflict_or_same(error) from error
+        return str(written["etag"])
 
     async def transaction(self, operations: Sequence[Operation]) -> list[str]:
-        """All of them or none; their versions. Raises `TableConflictError`."""
+        """Makes all changes or none; returns the new versions. Raises `TableConflictError`."""
         try:
-            done = await retry(lambda: self._table.submit_transaction(operations, **_SENT_AGAIN), _pause_if_busy)
+            done = await retry(lambda: self._table.submit_transaction(operations, **_RETRY_OPTIONS), _pause_if_busy)
         except HttpResponseError as error:
-            raise _conflict(error) from error
+            raise _conflict_or_same(error) from error
         return [str(operation.get("etag")) for operation in done]
 
     async def delete(self, rows: Sequence[Entity], *, only_same: bool = False) -> list[Entity]:
-        """Those that were deleted, of one partition: not what had gone nor, with `only_same`, been written since."""
+        """Deletes rows of one partition, with `only_same` those that have not been written since they were read.
+
+        Returns those that it deleted.
+        """
         deleted: list[Entity] = []
         for start in range(0, len(rows), _MAX_OPERATIONS):
             some = rows[start : start + _MAX_OPERATIONS]
@@ -130,7 +147,7 @@ class Rows:
 
 
 def _pause_if_busy(failure: Exception, attempt: int) -> float | None:
-    busy = isinstance(failure, HttpResponseError) and code_of(failure) in _BUSY
+    busy = isinstance(failure, HttpResponseError) and code_of(failure) in _BUSY_CODES
     return _BACKOFF.pause_seconds(attempt) if busy else None
 
 
@@ -140,7 +157,7 @@ def _delete(row: Entity, *, only_same: bool) -> Operation:
     return ("delete", {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]})
 
 
-def _same(version: str) -> dict[str, Any]:
+def _if_match(version: str) -> dict[str, Any]:
     return {"etag": version, "match_condition": MatchConditions.IfNotModified}
 
 
@@ -148,5 +165,5 @@ def _entity(found: TableEntity) -> Entity:
     return {**found, "etag": str(found.metadata["etag"])}
 
 
-def _conflict(error: HttpResponseError) -> Exception:
-    return TableConflictError(code_of(error)) if code_of(error) in _OTHERS_WERE_FASTER else error
+def _conflict_or_same(error: HttpResponseError) -> Exception:
+    return TableConflictError(code_of(error)) if code_of(error) in _CONFLICT_CODES else error

@@ -44,11 +44,11 @@ from app.storage.azure.table_entities import (
     turn_of,
     turn_row,
 )
-from app.storage.azure.table_rows import Rows, TableConflictError, update_if_same, write_if_same
+from app.storage.azure.table_rows import TableConflictError, TableRows, update_if_same, write_if_same
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import (
-    PROMPT_SECONDS,
+    MAX_ENTRY_SECONDS,
     BeginResult,
     ConcurrentUpdateError,
     Predecessor,
@@ -61,7 +61,7 @@ from app.storage.ledger import (
 from app.storage.sanitize_text import sanitize_turn
 
 # Seconds. The first call of a worker gets a token and opens connections.
-_PROMPT_AT_FIRST = 1.0
+_MAX_FIRST_ENTRY_SECONDS = 1.0
 # Of one that was passed by too, which has 0.
 _ANY_LEASE = -1.0
 
@@ -73,11 +73,13 @@ class ConversationArtifacts(Protocol):
 
     async def delete_before(self, moment: float) -> int: ...
 
+    async def close(self) -> None: ...
+
 
 class TableStore:
-    """Makes the table if it is missing, and deletes a conversation's `artifacts` with it.
+    """Creates the table if it is missing. Deletes a conversation's `artifacts` with it.
 
-    `clock` is in seconds since 1970; `credential` is closed with the store.
+    `clock` is in seconds since 1970. `artifacts` and `credential` are closed with the store.
     """
 
     def __init__(
@@ -91,9 +93,9 @@ class TableStore:
         self._table = table
         self._artifacts = artifacts
         self._credential = credential
-        self._rows = Rows(table)
+        self._rows = TableRows(table)
         self._clock = clock
-        self._prompt = _PROMPT_AT_FIRST
+        self._max_entry_seconds = _MAX_FIRST_ENTRY_SECONDS
 
     async def make(self) -> None:
         with suppress(ResourceExistsError):
@@ -117,9 +119,9 @@ class TableStore:
         while True:
             rows = await self._of_thread(key, HEAD, MESSAGE, limit=remember)
             history = tuple(messages_of(rows, remember))
-            delayed = self._clock() - began > self._prompt
+            delayed = self._clock() - began > self._max_entry_seconds
             entered = await self._enter(turn, rows, history, delayed=delayed)
-            self._prompt = PROMPT_SECONDS
+            self._max_entry_seconds = MAX_ENTRY_SECONDS
             if entered is not None:
                 return entered
             found = await self._find(turn.key)
@@ -203,9 +205,10 @@ class TableStore:
 
     @bounded()
     async def ping(self) -> None:
-        await self._rows.any()
+        await self._rows.ping()
 
     async def close(self) -> None:
+        await self._artifacts.close()
         await self._table.close()
         if self._credential is not None:
             await self._credential.close()

@@ -14,7 +14,7 @@ from app.common.text import replace_lone_surrogates
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import (
-    PROMPT_SECONDS,
+    MAX_ENTRY_SECONDS,
     BeginResult,
     ConcurrentUpdateError,
     Predecessor,
@@ -147,7 +147,7 @@ class SqliteStore:
             found = _find(connection, turn.key)
             if (found.version if found else "") != turn.version and not entered_by(found, turn.owner):
                 return None
-            delayed = self._clock() - began > PROMPT_SECONDS
+            delayed = self._clock() - began > MAX_ENTRY_SECONDS
             record = found if entered_by(found, turn.owner) else _enter(connection, turn, self._clock())
             has_predecessor = delayed or _start(connection, record, _ANY_LEASE) is not None
             return BeginResult(
