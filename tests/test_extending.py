@@ -79,3 +79,9 @@ async def test_the_tool_of_the_page_answers_in_the_chat(
     sent = json.dumps([call.activity for call in channel.calls])
     assert "There are 25." in sent
     assert "Working days" in sent
+
+
+@pytest.mark.parametrize("heading", ["A tool", "A card", "A setting", "A trigger"])
+def test_each_section_fits_on_a_screen(heading: str) -> None:
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert 10 < section.count("\n") < 75
