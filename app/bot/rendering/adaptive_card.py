@@ -37,6 +37,9 @@ _FALLBACK_LIMIT = 1_000
 _MAX_ACTIONS = 6
 # More than this many columns need the whole width of the chat.
 _NARROW = 3
+_MIN_COLUMN_CHARACTERS = 4
+_MAX_COLUMN_CHARACTERS = 18
+_PADDING_CHARACTERS = 2
 
 
 def attachment(card: Json) -> Json:
@@ -137,9 +140,9 @@ def _fitting(parts: Sequence[Json], room: _Room) -> list[Json]:
 
 
 def _width(column: Column, cells: Sequence[Cell]) -> int:
-    """In shares of the table: what holds sentences is wider than what holds numbers."""
+    """In shares of the table: by the characters of its longest cell, sentences not counted in full."""
     longest = max(len(column.name), *(len(cell_text(cell)) for cell in cells[:MAX_ROWS_SHOWN]), 0)
-    return 1 + min(longest, 45) // 12
+    return _PADDING_CHARACTERS + min(max(longest, _MIN_COLUMN_CHARACTERS), _MAX_COLUMN_CHARACTERS)
 
 
 def _row(cells: Sequence[Cell], columns: Sequence[Column], **run: str) -> Json:
