@@ -6,16 +6,20 @@ import importlib.util
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import azure.functions as func
 import pytest
 
+from app import config
 from app.composition import core, tool_providers
 from app.composition.functions_host import FunctionsHost
 from app.config import load_settings
 from app.local.connector_server import ConnectorServer
+from app.local.indexing import index
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 
 ROOT = Path(__file__).parent.parent
@@ -28,11 +32,9 @@ def shown(heading: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture
-def calendar(tmp_path: Path) -> Iterator[ModuleType]:
-    """The module of the page's tool."""
-    file = tmp_path / "calendar_of_the_page.py"
-    file.write_text(shown("A tool")[0], encoding="utf-8")
+def module_of(source: str, name: str, folder: Path) -> Iterator[ModuleType]:
+    file = folder / f"{name}_of_the_page.py"
+    file.write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
@@ -40,6 +42,44 @@ def calendar(tmp_path: Path) -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     yield module
     del sys.modules[file.stem]
+
+
+@pytest.fixture
+def calendar(tmp_path: Path) -> Iterator[ModuleType]:
+    """The module of the page's tool."""
+    yield from module_of(shown("A tool")[0], "calendar", tmp_path)
+
+
+@pytest.fixture
+def genie_settings(tmp_path: Path) -> Iterator[ModuleType]:
+    """The module of the page's section of settings."""
+    yield from module_of(shown("A setting")[1], "genie_settings", tmp_path)
+
+
+def test_the_section_of_the_page_is_loaded_and_checked_with_the_others(genie_settings: ModuleType) -> None:
+    composed = {**vars(config), "GenieSettings": genie_settings.GenieSettings}
+    # Without this file's own future import, by which the annotations would stay text.
+    exec(compile(shown("A setting")[2], "page", "exec", dont_inherit=True), composed)
+    kind = composed["Settings"]
+    workspace = {"DATABRICKS_BASE_URL": "https://w.example", "DATABRICKS_MODEL_NAME": "m"}
+    settings = config.load_sections(kind, {**workspace, "GENIE_SPACE_ID": "s", "GENIE_MAX_ROWS": "50"})
+    assert (settings.genie.space_id, settings.genie.max_rows) == ("s", 50)
+    with pytest.raises(config.SettingsError) as error:
+        config.load_sections(kind, {"GENIE_MAX_ROWS": "5000"})
+    assert [problem.partition(":")[0] for problem in error.value.problems] == [
+        "DATABRICKS_BASE_URL",
+        "DATABRICKS_MODEL_NAME",
+        "GENIE_MAX_ROWS",
+        "GENIE_SPACE_ID",
+    ]
+
+
+def test_the_trigger_of_the_page_is_one_that_hosts_serve() -> None:
+    module = ModuleType("function_app_of_the_page")
+    vars(module).update(app=func.FunctionApp(), func=func, host=None)
+    exec(textwrap.dedent(shown("A trigger")[0]), vars(module))
+    (timer,) = index(module, "").timers
+    assert (timer.name, timer.schedule.expression) == ("greet_the_day", "0 0 6 * * *")
 
 
 async def test_the_tool_of_the_page_answers_in_the_chat(
