@@ -15,7 +15,7 @@ from app.agent.journal import NoJournal, ToolJournal
 from app.agent.loop import AgentLoop
 from app.agent.tool_steps import ToolSteps
 from app.agent.turn import Turn
-from app.agent.user_messages import NO_ANSWER, NO_ANSWER_WITHIN_LIMIT, UNEXPECTED, WAS_INTERRUPTED, sentence_for
+from app.agent.user_messages import INTERRUPTION_NOTE, NO_ANSWER, NO_ANSWER_WITHIN_LIMIT, UNEXPECTED, sentence_for
 from app.common.cancellation import Cancellation
 from app.common.identity import APP_IDENTITY, RequestIdentity
 from app.models.model import Message, Model
@@ -89,7 +89,7 @@ class Agent:
             steps = ToolSteps(context, tools, answer, journal or NoJournal(), approvals or {})
             await steps.load()
             if said is not None and not interrupted(said) and (steps.tail or not steps.recorded.steps):
-                yield answer.add(interruption(translate(WAS_INTERRUPTED)), by_model=False)
+                yield answer.add(interruption(translate(INTERRUPTION_NOTE)), by_model=False)
             if turn.unread and not said and not steps.recorded.steps:
                 yield answer.add(f"> {translate(_UNREAD, names=', '.join(turn.unread))}\n\n", by_model=False)
             if turn.question.strip():

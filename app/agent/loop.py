@@ -8,7 +8,7 @@ from contextlib import aclosing
 from app.agent.answer_builder import AnswerBuilder
 from app.agent.events import Event, TextAdded, without_interruption
 from app.agent.tool_steps import ToolSteps
-from app.agent.user_messages import GO_ON
+from app.agent.user_messages import CONTINUE_PROMPT
 from app.common.identity import RequestIdentity
 from app.models.model import Completed, Message, Model, ModelRequest, Source, TextDelta
 from app.models.repeated_text import RepeatedText
@@ -80,7 +80,7 @@ class AgentLoop:
         """The last one offers no tools, so that the model has to answer with what is known by then."""
         messages = [*self._opening, *self._steps.messages()]
         if self._tail:
-            messages += [Message("assistant", self._tail), Message("user", GO_ON)]
+            messages += [Message("assistant", self._tail), Message("user", CONTINUE_PROMPT)]
         tools = () if is_last else self._tools.definitions
         return ModelRequest(tuple(messages), tools, self._identity)
 

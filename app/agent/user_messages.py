@@ -15,16 +15,18 @@ GIVEN_UP = Sentence(
     "The answer was interrupted several times, and I have given up on it. Please ask again; if it happens again, give "
     "this error id to your administrator."
 )
-NOT_ENTERED = Sentence("I cannot remember anything at the moment, so I cannot answer. Please ask again in a minute.")
+STORAGE_UNAVAILABLE = Sentence(
+    "I cannot remember anything at the moment, so I cannot answer. Please ask again in a minute."
+)
 THINKING = Sentence("Thinking…")
-WAS_INTERRUPTED = Sentence("*(I was interrupted and go on here.)*")
+INTERRUPTION_NOTE = Sentence("*(I was interrupted and go on here.)*")
 # To the model, after the part of its answer that was shown.
-GO_ON = (
+CONTINUE_PROMPT = (
     "Your answer was interrupted here. Go on exactly where it stopped, in the same language and format, and do not "
     "repeat anything of it."
 )
 # To the model, where a person forwarded a message and wrote nothing beside it.
-PASSED_ON = "(I pass this on to you without words of my own.)"
+FORWARDED_WITHOUT_QUESTION = "(I pass this on to you without words of my own.)"
 NO_CARD_TEXT = Sentence("I received what you chose in a card, but no text. Please write your question in words.")
 NO_EDIT_TEXT = Sentence("Your edited message has no text that I can read. Please write your question in words.")
 NO_COPILOT_TEXT = Sentence(

@@ -10,7 +10,7 @@ from typing import Protocol
 from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
 
-from app.agent.user_messages import NOT_ENTERED, UNEXPECTED
+from app.agent.user_messages import STORAGE_UNAVAILABLE, UNEXPECTED
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
 from app.bot.inbound.activity import asked_at, event_type, locale_of
@@ -95,7 +95,7 @@ class AgentHandler(ActivityHandler):
 
     async def _send_error_message(self, context: TurnContext, error: Exception, error_id: str) -> None:
         translate = translator_for(locale_of(context.activity))
-        sentence = translate(NOT_ENTERED if isinstance(error, StorageError) else UNEXPECTED)
+        sentence = translate(STORAGE_UNAVAILABLE if isinstance(error, StorageError) else UNEXPECTED)
         text = activities.failure_note(sentence, error_id, translate)
         try:
             await self._services.senders(context).post(activities.message(text))

@@ -29,7 +29,7 @@ from app.agent.events import (
 from app.agent.journal import JournalUnreadableError
 from app.agent.tool_steps import MAX_CALLS_PER_TURN
 from app.agent.turn import Turn
-from app.agent.user_messages import GO_ON
+from app.agent.user_messages import CONTINUE_PROMPT
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation, CancelReason
 from app.common.identity import UserIdentity
@@ -191,7 +191,7 @@ async def test_an_answer_interrupted_after_its_tools_goes_on_where_it_was() -> N
     places, model = Places(), ScriptedModel([[" fine. More:", call(2, "Porto")], "Done."])
     events = await answer(model, places, journal, said="Let me see.\n\nAll is")
     assert places.calls == ["Porto"]
-    assert model.requests[0].messages[-2:] == (Message("assistant", "All is"), Message("user", GO_ON))
+    assert model.requests[0].messages[-2:] == (Message("assistant", "All is"), Message("user", CONTINUE_PROMPT))
     end = events[-1]
     assert isinstance(end, Answer)
     assert interrupted(end.text)

@@ -9,7 +9,7 @@ import pytest
 from botbuilder.schema import Activity
 
 from app.agent.turn import Quotation
-from app.agent.user_messages import PASSED_ON
+from app.agent.user_messages import FORWARDED_WITHOUT_QUESTION
 from app.bot.inbound.activity import parse_activity
 from app.bot.inbound.message_text import is_for_bot, read_message
 
@@ -134,7 +134,7 @@ FORWARD = '<blockquote itemtype="http://schema.skype.com/Forward"><p itemprop="c
 def test_what_is_only_passed_on_is_not_what_the_person_asks_however_it_is_formatted(text: str, forwarded: str) -> None:
     html = [{"contentType": "text/html", "content": FORWARD.format(forwarded)}]
     message = read_message(activity(text, attachments=html))
-    assert message.question == PASSED_ON
+    assert message.question == FORWARDED_WITHOUT_QUESTION
     assert message.quotations[0].text.startswith("Obey")
 
 

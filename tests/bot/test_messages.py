@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.agent.commands import HELP
-from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
+from app.agent.user_messages import CONTINUE_PROMPT, INTERRUPTION_NOTE
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.handler import MENTION_ME, WELCOME
 from app.local.connector_server import ConnectorResponse
@@ -119,9 +119,9 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
     await another.app.turn_queue.resume(message.body.encode())
     final = bot.connector.calls[-1]
     assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": "activity-2"}
-    assert final.text == f"Once upon\n\n{WAS_INTERRUPTED.english}\n\n a time."
+    assert final.text == f"Once upon\n\n{INTERRUPTION_NOTE.english}\n\n a time."
     asked = [(message.role, message.content) for message in another.model.requests[0].messages[1:]]
-    assert asked == [("user", "Why?"), ("assistant", "Once upon"), ("user", GO_ON)]
+    assert asked == [("user", "Why?"), ("assistant", "Once upon"), ("user", CONTINUE_PROMPT)]
     assert bot.messages == [final.text]
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from app.agent.events import Answer, TextAdded
-from app.agent.user_messages import WAS_INTERRUPTED
+from app.agent.user_messages import INTERRUPTION_NOTE
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
 from app.bot.connector.send_errors import StreamContentRefusedError
 from app.bot.replies.stream_reply import StreamReply
@@ -107,6 +107,6 @@ def test_an_answer_is_there_once_though_its_worker_vanishes_while_it_closes_the_
 
     harness, _ = played(EARLY, tmp_path, script)
     said = " ".join(harness.chat.messages.values())
-    for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english):
+    for note in ("*(The answer continues in the next message.)*", INTERRUPTION_NOTE.english):
         said = said.replace(note, " ")
     assert said.split() == ANSWER.split(), harness.chat.messages

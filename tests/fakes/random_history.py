@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.agent.turn import Turn
-from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
+from app.agent.user_messages import CONTINUE_PROMPT, INTERRUPTION_NOTE
 from app.bot.channel import Channel
 from app.bot.connector.send_errors import SendError
 from app.bot.replies.parts_delivery import SENT_AGAIN
@@ -31,7 +31,7 @@ from tests.fakes.virtual_time import VirtualTimeLoop
 Json = dict[str, Any]
 NOTES = (
     SENT_AGAIN.english,
-    WAS_INTERRUPTED.english,
+    INTERRUPTION_NOTE.english,
     "*(The answer continues in the next message.)*",
     "*This takes a while. I am still working on it…*",
     "*That was all.*",
@@ -79,7 +79,7 @@ class Answers:
         self._asked = asked
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        goes_on = request.messages[-1].content == GO_ON
+        goes_on = request.messages[-1].content == CONTINUE_PROMPT
         asked = request.messages[-3 if goes_on else -1].content
         said = request.messages[-2].content if goes_on else ""
         question = self._questions[asked]

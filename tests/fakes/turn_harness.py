@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from app.agent.agent import Agent
 from app.agent.turn import Turn
-from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
+from app.agent.user_messages import CONTINUE_PROMPT, INTERRUPTION_NOTE
 from app.bot.channel import TEAMS_GROUP, Channel
 from app.bot.replies.message_reply import MessageReply
 from app.bot.replies.stream_reply import StreamReply
@@ -46,7 +46,7 @@ class Knows:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         self.asked += 1
-        said = request.messages[-2].content if request.messages[-1].content == GO_ON else ""
+        said = request.messages[-2].content if request.messages[-1].content == CONTINUE_PROMPT else ""
         assert ANSWER.startswith(said), f"a part of the answer that never was: {said}"
         words = ANSWER[len(said) :].split(" ")
         for number, word in enumerate(words):
@@ -171,7 +171,7 @@ async def refuse(*_: Any, **__: Any) -> Any:
 
 def plain(text: str) -> str:
     """What was answered, without the notes that it was interrupted."""
-    return text.replace(f"\n\n{WAS_INTERRUPTED.english}\n\n", "").replace(f"{WAS_INTERRUPTED.english}\n\n", "")
+    return text.replace(f"\n\n{INTERRUPTION_NOTE.english}\n\n", "").replace(f"{INTERRUPTION_NOTE.english}\n\n", "")
 
 
 async def vanishing(harness: TurnHarness, moment: float, seconds: float, question: str = "How?") -> None:

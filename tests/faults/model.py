@@ -11,7 +11,7 @@ from typing import Self
 
 from aiohttp import web
 
-from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
+from app.agent.user_messages import CONTINUE_PROMPT, INTERRUPTION_NOTE
 from app.local.lifetime import LOOPBACK, listen, port_of
 from tests.fakes.serving_endpoint import DONE, chat_chunk
 from tests.faults.plan import Question
@@ -84,7 +84,7 @@ class ModelEndpoint:
     def _read(self, messages: list[tuple[str, str]]) -> tuple[Question | None, str, list[tuple[str, str]]]:
         said = [message for message in messages if message[0] != "system"]
         shown = ""
-        if len(said) >= 3 and said[-1] == ("user", GO_ON) and said[-2][0] == "assistant":
+        if len(said) >= 3 and said[-1] == ("user", CONTINUE_PROMPT) and said[-2][0] == "assistant":
             shown = said[-2][1]
             said = said[:-2]
         question = self._questions.get(said[-1][1]) if said and said[-1][0] == "user" else None
@@ -116,7 +116,7 @@ def _rest(answer: str, shown: str) -> str:
 
 def _begins(answer: str, shown: str) -> int | None:
     """How much of `answer` stands in `shown`, whatever the space between its words; None if other things do."""
-    wanted = "".join(shown.replace(WAS_INTERRUPTED.english, "").split())
+    wanted = "".join(shown.replace(INTERRUPTION_NOTE.english, "").split())
     position = 0
     for character in wanted:
         while answer[position : position + 1].isspace():

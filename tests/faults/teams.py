@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from app.agent.user_messages import NOT_ENTERED
+from app.agent.user_messages import STORAGE_UNAVAILABLE
 from app.local.lifetime import LOOPBACK, listen, port_of
 from tests.faults.channel_faults import ChannelFaults, Fault
 from tests.faults.plan import Kind, Question
@@ -60,7 +60,7 @@ class Bubble:
 
     @property
     def asks_again(self) -> bool:
-        return NOT_ENTERED.english in self.text
+        return STORAGE_UNAVAILABLE.english in self.text
 
 
 class Teams:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.agent.user_messages import NOT_ENTERED
+from app.agent.user_messages import STORAGE_UNAVAILABLE
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.azure.table_entities import turn_row
 from app.storage.ledger import TurnRecord, TurnState
@@ -237,7 +237,7 @@ def test_the_order_is_judged_by_what_the_person_sent_and_not_by_tickets(
     if outage:
         run.chaos.pauses.append((0.0, 3.0))
     if first_came is None:
-        told.message(NOT_ENTERED.english)
+        told.message(STORAGE_UNAVAILABLE.english)
     for at, question in ((4.0, "r"), (6.0, "q")):
         told.now = at
         call = Call(at, question, "message", ANSWER, None)
@@ -289,7 +289,7 @@ def test_to_ask_again_is_said_only_while_storage_stands_still(told: Told, storag
     if storage_stood_still:
         told.run.chaos.pauses.append((1.0, 6.0))
     told.now = 10.5
-    told.message(NOT_ENTERED.english)
+    told.message(STORAGE_UNAVAILABLE.english)
     told.now = 11.0
     told.message()
     assert bool(list(complaints(told.run))) is not storage_stood_still
@@ -302,7 +302,7 @@ def test_how_often_people_are_told_to_ask_again_is_judged_only_where_the_machine
     told.run.chaos.pauses.append((1.0, 6.0))
     told.run.heartbeat.beats += [(float(second), slowdown) for second in range(60)]
     told.now = 10.5
-    told.message(NOT_ENTERED.english)
+    told.message(STORAGE_UNAVAILABLE.english)
     told.run.plan = replace(told.run.plan, questions=told.run.plan.questions * 6)
     assert told.blamed_for("6 times a person was told to ask again") is (slowdown < 2)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
-from app.agent.user_messages import NOT_ENTERED, WAS_INTERRUPTED
+from app.agent.user_messages import INTERRUPTION_NOTE, STORAGE_UNAVAILABLE
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.storage.ledger import TurnState
 from tests.faults.deliveries import ACKNOWLEDGED_WITHIN, Delivery
@@ -109,9 +109,9 @@ def is_marked(bubble: Bubble) -> bool:
 
 def _is_right(text: str, question: Question) -> bool:
     text = text.replace(f"\n\n{SENT_AGAIN.english}", "")
-    if WAS_INTERRUPTED.english not in text:
+    if INTERRUPTION_NOTE.english not in text:
         return text == question.answer
-    return _same_letters(text.replace(WAS_INTERRUPTED.english, ""), question.answer)
+    return _same_letters(text.replace(INTERRUPTION_NOTE.english, ""), question.answer)
 
 
 def _same_letters(text: str, answer: str) -> bool:
@@ -122,7 +122,7 @@ def _same_letters(text: str, answer: str) -> bool:
 def _doubts(run: Run, question: Question) -> list[float]:
     """When it happened that nobody could know what had become of a message of this question."""
     signs = run.teams.signs_of(question.id)
-    sent = [call for call in signs if call.kind == "message" and NOT_ENTERED.english not in call.text]
+    sent = [call for call in signs if call.kind == "message" and STORAGE_UNAVAILABLE.english not in call.text]
     unclear = [call.at for call in sent if call.fault is not None and call.fault.leaves_doubt]
     # Whoever takes over knows what was written down last, and no more.
     return sorted([*unclear, *(taken.at for taken in run.tap.takeovers(question))])

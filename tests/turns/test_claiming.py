@@ -10,7 +10,7 @@ import pytest
 
 from app.agent.events import Answer
 from app.agent.turn import Turn
-from app.agent.user_messages import GIVEN_UP, TURN_TIMED_OUT, WAS_INTERRUPTED
+from app.agent.user_messages import GIVEN_UP, INTERRUPTION_NOTE, TURN_TIMED_OUT
 from app.bot.channel import TEAMS_GROUP
 from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
 from app.storage.queue import MAX_MESSAGE_BYTES, Receipt
@@ -261,7 +261,7 @@ async def left_behind(
 async def test_the_third_try_is_still_an_answer(harness: TurnHarness) -> None:
     await left_behind(harness, harness.worker(), attempt_count=2)
     (told,) = harness.chat.messages.values()
-    assert told == f"{WAS_INTERRUPTED.english}\n\n{ANSWER}", (
+    assert told == f"{INTERRUPTION_NOTE.english}\n\n{ANSWER}", (
         "what the person saw of it may have been more than was kept"
     )
 

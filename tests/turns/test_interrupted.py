@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.agent.user_messages import GO_ON, WAS_INTERRUPTED
+from app.agent.user_messages import CONTINUE_PROMPT, INTERRUPTION_NOTE
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
 from app.models.model import Completed, ModelEvent, ModelRequest, TextDelta
 from app.models.model_errors import EndpointUnreachableError
@@ -19,7 +19,7 @@ from tests.fakes.turn_harness import LEASE, Knows, TurnHarness, Worker, played
 
 CODE = "Run this:\n\n```python\nfor each in range(3):\n    print(each)\n\nprint('done')\n```\n\nThat is all."
 TABLE = "Look:\n\n| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n| 5 | 6 |\n\nThat is all."
-NOTE = ENGLISH(WAS_INTERRUPTED)
+NOTE = ENGLISH(INTERRUPTION_NOTE)
 WORDS = "First the plan is made, then the work is done, and then **all of it** is looked at once more."
 
 
@@ -32,7 +32,7 @@ class Says(Knows):
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         self.asked += 1
-        said = request.messages[-2].content if request.messages[-1].content == GO_ON else ""
+        said = request.messages[-2].content if request.messages[-1].content == CONTINUE_PROMPT else ""
         assert self._answer.startswith(said), f"a part of the answer that never was: {said}"
         rest = self._answer[len(said) :]
         for start in range(0, len(rest), 2):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.agent.user_messages import WAS_INTERRUPTED
+from app.agent.user_messages import INTERRUPTION_NOTE
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState
@@ -91,7 +91,7 @@ def test_a_third_worker_that_vanishes_while_the_pace_is_waited_for_does_not_give
 
     harness, (state, _) = played(channel, tmp_path, script)
     (answer,) = harness.chat.messages.values()
-    assert "".join(answer.replace(WAS_INTERRUPTED.english, "").split()) == "".join(ANSWER.split())
+    assert "".join(answer.replace(INTERRUPTION_NOTE.english, "").split()) == "".join(ANSWER.split())
     assert state is TurnState.ANSWERED
 
 

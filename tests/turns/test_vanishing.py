@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.agent.user_messages import WAS_INTERRUPTED
+from app.agent.user_messages import INTERRUPTION_NOTE
 from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.connector.send_errors import NotDeliveredError
 from app.bot.replies.parts_delivery import SENT_AGAIN
@@ -125,7 +125,7 @@ def test_copilot_shows_no_part_twice_when_a_worker_vanishes_as_the_stream_is_clo
 
         harness, _ = played(early(3.0), tmp_path / str(number), script)
         said = " ".join(harness.chat.messages.values())
-        for note in ("*(The answer continues in the next message.)*", WAS_INTERRUPTED.english, SENT_AGAIN.english):
+        for note in ("*(The answer continues in the next message.)*", INTERRUPTION_NOTE.english, SENT_AGAIN.english):
             said = said.replace(note, " ")
         if said.split() != ANSWER.split():
             wrong[moment] = list(harness.chat.messages.values())

@@ -13,7 +13,7 @@ from typing import Any
 from botbuilder.schema import Activity, Attachment
 
 from app.agent.turn import NoWords, Quotation
-from app.agent.user_messages import PASSED_ON
+from app.agent.user_messages import FORWARDED_WITHOUT_QUESTION
 from app.bot.inbound.activity import is_from_copilot, is_from_teams, is_targeted, locale_of, repair_texts
 from app.bot.inbound.html_text import holds_quotation, read_html
 from app.translation import Sentence, Translator, translator_for
@@ -88,7 +88,7 @@ def read_message(activity: Activity) -> InboundMessage:
     seen = question.strip(_INVISIBLE)
     question = question if seen == question.strip() else seen
     if quotations and not question.strip():
-        question = PASSED_ON
+        question = FORWARDED_WITHOUT_QUESTION
     return InboundMessage(question, tuple(quotations), _unread(activity, images, translate), _why_no_words(activity))
 
 
