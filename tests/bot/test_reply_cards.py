@@ -80,7 +80,9 @@ END = Answer("Sales grew, mostly in Porto.", blocks=(TABLE,))
 
 
 @pytest.mark.parametrize(
-    ("channel", "kind"), [(TEAMS_PERSONAL, "final"), (EARLY, "edit"), (TEAMS_GROUP, "message")], ids=str
+    ("channel", "kind"),
+    [(TEAMS_PERSONAL, "final"), (EARLY, "edit"), (TEAMS_GROUP, "message")],
+    ids=["stream", "edited", "message"],
 )
 def test_the_card_comes_with_the_last_message_and_with_no_other(channel: Channel, kind: str) -> None:
     fake = answered(channel, FakeChannel(), END)
