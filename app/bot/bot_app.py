@@ -12,13 +12,15 @@ from app.bot.auth.service_url import ServiceUrls
 from app.bot.connector.connector_client import Connector
 from app.bot.handler import AgentHandler, BotServices
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
-from app.bot.resume import TurnQueueHandler
+from app.bot.resume import TurnMessageHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.http_session import HttpSession
 from app.storage.documents import DocumentStore
 from app.storage.ledger import Store
 from app.telemetry.telemetry import Telemetry
 from app.turns.idempotency import IdempotentActions
+from app.turns.queue_dispatcher import QueueDispatcher
+from app.turns.queue_message import TURN_KIND
 from app.turns.runner import TurnRunner
 
 
@@ -27,7 +29,7 @@ class BotApp:
     """The bot's ways in (activities over HTTP, turns from the queue), and what they are built on."""
 
     messages: MessagesEndpoint
-    turn_queue: TurnQueueHandler
+    queue: QueueDispatcher
     adapter: ChannelAdapter
     connector: Connector
     actions: IdempotentActions
@@ -36,7 +38,7 @@ class BotApp:
     session: HttpSession
 
     async def close(self) -> None:
-        await asyncio.gather(self.messages.close(), self.turn_queue.close())
+        await asyncio.gather(self.messages.close(), self.queue.close())
         await self.actions.close()
         await self.authenticator.close()
         await self.credentials.close()
@@ -50,12 +52,15 @@ def build_bot(
     documents: DocumentStore,
     telemetry: Telemetry,
     *,
+    queue: QueueDispatcher | None = None,
     image_hosts: frozenset[str] = frozenset(),
     acknowledge_after: float = ACKNOWLEDGE_AFTER_SECONDS,
     channel_metadata_url: str | None = None,
     login_metadata_url: str | None = None,
 ) -> BotApp:
-    """`acknowledge_after` in seconds; the metadata URLs are the Bot Framework's own unless given."""
+    """Registers its handlers with `queue`. `acknowledge_after` in seconds; the metadata URLs are the Bot Framework's
+    own unless given.
+    """
     session = HttpSession()
     credentials = AppCredentials(identity)
     authenticator = Authenticator(
@@ -65,6 +70,8 @@ def build_bot(
     adapter = ChannelAdapter(identity, authenticator, connector, credentials)
     actions = IdempotentActions(documents)
     services = BotServices(runner, adapter.sender, store, actions, image_hosts)
+    queue = queue or QueueDispatcher(telemetry)
+    queue.register(TURN_KIND, TurnMessageHandler(adapter, runner, image_hosts).handle)
     return BotApp(
         messages=MessagesEndpoint(
             adapter,
@@ -72,7 +79,7 @@ def build_bot(
             telemetry,
             acknowledge_after=acknowledge_after,
         ),
-        turn_queue=TurnQueueHandler(adapter, runner, telemetry, image_hosts),
+        queue=queue,
         adapter=adapter,
         connector=connector,
         actions=actions,

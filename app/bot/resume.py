@@ -13,11 +13,11 @@ from app.bot.rendering import activities
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
-from app.telemetry.telemetry import Telemetry
-from app.telemetry.turn_span import traced, turn_failed, turn_resumed
+from app.telemetry.turn_span import turn_failed, turn_resumed
 from app.turns.claiming import ClaimedTurn, WaitingTurn
 from app.turns.lease import TurnLease
-from app.turns.queue_message import TurnMessage, UnreadableMessageError
+from app.turns.queue_dispatcher import ShuttingDownError
+from app.turns.queue_message import TurnMessage
 from app.turns.reply import UndeliveredError
 from app.turns.runner import TurnRunner
 
@@ -26,70 +26,21 @@ _log = logging.getLogger(__name__)
 _TYPING_TIMEOUT_SECONDS = 2.0
 
 
-class ShuttingDownError(Exception):
-    """The turn was not claimed: the host has to deliver its message again."""
+class TurnMessageHandler:
+    """Handles queue messages of the kind `turn`."""
 
-
-class TurnQueueHandler:
-    def __init__(
-        self,
-        adapter: ChannelAdapter,
-        runner: TurnRunner,
-        telemetry: Telemetry,
-        image_hosts: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, image_hosts: frozenset[str] = frozenset()) -> None:
         self._adapter = adapter
         self._runner = runner
-        self._telemetry = telemetry
         self._image_hosts = image_hosts
-        self._running: set[asyncio.Task[None]] = set()
-        self._closed = False
 
-    async def resume(self, body: bytes, traceparent: str | None = None) -> None:
-        """Returns when the message is no longer needed. Raises what lets the host deliver it again."""
-        if self._closed:
-            raise ShuttingDownError
-        try:
-            message = TurnMessage.from_json(body)
-        except UnreadableMessageError as unreadable:
-            with traced(self._telemetry.activity("resume", traceparent)):
-                _refused(unreadable)
-            self._telemetry.answered()
-            raise
-        task = asyncio.create_task(self._traced(message, traceparent))
-        self._running.add(task)
-        try:
-            await asyncio.wait([task])
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-            self._running.discard(task)
-        self._telemetry.answered()
-        if task.cancelled():
-            raise ShuttingDownError
-        task.result()
-
-    async def close(self) -> None:
-        """Hands running turns over, and accepts no more."""
-        self._closed = True
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
-
-    async def _traced(self, message: TurnMessage, traceparent: str | None) -> None:
-        with traced(self._telemetry.activity("resume", message.traceparent or traceparent)):
-            try:
-                claim = await self._claim(message)
-            except UnreadableMessageError as unreadable:
-                # Another version may be able to read it: the host delivers it again, and then to the poison queue.
-                _refused(unreadable)
-                raise
-            match claim:
-                case ClaimedTurn(lease, question):
-                    await self._execute(lease, question, message)
-                case WaitingTurn(question):
-                    await self._show_typing(question)
+    async def handle(self, body: bytes) -> None:
+        message = TurnMessage.from_json(body)
+        match await self._claim(message):
+            case ClaimedTurn(lease, question):
+                await self._execute(lease, question, message)
+            case WaitingTurn(question):
+                await self._show_typing(question)
 
     async def _claim(self, message: TurnMessage) -> ClaimedTurn[InboundQuestion] | WaitingTurn[InboundQuestion] | None:
         try:
@@ -126,8 +77,3 @@ class TurnQueueHandler:
         except (SendError, UndeliveredError) as failure:
             turn_failed(failure)
             _log.exception("An answer could not be delivered, error id %s", new_error_id())
-
-
-def _refused(unreadable: UnreadableMessageError) -> None:
-    turn_failed(unreadable)
-    _log.error("A message on the queue of turns is refused (%s), error id %s", unreadable, new_error_id())

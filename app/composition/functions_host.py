@@ -68,7 +68,7 @@ class FunctionsHost:
     async def resume_turn(self, body: bytes, traceparent: str | None = None) -> None:
         """A message on the queue `turns`. Raises what lets the host deliver it again."""
         self._on_invocation()
-        await self.bot.turn_queue.resume(body, traceparent)
+        await self.bot.queue.dispatch(body, traceparent)
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""

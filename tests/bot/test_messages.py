@@ -116,7 +116,7 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
     await bot.app.close()
     another = make_bot(" a time.")
     (message,) = await bot.queue.take(9, visibility_timeout=60)
-    await another.app.turn_queue.resume(message.body.encode())
+    await another.app.queue.dispatch(message.body.encode())
     final = bot.connector.calls[-1]
     assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": "activity-2"}
     assert final.text == f"Once upon\n\n{INTERRUPTION_NOTE.english}\n\n a time."

@@ -147,11 +147,13 @@ async def test_an_upgrade_or_another_persons_leaving_removes_nothing(make_bot: M
     ("body", "why"),
     [
         (b"not JSON, and somebody's secret", "json_invalid"),
-        (b'{"v": 2, "tenant": "t"}', "v: literal_error"),
-        (b'{"v": 1, "tenant": "t", "conversation": "c", "activity": "a"}', "asked_at: missing"),
+        (b'{"v": 2, "kind": "turn", "tenant": "t"}', "v: literal_error"),
+        (b'{"v": 1, "tenant": "t", "conversation": "c", "activity": "a", "asked_at": 1e9}', "kind: missing"),
+        (b'{"v": 1, "kind": "joke"}', "kind: unknown"),
+        (b'{"v": 1, "kind": "turn", "tenant": "t", "conversation": "c", "activity": "a"}', "asked_at: missing"),
         (b"", "json_invalid"),
         (b"[]", "model_"),
-        (b'{"v": 1, "tenant": "t", "conversation": "c", "activity": "a", "asked_at": 1e9}', None),
+        (b'{"v": 1, "kind": "turn", "tenant": "t", "conversation": "c", "activity": "a", "asked_at": 1e9}', None),
     ],
 )
 async def test_what_is_no_turn_on_the_queue_is_refused_with_a_line_that_says_why(
@@ -160,11 +162,11 @@ async def test_what_is_no_turn_on_the_queue_is_refused_with_a_line_that_says_why
     bot = make_bot()
     if why is None:
         # So old that nobody knows of it any more.
-        await bot.app.turn_queue.resume(body)
+        await bot.app.queue.dispatch(body)
         assert "older than the ledger" in caplog.text
     else:
         with pytest.raises(UnreadableMessageError):
-            await bot.app.turn_queue.resume(body)
+            await bot.app.queue.dispatch(body)
         assert why in caplog.text
     assert "secret" not in caplog.text
     assert bot.messages == []
@@ -180,7 +182,7 @@ async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
     gate.set()
     await bot.connector.next_message()
     await bot.app.close()
-    await other.app.turn_queue.resume(message)
+    await other.app.queue.dispatch(message)
     assert "closed already" in caplog.text
     assert bot.messages == ["once"]
     assert bot.on_the_queue() == []
@@ -191,7 +193,7 @@ async def test_a_turn_that_somebody_works_on_is_left_to_them_and_looked_at_later
     bot, other = make_bot([gate, "once"], acknowledge_after=1.0), make_bot("twice")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
-    await other.app.turn_queue.resume(message)
+    await other.app.queue.dispatch(message)
     assert len(bot.on_the_queue()) == 2, "what was taken from the queue is back on it"
     gate.set()
     assert (await bot.connector.next_message()).text == "once"
@@ -209,5 +211,5 @@ async def test_a_question_that_comes_while_the_worker_ends_is_not_acknowledged_a
     assert (await asking).status == 503
     await other.send(activity)
     for message in await bot.queue.take(9, visibility_timeout=60):
-        await other.app.turn_queue.resume(message.body.encode())
+        await other.app.queue.dispatch(message.body.encode())
     assert bot.messages == ["once"]

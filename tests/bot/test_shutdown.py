@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from app.bot.resume import ShuttingDownError
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.storage_errors import StorageError
+from app.turns.queue_dispatcher import ShuttingDownError
 from app.turns.queue_message import UnreadableMessageError
 from tests.fakes.bots import Bot, bots
 
@@ -53,10 +53,9 @@ class Slow:
 
 
 def slowed(bot: Bot, *names: str) -> Slow:
-    # The runner's backend is frozen, and shared by what it is made of.
-    runner = bot.app.turn_queue._runner
     slow = Slow(bot.store, *names)
-    object.__setattr__(runner._backend, "store", slow)
+    # The backend is frozen.
+    object.__setattr__(bot.backend, "store", slow)
     return slow
 
 
@@ -69,9 +68,9 @@ async def test_a_worker_that_ends_while_it_takes_a_turn_over_does_not_drop_its_m
         connection.execute("UPDATE turn SET lease_until = 0")
         connection.commit()
     slow = slowed(other, "find")
-    resuming = asyncio.create_task(other.app.turn_queue.resume(message))
+    resuming = asyncio.create_task(other.app.queue.dispatch(message))
     await slow.reached.wait()
-    await other.app.turn_queue.close()
+    await other.app.queue.close()
     await asyncio.wait([resuming])
     dropped = resuming.exception() is None if not resuming.cancelled() else False
     assert not dropped or bot.on_the_queue(), "the host deletes the message, and nobody has the turn"
@@ -96,10 +95,10 @@ async def test_a_worker_that_ends_while_it_puts_a_turn_off_does_not_drop_its_mes
 
     other.store.find = fails  # type: ignore[method-assign, assignment]
     slow = Slow(other.queue, "put")
-    object.__setattr__(other.app.turn_queue._runner._backend, "queue", slow)
-    resuming = asyncio.create_task(other.app.turn_queue.resume(message))
+    object.__setattr__(other.backend, "queue", slow)
+    resuming = asyncio.create_task(other.app.queue.dispatch(message))
     await slow.reached.wait()
-    await other.app.turn_queue.close()
+    await other.app.queue.close()
     with pytest.raises(ShuttingDownError):
         await resuming
 
@@ -118,8 +117,8 @@ async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_dr
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
-    resuming = asyncio.create_task(other.app.turn_queue.resume(message))
-    closing_down = asyncio.create_task(other.app.turn_queue.close())
+    resuming = asyncio.create_task(other.app.queue.dispatch(message))
+    closing_down = asyncio.create_task(other.app.queue.close())
     with pytest.raises(ShuttingDownError):
         await resuming
     await closing_down
@@ -148,9 +147,9 @@ async def test_a_worker_that_has_ended_takes_no_turn_over(make_bot: MakeBot) -> 
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
-    await other.app.turn_queue.close()
+    await other.app.queue.close()
     with pytest.raises(ShuttingDownError):
-        await other.app.turn_queue.resume(message)
+        await other.app.queue.dispatch(message)
 
 
 def _feedback(bot: Bot) -> dict[str, Any]:
@@ -238,7 +237,7 @@ async def test_a_turn_that_another_version_wrote_goes_to_poison_as_one_message_a
     message = json.dumps(body if in_the_ledger else {**body, "payload": "?"}).encode()
     for _ in range(5):
         with pytest.raises(UnreadableMessageError):
-            await bot.app.turn_queue.resume(message)
+            await bot.app.queue.dispatch(message)
     assert bot.on_the_queue() == [], "one message became several, and each of them becomes several more"
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(told) == 5

@@ -44,7 +44,7 @@ async def test_whoever_takes_up_a_turn_that_has_to_wait_shows_that_somebody_is_t
 ) -> None:
     bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
     second, message = await two_that_wait(bot, question, **more)
-    await other.app.turn_queue.resume(message)
+    await other.app.queue.dispatch(message)
     shown = [call for call in bot.connector.calls if call.activity.get("replyToId") == second]
     assert [call.activity["type"] for call in shown] == ["typing"]
     assert not shown[0].activity.get("entities")
@@ -55,5 +55,5 @@ async def test_a_channel_that_shows_no_typing_keeps_no_turn_from_waiting(make_bo
     bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
     second, message = await two_that_wait(bot)
     bot.connector.rule = lambda _: ConnectorResponse.error(403, "Forbidden", "not here")
-    await other.app.turn_queue.resume(message)
+    await other.app.queue.dispatch(message)
     assert any(second.encode() in body for body in bot.on_the_queue())

@@ -37,6 +37,7 @@ class Bot:
         store: SqliteStore,
         documents: DocumentStore,
         file: Path,
+        backend: TurnBackend,
     ) -> None:
         self.app = app
         self.model = model
@@ -45,6 +46,7 @@ class Bot:
         self.documents = documents
         self.file = file
         self.queue = store.queue("turns")
+        self.backend = backend
 
     async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -92,10 +94,11 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             model = ScriptedModel(replies)
             agent = Agent(model, system_prompt="", history_token_budget=1000)
             commands = commands_of(log)
-            turns = TurnRunner(agent, commands, TurnBackend(log, log.queue("turns")), time_limit=30)
+            backend = TurnBackend(log, log.queue("turns"))
+            turns = TurnRunner(agent, commands, backend, time_limit=30)
             limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}
             apps.append(build_bot(identity, turns, log, documents, telemetry, **limits))
-            return Bot(apps[-1], model, connector, log, documents, folder / "c.sqlite")
+            return Bot(apps[-1], model, connector, log, documents, folder / "c.sqlite", backend)
 
         yield make
         for app in apps:

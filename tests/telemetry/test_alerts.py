@@ -94,7 +94,7 @@ async def test_resumed_attempts_do_not_hide_turns_that_fail(make_bot: MakeBot) -
 
     second = await make_bot(*[RateLimitedError("full")] * QUESTIONS)
     for message in await messages_of(second):
-        await second.app.turn_queue.resume(message)
+        await second.app.queue.dispatch(message)
     await second.telemetry.close()
     assert alert("failures", second.insights) == [{"FailedPercent": 100.0}]
     assert tile("Turns that another instance went on with", second.insights) == [{"Turns": QUESTIONS}]
@@ -108,14 +108,14 @@ async def test_a_turn_that_no_worker_ends_raises_an_alert(make_bot: MakeBot, clo
         has_predecessor = Waits()
         bot = await make_bot([has_predecessor()])
         # What they have begun they never end: their clock goes on, and they renew nothing.
-        trying = bot.ask() if number == 0 else bot.app.turn_queue.resume((await messages_of(bot))[0])
+        trying = bot.ask() if number == 0 else bot.app.queue.dispatch((await messages_of(bot))[0])
         workers.append(asyncio.create_task(trying))
         await has_predecessor.reached.wait()
         clock.now += 40
     last = await make_bot("Too late.")
     (message,) = await messages_of(last)
     assert alert("given-up", last.insights) == []
-    await last.app.turn_queue.resume(message)
+    await last.app.queue.dispatch(message)
     await last.telemetry.close()
     assert len(alert("given-up", last.insights)) == 1
     assert tile("Failures by kind", last.insights) == [{"Kind": "AttemptsExhaustedError", "Failures": 1}]
@@ -127,7 +127,7 @@ async def test_a_turn_that_no_worker_ends_raises_an_alert(make_bot: MakeBot, clo
 async def test_an_instance_that_gets_only_unreadable_messages_raises_an_alert(make_bot: MakeBot) -> None:
     bot = await make_bot()
     with pytest.raises(UnreadableMessageError):
-        await bot.app.turn_queue.resume(b"nonsense")
+        await bot.app.queue.dispatch(b"nonsense")
     await bot.telemetry.close()
     assert len(alert("poison", bot.insights)) == 1
 
