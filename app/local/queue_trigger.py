@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class QueueListener:
-    """`lock_seconds` is a message's visibility timeout while its function runs, renewed until it ends: how long the
+    """`lock_seconds` is a message's visibility timeout while its function runs, renewal until it ends: how long the
     message stays hidden if this process is killed.
     """
 
@@ -76,10 +76,10 @@ class QueueListener:
     async def _listen(self) -> None:
         pause = _MIN_PAUSE_SECONDS
         while not self._stopping.is_set():
-            taken = await self._take()
-            for message in taken:
+            received = await self._take()
+            for message in received:
                 self._start(self._release(message.receipt) if self._stopping.is_set() else self._process(message))
-            if taken:
+            if received:
                 pause = _MIN_PAUSE_SECONDS
                 await self._wait_for_capacity()
             else:
@@ -103,48 +103,48 @@ class QueueListener:
             await asyncio.wait({*self._running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
-    async def _process(self, taken: ReceivedMessage) -> None:
-        renewed = _RenewedMessage(self._receiver, taken.receipt, self._outage, self._lock_seconds)
+    async def _process(self, received: ReceivedMessage) -> None:
+        renewal = _VisibilityRenewal(self._receiver, received.receipt, self._outage, self._lock_seconds)
         try:
-            if taken.dequeue_count > self._options.max_dequeue_count:
-                await self._move_to_poison_queue(taken, renewed)
+            if received.dequeue_count > self._options.max_dequeue_count:
+                await self._move_to_poison_queue(received, renewal)
                 return
-            async with renewed:
-                succeeded = await succeeds(self._function, _message(taken), ending=self._stopping.is_set)
-            await self._finish(taken, renewed, succeeded=succeeded)
+            async with renewal:
+                succeeded = await succeeds(self._function, _message(received), ending=self._stopping.is_set)
+            await self._finish(received, renewal, succeeded=succeeded)
         except PopReceiptMismatchError:
             log.warning(
                 "message %s of queue '%s' has been received by another host meanwhile",
-                taken.receipt.message,
+                received.receipt.message,
                 self._name,
             )
         except asyncio.CancelledError:
-            await self._release(renewed.receipt)
+            await self._release(renewal.receipt)
             raise
 
-    async def _finish(self, taken: ReceivedMessage, renewed: _RenewedMessage, *, succeeded: bool) -> None:
+    async def _finish(self, received: ReceivedMessage, renewal: _VisibilityRenewal, *, succeeded: bool) -> None:
         """Where storage fails, the message becomes visible again by itself. Raises `PopReceiptMismatchError`."""
         if succeeded:
-            await renewed.change(self._receiver.delete)
+            await renewal.change(self._receiver.delete)
         elif self._stopping.is_set():
-            await self._release(renewed.receipt)
-        elif self._poison is not None and taken.dequeue_count >= self._options.max_dequeue_count:
-            await self._move_to_poison_queue(taken, renewed)
+            await self._release(renewal.receipt)
+        elif self._poison is not None and received.dequeue_count >= self._options.max_dequeue_count:
+            await self._move_to_poison_queue(received, renewal)
         else:
-            await renewed.change(
+            await renewal.change(
                 lambda receipt: self._receiver.update_visibility(
                     receipt, visibility_timeout=self._options.visibility_timeout
                 )
             )
 
-    async def _move_to_poison_queue(self, taken: ReceivedMessage, renewed: _RenewedMessage) -> None:
+    async def _move_to_poison_queue(self, received: ReceivedMessage, renewal: _VisibilityRenewal) -> None:
         """Unless it is on a poison queue already. Raises `PopReceiptMismatchError`."""
         if (poison := self._poison) is None:
             return
         most = self._options.max_dequeue_count
         log.warning(_POISONED, most, poison_queue(self._name))
-        if await self._outage.retry(lambda: poison.put(taken.body, visibility_timeout=0), self._lock_seconds):
-            await renewed.change(self._receiver.delete)
+        if await self._outage.retry(lambda: poison.put(received.body, visibility_timeout=0), self._lock_seconds):
+            await renewal.change(self._receiver.delete)
 
     async def _release(self, receipt: Receipt) -> None:
         with suppress(PopReceiptMismatchError, TimeoutError):
@@ -152,7 +152,7 @@ class QueueListener:
                 await self._outage.attempt(lambda: self._receiver.update_visibility(receipt, visibility_timeout=0))
 
 
-class _RenewedMessage:
+class _VisibilityRenewal:
     """As a context it renews the visibility timeout; its end raises `PopReceiptMismatchError` if another host has
     received the message."""
 
@@ -175,10 +175,10 @@ class _RenewedMessage:
 
     async def _renew(self) -> None:
         while not await within(self._seconds / 3, self._done.wait()):
-            renewed = await self._outage.attempt(
+            renewal = await self._outage.attempt(
                 lambda: self._receiver.update_visibility(self.receipt, visibility_timeout=self._seconds)
             )
-            self.receipt = renewed or self.receipt
+            self.receipt = renewal or self.receipt
 
     async def change(self, change: Callable[[Receipt], Awaitable[object]]) -> None:
         """Tries until the visibility timeout ends. Raises `PopReceiptMismatchError`."""
@@ -189,8 +189,8 @@ def poison_queue(name: str) -> str:
     return f"{name}-poison"
 
 
-def _message(taken: ReceivedMessage) -> QueueMessage:
-    receipt = taken.receipt
+def _message(received: ReceivedMessage) -> QueueMessage:
+    receipt = received.receipt
     return QueueMessage(  # type: ignore[no-untyped-call]
-        id=receipt.message, body=taken.body, dequeue_count=taken.dequeue_count, pop_receipt=receipt.pop_receipt
+        id=receipt.message, body=received.body, dequeue_count=received.dequeue_count, pop_receipt=receipt.pop_receipt
     )
