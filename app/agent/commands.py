@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.agent.turn import NoWords, Turn
 from app.agent.user_messages import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
 from app.databricks.current_user import CurrentUser
-from app.storage.conversations import ConversationLog
+from app.storage.conversations import ConversationKey
 from app.translation import Sentence, Translator, translator_for
 
 HELP = Sentence("""\
@@ -54,8 +54,12 @@ class About:
 
 
 class Commands:
-    def __init__(self, log: ConversationLog, about: Callable[[], Awaitable[About]]) -> None:
-        self._log = log
+    """`forget` deletes what is stored of a conversation, or raises."""
+
+    def __init__(
+        self, forget: Callable[[ConversationKey], Awaitable[object]], about: Callable[[], Awaitable[About]]
+    ) -> None:
+        self._forget = forget
         self._about = about
 
     async def answer(self, turn: Turn) -> str | None:
@@ -73,7 +77,7 @@ class Commands:
             case "/about":
                 return _about_text(await self._about(), translate)
             case "/forget" | "/reset":
-                await self._log.forget(turn.conversation)
+                await self._forget(turn.conversation)
                 return translate(FORGOTTEN)
         return _unknown_command_text(word, translate)
 

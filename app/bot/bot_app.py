@@ -15,6 +15,7 @@ from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, Message
 from app.bot.resume import TurnMessageHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.http_session import HttpSession
+from app.messaging.references import ConversationReferences
 from app.storage.documents import DocumentStore
 from app.storage.ledger import Store
 from app.telemetry.telemetry import Telemetry
@@ -50,6 +51,7 @@ def build_bot(
     runner: TurnRunner,
     store: Store,
     documents: DocumentStore,
+    references: ConversationReferences,
     telemetry: Telemetry,
     *,
     queue: QueueDispatcher | None = None,
@@ -69,7 +71,7 @@ def build_bot(
     connector = Connector(session, credentials, ServiceUrls(identity))
     adapter = ChannelAdapter(identity, authenticator, connector, credentials)
     actions = IdempotentActions(documents)
-    services = BotServices(runner, adapter.sender, store, actions, image_hosts)
+    services = BotServices(runner, adapter.sender, store, actions, references, image_hosts)
     queue = queue or QueueDispatcher(telemetry)
     queue.register(TURN_KIND, TurnMessageHandler(adapter, runner, image_hosts).handle)
     return BotApp(

@@ -14,6 +14,7 @@ from app.agent.user_messages import STORAGE_UNAVAILABLE, UNEXPECTED
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
 from app.bot.inbound.activity import asked_at, event_type, locale_of
+from app.bot.inbound.conversation_reference import reference_of
 from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
 from app.bot.inbound.message_text import is_for_bot
 from app.bot.inbound.messages_endpoint import RedeliveryNeededError
@@ -21,6 +22,7 @@ from app.bot.invoke_responses import card_error, error_response
 from app.bot.open_reply import begin_trace, open_reply
 from app.bot.rendering import activities
 from app.bot.replies.activity_sender import ActivitySender
+from app.messaging.references import ConversationReferences
 from app.storage.ledger import Store
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
@@ -53,6 +55,7 @@ class BotServices:
     senders: ActivitySenders
     store: Store
     actions: IdempotentActions
+    references: ConversationReferences
     image_hosts: frozenset[str] = frozenset()
 
 
@@ -75,6 +78,7 @@ class AgentHandler(ActivityHandler):
 
     async def on_turn(self, turn_context: TurnContext) -> None:
         """Raises `RedeliveryNeededError`; every other failure is logged, and told to the person who waits."""
+        self._record_reference(turn_context.activity)
         try:
             await super().on_turn(turn_context)
         except (SendError, UndeliveredError) as failure:
@@ -92,6 +96,11 @@ class AgentHandler(ActivityHandler):
                 await self._send_error_message(turn_context, error, error_id)
             elif kind == "invoke" or isinstance(error, StorageError):
                 raise RedeliveryNeededError from error
+
+    def _record_reference(self, activity: Activity) -> None:
+        reference = None if _removes_the_bot(activity) else reference_of(activity)
+        if reference is not None:
+            self._services.references.record(reference)
 
     async def _send_error_message(self, context: TurnContext, error: Exception, error_id: str) -> None:
         translate = translator_for(locale_of(context.activity))
@@ -137,16 +146,18 @@ class AgentHandler(ActivityHandler):
     async def on_members_removed_activity(
         self, members_removed: list[ChannelAccount], turn_context: TurnContext
     ) -> None:
-        if _bot_is_among(members_removed, turn_context.activity):
+        if _removes_the_bot(turn_context.activity):
             await self._forget(turn_context.activity)
 
     async def on_installation_update_remove(self, turn_context: TurnContext) -> None:
         # The SDK calls this for `remove-upgrade` too, where the app stays.
-        if turn_context.activity.action == "remove":
+        if _removes_the_bot(turn_context.activity):
             await self._forget(turn_context.activity)
 
     async def _forget(self, activity: Activity) -> None:
-        await self._services.store.forget(conversation_of(activity), threads=True)
+        conversation = conversation_of(activity)
+        await self._services.references.forget(conversation)
+        await self._services.store.forget(conversation, threads=True)
         _log.info("The app was removed from a conversation, and what it had stored of it was deleted")
 
     async def on_members_added_activity(self, members_added: list[ChannelAccount], turn_context: TurnContext) -> None:
@@ -190,6 +201,12 @@ def _needs_redelivery_if_lost(activity: Activity) -> bool:
         case "conversationUpdate":
             return bool(activity.members_removed)
     return False
+
+
+def _removes_the_bot(activity: Activity) -> bool:
+    if activity.type == "installationUpdate":
+        return bool(activity.action == "remove")
+    return activity.type == "conversationUpdate" and _bot_is_among(activity.members_removed or [], activity)
 
 
 def _bot_is_among(members: list[ChannelAccount], activity: Activity) -> bool:

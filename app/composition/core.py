@@ -18,10 +18,12 @@ from app.databricks.current_user import CurrentUserLookup
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_url import WorkspaceUrl
 from app.databricks_client import DatabricksModel
+from app.messaging.references import ConversationReferences
 from app.settings.databricks_settings import DatabricksSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.storage_settings import StorageSettings
 from app.settings.telemetry_settings import TelemetrySettings
+from app.storage.conversations import ConversationKey
 from app.storage.factory import open_storage
 from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
@@ -49,6 +51,7 @@ class Core:
         self.storage = open_storage(_storage_location(settings.storage))
         self.store = self.storage.conversations
         self.queue = self.storage.open_queue(TURN_QUEUE)
+        self.references = ConversationReferences(self.storage.documents)
         self.workspace = _workspace(settings.databricks, managed_identity_client_id)
         self._current_user = CurrentUserLookup(self.workspace)
         self.model = DatabricksModel(
@@ -69,7 +72,7 @@ class Core:
         )
         self.turns = TurnRunner(
             self.agent,
-            Commands(self.store, self._about),
+            Commands(self._forget, self._about),
             TurnBackend(self.store, self.queue, settings.turns.lease_seconds),
             time_limit=settings.turns.timeout_seconds,
         )
@@ -82,10 +85,14 @@ class Core:
     async def _delete_expired(self, oldest: float) -> int:
         return await self.store.delete_before(oldest) + await self.storage.documents.delete_expired()
 
+    async def _forget(self, conversation: ConversationKey) -> None:
+        await self.references.forget(conversation)
+        await self.store.forget(conversation)
+
     async def close(self) -> None:
         async with AsyncExitStack() as closing:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
-            for part in (self.telemetry, self.storage, self.queue, self.workspace, self.model):
+            for part in (self.telemetry, self.storage, self.queue, self.references, self.workspace, self.model):
                 closing.push_async_callback(part.close)
 
     async def _about(self) -> About:

@@ -41,6 +41,7 @@ class FunctionsHost:
             core.turns,
             core.store,
             core.storage.documents,
+            core.references,
             core.telemetry,
             image_hosts=settings.bot.image_hosts,
         )

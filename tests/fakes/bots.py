@@ -15,6 +15,7 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
+from app.messaging.references import ConversationReferences
 from app.models.scripted_model import ScriptedModel
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -36,6 +37,7 @@ class Bot:
         connector: ConnectorServer,
         store: SqliteStore,
         documents: DocumentStore,
+        references: ConversationReferences,
         file: Path,
         backend: TurnBackend,
     ) -> None:
@@ -44,6 +46,7 @@ class Bot:
         self.connector = connector
         self.store = store
         self.documents = documents
+        self.references = references
         self.file = file
         self.queue = store.queue("turns")
         self.backend = backend
@@ -82,7 +85,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
     """Makes workers that share a store and a channel."""
     async with ConnectorServer() as connector:
         apps, log = [], SqliteStore(folder / "c.sqlite")
-        documents = log.documents()
+        documents, opened = log.documents(), []
         telemetry = Telemetry(Destination("bot", "1", "here"))
 
         def make(
@@ -91,17 +94,20 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             acknowledge_after: float = 12.0,
             image_hosts: frozenset[str] = frozenset(),
         ) -> Bot:
-            model = ScriptedModel(replies)
+            model, references = ScriptedModel(replies), ConversationReferences(documents)
+            opened.append(references)
             agent = Agent(model, system_prompt="", history_token_budget=1000)
-            commands = commands_of(log)
+            commands = commands_of(log, references=references)
             backend = TurnBackend(log, log.queue("turns"))
             turns = TurnRunner(agent, commands, backend, time_limit=30)
             limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}
-            apps.append(build_bot(identity, turns, log, documents, telemetry, **limits))
-            return Bot(apps[-1], model, connector, log, documents, folder / "c.sqlite", backend)
+            apps.append(build_bot(identity, turns, log, documents, references, telemetry, **limits))
+            return Bot(apps[-1], model, connector, log, documents, references, folder / "c.sqlite", backend)
 
         yield make
         for app in apps:
             await app.close()
+        for references in opened:
+            await references.close()
         await log.close()
         await telemetry.close()

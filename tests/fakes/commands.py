@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from app.agent.commands import About, Commands
 from app.databricks.current_user import CurrentUser
-from app.storage.conversations import ConversationLog
+from app.messaging.references import ConversationReferences
+from app.storage.conversations import ConversationKey, ConversationLog
 
 ANN = CurrentUser("ann@example.com", "Ann")
 
 
-def commands_of(log: ConversationLog, user: CurrentUser | None = ANN) -> Commands:
+def commands_of(
+    log: ConversationLog, user: CurrentUser | None = ANN, references: ConversationReferences | None = None
+) -> Commands:
     async def about() -> About:
         return About("m", "w.example", "personal access token", user)
 
-    return Commands(log, about)
+    async def forget(conversation: ConversationKey) -> None:
+        await log.forget(conversation)
+        if references is not None:
+            await references.forget(conversation)
+
+    return Commands(forget, about)

@@ -14,6 +14,7 @@ from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.local.connector_server import ConnectorServer
+from app.messaging.references import ConversationReferences
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
@@ -94,8 +95,10 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             turns = TurnRunner(agent, commands_of(log), backend, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing_seconds=closing)
-            app = build_bot(BotIdentity(), turns, log, log.documents(), telemetry)
-            open_things.extend([telemetry, log, app])
+            documents = log.documents()
+            references = ConversationReferences(documents)
+            app = build_bot(BotIdentity(), turns, log, documents, references, telemetry)
+            open_things.extend([telemetry, log, references, app])
             return ObservedBot(app, telemetry, connector, insights, log)
 
         yield make

@@ -20,6 +20,7 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.common.http_session import HttpSession
 from app.http import HttpAnswer
+from app.messaging.references import ConversationReferences
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
@@ -89,10 +90,22 @@ async def a_teams_bot(
             return About("m", "w", "c")
 
         agent = Agent(model, tools, system_prompt="", history_token_budget=1000)
-        turns = TurnRunner(agent, Commands(store, about), TurnBackend(store, store.queue("turns")), time_limit=30)
+        backend = TurnBackend(store, store.queue("turns"))
+        turns = TurnRunner(agent, Commands(store.forget, about), backend, time_limit=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
-        bot = build_bot(identity, turns, store, store.documents(), telemetry, channel_metadata_url=login.metadata_url)
+        documents = store.documents()
+        references = ConversationReferences(documents)
+        bot = build_bot(
+            identity,
+            turns,
+            store,
+            documents,
+            references,
+            telemetry,
+            channel_metadata_url=login.metadata_url,
+        )
         yield TeamsBot(bot, model, teams, login)
         await bot.close()
+        await references.close()
         await store.close()
         await telemetry.close()

@@ -62,7 +62,7 @@ def adaptive_card(blocks: Sequence[Block], translate: Translator, limit: int = C
         "fallbackText": fallback if len(fallback) <= _FALLBACK_LIMIT else fallback[: _FALLBACK_LIMIT - 1] + "…",
         "body": [],
     }
-    actions = [_action(action) for block in drawn if isinstance(block, Actions) for action in block.actions]
+    actions = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
     if actions:
         card["actions"] = actions[:_MAX_ACTIONS]
     shown = [table_of(block) if isinstance(block, Chart) else block for block in drawn]
@@ -176,9 +176,10 @@ def _text(markdown: str, **look: object) -> Json:
     return {"type": "TextBlock", "text": markdown, "wrap": True, **look}
 
 
-def _action(action: Action) -> Json:
+def _action(action: Action, decision_id: str) -> Json:
     """https://learn.microsoft.com/adaptive-cards/authoring-cards/universal-action-model"""
+    data = {**action.data, "action_id": decision_id} if decision_id else dict(action.data)
     drawn: Json = {
-        "type": "Action.Execute", "verb": action.verb, "title": one_line(action.title), "data": dict(action.data)
+        "type": "Action.Execute", "verb": action.verb, "title": one_line(action.title), "data": data
     }  # fmt: skip
     return drawn if action.style is ActionStyle.DEFAULT else {**drawn, "style": action.style.value}
