@@ -1,7 +1,8 @@
-"""`python dev.py docs`: draws the picture of the house in docs/architecture.md from the imports in app/."""
+"""`python dev.py docs`: lists the rooms of app/ in docs/architecture.md, and draws the house from their imports."""
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,8 +50,27 @@ def without_implied(imports: Imports) -> Imports:
     }
 
 
-def picture(root: Path) -> str:
-    arrows = without_implied(imports_between_rooms(root))
+def rooms(root: Path, imports: Imports) -> str:
+    """A table: what each room says of itself, from the top layer down."""
+    depth = {room: _depth(room, imports) for room in imports}
+    listed = sorted(imports, key=lambda room: (-depth[room], room))
+    rows = [f"| `app/{_label(root, room)}` | {_purpose(root, room)} |" for room in listed]
+    return "\n".join(["| room | what it is for |", "| --- | --- |", *rows])
+
+
+def _depth(room: str, imports: Imports) -> int:
+    return 1 + max((_depth(other, imports) for other in imports[room]), default=0)
+
+
+def _purpose(root: Path, room: str) -> str:
+    """The first line of the docstring of a folder or module."""
+    path = root / "app" / room / "__init__.py"
+    source = (path if path.is_file() else root / "app" / f"{room}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+def picture(imports: Imports, root: Path) -> str:
+    arrows = without_implied(imports)
     nodes = [f'  {room}["{_label(root, room)}"]' for room in sorted(arrows)]
     lines = [f"  {room} --> {other}" for room in sorted(arrows) for other in sorted(arrows[room])]
     return "\n".join(["```mermaid", "flowchart TB", *nodes, *lines, "```"])
@@ -64,7 +84,8 @@ def architecture_page(root: Path) -> str:
     """The page with today's picture in its place."""
     before, _, rest = (root / PAGE).read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{picture(root)}\n{_END}{after}"
+    imports = imports_between_rooms(root)
+    return f"{before}{_BEGIN}\n{rooms(root, imports)}\n\n{picture(imports, root)}\n{_END}{after}"
 
 
 if __name__ == "__main__":

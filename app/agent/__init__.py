@@ -1,0 +1,1 @@
+"""What the agent is: its loop, events, history and commands. Knows no channel and no Azure."""

@@ -1,0 +1,1 @@
+"""What every room may use: callers, text, JSON, addresses, HTTP sessions."""

@@ -1,0 +1,1 @@
+"""Whether the app is configured, and whether what it depends on answers."""

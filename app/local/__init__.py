@@ -1,0 +1,1 @@
+"""Without a cloud: function host, stand-in workspace, terminal chat. Never deployed."""

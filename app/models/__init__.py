@@ -1,0 +1,1 @@
+"""Chat completions and Responses on the wire, in and out."""

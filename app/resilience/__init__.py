@@ -1,0 +1,1 @@
+"""Retries, Retry-After and the circuit breaker."""

@@ -1,0 +1,1 @@
+"""Every setting, by section, with the section's own checks."""

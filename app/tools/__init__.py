@@ -1,0 +1,1 @@
+"""What a tool is, the registry of a turn's tools, and the clock."""

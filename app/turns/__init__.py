@@ -1,0 +1,1 @@
+"""A question is answered once, in order, whichever worker dies."""

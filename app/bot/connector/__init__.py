@@ -1,0 +1,1 @@
+"""Sends to the channel, and says as types why it did not take something."""

@@ -1,0 +1,1 @@
+"""From the bytes of an activity to a question, and the HTTP answer."""

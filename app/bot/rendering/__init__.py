@@ -1,0 +1,1 @@
+"""Pure: events and blocks to activities, Markdown and Adaptive Cards."""

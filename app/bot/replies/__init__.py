@@ -1,0 +1,1 @@
+"""Shows a turn's events as its channel allows."""

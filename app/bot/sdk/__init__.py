@@ -1,0 +1,1 @@
+"""What botbuilder needs from us, with its faults cured."""

@@ -1,0 +1,1 @@
+"""Azure tables, queues and blobs."""
