@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from app.common.http_body import json_object, read_beginning
+from app.common.http_session import HttpSession
 from app.common.log_text import one_line
 from app.common.renewing_token import IssuedToken, RenewingToken
 from app.databricks.workspace_errors import CredentialError
@@ -112,22 +113,26 @@ class ServicePrincipal:
         await self._token.close()
 
     async def _fetch(self) -> IssuedToken:
-        form = {"grant_type": "client_credentials", "scope": "all-apis"}
         try:
             login = aiohttp.encode_basic_auth(self._client_id, self._client_secret.get_secret_value())
-            async with (
-                aiohttp.ClientSession(
-                    timeout=aiohttp.ClientTimeout(total=TOKEN_TIMEOUT_SECONDS), trust_env=True
-                ) as http,
-                http.post(self._url, data=form, headers={"Authorization": login}, allow_redirects=False) as response,
-            ):
+        except ValueError as error:
+            raise CredentialError("DATABRICKS_CLIENT_ID is not a client id") from error
+        http = HttpSession(proxy_for=self._url)
+        try:
+            async with http.get().post(
+                self._url,
+                data={"grant_type": "client_credentials", "scope": "all-apis"},
+                headers={"Authorization": login},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=TOKEN_TIMEOUT_SECONDS),
+            ) as response:
                 body = json_object(await read_beginning(response, MAX_TOKEN_REPLY_BYTES)) or {}
                 if response.status != 200:
                     raise CredentialError(f"HTTP {response.status} from {self._url}: {self._reason(body)}")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CredentialError(f"{self._url} did not answer: {type(error).__name__}") from error
-        except ValueError as error:
-            raise CredentialError("DATABRICKS_CLIENT_ID is not a client id") from error
+        finally:
+            await http.close()
         return _issued_token(body, self._url)
 
     def _reason(self, body: Mapping[str, Any]) -> str:

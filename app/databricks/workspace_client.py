@@ -72,7 +72,7 @@ class WorkspaceClient:
     ) -> None:
         self.url = url
         self.credential = credential
-        self.http = HttpSession(max_connections=MAX_CONNECTIONS, uses_proxy=True)
+        self.http = HttpSession(max_connections=MAX_CONNECTIONS, proxy_for=url.host)
         self._sleep = sleep
         self._jitter = jitter
 

@@ -65,6 +65,16 @@ async def test_a_service_principal_signs_in_once_for_many_turns() -> None:
     ]
 
 
+async def test_a_netrc_file_of_the_machine_does_not_keep_a_service_principal_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with ServingEndpoint() as endpoint:
+        assert await ServicePrincipal(endpoint.host, "client", SECRET).token() == "oauth-token-1"
+
+
 async def test_a_client_id_that_cannot_be_sent_is_named_as_the_fault() -> None:
     with pytest.raises(CredentialError, match="DATABRICKS_CLIENT_ID"):
         await ServicePrincipal(HOST, "a:b", SECRET).token()

@@ -7,6 +7,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -304,3 +305,26 @@ async def test_a_session_that_was_closed_is_opened_anew() -> None:
     await session.close()
     assert session.get() is not first
     await session.close()
+
+
+async def test_a_netrc_file_of_the_machine_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with asked() as (workspace, api, _):
+        assert await workspace.request("GET", RUN) == {"ok": True}
+    assert api.requests[0].token == TOKEN
+
+
+@pytest.mark.parametrize("bypassed", [True, False])
+async def test_a_proxy_that_the_environment_names_is_used(bypassed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with WorkspaceApi() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "localhost" if bypassed else "elsewhere.example")
+        async with workspace_at("http://localhost:9") as workspace:
+            if bypassed:
+                with pytest.raises(WorkspaceUnreachableError):
+                    await workspace.request("GET", RUN, attempts=1)
+            else:
+                assert await workspace.request("GET", RUN) == {"ok": True}
+    assert [request.path_and_query for request in proxy.requests] == ([] if bypassed else [f"http://localhost:9{RUN}"])
