@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -29,6 +28,7 @@ from app.bot.connector.send_errors import (
     ThrottledError,
 )
 from app.common.http_session import HttpSession
+from app.common.net import path_segment
 from app.resilience.retry import Backoff, retry
 from app.telemetry.span_records import SpanKind
 from app.telemetry.spans import start_span
@@ -138,7 +138,7 @@ class Connector:
             raise SendRefusedError("the activity or its conversation has no id")
         # https://learn.microsoft.com/microsoftteams/platform/agents-in-teams/targeted-messages
         query = "?isTargetedActivity=true" if targeted else ""
-        return URL("/".join([trusted.rstrip("/"), "v3/conversations", *map(_segment, path)]) + query, encoded=True)
+        return URL("/".join([trusted.rstrip("/"), "v3/conversations", *map(path_segment, path)]) + query, encoded=True)
 
     async def _send(self, request: _Request, retry_seconds: float) -> ChannelResponse:
         # Not the attributes of HTTP: Application Insights would show "POST" instead of the span's name.
@@ -226,11 +226,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         # The status is enough to know what happened.
         response.close()
     return bytes(body)
-
-
-def _segment(name: str) -> str:
-    """Nothing in an id can lead to another path."""
-    return quote(name, safe="").replace(".", "%2E") if name.strip(".") == "" else quote(name, safe="")
 
 
 def _encoded(content: Json) -> bytes:
