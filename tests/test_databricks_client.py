@@ -20,7 +20,7 @@ from tests.fakes.endpoint_model import QUESTION, answer, asking, shown_before, t
 from tests.fakes.serving_endpoint import (
     DONE,
     TOKEN,
-    Answer,
+    HttpReply,
     ServingEndpoint,
     Stream,
     agent_stream,
@@ -66,8 +66,8 @@ async def test_an_agent_endpoint_is_asked_through_the_responses_api_and_looked_u
     assert len(endpoint.lookups) == 1
 
 
-@pytest.mark.parametrize("lookup", [databricks_error(403, "PERMISSION_DENIED", "no"), Answer(200, "<html>")])
-async def test_an_endpoint_that_cannot_be_looked_up_is_asked_for_chat_completions(lookup: Answer) -> None:
+@pytest.mark.parametrize("lookup", [databricks_error(403, "PERMISSION_DENIED", "no"), HttpReply(200, "<html>")])
+async def test_an_endpoint_that_cannot_be_looked_up_is_asked_for_chat_completions(lookup: HttpReply) -> None:
     async with ServingEndpoint(task="agent/v1/responses") as endpoint, asking(endpoint) as model:
         endpoint.lookup_replies.append(lookup)
         assert text_of(await answer(model)) == "Hello"
@@ -103,7 +103,7 @@ async def test_an_endpoint_that_refuses_stream_options_is_asked_without_them_fro
 async def test_a_whole_json_answer_is_accepted() -> None:
     body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
-        endpoint.replies.append(Answer(200, body))
+        endpoint.replies.append(HttpReply(200, body))
         assert await answer(model) == [TextDelta("Hi"), Completed()]
 
 
@@ -301,7 +301,7 @@ async def test_no_cookie_passes_from_one_persons_request_to_the_next() -> None:
     endpoint = ServingEndpoint()
     # No client keeps a cookie of an address that is a number.
     async with endpoint, asking(endpoint.base_url.replace("127.0.0.1", "localhost"), api="chat") as model:
-        endpoint.replies.append(Answer(200, body, {"Set-Cookie": "session=ann"}))
+        endpoint.replies.append(HttpReply(200, body, {"Set-Cookie": "session=ann"}))
         await answer(model)
         await answer(model)
     assert [asked.headers.get("Cookie") for asked in endpoint.asked] == [None, None]

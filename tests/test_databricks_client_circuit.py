@@ -16,7 +16,7 @@ from app.models.model_errors import (
 )
 from app.resilience.circuit_breaker import CircuitOpenError
 from tests.fakes.endpoint_model import QUESTION, Sleeper, answer, asking, text_of
-from tests.fakes.serving_endpoint import Answer, ServingEndpoint, Stream, chat_chunk, databricks_error
+from tests.fakes.serving_endpoint import HttpReply, ServingEndpoint, Stream, chat_chunk, databricks_error
 
 AWAY = databricks_error(503, "TEMPORARILY_UNAVAILABLE", "later")
 ONCE = RetryPolicy(attempts=1)
@@ -115,12 +115,12 @@ async def test_a_probe_whose_person_pressed_stop_leaves_the_next_question_to_fin
     [
         (databricks_error(403, "PERMISSION_DENIED", "no"), PermissionDeniedError),
         (databricks_error(429, "REQUEST_LIMIT_EXCEEDED", "slow down"), ModelError),
-        (Answer(500, "<html>oops</html>"), ModelError),
+        (HttpReply(500, "<html>oops</html>"), ModelError),
         (databricks_error(403, "PERMISSION_DENIED", "Source IP address: 1.2.3.4 is blocked"), EndpointUnreachableError),
     ],
 )
 async def test_an_endpoint_that_answers_is_no_outage_whatever_it_refuses(
-    reply: Answer, error: type[ModelError]
+    reply: HttpReply, error: type[ModelError]
 ) -> None:
     sleeper = Sleeper()
     async with ServingEndpoint() as endpoint, asking(endpoint, sleeper=sleeper, retries=ONCE) as model:

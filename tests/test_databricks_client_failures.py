@@ -28,7 +28,7 @@ from app.models.model_errors import (
 from tests.fakes.endpoint_model import Sleeper, answer, asking, shown_before, text_of
 from tests.fakes.serving_endpoint import (
     TOKEN,
-    Answer,
+    HttpReply,
     ServingEndpoint,
     Stream,
     chat_chunk,
@@ -53,14 +53,14 @@ async def test_a_stream_cut_before_its_first_word_is_asked_for_again() -> None:
             databricks_error(400, "BAD_REQUEST", json.dumps({"finishReason": "input_guardrail_triggered"})),
             ContentFilteredError,
         ),
-        (Answer(302, "", {"Location": "https://login.example/oauth2/authorize"}), SignInError),
-        (Answer(500, "<html>oops</html>", content_type="text/html"), RequestRefusedError),
+        (HttpReply(302, "", {"Location": "https://login.example/oauth2/authorize"}), SignInError),
+        (HttpReply(500, "<html>oops</html>", content_type="text/html"), RequestRefusedError),
         (Stream([b"<html>a page of the wifi</html>"], content_type="text/html"), UnreadableAnswerError),
         (Stream([b"data: garbage\n\n"]), UnreadableAnswerError),
     ],
 )
 async def test_each_refusal_reaches_the_caller_as_its_own_failure(
-    reply: Answer | Stream, failure: type[ModelError]
+    reply: HttpReply | Stream, failure: type[ModelError]
 ) -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint, retries=RetryPolicy(attempts=1)) as model:
         endpoint.replies.append(reply)
@@ -131,7 +131,7 @@ async def test_a_credential_that_cannot_be_had_is_a_failed_sign_in() -> None:
     async with ServingEndpoint() as endpoint:
         credential = ServicePrincipal(endpoint.host, "id", SecretStr("s3cret"))
         for api in ("auto", "chat"):
-            endpoint.sign_in_replies.append(Answer(401, {"error": "invalid_client"}))
+            endpoint.sign_in_replies.append(HttpReply(401, {"error": "invalid_client"}))
             async with asking(endpoint, api=api, credential=credential) as model:
                 with pytest.raises(SignInError, match="invalid_client"):
                     await answer(model)

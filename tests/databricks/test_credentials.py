@@ -19,7 +19,7 @@ from app.databricks.credentials import (
     choose_credential,
 )
 from app.databricks.workspace_errors import CredentialError
-from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint
+from tests.fakes.serving_endpoint import TOKEN, HttpReply, ServingEndpoint
 
 HOST = "https://adb-1.2.azuredatabricks.net"
 SECRET = SecretStr("s3cret~value")
@@ -84,21 +84,21 @@ async def test_a_client_id_that_cannot_be_sent_is_named_as_the_fault() -> None:
     ("answer", "said"),
     [
         (
-            Answer(401, {"error": "invalid_client", "error_description": f"not\n{SECRET.get_secret_value()}"}),
+            HttpReply(401, {"error": "invalid_client", "error_description": f"not\n{SECRET.get_secret_value()}"}),
             "invalid_client",
         ),
-        (Answer(200, {"token_type": "Bearer"}), "no token"),
-        (Answer(200, "<html>"), "no token"),
-        (Answer(302, "", {"Location": "https://login.example"}), "HTTP 302"),
-        (Answer(200, [1]), "no token"),
-        (Answer(200, "[" * 100_000), "no token"),
+        (HttpReply(200, {"token_type": "Bearer"}), "no token"),
+        (HttpReply(200, "<html>"), "no token"),
+        (HttpReply(302, "", {"Location": "https://login.example"}), "HTTP 302"),
+        (HttpReply(200, [1]), "no token"),
+        (HttpReply(200, "[" * 100_000), "no token"),
         (
-            Answer(401, {"error": "\x1b[31mbad\u202e", "error_description": "x" * 290 + SECRET.get_secret_value()}),
+            HttpReply(401, {"error": "\x1b[31mbad\u202e", "error_description": "x" * 290 + SECRET.get_secret_value()}),
             "bad",
         ),
     ],
 )
-async def test_a_refused_sign_in_says_why_without_the_secret(answer: Answer, said: str) -> None:
+async def test_a_refused_sign_in_says_why_without_the_secret(answer: HttpReply, said: str) -> None:
     async with ServingEndpoint() as endpoint:
         endpoint.sign_in_replies.append(answer)
         with pytest.raises(CredentialError, match=said) as caught:

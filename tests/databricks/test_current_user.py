@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from app.databricks.credentials import ServicePrincipal
 from app.databricks.current_user import CurrentUser, CurrentUserLookup
-from tests.fakes.serving_endpoint import Answer, ServingEndpoint, databricks_error
+from tests.fakes.serving_endpoint import HttpReply, ServingEndpoint, databricks_error
 from tests.fakes.workspaces import workspace_at
 
 
@@ -23,16 +23,16 @@ async def test_who_we_are_is_asked_once() -> None:
     "answer",
     [
         databricks_error(403, "PERMISSION_DENIED", "no"),
-        Answer(302, "", {"Location": "https://login.example"}),
-        Answer(200, "<html>"),
-        Answer(200, ["ann"]),
-        Answer(200, {"userName": None, "displayName": 7}),
-        Answer(0),
+        HttpReply(302, "", {"Location": "https://login.example"}),
+        HttpReply(200, "<html>"),
+        HttpReply(200, ["ann"]),
+        HttpReply(200, {"userName": None, "displayName": 7}),
+        HttpReply(0),
     ],
     ids=lambda answer: f"{answer.status} {answer.body}"[:20],
 )
 async def test_a_workspace_that_does_not_say_who_we_are_is_asked_again_later(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
+    answer: HttpReply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.databricks.current_user.LOOKUP_TIME_LIMIT_SECONDS", 0.2)
     async with ServingEndpoint() as endpoint, workspace_at(endpoint.base_url) as workspace:
@@ -46,7 +46,7 @@ async def test_a_workspace_that_does_not_say_who_we_are_is_asked_again_later(
 
 async def test_a_sign_in_that_fails_leaves_unknown_who_we_are() -> None:
     async with ServingEndpoint() as endpoint:
-        endpoint.sign_in_replies.append(Answer(401, {"error": "invalid_client"}))
+        endpoint.sign_in_replies.append(HttpReply(401, {"error": "invalid_client"}))
         credential = ServicePrincipal(endpoint.host, "c", SecretStr("s3cret"))
         async with workspace_at(endpoint.base_url, credential) as workspace:
             assert await CurrentUserLookup(workspace).find() is None

@@ -41,7 +41,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpReply:
     """`body` is sent as JSON, or as it is when it is text."""
 
     status: int
@@ -83,8 +83,8 @@ def agent_stream(*texts: str) -> Stream:
     )
 
 
-def databricks_error(status: int, code: str, message: str, **headers: str) -> Answer:
-    return Answer(
+def databricks_error(status: int, code: str, message: str, **headers: str) -> HttpReply:
+    return HttpReply(
         status, {"error_code": code, "message": message}, {k.replace("_", "-"): v for k, v in headers.items()}
     )
 
@@ -98,11 +98,11 @@ class ServingEndpoint:
         self.asked: list[EndpointRequest] = []
         self.lookups: list[EndpointRequest] = []
         self.sign_ins: list[dict[str, str]] = []
-        self.replies: deque[Stream | Answer] = deque()
-        self.lookup_replies: deque[Answer] = deque()
-        self.identity = Answer(200, {"userName": "ann@example.com", "displayName": "Ann"})
+        self.replies: deque[Stream | HttpReply] = deque()
+        self.lookup_replies: deque[HttpReply] = deque()
+        self.identity = HttpReply(200, {"userName": "ann@example.com", "displayName": "Ann"})
         self.identified: list[EndpointRequest] = []
-        self.sign_in_replies: deque[Answer] = deque()
+        self.sign_in_replies: deque[HttpReply] = deque()
         self.token_lifetime = 3600
         self.accepted_tokens = {TOKEN}
         self.began = asyncio.Event()
@@ -174,7 +174,7 @@ class ServingEndpoint:
                 databricks_error(401, "UNAUTHENTICATED", "Credential was not sent or was of an unsupported type")
             )
         reply = self.replies.popleft() if self.replies else chat_stream("Hello")
-        if isinstance(reply, Answer):
+        if isinstance(reply, HttpReply):
             return _plain(reply)
         return await self._send(request, reply)
 
@@ -205,7 +205,7 @@ class ServingEndpoint:
         return response
 
 
-def _plain(answer: Answer) -> web.Response:
+def _plain(answer: HttpReply) -> web.Response:
     if isinstance(answer.body, str):
         return web.Response(
             status=answer.status,

@@ -23,7 +23,7 @@ from tests.fakes.deployed_app import (
     deployed_in,
     function_app,
 )
-from tests.fakes.serving_endpoint import TOKEN, Answer, ServingEndpoint, databricks_error
+from tests.fakes.serving_endpoint import TOKEN, HttpReply, ServingEndpoint, databricks_error
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ async def test_a_ready_endpoint_and_a_readable_store_answer_without_a_token_spen
     assert_nothing_leaks(body)
 
 
-def description(state: object, **more: str) -> Answer:
-    return Answer(200, {"name": MODEL, "task": "llm/v1/chat", "state": state, **more})
+def description(state: object, **more: str) -> HttpReply:
+    return HttpReply(200, {"name": MODEL, "task": "llm/v1/chat", "state": state, **more})
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def description(state: object, **more: str) -> Answer:
         (databricks_error(429, "REQUEST_LIMIT_EXCEEDED", "later"), "busy"),
         (databricks_error(503, "TEMPORARILY_UNAVAILABLE", "later"), "not ready"),
         (databricks_error(500, "INTERNAL_ERROR", f"{MODEL} broke"), "failed"),
-        (Answer(302, "", {"Location": "https://login.example/oauth2"}), "refused"),
-        (Answer(200, "<html>a proxy's page</html>"), "failed"),
-        (Answer(200, "[" * 100_000), "failed"),
-        (Answer(200, [MODEL]), "failed"),
+        (HttpReply(302, "", {"Location": "https://login.example/oauth2"}), "refused"),
+        (HttpReply(200, "<html>a proxy's page</html>"), "failed"),
+        (HttpReply(200, "[" * 100_000), "failed"),
+        (HttpReply(200, [MODEL]), "failed"),
     ],
 )
-async def test_the_models_state_is_a_word_or_two_and_no_name(deployed: Deployed, reply: Answer, state: str) -> None:
+async def test_the_models_state_is_a_word_or_two_and_no_name(deployed: Deployed, reply: HttpReply, state: str) -> None:
     async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint) as client:
         endpoint.lookup_replies.append(reply)
         status, body = await client.ask(DEPENDENCIES)
@@ -151,7 +151,7 @@ async def test_a_workspace_that_is_down_is_unreachable(deployed: Deployed) -> No
 
 async def test_a_service_principal_that_cannot_sign_in_has_no_credential(deployed: Deployed) -> None:
     async with ServingEndpoint(MODEL) as endpoint:
-        endpoint.sign_in_replies.append(Answer(401, {"error": "invalid_client"}))
+        endpoint.sign_in_replies.append(HttpReply(401, {"error": "invalid_client"}))
         pair = {"DATABRICKS_TOKEN": "", "DATABRICKS_CLIENT_ID": "a-client", "DATABRICKS_CLIENT_SECRET": "a-s3cret"}
         async with deployed(endpoint, **pair) as client:
             status, body = await client.ask(DEPENDENCIES)

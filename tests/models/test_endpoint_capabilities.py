@@ -12,23 +12,23 @@ from app.models.endpoint_capabilities import REFUSALS_REMEMBERED_SECONDS, Endpoi
 from app.models.model import Message, ModelRequest, ToolCall, ToolDefinition
 from app.models.model_errors import ConversationTooLongError, RequestRefusedError
 from tests.fakes.endpoint_model import QUESTION, Sleeper, answer, asking, text_of
-from tests.fakes.serving_endpoint import Answer, ServingEndpoint, Stream, agent_stream, databricks_error, event
+from tests.fakes.serving_endpoint import HttpReply, ServingEndpoint, Stream, agent_stream, databricks_error, event
 
 TOOLS = (ToolDefinition("time", "", {"type": "object"}),)
 REQUEST = ModelRequest((Message("system", "Be brief."), Message("user", "Hi")), TOOLS)
 SETTINGS: dict[str, Any] = {"max_tokens": 50, "temperature": 0.2, "api": "chat"}
 
 
-def openai_error(message: str, **more: Any) -> Answer:
-    return Answer(400, {"error": {"message": message, "type": "invalid_request_error", **more}})
+def openai_error(message: str, **more: Any) -> HttpReply:
+    return HttpReply(400, {"error": {"message": message, "type": "invalid_request_error", **more}})
 
 
-def external(message: str) -> Answer:
+def external(message: str) -> HttpReply:
     """A foundation model behind Databricks: its own error as JSON within the text of Databricks'."""
     return databricks_error(400, "BAD_REQUEST", json.dumps({"message": message}))
 
 
-REFUSALS: dict[str, tuple[str, Answer]] = {
+REFUSALS: dict[str, tuple[str, HttpReply]] = {
     "databricks parameter": (
         "tools",
         databricks_error(400, "BAD_REQUEST", 'parameter "tools" is not supported for this model'),
@@ -40,7 +40,7 @@ REFUSALS: dict[str, tuple[str, Answer]] = {
     ),
     "vllm without a parser": (
         "tools",
-        Answer(
+        HttpReply(
             400,
             {
                 "object": "error",
@@ -62,7 +62,7 @@ REFUSALS: dict[str, tuple[str, Answer]] = {
     "ollama": ("tools", openai_error("registry.ollama.ai/library/gemma:latest does not support tools")),
     "gemini tools": (
         "tools",
-        Answer(400, [{"error": {"code": 400, "message": "Function calling is not enabled for models/gemma-3"}}]),
+        HttpReply(400, [{"error": {"code": 400, "message": "Function calling is not enabled for models/gemma-3"}}]),
     ),
     "azure max_tokens": (
         "max_tokens",
@@ -103,13 +103,13 @@ REFUSALS: dict[str, tuple[str, Answer]] = {
     ),
     "vllm pydantic": (
         "stream_options",
-        Answer(
+        HttpReply(
             422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]}
         ),
     ),
     "gateway": (
         "temperature",
-        Answer(
+        HttpReply(
             400,
             {
                 "error": "Received error from openai",
@@ -121,7 +121,9 @@ REFUSALS: dict[str, tuple[str, Answer]] = {
     "no system role": ("system", openai_error("System role not supported")),
     "within the stream": (
         "tools",
-        Answer(200, 'data: {"error": {"code": 400, "message": "Unrecognized request argument supplied: tools"}}\n\n'),
+        HttpReply(
+            200, 'data: {"error": {"code": 400, "message": "Unrecognized request argument supplied: tools"}}\n\n'
+        ),
     ),
 }
 
@@ -200,7 +202,7 @@ async def test_an_agent_that_takes_no_tools_is_asked_without_them() -> None:
         databricks_error(400, "BAD_REQUEST", "no"),
     ],
 )
-async def test_a_refusal_of_something_else_is_not_answered_by_leaving_things_out(refusal: Answer) -> None:
+async def test_a_refusal_of_something_else_is_not_answered_by_leaving_things_out(refusal: HttpReply) -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint, **SETTINGS) as model:
         endpoint.replies.append(refusal)
         with pytest.raises(RequestRefusedError):
