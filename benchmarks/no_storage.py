@@ -15,7 +15,6 @@ from app.storage import factory
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.documents import Collection, Document, DocumentKey, DocumentPage
-from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import BeginResult, Predecessor, TurnKey, TurnRecord, TurnState
 from app.storage.queue import Receipt, ReceivedMessage
 from app.storage.storage_account import StorageAccount
@@ -29,7 +28,7 @@ class NoStore:
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None: ...
 
-    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         return BeginResult(replace(turn, ticket=1, version="1"), (), has_predecessor=False)
 
     async def find(self, key: TurnKey) -> TurnRecord | None:
@@ -45,16 +44,10 @@ class NoStore:
     async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
         return None
 
-    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None: ...
+    async def skip(self, record: TurnRecord, predecessor: Predecessor) -> None: ...
 
     async def delete_before(self, moment: float) -> int:
         return 0
-
-    async def read(self, key: RecordKey) -> Record | None:
-        return None
-
-    async def write(self, record: Record) -> Record:
-        return record
 
     async def ping(self) -> None: ...
 
@@ -104,7 +97,7 @@ class NoQueue:
 
     async def delete(self, receipt: Receipt) -> None: ...
 
-    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
+    async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         return []
 
     async def ping(self) -> None: ...

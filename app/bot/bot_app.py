@@ -17,7 +17,7 @@ from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.http_session import HttpSession
 from app.messaging.references import ConversationReferences
 from app.storage.documents import DocumentStore
-from app.storage.ledger import Store
+from app.storage.ledger import ConversationStore
 from app.telemetry.telemetry import Telemetry
 from app.turns.idempotency import IdempotentActions
 from app.turns.queue_dispatcher import QueueDispatcher
@@ -49,7 +49,7 @@ class BotApp:
 def build_bot(
     identity: BotIdentity,
     runner: TurnRunner,
-    store: Store,
+    store: ConversationStore,
     documents: DocumentStore,
     references: ConversationReferences,
     telemetry: Telemetry,

@@ -23,7 +23,7 @@ from app.bot.open_reply import begin_trace, open_reply
 from app.bot.rendering import activities
 from app.bot.replies.activity_sender import ActivitySender
 from app.messaging.references import ConversationReferences
-from app.storage.ledger import Store
+from app.storage.ledger import ConversationStore
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import current_turn, turn_failed
@@ -53,7 +53,7 @@ class BotServices:
 
     runner: TurnRunner
     senders: ActivitySenders
-    store: Store
+    store: ConversationStore
     actions: IdempotentActions
     references: ConversationReferences
     image_hosts: frozenset[str] = frozenset()

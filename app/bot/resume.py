@@ -70,7 +70,7 @@ class TurnMessageHandler:
         try:
             await self._runner.execute(
                 lease,
-                question.turn(message.key.activity, conversation),
+                question.turn(message.key.activity_id, conversation),
                 lambda checkpoint: open_reply(sender, question, conversation, checkpoint, self._image_hosts),
                 time_limit=question.channel.time_limit_seconds,
             )

@@ -87,9 +87,12 @@ class QueueListener:
                 pause = min(pause * random.uniform(1.6, 2.4), self._options.max_polling_interval)
 
     async def _take(self) -> list[ReceivedMessage]:
-        most = self._options.batch_size
+        batch_size = self._options.batch_size
         return (
-            await self._outage.attempt(lambda: self._receiver.take(most, visibility_timeout=self._lock_seconds)) or []
+            await self._outage.attempt(
+                lambda: self._receiver.receive(batch_size, visibility_timeout=self._lock_seconds)
+            )
+            or []
         )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -115,7 +118,7 @@ class QueueListener:
         except PopReceiptMismatchError:
             log.warning(
                 "message %s of queue '%s' has been received by another host meanwhile",
-                received.receipt.message,
+                received.receipt.message_id,
                 self._name,
             )
         except asyncio.CancelledError:
@@ -192,5 +195,5 @@ def poison_queue(name: str) -> str:
 def _message(received: ReceivedMessage) -> QueueMessage:
     receipt = received.receipt
     return QueueMessage(  # type: ignore[no-untyped-call]
-        id=receipt.message, body=received.body, dequeue_count=received.dequeue_count, pop_receipt=receipt.pop_receipt
+        id=receipt.message_id, body=received.body, dequeue_count=received.dequeue_count, pop_receipt=receipt.pop_receipt
     )

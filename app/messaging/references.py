@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
-from app.storage.ledger import ConcurrentUpdateError
-from app.storage.storage_errors import StorageError
+from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 
 _log = logging.getLogger(__name__)
 

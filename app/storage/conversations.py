@@ -37,7 +37,7 @@ class ConversationLog(Protocol):
         ...
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
-        """Deletes messages, records and artifacts; with `threads` those of all threads of the conversation too.
+        """Deletes messages and artifacts; with `threads` those of all threads of the conversation too.
 
         The ledger stays, so that repeats of earlier questions are still known; it has no text of closed turns.
         """

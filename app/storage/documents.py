@@ -69,7 +69,7 @@ class DocumentStore(Protocol):
         """Creates the document if it has no version; else writes it if nobody has since it was read.
 
         So of several workers that read the same due document, one can move its `due_at` and do what is due.
-        Raises `app.storage.ledger.ConcurrentUpdateError`, and `ValueError` for a value that is too long.
+        Raises `app.storage.storage_errors.ConcurrentUpdateError`, and `ValueError` for a value that is too long.
         """
         ...
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from app.storage.artifacts import ArtifactStore
 from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
-from app.storage.ledger import Store
+from app.storage.ledger import ConversationStore
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
@@ -31,7 +31,7 @@ ARTIFACTS_CONTAINER = "artifacts"
 class Storage:
     """Everything that is kept at one place. The caller of `open_queue` closes the queue."""
 
-    conversations: Store
+    conversations: ConversationStore
     documents: DocumentStore
     artifacts: ArtifactStore
     open_queue: Callable[[str], MessageReceiver]
@@ -53,23 +53,23 @@ def _open_file(path: Path) -> Storage:
 
 
 def _open_account(account: StorageAccount) -> Storage:
-    def open_conversations() -> Store:
-        from app.storage.azure.azure_account import open_table  # noqa: PLC0415
+    def open_conversations() -> ConversationStore:
+        from app.storage.azure.azure_clients import open_table  # noqa: PLC0415
 
         return open_table(account, CONVERSATIONS_TABLE, artifacts)
 
     def open_documents() -> DocumentStore:
-        from app.storage.azure.azure_account import open_documents_table  # noqa: PLC0415
+        from app.storage.azure.azure_clients import open_documents_table  # noqa: PLC0415
 
         return open_documents_table(account, DOCUMENTS_TABLE)
 
     def open_artifacts() -> BlobArtifacts:
-        from app.storage.azure.azure_account import open_container  # noqa: PLC0415
+        from app.storage.azure.azure_clients import open_container  # noqa: PLC0415
 
         return open_container(account, ARTIFACTS_CONTAINER)
 
     def open_queue(name: str) -> MessageReceiver:
-        from app.storage.azure.azure_account import open_azure_queue  # noqa: PLC0415
+        from app.storage.azure.azure_clients import open_azure_queue  # noqa: PLC0415
 
         return open_azure_queue(account, name)
 

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Protocol, TypeGuard
 
 from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
-from app.storage.keyed_records import Records
 
 # Entering a turn takes longer only where storage did not answer for a while.
 MAX_ENTRY_SECONDS = 0.5
@@ -25,10 +24,10 @@ class TurnState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnKey:
-    """`activity` is the id that the channel gave to the question; a repeat of the question has the same one."""
+    """`activity_id` is the id that the channel gave to the question; a repeat of the question has the same one."""
 
     conversation: ConversationKey
-    activity: str
+    activity_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +112,8 @@ def next_ticket(wanted: int, *, started: int, taken: Collection[int]) -> int:
     return ticket
 
 
-class ConcurrentUpdateError(Exception):
-    """Another worker has written the row since it was read."""
-
-
 class TurnLedger(Protocol):
-    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         """Enters `turn`; None if its key has been entered before.
 
         The turn gets the first free ticket from its own on, and one after all turns that have been started. It is
@@ -126,7 +121,7 @@ class TurnLedger(Protocol):
         same owner was left by an earlier try of this call, and is returned.
 
         A suspended turn is entered again in the same way if it is given as it was read, with a new owner and the state
-        `started`; None if it has been changed since. `remember` is the length of the history.
+        `started`; None if it has been changed since. `history_limit` is a number of messages.
         """
         ...
 
@@ -154,12 +149,12 @@ class TurnLedger(Protocol):
         """
         ...
 
-    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
+    async def skip(self, record: TurnRecord, predecessor: Predecessor) -> None:
         """Ends the lease of an earlier turn (`lease_until` becomes 0), unless it has been renewed or closed since."""
         ...
 
     async def delete_before(self, moment: float) -> int:
-        """Deletes messages, records, artifacts and turns last written before `moment`, in seconds since 1970.
+        """Deletes messages, artifacts and turns last written before `moment`, in seconds since 1970.
 
         Of all conversations; open turns too, if they have not been renewed. Returns how many rows there were, of which
         some engines need more for the same messages.
@@ -167,5 +162,5 @@ class TurnLedger(Protocol):
         ...
 
 
-class Store(ConversationLog, TurnLedger, Records, Protocol):
-    """Where state lives: conversations, the ledger and small records in one place, so that they change together."""
+class ConversationStore(ConversationLog, TurnLedger, Protocol):
+    """Conversations and the ledger in one place, so that they change together."""

@@ -21,7 +21,7 @@ def check_size(body: str) -> None:
 class Receipt:
     """Identifies a message for a change. It is valid until the message is changed or received again."""
 
-    message: str
+    message_id: str
     pop_receipt: str
 
 
@@ -68,6 +68,6 @@ class ReceivedMessage:
 class MessageReceiver(Queue, Protocol):
     """The receiving end of a queue. In Azure the Functions host is the receiver."""
 
-    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
-        """Receives up to `most` messages, which are invisible to others for `visibility_timeout`."""
+    async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
+        """Receives up to `max_messages`, which are invisible to others for `visibility_timeout`."""
         ...

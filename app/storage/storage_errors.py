@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class ConcurrentUpdateError(Exception):
+    """Another worker has written the row since it was read."""
+
+
 class StorageError(Exception):
     """Storage did not answer in time, or refused. `__cause__` is the engine's own error.
 

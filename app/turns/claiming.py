@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from app.agent.history import MAX_HISTORY_MESSAGES
-from app.storage.ledger import BeginResult, ConcurrentUpdateError, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
 from app.storage.queue import PopReceiptMismatchError, Receipt
-from app.storage.storage_errors import StorageError
+from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 from app.telemetry.turn_span import hand_over_missing
 from app.turns.checkpoint import Checkpoint
 from app.turns.lease import LEASE_MARGIN_SECONDS, TurnBackend, TurnLease
@@ -131,7 +131,9 @@ class TurnClaims:
 
     async def _enter(self, key: TurnKey, message: TurnMessage | None, asked_at: float | None) -> TurnLease | None:
         payload = "" if message is None or message.has_room_for_payload else message.payload
-        beginning = self._backend.store.begin(self._new_record(key, asked_at, payload), remember=MAX_HISTORY_MESSAGES)
+        beginning = self._backend.store.begin(
+            self._new_record(key, asked_at, payload), history_limit=MAX_HISTORY_MESSAGES
+        )
         if message is None:
             entered, receipt = await beginning, None
         elif payload:

@@ -20,8 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.resilience.retry import Backoff, retry
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
-from app.storage.ledger import ConcurrentUpdateError
-from app.storage.storage_errors import StorageError
+from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from app.storage.conversations import StoredMessage
-from app.storage.ledger import ConcurrentUpdateError, Store, TurnRecord, TurnState
+from app.storage.ledger import ConversationStore, TurnRecord, TurnState
 from app.storage.queue import PopReceiptMismatchError, Queue, Receipt
-from app.storage.storage_errors import StorageError
+from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 from app.turns.checkpoint import Checkpoint
 from app.turns.queue_message import TurnMessage
 from app.turns.reply import CheckpointError, LeaseLostError
@@ -38,7 +38,7 @@ _MAX_UPDATE_ATTEMPTS = 5
 class TurnBackend:
     """Where turns are kept. `clock` is in seconds since 1970."""
 
-    store: Store
+    store: ConversationStore
     queue: Queue
     lease_seconds: float = 30.0
     clock: Callable[[], float] = time.time

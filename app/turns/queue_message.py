@@ -74,7 +74,7 @@ class TurnMessage:
             tenant=conversation.tenant,
             conversation=conversation.conversation,
             thread=conversation.thread,
-            activity=self.key.activity,
+            activity=self.key.activity_id,
             asked_at=self.asked_at,
             payload=self.payload,
             traceparent=self.traceparent,

@@ -83,7 +83,7 @@ async def test_another_worker_goes_on_in_the_same_language(make_bot: MakeBot) ->
     await bot.send(bot.activity("Erzähl!", locale="de-DE", **TEAMS))
     await bot.app.close()
     another = make_bot([" einmal", RateLimitedError("full", retry_after_seconds=40.2)])
-    (message,) = await bot.queue.take(9, visibility_timeout=60)
+    (message,) = await bot.queue.receive(9, visibility_timeout=60)
     await another.app.queue.dispatch(message.body.encode())
     final = bot.connector.calls[-1].text
     assert "*(Ich wurde unterbrochen und fahre hier fort.)*\n\n einmal" in final

@@ -115,7 +115,7 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
     assert bot.connector.calls[-1].text == "Once upon"
     await bot.app.close()
     another = make_bot(" a time.")
-    (message,) = await bot.queue.take(9, visibility_timeout=60)
+    (message,) = await bot.queue.receive(9, visibility_timeout=60)
     await another.app.queue.dispatch(message.body.encode())
     final = bot.connector.calls[-1]
     assert final.stream == {"type": "streaminfo", "streamType": "final", "streamId": "activity-2"}

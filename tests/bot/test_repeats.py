@@ -210,6 +210,6 @@ async def test_a_question_that_comes_while_the_worker_ends_is_not_acknowledged_a
     await bot.app.messages.close()
     assert (await asking).status == 503
     await other.send(activity)
-    for message in await bot.queue.take(9, visibility_timeout=60):
+    for message in await bot.queue.receive(9, visibility_timeout=60):
         await other.app.queue.dispatch(message.body.encode())
     assert bot.messages == ["once"]

@@ -232,7 +232,7 @@ async def test_a_turn_that_another_version_wrote_goes_to_poison_as_one_message_a
     await bot.store.ping()
     key = TurnKey(ConversationKey("t", "c"), "a")
     if in_the_ledger:
-        await bot.store.begin(TurnRecord(key, 0, TurnState.STARTED, "gone", 1.0, payload="?"), remember=1)
+        await bot.store.begin(TurnRecord(key, 0, TurnState.STARTED, "gone", 1.0, payload="?"), history_limit=1)
     body = {"v": 1, "tenant": "t", "conversation": "c", "activity": "a", "asked_at": time.time()}
     message = json.dumps(body if in_the_ledger else {**body, "payload": "?"}).encode()
     for _ in range(5):

@@ -31,7 +31,7 @@ async def two_that_wait(bot: Bot, question: str = "And then?", **more: Any) -> t
     await bot.send(second)
     message = next(body for body in bot.on_the_queue() if second["id"].encode() in body)
     with closing(sqlite3.connect(bot.file)) as connection:
-        connection.execute("UPDATE turn SET lease_until = 1 WHERE activity LIKE ?", (f"{second['id']}%",))
+        connection.execute("UPDATE turn SET lease_until = 1 WHERE activity_id LIKE ?", (f"{second['id']}%",))
         connection.commit()
     bot.connector.calls.clear()
     return second["id"], message

@@ -16,8 +16,8 @@ from app.composition.core import Core
 from app.config import CoreSettings, load_sections
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Collection, Document, DocumentKey
-from app.storage.keyed_records import Record, RecordKey
 from app.storage.lazy import LazyEngine
+from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 
@@ -85,7 +85,8 @@ async def test_what_is_older_than_conversations_and_documents_are_kept_is_delete
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, now = core(tmp_path, CONVERSATION_RETENTION_DAYS="3"), time.time()
-    await made.store.write(Record(RecordKey(ConversationKey("t", "c"), "r"), "v"))
+    question = TurnRecord(TurnKey(ConversationKey("t", "c"), "a"), 0, TurnState.STARTED, "worker", 0.0)
+    assert await made.store.begin(question, history_limit=0)
     await made.storage.documents.put(Document(DocumentKey(Collection("watches", retention_days=0), "t", "w"), "v"))
     for day, deleted in ((2.9, 1), (3.1, 1)):
         with monkeypatch.context() as later:
@@ -106,7 +107,7 @@ sys.meta_path.insert(0, Blocked())
 
 import app.agent.agent, app.agent.commands, app.tools.clock, app.tools.registry, app.databricks_client
 import app.models.chat_completions, app.models.responses
-import app.storage.factory, app.storage.azure.azure_account, app.storage.sqlite.sqlite_store
+import app.storage.factory, app.storage.azure.azure_clients, app.storage.sqlite.sqlite_store
 from app.composition.core import Core
 from app.config import CoreSettings, load_sections
 

@@ -39,12 +39,12 @@ class MemoryReceiver:
         self.messages[name] = Message(body, self._now() + visibility_timeout, pop_receipt)
         return Receipt(name, pop_receipt)
 
-    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
+    async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         self.takes.append(self._now())
         self._answer()
         taken: list[ReceivedMessage] = []
         for name, message in self.messages.items():
-            if message.appears <= self._now() and len(taken) < most:
+            if message.appears <= self._now() and len(taken) < max_messages:
                 message.dequeue_count += 1
                 message.appears, message.pop_receipt = self._now() + visibility_timeout, self._proof()
                 taken.append(ReceivedMessage(Receipt(name, message.pop_receipt), message.body, message.dequeue_count))
@@ -54,13 +54,13 @@ class MemoryReceiver:
         self._answer()
         message = self._held(receipt)
         message.appears, message.pop_receipt = self._now() + visibility_timeout, self._proof()
-        return Receipt(receipt.message, message.pop_receipt)
+        return Receipt(receipt.message_id, message.pop_receipt)
 
     async def delete(self, receipt: Receipt) -> None:
         self._answer()
         with suppress(PopReceiptMismatchError):
             self._held(receipt)
-            del self.messages[receipt.message]
+            del self.messages[receipt.message_id]
 
     async def ping(self) -> None:
         self._answer()
@@ -69,7 +69,7 @@ class MemoryReceiver:
         self.closed = True
 
     def _held(self, receipt: Receipt) -> Message:
-        message = self.messages.get(receipt.message)
+        message = self.messages.get(receipt.message_id)
         if message is None or message.pop_receipt != receipt.pop_receipt:
             raise PopReceiptMismatchError
         return message

@@ -223,7 +223,7 @@ class History:
         queue = self.store.queue("turns")
         while True:
             if self.faults.storage_back() is None:
-                for taken in await queue.take(16, visibility_timeout=_LOCK_SECONDS):
+                for taken in await queue.receive(16, visibility_timeout=_LOCK_SECONDS):
                     task = asyncio.create_task(self._resume(self.chance.choice(self.workers), taken))
                     self._tasks.add(task)
             await asyncio.sleep(1.0)

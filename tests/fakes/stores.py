@@ -17,12 +17,12 @@ from azure.core.pipeline.transport import AioHttpTransport
 from pydantic import SecretStr
 
 from app.storage.artifacts import ArtifactStore
-from app.storage.azure.azure_account import open_azure_queue, open_container, open_documents_table, open_table
+from app.storage.azure.azure_clients import open_azure_queue, open_container, open_documents_table, open_table
 from app.storage.azure.table_store import TableStore
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
-from app.storage.ledger import Store, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import ConversationStore, TurnKey, TurnRecord, TurnState
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
@@ -62,7 +62,7 @@ def conversations_table(
 
 @dataclass
 class ConversationsAndArtifacts:
-    conversations: Store
+    conversations: ConversationStore
     artifacts: ArtifactStore
 
 
@@ -78,15 +78,15 @@ async def opened_artifacts(
         where, name = account(azurite_of(request)), f"t{uuid.uuid4().hex}"
         artifacts = open_container(where, name, clock=clock)
         table = open_table(where, name, artifacts, clock=clock)
-        await table.make()
+        await table.create()
         yield ConversationsAndArtifacts(table, artifacts)
         await table.close()
 
 
 @asynccontextmanager
-async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> AsyncIterator[ConversationStore]:
     """Of the engine that the fixture's parameter names, with nothing in it."""
-    store: Store
+    store: ConversationStore
     if request.param == "sqlite":
         store = SqliteStore(folder / "agent.sqlite", clock=clock)
     else:

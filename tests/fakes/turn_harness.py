@@ -76,14 +76,14 @@ class TurnHarness:
         running: list[asyncio.Task[None]] = []
         until = now() + seconds
         while now() < until:
-            for taken in await receiver.take(16, visibility_timeout=600):
+            for taken in await receiver.receive(16, visibility_timeout=600):
                 running.append(asyncio.create_task(other.resume(taken.body)))
                 await receiver.delete(taken.receipt)
             # To look every second for hours, when nothing is due, is most of what such a test costs.
             idle = all(task.done() for task in running)
             await asyncio.sleep(max(every, await self._until_due() if idle else 0.0))
         await asyncio.gather(*running)
-        assert await receiver.take(16, visibility_timeout=1) == [], "messages are left on the queue"
+        assert await receiver.receive(16, visibility_timeout=1) == [], "messages are left on the queue"
         return other
 
     async def _until_due(self) -> float:
@@ -118,7 +118,7 @@ class Worker:
         message = TurnMessage.from_json(body)
         claimed = await self.runner.claim(message, str)
         if isinstance(claimed, ClaimedTurn):
-            turn = Turn(message.key.activity, ANN, claimed.request)
+            turn = Turn(message.key.activity_id, ANN, claimed.request)
             await self.runner.execute(claimed.lease, turn, self.reply)
 
 

@@ -75,7 +75,7 @@ async def test_with_wrong_settings_an_interrupted_turn_waits_on_its_queue(deploy
         assert (await client.ask(HEALTH))[0] == 503
         async with client.request("/api/messages", "POST", json={"type": "message"}) as answer:
             assert answer.status == 503
-    (message,) = await store.queue("turns").take(1, visibility_timeout=0)
+    (message,) = await store.queue("turns").receive(1, visibility_timeout=0)
     await store.close()
     assert message.dequeue_count == 1, "the host takes it, and after five times it is poison"
 

@@ -325,7 +325,7 @@ def test_a_function_that_the_hosts_end_interrupts_is_no_error_and_its_message_is
             listening.stop()
             closing.set()
         assert (inbox.bodies, poison.bodies) == (["a"], [])
-        assert await inbox.take(1, visibility_timeout=1), "the next host had to wait for it"
+        assert await inbox.receive(1, visibility_timeout=1), "the next host had to wait for it"
 
     with caplog.at_level(logging.INFO):
         in_virtual_time(scenario())

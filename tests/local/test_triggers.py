@@ -86,7 +86,7 @@ async def taken(inbox: MessageReceiver, count: int = 1) -> list[str]:
     bodies: list[str] = []
     async with asyncio.timeout(10):
         while len(bodies) < count:
-            bodies += [message.body for message in await inbox.take(32, visibility_timeout=100)]
+            bodies += [message.body for message in await inbox.receive(32, visibility_timeout=100)]
             await asyncio.sleep(0.01)
     return bodies
 
@@ -109,7 +109,7 @@ async def test_a_message_starts_its_function_with_what_azure_passes(tmp_path: Pa
     assert type(message).__module__ == "azure.functions.queue"
     assert message.get_body() == '{"v": 1, "text": "ä"}'.encode()
     assert message.get_json() == {"v": 1, "text": "ä"}
-    assert (message.id, message.dequeue_count) == (put.message, 1)
+    assert (message.id, message.dequeue_count) == (put.message_id, 1)
     assert message.pop_receipt
     assert message.pop_receipt != put.pop_receipt
     assert context.function_name == "resume"
@@ -122,7 +122,7 @@ async def test_a_message_is_gone_after_its_function_has_run(tmp_path: Path, stor
         receipt = await store.queue("turns").put("good", visibility_timeout=0)
         await until(lambda: len(messages(module)) == 1)
     for name in ("turns", "turns-poison"):
-        assert await store.queue(name).take(1, visibility_timeout=0) == []
+        assert await store.queue(name).receive(1, visibility_timeout=0) == []
     with pytest.raises(PopReceiptMismatchError):
         await store.queue("turns").update_visibility(receipt, visibility_timeout=0)
 
@@ -263,7 +263,7 @@ async def test_a_function_that_close_ends_is_done_when_the_host_ends(process: Ho
     code, log = await asyncio.to_thread(process.end)
     assert (code, "ERROR" in log) == (0, False)
     assert time.monotonic() - started < 4, "nobody waited for a time limit"
-    assert await queue.take(1, visibility_timeout=0) == []
+    assert await queue.receive(1, visibility_timeout=0) == []
 
 
 @pytest.mark.slow

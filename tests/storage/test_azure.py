@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from azure.core.exceptions import HttpResponseError
 from azure.data.tables.aio import TableServiceClient
 from pydantic import SecretStr
 
-from app.storage.azure.azure_account import open_azure_queue
-from app.storage.azure.azure_calls import bounded
+from app.storage.azure.azure_calls import storage_call
+from app.storage.azure.azure_clients import open_azure_queue, open_documents_table
 from app.storage.azure.azure_queue import AzureQueue
 from app.storage.azure.table_store import TableStore
-from app.storage.keyed_records import Record, RecordKey
+from app.storage.documents import Collection, Document, DocumentKey
 from app.storage.ledger import BeginResult, TurnState
 from app.storage.queue import PopReceiptMismatchError
 from app.storage.storage_account import StorageAccount
@@ -53,7 +54,7 @@ async def store(azurite: Azurite, wire: Wire) -> AsyncIterator[TableStore]:
 @pytest.fixture
 async def queue(azurite: Azurite, wire: Wire) -> AsyncIterator[AzureQueue]:
     queue = open_azure_queue(account(azurite), f"q{uuid.uuid4().hex}", transport=wire)
-    await queue.make()
+    await queue.create()
     yield queue
     await queue.close()
 
@@ -66,8 +67,8 @@ async def test_a_queue_that_nobody_may_use_does_not_answer(azurite: Azurite) -> 
     await queue.close()
 
 
-async def payload(store: TableStore, activity: str = "a1", owner: str = "worker-1") -> BeginResult:
-    result = await store.begin(turn(activity, owner=owner), remember=10)
+async def begin(store: TableStore, activity: str = "a1", owner: str = "worker-1") -> BeginResult:
+    result = await store.begin(turn(activity, owner=owner), history_limit=10)
     assert result is not None, "taken for a repeat"
     return result
 
@@ -76,9 +77,9 @@ async def test_a_turn_costs_three_round_trips_before_the_model_is_asked(
     store: TableStore, queue: AzureQueue, wire: Wire
 ) -> None:
     for n in range(3):
-        await store.end((await payload(store, f"a{n}")).record, TurnState.ANSWERED, exchange(n))
+        await store.end((await begin(store, f"a{n}")).record, TurnState.ANSWERED, exchange(n))
     wire.requests.clear()
-    entered, _ = await asyncio.gather(payload(store, "a9"), queue.put("hand-over", visibility_timeout=31))
+    entered, _ = await asyncio.gather(begin(store, "a9"), queue.put("hand-over", visibility_timeout=31))
     assert len(entered.history) == 6
     assert len(wire.requests) == 3, wire.requests
 
@@ -86,7 +87,7 @@ async def test_a_turn_costs_three_round_trips_before_the_model_is_asked(
 async def test_renewing_and_closing_a_turn_cost_one_round_trip_each(
     store: TableStore, queue: AzureQueue, wire: Wire
 ) -> None:
-    record, receipt = (await payload(store)).record, await queue.put("hand-over", visibility_timeout=31)
+    record, receipt = (await begin(store)).record, await queue.put("hand-over", visibility_timeout=31)
     wire.requests.clear()
     record = await store.change(record.changed(lease_until=99))
     receipt = await queue.update_visibility(receipt, visibility_timeout=31)
@@ -97,17 +98,17 @@ async def test_renewing_and_closing_a_turn_cost_one_round_trip_each(
 
 
 async def test_a_turn_whose_entry_was_answered_by_nobody_is_no_repeat(store: TableStore, wire: Wire) -> None:
-    await store.end((await payload(store, "a0")).record, TurnState.ANSWERED, exchange(0))
+    await store.end((await begin(store, "a0")).record, TurnState.ANSWERED, exchange(0))
     wire.lost = 1
-    entered = await payload(store)
+    entered = await begin(store)
     assert wire.lost == 0
     assert (entered.has_predecessor, list(entered.history)) == (False, exchange(0))
     assert await store.find(entered.record.key) == entered.record
-    assert await store.begin(turn(owner="worker-2"), remember=1) is None
+    assert await store.begin(turn(owner="worker-2"), history_limit=1) is None
 
 
 async def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_turn(store: TableStore, wire: Wire) -> None:
-    record = (await payload(store)).record
+    record = (await begin(store)).record
     wire.lost = 1
     renewed = await store.change(record.changed(lease_until=99))
     assert (wire.lost, renewed.lease_until) == (0, 99)
@@ -115,27 +116,34 @@ async def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_turn(store: Tab
 
 
 async def test_an_end_whose_answer_was_lost_is_said_once(store: TableStore, wire: Wire) -> None:
-    record = (await payload(store)).record
+    record = (await begin(store)).record
     wire.lost = 1
     await store.end(record, TurnState.ANSWERED, exchange(1))
     assert wire.lost == 0
     assert await store.recent(ANN, 9) == exchange(1)
-    assert not (await payload(store, "a2")).has_predecessor
+    assert not (await begin(store, "a2")).has_predecessor
 
 
-async def test_a_record_whose_writing_was_answered_by_nobody_is_ones_own(store: TableStore, wire: Wire) -> None:
+async def test_a_document_whose_write_got_no_answer_is_known_as_ones_own(azurite: Azurite, wire: Wire) -> None:
+    documents = open_documents_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire)
+    await documents.create()
+    key = DocumentKey(Collection("watches"), "tenant", "w")
     wire.lost = 1
-    first = await store.write(Record(RecordKey(ANN, "decision"), "yes"))
+    first = await documents.put(Document(key, "1", due_at=1.0))
     wire.lost = 1
-    second = await store.write(Record(first.key, "no", first.version))
+    second = await documents.put(replace(first, value="2", due_at=2.0))
     assert wire.lost == 0
-    assert await store.read(first.key) == second
+    assert await documents.get(key) == second
+    wire.lost = 1
+    await documents.delete(key)
+    assert (wire.lost, await documents.get(key)) == (0, None)
+    await documents.close()
 
 
 async def test_what_was_forgotten_or_deleted_without_an_answer_is_gone(
     store: TableStore, queue: AzureQueue, wire: Wire
 ) -> None:
-    await store.end((await payload(store)).record, TurnState.ANSWERED, exchange(1))
+    await store.end((await begin(store)).record, TurnState.ANSWERED, exchange(1))
     receipt = await queue.put("m", visibility_timeout=0)
     wire.lost = 1
     await store.forget(ANN)
@@ -143,7 +151,7 @@ async def test_what_was_forgotten_or_deleted_without_an_answer_is_gone(
     await queue.delete(receipt)
     assert wire.lost == 0
     assert await store.recent(ANN, 9) == []
-    assert await queue.take(9, visibility_timeout=1) == []
+    assert await queue.receive(9, visibility_timeout=1) == []
 
 
 async def test_a_message_is_never_lost_with_an_answer(queue: AzureQueue, wire: Wire) -> None:
@@ -153,18 +161,18 @@ async def test_a_message_is_never_lost_with_an_answer(queue: AzureQueue, wire: W
     with pytest.raises(PopReceiptMismatchError):
         await queue.update_visibility(receipt, visibility_timeout=0)
     assert wire.lost == 0
-    assert {message.body for message in await queue.take(9, visibility_timeout=60)} == {"m"}
+    assert {message.body for message in await queue.receive(9, visibility_timeout=60)} == {"m"}
 
 
 async def test_a_caller_who_is_told_of_a_failure_may_call_again(azurite: Azurite, wire: Wire) -> None:
     once: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
     store = conversations_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire, **once)
-    await store.make()
+    await store.create()
     wire.lost = 4
     with pytest.raises(StorageError, match="ServiceResponseError"):
-        await store.begin(turn(), remember=1)
+        await store.begin(turn(), history_limit=1)
     wire.lost = 0
-    record = (await payload(store)).record
+    record = (await begin(store)).record
     for lease_until in (1.5, 2.5):
         renewal = record.changed(lease_until=lease_until)
         wire.lost = 4
@@ -184,11 +192,11 @@ async def test_a_caller_who_is_told_of_a_failure_may_call_again(azurite: Azurite
 async def test_storage_that_stands_still_for_five_seconds_is_waited_for(
     azurite: Azurite, store: TableStore, queue: AzureQueue
 ) -> None:
-    record, receipt = (await payload(store)).record, await queue.put("m", visibility_timeout=60)
+    record, receipt = (await begin(store)).record, await queue.put("m", visibility_timeout=60)
     azurite.pause()
     try:
         calls = asyncio.gather(
-            payload(store, "a2"),
+            begin(store, "a2"),
             store.change(record.changed(lease_until=99)),
             queue.put("n", visibility_timeout=60),
             queue.update_visibility(receipt, visibility_timeout=60),
@@ -208,7 +216,7 @@ async def test_storage_that_is_not_there_yet_is_tried_again() -> None:
     starting = asyncio.create_task(asyncio.to_thread(azurite.__enter__))
     store, queue = conversations_table(account(azurite), "conversations"), open_azure_queue(account(azurite), "turns")
     try:
-        await asyncio.gather(payload(store), queue.put("m", visibility_timeout=0))
+        await asyncio.gather(begin(store), queue.put("m", visibility_timeout=0))
     finally:
         await starting
         azurite.__exit__()
@@ -221,13 +229,11 @@ async def test_a_table_that_vanishes_is_made_again(azurite: Azurite) -> None:
     store = conversations_table(account(azurite), name)
     async with TableServiceClient.from_connection_string(azurite.connection_string) as service:
         for call in (
-            lambda: store.begin(turn(), remember=1),
+            lambda: store.begin(turn(), history_limit=1),
             lambda: store.recent(ANN, 1),
-            lambda: store.read(RecordKey(ANN, "r")),
             lambda: store.find(turn().key),
             lambda: store.forget(ANN, threads=True),
             lambda: store.delete_before(time.time()),
-            lambda: store.write(Record(RecordKey(ANN, "r"), "v")),
             store.ping,
         ):
             await call()
@@ -238,7 +244,7 @@ async def test_a_table_that_vanishes_is_made_again(azurite: Azurite) -> None:
 
 async def test_a_queue_that_vanishes_is_made_again(azurite: Azurite) -> None:
     queue = open_azure_queue(account(azurite), f"q{uuid.uuid4().hex}")
-    assert await queue.take(1, visibility_timeout=1) == []
+    assert await queue.receive(1, visibility_timeout=1) == []
     await queue._queue.delete_queue()
     receipt = await queue.put("m", visibility_timeout=0)
     await queue._queue.delete_queue()
@@ -252,7 +258,7 @@ async def test_a_refusal_is_a_failure_of_storage_with_azures_own_name(azurite: A
     assert text is not None
     wrong = StorageAccount(type(text)(text.get_secret_value().replace("AccountKey=E", "AccountKey=A")))
     store, queue = conversations_table(wrong, "conversations"), open_azure_queue(wrong, "turns")
-    for call in (store.begin(turn(), remember=1), store.ping(), queue.put("m", visibility_timeout=0)):
+    for call in (store.begin(turn(), history_limit=1), store.ping(), queue.put("m", visibility_timeout=0)):
         with pytest.raises(StorageError) as caught:
             await call
         assert isinstance(caught.value.__cause__, HttpResponseError)
@@ -263,9 +269,9 @@ async def test_a_refusal_is_a_failure_of_storage_with_azures_own_name(azurite: A
 
 async def test_a_call_that_never_ends_is_ended() -> None:
     class Endless:
-        async def make(self) -> None: ...
+        async def create(self) -> None: ...
 
-        @bounded(0.01)
+        @storage_call(0.01)
         async def wait(self) -> None:
             await asyncio.Event().wait()
 
@@ -289,10 +295,10 @@ async def test_a_managed_identity_opens_both_without_a_key(tmp_path: Path, monke
             identity = StorageAccount(tables=tables, queues=queues, client_id="the-bots-identity")
             store = conversations_table(identity, "conversations", connection_verify=str(trusted))
             queue = open_azure_queue(identity, "turns", connection_verify=str(trusted))
-            await store.end((await payload(store)).record, TurnState.ANSWERED, exchange(1))
+            await store.end((await begin(store)).record, TurnState.ANSWERED, exchange(1))
             await queue.put("m", visibility_timeout=0)
             assert await store.recent(ANN, 2) == exchange(1)
-            assert [message.body for message in await queue.take(1, visibility_timeout=1)] == ["m"]
+            assert [message.body for message in await queue.receive(1, visibility_timeout=1)] == ["m"]
             await store.close()
             await queue.close()
         asked = {(request["client_id"], request["resource"].rstrip("/")) for request in entra.asked}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.ledger import BeginResult, ConcurrentUpdateError, Predecessor, Store, TurnRecord, TurnState
+from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnRecord, TurnState
+from app.storage.storage_errors import ConcurrentUpdateError
 from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
 
@@ -26,54 +27,54 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=ENGINES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[ConversationStore]:
     async with opened_store(request, tmp_path, clock) as store:
         yield store
 
 
-async def payload(store: Store, record: TurnRecord | None = None, remember: int = 10) -> BeginResult:
-    result = await store.begin(record or turn(), remember=remember)
+async def begin(store: ConversationStore, record: TurnRecord | None = None, history_limit: int = 10) -> BeginResult:
+    result = await store.begin(record or turn(), history_limit=history_limit)
     assert result is not None, "taken for a repeat"
     return result
 
 
-async def answered(store: Store, n: int, key: ConversationKey = ANN) -> None:
-    record = (await payload(store, turn(f"a{n}", key))).record
+async def answered(store: ConversationStore, n: int, key: ConversationKey = ANN) -> None:
+    record = (await begin(store, turn(f"a{n}", key))).record
     await store.end(record, TurnState.ANSWERED, exchange(n))
 
 
-async def test_a_turn_is_entered_once_and_its_repeat_is_known(store: Store) -> None:
-    first = await payload(store)
-    assert await store.begin(turn(owner="worker-2"), remember=1) is None
+async def test_a_turn_is_entered_once_and_its_repeat_is_known(store: ConversationStore) -> None:
+    first = await begin(store)
+    assert await store.begin(turn(owner="worker-2"), history_limit=1) is None
     assert await store.find(first.record.key) == first.record
     await store.end(first.record, TurnState.ANSWERED, exchange(1))
-    assert await store.begin(turn(owner="worker-2"), remember=1) is None
+    assert await store.begin(turn(owner="worker-2"), history_limit=1) is None
 
 
-async def test_the_same_activity_id_in_another_conversation_or_thread_is_another_turn(store: Store) -> None:
-    await payload(store)
-    assert not (await payload(store, turn(key=BOB))).has_predecessor
-    assert not (await payload(store, turn(key=replace(ANN, thread="t1")))).has_predecessor
+async def test_the_same_activity_id_in_another_conversation_or_thread_is_another_turn(store: ConversationStore) -> None:
+    await begin(store)
+    assert not (await begin(store, turn(key=BOB))).has_predecessor
+    assert not (await begin(store, turn(key=replace(ANN, thread="t1")))).has_predecessor
 
 
-async def test_a_worker_whose_own_entry_was_answered_by_nobody_finds_it_again(store: Store) -> None:
+async def test_a_worker_whose_own_entry_was_answered_by_nobody_finds_it_again(store: ConversationStore) -> None:
     """A request whose answer is lost is sent again, and must not be taken for Teams' repeat."""
-    first = await payload(store)
-    again = await store.begin(turn(), remember=1)
+    first = await begin(store)
+    again = await store.begin(turn(), history_limit=1)
     assert again is not None
     assert again.record == first.record
     assert not again.has_predecessor
     await store.end(first.record, TurnState.ANSWERED, exchange(1))
-    assert await store.begin(turn(), remember=1) is None
+    assert await store.begin(turn(), history_limit=1) is None
 
 
-async def test_of_many_workers_that_get_the_same_activity_one_enters_it(store: Store) -> None:
-    results = await asyncio.gather(*(store.begin(turn(owner=f"worker-{n}"), remember=1) for n in range(6)))
+async def test_of_many_workers_that_get_the_same_activity_one_enters_it(store: ConversationStore) -> None:
+    results = await asyncio.gather(*(store.begin(turn(owner=f"worker-{n}"), history_limit=1) for n in range(6)))
     assert sum(result is not None for result in results) == 1
 
 
-async def test_turns_of_a_conversation_get_tickets_in_the_order_they_came(store: Store) -> None:
-    first, second = await payload(store, turn("a1")), await payload(store, turn("a2"))
+async def test_turns_of_a_conversation_get_tickets_in_the_order_they_came(store: ConversationStore) -> None:
+    first, second = await begin(store, turn("a1")), await begin(store, turn("a2"))
     assert first.record.ticket < second.record.ticket
     assert (first.has_predecessor, second.has_predecessor) == (False, True)
 
@@ -82,8 +83,8 @@ def ahead(record: TurnRecord, lease_until: float = 60.0) -> Predecessor:
     return Predecessor(record.ticket, lease_until)
 
 
-async def test_a_turn_knows_the_first_of_those_before_it(store: Store) -> None:
-    first, second, third = [(await payload(store, turn(f"a{n}"))).record for n in range(3)]
+async def test_a_turn_knows_the_first_of_those_before_it(store: ConversationStore) -> None:
+    first, second, third = [(await begin(store, turn(f"a{n}"))).record for n in range(3)]
     second = await store.change(second.changed(lease_until=75.5))
     assert await store.start(first) is None
     assert await store.start(second) == ahead(first)
@@ -94,12 +95,12 @@ async def test_a_turn_knows_the_first_of_those_before_it(store: Store) -> None:
     assert await store.start(third) == ahead(second, 75.5)
     await store.end(second, TurnState.FAILED, [])
     assert await store.start(third) is None
-    other = (await payload(store, turn("a9", replace(ANN, thread="t1")))).record
+    other = (await begin(store, turn("a9", replace(ANN, thread="t1")))).record
     assert await store.start(other) is None
 
 
-async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: Store) -> None:
-    ended, first, second, third, last = [(await payload(store, turn(f"a{n}"))).record for n in range(5)]
+async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: ConversationStore) -> None:
+    ended, first, second, third, last = [(await begin(store, turn(f"a{n}"))).record for n in range(5)]
     await store.end(ended, TurnState.FAILED, [])
     second = await store.change(second.changed(lease_until=99.0))
     await store.end(third, TurnState.ANSWERED, exchange(1))
@@ -114,7 +115,7 @@ async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(
     assert replace(passed, version=first.version) == replace(first, lease_until=0.0), (
         "its worker does not know it again"
     )
-    has_predecessor = (await payload(store, replace(turn("a5"), ticket=99))).has_predecessor
+    has_predecessor = (await begin(store, replace(turn("a5"), ticket=99))).has_predecessor
     assert has_predecessor, "whether it is passed by is seen when it is waited for"
     with pytest.raises(ConcurrentUpdateError):
         await store.change(first.changed(attempt_count=2))
@@ -131,32 +132,32 @@ async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(
     assert len(await store.recent(ANN, 9)) == 4
 
 
-async def test_turns_that_come_at_once_get_different_tickets_and_one_does_not_wait(store: Store) -> None:
-    results = await asyncio.gather(*(payload(store, turn(f"a{n}")) for n in range(8)))
+async def test_turns_that_come_at_once_get_different_tickets_and_one_does_not_wait(store: ConversationStore) -> None:
+    results = await asyncio.gather(*(begin(store, turn(f"a{n}")) for n in range(8)))
     assert len({result.record.ticket for result in results}) == 8
     assert sum(not result.has_predecessor for result in results) == 1
     assert min(results, key=lambda result: result.record.ticket).has_predecessor is False
 
 
-async def test_a_turn_begins_with_the_last_messages_oldest_first(store: Store) -> None:
+async def test_a_turn_begins_with_the_last_messages_oldest_first(store: ConversationStore) -> None:
     for n in range(1, 5):
         await answered(store, n)
-    assert (await payload(store, turn("a9"), remember=4)).history == (*exchange(3), *exchange(4))
-    assert (await payload(store, turn("a10"), remember=0)).history == ()
+    assert (await begin(store, turn("a9"), history_limit=4)).history == (*exchange(3), *exchange(4))
+    assert (await begin(store, turn("a10"), history_limit=0)).history == ()
     assert await store.recent(ANN, 4) == [*exchange(3), *exchange(4)]
     assert await store.recent(ANN, 3) == [*exchange(3)[1:], *exchange(4)]
     assert await store.recent(BOB, 4) == []
 
 
-async def test_messages_are_in_the_order_in_which_their_questions_came(store: Store) -> None:
-    first, second = (await payload(store, turn("a1"))).record, (await payload(store, turn("a2"))).record
+async def test_messages_are_in_the_order_in_which_their_questions_came(store: ConversationStore) -> None:
+    first, second = (await begin(store, turn("a1"))).record, (await begin(store, turn("a2"))).record
     await store.end(second, TurnState.ANSWERED, exchange(2))
     await store.end(first, TurnState.ANSWERED, exchange(1))
     assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2)]
 
 
-async def test_only_who_read_the_row_last_may_write_it(store: Store) -> None:
-    mine = (await payload(store)).record
+async def test_only_who_read_the_row_last_may_write_it(store: ConversationStore) -> None:
+    mine = (await begin(store)).record
     renewed = await store.change(mine.changed(lease_until=90.5))
     assert (await store.find(mine.key)) == renewed
     assert renewed.lease_until == 90.5
@@ -168,8 +169,8 @@ async def test_only_who_read_the_row_last_may_write_it(store: Store) -> None:
     assert await store.recent(ANN, 9) == []
 
 
-async def test_of_many_who_take_a_turn_over_one_wins(store: Store) -> None:
-    mine = (await payload(store)).record
+async def test_of_many_who_take_a_turn_over_one_wins(store: ConversationStore) -> None:
+    mine = (await begin(store)).record
     takers = [mine.changed(owner=f"worker-{n}", attempt_count=2, lease_until=120) for n in range(2, 7)]
     results = await asyncio.gather(*(store.change(taker) for taker in takers), return_exceptions=True)
     (winner,) = [result for result in results if isinstance(result, TurnRecord)]
@@ -180,8 +181,10 @@ async def test_of_many_who_take_a_turn_over_one_wins(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", [TurnState.ANSWERED, TurnState.FAILED])
-async def test_a_closed_turn_keeps_its_result_and_no_text_of_the_question(store: Store, state: TurnState) -> None:
-    mine = (await payload(store)).record
+async def test_a_closed_turn_keeps_its_result_and_no_text_of_the_question(
+    store: ConversationStore, state: TurnState
+) -> None:
+    mine = (await begin(store)).record
     mine = await store.change(mine.changed(checkpoint="Because"))
     assert mine.checkpoint == "Because"
     await store.end(mine, state, exchange(1), result='{"text": "Because."}')
@@ -192,33 +195,35 @@ async def test_a_closed_turn_keeps_its_result_and_no_text_of_the_question(store:
     assert await store.recent(ANN, 9) == exchange(1)
 
 
-async def test_a_suspended_turn_keeps_what_it_needs_and_holds_up_no_other(store: Store) -> None:
-    mine = (await payload(store)).record
+async def test_a_suspended_turn_keeps_what_it_needs_and_holds_up_no_other(store: ConversationStore) -> None:
+    mine = (await begin(store)).record
     mine = await store.change(mine.changed(checkpoint="so far"))
     await store.end(mine, TurnState.SUSPENDED, exchange("asked"))
     found = await store.find(mine.key)
     assert found is not None
     assert (found.state, found.payload, found.checkpoint) == (TurnState.SUSPENDED, mine.payload, "so far")
-    assert await store.begin(turn(owner="worker-2"), remember=1) is None, "its repeat is a new turn"
-    following = await payload(store, turn("a2"))
+    assert await store.begin(turn(owner="worker-2"), history_limit=1) is None, "its repeat is a new turn"
+    following = await begin(store, turn("a2"))
     assert not following.has_predecessor
     assert await store.start(following.record) is None
 
 
-async def test_a_suspended_turn_is_begun_again_behind_those_that_were_started_meanwhile(store: Store) -> None:
-    mine = (await payload(store)).record
+async def test_a_suspended_turn_is_begun_again_behind_those_that_were_started_meanwhile(
+    store: ConversationStore,
+) -> None:
+    mine = (await begin(store)).record
     await store.end(mine, TurnState.SUSPENDED, exchange("before"))
     suspended = await store.find(mine.key)
     assert suspended is not None
-    following = (await payload(store, turn("a2"))).record
+    following = (await begin(store, turn("a2"))).record
     resumed = replace(suspended, state=TurnState.STARTED, owner="worker-2", lease_until=120.0)
-    again = await payload(store, resumed)
+    again = await begin(store, resumed)
     assert again.has_predecessor
     assert again.record.ticket > following.ticket
     assert again.history == tuple(exchange("before"))
-    assert await store.begin(resumed, remember=10) == again, "an earlier try of the same call"
+    assert await store.begin(resumed, history_limit=10) == again, "an earlier try of the same call"
     for late in (replace(resumed, owner="worker-3"), replace(mine, owner="worker-3"), turn(owner="worker-3")):
-        assert await store.begin(late, remember=1) is None
+        assert await store.begin(late, history_limit=1) is None
     assert await store.start(again.record) == ahead(following)
     await store.end(following, TurnState.ANSWERED, exchange("a2"))
     assert await store.start(again.record) is None
@@ -227,30 +232,30 @@ async def test_a_suspended_turn_is_begun_again_behind_those_that_were_started_me
     assert await store.recent(ANN, 9) == [*exchange("before"), *exchange("a2"), *exchange("after")]
 
 
-async def test_of_many_who_resume_a_suspended_turn_one_does(store: Store) -> None:
-    await store.end((await payload(store)).record, TurnState.SUSPENDED, [])
+async def test_of_many_who_resume_a_suspended_turn_one_does(store: ConversationStore) -> None:
+    await store.end((await begin(store)).record, TurnState.SUSPENDED, [])
     suspended = await store.find(turn().key)
     assert suspended is not None
     resumed = [replace(suspended, state=TurnState.STARTED, owner=f"worker-{n}") for n in range(5)]
-    results = await asyncio.gather(*(store.begin(each, remember=1) for each in resumed))
+    results = await asyncio.gather(*(store.begin(each, history_limit=1) for each in resumed))
     assert sum(result is not None for result in results) == 1
     await store.delete_before(2_000_000_000.0)
-    assert await store.begin(resumed[0], remember=1) is None, "deleted meanwhile"
+    assert await store.begin(resumed[0], history_limit=1) is None, "deleted meanwhile"
 
 
-async def test_a_message_keeps_its_blocks_its_activity_and_who_asked(store: Store) -> None:
+async def test_a_message_keeps_its_blocks_its_activity_and_who_asked(store: ConversationStore) -> None:
     messages = [
         StoredMessage("user", "Why?", caller='{"user": "29:ann"}', activity_id="f:1"),
         StoredMessage("assistant", "", complete=False, blocks='[{"table": "' + '"語\\😀' * 20_000 + '"}]'),
     ]
-    mine = (await payload(store)).record
+    mine = (await begin(store)).record
     await store.end(mine, TurnState.ANSWERED, messages)
     assert await store.recent(ANN, 9) == messages
     assert await store.recent(ANN, 1) == messages[1:]
 
 
-async def test_a_turn_is_closed_once(store: Store) -> None:
-    mine = (await payload(store)).record
+async def test_a_turn_is_closed_once(store: ConversationStore) -> None:
+    mine = (await begin(store)).record
     await store.end(mine, TurnState.ANSWERED, exchange(1))
     # The same worker again, whose first answer was lost.
     await store.end(mine, TurnState.ANSWERED, exchange(1))
@@ -263,9 +268,9 @@ async def test_a_turn_is_closed_once(store: Store) -> None:
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("character", ["x", "語", "😀"])
 @pytest.mark.parametrize("length", [0, 16_000, 16_001, 80_001, 262_144])
-async def test_a_long_text_is_kept_whole(store: Store, length: int, character: str) -> None:
+async def test_a_long_text_is_kept_whole(store: ConversationStore, length: int, character: str) -> None:
     text = (character * (length - 1) + "." if length else "").replace("x" * 10, 'xxxx\n"\\xxx')
-    mine = (await payload(store, replace(turn(), payload=text[:40_000]))).record
+    mine = (await begin(store, replace(turn(), payload=text[:40_000]))).record
     assert mine.payload == text[:40_000]
     mine = await store.change(mine.changed(checkpoint=text[:40_000]))
     assert (await store.find(mine.key)) == mine
@@ -275,15 +280,17 @@ async def test_a_long_text_is_kept_whole(store: Store, length: int, character: s
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-async def test_a_megabyte_of_answer_is_kept_whole(store: Store) -> None:
+async def test_a_megabyte_of_answer_is_kept_whole(store: ConversationStore) -> None:
     text = "A line of an answer, with “quotes” and so on.\n" * 22_000
-    mine = (await payload(store)).record
+    mine = (await begin(store)).record
     await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", "Why?"), StoredMessage("assistant", text)])
-    assert (await payload(store, turn("a2"))).history[1].text == text
+    assert (await begin(store, turn("a2"))).history[1].text == text
 
 
-async def test_half_a_character_is_kept_as_a_sign_for_it_and_does_not_keep_a_turn_open(store: Store) -> None:
-    mine = (await payload(store, replace(turn(), payload="Why \ud83d?"))).record
+async def test_half_a_character_is_kept_as_a_sign_for_it_and_does_not_keep_a_turn_open(
+    store: ConversationStore,
+) -> None:
+    mine = (await begin(store, replace(turn(), payload="Why \ud83d?"))).record
     mine = await store.change(mine.changed(checkpoint="\ude00"))
     assert (mine.payload, mine.checkpoint) == ("Why \ufffd?", "\ufffd")
     assert await store.find(mine.key) == mine
@@ -291,6 +298,6 @@ async def test_half_a_character_is_kept_as_a_sign_for_it_and_does_not_keep_a_tur
     assert await store.recent(ANN, 1) == [StoredMessage("user", "a\ufffd 😀")]
 
 
-async def test_a_ping_reads_and_changes_nothing(store: Store) -> None:
+async def test_a_ping_reads_and_changes_nothing(store: ConversationStore) -> None:
     await store.ping()
     assert await store.recent(ANN, 1) == []

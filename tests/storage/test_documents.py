@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.storage.azure.document_entities import document_range, document_row, due_range, due_row
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, Collection, Document, DocumentKey, DocumentStore
-from app.storage.ledger import ConcurrentUpdateError
+from app.storage.storage_errors import ConcurrentUpdateError
 from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ENGINES, Clock, opened_documents
 

@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from app.storage.artifacts import ArtifactKey
-from app.storage.azure.azure_account import open_azure_queue, open_container
+from app.storage.azure.azure_clients import open_azure_queue, open_container
 from app.storage.documents import Collection
 from app.storage.factory import open_storage
 from app.storage.lazy import lazy
-from app.storage.ledger import Store
+from app.storage.ledger import ConversationStore, TurnState
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
@@ -34,8 +34,8 @@ async def test_without_an_account_conversations_and_queues_are_in_one_file(tmp_p
     storage = open_storage(path)
     store, queue = storage.conversations, storage.open_queue("turns")
     await queue.put("m", visibility_timeout=0)
-    assert await store.begin(turn(), remember=1) is not None
-    assert [message.body for message in await queue.take(1, visibility_timeout=1)] == ["m"]
+    assert await store.begin(turn(), history_limit=1) is not None
+    assert [message.body for message in await queue.receive(1, visibility_timeout=1)] == ["m"]
     assert [file.name for file in path.parent.glob("*.sqlite")] == ["agent.sqlite"]
     await queue.close()
     assert await store.recent(ANN, 1) == []
@@ -84,7 +84,7 @@ def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_even
 class Made:
     """Makes an engine, or fails as often as `failures` says."""
 
-    def __init__(self, engine: Store | MessageReceiver, failures: int = 0) -> None:
+    def __init__(self, engine: ConversationStore | MessageReceiver, failures: int = 0) -> None:
         self._engine = engine
         self.failures = failures
         self.times = 0
@@ -95,7 +95,7 @@ class Made:
         if self.times <= self.failures:
             raise ValueError("AccountKey=secret")
 
-    def store(self) -> Store:
+    def store(self) -> ConversationStore:
         self._count()
         assert isinstance(self._engine, SqliteStore)
         return self._engine
@@ -109,7 +109,7 @@ class Made:
 async def test_first_calls_that_come_at_once_open_once(tmp_path: Path) -> None:
     made = Made(SqliteStore(tmp_path / "s.sqlite"))
     store = lazy(made.store)
-    results = await asyncio.gather(*(store.begin(turn(f"a{n}"), remember=1) for n in range(5)))
+    results = await asyncio.gather(*(store.begin(turn(f"a{n}"), history_limit=1) for n in range(5)))
     assert all(results)
     assert made.times == 1
     await store.close()
@@ -139,33 +139,28 @@ async def test_who_gives_up_waiting_does_not_keep_others_from_the_engine() -> No
     with pytest.raises(StorageError):
         await queue.put("m", visibility_timeout=0)
     inbox = await queue.put("m", visibility_timeout=0)
-    assert (await queue.take(1, visibility_timeout=9))[0].receipt.message == inbox.message
+    assert (await queue.receive(1, visibility_timeout=9))[0].receipt.message_id == inbox.message_id
     assert made.times == 2
     await queue.close()
 
 
 async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path: Path) -> None:
-    from app.storage.keyed_records import Record, RecordKey
-    from app.storage.ledger import TurnState
-
     store = lazy(Made(SqliteStore(tmp_path / "s.sqlite")).store)
-    entered = await store.begin(turn(), remember=1)
+    entered = await store.begin(turn(), history_limit=1)
     assert entered is not None
     record = await store.change(entered.record.changed(lease_until=5))
     assert await store.find(record.key) == record
     assert await store.start(record) is None
     await store.end(record, TurnState.ANSWERED, exchange(1))
     assert await store.recent(ANN, 2) == exchange(1)
-    written = await store.write(Record(RecordKey(ANN, "r"), "v"))
-    assert await store.read(written.key) == written
     await store.forget(ANN, threads=True)
-    assert await store.read(written.key) is None
+    assert await store.recent(ANN, 2) == []
     assert await store.delete_before(0) == 0
     queue = lazy(Made(MemoryReceiver()).queue)
     await queue.ping()
     receipt = await queue.update_visibility(await queue.put("m", visibility_timeout=9), visibility_timeout=0)
     await queue.delete(receipt)
-    assert await queue.take(1, visibility_timeout=1) == []
+    assert await queue.receive(1, visibility_timeout=1) == []
     await queue.close()
     await store.close()
 

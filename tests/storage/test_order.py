@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.storage.ledger import BeginResult, Predecessor, Store, TurnState
+from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnState
 from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ANN, ENGINES, Clock, account, conversations_table, exchange, opened_store, turn
 
@@ -36,20 +36,20 @@ def clock() -> Delays:
 
 
 @pytest.fixture(params=ENGINES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Delays) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Delays) -> AsyncIterator[ConversationStore]:
     async with opened_store(request, tmp_path, clock) as store:
         yield store
 
 
-async def payload(store: Store, activity: str, asked: int) -> BeginResult:
-    result = await store.begin(replace(turn(activity), ticket=asked), remember=10)
+async def begin(store: ConversationStore, activity: str, asked: int) -> BeginResult:
+    result = await store.begin(replace(turn(activity), ticket=asked), history_limit=10)
     assert result is not None, "taken for a repeat"
     return result
 
 
-async def test_who_was_asked_first_is_started_first_though_entered_later(store: Store) -> None:
-    running, later = (await payload(store, "a1", 1000)).record, (await payload(store, "a3", 3000)).record
-    earlier = (await payload(store, "a2", 2000)).record
+async def test_who_was_asked_first_is_started_first_though_entered_later(store: ConversationStore) -> None:
+    running, later = (await begin(store, "a1", 1000)).record, (await begin(store, "a3", 3000)).record
+    earlier = (await begin(store, "a2", 2000)).record
     assert [record.ticket for record in (running, earlier, later)] == [1000, 2000, 3000]
     assert await store.start(earlier) == Predecessor(1000, 60.0)
     await store.end(running, TurnState.ANSWERED, exchange(1))
@@ -62,31 +62,33 @@ async def test_who_was_asked_first_is_started_first_though_entered_later(store: 
     assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2), *exchange(3)]
 
 
-async def test_nobody_is_put_before_a_turn_that_has_been_started(store: Store) -> None:
-    running = await payload(store, "a3", 3000)
+async def test_nobody_is_put_before_a_turn_that_has_been_started(store: ConversationStore) -> None:
+    running = await begin(store, "a3", 3000)
     assert not running.has_predecessor
-    late = await payload(store, "a1", 1000)
+    late = await begin(store, "a1", 1000)
     assert late.has_predecessor
     assert (late.record.ticket, await store.start(late.record)) == (3001, Predecessor(3000, 60.0))
     await store.end(running.record, TurnState.ANSWERED, exchange(1))
     assert await store.start(late.record) is None
-    assert (await payload(store, "a2", 3001)).record.ticket == 3002
+    assert (await begin(store, "a2", 3001)).record.ticket == 3002
     await store.end(late.record, TurnState.ANSWERED, exchange(2))
-    assert (await payload(store, "a0", 500)).record.ticket == 3003, "remembered before what was answered before it"
+    assert (await begin(store, "a0", 500)).record.ticket == 3003, "remembered before what was answered before it"
 
 
-async def test_those_of_the_same_moment_keep_the_order_in_which_they_were_entered(store: Store) -> None:
-    records = [(await payload(store, f"a{n}", 1000)).record for n in range(4)]
+async def test_those_of_the_same_moment_keep_the_order_in_which_they_were_entered(store: ConversationStore) -> None:
+    records = [(await begin(store, f"a{n}", 1000)).record for n in range(4)]
     assert [record.ticket for record in records] == [1000, 1001, 1002, 1003]
 
 
-async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(store: Store, clock: Delays) -> None:
-    await store.end((await payload(store, "a0", 1)).record, TurnState.ANSWERED, [])
+async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(
+    store: ConversationStore, clock: Delays
+) -> None:
+    await store.end((await begin(store, "a0", 1)).record, TurnState.ANSWERED, [])
     clock.passing = 0.6
-    later = await payload(store, "a2", 2000)
+    later = await begin(store, "a2", 2000)
     assert (later.has_predecessor, later.delayed) == (True, True)
     clock.passing = 0.0
-    earlier = await payload(store, "a1", 1000)
+    earlier = await begin(store, "a1", 1000)
     assert (earlier.has_predecessor, earlier.delayed) == (False, False)
     assert await store.start(later.record) == Predecessor(1000, 60.0)
     await store.end(earlier.record, TurnState.ANSWERED, exchange(1))
@@ -97,24 +99,28 @@ async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(store:
 async def test_the_first_call_of_a_worker_may_take_longer(azurite: Azurite, clock: Delays) -> None:
     clock.passing = 0.8
     cold = conversations_table(account(azurite), f"t{uuid.uuid4().hex}", clock=clock)
-    assert not (await payload(cold, "a1", 1000)).has_predecessor
+    assert not (await begin(cold, "a1", 1000)).has_predecessor
     await cold.close()
 
 
-async def test_who_is_entered_while_another_is_started_is_before_it_or_after_it_and_both_know(store: Store) -> None:
+async def test_who_is_entered_while_another_is_started_is_before_it_or_after_it_and_both_know(
+    store: ConversationStore,
+) -> None:
     for n in range(12):
-        running = (await payload(store, f"running {n}", n * 1000)).record
-        later = (await payload(store, f"later {n}", n * 1000 + 500)).record
+        running = (await begin(store, f"running {n}", n * 1000)).record
+        later = (await begin(store, f"later {n}", n * 1000 + 500)).record
         await store.end(running, TurnState.ANSWERED, [])
-        ahead, earlier = await asyncio.gather(store.start(later), payload(store, f"earlier {n}", n * 1000 + 100))
+        ahead, earlier = await asyncio.gather(store.start(later), begin(store, f"earlier {n}", n * 1000 + 100))
         assert (ahead is None) == earlier.has_predecessor == (earlier.record.ticket > later.ticket), n
         await store.end(earlier.record, TurnState.ANSWERED, [])
         assert await store.start(later) is None
         await store.end(later, TurnState.ANSWERED, [])
 
 
-async def test_a_turn_that_was_passed_by_can_be_started_after_those_that_went_before_it(store: Store) -> None:
-    first, then = (await payload(store, "a1", 1000)).record, (await payload(store, "a2", 2000)).record
+async def test_a_turn_that_was_passed_by_can_be_started_after_those_that_went_before_it(
+    store: ConversationStore,
+) -> None:
+    first, then = (await begin(store, "a1", 1000)).record, (await begin(store, "a2", 2000)).record
     await store.skip(then, Predecessor(1000, 60.0))
     assert await store.start(then) is None
     again = await store.find(first.key)
@@ -124,4 +130,4 @@ async def test_a_turn_that_was_passed_by_can_be_started_after_those_that_went_be
     await store.end(then, TurnState.ANSWERED, exchange(1))
     assert await store.start(replace(again, ticket=5000)) is None
     await store.end(again, TurnState.ANSWERED, exchange(2))
-    assert (await payload(store, "a3", 3000)).has_predecessor is False
+    assert (await begin(store, "a3", 3000)).has_predecessor is False

@@ -35,11 +35,11 @@ async def tested(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 async def bodies(tested: TestedQueue, *, visibility_timeout: float = 60) -> list[str]:
-    return sorted(message.body for message in await tested.queue.take(32, visibility_timeout=visibility_timeout))
+    return sorted(message.body for message in await tested.queue.receive(32, visibility_timeout=visibility_timeout))
 
 
 async def only(tested: TestedQueue, *, visibility_timeout: float = 60) -> ReceivedMessage:
-    (message,) = await tested.queue.take(32, visibility_timeout=visibility_timeout)
+    (message,) = await tested.queue.receive(32, visibility_timeout=visibility_timeout)
     return message
 
 
@@ -59,7 +59,7 @@ async def test_who_asks_whether_it_answers_takes_nothing(tested: TestedQueue) ->
 
 
 async def test_an_empty_queue_gives_nothing(tested: TestedQueue) -> None:
-    assert await tested.queue.take(5, visibility_timeout=1) == []
+    assert await tested.queue.receive(5, visibility_timeout=1) == []
 
 
 async def test_who_holds_the_receipt_puts_the_appearance_off_again_and_again(tested: TestedQueue) -> None:
@@ -88,7 +88,7 @@ async def test_a_receipt_ends_when_the_message_is_changed_or_taken_or_gone(teste
     put = await tested.queue.put("m", visibility_timeout=30)
     hidden = await tested.queue.update_visibility(put, visibility_timeout=0)
     taken = (await only(tested)).receipt
-    for ended in (put, hidden, Receipt(taken.message, put.pop_receipt), Receipt(str(uuid.uuid4()), put.pop_receipt)):
+    for ended in (put, hidden, Receipt(taken.message_id, put.pop_receipt), Receipt(str(uuid.uuid4()), put.pop_receipt)):
         with pytest.raises(PopReceiptMismatchError):
             await tested.queue.update_visibility(ended, visibility_timeout=1)
         await tested.queue.delete(ended)
@@ -108,7 +108,7 @@ async def test_what_is_deleted_does_not_appear_and_may_be_deleted_again(tested: 
 
 async def test_of_many_who_take_each_gets_other_messages(tested: TestedQueue) -> None:
     await asyncio.gather(*(tested.queue.put(str(n), visibility_timeout=0) for n in range(12)))
-    taken = await asyncio.gather(*(tested.queue.take(2, visibility_timeout=60) for _ in range(8)))
+    taken = await asyncio.gather(*(tested.queue.receive(2, visibility_timeout=60) for _ in range(8)))
     assert sorted(message.body for messages in taken for message in messages) == sorted(map(str, range(12)))
     assert all(len(messages) <= 2 for messages in taken)
 
@@ -143,9 +143,9 @@ async def test_a_message_in_a_file_is_gone_after_a_day(tmp_path: Path) -> None:
     receipt = await queue.put("m", visibility_timeout=0)
     clock.now += MESSAGE_LIFETIME_SECONDS - 1
     receipt = await queue.update_visibility(receipt, visibility_timeout=0)
-    assert len(await queue.take(1, visibility_timeout=0)) == 1
+    assert len(await queue.receive(1, visibility_timeout=0)) == 1
     clock.now += 1
-    assert await queue.take(1, visibility_timeout=0) == []
+    assert await queue.receive(1, visibility_timeout=0) == []
     with pytest.raises(PopReceiptMismatchError):
         await queue.update_visibility(receipt, visibility_timeout=0)
     await store.close()
@@ -157,8 +157,8 @@ async def test_queues_of_one_file_do_not_mix_and_outlive_a_restart(tmp_path: Pat
     await store.queue("turns-poison").put("poison", visibility_timeout=0)
     await store.close()
     store = SqliteStore(tmp_path / "s.sqlite")
-    (turn,) = await store.queue("turns").take(9, visibility_timeout=1)
-    (poison,) = await store.queue("turns-poison").take(9, visibility_timeout=1)
+    (turn,) = await store.queue("turns").receive(9, visibility_timeout=1)
+    (poison,) = await store.queue("turns-poison").receive(9, visibility_timeout=1)
     assert (turn.body, poison.body) == ("turn", "poison")
     await store.close()
 
@@ -172,7 +172,7 @@ async def test_what_the_functions_host_reads_and_writes_is_base64(azurite: Azuri
     await raw.clear_messages()
     for foreign in ("no base64!", "gIA=", "R3LDtsOfZQ=="):
         await raw.send_message(foreign)
-    assert sorted(message.body for message in await queue.take(9, visibility_timeout=1)) == [
+    assert sorted(message.body for message in await queue.receive(9, visibility_timeout=1)) == [
         "Größe",
         "gIA=",
         "no base64!",

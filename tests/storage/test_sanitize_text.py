@@ -12,13 +12,10 @@ from hypothesis import strategies as st
 from app.storage.azure.table_entities import (
     message_entities,
     messages_of,
-    record_entity,
-    record_of,
     turn_entity,
     turn_of,
 )
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 
 KEY = ConversationKey("tenant", "conversation", "thread")
@@ -71,16 +68,10 @@ def test_what_was_said_later_is_found_first(tickets: list[int]) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(*[LONG.filter(lambda text: len(text) < 40_000)] * 2, st.text())
-def test_a_turn_and_a_record_come_back_as_they_were_in_pieces_that_fit(
-    payload: str, checkpoint: str, name: str
-) -> None:
+def test_a_turn_comes_back_as_it_was_in_pieces_that_fit(payload: str, checkpoint: str, name: str) -> None:
     record = TurnRecord(
         TurnKey(KEY, name), 7, TurnState.STARTED, "worker", 1.5, 2, payload, checkpoint, "a result", "version"
     )
     entity = turn_entity(record, 1.0)
     assert fits(entity)
     assert turn_of(record.key, {**entity, "etag": "version"}) == record
-    small = Record(RecordKey(KEY, name), payload, "version")
-    entity = record_entity(small, "write", 1.0)
-    assert fits(entity)
-    assert record_of(small.key, {**entity, "etag": "version"}) == small

@@ -38,7 +38,7 @@ def dump(path: Path) -> list[str]:
 
 
 async def answered(store: SqliteStore, n: int, key: ConversationKey = ANN) -> TurnRecord:
-    entered = await store.begin(turn(f"new {n}", key), remember=0)
+    entered = await store.begin(turn(f"new {n}", key), history_limit=0)
     assert entered is not None
     await store.end(entered.record, TurnState.ANSWERED, exchange(n))
     return entered.record
@@ -103,12 +103,12 @@ WORKER = """
         entered, taken = 0, 0
         queue = store.queue("turns")
         for n in range(60):
-            begun = await store.begin(turn(f"a{n}", owner=sys.argv[2]), remember=1)
+            begun = await store.begin(turn(f"a{n}", owner=sys.argv[2]), history_limit=1)
             if begun is not None:
                 entered += 1
                 await queue.put(str(n), visibility_timeout=0)
                 await store.end(begun.record, TurnState.ANSWERED, exchange(n))
-            taken += len(await queue.take(1, visibility_timeout=600))
+            taken += len(await queue.receive(1, visibility_timeout=600))
         print(entered, taken)
         await store.close()
 
@@ -127,7 +127,7 @@ async def test_processes_that_share_a_file_enter_each_turn_and_take_each_message
     assert [errors.decode() for _, errors in ended] == ["", "", ""]
     counts = [tuple(map(int, output.split())) for output, _ in ended]
     store = SqliteStore(path)
-    left = len(await store.queue("turns").take(999, visibility_timeout=1))
+    left = len(await store.queue("turns").receive(999, visibility_timeout=1))
     assert sum(entered for entered, _ in counts) == 60
     assert sum(taken for _, taken in counts) + left == 60
     assert len(await store.recent(ANN, 999)) == 120
@@ -138,7 +138,11 @@ async def test_a_file_that_is_no_database_is_refused_each_time_and_left_closed(t
     file = tmp_path / "c.sqlite"
     file.write_bytes(b"no database" * 500)
     store = SqliteStore(file)
-    for call in (lambda: store.recent(ANN, 1), store.ping, lambda: store.queue("turns").take(1, visibility_timeout=1)):
+    for call in (
+        lambda: store.recent(ANN, 1),
+        store.ping,
+        lambda: store.queue("turns").receive(1, visibility_timeout=1),
+    ):
         with pytest.raises(StorageError, match="DatabaseError") as caught:
             await call()
         assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
@@ -165,7 +169,7 @@ async def test_a_closed_store_says_so_and_may_be_closed_again(tmp_path: Path) ->
 
 async def test_an_end_is_all_or_nothing(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s.sqlite")
-    entered = await store.begin(turn(), remember=0)
+    entered = await store.begin(turn(), history_limit=0)
     assert entered is not None
     older(tmp_path / "s.sqlite", "CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'full'); END;")
     with pytest.raises(StorageError, match="full"):

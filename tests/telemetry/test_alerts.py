@@ -53,7 +53,7 @@ async def ask_all(bot: ObservedBot) -> list[int]:
 
 
 async def messages_of(bot: ObservedBot) -> list[bytes]:
-    return [taken.body.encode() for taken in await bot.store.queue("turns").take(32, visibility_timeout=1000)]
+    return [taken.body.encode() for taken in await bot.store.queue("turns").receive(32, visibility_timeout=1000)]
 
 
 async def interrupted(bot: ObservedBot, *gates: asyncio.Event) -> asyncio.Task[list[int]]:

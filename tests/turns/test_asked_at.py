@@ -92,10 +92,10 @@ async def test_a_question_waits_for_one_that_came_before_it_at_the_same_worker_a
     first = TurnMessage(TurnKey(ANN, "1"), now(), FIRST)
     second = TurnMessage(TurnKey(ANN, "2"), now() + 1, SECOND)
 
-    async def slow_for_the_first(turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    async def slow_for_the_first(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         if turn.key == first.key:
             await asyncio.sleep(4)
-        return await begin(turn, remember=remember)
+        return await begin(turn, history_limit=history_limit)
 
     harness.store.begin = slow_for_the_first  # type: ignore[method-assign]
     one = asyncio.create_task(claims.enter(first.key, first))
@@ -110,10 +110,10 @@ async def test_a_question_waits_for_one_that_came_before_it_at_the_same_worker_a
 async def test_one_that_could_not_be_entered_holds_up_the_next_no_longer(harness: TurnHarness) -> None:
     claims, begin = claims_with(harness, MemoryReceiver()), harness.store.begin
 
-    async def never_for_the_first(turn: TurnRecord, *, remember: int) -> BeginResult | None:
-        if turn.key.activity == "1":
+    async def never_for_the_first(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+        if turn.key.activity_id == "1":
             await asyncio.Event().wait()
-        return await begin(turn, remember=remember)
+        return await begin(turn, history_limit=history_limit)
 
     harness.store.begin = never_for_the_first  # type: ignore[method-assign]
     one = asyncio.create_task(claims.enter(TurnKey(ANN, "1"), None))

@@ -27,7 +27,7 @@ class Answered:
 
     async def _noted(self, record: TurnRecord, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
         await self._end(record, state, messages)
-        self.turns.append(record.key.activity)
+        self.turns.append(record.key.activity_id)
 
 
 async def asked_after(seconds: float, worker: Worker, name: str) -> None:
@@ -44,7 +44,7 @@ async def serve(harness: TurnHarness, seed: int, seconds: float) -> None:
         random.Random(seed),
     )
     for _ in range(int(seconds)):
-        batch = await receiver.take(16, visibility_timeout=600)
+        batch = await receiver.receive(16, visibility_timeout=600)
         chance.shuffle(batch)
         for taken in batch:
             running.append(asyncio.create_task(worker.resume(taken.body)))
@@ -101,15 +101,15 @@ def test_who_passes_a_lost_turn_by_passes_no_other(doubled: str | None, tmp_path
                 if lease is None:
                     return
                 if len(taken) > len(await harness.store.recent(ANN, 9)) // 2:
-                    at_once.append(lease.record.key.activity)
-                taken.append(lease.record.key.activity)
+                    at_once.append(lease.record.key.activity_id)
+                taken.append(lease.record.key.activity_id)
                 async with lease:
                     await asyncio.sleep(6)
                     await lease.close(TurnState.ANSWERED, (StoredMessage("user", "?"), StoredMessage("assistant", "!")))
 
             until = now() + 900
             while now() < until and len(await harness.store.recent(ANN, 9)) < 6:
-                batch = await receiver.take(16, visibility_timeout=600)
+                batch = await receiver.receive(16, visibility_timeout=600)
                 chance.shuffle(batch)
                 for one in batch:
                     working.append(asyncio.create_task(look(one.body)))
@@ -150,7 +150,7 @@ def test_a_new_question_after_a_long_outage_leaves_the_older_ones_in_their_order
 def test_storage_that_is_away_while_a_turn_reads_its_history_costs_no_answer(away: float, tmp_path: Path) -> None:
     async def script(harness: TurnHarness) -> None:
         await harness.store.begin(
-            TurnRecord(TurnKey(ANN, "1"), 0, TurnState.STARTED, "gone", now() - 1, 1, "How?"), remember=9
+            TurnRecord(TurnKey(ANN, "1"), 0, TurnState.STARTED, "gone", now() - 1, 1, "How?"), history_limit=9
         )
         recent, began = harness.store.recent, now()
 

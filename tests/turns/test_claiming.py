@@ -100,9 +100,9 @@ async def test_a_large_question_is_in_the_ledger_before_its_message_is_on_the_qu
         known.append(found and found.payload)
         return await put(body, visibility_timeout=visibility_timeout)
 
-    async def slow(turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    async def slow(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         await asyncio.sleep(1)
-        return await begin(turn, remember=remember)
+        return await begin(turn, history_limit=history_limit)
 
     receiver.put, harness.store.begin = look, slow  # type: ignore[method-assign]
     await claims_with(harness, receiver).enter(KEY, LARGE)
@@ -153,7 +153,7 @@ def test_who_comes_too_late_to_take_a_turn_over_leaves_one_message_of_it(faster:
         claims = claims_with(harness, receiver)
         await claims.enter(KEY, MESSAGE)
         await asyncio.sleep(LEASE + 2)
-        (taken,) = await receiver.take(9, visibility_timeout=600)
+        (taken,) = await receiver.receive(9, visibility_timeout=600)
         await receiver.delete(taken.receipt)
 
         async def too_late(record: TurnRecord) -> TurnRecord:
@@ -195,9 +195,9 @@ async def test_what_is_put_off_comes_back_after_a_lease(harness: TurnHarness) ->
     await harness.worker().runner.requeue(MESSAGE)
     receiver = harness.store.queue("turns")
     await asyncio.sleep(LEASE - 1)
-    assert await receiver.take(9, visibility_timeout=1) == [], "a storage that is away is asked without a pause"
+    assert await receiver.receive(9, visibility_timeout=1) == [], "a storage that is away is asked without a pause"
     await asyncio.sleep(2)
-    (taken,) = await receiver.take(9, visibility_timeout=1)
+    (taken,) = await receiver.receive(9, visibility_timeout=1)
     assert TurnMessage.from_json(taken.body) == MESSAGE
 
 
@@ -205,9 +205,9 @@ async def test_what_is_put_off_comes_back_after_a_lease(harness: TurnHarness) ->
 async def test_a_turn_that_was_being_entered_when_its_worker_ended_is_anothers_at_once(harness: TurnHarness) -> None:
     begin = harness.store.begin
 
-    async def slow(turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    async def slow(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         await asyncio.sleep(1)
-        return await begin(turn, remember=remember)
+        return await begin(turn, history_limit=history_limit)
 
     harness.store.begin = slow  # type: ignore[method-assign]
     asking = asyncio.create_task(harness.worker().ask())
@@ -217,7 +217,7 @@ async def test_a_turn_that_was_being_entered_when_its_worker_ended_is_anothers_a
     assert asking.cancelled()
     ended = now()
     other = harness.worker()
-    for taken in await harness.store.queue("turns").take(9, visibility_timeout=600):
+    for taken in await harness.store.queue("turns").receive(9, visibility_timeout=600):
         await other.resume(taken.body)
     assert list(harness.chat.messages.values()) == [ANSWER]
     assert now() - ended < 10
@@ -227,7 +227,7 @@ async def test_a_turn_that_was_being_entered_when_its_worker_ended_is_anothers_a
 async def test_a_turn_that_was_being_taken_over_when_its_worker_ended_has_lost_no_try(harness: TurnHarness) -> None:
     change, queue = harness.store.change, harness.store.queue("turns")
     gone = TurnRecord(KEY, 0, TurnState.STARTED, "gone", now() - 1, attempt_count=2)
-    await harness.store.begin(gone, remember=9)
+    await harness.store.begin(gone, history_limit=9)
 
     async def slow(record: TurnRecord) -> TurnRecord:
         done = await change(record)
@@ -245,7 +245,7 @@ async def test_a_turn_that_was_being_taken_over_when_its_worker_ended_has_lost_n
     assert (found.attempt_count, found.lease_until <= now()) == (2, True), (
         "the person is told that it was interrupted too often"
     )
-    assert len(await queue.take(9, visibility_timeout=1)) == 1
+    assert len(await queue.receive(9, visibility_timeout=1)) == 1
 
 
 async def left_behind(
@@ -253,7 +253,7 @@ async def left_behind(
 ) -> None:
     """By workers that are gone; `worker` takes it over."""
     gone = TurnRecord(KEY, 0, TurnState.STARTED, "gone", now() - 1, attempt_count, question, checkpoint)
-    await harness.store.begin(gone, remember=9)
+    await harness.store.begin(gone, history_limit=9)
     await worker.resume(TurnMessage(KEY, now(), question).to_json())
 
 

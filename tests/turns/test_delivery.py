@@ -81,7 +81,7 @@ def test_after_three_workers_have_vanished_the_person_is_told_with_an_error_id(
         for worker, before in zip(workers[1:], workers, strict=False):
             before.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await receiver.take(9, visibility_timeout=600)
+            (taken,) = await receiver.receive(9, visibility_timeout=600)
             running.append(asyncio.create_task(worker.resume(taken.body)))
             await receiver.delete(taken.receipt)
             await asyncio.sleep(0.5)
@@ -157,9 +157,9 @@ def test_a_turn_that_nobody_will_ever_end_holds_its_conversation_up_for_three_mi
         async with ends_with(one):
             two = asyncio.create_task(second.ask("And then?", "2"))
             while not harness.chat.messages and loop.time() - started < 300:
-                for taken in await receiver.take(9, visibility_timeout=600):
+                for taken in await receiver.receive(9, visibility_timeout=600):
                     # The message of the first is lost, which no part of this does.
-                    if TurnMessage.from_json(taken.body).key.activity == "2":
+                    if TurnMessage.from_json(taken.body).key.activity_id == "2":
                         await second.resume(taken.body)
                     await receiver.delete(taken.receipt)
                 await asyncio.sleep(1)

@@ -63,7 +63,7 @@ async def vanishing_after(harness: TurnHarness, models: list[Knows], seconds: fl
         await asyncio.sleep(seconds)
         before.wire.cut()
         await asyncio.sleep(2 * LEASE)
-        (taken,) = await receiver.take(9, visibility_timeout=600)
+        (taken,) = await receiver.receive(9, visibility_timeout=600)
         await receiver.delete(taken.receipt)
         running.append(asyncio.create_task(other.resume(taken.body)))
         before = other

@@ -173,7 +173,7 @@ async def test_a_turn_that_is_given_back_is_free_at_once_and_that_was_no_try(har
     for _ in range(5):
         assert lease.record.attempt_count == 1
         await lease.release()
-        (taken,) = await receiver.take(9, visibility_timeout=600)
+        (taken,) = await receiver.receive(9, visibility_timeout=600)
         await receiver.delete(taken.receipt)
         again = await claim(claims, TurnMessage.from_json(taken.body))
         assert again is not None

@@ -149,7 +149,7 @@ def test_a_turn_that_was_passed_by_opens_no_stream_beside_the_one_that_went_befo
         first.wire.cut()
         await asyncio.sleep(LEASE + 2)
         # Whoever takes its message vanishes too, and the host hides it for longer than anybody waits.
-        assert len(await receiver.take(9, visibility_timeout=160)) == 1
+        assert len(await receiver.receive(9, visibility_timeout=160)) == 1
         two = asyncio.create_task(second.ask("And then?", "2"))
         async with ends_with(one):
             await harness.later()

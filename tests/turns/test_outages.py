@@ -199,12 +199,12 @@ def test_messages_do_not_multiply_while_the_ledger_takes_no_writes(tmp_path: Pat
 
             cast(Any, other.runner._backend.store).change = refuse
             for _ in range(300):
-                for taken in await receiver.take(32, visibility_timeout=600):
+                for taken in await receiver.receive(32, visibility_timeout=600):
                     await unfinished(other, taken.body)
                     await receiver.delete(taken.receipt)
                 await asyncio.sleep(1)
             await asyncio.sleep(100)
-            count = len(await receiver.take(1000, visibility_timeout=1))
+            count = len(await receiver.receive(1000, visibility_timeout=1))
 
     async def unfinished(other: Worker, body: str) -> None:
         """As app/bot/resume.py."""

@@ -40,7 +40,7 @@ async def brought(receiver: MemoryReceiver, claims: TurnClaims, at_most: float) 
     """By the host, which looks every second."""
     until = now() + at_most
     while now() < until:
-        for taken in await receiver.take(16, visibility_timeout=600):
+        for taken in await receiver.receive(16, visibility_timeout=600):
             lease = await claim(claims, TurnMessage.from_json(taken.body))
             await receiver.delete(taken.receipt)
             if lease is not None:
@@ -60,7 +60,7 @@ async def test_a_resumed_turn_behind_another_waits_on_the_queue_and_not_in_a_fun
     before, started = await harness.store.find(later.key), now()
     async with first:
         for _ in range(100):
-            for taken in await receiver.take(16, visibility_timeout=600):
+            for taken in await receiver.receive(16, visibility_timeout=600):
                 assert await claim(claims, TurnMessage.from_json(taken.body)) is None
                 await receiver.delete(taken.receipt)
             await asyncio.sleep(1)
@@ -79,7 +79,7 @@ async def test_after_an_outage_of_any_length_the_first_question_is_answered_firs
     await claims.enter(later.key, later)
     await asyncio.sleep(600)
     messages = {
-        TurnMessage.from_json(taken.body).key: taken for taken in await receiver.take(16, visibility_timeout=600)
+        TurnMessage.from_json(taken.body).key: taken for taken in await receiver.receive(16, visibility_timeout=600)
     }
     assert await claim(claims, TurnMessage.from_json(messages[later.key].body)) is None, "the second answer comes first"
     first = await claim(claims, TurnMessage.from_json(messages[KEY].body))
@@ -126,14 +126,14 @@ def test_two_that_wait_for_a_lost_one_go_on_in_their_order(away: float, looked_a
         until = now() + 500
         while len(taken) < 2 and now() < until:
             brought = [
-                (TurnMessage.from_json(one.body), one) for one in await receiver.take(16, visibility_timeout=600)
+                (TurnMessage.from_json(one.body), one) for one in await receiver.receive(16, visibility_timeout=600)
             ]
-            brought.sort(key=lambda each: each[0].key.activity != looked_at_first)
+            brought.sort(key=lambda each: each[0].key.activity_id != looked_at_first)
             for message, one in brought:
                 lease = await claim(claims, message)
                 await receiver.delete(one.receipt)
                 if lease is not None:
-                    taken.append(lease.record.key.activity)
+                    taken.append(lease.record.key.activity_id)
                     await lease.close(TurnState.ANSWERED, ())
             await asyncio.sleep(1)
         assert taken == ["2", "3"]
@@ -242,12 +242,12 @@ class Host:
         if lease is None:
             return
         key = message.key
-        turn = Turn(key.activity, key.conversation, message.payload)
+        turn = Turn(key.activity_id, key.conversation, message.payload)
         await self._worker.runner.execute(lease, turn, self._worker.reply)
         found = await self._harness.store.find(key)
         if found is not None and found.state is not TurnState.STARTED:
             async with self._news:
-                self.answered.append((key.conversation.conversation, key.activity))
+                self.answered.append((key.conversation.conversation, key.activity_id))
                 self._news.notify_all()
 
 

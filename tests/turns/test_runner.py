@@ -81,7 +81,7 @@ class Heard:
 class Broken(SqliteStore):
     """A store that is down."""
 
-    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         raise StorageError("disk gone")
 
 

@@ -81,7 +81,7 @@ def test_a_third_worker_that_vanishes_while_the_pace_is_waited_for_does_not_give
         for worker, before in zip(workers[1:], workers, strict=False):
             before.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await receiver.take(9, visibility_timeout=600)
+            (taken,) = await receiver.receive(9, visibility_timeout=600)
             running.append(asyncio.create_task(worker.resume(taken.body)))
             await receiver.delete(taken.receipt)
             await asyncio.sleep(0.8)

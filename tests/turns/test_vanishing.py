@@ -91,7 +91,7 @@ def test_two_workers_vanish_and_the_model_is_told_only_what_it_said(channel: Cha
             await asyncio.sleep(0.12)
             one.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await receiver.take(9, visibility_timeout=600)
+            (taken,) = await receiver.receive(9, visibility_timeout=600)
             await receiver.delete(taken.receipt)
             going = asyncio.create_task(two.resume(taken.body))
             await asyncio.sleep(moment)
@@ -149,7 +149,7 @@ def test_an_end_that_was_written_down_stays_so_when_the_next_worker_vanishes_too
             await asyncio.sleep(0.8)
             one.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await receiver.take(9, visibility_timeout=600)
+            (taken,) = await receiver.receive(9, visibility_timeout=600)
             await receiver.delete(taken.receipt)
             going = asyncio.create_task(two.resume(taken.body))
             await asyncio.sleep(moment)
@@ -176,7 +176,7 @@ def test_an_end_that_is_known_is_not_kept_waiting(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         one.wire.cut()
         await asyncio.sleep(LEASE + 2)
-        (taken,) = await receiver.take(9, visibility_timeout=600)
+        (taken,) = await receiver.receive(9, visibility_timeout=600)
         await receiver.delete(taken.receipt)
         start = harness.store.start
 

@@ -1,4 +1,4 @@
-"""Calls to a storage account: none takes long, and what is missing there is made."""
+"""Calls to a storage account: each has a time limit, and creates the table, queue or container that it misses."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from app.storage.storage_errors import StorageError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# A pause of storage shorter than a read's limit is only waited for.
+# An outage that is shorter than the time limit of a read only delays the call.
 CALL_SECONDS = 20.0
 CLEANING_SECONDS = 240.0
 CONNECTION_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 10
 
-_MISSING = ("TableNotFound", "QueueNotFound", "ContainerNotFound")
+_MISSING_CODES = ("TableNotFound", "QueueNotFound", "ContainerNotFound")
 
 
-class MadeWhenMissing(Protocol):
-    async def make(self) -> None:
-        """Makes the table, queue or container itself; that somebody else has is no error."""
+class CreatedOnDemand(Protocol):
+    async def create(self) -> None:
+        """Creates the table, queue or container, unless it exists."""
         ...
 
 
-_Self = TypeVar("_Self", bound=MadeWhenMissing)
+_Self = TypeVar("_Self", bound=CreatedOnDemand)
 _Method = Callable[Concatenate[_Self, _P], Coroutine[Any, Any, _R]]
 
 
-def bounded(seconds: float = CALL_SECONDS) -> Callable[[_Method[_Self, _P, _R]], _Method[_Self, _P, _R]]:
-    """Of a method: a limit for all of its tries, and `StorageError` for whatever azure-core raises."""
+def storage_call(seconds: float = CALL_SECONDS) -> Callable[[_Method[_Self, _P, _R]], _Method[_Self, _P, _R]]:
+    """Decorates a method: `seconds` for all its retries, and `StorageError` for every error of azure-core."""
 
     def decorate(method: _Method[_Self, _P, _R]) -> _Method[_Self, _P, _R]:
         @functools.wraps(method)
@@ -44,9 +44,9 @@ def bounded(seconds: float = CALL_SECONDS) -> Callable[[_Method[_Self, _P, _R]],
                     try:
                         return await method(self, *args, **kwargs)
                     except HttpResponseError as error:
-                        if code_of(error) not in _MISSING:
+                        if code_of(error) not in _MISSING_CODES:
                             raise
-                    await self.make()
+                    await self.create()
                     return await method(self, *args, **kwargs)
             except (AzureError, TimeoutError, OSError) as error:
                 raise StorageError(f"{type(error).__name__} {code_of(error)}".rstrip()) from error
@@ -57,6 +57,6 @@ def bounded(seconds: float = CALL_SECONDS) -> Callable[[_Method[_Self, _P, _R]],
 
 
 def code_of(error: BaseException) -> str:
-    """Azure's own name of the error; empty if there is none."""
+    """Azure's error code, such as TableNotFound; empty if there is none."""
     code = getattr(error, "error_code", None) or ""
     return str(getattr(code, "value", code))

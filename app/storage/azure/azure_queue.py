@@ -15,61 +15,62 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
-from app.storage.azure.azure_calls import bounded, code_of
+from app.storage.azure.azure_calls import code_of, storage_call
 from app.storage.queue import MESSAGE_LIFETIME_SECONDS, PopReceiptMismatchError, Receipt, ReceivedMessage, check_size
 
-# Azure's own limits.
-_MOST_AT_ONCE = 32
-# Azure answers a receipt that has ended with the first, whether the message is gone or another has it;
-# the second is documented as well: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
-_RECEIPT_ENDED = {"MessageNotFound", "PopReceiptMismatch"}
+# Azure's limit.
+_MAX_RECEIVED = 32
+# Azure answers an old receipt with the first code, whether the message was deleted or received again. The second one is
+# documented too: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
+_OLD_RECEIPT_CODES = {"MessageNotFound", "PopReceiptMismatch"}
 
 
 class AzureQueue:
-    """Makes the queue if it is missing. Times are whole seconds, rounded up. `credential` is closed with the queue."""
+    """Creates the queue if it is missing. Times are rounded up to seconds. `credential` is closed with the queue."""
 
     def __init__(self, queue: QueueClient, *, credential: AsyncTokenCredential | None = None) -> None:
         self._queue = queue
         self._credential = credential
 
-    async def make(self) -> None:
+    async def create(self) -> None:
         with suppress(ResourceExistsError):
             await self._queue.create_queue()
 
-    @bounded()
+    @storage_call()
     async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
         check_size(body)
         content = base64.b64encode(body.encode()).decode()
-        hidden = math.ceil(visibility_timeout)
         sent = await self._queue.send_message(
-            content, visibility_timeout=hidden, time_to_live=int(MESSAGE_LIFETIME_SECONDS)
+            content,
+            visibility_timeout=math.ceil(visibility_timeout),
+            time_to_live=int(MESSAGE_LIFETIME_SECONDS),
         )
         return _receipt(sent)
 
-    @bounded()
+    @storage_call()
     async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
         try:
             changed = await self._queue.update_message(
-                receipt.message, receipt.pop_receipt, visibility_timeout=math.ceil(visibility_timeout)
+                receipt.message_id, receipt.pop_receipt, visibility_timeout=math.ceil(visibility_timeout)
             )
         except HttpResponseError as error:
-            if code_of(error) in _RECEIPT_ENDED:
+            if code_of(error) in _OLD_RECEIPT_CODES:
                 raise PopReceiptMismatchError from error
             raise
-        return Receipt(receipt.message, str(changed.pop_receipt))
+        return Receipt(receipt.message_id, str(changed.pop_receipt))
 
-    @bounded()
+    @storage_call()
     async def delete(self, receipt: Receipt) -> None:
         try:
-            await self._queue.delete_message(receipt.message, receipt.pop_receipt)
+            await self._queue.delete_message(receipt.message_id, receipt.pop_receipt)
         except HttpResponseError as error:
-            if code_of(error) not in _RECEIPT_ENDED:
+            if code_of(error) not in _OLD_RECEIPT_CODES:
                 raise
 
-    @bounded()
-    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
+    @storage_call()
+    async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         pages = self._queue.receive_messages(
-            messages_per_page=min(most, _MOST_AT_ONCE), visibility_timeout=max(1, math.ceil(visibility_timeout))
+            messages_per_page=min(max_messages, _MAX_RECEIVED), visibility_timeout=max(1, math.ceil(visibility_timeout))
         ).by_page()
         async for page in pages:
             return [
@@ -78,7 +79,7 @@ class AzureQueue:
             ]
         return []
 
-    @bounded()
+    @storage_call()
     async def ping(self) -> None:
         await self._queue.peek_messages(max_messages=1)
 
@@ -96,5 +97,5 @@ def _text(content: str) -> str:
     try:
         return base64.b64decode(content, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        # From somebody else: whoever reads it says what is wrong with it.
+        # Not put there by this program: the reader of the message reports it.
         return content

@@ -13,7 +13,7 @@ from azure.storage.blob import BlobProperties, ContentSettings
 from azure.storage.blob.aio import ContainerClient
 
 from app.storage.artifacts import Artifact, ArtifactKey, check_artifact
-from app.storage.azure.azure_calls import CLEANING_SECONDS, bounded, code_of
+from app.storage.azure.azure_calls import CLEANING_SECONDS, code_of, storage_call
 from app.storage.azure.table_entities import hash_of, partition_of
 from app.storage.conversations import ConversationKey
 
@@ -37,11 +37,11 @@ class BlobArtifacts:
         self._credential = credential
         self._clock = clock
 
-    async def make(self) -> None:
+    async def create(self) -> None:
         with suppress(ResourceExistsError):
             await self._container.create_container()
 
-    @bounded(_TRANSFER_SECONDS)
+    @storage_call(_TRANSFER_SECONDS)
     async def put(self, artifact: Artifact) -> None:
         check_artifact(artifact)
         await self._container.upload_blob(
@@ -52,7 +52,7 @@ class BlobArtifacts:
             metadata={_WRITTEN_AT: repr(self._clock())},
         )
 
-    @bounded(_TRANSFER_SECONDS)
+    @storage_call(_TRANSFER_SECONDS)
     async def get(self, key: ArtifactKey) -> Artifact | None:
         try:
             blob = await self._container.download_blob(_blob_name(key))
@@ -63,17 +63,17 @@ class BlobArtifacts:
             return None
         return Artifact(key, content, str(blob.properties.content_settings.content_type))
 
-    @bounded()
+    @storage_call()
     async def delete(self, key: ArtifactKey) -> None:
         await self._delete(_blob_name(key))
 
-    @bounded(CLEANING_SECONDS)
+    @storage_call(CLEANING_SECONDS)
     async def delete_conversation(self, key: ConversationKey, *, threads: bool = False) -> None:
         """With `threads` the artifacts of all its threads too."""
         async for names in _batches(self._container.list_blobs(_prefix(key, threads=threads))):
             await self._delete_all(names)
 
-    @bounded(CLEANING_SECONDS)
+    @storage_call(CLEANING_SECONDS)
     async def delete_before(self, moment: float) -> int:
         """Deletes what was written before `moment`, in seconds since 1970; how many."""
         deleted = 0

@@ -14,7 +14,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
 from app.common.text import replace_lone_surrogates
-from app.storage.azure.azure_calls import CLEANING_SECONDS, bounded
+from app.storage.azure.azure_calls import CLEANING_SECONDS, storage_call
 from app.storage.azure.document_entities import (
     document_entity,
     document_of,
@@ -28,8 +28,8 @@ from app.storage.azure.document_entities import (
 )
 from app.storage.azure.table_rows import Operation, TableConflictError, TableRows, delete_if_same, write_if_same
 from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentPage, check_document
-from app.storage.ledger import ConcurrentUpdateError
 from app.storage.sanitize_text import sanitize_document, sanitize_document_key
+from app.storage.storage_errors import ConcurrentUpdateError
 
 
 class TableDocuments:
@@ -47,15 +47,15 @@ class TableDocuments:
         self._rows = TableRows(table)
         self._clock = clock
 
-    async def make(self) -> None:
+    async def create(self) -> None:
         with suppress(ResourceExistsError):
             await self._table.create_table()
 
-    @bounded()
+    @storage_call()
     async def get(self, key: DocumentKey) -> Document | None:
         return await self._get(sanitize_document_key(key))
 
-    @bounded()
+    @storage_call()
     async def put(self, document: Document) -> Document:
         check_document(document)
         document = sanitize_document(document)
@@ -72,14 +72,14 @@ class TableDocuments:
             etag = found["etag"]
         return replace(document, version=document_version(etag, document.due_at))
 
-    @bounded()
+    @storage_call()
     async def delete(self, key: DocumentKey) -> None:
         key = sanitize_document_key(key)
         while (document := await self._get(key)) is not None:
             if await self._delete(document):
                 return
 
-    @bounded()
+    @storage_call()
     async def list_page(
         self, collection: Collection, tenant: str, *, prefix: str = "", limit: int = 100, continuation: str = ""
     ) -> DocumentPage:
@@ -93,7 +93,7 @@ class TableDocuments:
                 break
         return DocumentPage(documents[:limit], documents[limit].key.id if len(documents) > limit else "")
 
-    @bounded()
+    @storage_call()
     async def due_before(self, collection: Collection, moment: float, *, limit: int = 32) -> list[Document]:
         first, after = due_range(moment)
         due: list[Document] = []
@@ -106,7 +106,7 @@ class TableDocuments:
                 break
         return due[:limit]
 
-    @bounded(CLEANING_SECONDS)
+    @storage_call(CLEANING_SECONDS)
     async def delete_expired(self) -> int:
         deleted = 0
         async for row in self._rows.expired(self._clock()):

@@ -1,9 +1,8 @@
-"""Conversations, turns and records as entities of an Azure table: one partition for each tenant and conversation.
+"""Conversations and turns as entities of an Azure table: one partition for each tenant and conversation.
 
-Rows of each of its threads, in the table's order: `conversation` has the last ticket that was started;
-`in_progress-<ticket>` is one for each open turn; `message-<ticket>-<part>` holds what was said in a turn, newest first;
-`record-<name>` and `retained-<name>` are the small records; `turn-<activity>` is the ledger. So one range is all that a
-turn needs to begin, and another all that is forgotten.
+The rows of each of its threads, in the table's order: `conversation` has the last ticket that was started; there is an
+`in_progress-<ticket>` for each open turn; `message-<ticket>-<part>` holds what was said in a turn, newest first;
+`turn-<activity>` is the ledger. So one range has everything that a turn needs to begin.
 Names: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
@@ -16,52 +15,45 @@ from dataclasses import asdict
 from typing import Any
 
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.sanitize_text import sanitize_messages
 
 Entity = dict[str, Any]
 
-# Kinds of rows, in alphabetical order because the ranges depend on it.
+# The kinds of rows, in alphabetical order because the ranges depend on it.
 HEAD = "conversation"
 OPEN = "in_progress"
 MESSAGE = "message"
-RECORD = "record"
-LASTING = "retained"
 TURN = "turn"
-# What follows the rows of a kind: they have a "-" after it.
-AFTER = {MESSAGE: "message.", RECORD: "record."}
-# The first row of a partition, and what no row is.
-EVERYTHING = ("0", "g")
-_THREAD = 32
+# Follows all messages, which have a "-" there.
+AFTER_MESSAGES = "message."
+# From the first hexadecimal digit to what follows the last.
+ALL_THREADS = ("0", "g")
+_THREAD_SIZE = 32
 
-# A property holds 64 KiB in UTF-16, in which a character may take four bytes; an entity 1 MiB, which Azurite counts in
-# JSON, in which a character may take twelve.
-_PROPERTY = 16_000
-_PROPERTIES = 5
+# In characters. A property holds 64 KiB of UTF-16, in which a character takes up to four bytes; an entity holds 1 MiB,
+# which Azurite counts in JSON, in which a character takes up to twelve.
+_PROPERTY_SIZE = 16_000
+_MAX_PROPERTIES = 5
 _LAST_TICKET = 10**18
 
 
 def partition_of(key: ConversationKey) -> str:
-    """Of any length and any characters, none of which a key of a table could hold."""
+    """A hash, because a conversation's id may have characters that a key must not have, and any length."""
     return hash_of([key.tenant, key.conversation])
 
 
 def row_of(key: ConversationKey, kind: str, rest: str = "") -> str:
-    """With `kind` alone, where the rows of that kind begin."""
-    return f"{hash_of(key.thread)[:_THREAD]}-{kind}{rest}"
+    """Without `rest`, what precedes the rows of that kind."""
+    return f"{hash_of(key.thread)[:_THREAD_SIZE]}-{kind}{rest}"
 
 
 def is_kind(entity: Mapping[str, Any], *kinds: str) -> bool:
-    return str(entity["RowKey"])[_THREAD + 1 :].partition("-")[0] in kinds
+    return str(entity["RowKey"])[_THREAD_SIZE + 1 :].partition("-")[0] in kinds
 
 
 def turn_row(key: TurnKey) -> str:
-    return row_of(key.conversation, TURN, f"-{hash_of(key.activity)}")
-
-
-def record_row(key: RecordKey) -> str:
-    return row_of(key.conversation, LASTING if key.lasting else RECORD, f"-{hash_of(key.name)}")
+    return row_of(key.conversation, TURN, f"-{hash_of(key.activity_id)}")
 
 
 def open_row(record: TurnRecord) -> str:
@@ -71,7 +63,7 @@ def open_row(record: TurnRecord) -> str:
 def turn_entity(record: TurnRecord, now: float) -> Entity:
     return {
         **_keys(record.key.conversation, turn_row(record.key)),
-        # As text: an integer would be one of 32 bits.
+        # As text: integers have 32 bits.
         "ticket": str(record.ticket),
         "state": str(record.state),
         "owner": record.owner,
@@ -104,13 +96,13 @@ def head_entity(key: ConversationKey, started: int, now: float) -> Entity:
 
 
 def started_in(rows: Iterable[Entity]) -> tuple[int, str]:
-    """The last ticket that was started, by the head among `rows`, and the head's version; 0 and empty without one."""
+    """The last ticket that was started, and the version of the row that has it; 0 and empty if there is none."""
     head = next((row for row in rows if is_kind(row, HEAD)), None)
     return (0, "") if head is None else (int(head["started_ticket"]), head["etag"])
 
 
 def tickets_of(rows: Iterable[Entity]) -> list[int]:
-    """Of the open turns among `rows`."""
+    """The tickets of the open turns among `rows`."""
     return [int(row["RowKey"].rpartition("-")[2]) for row in rows if is_kind(row, OPEN)]
 
 
@@ -118,24 +110,14 @@ def open_entity(record: TurnRecord, now: float) -> Entity:
     return {**_keys(record.key.conversation, open_row(record)), "turn_row": turn_row(record.key), "written_at": now}
 
 
-def record_entity(record: Record, write: str, now: float) -> Entity:
-    """`write` names one attempt to write, never two."""
-    keys = _keys(record.key.conversation, record_row(record.key))
-    return {**keys, "write_id": write, "written_at": now, **split_text("value", record.value)}
-
-
-def record_of(key: RecordKey, entity: Mapping[str, Any]) -> Record:
-    return Record(key, join_text("value", entity), entity["etag"])
-
-
 def message_entities(
     key: ConversationKey, ticket: int, messages: Sequence[StoredMessage], now: float
 ) -> Iterator[Entity]:
-    """All messages of a turn in one row, or in as many as their text needs."""
+    """One row for all messages of a turn, or as many as their size needs."""
     if not messages:
         return
     text = json.dumps([_message_fields(message) for message in sanitize_messages(messages)], ensure_ascii=False)
-    size = _PROPERTY * _PROPERTIES
+    size = _PROPERTY_SIZE * _MAX_PROPERTIES
     parts = [text[start : start + size] for start in range(0, len(text), size)]
     for number, part in enumerate(parts):
         row = row_of(key, MESSAGE, f"-{_LAST_TICKET - ticket:019d}-{number:03d}")
@@ -143,7 +125,7 @@ def message_entities(
 
 
 def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[StoredMessage]:
-    """The newest `limit` messages of rows in their order, oldest first."""
+    """The newest `limit` messages, oldest first. The rows come in the table's order."""
     turns: list[list[StoredMessage]] = []
     parts: list[str] = []
     found = 0
@@ -170,13 +152,13 @@ def _keys(key: ConversationKey, row: str) -> Entity:
 
 
 def hash_of(value: object) -> str:
-    # As JSON, which has an escape for what no encoding has.
+    # JSON escapes lone surrogates, which UTF-8 cannot encode.
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def split_text(name: str, text: str) -> Entity:
     """One property for each piece, none for an empty text: `name`, `name_1`, `name_2`, ..."""
-    pieces = [text[start : start + _PROPERTY] for start in range(0, len(text), _PROPERTY)]
+    pieces = [text[start : start + _PROPERTY_SIZE] for start in range(0, len(text), _PROPERTY_SIZE)]
     return {_piece(name, number): piece for number, piece in enumerate(pieces)}
 
 

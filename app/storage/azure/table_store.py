@@ -1,11 +1,10 @@
-"""Conversations, the ledger of turns and small records in an Azure table."""
+"""Conversations and the ledger of turns in an Azure table."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,16 +14,13 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
-from app.common.text import replace_lone_surrogates
-from app.storage.azure.azure_calls import CLEANING_SECONDS, bounded
+from app.storage.azure.azure_calls import CLEANING_SECONDS, storage_call
 from app.storage.azure.table_entities import (
-    AFTER,
-    EVERYTHING,
+    AFTER_MESSAGES,
+    ALL_THREADS,
     HEAD,
-    LASTING,
     MESSAGE,
     OPEN,
-    RECORD,
     TURN,
     Entity,
     head_entity,
@@ -34,9 +30,6 @@ from app.storage.azure.table_entities import (
     open_entity,
     open_row,
     partition_of,
-    record_entity,
-    record_of,
-    record_row,
     row_of,
     started_in,
     tickets_of,
@@ -46,11 +39,9 @@ from app.storage.azure.table_entities import (
 )
 from app.storage.azure.table_rows import TableConflictError, TableRows, update_if_same, write_if_same
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import (
     MAX_ENTRY_SECONDS,
     BeginResult,
-    ConcurrentUpdateError,
     Predecessor,
     TurnKey,
     TurnRecord,
@@ -59,10 +50,11 @@ from app.storage.ledger import (
     next_ticket,
 )
 from app.storage.sanitize_text import sanitize_turn
+from app.storage.storage_errors import ConcurrentUpdateError
 
-# Seconds. The first call of a worker gets a token and opens connections.
+# The first call of a worker also gets a token and opens connections.
 _MAX_FIRST_ENTRY_SECONDS = 1.0
-# Of one that was passed by too, which has 0.
+# Below the 0 of skipped turns: all open turns count.
 _ANY_LEASE = -1.0
 
 
@@ -97,28 +89,27 @@ class TableStore:
         self._clock = clock
         self._max_entry_seconds = _MAX_FIRST_ENTRY_SECONDS
 
-    async def make(self) -> None:
+    async def create(self) -> None:
         with suppress(ResourceExistsError):
             await self._table.create_table()
 
-    @bounded()
+    @storage_call()
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
-        return messages_of(await self._of_thread(key, MESSAGE, MESSAGE, limit=limit), limit)
+        return messages_of(await self._rows_until(key, MESSAGE, limit), limit)
 
-    @bounded()
+    @storage_call()
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
-        # Before the rows: a failure in between leaves something that says that there is more to forget.
         await self._artifacts.delete_conversation(key, threads=threads)
-        first, after = EVERYTHING if threads else (row_of(key, MESSAGE), row_of(key, AFTER[RECORD]))
+        first, after = ALL_THREADS if threads else (row_of(key, MESSAGE), row_of(key, AFTER_MESSAGES))
         rows = await self._rows.between(partition_of(key), first, after, keys_only=True)
-        await self._rows.delete([row for row in rows if is_kind(row, MESSAGE, RECORD, LASTING)])
+        await self._rows.delete([row for row in rows if is_kind(row, MESSAGE)])
 
-    @bounded()
-    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    @storage_call()
+    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         turn, key, conflicts, began = sanitize_turn(turn), turn.key.conversation, 0, self._clock()
         while True:
-            rows = await self._of_thread(key, HEAD, MESSAGE, limit=remember)
-            history = tuple(messages_of(rows, remember))
+            rows = await self._rows_until(key, HEAD, history_limit)
+            history = tuple(messages_of(rows, history_limit))
             delayed = self._clock() - began > self._max_entry_seconds
             entered = await self._enter(turn, rows, history, delayed=delayed)
             self._max_entry_seconds = MAX_ENTRY_SECONDS
@@ -129,15 +120,15 @@ class TableStore:
                 return BeginResult(found, history, delayed or await self._start(found, _ANY_LEASE) is not None, delayed)
             if (found.version if found else "") != turn.version:
                 return None
-            # Another turn of the conversation has just been entered or started.
+            # Another turn of the conversation was entered or started at the same time.
             conflicts += 1
-            await asyncio.sleep(random.uniform(0, min(conflicts, 20) * 0.005))  # noqa: S311 - spreads tries, no secret
+            await asyncio.sleep(random.uniform(0, min(conflicts, 20) * 0.005))  # noqa: S311 - spreads retries, no secret
 
-    @bounded()
+    @storage_call()
     async def find(self, key: TurnKey) -> TurnRecord | None:
         return await self._find(key)
 
-    @bounded()
+    @storage_call()
     async def change(self, record: TurnRecord) -> TurnRecord:
         record = sanitize_turn(record)
         try:
@@ -149,61 +140,43 @@ class TableStore:
             return found
         return replace(record, version=version)
 
-    @bounded()
+    @storage_call()
     async def end(
         self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage], *, result: str = ""
     ) -> None:
         now, key = self._clock(), record.key.conversation
         ended = sanitize_turn(record.ended(state, result))
-        said = [("upsert", entity) for entity in message_entities(key, record.ticket, messages, now)]
-        opened = {"PartitionKey": partition_of(key), "RowKey": open_row(record)}
+        operations = [update_if_same(turn_entity(ended, now), record.version)]
+        operations += [("upsert", entity) for entity in message_entities(key, record.ticket, messages, now)]
+        operations.append(("delete", {"PartitionKey": partition_of(key), "RowKey": open_row(record)}))
         try:
-            await self._rows.transaction(
-                [update_if_same(turn_entity(ended, now), record.version), *said, ("delete", opened)]
-            )
+            await self._rows.transaction(operations)
         except TableConflictError as conflict:
             found = await self._find(record.key)
             if found is None or (found.state, found.owner) != (state, record.owner):
                 raise ConcurrentUpdateError from conflict
 
-    @bounded()
+    @storage_call()
     async def start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
         return await self._start(record, since)
 
-    @bounded()
-    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
-        for turn in await self._open_of(await self._up_to(record)):
-            if (int(turn["ticket"]), turn["lease_until"]) == (ahead.ticket, ahead.lease_until):
-                # Whoever was faster has taken it over, or has ended it.
+    @storage_call()
+    async def skip(self, record: TurnRecord, predecessor: Predecessor) -> None:
+        for turn in await self._open_turns(await self._rows_before(record)):
+            if (int(turn["ticket"]), turn["lease_until"]) == (predecessor.ticket, predecessor.lease_until):
+                # Another worker was faster: it has claimed or closed the turn.
                 with suppress(TableConflictError):
-                    passed = {name: value for name, value in turn.items() if name != "etag"} | {"lease_until": 0.0}
-                    await self._rows.put(passed, turn["etag"])
+                    skipped = {name: value for name, value in turn.items() if name != "etag"} | {"lease_until": 0.0}
+                    await self._rows.put(skipped, turn["etag"])
 
-    @bounded(CLEANING_SECONDS)
+    @storage_call(CLEANING_SECONDS)
     async def delete_before(self, moment: float) -> int:
         deleted = await self._artifacts.delete_before(moment)
         async for rows in self._rows.older(float(moment)):
             deleted += await self._delete_older(rows)
         return deleted
 
-    @bounded()
-    async def read(self, key: RecordKey) -> Record | None:
-        entity = await self._rows.get(partition_of(key.conversation), record_row(key))
-        return None if entity is None else record_of(key, entity)
-
-    @bounded()
-    async def write(self, record: Record) -> Record:
-        record, write = replace(record, value=replace_lone_surrogates(record.value)), uuid.uuid4().hex
-        try:
-            version = await self._rows.put(record_entity(record, write, self._clock()), record.version)
-        except TableConflictError as conflict:
-            found = await self._rows.get(partition_of(record.key.conversation), record_row(record.key))
-            if found is None or found["write_id"] != write:
-                raise ConcurrentUpdateError from conflict
-            return record_of(record.key, found)
-        return replace(record, version=version)
-
-    @bounded()
+    @storage_call()
     async def ping(self) -> None:
         await self._rows.ping()
 
@@ -213,11 +186,11 @@ class TableStore:
         if self._credential is not None:
             await self._credential.close()
 
-    async def _of_thread(self, key: ConversationKey, first: str, last: str, *, limit: int) -> list[Entity]:
-        """With `limit` messages, or all there are."""
+    async def _rows_until(self, key: ConversationKey, kind: str, limit: int) -> list[Entity]:
+        """From the first row of `kind` on, until there are `limit` messages."""
         rows: list[Entity] = []
-        # Beside the messages there are the head and the open turns.
-        first, after, page_size = row_of(key, first), row_of(key, AFTER[last]), limit + 20
+        # There are other rows beside the messages: the head and those of open turns.
+        first, after, page_size = row_of(key, kind), row_of(key, AFTER_MESSAGES), limit + 20
         async for page in self._rows.pages(partition_of(key), first, after, page_size=page_size):
             rows += page
             if len(messages_of(rows, limit)) == limit:
@@ -237,7 +210,7 @@ class TableStore:
                 [
                     write_if_same(turn_entity(entered, now), turn.version),
                     ("create", open_entity(entered, now)),
-                    # Written though nothing in it may change: who is entered at the same time has to look again.
+                    # Even if nothing in it changes: a turn that is entered at the same time gets a conflict.
                     write_if_same(head, version),
                 ]
             )
@@ -247,15 +220,15 @@ class TableStore:
 
     async def _start(self, record: TurnRecord, since: float) -> Predecessor | None:
         while True:
-            rows = await self._up_to(record)
-            turns = await self._open_of(rows)
+            rows = await self._rows_before(record)
+            turns = await self._open_turns(rows)
             first = next((turn for turn in turns if turn["lease_until"] > since), None)
             if first is not None:
                 return Predecessor(int(first["ticket"]), first["lease_until"])
             started, version = started_in(rows)
             if started >= record.ticket:
                 return None
-            # Only if nobody has been entered since the rows were read.
+            # A conflict if another turn has been entered since the rows were read.
             with suppress(TableConflictError):
                 await self._rows.put(head_entity(record.key.conversation, record.ticket, self._clock()), version)
                 return None
@@ -264,18 +237,18 @@ class TableStore:
         entity = await self._rows.get(partition_of(key.conversation), turn_row(key))
         return None if entity is None else turn_of(key, entity)
 
-    async def _up_to(self, record: TurnRecord) -> list[Entity]:
-        """The head, and the earlier turns that are open."""
+    async def _rows_before(self, record: TurnRecord) -> list[Entity]:
+        """The head, and the rows of earlier open turns."""
         key = record.key.conversation
         return await self._rows.between(partition_of(key), row_of(key, HEAD), open_row(record))
 
-    async def _open_of(self, rows: Sequence[Entity]) -> list[Entity]:
+    async def _open_turns(self, rows: Sequence[Entity]) -> list[Entity]:
         opened = [row for row in rows if is_kind(row, OPEN)]
         turns = await asyncio.gather(*(self._rows.get(row["PartitionKey"], row["turn_row"]) for row in opened))
         return [turn for turn in turns if turn is not None and turn["state"] == TurnState.STARTED]
 
     async def _delete_older(self, rows: Sequence[Entity]) -> int:
-        """All of one conversation. An open turn that is still renewed keeps its row in the order."""
+        """Deletes rows of one conversation. An open turn that is still renewed keeps the row of its ticket."""
         old = {row["RowKey"] for row in rows}
         opened = [row for row in rows if is_kind(row, OPEN)]
         ended = [
@@ -283,8 +256,8 @@ class TableStore:
             for row in opened
             if row["turn_row"] in old or await self._rows.get(row["PartitionKey"], row["turn_row"]) is None
         ]
-        # Before the turns: a row in the order without its turn would never be found again.
+        # Before the turns: without its turn such a row would never be found again.
         await self._rows.delete(ended)
         others = [row for row in rows if not is_kind(row, OPEN)]
         deleted = await self._rows.delete(others, only_same=True)
-        return sum(is_kind(row, MESSAGE, RECORD, LASTING, TURN) for row in deleted)
+        return sum(is_kind(row, MESSAGE, TURN) for row in deleted)

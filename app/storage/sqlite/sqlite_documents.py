@@ -9,9 +9,9 @@ from typing import Any
 
 from app.common.text import replace_lone_surrogates
 from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentPage, check_document
-from app.storage.ledger import ConcurrentUpdateError
 from app.storage.sanitize_text import sanitize_document, sanitize_document_key
 from app.storage.sqlite.sqlite_file import SqliteFile
+from app.storage.storage_errors import ConcurrentUpdateError
 
 _GET = "SELECT value, due_at, version FROM document WHERE collection = ? AND tenant = ? AND id = ?"
 _INSERT = """

@@ -1,4 +1,4 @@
-"""One SQLite file. One thread owns its connection and each call is one visit to it: a visit costs more than a query."""
+"""A SQLite file. One thread owns the connection, and each call is one transaction there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class SqliteFile:
-    """Opens `path` at first use, makes it and its folder where they are not. `clock` is in seconds since 1970."""
+    """Opens the file at its first use, and creates it and its folder. `clock` is in seconds since 1970."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
@@ -33,7 +33,7 @@ class SqliteFile:
             raise StorageError("the file has been closed")
 
         def run_transaction() -> _Result:
-            # The connection as a context commits, or rolls back what failed.
+            # As a context the connection commits, or rolls back after an error.
             with self._connected() as connection:
                 return work(connection)
 
@@ -51,11 +51,11 @@ class SqliteFile:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # What people have said is for the owner alone; SQLite gives its other files the permissions of this one.
+            # Only its owner may read what people said. SQLite gives its other files the permissions of this one.
             self._path.touch(mode=0o600)
             with suppress(PermissionError):
                 self._path.chmod(0o600)
-            # A transaction that writes begins by locking: what it reads after that is still so when it writes.
+            # A transaction locks the file before its first write.
             connection = sqlite3.connect(self._path, timeout=10, check_same_thread=False, isolation_level="IMMEDIATE")
             try:
                 prepare(connection)

@@ -20,7 +20,7 @@ WHERE queue = ? AND id = ? AND pop_receipt = ? AND expires_at > ?
 _DELETE = "DELETE FROM queue_message WHERE queue = ? AND id = ? AND pop_receipt = ?"
 _DELETE_EXPIRED = "DELETE FROM queue_message WHERE expires_at <= ?"
 _ANY = "SELECT 1 FROM queue_message LIMIT 1"
-_TAKE = """
+_RECEIVE = """
 UPDATE queue_message
 SET visible_at = ?, pop_receipt = lower(hex(randomblob(16))), dequeue_count = dequeue_count + 1
 WHERE queue = ? AND id IN (
@@ -41,7 +41,7 @@ class SqliteQueue:
         now = self._file.clock()
         row = (
             self._name,
-            receipt.message,
+            receipt.message_id,
             body,
             receipt.pop_receipt,
             now + visibility_timeout,
@@ -56,8 +56,15 @@ class SqliteQueue:
         return await self._file.run_transaction(run_transaction)
 
     async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
-        now, fresh = self._file.clock(), Receipt(receipt.message, uuid.uuid4().hex)
-        arguments = (now + visibility_timeout, fresh.pop_receipt, self._name, receipt.message, receipt.pop_receipt, now)
+        now, fresh = self._file.clock(), Receipt(receipt.message_id, uuid.uuid4().hex)
+        arguments = (
+            now + visibility_timeout,
+            fresh.pop_receipt,
+            self._name,
+            receipt.message_id,
+            receipt.pop_receipt,
+            now,
+        )
         if (
             await self._file.run_transaction(
                 lambda connection: connection.execute(_UPDATE_VISIBILITY, arguments).rowcount
@@ -68,14 +75,14 @@ class SqliteQueue:
         return fresh
 
     async def delete(self, receipt: Receipt) -> None:
-        arguments = (self._name, receipt.message, receipt.pop_receipt)
+        arguments = (self._name, receipt.message_id, receipt.pop_receipt)
         await self._file.run_transaction(lambda connection: connection.execute(_DELETE, arguments))
 
-    async def take(self, most: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
+    async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         now = self._file.clock()
-        arguments = (now + visibility_timeout, self._name, self._name, now, now, most)
+        arguments = (now + visibility_timeout, self._name, self._name, now, now, max_messages)
         rows: list[tuple[Any, ...]] = await self._file.run_transaction(
-            lambda connection: connection.execute(_TAKE, arguments).fetchall()
+            lambda connection: connection.execute(_RECEIVE, arguments).fetchall()
         )
         return [
             ReceivedMessage(Receipt(message, pop_receipt), body, dequeue_count)

@@ -7,7 +7,7 @@ import time
 
 from app.storage.storage_errors import StorageError
 
-VERSION = 6
+VERSION = 7
 _MAX_WAIT_SECONDS = 10.0
 _RETRY_SECONDS = 0.02
 
@@ -30,7 +30,7 @@ CREATE TABLE turn (
   tenant TEXT NOT NULL,
   conversation TEXT NOT NULL,
   thread TEXT NOT NULL,
-  activity TEXT NOT NULL,
+  activity_id TEXT NOT NULL,
   ticket INTEGER NOT NULL,
   state TEXT NOT NULL,
   owner TEXT NOT NULL,
@@ -42,21 +42,11 @@ CREATE TABLE turn (
   version INTEGER NOT NULL,
   written_at REAL NOT NULL,
   started_ticket INTEGER NOT NULL,
-  PRIMARY KEY (tenant, conversation, thread, activity)
+  PRIMARY KEY (tenant, conversation, thread, activity_id)
 ) WITHOUT ROWID;
 CREATE INDEX turn_by_ticket ON turn (tenant, conversation, thread, ticket);
 CREATE INDEX open_turn_by_ticket ON turn (tenant, conversation, thread, ticket) WHERE state = 'started';
 CREATE INDEX turn_by_started_ticket ON turn (tenant, conversation, thread, started_ticket);
-CREATE TABLE record (
-  tenant TEXT NOT NULL,
-  conversation TEXT NOT NULL,
-  thread TEXT NOT NULL,
-  name TEXT NOT NULL,
-  value TEXT NOT NULL,
-  version TEXT NOT NULL,
-  written_at REAL NOT NULL,
-  PRIMARY KEY (tenant, conversation, thread, name)
-) WITHOUT ROWID;
 CREATE TABLE queue_message (
   queue TEXT NOT NULL,
   id TEXT NOT NULL,
@@ -94,20 +84,20 @@ CREATE INDEX document_by_expiry ON document (expires_at) WHERE expires_at IS NOT
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Makes the tables in a new file, all of them or none. Raises `StorageError` for a file of another version."""
+    """Creates the tables in a new file. Raises `StorageError` for a file of another version."""
     _use_wal(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
     if _version(connection) == VERSION:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        # Another process may have made them since.
+        # Another process may have created them since.
         if _version(connection) == VERSION:
             return
         if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
             (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
             raise StorageError(f"{file} was written by another version of this program; move it away or delete it")
-        # Not executescript, which would commit first.
+        # executescript would commit first.
         for statement in filter(str.strip, _TABLES.split(";")):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")

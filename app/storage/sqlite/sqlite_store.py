@@ -1,22 +1,18 @@
-"""Conversations, the ledger of turns and small records in one SQLite file, for a laptop."""
+"""Conversations and the ledger of turns in a SQLite file, for a laptop."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.common.text import replace_lone_surrogates
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.keyed_records import Record, RecordKey
 from app.storage.ledger import (
     MAX_ENTRY_SECONDS,
     BeginResult,
-    ConcurrentUpdateError,
     Predecessor,
     TurnKey,
     TurnRecord,
@@ -29,6 +25,7 @@ from app.storage.sqlite.sqlite_artifacts import SqliteArtifacts
 from app.storage.sqlite.sqlite_documents import SqliteDocuments
 from app.storage.sqlite.sqlite_file import SqliteFile
 from app.storage.sqlite.sqlite_queue import SqliteQueue
+from app.storage.storage_errors import ConcurrentUpdateError
 
 _APPEND = """
 INSERT INTO message
@@ -40,17 +37,15 @@ SELECT role, text, complete, blocks, activity_id, caller FROM message
 WHERE tenant = ? AND conversation = ? AND thread = ?
 ORDER BY position DESC LIMIT ?
 """
-# Of one that was passed by too, which has 0.
+# Below the 0 of skipped turns: all open turns count.
 _ANY_LEASE = -1.0
 _ANY = "SELECT 1 FROM message LIMIT 1"
 _FORGET = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ?",
-    "DELETE FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name NOT LIKE 'lasting/%'",
     "DELETE FROM artifact WHERE tenant = ? AND conversation = ? AND thread = ?",
 )
 _FORGET_THREADS = (
     "DELETE FROM message WHERE tenant = ? AND conversation = ?",
-    "DELETE FROM record WHERE tenant = ? AND conversation = ?",
     "DELETE FROM artifact WHERE tenant = ? AND conversation = ?",
 )
 _LAST_STARTED = """
@@ -59,7 +54,7 @@ SELECT COALESCE(MAX(started_ticket), 0) FROM turn WHERE tenant = ? AND conversat
 _TICKETS_FROM = "SELECT ticket FROM turn WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket >= ?"
 _ENTER = """
 INSERT INTO turn
-  (tenant, conversation, thread, activity, ticket, state, owner, lease_until, attempt_count, payload, checkpoint,
+  (tenant, conversation, thread, activity_id, ticket, state, owner, lease_until, attempt_count, payload, checkpoint,
    result, version, written_at, started_ticket)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
 ON CONFLICT DO UPDATE SET
@@ -68,70 +63,60 @@ ON CONFLICT DO UPDATE SET
   result = excluded.result, version = excluded.version, written_at = excluded.written_at
 """
 _START = """
-UPDATE turn SET started_ticket = ticket WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
+UPDATE turn SET started_ticket = ticket WHERE tenant = ? AND conversation = ? AND thread = ? AND activity_id = ?
 """
-# What is read after this is still so when something is written.
+# No other process writes between a transaction's reads and its writes.
 _LOCK = "BEGIN IMMEDIATE"
 _FIND = """
 SELECT ticket, state, owner, lease_until, attempt_count, payload, checkpoint, result, version FROM turn
-WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ?
+WHERE tenant = ? AND conversation = ? AND thread = ? AND activity_id = ?
 """
 _CHANGE = """
 UPDATE turn SET
   state = ?, owner = ?, lease_until = ?, attempt_count = ?, payload = ?, checkpoint = ?, result = ?,
   version = version + 1, written_at = ?
-WHERE tenant = ? AND conversation = ? AND thread = ? AND activity = ? AND version = ?
+WHERE tenant = ? AND conversation = ? AND thread = ? AND activity_id = ? AND version = ?
 """
-_AHEAD = """
+_PREDECESSOR = """
 SELECT ticket, lease_until FROM turn
 WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket < ? AND state = 'started' AND lease_until > ?
 ORDER BY ticket LIMIT 1
 """
-_RELEASE = """
+_SKIP = """
 UPDATE turn SET lease_until = 0, version = version + 1
 WHERE tenant = ? AND conversation = ? AND thread = ? AND ticket = ? AND lease_until = ? AND state = 'started'
 """
 _OLD = (
     "DELETE FROM message WHERE written_at < ?",
-    "DELETE FROM record WHERE written_at < ?",
     "DELETE FROM turn WHERE written_at < ?",
     "DELETE FROM artifact WHERE written_at < ?",
 )
-_READ = "SELECT value, version FROM record WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ?"
-_INSERT = """
-INSERT OR IGNORE INTO record (tenant, conversation, thread, name, value, version, written_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-_UPDATE = """
-UPDATE record SET value = ?, version = ?, written_at = ?
-WHERE tenant = ? AND conversation = ? AND thread = ? AND name = ? AND version = ?
-"""
 
 
 class SqliteStore:
-    """Opens `path` at first use, makes it and its folder where they are not. `clock` is in seconds since 1970."""
+    """Opens the file at its first use, and creates it and its folder. `clock` is in seconds since 1970."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._file = SqliteFile(path, clock=clock)
         self._clock = clock
 
     def queue(self, name: str) -> SqliteQueue:
-        """In the same file; it ends with the store."""
+        """In the same file; it is closed with the store."""
         return SqliteQueue(self._file, name)
 
     def artifacts(self) -> SqliteArtifacts:
-        """In the same file; they end with the store."""
+        """In the same file; they are closed with the store."""
         return SqliteArtifacts(self._file)
 
     def documents(self) -> SqliteDocuments:
-        """In the same file; they end with the store."""
+        """In the same file; they are closed with the store."""
         return SqliteDocuments(self._file)
 
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         return await self._file.run_transaction(lambda connection: _recent(connection, key, limit))
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
-        statements, arguments = (_FORGET_THREADS, _here(key)[:2]) if threads else (_FORGET, _here(key))
+        statements, arguments = (_FORGET_THREADS, _columns_of(key)[:2]) if threads else (_FORGET, _columns_of(key))
 
         def run_transaction(connection: sqlite3.Connection) -> None:
             for statement in statements:
@@ -139,7 +124,7 @@ class SqliteStore:
 
         await self._file.run_transaction(run_transaction)
 
-    async def begin(self, turn: TurnRecord, *, remember: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         turn, began = sanitize_turn(turn), self._clock()
 
         def run_transaction(connection: sqlite3.Connection) -> BeginResult | None:
@@ -151,7 +136,7 @@ class SqliteStore:
             record = found if entered_by(found, turn.owner) else _enter(connection, turn, self._clock())
             has_predecessor = delayed or _start(connection, record, _ANY_LEASE) is not None
             return BeginResult(
-                record, tuple(_recent(connection, turn.key.conversation, remember)), has_predecessor, delayed
+                record, tuple(_recent(connection, turn.key.conversation, history_limit)), has_predecessor, delayed
             )
 
         return await self._file.run_transaction(run_transaction)
@@ -168,7 +153,7 @@ class SqliteStore:
             found = _find(connection, record.key)
             if found is None or replace(found, version=record.version) != record:
                 raise ConcurrentUpdateError
-            # Its own write, of a try whose end the caller did not wait for.
+            # Written by an earlier try, for whose end the caller did not wait.
             return found
 
         return await self._file.run_transaction(run_transaction)
@@ -195,36 +180,14 @@ class SqliteStore:
 
         return await self._file.run_transaction(run_transaction)
 
-    async def skip(self, record: TurnRecord, ahead: Predecessor) -> None:
-        arguments = (*_here(record.key.conversation), ahead.ticket, ahead.lease_until)
-        await self._file.run_transaction(lambda connection: connection.execute(_RELEASE, arguments))
+    async def skip(self, record: TurnRecord, predecessor: Predecessor) -> None:
+        arguments = (*_columns_of(record.key.conversation), predecessor.ticket, predecessor.lease_until)
+        await self._file.run_transaction(lambda connection: connection.execute(_SKIP, arguments))
 
     async def delete_before(self, moment: float) -> int:
         return await self._file.run_transaction(
             lambda connection: sum(connection.execute(statement, (moment,)).rowcount for statement in _OLD)
         )
-
-    async def read(self, key: RecordKey) -> Record | None:
-        row: tuple[str, str] | None = await self._file.run_transaction(
-            lambda connection: connection.execute(_READ, (*_here(key.conversation), _name(key))).fetchone()
-        )
-        return None if row is None else Record(key, *row)
-
-    async def write(self, record: Record) -> Record:
-        where, now = (*_here(record.key.conversation), _name(record.key)), self._clock()
-        fresh = Record(record.key, replace_lone_surrogates(record.value), uuid.uuid4().hex)
-
-        def run_transaction(connection: sqlite3.Connection) -> Record:
-            if record.version:
-                arguments = (fresh.value, fresh.version, now, *where, record.version)
-                written = connection.execute(_UPDATE, arguments).rowcount
-            else:
-                written = connection.execute(_INSERT, (*where, fresh.value, fresh.version, now)).rowcount
-            if written != 1:
-                raise ConcurrentUpdateError
-            return fresh
-
-        return await self._file.run_transaction(run_transaction)
 
     async def ping(self) -> None:
         await self._file.run_transaction(lambda connection: connection.execute(_ANY).fetchone())
@@ -237,31 +200,39 @@ class SqliteStore:
     ) -> None:
         now, numbered = self._clock(), enumerate(sanitize_messages(messages), position)
         rows = [
-            (*_here(key), place, m.role, m.text, int(m.complete), m.blocks, m.activity_id, m.caller, now)
+            (
+                *_columns_of(key),
+                place,
+                m.role,
+                m.text,
+                int(m.complete),
+                m.blocks,
+                m.activity_id,
+                m.caller,
+                now,
+            )
             for place, m in numbered
         ]
         connection.executemany(_APPEND, rows)
 
     def _change(self, connection: sqlite3.Connection, record: TurnRecord) -> bool:
-        where = (*_here(record.key.conversation), record.key.activity, int(record.version))
+        where = (*_columns_of(record.key.conversation), record.key.activity_id, int(record.version))
         return connection.execute(_CHANGE, (*_fields(record), self._clock(), *where)).rowcount == 1
 
 
-def _here(key: ConversationKey) -> tuple[str, str, str]:
+def _columns_of(key: ConversationKey) -> tuple[str, str, str]:
     return (key.tenant, key.conversation, key.thread)
 
 
-def _name(key: RecordKey) -> str:
-    return f"lasting/{key.name}" if key.lasting else key.name
-
-
 def _recent(connection: sqlite3.Connection, key: ConversationKey, limit: int) -> list[StoredMessage]:
-    rows = connection.execute(_RECENT, (*_here(key), limit)).fetchall()
+    rows = connection.execute(_RECENT, (*_columns_of(key), limit)).fetchall()
     return [StoredMessage(role, text, bool(complete), *others) for role, text, complete, *others in reversed(rows)]
 
 
 def _find(connection: sqlite3.Connection, key: TurnKey) -> TurnRecord | None:
-    row: tuple[Any, ...] | None = connection.execute(_FIND, (*_here(key.conversation), key.activity)).fetchone()
+    row: tuple[Any, ...] | None = connection.execute(
+        _FIND, (*_columns_of(key.conversation), key.activity_id)
+    ).fetchone()
     if row is None:
         return None
     ticket, state, owner, lease_until, attempt_count, payload, checkpoint, result, version = row
@@ -283,19 +254,19 @@ def _fields(turn: TurnRecord) -> tuple[str, str, float, int, str, str, str]:
 
 
 def _enter(connection: sqlite3.Connection, turn: TurnRecord, now: float) -> TurnRecord:
-    here = _here(turn.key.conversation)
+    here = _columns_of(turn.key.conversation)
     (started,) = connection.execute(_LAST_STARTED, here).fetchone()
     taken = {ticket for (ticket,) in connection.execute(_TICKETS_FROM, (*here, turn.ticket))}
     ticket = next_ticket(turn.ticket, started=started, taken=taken)
     version = int(turn.version or 0) + 1
-    connection.execute(_ENTER, (*here, turn.key.activity, ticket, *_fields(turn), version, now))
+    connection.execute(_ENTER, (*here, turn.key.activity_id, ticket, *_fields(turn), version, now))
     return replace(turn, ticket=ticket, version=str(version))
 
 
 def _start(connection: sqlite3.Connection, record: TurnRecord, since: float) -> Predecessor | None:
-    here = _here(record.key.conversation)
-    row: tuple[int, float] | None = connection.execute(_AHEAD, (*here, record.ticket, since)).fetchone()
+    here = _columns_of(record.key.conversation)
+    row: tuple[int, float] | None = connection.execute(_PREDECESSOR, (*here, record.ticket, since)).fetchone()
     if row is not None:
         return Predecessor(*row)
-    connection.execute(_START, (*here, record.key.activity))
+    connection.execute(_START, (*here, record.key.activity_id))
     return None

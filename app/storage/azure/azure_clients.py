@@ -1,4 +1,4 @@
-"""Clients of a storage account. What is imported here takes long to import."""
+"""Opens the clients of a storage account. Importing this module takes long."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from app.storage.storage_account import StorageAccount
 if TYPE_CHECKING:
     from app.storage.azure.blob_artifacts import BlobArtifacts
 
-_LIMITS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_SECONDS, "read_timeout": READ_TIMEOUT_SECONDS}
-# Of every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
+_TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_SECONDS, "read_timeout": READ_TIMEOUT_SECONDS}
+# The same in every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
 _AUDIENCE = "https://storage.azure.com"
-_TRIES = 24
-_TRIES_OF_EACH_KIND: dict[str, Any] = {f"retry_{kind}": _TRIES for kind in ("total", "connect", "read", "status")}
-# At once, then after 0.5 and then every second: who was asked first is not to wait longer than who was asked later.
-_TABLE_TRIES: dict[str, Any] = {**_TRIES_OF_EACH_KIND, "retry_backoff_factor": 0.25, "retry_backoff_max": 1}
-# About every second.
-_SERVICE_TRIES: dict[str, Any] = {
-    **_TRIES_OF_EACH_KIND,
+_RETRIES = 24
+_ALL_RETRIES: dict[str, Any] = {f"retry_{kind}": _RETRIES for kind in ("total", "connect", "read", "status")}
+# At once, after half a second, and then every second: a longer backoff would let later questions overtake earlier ones.
+_TABLE_RETRIES: dict[str, Any] = {**_ALL_RETRIES, "retry_backoff_factor": 0.25, "retry_backoff_max": 1}
+# About every second. Queues and blobs have another retry policy than tables.
+_SERVICE_RETRIES: dict[str, Any] = {
+    **_ALL_RETRIES,
     **{"initial_backoff": 0, "increment_base": 1, "random_jitter_range": 0.7},
 }
 
@@ -42,7 +42,7 @@ def open_table(
     clock: Callable[[], float] = time.time,
     **options: object,
 ) -> TableStore:
-    """`options` are those of a client of azure-core. Raises `ValueError` for a connection string that is none."""
+    """`options` are azure-core's. Raises `ValueError` for an invalid connection string."""
     table, credential = _table(account, name, options)
     return TableStore(table, artifacts, clock=clock, credential=credential)
 
@@ -56,9 +56,9 @@ def open_documents_table(
 
 
 def open_azure_queue(account: StorageAccount, name: str, **options: object) -> AzureQueue:
-    """`options` are those of a client of azure-core. Raises `ValueError` for a connection string that is none."""
-    _log_no_requests()
-    chosen = {**_LIMITS, **_SERVICE_TRIES, **options}
+    """`options` are azure-core's. Raises `ValueError` for an invalid connection string."""
+    _silence_request_log()
+    chosen = {**_TIMEOUTS, **_SERVICE_RETRIES, **options}
     if text := _connection_string(account):
         return AzureQueue(QueueClient.from_connection_string(text, name, **chosen))
     credential = _credential(account)
@@ -70,13 +70,13 @@ def open_container(
     account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
 ) -> BlobArtifacts:
     """As `open_table`."""
-    # Not with the others: no first answer needs them.
+    # Imported later than the others: no first answer needs artifacts.
     from azure.storage.blob.aio import ContainerClient  # noqa: PLC0415
 
     from app.storage.azure.blob_artifacts import BlobArtifacts  # noqa: PLC0415
 
-    _log_no_requests()
-    chosen = {**_LIMITS, **_SERVICE_TRIES, **options}
+    _silence_request_log()
+    chosen = {**_TIMEOUTS, **_SERVICE_RETRIES, **options}
     if text := _connection_string(account):
         return BlobArtifacts(ContainerClient.from_connection_string(text, name, **chosen), clock=clock)
     credential = _credential(account)
@@ -87,8 +87,8 @@ def open_container(
 def _table(
     account: StorageAccount, name: str, options: dict[str, object]
 ) -> tuple[TableClient, AsyncTokenCredential | None]:
-    _log_no_requests()
-    chosen = {**_LIMITS, **_TABLE_TRIES, **options}
+    _silence_request_log()
+    chosen = {**_TIMEOUTS, **_TABLE_RETRIES, **options}
     if text := _connection_string(account):
         return TableClient.from_connection_string(text, name, **chosen), None
     credential = _credential(account)
@@ -99,7 +99,7 @@ def _connection_string(account: StorageAccount) -> str | None:
     if account.connection_string is None:
         return None
     text = account.connection_string.get_secret_value().strip().rstrip(";")
-    # Both clients know it, but not in every way in which the Functions host reads it.
+    # The clients know this value, but not in every spelling that the Functions host accepts.
     return "UseDevelopmentStorage=true" if text.lower() == "usedevelopmentstorage=true" else text
 
 
@@ -109,8 +109,8 @@ def _credential(account: StorageAccount) -> AsyncTokenCredential:
     return ManagedIdentityCredential(client_id=account.client_id)
 
 
-def _log_no_requests() -> None:
-    # Several lines with all headers for each request would be most of the log; who wants them has set a level.
+def _silence_request_log() -> None:
+    # The client logs several lines for each request, unless a level has been set.
     log = logging.getLogger("azure.core.pipeline.policies.http_logging_policy")
     if log.level == logging.NOTSET:
         log.setLevel(logging.WARNING)
