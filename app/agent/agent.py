@@ -11,7 +11,7 @@ from app.agent.answer_builder import AnswerBuilder
 from app.agent.approval import ask_for_approval
 from app.agent.events import Event, Failure, interrupted, interruption
 from app.agent.history import within_budget
-from app.agent.journal import NoJournal, ToolJournal
+from app.agent.journal import ToolJournal
 from app.agent.loop import AgentLoop
 from app.agent.tool_steps import ToolSteps
 from app.agent.turn import Turn
@@ -71,7 +71,9 @@ class Agent:
         `identity` as whom Databricks is asked.
 
         `said` is the part of the answer that an interrupted attempt has shown already: no event repeats it. The calls
-        that it recorded in `journal` are not made again. `approvals` are the decisions on `Suspended.waiting_for`.
+        that it recorded in `journal` are not made again; without a journal nothing can be suspended, and no tool used
+        that needs an approval. `approvals` are the decisions on `Suspended.waiting_for`; after a suspension the answer
+        continues in another message, of which `said` is then what was shown.
         """
         translate = translator_for(turn.locale)
         answer = AnswerBuilder(said or "")
@@ -86,7 +88,7 @@ class Agent:
         )
         try:
             tools = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
-            steps = ToolSteps(context, tools, answer, journal or NoJournal(), approvals or {})
+            steps = ToolSteps(context, tools, answer, journal, approvals or {})
             await steps.load()
             if said is not None and not interrupted(said) and (steps.tail or not steps.recorded.steps):
                 yield answer.add(interruption(translate(INTERRUPTION_NOTE)), by_model=False)
@@ -107,7 +109,7 @@ class Agent:
                     async for event in events:
                         yield event
                 if steps.pending_approval:
-                    yield ask_for_approval(steps.pending_approval, answer, translate)
+                    yield ask_for_approval(turn.id, steps.pending_approval, answer, translate)
                     return
                 if not answer.by_model:
                     sentence = NO_ANSWER_WITHIN_LIMIT if answer.truncated else NO_ANSWER

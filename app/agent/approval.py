@@ -11,17 +11,18 @@ from app.translation import Sentence, Translator
 
 APPROVE_VERB = "approve_tool_call"
 REJECT_VERB = "reject_tool_call"
+TURN_ID = "turn_id"
 WAITING_FOR = "waiting_for"
-"""The field of an action's data that holds `Suspended.waiting_for`."""
+"""Fields of an action's data: which turn waits, and its `Suspended.waiting_for`."""
 
 _QUESTION = Sentence("I need your approval before I do this:")
 _APPROVE = Sentence("Approve")
 _REJECT = Sentence("Reject")
 
 
-def ask_for_approval(pending: PendingApproval, answer: AnswerBuilder, translate: Translator) -> Suspended:
+def ask_for_approval(turn_id: str, pending: PendingApproval, answer: AnswerBuilder, translate: Translator) -> Suspended:
     facts = [Fact(name, str(value)) for name, value in pending.arguments.model_dump(mode="json").items()]
-    data = {WAITING_FOR: pending.id}
+    data = {TURN_ID: turn_id, WAITING_FOR: pending.id}
     actions = Actions(
         (
             Action(APPROVE_VERB, translate(_APPROVE), data, ActionStyle.POSITIVE),

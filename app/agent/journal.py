@@ -24,6 +24,10 @@ class RecordedCall:
     started: bool = False
     result: ToolResult | None = None
 
+    @property
+    def is_pending(self) -> bool:
+        return not self.started and self.result is None
+
 
 @dataclass(frozen=True, slots=True)
 class ToolStep:
@@ -59,16 +63,6 @@ class ToolJournal(Protocol):
         storage error, so that the turn goes on and is at worst repeated, and raises `app.turns.reply.LeaseLostError`.
         """
         ...
-
-
-class NoJournal:
-    """Of a turn that cannot be resumed."""
-
-    async def load(self) -> str:
-        return ""
-
-    async def save(self, recorded: str) -> None:
-        pass
 
 
 class JournalUnreadableError(ValueError):

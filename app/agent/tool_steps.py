@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 MAX_CALLS_PER_TURN = 128
 _MAX_STATUS_CHARACTERS = 200
 _TOO_MANY = failed("The tool was not called: this turn has made too many calls. Answer with what is known.")
+_NOBODY_TO_APPROVE = failed("The tool was not called: it needs an approval, and nobody can be asked for one here.")
 _REJECTED = failed("The tool was not called: the person did not approve it.")
 _OUTCOME_UNKNOWN = failed(
     "The tool was called and interrupted before its result was known. Do not call it again; find out what came of it, "
@@ -55,7 +56,7 @@ class ToolSteps:
         context: ToolContext,
         registry: ToolRegistry,
         answer: AnswerBuilder,
-        journal: ToolJournal,
+        journal: ToolJournal | None,
         approvals: Mapping[str, bool],
     ) -> None:
         self.recorded = NOTHING_RECORDED
@@ -73,9 +74,12 @@ class ToolSteps:
     async def load(self) -> None:
         """Compares what earlier attempts recorded with the text that they have shown, which the answer holds."""
         try:
-            self.recorded = recorded_from_json(await self._journal.load())
+            if self._journal is not None:
+                self.recorded = recorded_from_json(await self._journal.load())
         except JournalUnreadableError as error:
             _log.warning("The tool calls of an earlier attempt cannot be read (%s); they are made again", error)
+        if self._decided:
+            self.recorded = _continued_in_another_message(self.recorded)
         shown, recorded = self._answer.text, self.recorded.answer_text
         if recorded.startswith(shown):
             self._unseen = recorded[len(shown) :]
@@ -93,6 +97,12 @@ class ToolSteps:
         self._answer.citations.extend(self.recorded.citations)
         blocks = [self._answer.add_block(block) for result in results for block in result.blocks]
         return [*restored, *self.recorded.citations, *blocks]
+
+    @property
+    def _decided(self) -> bool:
+        """Whether the turn was suspended, and somebody has decided what it waited for."""
+        waiting = [n for step in self.recorded.steps[-1:] for n, each in enumerate(step.calls) if each.is_pending]
+        return any(self._key(index) in self._approvals for index in waiting)
 
     @property
     def unfinished(self) -> bool:
@@ -163,6 +173,8 @@ class ToolSteps:
                 self._set(index, result=_TOO_MANY)
             elif (arguments := self._registry.approval_arguments(each.call)) is None:
                 ready.append(index)
+            elif self._journal is None:
+                self._set(index, result=_NOBODY_TO_APPROVE)
             elif (decision := self._approvals.get(self._key(index))) is None:
                 self.pending_approval = self.pending_approval or PendingApproval(
                     self._key(index), each.call.name, arguments
@@ -200,7 +212,17 @@ class ToolSteps:
         self.recorded = replace(self.recorded, steps=(*earlier, replace(last, calls=tuple(calls))))
 
     async def _save(self) -> None:
-        await self._journal.save(recorded_to_json(self.recorded))
+        if self._journal is not None:
+            await self._journal.save(recorded_to_json(self.recorded))
+
+
+def _continued_in_another_message(recorded: RecordedSteps) -> RecordedSteps:
+    """Text and blocks stand in the message that asked for the decision."""
+    steps = []
+    for step in recorded.steps:
+        calls = [replace(each, result=each.result and replace(each.result, blocks=())) for each in step.calls]
+        steps.append(replace(step, calls=tuple(calls)))
+    return replace(recorded, steps=tuple(steps), answer_text="")
 
 
 async def _cancelled(tasks: Mapping[asyncio.Task[ToolResult], int]) -> None:

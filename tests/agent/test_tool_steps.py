@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.agent.agent import Agent
-from app.agent.approval import APPROVE_VERB, REJECT_VERB, WAITING_FOR
+from app.agent.approval import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
 from app.agent.events import (
     Answer,
     BlockAdded,
@@ -95,7 +95,7 @@ def call(number: int, city: str, tool: str = "look_up") -> ToolCall:
 
 
 async def answer(
-    model: ScriptedModel, places: Places, journal: MemoryJournal, *, turn: Turn = TURN, **more: Any
+    model: ScriptedModel, places: Places, journal: MemoryJournal | None, *, turn: Turn = TURN, **more: Any
 ) -> list[Event]:
     agent = Agent(model, [places], system_prompt="Be brief.", history_token_budget=1000)
     return [event async for event in agent.answer(turn, [], journal=journal, **more)]
@@ -223,7 +223,7 @@ async def suspended(journal: MemoryJournal, places: Places) -> Suspended:
 
 
 async def resumed(journal: MemoryJournal, places: Places, approvals: Mapping[str, bool], *replies: Any) -> list[Event]:
-    return await answer(ScriptedModel(replies), places, journal, said="Let me see.", approvals=approvals)
+    return await answer(ScriptedModel(replies), places, journal, approvals=approvals)
 
 
 async def test_a_call_that_changes_something_waits_for_an_approval_while_others_are_made() -> None:
@@ -237,10 +237,16 @@ async def test_a_call_that_changes_something_waits_for_an_approval_while_others_
     assert isinstance(actions, Actions)
     assert actions.id == end.waiting_for
     assert (facts.title, facts.facts[0].value) == ("rebuild", "Porto")
-    assert [(action.verb, action.data) for action in actions.actions] == [
-        (APPROVE_VERB, {WAITING_FOR: end.waiting_for}),
-        (REJECT_VERB, {WAITING_FOR: end.waiting_for}),
-    ]
+    data = {TURN_ID: "turn-1", WAITING_FOR: end.waiting_for}
+    assert [(action.verb, action.data) for action in actions.actions] == [(APPROVE_VERB, data), (REJECT_VERB, data)]
+
+
+async def test_a_turn_that_cannot_be_resumed_changes_nothing() -> None:
+    places, model = Places(), ScriptedModel([[call(1, "Lisbon", "rebuild")], "I cannot."])
+    end = (await answer(model, places, None))[-1]
+    assert isinstance(end, Answer)
+    assert places.calls == []
+    assert "nobody can be asked" in tool_results(model)[0]
 
 
 async def test_each_call_is_approved_by_itself_and_made_once() -> None:
@@ -248,13 +254,17 @@ async def test_each_call_is_approved_by_itself_and_made_once() -> None:
     first = await suspended(journal, places)
     again = (await resumed(journal, places, {}))[-1]
     assert again == first
-    second = (await resumed(journal, places, {first.waiting_for: True}))[-1]
+    events = await resumed(journal, places, {first.waiting_for: True})
+    second = events[-1]
     assert isinstance(second, Suspended)
     assert second.waiting_for != first.waiting_for
+    # Text and blocks of the first message are not shown again in the next.
+    assert not any(isinstance(event, TextAdded) for event in events)
+    assert (second.text, second.blocks[0]) == ("", Text("Porto"))
     approvals = {first.waiting_for: True, second.waiting_for: False}
     events = await resumed(journal, places, approvals, "Porto is rebuilt, Faro is not.")
     assert isinstance(events[-1], Answer)
-    assert events[-1].text == "Let me see.\n\nPorto is rebuilt, Faro is not."
+    assert (events[-1].text, events[-1].blocks) == ("Porto is rebuilt, Faro is not.", ())
     assert places.calls == ["Lisbon", "Porto"]
 
 
@@ -265,7 +275,7 @@ async def test_the_model_is_told_what_was_not_approved() -> None:
     assert isinstance(second, Suspended)
     model = ScriptedModel(["As you wish."])
     approvals = {first.waiting_for: False, second.waiting_for: False}
-    await answer(model, places, journal, said="Let me see.", approvals=approvals)
+    await answer(model, places, journal, approvals=approvals)
     assert places.calls == ["Lisbon"]
     assert ["did not approve" in result for result in tool_results(model)] == [False, True, True]
 
@@ -282,7 +292,7 @@ async def test_an_approved_call_that_was_interrupted_is_not_made_again() -> None
     second = (await resumed(journal, places, {first.waiting_for: True}))[-1]
     assert isinstance(second, Suspended)
     model = ScriptedModel(["I do not know."])
-    await answer(model, places, journal, said="Let me see.", approvals={second.waiting_for: False})
+    await answer(model, places, journal, approvals={second.waiting_for: False})
     assert places.calls == ["Lisbon", "Porto"]
     assert "Do not call it again" in tool_results(model)[1]
 
