@@ -32,11 +32,11 @@ async def health_dependencies(req: func.HttpRequest) -> func.HttpResponse:
 
 def _bind_queue_and_timer(host: FunctionsHost) -> None:
     @app.queue_trigger("msg", "turns", "AzureWebJobsStorage")
-    async def resume_turn(msg: func.QueueMessage, context: func.Context) -> None:
-        await host.resume_turn(msg.get_body(), context.trace_context.trace_parent)
+    async def process_queue_message(msg: func.QueueMessage, context: func.Context) -> None:
+        await host.process_queue_message(msg.get_body(), context.trace_context.trace_parent)
 
     @app.timer_trigger("timer", "0 17 3 * * *")
-    async def delete_old_conversations(timer: func.TimerRequest) -> None:
+    async def delete_expired(timer: func.TimerRequest) -> None:
         await host.delete_expired()
 
 

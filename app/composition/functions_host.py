@@ -16,6 +16,7 @@ from app.health.dependency_checks import DependencyChecks
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
 from app.http import HttpAnswer
+from app.turns.queue_dispatcher import QueueDispatcher
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def start() -> FunctionsHost | Unconfigured:
 class FunctionsHost:
     def __init__(self, settings: Settings) -> None:
         self.core = core = Core(settings, managed_identity_client_id=settings.bot.app_id)
+        self.queue = QueueDispatcher(core.telemetry)
         self.bot = build_bot(
             _bot_identity(settings),
             core.turns,
@@ -43,6 +45,7 @@ class FunctionsHost:
             core.storage.documents,
             core.references,
             core.telemetry,
+            queue=self.queue,
             image_hosts=settings.bot.image_hosts,
         )
         self.health = Health(
@@ -66,10 +69,10 @@ class FunctionsHost:
         self._on_invocation()
         return await self.bot.messages.receive(method, headers, body, traceparent=traceparent)
 
-    async def resume_turn(self, body: bytes, traceparent: str | None = None) -> None:
-        """A message on the queue `turns`. Raises what lets the host deliver it again."""
+    async def process_queue_message(self, body: bytes, traceparent: str | None = None) -> None:
+        """A message on the queue `turns`, of any kind. Raises what makes the host deliver it again."""
         self._on_invocation()
-        await self.bot.queue.dispatch(body, traceparent)
+        await self.queue.dispatch(body, traceparent)
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""

@@ -147,7 +147,7 @@ var rules = [
   {
     name: 'poison'
     title: 'messages that cannot be processed'
-    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not gone on with, and nobody told the person. Look at AppRequests with the name resume_turn and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands.'
+    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not gone on with, and nobody told the person. Look at AppRequests with the name process_queue_message and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands.'
     severity: 1
     windowSize: 'PT30M'
     query: poisonQuery
@@ -171,7 +171,7 @@ var rules = [
   {
     name: 'retention'
     title: 'old conversations stay'
-    description: 'In the last two days a deletion of old conversations failed, or there was none: what people said is kept longer than conversationRetentionDays. The workbook\'s Deletion of old conversations has its failure. StorageError: look at the role Storage Table Data Contributor, the network rules and the health of storage. No run at all: look at the function delete_old_conversations in FunctionAppLogs; an app whose settings are not valid has none. The next run is at 03:17 UTC; this alert stays until two days after the failure.'
+    description: 'In the last two days a deletion of old conversations failed, or there was none: what people said is kept longer than conversationRetentionDays. The workbook\'s Deletion of old conversations has its failure. StorageError: look at the role Storage Table Data Contributor, the network rules and the health of storage. No run at all: look at the function delete_expired in FunctionAppLogs; an app whose settings are not valid has none. The next run is at 03:17 UTC; this alert stays until two days after the failure.'
     severity: 2
     windowSize: 'P2D'
     query: retentionQuery

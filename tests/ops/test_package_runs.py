@@ -137,9 +137,9 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
         timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
         invoked = [
             ("messages", question(connector)),
-            ("resume_turn", interrupted(question(connector, 2))),
-            ("resume_turn", "neither a turn nor JSON"),
-            ("delete_old_conversations", timer),
+            ("process_queue_message", interrupted(question(connector, 2))),
+            ("process_queue_message", "neither a turn nor JSON"),
+            ("delete_expired", timer),
         ]
         worker.stdin.write(json.dumps(invoked).encode() + b"\n")
         await answered(connector, worker, times=2)
@@ -152,8 +152,8 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
         "messages": ["api/messages", None],
         "health": ["api/health", None],
         "health_dependencies": ["api/health/dependencies", None],
-        "resume_turn": [None],
-        "delete_old_conversations": [None],
+        "process_queue_message": [None],
+        "delete_expired": [None],
     }
     assert said["directories"] == [str(package.folder)]
 

@@ -226,7 +226,7 @@ class Host:
         self.answered: list[tuple[str, str]] = []
 
     async def serve(self, turns: int) -> None:
-        function = QueueFunction("resume_turn", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
+        function = QueueFunction("process_queue_message", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
         receiver, poison = self._harness.store.queue("turns"), self._harness.store.queue("turns-poison")
         options = QueueOptions(new_batch_threshold=16, max_polling_interval=2.0)
         listener = QueueListener(function, receiver, poison, options, lock_seconds=600.0)

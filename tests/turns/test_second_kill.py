@@ -36,7 +36,7 @@ class Host:
         self.worker: Worker = harness.worker()
         self.taken_at = 0.0
         self._taken = asyncio.Event()
-        function = QueueFunction("resume_turn", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
+        function = QueueFunction("process_queue_message", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
         receiver = cast(Any, Behind(harness.store.queue("turns"), self.worker.wire))
         options = QueueOptions(max_polling_interval=POLLED_EVERY)
         self._listener = QueueListener(function, receiver, None, options, lock_seconds=AZURE_LOCK_SECONDS)
