@@ -1,10 +1,14 @@
-"""Figures that tests show at the end of a run, in whichever process they ran."""
+"""What all tests share: figures that are shown at the end of a run, and one Azurite for each process of tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.fakes.azurite import Azurite
 
 _FIGURE = "figure"
 
@@ -12,6 +16,13 @@ _FIGURE = "figure"
 @pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     return lambda text: record_property(_FIGURE, text)
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    from tests.fakes.azurite import started
+
+    yield from started()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,18 +12,13 @@ from app.storage.azure.table_store import TableStore
 from app.storage.ledger import TurnRecord, TurnState
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import ConcurrentUpdateError
-from tests.fakes.azurite import Azurite, started
+from tests.fakes.azurite import Azurite
 from tests.fakes.stores import conversations_table
 from tests.faults.plan import make_plan
 from tests.faults.storage import key_of
 from tests.faults.tap import Tap
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 def store_of(tap: Tap, worker: str) -> TableStore:

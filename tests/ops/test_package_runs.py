@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +21,7 @@ from azure.data.tables.aio import TableClient
 from app.storage.factory import CONVERSATIONS_TABLE
 from ops.package import start
 from ops.package.build import Package, make_package
-from tests.fakes.azurite import Azurite, started
+from tests.fakes.azurite import Azurite
 from tests.fakes.connector_service import ConnectorService
 from tests.fakes.packaging import (
     answered,
@@ -68,11 +68,6 @@ async def test_the_unpacked_zip_answers_a_turn_and_writes_nothing_into_its_folde
     assert served.health["version"] == package.version
     assert content_of(unpacked) == before
     assert served.compiled == [], "a cold start would compile it"
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.mark.slow

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.storage.artifacts import MAX_ARTIFACT_BYTES, Artifact, ArtifactKey
-from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ANN, BOB, ENGINES, Clock, ConversationsAndArtifacts, opened_artifacts
 
 THREAD = replace(ANN, thread="19:1/§")
 TABLE = ArtifactKey(ANN, "result of run 17 / Größe 😀")
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,12 @@ from app.storage.ledger import BeginResult, TurnState
 from app.storage.queue import PopReceiptMismatchError
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import StorageError
-from tests.fakes.azurite import Azurite, free_ports, installed, started
+from tests.fakes.azurite import Azurite, free_ports, installed
 from tests.fakes.certificate import localhost
 from tests.fakes.entra import IDENTITY_HEADER, Entra
 from tests.fakes.stores import ANN, Wire, account, conversations_table, exchange, turn
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +12,7 @@ import pytest
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnRecord, TurnState
 from app.storage.storage_errors import ConcurrentUpdateError
-from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +14,11 @@ from hypothesis import strategies as st
 from app.storage.azure.document_entities import document_range, document_row, due_range, due_row
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError
-from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ENGINES, Clock, opened_documents
 
 SCHEDULES = Collection("schedules")
 INCIDENTS = Collection("incidents", retention_days=90)
 DAY_SECONDS = 24 * 3600.0
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnState
-from tests.fakes.azurite import Azurite, started
+from tests.fakes.azurite import Azurite
 from tests.fakes.stores import ANN, ENGINES, Clock, account, conversations_table, exchange, opened_store, turn
 
 
@@ -23,11 +23,6 @@ class Delays(Clock):
     def __call__(self) -> float:
         self.now += self.passing
         return self.now
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.fixture

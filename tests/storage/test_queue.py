@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,8 @@ from app.storage.queue import (
     ReceivedMessage,
 )
 from app.storage.sqlite.sqlite_store import SqliteStore
-from tests.fakes.azurite import Azurite, started
+from tests.fakes.azurite import Azurite
 from tests.fakes.stores import ENGINES, Clock, TestedQueue, opened_queue
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.fixture(params=ENGINES)

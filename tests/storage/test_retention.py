@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +11,11 @@ import pytest
 
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import ConversationStore, Predecessor, TurnKey, TurnRecord, TurnState
-from tests.fakes.azurite import Azurite, started
 from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
 
 THREAD = replace(ANN, thread="19:1/§")
 OTHER_TENANT = replace(ANN, tenant="other tenant")
 DAY = 24 * 3600.0
-
-
-@pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    yield from started()
 
 
 @pytest.fixture
