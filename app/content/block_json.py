@@ -23,8 +23,16 @@ def _adapter() -> TypeAdapter[tuple[Block, ...]]:
     return TypeAdapter(tuple[AnyBlock, ...])
 
 
-def blocks_to_json(blocks: Sequence[Block]) -> str:
-    return _adapter().dump_json(tuple(blocks)).decode()
+def blocks_to_json(blocks: Sequence[Block], max_characters: int = MAX_JSON_CHARACTERS) -> str:
+    """Blocks that do not fit are left out. No blocks are no text."""
+    written: list[str] = []
+    left = max_characters - len("[]")
+    for block in blocks:
+        text = _adapter().dump_json((block,)).decode()[1:-1]
+        if len(text) + len(",") <= left:
+            written.append(text)
+            left -= len(text) + len(",")
+    return f"[{','.join(written)}]" if written else ""
 
 
 def blocks_from_json(text: str) -> tuple[Block, ...]:

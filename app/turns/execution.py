@@ -13,6 +13,7 @@ from app.agent.commands import Commands
 from app.agent.events import Answer, Failure, without_interruption
 from app.agent.turn import Turn
 from app.common.cancellation import Cancellation, CancelReason
+from app.content.block_json import blocks_to_json
 from app.resilience.retry import Backoff, retry
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState
@@ -32,6 +33,8 @@ FINISH_GRACE_SECONDS = 4.0
 _CLOSE_TIMEOUT_SECONDS = 45.0
 _CLOSE_BACKOFF = Backoff(1.0, longest_seconds=8.0)
 _FIRST_RELEASE_SECONDS = 15.0
+# Every later turn of the conversation reads them.
+_MAX_STORED_BLOCKS_CHARACTERS = 20_000
 
 
 class TurnExecution:
@@ -101,7 +104,7 @@ class TurnExecution:
         try:
             end = await self._end(answering, reply)
             state = TurnState.ANSWERED if isinstance(end, Answer) else TurnState.FAILED
-            await self._close(state, self._messages(end))
+            await self._close(state, self._messages(end, reply.activity_id))
             return Closed()
         except LeaseLostError:
             return ContinuedElsewhere()
@@ -162,13 +165,15 @@ class TurnExecution:
         if error is not None:
             raise error
 
-    def _messages(self, end: Answer | Failure) -> tuple[StoredMessage, ...]:
+    def _messages(self, end: Answer | Failure, activity_id: str | None) -> tuple[StoredMessage, ...]:
         by_program = isinstance(end, Answer) and not end.by_model
         text = without_interruption(end.text)
         if by_program or not text.strip() or not self._turn.question.strip():
             return ()
         complete = isinstance(end, Answer) and not end.truncated
-        return (StoredMessage("user", self._turn.prompt), StoredMessage("assistant", text, complete))
+        blocks = blocks_to_json(end.blocks, _MAX_STORED_BLOCKS_CHARACTERS)
+        answer = StoredMessage("assistant", text, complete, blocks=blocks, activity_id=activity_id or "")
+        return (StoredMessage("user", self._turn.prompt), answer)
 
     async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
         try:

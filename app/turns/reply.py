@@ -71,3 +71,8 @@ class Reply(Protocol):
     def shown(self) -> str:
         """The part of the answer's text that the person has seen so far."""
         ...
+
+    @property
+    def activity_id(self) -> str | None:
+        """The channel's id of the last message of the answer, where it gave one: feedback names it."""
+        ...

@@ -45,6 +45,7 @@ def answered(
     end: Answer | Failure,
     checkpoint: Checkpoint | None = None,
     saved: list[Checkpoint] | None = None,
+    ids: list[str | None] | None = None,
 ) -> FakeChannel:
     async def save(progress: Checkpoint) -> None:
         if saved is not None:
@@ -63,6 +64,8 @@ def answered(
             await reply.write(TextAdded(end.text[10:]))
             await reply.write(end)
             await reply.finish()
+            if ids is not None:
+                ids.append(reply.activity_id)
         finally:
             await reply.abandon()
 
@@ -138,3 +141,20 @@ def test_the_next_worker_sends_the_card_with_the_part_that_is_missing() -> None:
     fake = answered(TEAMS_GROUP, FakeChannel(), long, saved[-1])
     assert rows_on_card(fake.sent[-1]) == 30
     assert len(fake.visible) == 1
+
+
+@pytest.mark.parametrize(
+    ("channel", "activity_id"),
+    [
+        (TEAMS_PERSONAL, "stream-1"),
+        (EARLY, "stream-1"),
+        (TEAMS_GROUP, "m-2"),
+        (replace(TEAMS_PERSONAL, text_limit=20), "m-3"),
+    ],
+    ids=["stream", "edited", "message", "parts after a stream"],
+)
+def test_a_reply_tells_the_id_of_its_last_message(channel: Channel, activity_id: str) -> None:
+    """Feedback names it."""
+    ids: list[str | None] = []
+    fake = answered(channel, FakeChannel(), END, ids=ids)
+    assert ids == [activity_id], [(sent.kind, sent.text) for sent in fake.sent]

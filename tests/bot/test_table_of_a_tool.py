@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 
+from app.bot.inbound.activity import parse_activity
+from app.bot.inbound.inbound_question import conversation_of
 from app.common.caller import Caller
+from app.content.block_json import blocks_from_json
 from app.content.blocks import Column, ColumnType, Table
 from app.models.model import ToolCall
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from tests.fakes.teams_bot import a_teams_bot
 
 ACTIVITIES = Path(__file__).parents[1] / "golden" / "activities"
+
+
+TABLE = Table((Column("region"), Column("sales", ColumnType.NUMBER)), (("Porto", 4),), total_rows=12)
 
 
 class NoArguments(ToolArguments):
@@ -27,8 +33,7 @@ class SalesTools:
         return [Tool("sales", "Sales by region.", NoArguments, self._sales, Effect.READ_ONLY)]
 
     async def _sales(self, arguments: NoArguments, context: ToolContext) -> ToolOutput:
-        columns = (Column("region"), Column("sales", ColumnType.NUMBER))
-        return ToolOutput("Porto 4", (Table(columns, (("Porto", 4),), total_rows=12),))
+        return ToolOutput("Porto 4", (TABLE,))
 
 
 @pytest.mark.parametrize(
@@ -50,8 +55,11 @@ async def test_a_table_comes_as_a_card_in_teams_and_as_markdown_in_copilot(
     async with a_teams_bot(tmp_path, monkeypatch, *replies, tools=[SalesTools()]) as bot:
         await bot.receive(activity)
         message = [call.body for call in bot.teams.calls if call.body["type"] == "message"][-1]
+        stored = (await bot.store.recent(conversation_of(parse_activity(json.dumps(activity).encode())), 2))[-1]
     assert message["text"] == text
     attached = message.get("attachments", [])
     assert [card["contentType"] for card in attached] == ["application/vnd.microsoft.card.adaptive"] * cards
     assert [row["cells"][1]["items"][0]["inlines"][0]["text"] for card in attached
             for row in card["content"]["body"][0]["rows"]] == ["sales", "4"] * cards  # fmt: skip
+    assert (stored.text, blocks_from_json(stored.blocks)) == ("Porto leads.", (TABLE,))
+    assert stored.activity_id == f"a-{len(bot.teams.calls)}"

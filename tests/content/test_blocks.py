@@ -161,3 +161,10 @@ def test_json_that_is_no_block_is_refused_without_quoting_it(text: str) -> None:
 
 def test_no_text_is_no_blocks() -> None:
     assert blocks_from_json("") == blocks_from_json("[]") == ()
+
+
+def test_blocks_that_do_not_fit_are_left_out() -> None:
+    short, long = Text("short"), Text("x" * 1_000)
+    assert blocks_from_json(blocks_to_json([short, long, short], 500)) == (short, short)
+    assert len(blocks_to_json([short] * 100, 500)) <= 500
+    assert blocks_to_json([long], 500) == blocks_to_json([]) == ""

@@ -62,10 +62,18 @@ def _session_to(service_url: str) -> type[HttpSession]:
 
 
 class TeamsBot:
-    def __init__(self, bot: BotApp, model: ScriptedModel, teams: ConnectorService, login: BotFrameworkLogin) -> None:
+    def __init__(
+        self,
+        bot: BotApp,
+        model: ScriptedModel,
+        store: SqliteStore,
+        teams: ConnectorService,
+        login: BotFrameworkLogin,
+    ) -> None:
         self._bot = bot
         self._login = login
         self.model = model
+        self.store = store
         self.teams = teams
 
     async def receive(self, activity: dict[str, Any]) -> HttpAnswer:
@@ -104,7 +112,7 @@ async def a_teams_bot(
             telemetry,
             channel_metadata_url=login.metadata_url,
         )
-        yield TeamsBot(bot, model, teams, login)
+        yield TeamsBot(bot, model, store, teams, login)
         await bot.close()
         await references.close()
         await store.close()

@@ -226,6 +226,7 @@ class Quiet:
 
     stopped = False
     shown = ""
+    activity_id: str | None = None
 
     def __init__(self, refused: Exception | None = None) -> None:
         self.refused = refused

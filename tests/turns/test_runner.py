@@ -46,6 +46,7 @@ class Heard:
         self.events: list[Event] = []
         self.stopped = False
         self.abandoned = False
+        self.activity_id: str | None = None
         self.text_came = asyncio.Event()
 
     async def begin(self, keep: SaveCheckpoint = discard_checkpoint) -> None:
@@ -274,7 +275,7 @@ def test_stop_while_the_end_is_sent_keeps_what_was_shown_once(tmp_path: Path) ->
         virtual.run(runner(model, log).run(Turn("1", ANN, "Tell"), lambda _: reply))
         said = virtual.run(log.recent(ANN, 9))
     assert said == [
-        StoredMessage("user", "Tell"), StoredMessage("assistant", "Once upon ", complete=False),
+        StoredMessage("user", "Tell"), StoredMessage("assistant", "Once upon ", complete=False, activity_id="stream-1"),
     ]  # fmt: skip
 
 

@@ -38,6 +38,8 @@ class MessageReply:
         self._typing = TypingIndicator(sender)
         self._end: End | None = None
 
+        self.activity_id: str | None = None
+
     stopped = False
     shown = ""
 
@@ -62,7 +64,8 @@ class MessageReply:
             self._unsent if self._unsent.parts else UnsentParts(tuple(split(rendered.text, self._channel.text_limit)))
         )
         try:
-            await PartsDelivery(self._sender, rendered, self._save_checkpoint).deliver(unsent)
+            delivery = PartsDelivery(self._sender, rendered, self._save_checkpoint)
+            self.activity_id = await delivery.deliver(unsent)
         except (ChannelUnreachableError, ThrottledError) as failure:
             raise UndeliveredError(type(failure).__name__) from failure
 

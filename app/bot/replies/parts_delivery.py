@@ -65,8 +65,9 @@ class PartsDelivery:
         self._rendered = rendered
         self._save_checkpoint = save_checkpoint
 
-    async def deliver(self, unsent: UnsentParts) -> None:
-        """Raises the last `SendError` where a part cannot be delivered, and `LeaseLostError`.
+    async def deliver(self, unsent: UnsentParts) -> str | None:
+        """Returns the id of the last message, if the channel gave it one. Raises the `SendError` of a part that the
+        channel does not take, and `LeaseLostError`.
 
         Where the channel finds a part too large, all that are left are halved once; where it refuses the card, the
         card's blocks become text.
@@ -75,9 +76,10 @@ class PartsDelivery:
         if not unsent.with_card:
             self._rendered = self._rendered.without_card()
         halved = False
+        activity_id: str | None = None
         while unsent.parts:
             try:
-                await self._deliver_first(unsent)
+                activity_id = await self._deliver_first(unsent)
             except MessageTooLargeError:
                 if halved:
                     raise
@@ -88,16 +90,16 @@ class PartsDelivery:
                 unsent = self._with_card_as_text(unsent)
             else:
                 unsent = replace(unsent, parts=unsent.parts[1:], perhaps_posted=False)
+        return activity_id
 
-    async def _deliver_first(self, unsent: UnsentParts) -> None:
+    async def _deliver_first(self, unsent: UnsentParts) -> str | None:
         """A part that may have been posted before, by another worker, is tried once: the next worker tries again."""
         perhaps_posted = unsent.perhaps_posted
         for tries_left in reversed(range(1 if perhaps_posted else _MAX_TRIES)):
             # Before each try: this fails where another worker has taken the turn over.
             await self._save(unsent, perhaps_posted=True)
             try:
-                await self._post_first(unsent, again=perhaps_posted)
-                return
+                return await self._post_first(unsent, again=perhaps_posted)
             except (NotDeliveredError, ThrottledError):
                 await self._save(unsent, perhaps_posted=perhaps_posted)
                 raise
@@ -106,17 +108,18 @@ class PartsDelivery:
                     raise
             perhaps_posted = True
             await asyncio.sleep(_RETRY_SECONDS)
+        raise AssertionError("the last try returns or raises")
 
     async def _save(self, unsent: UnsentParts, *, perhaps_posted: bool) -> None:
         state = replace(unsent, perhaps_posted=perhaps_posted).to_state()
         await self._save_checkpoint(Checkpoint(reply_state=state, end=saved_end(self._rendered.end)))
 
-    async def _post_first(self, unsent: UnsentParts, *, again: bool) -> None:
+    async def _post_first(self, unsent: UnsentParts, *, again: bool) -> str | None:
         first, *others = unsent.parts
         activity = self._rendered.message(first, last=not others)
         if again:
             activity = {**activity, "text": activities.with_notes(first, self._rendered.translate(SENT_AGAIN))}
-        await self._sender.post(activity)
+        return await self._sender.post(activity)
 
     def _halved(self, unsent: UnsentParts) -> UnsentParts:
         self._rendered = self._rendered.with_smaller_card()

@@ -57,6 +57,8 @@ class StreamEnd:
         self._save_checkpoint: SaveCheckpoint = discard_checkpoint
         self._saving: asyncio.Task[None] | None = None
         self._saved_at = 0.0
+        self.activity_id: str | None = None
+        """Of the last message that is not the stream's own."""
 
     def begin(self, save_checkpoint: SaveCheckpoint) -> None:
         self._save_checkpoint = save_checkpoint
@@ -89,7 +91,8 @@ class StreamEnd:
         self._state.text.shown = end.text
 
     async def _post(self, rendered: RenderedEnd, unsent: UnsentParts) -> None:
-        await PartsDelivery(self._sender, rendered, self._save_checkpoint).deliver(unsent)
+        delivery = PartsDelivery(self._sender, rendered, self._save_checkpoint)
+        self.activity_id = await delivery.deliver(unsent)
 
     async def _ensure_saved(self) -> None:
         """An end that goes into the stream, or into its message, is saved before it is sent."""

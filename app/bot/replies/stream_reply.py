@@ -60,6 +60,10 @@ class StreamReply:
     def shown(self) -> str:
         return self._state.text.shown
 
+    @property
+    def activity_id(self) -> str | None:
+        return self._end.activity_id or self._state.stream_id
+
     def when_stopped(self, stop: Callable[[], object]) -> None:
         self._on_stop = stop
 
