@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,14 +123,14 @@ class Worker:
 
 
 def played(channel: Channel, folder: Path, script: Callable[[TurnHarness], Awaitable[None]]) -> tuple[TurnHarness, Any]:
-    """The harness after the script, and what the ledger and the memory hold."""
+    """The harness after the script, and what the ledger and the memory hold, without the ids of messages."""
 
     async def run() -> tuple[TurnHarness, Any]:
         clock = asyncio.get_running_loop().time
         harness = TurnHarness(SqliteStore(folder / "agent.sqlite", clock=clock), Chat(), channel)
         await script(harness)
         record = await harness.store.find(TurnKey(ANN, "1"))
-        memory = await harness.store.recent(ANN, 99)
+        memory = [replace(message, activity_id="") for message in await harness.store.recent(ANN, 99)]
         await harness.store.close()
         return harness, (record and record.state, memory)
 
