@@ -83,7 +83,7 @@ class _PartialCall:
 
 
 class ChatCompletionReader:
-    """`offered_tools` are the agent's to run; some endpoints also report the calls that they ran themselves."""
+    """`offered_tools` are those that the caller runs; some endpoints also report the calls that they ran themselves."""
 
     def __init__(self, offered_tools: frozenset[str] = frozenset()) -> None:
         self.buffer = EventBuffer()

@@ -123,7 +123,7 @@ def _is_sent(name: str, body: Mapping[str, Any]) -> bool:
 
 
 def _call_fields_of(body: Mapping[str, Any]) -> Iterable[str]:
-    """Fields of tool calls that we send back without knowing them."""
+    """Unknown fields of the endpoint's tool calls that the request sends back."""
     known = {"id", "type", "function", "call_id", "name", "arguments", "output"}
     for message in (*body.get("messages", ()), *body.get("input", ())):
         calls = message.get("tool_calls") or ([message] if message.get("type") == "function_call" else [])

@@ -15,7 +15,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 class ToolCall:
     """A call the model asks for; `arguments` is the JSON text exactly as the model wrote it.
 
-    `extra` holds the fields of the call that we do not know, those of its `function` under that name: some models
+    `extra` holds the unknown fields of the call, those of its `function` under that name: some models
     refuse the next request without them (https://ai.google.dev/gemini-api/docs/thought-signatures).
     """
 

@@ -76,11 +76,11 @@ class EndpointUnreachableError(ModelError):
 
 
 class AddressBlockedError(EndpointUnreachableError):
-    """The workspace's IP access list does not know the address we come from: asking again changes nothing."""
+    """The workspace's IP access list does not hold the app's address: asking again changes nothing."""
 
 
 class RequestRefusedError(ModelError):
-    """The endpoint rejects what we send (400 and anything unforeseen): for the operator, not the person."""
+    """The endpoint rejects the request (400 and anything unforeseen): for the operator, not the person."""
 
 
 class EndpointFailedError(RequestRefusedError):

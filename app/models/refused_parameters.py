@@ -74,7 +74,7 @@ def _is_word_character(character: str) -> bool:
 
 
 def _known(parameter: str) -> str:
-    """From `tools[0].function` or `max_tokens`; a part of a message is no parameter of ours."""
+    """From `tools[0].function` or `max_tokens`; a part of a message is no parameter."""
     first = re.split(r"[.\[]", parameter[:100], maxsplit=1)[0]
     if first == "tool_choice":
         return "tools"

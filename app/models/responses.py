@@ -74,7 +74,7 @@ _BRINGS_MORE = (
 
 
 class ResponsesReader:
-    """`offered_tools` are our agent's to run; a Databricks agent also reports the calls that it ran itself."""
+    """`offered_tools` are those that the caller runs; a Databricks agent also reports the calls that it ran itself."""
 
     def __init__(self, offered_tools: frozenset[str] = frozenset()) -> None:
         self.buffer = EventBuffer(drops_names=True)

@@ -65,7 +65,7 @@ async def test_a_service_principal_signs_in_once_for_many_turns() -> None:
     ]
 
 
-async def test_a_netrc_file_of_the_machine_does_not_keep_a_service_principal_out(
+async def test_a_netrc_file_does_not_disturb_the_sign_in_of_a_service_principal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"

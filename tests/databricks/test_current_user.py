@@ -11,7 +11,7 @@ from tests.fakes.serving_endpoint import HttpReply, ServingEndpoint, databricks_
 from tests.fakes.workspaces import workspace_at
 
 
-async def test_who_we_are_is_asked_once() -> None:
+async def test_the_current_user_is_looked_up_once() -> None:
     async with ServingEndpoint() as endpoint, workspace_at(endpoint.base_url) as workspace:
         lookup = CurrentUserLookup(workspace)
         found = await asyncio.gather(*(lookup.find() for _ in range(5)))
@@ -31,7 +31,7 @@ async def test_who_we_are_is_asked_once() -> None:
     ],
     ids=lambda answer: f"{answer.status} {answer.body}"[:20],
 )
-async def test_a_workspace_that_does_not_say_who_we_are_is_asked_again_later(
+async def test_a_failed_look_up_of_the_current_user_is_repeated(
     answer: HttpReply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.databricks.current_user.LOOKUP_TIME_LIMIT_SECONDS", 0.2)
@@ -44,7 +44,7 @@ async def test_a_workspace_that_does_not_say_who_we_are_is_asked_again_later(
         assert await lookup.find() == CurrentUser("ann@example.com", "Ann")
 
 
-async def test_a_sign_in_that_fails_leaves_unknown_who_we_are() -> None:
+async def test_a_failed_sign_in_leaves_the_current_user_unknown() -> None:
     async with ServingEndpoint() as endpoint:
         endpoint.sign_in_replies.append(HttpReply(401, {"error": "invalid_client"}))
         credential = ServicePrincipal(endpoint.host, "c", SecretStr("s3cret"))

@@ -167,7 +167,7 @@ async def test_a_persons_refused_token_is_never_replaced_by_the_apps() -> None:
         ("POST", True, [AWAY, "cut", "cut body"], [0.5, 1, 2]),
     ],
 )
-async def test_what_bears_to_be_done_twice_is_asked_again(
+async def test_a_request_that_may_be_carried_out_twice_is_made_again(
     method: Any, idempotent: bool, replies: list[ApiReply | Disturbance], pauses: list[float]
 ) -> None:
     async with asked(replies) as (workspace, api, paused):
@@ -307,7 +307,9 @@ async def test_a_session_that_was_closed_is_opened_anew() -> None:
     await session.close()
 
 
-async def test_a_netrc_file_of_the_machine_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_netrc_file_does_not_change_the_token_that_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))

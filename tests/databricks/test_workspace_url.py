@@ -34,7 +34,7 @@ def test_every_address_a_person_may_copy_leads_to_the_model(given_address: str, 
 @pytest.mark.parametrize(
     "wrong", ["", "http://adb-1.2.azuredatabricks.net", "ftp://x", "https://me:pw@host", "https://", "https://a b"]
 )
-def test_a_token_is_never_sent_in_the_clear_or_nowhere(wrong: str) -> None:
+def test_an_address_that_would_expose_the_token_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="https://"):
         WorkspaceUrl.parse(wrong)
 

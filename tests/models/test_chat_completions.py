@@ -197,7 +197,7 @@ def test_a_whole_answer_that_was_not_streamed_reads_the_same() -> None:
         max_size=8,
     )
 )
-def test_whatever_an_endpoint_sends_only_a_model_failure_comes_of_it(
+def test_whatever_an_endpoint_sends_nothing_but_a_model_error_is_raised(
     reader: type[AnswerReader], parts: list[bytes]
 ) -> None:
     with suppress(ModelError):
@@ -206,7 +206,7 @@ def test_whatever_an_endpoint_sends_only_a_model_failure_comes_of_it(
 
 @pytest.mark.parametrize("reader", [ChatCompletionReader, ResponsesReader])
 @given(body=st.dictionaries(st.sampled_from(KEYS), PAYLOADS))
-def test_whatever_a_whole_answer_holds_only_a_model_failure_comes_of_it(
+def test_whatever_a_whole_answer_holds_nothing_but_a_model_error_is_raised(
     reader: type[AnswerReader], body: dict[str, Any]
 ) -> None:
     whole = reader()
@@ -247,7 +247,7 @@ def test_the_request_carries_tools_and_their_traffic() -> None:
     assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
 
 
-def test_a_plain_question_sends_nothing_it_need_not() -> None:
+def test_a_plain_question_sends_no_optional_parameter() -> None:
     body = request_body("m", ModelRequest((Message("user", "Hi"),)))
     assert body == {
         "model": "m",

@@ -301,7 +301,7 @@ async def test_a_field_of_its_own_calls_that_an_endpoint_does_not_want_back_is_l
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-async def test_where_no_tools_are_offered_calls_and_results_are_told_as_text(api: str) -> None:
+async def test_where_no_tools_are_offered_calls_and_results_are_sent_as_text(api: str) -> None:
     async with ServingEndpoint() as endpoint, asking(endpoint, api=api) as model:
         endpoint.replies.append(Stream([event({"choices": [{"delta": {}, "finish_reason": "stop"}]}), b"data: [DONE]"]))
         await answer(model, ModelRequest((*TRAFFIC.messages[:2], Message("tool", "12:00", tool_call_id="c1"))))
@@ -312,7 +312,7 @@ async def test_where_no_tools_are_offered_calls_and_results_are_told_as_text(api
     assert "tool_calls" not in json.dumps(body)
 
 
-def test_an_agent_is_heard_out_when_it_goes_on_seconds_after_its_end() -> None:
+def test_an_agent_that_continues_seconds_after_its_end_is_waited_for() -> None:
     known_to_leave_it_open = EndpointCapabilities(leaves_streams_open=True)
     known_to_go_on = EndpointCapabilities(leaves_streams_open=True, continues_after_end=True)
     assert 3 < known_to_leave_it_open.wait_after_end_seconds < EndpointCapabilities().wait_after_end_seconds

@@ -67,12 +67,12 @@ def repeating(whole: str) -> RepeatedText:
         lambda text: fed(repeating(text), text),
     ],
 )
-def test_nothing_that_an_endpoint_says_holds_a_worker_up(read: Callable[[str], object]) -> None:
+def test_no_text_of_an_endpoint_blocks_the_event_loop(read: Callable[[str], object]) -> None:
     for text in HOSTILE:
         assert seconds_of(lambda text=text: read(text)) < SECONDS, text[:20]  # type: ignore[misc]
 
 
-def test_no_address_holds_the_start_up() -> None:
+def test_no_base_url_takes_long_to_parse() -> None:
     for text in HOSTILE:
         assert seconds_of(lambda text=text: _parsed(text)) < SECONDS, text[:20]  # type: ignore[misc]
 

@@ -32,7 +32,7 @@ def test_the_first_answer_does_not_wait_for_the_types_of_all_answers() -> None:
     assert loaded < 60
 
 
-def test_every_name_of_the_package_is_there_for_everybody_else() -> None:
+def test_every_name_of_the_package_is_there_for_its_other_users() -> None:
     names = "import json; names = lambda m: sorted(n for n in dir(m) if not n.startswith('_'))\n"
     used = "import openai.types.responses, openai.lib; openai.types.Completion, openai.lib.pydantic_function_tool\n"
     show = "print(json.dumps([names(openai.types), names(openai.types.responses), sorted(openai.__all__)]))"
@@ -55,7 +55,7 @@ def test_what_the_package_offers_works() -> None:
     assert worked == ["Add", "AsyncResponses", "CompletionUsage"]
 
 
-def test_a_package_that_is_not_what_we_know_is_imported_whole(tmp_path: Path) -> None:
+def test_a_package_with_another_layout_is_imported_whole(tmp_path: Path) -> None:
     """An `openai` whose parts need each other's names while they are imported, as some later version might."""
     package = tmp_path / "openai"
     (package / "types").mkdir(parents=True)

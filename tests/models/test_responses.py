@@ -61,7 +61,7 @@ def test_an_item_with_footnotes_for_its_annotations_is_not_shown_again() -> None
     assert sources == [Source("A", "https://a.example")]
 
 
-def test_only_our_own_tools_are_ours_to_run() -> None:
+def test_only_calls_of_offered_tools_are_returned() -> None:
     output = {"type": "function_call_output", "call_id": "2", "output": "rows"}
     _, end, _ = said(
         call("1", "time", '{"zone":  "UTC"}'),
