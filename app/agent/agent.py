@@ -11,7 +11,7 @@ from app.agent.answer_builder import AnswerBuilder
 from app.agent.approval import ask_for_approval
 from app.agent.events import Event, Failure, interrupted, interruption
 from app.agent.history import within_budget
-from app.agent.journal import ToolJournal
+from app.agent.journal import JournalError, ToolJournal
 from app.agent.loop import AgentLoop
 from app.agent.tool_steps import ToolSteps
 from app.agent.turn import Turn
@@ -116,6 +116,8 @@ class Agent:
                     yield self._failed(answer, translate(sentence), ModelError("the model ended without any text"))
                     return
             yield answer.finished()
+        except JournalError as error:
+            raise error.cause from None
         except ModelError as failure:
             yield self._failed(answer, sentence_for(failure, translate), failure)
         except Exception as error:

@@ -52,17 +52,28 @@ NOTHING_RECORDED = RecordedSteps()
 
 
 class ToolJournal(Protocol):
-    """Where a turn's recorded steps are kept as text: in its row, or as an artifact that the row refers to."""
+    """Where a turn's recorded steps are kept as text: in its row, or as an artifact that the row refers to.
+
+    What its methods raise is raised by `Agent.answer`, and ends the attempt; but for a `StorageError` of `save`.
+    """
 
     async def load(self) -> str:
-        """What an earlier attempt of this turn saved last; "" where there is nothing, or it cannot be read."""
+        """What an earlier attempt of this turn saved last, "" if nothing."""
         ...
 
     async def save(self, recorded: str) -> None:
-        """Replaces what was saved before, and returns once it is kept. What it raises ends the attempt: it logs a
-        storage error, so that the turn goes on and is at worst repeated, and raises `app.turns.reply.LeaseLostError`.
+        """Replaces what was saved before, and returns once it is kept. Raises `StorageError` where it is not: a resumed
+        turn then makes again what only reads, and what changes something is not done.
         """
         ...
+
+
+class JournalError(Exception):
+    """`cause` was raised by the journal."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(type(cause).__name__)
+        self.cause = cause
 
 
 class JournalUnreadableError(ValueError):

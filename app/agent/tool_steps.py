@@ -11,6 +11,7 @@ from app.agent.answer_builder import AnswerBuilder
 from app.agent.events import Event, Status, ToolFinished, ToolStarted
 from app.agent.journal import (
     NOTHING_RECORDED,
+    JournalError,
     JournalUnreadableError,
     RecordedCall,
     RecordedSteps,
@@ -21,6 +22,7 @@ from app.agent.journal import (
 )
 from app.content.blocks import Citation
 from app.models.model import Message, ToolCall
+from app.storage.storage_errors import StorageError
 from app.tools.base import ToolArguments, ToolContext, ToolResult
 from app.tools.registry import ToolRegistry, failed
 
@@ -31,6 +33,7 @@ _MAX_STATUS_CHARACTERS = 200
 _TOO_MANY = failed("The tool was not called: this turn has made too many calls. Answer with what is known.")
 _NOBODY_TO_APPROVE = failed("The tool was not called: it needs an approval, and nobody can be asked for one here.")
 _REJECTED = failed("The tool was not called: the person did not approve it.")
+_NOT_RECORDED = failed("The tool was not called: storage does not answer. Nothing was changed.")
 _OUTCOME_UNKNOWN = failed(
     "The tool was called and interrupted before its result was known. Do not call it again; find out what came of it, "
     "or say that it is not known."
@@ -72,12 +75,20 @@ class ToolSteps:
         self._approvals = approvals
 
     async def load(self) -> None:
-        """Compares what earlier attempts recorded with the text that they have shown, which the answer holds."""
+        """Compares what earlier attempts recorded with the text that they have shown, which the answer holds.
+
+        Raises `JournalError`.
+        """
         try:
-            if self._journal is not None:
-                self.recorded = recorded_from_json(await self._journal.load())
+            self.recorded = recorded_from_json(await self._journal.load()) if self._journal else NOTHING_RECORDED
         except JournalUnreadableError as error:
-            _log.warning("The tool calls of an earlier attempt cannot be read (%s); they are made again", error)
+            _log.warning(
+                "The tool calls of an earlier attempt cannot be read (%s); those that only read are repeated", error
+            )
+            # What has been approved may have been done.
+            self._journal = None
+        except Exception as error:
+            raise JournalError(error) from error
         if self._decided:
             self.recorded = _continued_in_another_message(self.recorded)
         shown, recorded = self._answer.text, self.recorded.answer_text
@@ -161,7 +172,7 @@ class ToolSteps:
     async def _ready(self) -> list[int]:
         """The calls to make now. Those that change something are recorded as started before they are."""
         ready: list[int] = []
-        approved = False
+        approved: list[int] = []
         made = sum(len(step.calls) for step in self.recorded.steps[:-1])
         self.pending_approval = None
         for index, each in enumerate(self.recorded.steps[-1].calls):
@@ -176,18 +187,19 @@ class ToolSteps:
             elif self._journal is None:
                 self._set(index, result=_NOBODY_TO_APPROVE)
             elif (decision := self._approvals.get(self._key(index))) is None:
-                self.pending_approval = self.pending_approval or PendingApproval(
-                    self._key(index), each.call.name, arguments
-                )
+                pending = PendingApproval(self._key(index), each.call.name, arguments)
+                self.pending_approval = self.pending_approval or pending
             elif decision:
-                self._set(index, started=True)
-                ready.append(index)
-                approved = True
+                approved.append(index)
             else:
                 self._set(index, result=_REJECTED)
-        if approved:
-            await self._save()
-        return ready
+        for index in approved:
+            self._set(index, started=True)
+        if approved and not await self._save():
+            for index in approved:
+                self._set(index, result=_NOT_RECORDED)
+            return ready
+        return sorted([*ready, *approved])
 
     def _start(self, index: int, arrived: asyncio.Queue[Status | asyncio.Task[ToolResult]]) -> asyncio.Task[ToolResult]:
         def progress(text: str) -> None:
@@ -211,9 +223,18 @@ class ToolSteps:
         calls[index] = replace(calls[index], started=started or calls[index].started, result=result)
         self.recorded = replace(self.recorded, steps=(*earlier, replace(last, calls=tuple(calls))))
 
-    async def _save(self) -> None:
-        if self._journal is not None:
+    async def _save(self) -> bool:
+        """Whether the journal has kept what is recorded. Raises `JournalError`."""
+        if self._journal is None:
+            return False
+        try:
             await self._journal.save(recorded_to_json(self.recorded))
+        except StorageError as error:
+            _log.warning("Tool calls could not be recorded (%s)", type(error).__name__)
+            return False
+        except Exception as error:
+            raise JournalError(error) from error
+        return True
 
 
 def _continued_in_another_message(recorded: RecordedSteps) -> RecordedSteps:

@@ -26,7 +26,6 @@ from app.agent.events import (
     interrupted,
     without_interruption,
 )
-from app.agent.journal import JournalUnreadableError
 from app.agent.tool_steps import MAX_CALLS_PER_TURN
 from app.agent.turn import Turn
 from app.agent.user_messages import CONTINUE_PROMPT
@@ -37,6 +36,7 @@ from app.content.blocks import Actions, Citation, Facts, Text
 from app.models.model import Message, Source, ToolCall
 from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey
+from app.storage.storage_errors import StorageError
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
 
 TURN = Turn("turn-1", ConversationKey("tenant", "conversation"), "Why?", locale="de-AT", caller=Caller(name="Ann"))
@@ -206,12 +206,13 @@ async def test_an_answer_interrupted_after_its_tools_goes_on_where_it_was() -> N
     assert resumed[-1] == end
 
 
-async def test_what_cannot_be_read_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
-    places = Places()
-    events = await answer(ScriptedModel([[call(1, "Lisbon")], "Fine."]), places, MemoryJournal('{"steps": 1}'), said="")
+async def test_what_cannot_be_read_is_asked_again_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    journal, places = MemoryJournal(), Places()
+    approvals = {(await suspended(journal, places)).waiting_for: True}
+    model = ScriptedModel([[call(1, "Lisbon"), call(2, "Porto", "rebuild")], "Fine."])
+    events = await answer(model, places, MemoryJournal('{"steps": 1}'), said="", approvals=approvals)
     assert isinstance(events[-1], Answer)
-    assert places.calls == ["Lisbon"]
-    assert JournalUnreadableError.__name__ not in caplog.text
+    assert places.calls == ["Lisbon", "Lisbon"]
     assert "cannot be read" in caplog.text
 
 
@@ -305,13 +306,39 @@ async def test_a_turn_that_calls_without_end_is_told_to_answer() -> None:
     assert [n for n, result in enumerate(tool_results(model)) if "too many calls" in result] == [128, 129]
 
 
-class LeaseLost(MemoryJournal):
+class BrokenJournal(MemoryJournal):
+    def __init__(self, error: Exception, recorded: str = "") -> None:
+        super().__init__(recorded)
+        self.error = error
+
     async def save(self, recorded: str) -> None:
-        raise RuntimeError
+        raise self.error
 
 
-async def test_a_journal_that_refuses_ends_the_attempt() -> None:
-    places, model = Places(), ScriptedModel([[call(1, "Lisbon")], "Fine."])
-    events = await answer(model, places, LeaseLost())
-    assert isinstance(events[-1], Failure)
+async def test_what_a_journal_raises_ends_the_attempt_without_a_word() -> None:
+    model = ScriptedModel([[call(1, "Lisbon")], "Fine."])
+    agent = Agent(model, [Places()], system_prompt="", history_token_budget=0)
+    events: list[Event] = []
+
+    async def ask() -> None:
+        async for event in agent.answer(TURN, [], journal=BrokenJournal(ZeroDivisionError())):
+            events.append(event)
+
+    with pytest.raises(ZeroDivisionError):
+        await ask()
+    assert not any(isinstance(event, Failure) for event in events)
     assert len(model.requests) == 1
+
+
+async def test_while_storage_does_not_answer_tools_may_read_and_change_nothing() -> None:
+    places, journal = Places(), MemoryJournal()
+    first = await suspended(journal, places)
+    broken = BrokenJournal(StorageError(), journal.saved[-1])
+    model = ScriptedModel([[call(1, "Porto")], "Nothing was changed."])
+    second = (await answer(model, places, broken, approvals={first.waiting_for: True}))[-1]
+    assert isinstance(second, Suspended)
+    approvals = {first.waiting_for: True, second.waiting_for: False}
+    end = (await answer(model, places, broken, approvals=approvals))[-1]
+    assert isinstance(end, Answer)
+    assert places.calls == ["Lisbon", "Porto"], "Porto was only looked up"
+    assert "Nothing was changed" in tool_results(model)[1]
