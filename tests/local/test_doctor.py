@@ -164,8 +164,8 @@ async def test_the_workspace_is_asked_with_the_credential_for_the_endpoint(
 
 
 async def test_a_service_that_does_not_answer_is_named_with_its_setting(tmp_path: Path) -> None:
-    with listen(0) as nobody:
-        address = f"http://127.0.0.1:{port_of(nobody)}"
+    with listen(0) as silent:
+        address = f"http://127.0.0.1:{port_of(silent)}"
     (tmp_path / "file").touch()
     write(tmp_path, WORKSPACE | TOKEN | {"DATABRICKS_BASE_URL": address, "DATA_DIR": str(tmp_path / "file")})
     storage, model = map(str, await answering_findings(LocalSettings({}, tmp_path)))

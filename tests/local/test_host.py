@@ -126,7 +126,7 @@ async def test_the_app_is_closed_while_requests_still_run_so_that_it_can_end_the
         async with await waiting as answer:
             assert await answer.text() == "handed over"
     assert (await asyncio.to_thread(process.process.wait, 20)) == 0
-    assert time.monotonic() - started < 4, "nobody waited for a time limit"
+    assert time.monotonic() - started < 4, "nothing waited for a time limit"
 
 
 def test_a_port_in_use_is_reported_in_one_sentence(app_folder: Path) -> None:

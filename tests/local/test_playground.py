@@ -142,7 +142,7 @@ ATTACK = """async ({address, script}) => {
 
 
 @contextlib.asynccontextmanager
-async def page_of_somebody_else() -> AsyncIterator[str]:
+async def page_of_another_origin() -> AsyncIterator[str]:
     """On this machine only because a test has no other."""
 
     async def page(request: web.Request) -> web.Response:
@@ -167,7 +167,7 @@ async def test_no_other_page_in_the_browser_reaches_the_bot() -> None:
     async with (
         asyncio.timeout(120),
         playground_alone() as address,
-        page_of_somebody_else() as elsewhere,
+        page_of_another_origin() as elsewhere,
         async_playwright() as playwright,
     ):
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)

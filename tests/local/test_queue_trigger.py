@@ -26,9 +26,11 @@ def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
-def listener(code: Code, inbox: MemoryReceiver, poison: MemoryReceiver | None = None, **options: Any) -> QueueListener:
+def listener(
+    code: Code, receiver: MemoryReceiver, poison: MemoryReceiver | None = None, **options: Any
+) -> QueueListener:
     function = QueueFunction("resume", "turns", "AzureWebJobsStorage", "msg", False, code)
-    return QueueListener(function, inbox, poison, QueueOptions(**options), lock_seconds=30.0)
+    return QueueListener(function, receiver, poison, QueueOptions(**options), lock_seconds=30.0)
 
 
 @asynccontextmanager
@@ -53,77 +55,79 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_message_stays_hidden_while_its_function_runs_and_is_gone_afterwards() -> None:
     async def scenario() -> None:
-        inbox, starts = MemoryReceiver(), list[float]()
+        receiver, starts = MemoryReceiver(), list[float]()
 
         async def code(msg: QueueMessage) -> None:
             starts.append(now())
             await asyncio.sleep(1000)
 
-        await inbox.put("a", visibility_timeout=0)
-        async with running(listener(code, inbox)):
+        await receiver.put("a", visibility_timeout=0)
+        async with running(listener(code, receiver)):
             await asyncio.sleep(999)
-            assert inbox.bodies == ["a"]
+            assert receiver.bodies == ["a"]
             await asyncio.sleep(2)
-            assert inbox.bodies == []
-        assert len(starts) == 1, "nobody else got it meanwhile"
+            assert receiver.bodies == []
+        assert len(starts) == 1, "another host received it meanwhile"
 
     in_virtual_time(scenario())
 
 
 def test_an_idle_queue_is_polled_less_and_less_often_and_often_again_after_a_message() -> None:
     async def scenario() -> None:
-        inbox = MemoryReceiver()
+        receiver = MemoryReceiver()
 
         async def code(msg: QueueMessage) -> None: ...
 
-        async with running(listener(code, inbox, max_polling_interval=20.0)):
+        async with running(listener(code, receiver, max_polling_interval=20.0)):
             await asyncio.sleep(300)
-            pauses = [round(after - before, 6) for before, after in pairwise(inbox.takes)]
+            pauses = [round(after - before, 6) for before, after in pairwise(receiver.takes)]
             assert pauses[0] == pytest.approx(0.1)
             assert pauses == sorted(pauses)
             assert pauses[-1] == pytest.approx(20.0)
-            inbox.takes.clear()
-            await inbox.put("a", visibility_timeout=0)
+            receiver.takes.clear()
+            await receiver.put("a", visibility_timeout=0)
             await asyncio.sleep(20.5)
-            assert inbox.bodies == []
-            assert inbox.takes[1] == inbox.takes[0], "there may be more where that came from"
-            assert inbox.takes[2] - inbox.takes[1] == pytest.approx(0.1)
+            assert receiver.bodies == []
+            assert receiver.takes[1] == receiver.takes[0], "there may be more where that came from"
+            assert receiver.takes[2] - receiver.takes[1] == pytest.approx(0.1)
 
     in_virtual_time(scenario())
 
 
 def test_a_message_that_fails_is_tried_again_after_the_visibility_timeout() -> None:
     async def scenario() -> None:
-        inbox, dequeue_count = MemoryReceiver(), list[tuple[float, int | None]]()
+        receiver, dequeue_count = MemoryReceiver(), list[tuple[float, int | None]]()
 
         async def code(msg: QueueMessage) -> None:
             dequeue_count.append((now(), msg.dequeue_count))
             if len(dequeue_count) < 3:
                 raise LookupError
 
-        await inbox.put("a", visibility_timeout=0)
-        async with running(listener(code, inbox, MemoryReceiver(), visibility_timeout=100.0, max_polling_interval=1.0)):
+        await receiver.put("a", visibility_timeout=0)
+        async with running(
+            listener(code, receiver, MemoryReceiver(), visibility_timeout=100.0, max_polling_interval=1.0)
+        ):
             await asyncio.sleep(500)
         assert [count for _, count in dequeue_count] == [1, 2, 3]
         assert all(100 <= after[0] - before[0] <= 101.1 for before, after in pairwise(dequeue_count))
-        assert inbox.bodies == []
+        assert receiver.bodies == []
 
     in_virtual_time(scenario())
 
 
 def test_a_message_that_keeps_failing_is_moved_to_the_poison_queue(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        inbox, poison, dequeue_count = MemoryReceiver(), MemoryReceiver(), list[int | None]()
+        receiver, poison, dequeue_count = MemoryReceiver(), MemoryReceiver(), list[int | None]()
 
         async def code(msg: QueueMessage) -> None:
             dequeue_count.append(msg.dequeue_count)
             raise LookupError("never")
 
-        await inbox.put("bad", visibility_timeout=0)
-        async with running(listener(code, inbox, poison)):
+        await receiver.put("bad", visibility_timeout=0)
+        async with running(listener(code, receiver, poison)):
             await asyncio.sleep(500)
         assert dequeue_count == [1, 2, 3, 4, 5]
-        assert (inbox.bodies, poison.bodies) == ([], ["bad"])
+        assert (receiver.bodies, poison.bodies) == ([], ["bad"])
 
     in_virtual_time(scenario())
     moved = "Message has reached MaxDequeueCount of 5. Moving message to queue 'turns-poison'."
@@ -132,41 +136,41 @@ def test_a_message_that_keeps_failing_is_moved_to_the_poison_queue(caplog: pytes
 
 def test_a_message_received_too_often_by_hosts_that_died_is_moved_to_the_poison_queue_without_another_try() -> None:
     async def scenario() -> None:
-        inbox, poison = MemoryReceiver(), MemoryReceiver()
+        receiver, poison = MemoryReceiver(), MemoryReceiver()
 
         async def code(msg: QueueMessage) -> None:
             pytest.fail("it was tried")
 
-        await inbox.put("bad", visibility_timeout=0)
-        inbox.messages["message-0"].dequeue_count = 5
-        async with running(listener(code, inbox, poison)):
+        await receiver.put("bad", visibility_timeout=0)
+        receiver.messages["message-0"].dequeue_count = 5
+        async with running(listener(code, receiver, poison)):
             await asyncio.sleep(1)
-        assert (inbox.bodies, poison.bodies) == ([], ["bad"])
+        assert (receiver.bodies, poison.bodies) == ([], ["bad"])
 
     in_virtual_time(scenario())
 
 
 def test_a_message_that_fails_on_a_poison_queue_stays_there_and_is_not_tried_forever() -> None:
     async def scenario() -> None:
-        inbox, dequeue_count = MemoryReceiver(), list[int | None]()
+        receiver, dequeue_count = MemoryReceiver(), list[int | None]()
 
         async def code(msg: QueueMessage) -> None:
             dequeue_count.append(msg.dequeue_count)
             raise LookupError
 
-        await inbox.put("bad", visibility_timeout=0)
-        async with running(listener(code, inbox, None, max_polling_interval=1.0)):
+        await receiver.put("bad", visibility_timeout=0)
+        async with running(listener(code, receiver, None, max_polling_interval=1.0)):
             await asyncio.sleep(500)
         assert dequeue_count == [1, 2, 3, 4, 5]
-        assert inbox.bodies == ["bad"]
-        assert len(inbox.takes) < 1000, "it keeps nobody busy"
+        assert receiver.bodies == ["bad"]
+        assert len(receiver.takes) < 1000, "an idle queue is polled without a pause"
 
     in_virtual_time(scenario())
 
 
 def test_no_more_messages_are_received_than_a_batch_beyond_the_threshold() -> None:
     async def scenario() -> None:
-        inbox, at_once, most = MemoryReceiver(), 0, list[int]()
+        receiver, at_once, most = MemoryReceiver(), 0, list[int]()
 
         async def code(msg: QueueMessage) -> None:
             nonlocal at_once
@@ -176,8 +180,8 @@ def test_no_more_messages_are_received_than_a_batch_beyond_the_threshold() -> No
             at_once -= 1
 
         for number in range(30):
-            await inbox.put(str(1 + number / 10), visibility_timeout=0)
-        async with running(listener(code, inbox, batch_size=4, new_batch_threshold=2)):
+            await receiver.put(str(1 + number / 10), visibility_timeout=0)
+        async with running(listener(code, receiver, batch_size=4, new_batch_threshold=2)):
             await asyncio.sleep(500)
         assert max(most) == 6
         assert len(most) == 30
@@ -187,17 +191,17 @@ def test_no_more_messages_are_received_than_a_batch_beyond_the_threshold() -> No
 
 def test_an_outage_of_storage_is_logged_once_and_ends_with_the_first_response(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        inbox, got = MemoryReceiver(), list[bytes]()
+        receiver, got = MemoryReceiver(), list[bytes]()
 
         async def code(msg: QueueMessage) -> None:
             got.append(msg.get_body())
 
-        async with running(listener(code, inbox, max_polling_interval=2.0)):
+        async with running(listener(code, receiver, max_polling_interval=2.0)):
             for body in ("a", "b"):
-                await inbox.put(body, visibility_timeout=0)
-                inbox.fails = True
+                await receiver.put(body, visibility_timeout=0)
+                receiver.fails = True
                 await asyncio.sleep(60)
-                inbox.fails = False
+                receiver.fails = False
                 await asyncio.sleep(5)
         assert got == [b"a", b"b"]
 
@@ -215,36 +219,36 @@ def test_an_outage_of_storage_is_logged_once_and_ends_with_the_first_response(ca
 @pytest.mark.parametrize("outage", [5.0, 25.0])
 def test_a_message_whose_end_falls_into_an_outage_is_not_done_twice(outage: float) -> None:
     async def scenario() -> None:
-        inbox, got = MemoryReceiver(), list[bytes]()
+        receiver, got = MemoryReceiver(), list[bytes]()
 
         async def code(msg: QueueMessage) -> None:
             got.append(msg.get_body())
-            inbox.fails = True
+            receiver.fails = True
 
-        await inbox.put("a", visibility_timeout=0)
-        async with running(listener(code, inbox, max_polling_interval=2.0)):
+        await receiver.put("a", visibility_timeout=0)
+        async with running(listener(code, receiver, max_polling_interval=2.0)):
             await asyncio.sleep(outage)
-            inbox.fails = False
+            receiver.fails = False
             await asyncio.sleep(60)
         assert got == [b"a"]
-        assert inbox.bodies == []
+        assert receiver.bodies == []
 
     in_virtual_time(scenario())
 
 
 def test_a_message_that_another_host_has_received_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        inbox = MemoryReceiver()
+        receiver = MemoryReceiver()
 
         async def code(msg: QueueMessage) -> None:
-            inbox.messages["message-0"].pop_receipt = "somebody else's"
-            inbox.messages["message-0"].appears = now() + 1000
+            receiver.messages["message-0"].pop_receipt = "that of another host"
+            receiver.messages["message-0"].appears = now() + 1000
             await asyncio.sleep(50)
 
-        await inbox.put("a", visibility_timeout=0)
-        async with running(listener(code, inbox)):
+        await receiver.put("a", visibility_timeout=0)
+        async with running(listener(code, receiver)):
             await asyncio.sleep(100)
-        assert inbox.bodies == ["a"]
+        assert receiver.bodies == ["a"]
 
     in_virtual_time(scenario())
     assert lines(caplog) == ["message message-0 of queue 'turns' has been received by another host meanwhile"]
@@ -252,38 +256,38 @@ def test_a_message_that_another_host_has_received_is_left_alone(caplog: pytest.L
 
 def test_a_stop_lets_running_functions_end_and_receives_no_new_message() -> None:
     async def scenario() -> None:
-        inbox, got = MemoryReceiver(), list[bytes]()
+        receiver, got = MemoryReceiver(), list[bytes]()
 
         async def code(msg: QueueMessage) -> None:
             await asyncio.sleep(3)
             got.append(msg.get_body())
 
-        await inbox.put("running", visibility_timeout=0)
-        await inbox.put("later", visibility_timeout=1)
-        listening = listener(code, inbox, new_batch_threshold=0)
+        await receiver.put("running", visibility_timeout=0)
+        await receiver.put("later", visibility_timeout=1)
+        listening = listener(code, receiver, new_batch_threshold=0)
         async with running(listening):
             await asyncio.sleep(0.5)
             listening.stop()
             await asyncio.sleep(4)
             assert got == [b"running"]
-        assert inbox.bodies == ["later"]
-        assert inbox.messages["message-2"].dequeue_count == 0
+        assert receiver.bodies == ["later"]
+        assert receiver.messages["message-2"].dequeue_count == 0
 
     in_virtual_time(scenario())
 
 
 def test_the_message_of_a_cancelled_function_becomes_visible_at_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        inbox = MemoryReceiver()
+        receiver = MemoryReceiver()
 
         async def code(msg: QueueMessage) -> None:
             await asyncio.sleep(1000)
 
-        await inbox.put("a", visibility_timeout=0)
-        async with running(listener(code, inbox)) as task:
+        await receiver.put("a", visibility_timeout=0)
+        async with running(listener(code, receiver)) as task:
             await asyncio.sleep(1)
             task.cancel()
-        (message,) = inbox.messages.values()
+        (message,) = receiver.messages.values()
         assert message.appears <= now()
 
     in_virtual_time(scenario())
@@ -292,15 +296,15 @@ def test_the_message_of_a_cancelled_function_becomes_visible_at_once(caplog: pyt
 
 def test_a_function_that_cancels_itself_has_failed(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        inbox, dequeue_count = MemoryReceiver(), list[int | None]()
+        receiver, dequeue_count = MemoryReceiver(), list[int | None]()
 
         async def code(msg: QueueMessage) -> None:
             dequeue_count.append(msg.dequeue_count)
             if len(dequeue_count) == 1:
                 raise asyncio.CancelledError
 
-        await inbox.put("a", visibility_timeout=0)
-        async with running(listener(code, inbox, MemoryReceiver())):
+        await receiver.put("a", visibility_timeout=0)
+        async with running(listener(code, receiver, MemoryReceiver())):
             await asyncio.sleep(10)
         assert dequeue_count == [1, 2]
 
@@ -312,20 +316,20 @@ def test_a_function_that_the_hosts_end_interrupts_is_no_error_and_its_message_is
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def scenario() -> None:
-        inbox, poison, closing = MemoryReceiver(), MemoryReceiver(), asyncio.Event()
+        receiver, poison, closing = MemoryReceiver(), MemoryReceiver(), asyncio.Event()
 
         async def code(msg: QueueMessage) -> None:
             await closing.wait()
             raise RuntimeError("the worker ends")
 
-        await inbox.put("a", visibility_timeout=0)
-        listening = listener(code, inbox, poison, max_dequeue_count=1)
+        await receiver.put("a", visibility_timeout=0)
+        listening = listener(code, receiver, poison, max_dequeue_count=1)
         async with running(listening):
             await asyncio.sleep(1)
             listening.stop()
             closing.set()
-        assert (inbox.bodies, poison.bodies) == (["a"], [])
-        assert await inbox.receive(1, visibility_timeout=1), "the next host had to wait for it"
+        assert (receiver.bodies, poison.bodies) == (["a"], [])
+        assert await receiver.receive(1, visibility_timeout=1), "the next host had to wait for it"
 
     with caplog.at_level(logging.INFO):
         in_virtual_time(scenario())

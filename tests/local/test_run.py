@@ -186,8 +186,8 @@ def test_chat_with_a_question_prints_the_answer_alone(app_folder: Path) -> None:
 
 
 def test_chat_with_a_bot_that_does_not_run_says_so_and_asks_no_other(app_folder: Path) -> None:
-    with listen(0) as nobody:
-        port = port_of(nobody)
+    with listen(0) as silent:
+        port = port_of(silent)
     done = chat(app_folder, "--port", str(port), "hello there")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"No bot answers at http://127.0.0.1:{port}/api/messages" in done.stderr
@@ -299,7 +299,7 @@ def test_every_signal_that_ends_a_chat_ends_its_turn_as_stop_does(
             process.kill()
     assert process.returncode == 128 + number
     assert (out, err) == ("", "(stopped)\n")
-    assert seen.read_text().split()[-1] == "403", "the bot was not told that nobody wants the rest"
+    assert seen.read_text().split()[-1] == "403", "the bot was not told to stop"
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -262,7 +262,7 @@ async def test_a_function_that_close_ends_is_done_when_the_host_ends(process: Ho
     started = time.monotonic()
     code, log = await asyncio.to_thread(process.end)
     assert (code, "ERROR" in log) == (0, False)
-    assert time.monotonic() - started < 4, "nobody waited for a time limit"
+    assert time.monotonic() - started < 4, "nothing waited for a time limit"
     assert await queue.receive(1, visibility_timeout=0) == []
 
 

@@ -247,7 +247,7 @@ async def test_a_set_up_that_hangs_does_not_delay_the_end(make_bot: MakeBot, mon
         await bot.telemetry.close()
         assert time.monotonic() - started < 8
         running = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
-        assert "Telemetry._set_up" not in running, "the set-up is nobody's any more"
+        assert "Telemetry._set_up" not in running, "the set-up task still runs"
     finally:
         release.set()
 
