@@ -14,7 +14,7 @@ param tags object = {}
 
 // Linux Consumption ("consumption") retires on 30 September 2028 and stops at Python 3.12; Flex Consumption ("flex") is
 // its successor, and the only one of the two that reaches a virtual network. Each has a Function App of its own name,
-// so changing the plan makes a second app, moves the bot to it, and leaves the first to go back to.
+// so changing the plan makes a second app, moves the bot to it, and leaves the first as a way back.
 @description('consumption: Linux Consumption (Y1), until September 2028 and Python 3.12. flex: Flex Consumption (FC1).')
 @allowed(['consumption', 'flex'])
 param hostingPlan string = 'consumption'
@@ -33,7 +33,7 @@ param databricksBaseUrl string
 @maxLength(100)
 param databricksModelName string
 
-@description('Who the agent is in the workspace. managed-identity has no secret; the others keep theirs in a Key Vault.')
+@description('The credential for the workspace. managed-identity has no secret; the others keep theirs in a Key Vault.')
 @allowed(['managed-identity', 'service-principal', 'token'])
 param databricksCredential string = 'managed-identity'
 
@@ -88,7 +88,7 @@ param historyTokenBudget int = 3000
 @maxValue(540)
 param turnTimeoutSeconds int = 300
 
-@description('How soon another instance goes on with an answer when its own has vanished, in seconds. Too short takes turns from instances that only hesitate.')
+@description('The lease of a turn, in seconds: how soon another instance resumes an answer when its own has vanished. A short lease takes turns from instances that are only slow.')
 @minValue(10)
 @maxValue(600)
 param turnLeaseSeconds int = 30
@@ -171,7 +171,7 @@ param logDailyCapGB int = 1
 @description('Log what people ask and what they are answered. Everybody who may read the logs then reads along.')
 param telemetryRecordsText bool = false
 
-@description('Who is written to when an alert fires. Empty: alerts are seen in the portal only.')
+@description('The address that alerts are sent to. Empty: they are seen in the portal only.')
 @maxLength(254)
 param alertEmail string = ''
 

@@ -38,7 +38,7 @@ _PLACE = {
     "location": "westeurope",
     "deployment-name": "databricks-agent",
 }
-_LIMIT_SECONDS = 300.0
+_TIMEOUT_SECONDS = 300.0
 _PINNED = re.compile(r"^\s*bicepCliVersion:\s*v(\S+)", re.MULTILINE)
 # The compiler's exit code is 0 for warnings, among them a misspelt property.
 _DIAGNOSTIC = re.compile(r"^(.*\(\d+,\d+\)) : ((?:Warning|Error) .*)$", re.MULTILINE)
@@ -72,7 +72,7 @@ def find_compiler(environment: Mapping[str, str], version: str) -> str | None:
 
 def _version_of(compiler: str) -> str | None:
     try:
-        said = subprocess.run([compiler, "--version"], capture_output=True, encoding="utf-8", timeout=_LIMIT_SECONDS)
+        said = subprocess.run([compiler, "--version"], capture_output=True, encoding="utf-8", timeout=_TIMEOUT_SECONDS)
     except OSError:
         return None
     found = re.search(r"\d{1,9}\.\d{1,9}\.\d{1,9}", said.stdout)
@@ -88,7 +88,7 @@ class Compiled:
 
 
 def compile_infra(compiler: str, root: Path) -> Compiled:
-    """In a copy, since the compiler writes beside its input."""
+    """In a copy, since the compiler writes beside its input. Raises `CompilerError` if the compiler hangs."""
     with TemporaryDirectory() as folder:
         copy = Path(folder).resolve()
         shutil.copytree(root / "infra", copy / "infra", ignore=shutil.ignore_patterns("*.snapshot.json"))
@@ -104,16 +104,19 @@ def compile_infra(compiler: str, root: Path) -> Compiled:
 
 
 def _run(compiler: str, folder: Path, command: list[str]) -> list[str]:
-    """The warnings and errors."""
-    done = subprocess.run(
-        [compiler, *command],
-        cwd=folder,
-        env=os.environ | {"DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=_LIMIT_SECONDS,
-    )
+    """The warnings and errors. Raises `CompilerError` if the compiler hangs."""
+    try:
+        done = subprocess.run(
+            [compiler, *command],
+            cwd=folder,
+            env=os.environ | {"DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise CompilerError(f"bicep {command[0]} had not ended after {_TIMEOUT_SECONDS:.0f} s: try again") from None
     said = done.stderr.replace(f"{folder}{os.sep}", "")
     found = [f"{place}: {sentence}" for place, sentence in _DIAGNOSTIC.findall(said)]
     return found or ([f"bicep {command[0]}: {said.strip()}"] if done.returncode else [])
@@ -165,12 +168,12 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     try:
         version = pinned_version(root)
         compiler = find_compiler(os.environ, version)
+        if compiler is None:
+            return _without_compiler(version, root, write=write)
+        compiled = compile_infra(compiler, root)
     except CompilerError as error:
         print(error, file=sys.stderr)
         return 1
-    if compiler is None:
-        return _without_compiler(version, root, write=write)
-    compiled = compile_infra(compiler, root)
     problems = compiled.problems or ([] if write else _told(stale_files(compiled, root)))
     print("\n".join(problems) or f"Bicep {version} has no warning.", file=sys.stderr if problems else sys.stdout)
     if problems:

@@ -1,4 +1,4 @@
-"""env/.env.ENV and infra/azure.parameters.json, read as the toolkit reads them. Standard library alone."""
+"""env/.env.ENV and infra/azure.parameters.json, read as the toolkit reads them. Standard library only."""
 
 from __future__ import annotations
 

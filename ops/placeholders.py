@@ -1,6 +1,6 @@
-"""`python -m ops.placeholders`: nobody gets an app that says "Your organisation" and links to example.com.
+"""`python -m ops.placeholders`: fails while the app still says "Your organisation" and links to example.com.
 
-The first step of provision, deploy and publish for an environment in Azure. Standard library alone.
+The first step of provision, deploy and publish for an environment in Azure. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _NAME = "DEVELOPER_NAME"
 _URLS = ("DEVELOPER_WEBSITE_URL", "DEVELOPER_PRIVACY_URL", "DEVELOPER_TERMS_OF_USE_URL")
 _PLACEHOLDER_NAME = re.compile(r"\s*your organi[sz]ation\s*", re.IGNORECASE)
-# Nobody can own these: https://www.rfc-editor.org/rfc/rfc2606
+# Reserved names: https://www.rfc-editor.org/rfc/rfc2606
 _PLACEHOLDER_HOST = re.compile(r"(.*\.)?(example\.(com|net|org)|example|invalid|test|localhost)|127(\.\d+){3}|::1")
 
 

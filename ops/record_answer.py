@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import re
-import shutil
 import signal
 import sys
 import time
@@ -22,6 +21,8 @@ from typing import Final
 
 from PIL import Image
 from playwright.async_api import Page, ViewportSize, async_playwright
+
+from ops.chromium import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "answer.gif"
@@ -110,10 +111,10 @@ def _write(frames: list[tuple[float, bytes]], file: Path) -> None:
 
 
 async def main() -> None:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = chromium()
     with TemporaryDirectory() as data:
         async with _playground(data) as address, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
             page = await browser.new_page(viewport=VIEWPORT, device_scale_factor=SCALE, reduced_motion="reduce")
             await page.goto(address)
             await page.locator(_BOX).first.wait_for(timeout=_SECONDS_TO_ANSWER * 1000)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import struct
 import sys
-import zlib
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
+
+from ops.chromium import chromium
 
 APP_PACKAGE = Path(__file__).resolve().parents[1] / "appPackage"
 SIZES = {"color": 192, "color32x32": 32, "outline": 32}
@@ -25,36 +25,25 @@ PIXELS = """async ([svg, size]) => {
 }"""
 
 
-def png(size: int, pixels: bytes) -> bytes:
-    """8-bit RGBA."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + pixels[start : start + size * 4] for start in range(0, len(pixels), size * 4))
-    header = struct.pack(">IIBBBBB", size, size, 8, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
-
-
 def white(pixels: bytes) -> bytes:
     """The same shape in nothing but white: half-transparent edges come out a shade darker."""
     return b"".join(b"\xff\xff\xff" + pixels[at + 3 : at + 4] for at in range(0, len(pixels), 4))
 
 
 def main() -> int:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+    program = chromium()
+    if program is None:
         print("There is no Chromium on the PATH to draw with.", file=sys.stderr)
         return 1
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         for name, size in SIZES.items():
             svg = (APP_PACKAGE / "icons-src" / f"{name}.svg").read_text(encoding="utf-8")
             pixels = bytes(page.evaluate(PIXELS, [svg, size]))
-            drawn = png(size, white(pixels) if name == "outline" else pixels)
-            (APP_PACKAGE / f"{name}.png").write_bytes(drawn)
-            print(f"appPackage/{name}.png, {size} x {size}, {len(drawn)} bytes")
+            drawn = Image.frombytes("RGBA", (size, size), white(pixels) if name == "outline" else pixels)
+            drawn.save(APP_PACKAGE / f"{name}.png", optimize=True)
+            print(f"appPackage/{name}.png, {size} x {size}")
         browser.close()
     return 0
 

@@ -1,4 +1,4 @@
-// Tells the Bot Service where the agent is, and Teams that it may be talked to. Copilot comes through the Teams channel.
+// The bot's registration with the Bot Service, and its Teams channel, which Microsoft 365 Copilot uses too.
 @description('Of the registration, unique in the world.')
 @maxLength(42)
 param name string

@@ -1,5 +1,5 @@
-// What is told to people: turns that fail or are given up, deliveries refused or lost, no answer, a queue or a timer
-// that does not work, telemetry that stops.
+// Alerts: turns that fail or are given up, deliveries refused or lost, no answer, a queue or a timer that does not work,
+// telemetry that stops.
 @description('The part of the names that all resources share.')
 param baseName string
 
@@ -24,7 +24,7 @@ param healthUrl string
 @description('Whether to ask it.')
 param healthProbe bool
 
-@description('Who is written to. Empty: no one.')
+@description('The address that alerts are sent to. Empty: none.')
 param email string
 
 @description('Failed turns within 30 minutes, in percent.')
@@ -42,7 +42,7 @@ param minimumRefused int
 @description('Answers of 500 and above within 15 minutes.')
 param minimumServerErrors int
 
-// What goes on elsewhere has not ended: that row is a success, and says nothing about the turn.
+// A turn that was handed over has not ended: its row is a success, and says nothing about the turn.
 // A new workspace may not know these tables before their first rows: Azure makes the rules without trying the queries.
 var failureQuery = 'AppRequests | where Name == "turn" and tostring(Properties["agent.outcome"]) != "handed over" | summarize Turns = sum(ItemCount), Failed = sumif(ItemCount, Success == false) | where Turns >= ${minimumTurns} | project FailedPercent = 100.0 * Failed / Turns'
 
@@ -147,7 +147,7 @@ var rules = [
   {
     name: 'poison'
     title: 'messages that cannot be processed'
-    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not gone on with, and nobody told the person. Look at AppRequests with the name process_queue_message and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands.'
+    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not resumed, and the person was not told. Look at AppRequests with the name process_queue_message and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands.'
     severity: 1
     windowSize: 'PT30M'
     query: poisonQuery
@@ -163,7 +163,7 @@ var rules = [
   {
     name: 'queue'
     title: 'interrupted turns would be lost'
-    description: 'In the last hour the queue turns took no message of at least 3 questions. They are answered all the same, but if an instance ends meanwhile, nobody goes on. /api/health/dependencies with the function key says what queue answers. Look at the identity\'s role Storage Queue Data Contributor, at the account\'s network rules, whether the queue is there, and at Azure\'s status; provision again makes the role and the queue.'
+    description: 'In the last hour the queue turns took no message of at least 3 questions. They are answered all the same, but if an instance ends meanwhile, nothing resumes them. /api/health/dependencies with the function key says what queue answers. Look at the identity\'s role Storage Queue Data Contributor, at the account\'s network rules, whether the queue is there, and at Azure\'s status; provision again makes the role and the queue.'
     severity: 2
     windowSize: 'PT1H'
     query: queueQuery

@@ -1,4 +1,4 @@
-// Keeps what the agent proves itself with in Databricks. A secret given replaces the one kept; without one it stays.
+// Keeps the agent's credential for Databricks. A secret that is given replaces the stored one; without one that stays.
 @description('Of the vault, unique in the world.')
 @maxLength(24)
 param name string

@@ -13,7 +13,7 @@ param tags object
 @description('The agent\'s identity.')
 param principalId string
 
-@description('Who deploys: `deploy` uploads the package as this person or service principal.')
+@description('The object id of the person or service principal that deploys and uploads the package.')
 param deployerObjectId string
 
 @description('Where the account\'s log goes.')
@@ -36,7 +36,7 @@ param tableNames string[] = ['conversations', 'documents']
 @description('What is larger than a row: results to draw again, and files.')
 param artifactContainerName string = 'artifacts'
 
-@description('Turns that another instance may have to go on with, and messages that could not be processed.')
+@description('Turns that another instance may have to resume, and messages that could not be processed.')
 param queueNames string[] = ['turns', 'turns-poison']
 
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // Storage Blob Data Owner
@@ -101,8 +101,8 @@ resource artifacts 'Microsoft.Storage/storageAccounts/blobServices/containers@20
   }
 }
 
-// Every deployed build is kept, for going back: none can be told from the one that runs. Only what an agent.zip was
-// before it was replaced goes, and each of those is a build too. A deleted artifact would stay as an earlier version; it
+// Every deployed build is kept under its own name, for going back. Only former versions of agent.zip are deleted, and each
+// of those is such a build too. A deleted artifact would stay as an earlier version; it
 // goes, and Azure can restore it for the days of deleteRetentionPolicy, like every blob of the account.
 resource replacedBlobs 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
   parent: account
@@ -179,7 +179,7 @@ resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-
 ]
 
 // The Functions host makes containers of its own for leases and keys, and a table for its diagnostic events; on both
-// plans it demands these two on the account. It is the agent's account and no one else's.
+// plans it demands these two roles on the account, which is the agent's only.
 resource ownsBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(account.id, principalId, blobDataOwner)
   scope: account
@@ -239,7 +239,7 @@ resource blobLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
-// Who reads or deletes what people said. The agent's own writes, twenty for a turn, would be most of the log.
+// Reads and deletions of what people said. The agent's own writes, twenty for a turn, would be most of the log.
 resource tableLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-log-analytics'
   scope: tableService
@@ -258,7 +258,7 @@ resource tableLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
-// Who puts, changes or deletes a message. Nearly all reads are looks at an empty queue, 1.3 million a month and instance.
+// Messages put, changed or deleted. Nearly all reads are polls of an empty queue, 1.3 million a month and instance.
 resource queueLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-log-analytics'
   scope: queueService

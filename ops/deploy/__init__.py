@@ -1,4 +1,4 @@
-"""Brings a package to the Function App, or an earlier one back. Standard library and the Azure CLI alone."""
+"""Brings a package to the Function App, or an earlier one back. Needs only the standard library and the Azure CLI."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ class DeployError(Exception):
 
 
 class NotAllowedError(DeployError):
-    """Storage refuses whoever is signed in; a role given minutes ago may only have to take effect."""
+    """Storage refuses the signed-in account. A role assigned minutes ago may not be effective yet."""
 
 
 class UnhealthyError(DeployError):
-    """The package is in place and does not answer as healthy."""
+    """The package is deployed, and its health endpoint does not answer 200."""

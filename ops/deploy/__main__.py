@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from ops.command import DEV
 from ops.deploy import DeployError, UnhealthyError
 from ops.deploy.azure_cli import AzureCli
-from ops.deploy.builds import Builds, kept_name
+from ops.deploy.builds import Builds, blob_name
 from ops.deploy.health import running_build, wait_for_health
 from ops.deploy.plans import deploy_to_consumption, deploy_to_flex
 from ops.deploy.target import Target
@@ -35,18 +35,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What one run of the command works with. `command` is what a person would type to run it again."""
+    """What one run of the command uses. `command` is what a person types to run it again."""
 
     azure: AzureCli
     target: Target
     builds: Builds
-    wait: float
+    wait_seconds: float
     command: str
     waiting: Waiting
 
 
 def main(arguments: list[str], root: Path = ROOT, waiting: Waiting = Waiting()) -> int:
-    """0 when the bot answers as the build that was asked for; 1 if that was not deployed; 3 if it is not well."""
+    """Exit code 0 when the bot answers as the requested build; 1 if that was not deployed; 3 if it is not healthy."""
     options = _options(arguments, root)
     command = f"{DEV} deploy" + ("" if options.env == "dev" else f" --env {options.env}")
     try:
@@ -106,7 +106,7 @@ def _deploy_new(deployment: Deployment, package: Path) -> None:
     if not _fits(build, target):
         raise DeployError(f"{_for_another_python(build, target)}: {DEV} package --python {target.python}")
     _say(f"Keeping build {build.build} in {target.storage_account}/{target.container} ...")
-    deployment.builds.upload(package, kept_name(build.build))
+    deployment.builds.upload(package, blob_name(build.build))
     _put(deployment, package, build)
 
 
@@ -137,7 +137,7 @@ def _for_another_python(build: Build, target: Target) -> str:
 
 def _put(deployment: Deployment, package: Path, build: Build) -> None:
     target = deployment.target
-    way_back = _keep_way_back(deployment, build)
+    rollback_hint = _store_running_build(deployment, build)
     _say(f"Deploying build {build.build} (version {build.version}) to {target.function_app} ...")
     if target.plan == "flex":
         deploy_to_flex(deployment.azure, target, package)
@@ -145,19 +145,24 @@ def _put(deployment: Deployment, package: Path, build: Build) -> None:
         deploy_to_consumption(deployment.azure, target, deployment.builds, package, deployment.waiting.pause)
     _say(f"Waiting for {target.health_url} ...")
     wait_for_health(
-        target.health_url, build.build, deployment.wait, way_back, deployment.waiting.clock, deployment.waiting.pause
+        target.health_url,
+        build.build,
+        deployment.wait_seconds,
+        rollback_hint,
+        deployment.waiting.clock,
+        deployment.waiting.pause,
     )
     _say(f"Build {build.build} answers and is well.")
 
 
-def _keep_way_back(deployment: Deployment, build: Build) -> str:
-    """How to bring back what runs now, which is kept under its own name before it is replaced."""
+def _store_running_build(deployment: Deployment, build: Build) -> str:
+    """Stores the build that runs under its own name before it is replaced, and returns how to bring it back."""
     others = f"{deployment.command} --builds lists the builds that can be brought back."
     before = running_build(deployment.target.health_url)
     if before is None or before == build.build:
         return others
     try:
-        deployment.builds.keep_running(before)
+        deployment.builds.store_running(before)
     except DeployError as error:
         _say(f"Build {before}, which runs now, is not kept in storage and cannot be brought back: {error}")
         return f"Build {before} ran before and is not kept. {others}"

@@ -1,4 +1,4 @@
-"""The Azure CLI, as a function."""
+"""Runs the Azure CLI and reads its JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from ops.deploy import DeployError, NotAllowedError
 
-LIMIT_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 
 _NOT_SIGNED_IN = re.compile(r"az login|AADSTS\d+|not logged in", re.IGNORECASE)
 # For some of storage's error codes the Azure CLI prints sentences of its own instead.
@@ -23,7 +23,7 @@ _NOT_ALLOWED_IN_STORAGE = re.compile(
     r"AuthorizationPermissionMismatch|AuthorizationFailure|required permissions|blocked by network rules", re.IGNORECASE
 )
 _NOT_ALLOWED = re.compile(r"Authorization ?failed|not authorized", re.IGNORECASE)
-# Windows runs az.cmd through cmd.exe, to which these mean something.
+# On Windows az.cmd runs in cmd.exe, which would interpret these.
 _UNSAFE = re.compile(r"[\"&|<>^%!\r\n]")
 
 
@@ -41,26 +41,31 @@ class AzureCli:
         self._subscription = subscription
 
     def run(
-        self, *arguments: str, folder: Path | None = None, secret: bool = False, limit: float = LIMIT_SECONDS
+        self,
+        *arguments: str,
+        folder: Path | None = None,
+        secret: bool = False,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Any:  # noqa: ANN401
-        """The command's answer, from JSON; None if it has none. Runs in `folder`, for `limit` seconds at most.
+        """The command's output, parsed from JSON; None if there is none. A `secret` output is never quoted in an error.
 
-        Raises `DeployError`, and `NotAllowedError` where storage refuses whoever is signed in.
+        Raises `DeployError`, and `NotAllowedError` where storage refuses the signed-in account.
         """
         command = [*arguments, "--subscription", self._subscription, "--only-show-errors", "--output", "json"]
         for argument in command:
             if _UNSAFE.search(argument):
                 raise DeployError(f"{argument!r} cannot be handed to the Azure CLI")
-        code, answer, said = self._finish(command, folder, limit)
+        code, output, errors = self._finish(command, folder, timeout_seconds)
         if code:
-            raise _explain(arguments, code, said.strip())
+            raise _explain(arguments, code, errors.strip())
         try:
-            return json.loads(answer) if answer.strip() else None
+            return json.loads(output) if output.strip() else None
         except ValueError:
-            shown = "" if secret else f": {answer.strip()[:300]}"
-            raise DeployError(f"az {_name(arguments)} did not answer with JSON{shown}") from None
+            shown = "" if secret else f": {output.strip()[:300]}"
+            raise DeployError(f"az {_command_name(arguments)} did not answer with JSON{shown}") from None
 
-    def _finish(self, command: list[str], folder: Path | None, limit: float) -> tuple[int, str, str]:
+    def _finish(self, command: list[str], folder: Path | None, timeout_seconds: float) -> tuple[int, str, str]:
+        """The exit code, standard output and standard error."""
         with subprocess.Popen(
             [self._program, *command],
             cwd=folder,
@@ -72,42 +77,42 @@ class AzureCli:
             start_new_session=True,
         ) as process:
             try:
-                answer, said = process.communicate(timeout=limit)
+                output, errors = process.communicate(timeout=timeout_seconds)
             except subprocess.TimeoutExpired:
-                _end(process)
+                _kill_tree(process)
                 raise DeployError(
-                    f"az {_name(command)} had not ended after {limit:.0f} s and was stopped. What it began in "
-                    "Azure may still go on: look there, then try again."
+                    f"az {_command_name(command)} had not ended after {timeout_seconds:.0f} s and was stopped. "
+                    "What it began in Azure may still go on: look there, then try again."
                 ) from None
             except BaseException:
-                _end(process)
+                _kill_tree(process)
                 raise
-            return process.returncode, answer, said
+            return process.returncode, output, errors
 
 
-def _name(command: Iterable[str]) -> str:
+def _command_name(command: Iterable[str]) -> str:
     return " ".join(takewhile(lambda argument: not argument.startswith("-"), command))
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """With its children: az is a script, and the program that it starts would live on and hold its output open."""
+def _kill_tree(process: subprocess.Popen[str]) -> None:
+    """az is a script: the program that it starts would otherwise live on and keep its output open."""
     if os.name == "nt":
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
     else:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _explain(arguments: tuple[str, ...], code: int, said: str) -> DeployError:
+def _explain(arguments: tuple[str, ...], code: int, errors: str) -> DeployError:
     sentence = f"az {' '.join(arguments)} failed with exit code {code}."
     storage = arguments[0] == "storage"
     refused = False
-    if _NOT_SIGNED_IN.search(said):
+    if _NOT_SIGNED_IN.search(errors):
         sentence = "The Azure CLI is not signed in, or no longer: az login"
-    elif _NOT_ALLOWED_IN_STORAGE.search(said) or _NOT_ALLOWED.search(said):
-        refused = storage and _NOT_ALLOWED_IN_STORAGE.search(said) is not None
+    elif _NOT_ALLOWED_IN_STORAGE.search(errors) or _NOT_ALLOWED.search(errors):
+        refused = storage and _NOT_ALLOWED_IN_STORAGE.search(errors) is not None
         needed = "Storage Blob Data Contributor on the storage account" if storage else "Contributor"
-        if "roleAssignments" in said:
+        if "roleAssignments" in errors:
             needed = "Role Based Access Control Administrator"
-        sentence += f" Whoever is signed in needs the role {needed} (a new one takes some minutes to work)"
-        sentence += ", and must be let in by its network rules." if storage else "."
-    return (NotAllowedError if refused else DeployError)(f"{sentence}\n\n{said}" if said else sentence)
+        sentence += f" The signed-in account needs the role {needed} (a new one takes some minutes to work)"
+        sentence += ", and must be allowed by its network rules." if storage else "."
+    return (NotAllowedError if refused else DeployError)(f"{sentence}\n\n{errors}" if errors else sentence)

@@ -1,4 +1,4 @@
-"""The builds kept in storage: one blob each, beside the one that a Consumption plan runs."""
+"""The builds in storage: one blob each, beside the one that a Consumption plan runs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ CURRENT = "agent.zip"
 _RELEASED = "released-package.zip"
 """What a Flex Consumption app runs, in the same container: its documentation, "Deployment package"."""
 
-_ROLE_SECONDS = 300.0
+_ROLE_WAIT_SECONDS = 300.0
 _ROLE_PAUSE_SECONDS = 15.0
 _KEPT = re.compile(r"agent-([0-9a-f]{12})\.zip")
 
 
-def kept_name(build: str) -> str:
+def blob_name(build: str) -> str:
     return f"agent-{build}.zip"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptBuild:
+class StoredBuild:
     """`uploaded` is a time in UTC, as ISO 8601."""
 
     build: str
@@ -54,12 +54,12 @@ class Builds:
         self._container += ["--auth-mode", "login"]
 
     def upload(self, package: Path, name: str) -> None:
-        # By its name in its folder: a path could hold what cmd.exe takes for its own.
+        # Without its path, which could hold characters that cmd.exe interprets.
         options = ["--name", name, "--file", package.name, "--overwrite", "true", "--no-progress"]
         self._blob("upload", *options, folder=package.parent)
 
-    def keep_running(self, build: str) -> None:
-        """Somebody may have deleted it from the builds that are kept. Raises `DeployError`."""
+    def store_running(self, build: str) -> None:
+        """Stores the build that runs, unless it is stored already. Raises `DeployError`."""
         if any(kept.build == build for kept in self.list()):
             return
         with TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ class Builds:
                 raise DeployError(f"{self._running} cannot be used: {error}") from None
             if found != build:
                 raise DeployError(f"{self._running} is build {found}.")
-            self.upload(package, kept_name(build))
+            self.upload(package, blob_name(build))
 
     def download(self, build: str, target: Path) -> Build:
         """Raises `DeployError`, naming the builds that there are, if this is none of them or not what it was."""
@@ -79,7 +79,7 @@ class Builds:
         if build not in kept:
             there = f"These are: {', '.join(kept)}" if kept else "There is none yet"
             raise DeployError(f"Build {build} is not kept in storage. {there}.")
-        self._fetch(kept_name(build), target)
+        self._fetch(blob_name(build), target)
         try:
             found = read_build(target)
         except NotAPackageError as error:
@@ -88,12 +88,12 @@ class Builds:
             raise DeployError(f"What is kept as build {build} is build {found.build}.")
         return found
 
-    def list(self) -> list[KeptBuild]:
+    def list(self) -> list[StoredBuild]:
         """The newest first."""
         options = ["--prefix", "agent-", "--num-results", "*"]
         blobs = self._blob("list", *options) or []
         found = [
-            KeptBuild(match[1], str((blob.get("properties") or {}).get("lastModified", "")))
+            StoredBuild(match[1], str((blob.get("properties") or {}).get("lastModified", "")))
             for blob in blobs
             if (match := _KEPT.fullmatch(blob["name"]))
         ]
@@ -105,7 +105,7 @@ class Builds:
 
     def _blob(self, verb: str, *options: str, folder: Path | None = None) -> Any:  # noqa: ANN401
         """Tries again for five minutes while storage refuses, as it does with a role that is new."""
-        ends = self._clock() + _ROLE_SECONDS
+        ends = self._clock() + _ROLE_WAIT_SECONDS
         told = False
         while True:
             try:
@@ -116,8 +116,8 @@ class Builds:
             if not told:
                 told = True
                 print(
-                    "Storage refuses whoever is signed in. A role that provision has just given takes minutes to work: "
-                    f"trying again for {_ROLE_SECONDS / 60:.0f} minutes ...",
+                    "Storage refuses the signed-in account. A role that provision has just assigned takes minutes to "
+                    f"work: trying again for {_ROLE_WAIT_SECONDS / 60:.0f} minutes ...",
                     flush=True,
                 )
             self._pause(_ROLE_PAUSE_SECONDS)

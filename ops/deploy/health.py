@@ -25,14 +25,13 @@ def running_build(url: str) -> str | None:
 def wait_for_health(
     url: str,
     build: str,
-    limit: float,
-    way_back: str,
+    timeout_seconds: float,
+    rollback_hint: str,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Asks every five seconds. Raises `UnhealthyError`, ending with `way_back`, if `build` is not well within `limit`
-    s."""
-    ends = clock() + limit
+    """Asks every five seconds. Raises `UnhealthyError`, ending with `rollback_hint`, unless `build` gets healthy."""
+    ends = clock() + timeout_seconds
     while True:
         status, found, said = _ask(url)
         if found == build and status == 200:
@@ -42,12 +41,13 @@ def wait_for_health(
         pause(_PAUSE_SECONDS)
     if found == build:
         raise UnhealthyError(
-            f"Build {build} runs, but {url} answers with status {status} after {limit:.0f} s: {said}\n{way_back}"
+            f"Build {build} runs, but {url} answers with status {status} after {timeout_seconds:.0f} s: {said}\n"
+            f"{rollback_hint}"
         )
     other = f"build {found} still answers" if found else f"there is no answer that names a build ({said})"
     raise UnhealthyError(
-        f"Build {build} is in place, but after {limit:.0f} s {other} at {url}. "
-        f"The Function App's log stream says why.\n{way_back}"
+        f"Build {build} is in place, but after {timeout_seconds:.0f} s {other} at {url}. "
+        f"The Function App's log stream says why.\n{rollback_hint}"
     )
 
 

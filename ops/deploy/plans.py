@@ -18,7 +18,7 @@ from ops.deploy.scm import ScmSite, token_audience
 from ops.deploy.target import Target
 
 _API_VERSION = "2024-04-01"
-_SYNC_TRIES = 6
+_SYNC_ATTEMPTS = 6
 _SYNC_PAUSE_SECONDS = 10.0
 
 
@@ -32,14 +32,14 @@ def deploy_to_consumption(
 
 
 def _sync_triggers(azure: AzureCli, target: Target, pause: Callable[[float], None]) -> None:
-    """Nobody looks for new triggers in a package behind a URL unless told to."""
+    """Azure does not look for new triggers in a package behind a URL by itself."""
     url = f"{target.resource_id}/syncfunctiontriggers?api-version={_API_VERSION}"
-    for _ in range(_SYNC_TRIES - 1):
+    for _ in range(_SYNC_ATTEMPTS - 1):
         try:
             azure.run("rest", "--method", "post", "--url", url)
             return
         except DeployError:
-            pause(_SYNC_PAUSE_SECONDS)  # the platform asks the app, which is still starting
+            pause(_SYNC_PAUSE_SECONDS)  # the app, which Azure asks for them, is still starting
     azure.run("rest", "--method", "post", "--url", url)
 
 

@@ -23,7 +23,7 @@ _FAILED = {-1: "cancelled", 3: "failed", 5: "superseded by another", 6: "only pa
 
 
 def token_audience(host: str) -> str:
-    """App Service's own, because tokens for Resource Manager are no longer meant for these sites."""
+    """App Service's own: these sites no longer accept tokens for Resource Manager."""
     return "https://appservice.azure.us" if host.endswith(".us") else "https://appservice.azure.com"
 
 
@@ -52,7 +52,7 @@ class ScmSite:
             try:
                 status, state = self._ask(f"/api/deployments/{deployment}", _STATUS_SECONDS)
             except DeployError as error:
-                status, state = 0, str(error)  # once more: what counts is how the deployment ends
+                status, state = 0, str(error)  # ask again: only the final state of the deployment counts
             if status == 404 and began:
                 return  # the site is replaced with the app; its health will tell
             if status in (200, 202) and isinstance(state, dict):

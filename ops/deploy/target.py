@@ -1,4 +1,4 @@
-"""Where a package goes: what provision wrote down."""
+"""Where a package is deployed to, from the variables that provision wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package's fingerprint, and its zip. Standard library alone.
+"""The package's fingerprint, and its zip. Standard library only.
 
 The same content has the same fingerprint everywhere; its zip has the same bytes wherever zlib is the same, for each
 (zlib, zlib-ng) compresses in its own way.
@@ -49,7 +49,7 @@ def _fingerprint(contents: Iterable[tuple[str, bytes]]) -> str:
 
 
 def files_of(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file below `folder` by its name in the package, in the one order that everything here uses."""
+    """Every file below `folder` with its name in the package, sorted."""
     names = ((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
     return iter(sorted(names))
 
@@ -67,7 +67,7 @@ def write_zip(folder: Path, target: Path) -> str:
 
 
 def read_build(package: Path) -> Build:
-    """What `package` says it is, once its content has proven it. Raises `NotAPackageError`."""
+    """The build that `package` names, after its content was verified. Raises `NotAPackageError`."""
     try:
         with zipfile.ZipFile(package) as archive:
             names = sorted(archive.namelist())

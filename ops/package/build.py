@@ -35,7 +35,7 @@ class Package:
 def make_package(root: Path, output: Path, python: str, install: Install | None = None) -> Package:
     """Writes `output`/agent.zip and the same content unpacked in `output`/agent. Raises `PackageError`.
 
-    What an earlier package left there stays until the new one is whole.
+    An earlier package stays there until the new one is complete.
     """
     version = _version_of(root)
     files = deployed_files(root)

@@ -76,9 +76,9 @@ def _interpreter(command: Command, python: str) -> Interpreter | None:
     if probe.returncode:
         return None
     cache_tag, release, abi, version, executable = json.loads(probe.stdout)
-    # Other builds compile otherwise: pre-releases, and those without the global lock.
+    # Pre-releases and builds without the global lock compile differently.
     right = cache_tag == f"cpython-{python.replace('.', '')}" and release == "final" and "t" not in abi
-    # The Python itself: a version manager's shim works only in the environment that it was found in.
+    # The interpreter itself, since a version manager's shim works only in the environment where it was found.
     return Interpreter((str(executable),), str(version)) if right else None
 
 

@@ -1,4 +1,4 @@
-"""Compiles the files named on standard input. Run by the target's Python, alone: `python -I -S compiler.py ROOT`.
+"""Compiles the files named on standard input. Run by the target's Python: `python -I -S compiler.py ROOT`.
 
 The result depends on nothing but the source and the interpreter's version. Prints what did not compile, as JSON.
 """
@@ -13,23 +13,23 @@ import sys
 import warnings
 
 UNCHECKED_HASH = 1
-"""The import system takes the bytecode as it is and does not look at the source."""
+"""The import system uses the bytecode without comparing it with the source."""
 
 
 def compiled(source: bytes, deployed_path: str) -> bytes:
     """The content of a `.pyc`, as PEP 552 defines it. Raises SyntaxError and ValueError."""
-    # marshal tells apart what the process has met before: whether a string is the interned one, and whether anything
-    # else refers to it. So every source is met twice.
-    met, code = (compile(source, deployed_path, "exec", dont_inherit=True, optimize=0) for _ in range(2))
+    # marshal's output depends on which strings are interned and referenced elsewhere. While a first compilation of the
+    # same source is alive, the second finds the same state whatever the process did before.
+    first, code = (compile(source, deployed_path, "exec", dont_inherit=True, optimize=0) for _ in range(2))
     header = importlib.util.MAGIC_NUMBER + UNCHECKED_HASH.to_bytes(4, "little") + importlib.util.source_hash(source)
     content = header + marshal.dumps(code)
-    del met
+    del first
     return content
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    # Strings of one character are shared by the whole process, so that anything in it may have interned them.
+    # Strings of one character are shared by the whole process, and anything in it may have interned them.
     for number in range(256):
         sys.intern(chr(number))
     job = json.load(sys.stdin)

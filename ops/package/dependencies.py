@@ -30,7 +30,7 @@ _INSTALLERS_RECORDS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 def install_wheels(root: Path, target: Path, python: str) -> None:
     """What the lock asks for on Linux with `python`, a version such as "3.12". Raises `PackageError`.
 
-    With pip, so that whatever registry and certificates this machine's set-up works with serve here too.
+    pip is used, so that the registry and the certificates that this machine is configured with apply.
     """
     command = [sys.executable, "-m", "pip", "install", "--target", str(target), "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes"]

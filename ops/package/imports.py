@@ -1,7 +1,7 @@
-"""Imports whatever the unpacked package's own files import anywhere, also where they do so late.
+"""Imports every module that the unpacked package's own files import, inside functions too.
 
-Run by the package's Python, alone: `python -I -S -B imports.py FOLDER SITE_PACKAGES`. Prints what is not there, as
-JSON: file, line and reason.
+Run by the package's Python: `python -I -S -B imports.py FOLDER SITE_PACKAGES`. Prints what is missing, as JSON: file,
+line and reason.
 """
 
 from __future__ import annotations

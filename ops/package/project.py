@@ -23,8 +23,7 @@ _TEXT = {".py", ".json", ".txt", ".md", ".toml", ".yaml", ".yml"}
 def deployed_files(root: Path) -> list[str]:
     """Paths that git tracks and `.funcignore` lets through, sorted. Raises `PackageError`.
 
-    A file that git does not track is neither taken along, for it may hold anything, nor left out in silence, for the
-    rest may need it.
+    A file that git does not track is an error: it may hold anything, and the other files may need it.
     """
     forgotten = _forgotten(root)
     if forgotten:

@@ -1,7 +1,7 @@
 """`python -m ops.package.start`: unpacks the delivered zip, starts it, asks for its health, imports what it imports.
 
-Standard library alone. The package's own Python runs it, with nothing else to import from and none of this machine's
-settings. Linux only: the package holds Linux wheels.
+Standard library only. It runs with the package's Python version, without this machine's site-packages and settings.
+Linux only: the package holds Linux wheels.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ sys.stdout.write(f"{answer.status_code} {answer.get_body().decode()}")
 
 
 def start(package: Path) -> Build:
-    """The build that answered. Raises `PackageError` if `package` lacks what it imports, sooner or later, does not
-    start, or does not answer as itself.
+    """The build that answered. Raises `PackageError` if `package` does not start, lacks what it imports at any time, or
+    answers as another build.
     """
     try:
         build = read_build(package)
@@ -58,10 +58,10 @@ def start(package: Path) -> Build:
         with zipfile.ZipFile(package) as archive:
             archive.extractall(folder)
         answer = _run(package, folder, interpreter, "-c", _ASK)
-        # Last: what does not even start says so best itself.
+        # Last, since a package that does not start has the clearer message.
         missing = json.loads(_run(package, folder, interpreter, str(_IMPORTS)))
     if missing:
-        # Whoever imports the file that lacks something fails for the same reason.
+        # Every module that imports the incomplete file fails for the same reason: report the first.
         first = {reason: f"{file}:{line}" for file, line, reason in reversed(missing)}
         named = "\n".join(sorted(f"{place}: {reason}" for reason, place in first.items()))
         raise PackageError(f"{package} lacks what it imports while it runs on Python {interpreter.version}:\n\n{named}")
@@ -96,7 +96,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     parser.add_argument("package", nargs="?", type=Path, default=default, help="the zip (.data/package/agent.zip)")
     package = parser.parse_args(arguments).package
     if os.name == "nt" or sys.platform == "darwin":
-        print("A package holds Linux wheels and starts on Linux alone.", file=sys.stderr)
+        print("A package holds Linux wheels and starts on Linux only.", file=sys.stderr)
         return 1
     try:
         build = start(package)

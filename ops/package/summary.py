@@ -1,4 +1,4 @@
-"""What there is to say about a package: how large it is, and what makes it so."""
+"""The size of a package, and its largest parts."""
 
 from __future__ import annotations
 

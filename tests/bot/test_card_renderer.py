@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
+from ops.chromium import chromium
 from tests.fakes.npm import npm_installed
 
 ROOT = Path(__file__).parents[2]
 CARDS = ROOT / "tests" / "golden" / "blocks"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = chromium()
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 # What it does not know or finds wrong, and what it draws, as a person and a screen reader find it.
 DRAW = """card => {

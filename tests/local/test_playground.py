@@ -20,9 +20,10 @@ from playwright.async_api import Page, async_playwright
 from app.local.lifetime import listen, port_of
 from app.local.playground import PACKAGE, installed_playground, start_playground
 from app.local.processes import Children
+from ops.chromium import chromium
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = chromium()
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run",

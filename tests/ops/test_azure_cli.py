@@ -42,7 +42,7 @@ def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path, monk
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     started = time.monotonic()
     with pytest.raises(DeployError, match=r"^az storage blob list had not ended after 1 s and was stopped\. What it"):
-        AzureCli(SUBSCRIPTION).run("storage", "blob", "list", limit=1)
+        AzureCli(SUBSCRIPTION).run("storage", "blob", "list", timeout_seconds=1)
     assert time.monotonic() - started < 30
     child = int((tmp_path / "child").read_text())
     ends = time.monotonic() + 5
@@ -57,9 +57,9 @@ def test_no_command_of_deploy_or_provision_is_without_a_limit(
     limits: list[float] = []
     finish = AzureCli._finish
 
-    def noting(self: AzureCli, command: list[str], folder: Path | None, limit: float) -> tuple[int, str, str]:
-        limits.append(limit)
-        return finish(self, command, folder, limit)
+    def noting(self: AzureCli, command: list[str], folder: Path | None, timeout_seconds: float) -> tuple[int, str, str]:
+        limits.append(timeout_seconds)
+        return finish(self, command, folder, timeout_seconds)
 
     monkeypatch.setattr(AzureCli, "_finish", noting)
     make_package(root, "new")
@@ -118,9 +118,9 @@ def test_a_repository_below_a_folder_with_any_name_is_provisioned(
     limits: list[float] = []
     run = AzureCli.run
 
-    def noting(self: AzureCli, *arguments: str, folder: Path, limit: float) -> Any:
-        limits.append(limit)
-        return run(self, *arguments, folder=folder, limit=limit)
+    def noting(self: AzureCli, *arguments: str, folder: Path, timeout_seconds: float) -> Any:
+        limits.append(timeout_seconds)
+        return run(self, *arguments, folder=folder, timeout_seconds=timeout_seconds)
 
     monkeypatch.setattr(AzureCli, "run", noting)
     assert provision_main([], root) == 0, capsys.readouterr().err

@@ -184,7 +184,9 @@ def test_a_role_that_is_new_is_waited_for(
 
     assert main([], root, type(waiting)(clock.time, pause)) == 0
     out = capsys.readouterr().out
-    assert out.count("A role that provision has just given takes minutes to work: trying again for 5 minutes ...") == 1
+    assert (
+        out.count("A role that provision has just assigned takes minutes to work: trying again for 5 minutes ...") == 1
+    )
     assert clock.now == 45
     assert read_build(azure.running).build == build
 

@@ -97,7 +97,7 @@ async def test_resumed_attempts_do_not_hide_turns_that_fail(make_bot: MakeBot) -
         await second.app.queue.dispatch(message)
     await second.telemetry.close()
     assert alert("failures", second.insights) == [{"FailedPercent": 100.0}]
-    assert tile("Turns that another instance went on with", second.insights) == [{"Turns": QUESTIONS}]
+    assert tile("Turns that another instance resumed", second.insights) == [{"Turns": QUESTIONS}]
     outcomes = {row["Outcome"]: row["Turns"] for row in tile("Turns by outcome", second.insights)}
     assert outcomes == {"handed over": QUESTIONS, "failed": QUESTIONS}
 
@@ -145,7 +145,7 @@ async def test_turns_without_a_message_on_the_queue_raise_an_alert(
     assert [call.text for call in bot.connector.calls if call.is_message] == ["Because."] * QUESTIONS
     assert alert("failures", bot.insights) == [{"FailedPercent": 0.0}]
     assert alert("queue", bot.insights) == [{"Missing": QUESTIONS}]
-    assert tile("Turns that nobody could go on with", bot.insights) == [{"Kind": "StorageError", "Turns": QUESTIONS}]
+    assert tile("Turns that could not be resumed", bot.insights) == [{"Kind": "StorageError", "Turns": QUESTIONS}]
 
 
 @pytest.mark.parametrize("fails", [False, True])
