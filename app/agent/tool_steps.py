@@ -28,7 +28,7 @@ from app.tools.registry import ToolRegistry, failed
 
 _log = logging.getLogger(__name__)
 
-MAX_CALLS_PER_TURN = 128
+MAX_CALLS_PER_TURN = 50
 _MAX_STATUS_CHARACTERS = 200
 _TOO_MANY = failed("The tool was not called: this turn has made too many calls. Answer with what is known.")
 _NOBODY_TO_APPROVE = failed("The tool was not called: it needs an approval, and nobody can be asked for one here.")
@@ -155,7 +155,7 @@ class ToolSteps:
                     continue
                 index, result = running.pop(item), item.result()
                 self._set(index, result=result)
-                if running:
+                if running and not any(task.done() for task in running):
                     await self._save()
                 call = self._call(index).call
                 yield ToolFinished(call.id, call.name, result.succeeded)

@@ -56,6 +56,10 @@ class Places:
         self.gates: dict[str, asyncio.Event] = {}
         self.cancelled: list[CancelReason | None] = []
 
+    @property
+    def keys(self) -> list[str]:
+        return [context.idempotency_key for context in self.contexts]
+
     async def _look_up(self, arguments: CityArguments, context: ToolContext) -> ToolOutput:
         self.calls.append(arguments.city)
         self.called.set()
@@ -121,19 +125,14 @@ async def test_a_tool_knows_its_turn_and_what_it_says_meanwhile_is_shown() -> No
     assert [context.identity, *(request.identity for request in model.requests)] == [ann, ann, ann]
 
 
-async def test_calls_have_keys_of_their_own_which_a_resumed_turn_repeats() -> None:
-    def keys(places: Places) -> list[str]:
-        return [context.idempotency_key for context in places.contexts]
-
+async def test_each_call_has_a_key_of_its_own() -> None:
     replies: list[Any] = [[call(1, "Lisbon"), call(1, "Porto")], [call(1, "Lisbon")], "Fine."]
-    first, again, other, journal = Places(), Places(), Places(), MemoryJournal()
-    await answer(ScriptedModel(replies), first, journal)
-    await answer(ScriptedModel(replies[1:]), again, MemoryJournal(journal.saved[1]), said="")
+    places = Places()
+    await answer(ScriptedModel(replies), places, MemoryJournal())
     elsewhere = replace(TURN, conversation=ConversationKey("tenant", "another"))
-    await answer(ScriptedModel(replies), other, MemoryJournal(), turn=elsewhere)
-    assert len({*keys(first), *keys(other)}) == 6
-    assert keys(again) == keys(first)[1:]
-    assert all(len(key) <= 64 for key in keys(first))
+    await answer(ScriptedModel(replies), places, MemoryJournal(), turn=elsewhere)
+    assert len(set(places.keys)) == 6
+    assert all(len(key) <= 64 for key in places.keys)
 
 
 async def test_sources_and_blocks_of_tools_are_the_answers_and_the_model_knows_their_numbers() -> None:
@@ -169,18 +168,24 @@ END = "Let me see. All fine."
 
 async def test_a_resumed_turn_asks_the_model_nothing_again_and_calls_no_tool_twice() -> None:
     whole = ScriptedModel([["Let me see.", call(1, "Lisbon"), call(2, "Porto")], [call(3, "Faro")], END])
-    journal = MemoryJournal()
-    expected = (await answer(whole, Places(), journal))[-1]
+    first, journal = Places(), MemoryJournal()
+    first.gates["Porto"] = asyncio.Event()
+    agent = Agent(whole, [first], system_prompt="Be brief.", history_token_budget=1000)
+    async for event in agent.answer(TURN, [], journal=journal):
+        expected = event
+        if isinstance(event, ToolFinished):
+            first.gates["Porto"].set()
     assert isinstance(expected, Answer)
     assert [recorded.count("is fine") for recorded in journal.saved] == [0, 1, 2, 3]
     for recorded in journal.saved[1:]:
-        for shown in ("", "Let me", "Let me see."):
+        for shown in ["Let me see."[:length] for length in range(12)]:
             done = recorded.count("is fine")
             replies: list[Any] = [END] if done == 3 else [[call(3, "Faro")], END]
             places, model = Places(), ScriptedModel(replies)
             events = await answer(model, places, MemoryJournal(recorded), said=shown)
             assert events[-1] == expected
             assert places.calls == ["Lisbon", "Porto", "Faro"][done:]
+            assert places.keys == first.keys[done:]
             assert shown + "".join(event.text for event in events if isinstance(event, TextAdded)) == expected.text
             assert model.requests[-1] == whole.requests[-1]
 
@@ -303,7 +308,7 @@ async def test_a_turn_that_calls_without_end_is_told_to_answer() -> None:
     events = await answer(model, places, MemoryJournal())
     assert isinstance(events[-1], Answer)
     assert len(places.calls) == MAX_CALLS_PER_TURN
-    assert [n for n, result in enumerate(tool_results(model)) if "too many calls" in result] == [128, 129]
+    assert [n for n, result in enumerate(tool_results(model)) if "too many calls" in result] == [50, 51]
 
 
 class BrokenJournal(MemoryJournal):
