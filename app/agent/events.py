@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.content.blocks import AnyBlock, Block, Citation
+from app.content.block_json import Blocks
+from app.content.blocks import Block, Citation
 
 _MARK = "\ufdd0"
 
@@ -78,7 +79,7 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     by_model: bool = True
     truncated: bool = False
-    blocks: tuple[AnyBlock, ...] = ()
+    blocks: Blocks = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Failure:
     error_id: str
     text: str = ""
     by_model: bool = True
-    blocks: tuple[AnyBlock, ...] = ()
+    blocks: Blocks = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Suspended:
     sentence: str
     text: str = ""
     by_model: bool = True
-    blocks: tuple[AnyBlock, ...] = ()
+    blocks: Blocks = ()
 
 
 End = Answer | Failure | Suspended

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import core_schema
 
-from app.content.blocks import AnyBlock, Block
+from app.content.blocks import Block
 
 MAX_JSON_CHARACTERS = 400_000
 """All blocks of one message. `block_limits.within_limits` keeps each far below it."""
@@ -19,8 +21,8 @@ class BlocksUnreadableError(ValueError):
 
 @cache
 def _adapter() -> TypeAdapter[tuple[Block, ...]]:
-    # At the first use: building it takes longer than an answer without blocks should wait.
-    return TypeAdapter(tuple[AnyBlock, ...])
+    # Built for the first block: it takes longer than an answer without blocks should wait.
+    return TypeAdapter(tuple[Annotated[Block, Field(discriminator="kind")], ...])
 
 
 def blocks_to_json(blocks: Sequence[Block], max_characters: int = MAX_JSON_CHARACTERS) -> str:
@@ -46,3 +48,23 @@ def blocks_from_json(text: str) -> tuple[Block, ...]:
     except ValidationError as error:
         # Its message quotes the values, which people may have written.
         raise BlocksUnreadableError(f"{error.error_count()} errors, first at {error.errors()[0]['loc']}") from None
+
+
+def _validated(value: Any) -> tuple[Block, ...]:  # noqa: ANN401 - any JSON
+    return _adapter().validate_python(value) if value else ()
+
+
+def _jsonable(blocks: tuple[Block, ...]) -> list[Any]:
+    return list(_adapter().dump_python(blocks, mode="json")) if blocks else []
+
+
+class _BuiltWhenUsed:
+    """Keeps the schema of blocks out of the schema around it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401
+        serialization = core_schema.plain_serializer_function_ser_schema(_jsonable)
+        return core_schema.no_info_plain_validator_function(_validated, serialization=serialization)
+
+
+Blocks = Annotated[tuple[Block, ...], _BuiltWhenUsed()]
+"""For a field of what pydantic reads and writes."""

@@ -10,9 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 
 class ColumnType(StrEnum):
@@ -182,4 +180,3 @@ class Actions:
 
 
 Block = Text | Table | Chart | Code | Facts | Image | Citation | Actions
-AnyBlock = Annotated[Block, Field(discriminator="kind")]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation
 from app.common.identity import RequestIdentity
-from app.content.blocks import AnyBlock
+from app.content.block_json import Blocks
 from app.models.model import Source, ToolDefinition
 from app.storage.conversations import ConversationKey
 from app.tools.schema import argument_schema
@@ -77,7 +77,7 @@ class ToolOutput:
     """
 
     text: str
-    blocks: tuple[AnyBlock, ...] = ()
+    blocks: Blocks = ()
     citations: tuple[Source, ...] = ()
 
 
@@ -112,7 +112,7 @@ class ToolResult:
 
     text: str
     succeeded: bool
-    blocks: tuple[AnyBlock, ...] = ()
+    blocks: Blocks = ()
     citations: tuple[Source, ...] = ()
 
 

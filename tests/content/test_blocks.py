@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
+from app.agent.events import Answer
 from app.content.block_json import MAX_JSON_CHARACTERS, BlocksUnreadableError, blocks_from_json, blocks_to_json
 from app.content.block_limits import MAX_CELL, MAX_ROWS, within_limits
 from app.content.blocks import (
@@ -168,3 +170,14 @@ def test_blocks_that_do_not_fit_are_left_out() -> None:
     assert blocks_from_json(blocks_to_json([short, long, short], 500)) == (short, short)
     assert len(blocks_to_json([short] * 100, 500)) <= 500
     assert blocks_to_json([long], 500) == blocks_to_json([]) == ""
+
+
+@settings(max_examples=25)
+@given(st.lists(BLOCKS, max_size=2))
+def test_blocks_are_a_field_of_what_pydantic_reads_and_writes(blocks: list[Block]) -> None:
+    adapter = TypeAdapter(Answer)
+    answer = Answer("text", blocks=tuple(within_limits(block) for block in blocks))
+    assert adapter.validate_python(adapter.dump_python(answer, mode="json")) == answer
+    assert adapter.validate_json(adapter.dump_json(answer)) == answer
+    with pytest.raises(ValidationError):
+        adapter.validate_python({"text": "", "blocks": [{"kind": "hologram"}]})
