@@ -56,7 +56,7 @@ class AnswerBuilder:
             return ""
         if not within_message:
             return "\n\n"
-        # A model that is asked to go on begins with a word.
+        # A model that is asked to continue begins with a word.
         return "" if before[-1].isspace() or text[0].isspace() else " "
 
     def cite(self, source: Source) -> Citation:

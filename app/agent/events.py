@@ -97,9 +97,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The end of an attempt whose turn goes on when somebody brings a decision (an approval, a sign-in).
+    """The end of an attempt whose turn continues after a decision (an approval, a sign-in).
 
-    `waiting_for` names the decision, as whoever brings it does. `sentence` is what the person is asked; `blocks` has
+    `waiting_for` is the id of that decision. `sentence` is what the person is asked; `blocks` has
     what they can answer with, after those that were added before. `text` and `by_model` as in `Failure`.
     """
 

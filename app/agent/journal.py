@@ -1,5 +1,5 @@
-"""What a turn's tools were asked and have answered, so that a resumed turn neither asks the model for these calls again
-nor makes them twice.
+"""The tool calls of a turn and their results, so that a resumed turn neither asks the model for them again nor makes
+them twice.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class RecordedSteps:
     citations: tuple[Citation, ...] = ()
 
 
+_VERSION = 1
 NOTHING_RECORDED = RecordedSteps()
 
 
 class ToolJournal(Protocol):
     """Where a turn's recorded steps are kept as text: in its row, or as an artifact that the row refers to.
 
-    What its methods raise is raised by `Agent.answer`, and ends the attempt; but for a `StorageError` of `save`.
+    `Agent.answer` raises what these methods raise, except a `StorageError` of `save`: the attempt ends.
     """
 
     async def load(self) -> str:
@@ -62,8 +63,8 @@ class ToolJournal(Protocol):
         ...
 
     async def save(self, recorded: str) -> None:
-        """Replaces what was saved before, and returns once it is kept. Raises `StorageError` where it is not: a resumed
-        turn then makes again what only reads, and what changes something is not done.
+        """Replaces what was saved before, and returns once it is stored. Raises `StorageError` if it could not be: a
+        resumed turn then repeats calls that only read, and no call is made that changes something.
         """
         ...
 
@@ -87,8 +88,9 @@ def _adapter() -> TypeAdapter[RecordedSteps]:
 
 
 def recorded_to_json(recorded: RecordedSteps) -> str:
+    fields = {"v": _VERSION, **_adapter().dump_python(recorded, mode="json")}
     # ASCII, as a model may have written half a surrogate pair into its arguments.
-    return json.dumps(_adapter().dump_python(recorded, mode="json"), separators=(",", ":"))
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def recorded_from_json(text: str) -> RecordedSteps:
@@ -96,9 +98,14 @@ def recorded_from_json(text: str) -> RecordedSteps:
     if not text:
         return NOTHING_RECORDED
     try:
-        return _adapter().validate_python(json.loads(text))
+        fields = json.loads(text)
+        if not isinstance(fields, dict) or fields.pop("v", None) != _VERSION:
+            raise JournalUnreadableError("of another version")
+        return _adapter().validate_python(fields)
     except ValidationError as error:
         # Its own message quotes values, which people may have written.
         raise JournalUnreadableError(f"{error.error_count()} errors, first at {error.errors()[0]['loc']}") from None
+    except JournalUnreadableError:
+        raise
     except (ValueError, RecursionError) as error:
         raise JournalUnreadableError(type(error).__name__) from None

@@ -121,15 +121,15 @@ class ToolSteps:
         return any(each.result is None for step in self.recorded.steps[-1:] for each in step.calls)
 
     def messages(self) -> list[Message]:
-        """All steps as the model is told them. To be asked for when none is unfinished."""
-        told: list[Message] = []
+        """All steps as the model is given them, once none is unfinished."""
+        messages: list[Message] = []
         for step in self.recorded.steps:
-            told.append(Message("assistant", step.message, tuple(each.call for each in step.calls)))
+            messages.append(Message("assistant", step.message, tuple(each.call for each in step.calls)))
             for each in step.calls:
                 assert each.result is not None
                 text = _with_sources(each.result, self.recorded.citations)
-                told.append(Message("tool", text, tool_call_id=each.call.id))
-        return told
+                messages.append(Message("tool", text, tool_call_id=each.call.id))
+        return messages
 
     def run(self, message: str, calls: Sequence[ToolCall]) -> AsyncGenerator[Event, None]:
         """Makes the calls of a new message of the model; else as `resume`."""

@@ -36,7 +36,7 @@ class ToolProvider(Protocol):
     """A capability, built once from its settings, that brings tools to each turn."""
 
     async def tools(self, caller: Caller) -> Sequence[AnyTool]:
-        """Those that may be used for `caller`. Within five seconds; the turn goes on without them otherwise."""
+        """Those that may be used for `caller`. After five seconds the turn continues without them."""
         ...
 
 
@@ -132,7 +132,7 @@ async def _end(task: asyncio.Future[Any], name: str) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=_CANCEL_GRACE_SECONDS)
     if not task.done():
-        _log.error("Tool %s goes on though it was cancelled %g seconds ago", name, _CANCEL_GRACE_SECONDS)
+        _log.error("Tool %s still runs though it was cancelled %g seconds ago", name, _CANCEL_GRACE_SECONDS)
     elif not task.cancelled() and (error := task.exception()):
         _log.warning("Tool %s failed when it was cancelled", name, exc_info=error)
 

@@ -13,7 +13,7 @@ from app.agent.journal import (
     recorded_from_json,
     recorded_to_json,
 )
-from app.content.blocks import Citation, Column, Table
+from app.content.blocks import Citation, Column, Table, Text
 from app.models.model import Source, ToolCall
 from app.tools.base import ToolResult
 
@@ -28,7 +28,25 @@ def test_recorded_steps_come_back_as_they_were() -> None:
     assert recorded_from_json("") == NOTHING_RECORDED
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"steps": [{"message": 1}]}', "[" * 100_000])
+def test_what_this_version_writes_will_be_read_by_later_ones() -> None:
+    """The rows of turns that are suspended hold this: change the code, not the text."""
+    call = '{"id":"1","name":"query","arguments":"{}","extra":{}}'
+    source = '{"title":"Cities","url":null,"quote":""}'
+    block = '{"text":"1 row","kind":"text"}'
+    result = f'{{"text":"1","succeeded":true,"blocks":[{block}],"citations":[{source}]}}'
+    recorded = f'{{"call":{call},"started":true,"result":{result}}}'
+    citation = '{"position":1,"title":"Cities","url":null,"quote":"","kind":"citation"}'
+    steps = f'[{{"message":"Hm.","calls":[{recorded}]}}]'
+    text = f'{{"v":1,"steps":{steps},"answer_text":"Hm.","citations":[{citation}]}}'
+    kept = ToolResult("1", True, (Text("1 row"),), (Source("Cities"),))
+    step = ToolStep("Hm.", (RecordedCall(ToolCall("1", "query", "{}"), started=True, result=kept),))
+    assert recorded_from_json(text) == RecordedSteps((step,), "Hm.", (Citation(1, "Cities"),))
+    assert recorded_to_json(recorded_from_json(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"v": 1, "steps": [{"message": 1}]}', '{"v": 2, "steps": []}', "[" * 100_000]
+)
 def test_what_is_no_journal_is_refused_without_quoting_it(text: str) -> None:
     with pytest.raises(JournalUnreadableError) as refused:
         recorded_from_json(text)

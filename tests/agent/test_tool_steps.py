@@ -201,7 +201,7 @@ async def test_an_answer_interrupted_after_its_tools_goes_on_where_it_was() -> N
     assert isinstance(end, Answer)
     assert interrupted(end.text)
     assert without_interruption(end.text) == "Let me see.\n\nAll is fine. More:\n\nDone."
-    # Once it is whole, the message that was interrupted is told as one.
+    # Complete, the message that was interrupted is given as one.
     assert [m.content for m in model.requests[1].messages if m.role == "assistant"] == [
         "Let me see.",
         "All is fine. More:",
