@@ -16,8 +16,9 @@ from azure.core.exceptions import HttpResponseError
 from azure.data.tables.aio import TableServiceClient
 from pydantic import SecretStr
 
+from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.azure.azure_calls import storage_call
-from app.storage.azure.azure_clients import open_azure_queue, open_documents_table
+from app.storage.azure.azure_clients import open_azure_queue, open_container, open_documents_table
 from app.storage.azure.azure_queue import AzureQueue
 from app.storage.azure.table_store import TableStore
 from app.storage.documents import Collection, Document, DocumentKey
@@ -54,7 +55,7 @@ async def queue(azurite: Azurite, wire: Wire) -> AsyncIterator[AzureQueue]:
     await queue.close()
 
 
-async def test_a_queue_that_nobody_may_use_does_not_answer(azurite: Azurite) -> None:
+async def test_a_queue_with_a_wrong_key_fails_its_ping(azurite: Azurite) -> None:
     text = azurite.connection_string.replace("AccountKey=", "AccountKey=AAAA")
     queue = open_azure_queue(StorageAccount(SecretStr(text)), "turns")
     with pytest.raises(StorageError):
@@ -92,7 +93,7 @@ async def test_renewing_and_closing_a_turn_cost_one_round_trip_each(
     assert len(wire.requests) == 4, wire.requests
 
 
-async def test_a_turn_whose_entry_was_answered_by_nobody_is_no_repeat(store: TableStore, wire: Wire) -> None:
+async def test_a_turn_whose_entry_got_no_answer_is_not_taken_for_a_repeat(store: TableStore, wire: Wire) -> None:
     await store.end((await begin(store, "a0")).record, TurnState.ANSWERED, exchange(0))
     wire.lost = 1
     entered = await begin(store)
@@ -102,7 +103,7 @@ async def test_a_turn_whose_entry_was_answered_by_nobody_is_no_repeat(store: Tab
     assert await store.begin(turn(owner="worker-2"), history_limit=1) is None
 
 
-async def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_turn(store: TableStore, wire: Wire) -> None:
+async def test_a_renewal_that_got_no_answer_keeps_the_lease(store: TableStore, wire: Wire) -> None:
     record = (await begin(store)).record
     wire.lost = 1
     renewed = await store.change(record.changed(lease_until=99))
@@ -110,7 +111,7 @@ async def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_turn(store: Tab
     await store.change(renewed.changed(checkpoint="goes on"))
 
 
-async def test_an_end_whose_answer_was_lost_is_said_once(store: TableStore, wire: Wire) -> None:
+async def test_an_end_that_got_no_answer_is_stored_once(store: TableStore, wire: Wire) -> None:
     record = (await begin(store)).record
     wire.lost = 1
     await store.end(record, TurnState.ANSWERED, exchange(1))
@@ -119,7 +120,7 @@ async def test_an_end_whose_answer_was_lost_is_said_once(store: TableStore, wire
     assert not (await begin(store, "a2")).has_predecessor
 
 
-async def test_a_document_whose_write_got_no_answer_is_known_as_ones_own(azurite: Azurite, wire: Wire) -> None:
+async def test_a_document_write_that_got_no_answer_is_no_conflict(azurite: Azurite, wire: Wire) -> None:
     documents = open_documents_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire)
     await documents.create()
     key = DocumentKey(Collection("watches"), "tenant", "w")
@@ -135,7 +136,7 @@ async def test_a_document_whose_write_got_no_answer_is_known_as_ones_own(azurite
     await documents.close()
 
 
-async def test_what_was_forgotten_or_deleted_without_an_answer_is_gone(
+async def test_a_deletion_that_got_no_answer_is_made_once_more(
     store: TableStore, queue: AzureQueue, wire: Wire
 ) -> None:
     await store.end((await begin(store)).record, TurnState.ANSWERED, exchange(1))
@@ -149,7 +150,7 @@ async def test_what_was_forgotten_or_deleted_without_an_answer_is_gone(
     assert await queue.receive(9, visibility_timeout=1) == []
 
 
-async def test_a_message_is_never_lost_with_an_answer(queue: AzureQueue, wire: Wire) -> None:
+async def test_a_queue_message_is_not_lost_when_an_answer_is(queue: AzureQueue, wire: Wire) -> None:
     wire.lost = 1
     receipt = await queue.put("m", visibility_timeout=60)
     wire.lost = 1
@@ -159,7 +160,7 @@ async def test_a_message_is_never_lost_with_an_answer(queue: AzureQueue, wire: W
     assert {message.body for message in await queue.receive(9, visibility_timeout=60)} == {"m"}
 
 
-async def test_a_caller_who_is_told_of_a_failure_may_call_again(azurite: Azurite, wire: Wire) -> None:
+async def test_a_failed_call_can_be_repeated(azurite: Azurite, wire: Wire) -> None:
     once: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
     store = conversations_table(account(azurite), f"t{uuid.uuid4().hex}", transport=wire, **once)
     await store.create()
@@ -184,7 +185,7 @@ async def test_a_caller_who_is_told_of_a_failure_may_call_again(azurite: Azurite
     await store.close()
 
 
-async def test_storage_that_stands_still_for_five_seconds_is_waited_for(
+async def test_an_outage_of_five_seconds_only_delays_calls(
     azurite: Azurite, store: TableStore, queue: AzureQueue
 ) -> None:
     record, receipt = (await begin(store)).record, await queue.put("m", visibility_timeout=60)
@@ -206,7 +207,7 @@ async def test_storage_that_stands_still_for_five_seconds_is_waited_for(
     assert await store.start(entered.record) is None
 
 
-async def test_storage_that_is_not_there_yet_is_tried_again() -> None:
+async def test_calls_before_storage_has_started_are_retried() -> None:
     azurite = Azurite(installed(), free_ports())
     starting = asyncio.create_task(asyncio.to_thread(azurite.__enter__))
     store, queue = conversations_table(account(azurite), "conversations"), open_azure_queue(account(azurite), "turns")
@@ -219,7 +220,7 @@ async def test_storage_that_is_not_there_yet_is_tried_again() -> None:
         await queue.close()
 
 
-async def test_a_table_that_vanishes_is_made_again(azurite: Azurite) -> None:
+async def test_a_deleted_table_is_created_again(azurite: Azurite) -> None:
     name = f"t{uuid.uuid4().hex}"
     store = conversations_table(account(azurite), name)
     async with TableServiceClient.from_connection_string(azurite.connection_string) as service:
@@ -237,7 +238,7 @@ async def test_a_table_that_vanishes_is_made_again(azurite: Azurite) -> None:
     await store.close()
 
 
-async def test_a_queue_that_vanishes_is_made_again(azurite: Azurite) -> None:
+async def test_a_deleted_queue_is_created_again(azurite: Azurite) -> None:
     queue = open_azure_queue(account(azurite), f"q{uuid.uuid4().hex}")
     assert await queue.receive(1, visibility_timeout=1) == []
     await queue._queue.delete_queue()
@@ -248,7 +249,7 @@ async def test_a_queue_that_vanishes_is_made_again(azurite: Azurite) -> None:
     await queue.close()
 
 
-async def test_a_refusal_is_a_failure_of_storage_with_azures_own_name(azurite: Azurite) -> None:
+async def test_a_refused_call_fails_with_azures_error_code(azurite: Azurite) -> None:
     text = account(azurite).connection_string
     assert text is not None
     wrong = StorageAccount(type(text)(text.get_secret_value().replace("AccountKey=E", "AccountKey=A")))
@@ -262,7 +263,7 @@ async def test_a_refusal_is_a_failure_of_storage_with_azures_own_name(azurite: A
     await queue.close()
 
 
-async def test_a_call_that_never_ends_is_ended() -> None:
+async def test_a_call_is_ended_at_its_time_limit() -> None:
     class Endless:
         async def create(self) -> None: ...
 
@@ -274,7 +275,9 @@ async def test_a_call_that_never_ends_is_ended() -> None:
         await Endless().wait()
 
 
-async def test_a_managed_identity_opens_both_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_managed_identity_opens_tables_queues_and_blobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, trusted = localhost(tmp_path)
     options = ("--oauth", "basic", "--cert", str(trusted), "--key", str(tmp_path / "private.pem"))
     now = int(time.time())
@@ -286,16 +289,21 @@ async def test_a_managed_identity_opens_both_without_a_key(tmp_path: Path, monke
         monkeypatch.setenv("IDENTITY_ENDPOINT", entra.managed_identity_endpoint)
         monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
         with Azurite(installed(), options=options) as azurite:
-            tables, queues = (azurite.address(service, "https", "localhost") for service in ("table", "queue"))
-            identity = StorageAccount(tables=tables, queues=queues, client_id="the-bots-identity")
+            tables, queues, blobs = (azurite.address(each, "https", "localhost") for each in ("table", "queue", "blob"))
+            identity = StorageAccount(tables=tables, queues=queues, blobs=blobs, client_id="the-bots-identity")
             store = conversations_table(identity, "conversations", connection_verify=str(trusted))
             queue = open_azure_queue(identity, "turns", connection_verify=str(trusted))
+            artifacts = open_container(identity, "artifacts", connection_verify=str(trusted))
             await store.end((await begin(store)).record, TurnState.ANSWERED, exchange(1))
             await queue.put("m", visibility_timeout=0)
+            table = Artifact(ArtifactKey(ANN, "table"), b"a,b", "text/csv")
+            await artifacts.put(table)
+            assert await artifacts.get(table.key) == table
             assert await store.recent(ANN, 2) == exchange(1)
             assert [message.body for message in await queue.receive(1, visibility_timeout=1)] == ["m"]
             await store.close()
             await queue.close()
+            await artifacts.close()
         asked = {(request["client_id"], request["resource"].rstrip("/")) for request in entra.asked}
         assert asked == {("the-bots-identity", "https://storage.azure.com")}
-        assert len(entra.asked) <= 2
+        assert len(entra.asked) <= 3

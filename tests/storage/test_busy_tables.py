@@ -32,7 +32,7 @@ def written(table: BusyTable) -> list[str]:
         return runner.run(TableRows(cast(TableClient, table)).transaction([("create", {"RowKey": "r"})]))
 
 
-def test_a_transaction_is_made_again_while_the_service_is_busy() -> None:
+def test_a_transaction_is_repeated_while_the_service_is_busy() -> None:
     table = BusyTable("ServerBusy", "OperationTimedOut", "InternalError")
     assert written(table) == ["v1"]
     assert table.calls == 4

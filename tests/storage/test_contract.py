@@ -51,7 +51,7 @@ async def test_the_same_activity_id_in_another_conversation_or_thread_is_another
     assert not (await begin(store, turn(key=replace(ANN, thread="t1")))).has_predecessor
 
 
-async def test_a_worker_whose_own_entry_was_answered_by_nobody_finds_it_again(store: ConversationStore) -> None:
+async def test_a_repeated_call_of_the_same_owner_returns_the_same_turn(store: ConversationStore) -> None:
     """A request whose answer is lost is sent again, and must not be taken for Teams' repeat."""
     first = await begin(store)
     again = await store.begin(turn(), history_limit=1)
@@ -62,7 +62,7 @@ async def test_a_worker_whose_own_entry_was_answered_by_nobody_finds_it_again(st
     assert await store.begin(turn(), history_limit=1) is None
 
 
-async def test_of_many_workers_that_get_the_same_activity_one_enters_it(store: ConversationStore) -> None:
+async def test_one_of_several_workers_enters_the_same_activity(store: ConversationStore) -> None:
     results = await asyncio.gather(*(store.begin(turn(owner=f"worker-{n}"), history_limit=1) for n in range(6)))
     assert sum(result is not None for result in results) == 1
 
@@ -73,36 +73,36 @@ async def test_turns_of_a_conversation_get_tickets_in_the_order_they_came(store:
     assert (first.has_predecessor, second.has_predecessor) == (False, True)
 
 
-def ahead(record: TurnRecord, lease_until: float = 60.0) -> Predecessor:
+def predecessor(record: TurnRecord, lease_until: float = 60.0) -> Predecessor:
     return Predecessor(record.ticket, lease_until)
 
 
-async def test_a_turn_knows_the_first_of_those_before_it(store: ConversationStore) -> None:
+async def test_start_returns_the_first_open_predecessor(store: ConversationStore) -> None:
     first, second, third = [(await begin(store, turn(f"a{n}"))).record for n in range(3)]
     second = await store.change(second.changed(lease_until=75.5))
     assert await store.start(first) is None
-    assert await store.start(second) == ahead(first)
-    assert await store.start(third) == ahead(first)
-    assert await store.start(third, since=60.0) == ahead(second, 75.5)
+    assert await store.start(second) == predecessor(first)
+    assert await store.start(third) == predecessor(first)
+    assert await store.start(third, since=60.0) == predecessor(second, 75.5)
     assert await store.start(third, since=75.5) is None
     await store.end(first, TurnState.ANSWERED, exchange(1))
-    assert await store.start(third) == ahead(second, 75.5)
+    assert await store.start(third) == predecessor(second, 75.5)
     await store.end(second, TurnState.FAILED, [])
     assert await store.start(third) is None
     other = (await begin(store, turn("a9", replace(ANN, thread="t1")))).record
     assert await store.start(other) is None
 
 
-async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(store: ConversationStore) -> None:
+async def test_a_skipped_turn_is_no_predecessor_until_it_is_claimed_again(store: ConversationStore) -> None:
     ended, first, second, third, last = [(await begin(store, turn(f"a{n}"))).record for n in range(5)]
     await store.end(ended, TurnState.FAILED, [])
     second = await store.change(second.changed(lease_until=99.0))
     await store.end(third, TurnState.ANSWERED, exchange(1))
-    for other_than_it in (ahead(first, 59.0), ahead(ended), ahead(third)):
+    for other_than_it in (predecessor(first, 59.0), predecessor(ended), predecessor(third)):
         await store.skip(last, other_than_it)
-    assert await store.start(last) == ahead(first)
-    await store.skip(last, ahead(first))
-    assert await store.start(last) == ahead(second, 99.0)
+    assert await store.start(last) == predecessor(first)
+    await store.skip(last, predecessor(first))
+    assert await store.start(last) == predecessor(second, 99.0)
     assert await store.start(second) is None
     passed = await store.find(first.key)
     assert passed is not None
@@ -114,10 +114,10 @@ async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(
     with pytest.raises(ConcurrentUpdateError):
         await store.change(first.changed(attempt_count=2))
     await store.change(passed.changed(lease_until=70.0))
-    assert await store.start(second) == ahead(first, 70.0)
-    await store.skip(second, ahead(first, 70.0))
-    assert await store.start(last) == ahead(second, 99.0)
-    await store.skip(last, ahead(second, 99.0))
+    assert await store.start(second) == predecessor(first, 70.0)
+    await store.skip(second, predecessor(first, 70.0))
+    assert await store.start(last) == predecessor(second, 99.0)
+    await store.skip(last, predecessor(second, 99.0))
     assert await store.start(last) is None
     answered_already = await store.find(third.key)
     assert answered_already is not None
@@ -126,7 +126,7 @@ async def test_a_turn_that_nobody_has_is_passed_by_until_somebody_takes_it_over(
     assert len(await store.recent(ANN, 9)) == 4
 
 
-async def test_turns_that_come_at_once_get_different_tickets_and_one_does_not_wait(store: ConversationStore) -> None:
+async def test_concurrent_turns_get_different_tickets_and_one_is_started(store: ConversationStore) -> None:
     results = await asyncio.gather(*(begin(store, turn(f"a{n}")) for n in range(8)))
     assert len({result.record.ticket for result in results}) == 8
     assert sum(not result.has_predecessor for result in results) == 1
@@ -150,7 +150,7 @@ async def test_messages_are_in_the_order_in_which_their_questions_came(store: Co
     assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2)]
 
 
-async def test_only_who_read_the_row_last_may_write_it(store: ConversationStore) -> None:
+async def test_only_the_newest_version_of_a_row_can_be_changed(store: ConversationStore) -> None:
     mine = (await begin(store)).record
     renewed = await store.change(mine.changed(lease_until=90.5))
     assert (await store.find(mine.key)) == renewed
@@ -163,7 +163,7 @@ async def test_only_who_read_the_row_last_may_write_it(store: ConversationStore)
     assert await store.recent(ANN, 9) == []
 
 
-async def test_of_many_who_take_a_turn_over_one_wins(store: ConversationStore) -> None:
+async def test_one_of_several_workers_claims_a_turn(store: ConversationStore) -> None:
     mine = (await begin(store)).record
     takers = [mine.changed(owner=f"worker-{n}", attempt_count=2, lease_until=120) for n in range(2, 7)]
     results = await asyncio.gather(*(store.change(taker) for taker in takers), return_exceptions=True)
@@ -218,7 +218,7 @@ async def test_a_suspended_turn_is_begun_again_behind_those_that_were_started_me
     assert await store.begin(resumed, history_limit=10) == again, "an earlier try of the same call"
     for late in (replace(resumed, owner="worker-3"), replace(mine, owner="worker-3"), turn(owner="worker-3")):
         assert await store.begin(late, history_limit=1) is None
-    assert await store.start(again.record) == ahead(following)
+    assert await store.start(again.record) == predecessor(following)
     await store.end(following, TurnState.ANSWERED, exchange("a2"))
     assert await store.start(again.record) is None
     assert await store.find(mine.key) == again.record
@@ -226,7 +226,7 @@ async def test_a_suspended_turn_is_begun_again_behind_those_that_were_started_me
     assert await store.recent(ANN, 9) == [*exchange("before"), *exchange("a2"), *exchange("after")]
 
 
-async def test_of_many_who_resume_a_suspended_turn_one_does(store: ConversationStore) -> None:
+async def test_one_of_several_workers_resumes_a_suspended_turn(store: ConversationStore) -> None:
     await store.end((await begin(store)).record, TurnState.SUSPENDED, [])
     suspended = await store.find(turn().key)
     assert suspended is not None
@@ -281,7 +281,7 @@ async def test_a_megabyte_of_answer_is_kept_whole(store: ConversationStore) -> N
     assert (await begin(store, turn("a2"))).history[1].text == text
 
 
-async def test_half_a_character_is_kept_as_a_sign_for_it_and_does_not_keep_a_turn_open(
+async def test_lone_surrogates_are_replaced_and_a_turn_with_them_can_be_closed(
     store: ConversationStore,
 ) -> None:
     mine = (await begin(store, replace(turn(), payload="Why \ud83d?"))).record

@@ -36,7 +36,7 @@ def key(id: str, tenant: str = "contoso", collection: Collection = SCHEDULES) ->
     return DocumentKey(collection, tenant, id)
 
 
-async def test_a_document_is_created_once_and_then_changed_by_who_read_it_last(store: DocumentStore) -> None:
+async def test_a_document_is_created_once_and_changed_by_its_newest_version(store: DocumentStore) -> None:
     assert await store.get(key("a")) is None
     first = await store.put(Document(key("a"), "1"))
     assert await store.get(key("a")) == first
@@ -49,7 +49,7 @@ async def test_a_document_is_created_once_and_then_changed_by_who_read_it_last(s
     assert await store.get(key("a")) == third
 
 
-async def test_of_many_who_write_a_document_one_wins(store: DocumentStore) -> None:
+async def test_one_of_several_writers_of_a_document_wins(store: DocumentStore) -> None:
     first, *others = [Document(key("a"), str(n), due_at=float(n)) for n in range(6)]
     first = await store.put(first)
     for writes in ([replace(first, value=each.value, due_at=each.due_at) for each in others], others):
@@ -71,7 +71,7 @@ async def test_documents_of_other_collections_and_tenants_are_others(store: Docu
     assert await store.get(key("a")) is not None
 
 
-async def test_a_deleted_document_is_gone_and_its_version_is_worth_nothing(store: DocumentStore) -> None:
+async def test_a_deleted_document_is_gone_and_its_version_is_no_longer_valid(store: DocumentStore) -> None:
     old = await store.put(Document(key("a"), "old", due_at=1.0))
     await store.delete(old.key)
     await store.delete(old.key)
@@ -119,7 +119,7 @@ async def test_what_is_due_comes_from_all_tenants_earliest_first(store: Document
     assert await store.due_before(SCHEDULES, clock.now + 11) == [never, late]
 
 
-async def test_of_workers_that_find_the_same_document_due_one_moves_it(store: DocumentStore) -> None:
+async def test_one_of_several_workers_moves_a_due_document(store: DocumentStore) -> None:
     await store.put(Document(key("a"), "", due_at=1.0))
     found = [(await store.due_before(SCHEDULES, 2.0))[0] for _ in range(4)]
     results = await asyncio.gather(*(store.put(replace(each, due_at=9.0)) for each in found), return_exceptions=True)

@@ -106,7 +106,7 @@ class Made:
         return self._engine
 
 
-async def test_first_calls_that_come_at_once_open_once(tmp_path: Path) -> None:
+async def test_concurrent_first_calls_open_the_engine_once(tmp_path: Path) -> None:
     made = Made(SqliteStore(tmp_path / "s.sqlite"))
     store = lazy(made.store)
     results = await asyncio.gather(*(store.begin(turn(f"a{n}"), history_limit=1) for n in range(5)))
@@ -115,7 +115,7 @@ async def test_first_calls_that_come_at_once_open_once(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_an_opening_that_fails_is_tried_again_and_tells_no_secret(tmp_path: Path) -> None:
+async def test_a_failed_opening_is_tried_again_and_shows_no_secret(tmp_path: Path) -> None:
     made = Made(SqliteStore(tmp_path / "s.sqlite"), failures=2)
     store = lazy(made.store)
     for _ in range(2):
@@ -128,7 +128,7 @@ async def test_an_opening_that_fails_is_tried_again_and_tells_no_secret(tmp_path
     await store.close()
 
 
-async def test_who_gives_up_waiting_does_not_keep_others_from_the_engine() -> None:
+async def test_a_cancelled_first_call_does_not_cancel_the_opening() -> None:
     made, inbox = Made(MemoryReceiver(), failures=1), None
     queue = lazy(made.queue)
     gave_up = asyncio.create_task(queue.put("m", visibility_timeout=0))
@@ -144,7 +144,7 @@ async def test_who_gives_up_waiting_does_not_keep_others_from_the_engine() -> No
     await queue.close()
 
 
-async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path: Path) -> None:
+async def test_every_method_of_a_store_and_a_queue_is_forwarded(tmp_path: Path) -> None:
     store = lazy(Made(SqliteStore(tmp_path / "s.sqlite")).store)
     entered = await store.begin(turn(), history_limit=1)
     assert entered is not None
@@ -165,7 +165,7 @@ async def test_everything_that_a_store_and_a_queue_can_do_is_passed_on(tmp_path:
     await store.close()
 
 
-async def test_what_has_been_closed_opens_no_more(tmp_path: Path) -> None:
+async def test_a_closed_engine_is_not_opened_again(tmp_path: Path) -> None:
     made = Made(SqliteStore(tmp_path / "s.sqlite"))
     unused, used = lazy(made.store), lazy(made.store)
     await unused.close()
@@ -178,7 +178,7 @@ async def test_what_has_been_closed_opens_no_more(tmp_path: Path) -> None:
     assert made.times == 1
 
 
-async def test_a_connection_string_that_is_none_is_a_failure_at_each_call() -> None:
+async def test_an_invalid_connection_string_fails_each_call() -> None:
     store = open_storage(StorageAccount(SecretStr("AccountKey=secret"))).conversations
     for _ in range(2):
         with pytest.raises(StorageError) as caught:

@@ -42,7 +42,7 @@ async def begin(store: ConversationStore, activity: str, asked: int) -> BeginRes
     return result
 
 
-async def test_who_was_asked_first_is_started_first_though_entered_later(store: ConversationStore) -> None:
+async def test_the_earlier_question_is_started_first_even_if_it_is_entered_later(store: ConversationStore) -> None:
     running, later = (await begin(store, "a1", 1000)).record, (await begin(store, "a3", 3000)).record
     earlier = (await begin(store, "a2", 2000)).record
     assert [record.ticket for record in (running, earlier, later)] == [1000, 2000, 3000]
@@ -57,7 +57,7 @@ async def test_who_was_asked_first_is_started_first_though_entered_later(store: 
     assert await store.recent(ANN, 9) == [*exchange(1), *exchange(2), *exchange(3)]
 
 
-async def test_nobody_is_put_before_a_turn_that_has_been_started(store: ConversationStore) -> None:
+async def test_no_turn_gets_a_ticket_before_a_started_one(store: ConversationStore) -> None:
     running = await begin(store, "a3", 3000)
     assert not running.has_predecessor
     late = await begin(store, "a1", 1000)
@@ -70,14 +70,12 @@ async def test_nobody_is_put_before_a_turn_that_has_been_started(store: Conversa
     assert (await begin(store, "a0", 500)).record.ticket == 3003, "remembered before what was answered before it"
 
 
-async def test_those_of_the_same_moment_keep_the_order_in_which_they_were_entered(store: ConversationStore) -> None:
+async def test_questions_of_the_same_moment_keep_the_order_of_their_entry(store: ConversationStore) -> None:
     records = [(await begin(store, f"a{n}", 1000)).record for n in range(4)]
     assert [record.ticket for record in records] == [1000, 1001, 1002, 1003]
 
 
-async def test_a_turn_that_storage_was_slow_to_enter_is_not_started_by_it(
-    store: ConversationStore, clock: Delays
-) -> None:
+async def test_a_turn_that_took_long_to_enter_is_not_started_at_once(store: ConversationStore, clock: Delays) -> None:
     await store.end((await begin(store, "a0", 1)).record, TurnState.ANSWERED, [])
     clock.passing = 0.6
     later = await begin(store, "a2", 2000)
@@ -98,7 +96,7 @@ async def test_the_first_call_of_a_worker_may_take_longer(azurite: Azurite, cloc
     await cold.close()
 
 
-async def test_who_is_entered_while_another_is_started_is_before_it_or_after_it_and_both_know(
+async def test_a_turn_entered_while_another_starts_is_before_or_after_it_for_both(
     store: ConversationStore,
 ) -> None:
     for n in range(12):
@@ -112,7 +110,7 @@ async def test_who_is_entered_while_another_is_started_is_before_it_or_after_it_
         await store.end(later, TurnState.ANSWERED, [])
 
 
-async def test_a_turn_that_was_passed_by_can_be_started_after_those_that_went_before_it(
+async def test_a_skipped_turn_can_be_started_after_those_that_overtook_it(
     store: ConversationStore,
 ) -> None:
     first, then = (await begin(store, "a1", 1000)).record, (await begin(store, "a2", 2000)).record

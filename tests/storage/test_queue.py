@@ -38,7 +38,7 @@ async def only(tested: TestedQueue, *, visibility_timeout: float = 60) -> Receiv
     return message
 
 
-async def test_a_message_appears_when_its_time_has_come_and_not_before(tested: TestedQueue) -> None:
+async def test_a_message_is_visible_after_its_timeout_and_not_before(tested: TestedQueue) -> None:
     await tested.queue.put("at once", visibility_timeout=0)
     await tested.queue.put("later", visibility_timeout=0.6)
     assert await bodies(tested) == ["at once"]
@@ -46,7 +46,7 @@ async def test_a_message_appears_when_its_time_has_come_and_not_before(tested: T
     assert await bodies(tested) == ["later"]
 
 
-async def test_who_asks_whether_it_answers_takes_nothing(tested: TestedQueue) -> None:
+async def test_a_ping_receives_nothing(tested: TestedQueue) -> None:
     await tested.queue.ping()
     await tested.queue.put("m", visibility_timeout=0)
     await tested.queue.ping()
@@ -57,7 +57,7 @@ async def test_an_empty_queue_gives_nothing(tested: TestedQueue) -> None:
     assert await tested.queue.receive(5, visibility_timeout=1) == []
 
 
-async def test_who_holds_the_receipt_puts_the_appearance_off_again_and_again(tested: TestedQueue) -> None:
+async def test_the_holder_of_the_receipt_extends_the_timeout_repeatedly(tested: TestedQueue) -> None:
     receipt = await tested.queue.put("m", visibility_timeout=1)
     for _ in range(2):
         receipt = await tested.queue.update_visibility(receipt, visibility_timeout=2)
@@ -68,7 +68,7 @@ async def test_who_holds_the_receipt_puts_the_appearance_off_again_and_again(tes
     assert (taken.body, taken.dequeue_count) == ("m", 1)
 
 
-async def test_a_message_is_taken_again_when_nobody_has_deleted_it(tested: TestedQueue) -> None:
+async def test_a_message_that_is_not_deleted_is_received_again(tested: TestedQueue) -> None:
     await tested.queue.put("m", visibility_timeout=0)
     first = await only(tested, visibility_timeout=1)
     await tested.wait(1.2)
@@ -79,7 +79,7 @@ async def test_a_message_is_taken_again_when_nobody_has_deleted_it(tested: Teste
     assert await bodies(tested) == []
 
 
-async def test_a_receipt_ends_when_the_message_is_changed_or_taken_or_gone(tested: TestedQueue) -> None:
+async def test_a_receipt_is_invalid_after_a_change_another_receive_or_a_deletion(tested: TestedQueue) -> None:
     put = await tested.queue.put("m", visibility_timeout=30)
     hidden = await tested.queue.update_visibility(put, visibility_timeout=0)
     taken = (await only(tested)).receipt
@@ -92,7 +92,7 @@ async def test_a_receipt_ends_when_the_message_is_changed_or_taken_or_gone(teste
     await tested.queue.delete(back)
 
 
-async def test_what_is_deleted_does_not_appear_and_may_be_deleted_again(tested: TestedQueue) -> None:
+async def test_a_deleted_message_stays_invisible_and_can_be_deleted_again(tested: TestedQueue) -> None:
     receipt = await tested.queue.put("m", visibility_timeout=0)
     await tested.queue.delete(receipt)
     await tested.queue.delete(receipt)
@@ -101,14 +101,14 @@ async def test_what_is_deleted_does_not_appear_and_may_be_deleted_again(tested: 
     assert await bodies(tested) == []
 
 
-async def test_of_many_who_take_each_gets_other_messages(tested: TestedQueue) -> None:
+async def test_concurrent_receivers_get_different_messages(tested: TestedQueue) -> None:
     await asyncio.gather(*(tested.queue.put(str(n), visibility_timeout=0) for n in range(12)))
     taken = await asyncio.gather(*(tested.queue.receive(2, visibility_timeout=60) for _ in range(8)))
     assert sorted(message.body for messages in taken for message in messages) == sorted(map(str, range(12)))
     assert all(len(messages) <= 2 for messages in taken)
 
 
-async def test_of_many_who_hide_a_message_with_one_receipt_one_may(tested: TestedQueue) -> None:
+async def test_one_of_several_changes_with_the_same_receipt_succeeds(tested: TestedQueue) -> None:
     receipt = await tested.queue.put("m", visibility_timeout=30)
     results = await asyncio.gather(
         *(tested.queue.update_visibility(receipt, visibility_timeout=30) for _ in range(5)), return_exceptions=True

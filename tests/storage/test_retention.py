@@ -136,7 +136,7 @@ async def test_an_open_turn_is_deleted_when_nobody_has_renewed_it_for_so_long(
     assert await store.start(waiting) is None
 
 
-async def test_a_turn_waits_for_none_that_was_abandoned_and_deleted(store: ConversationStore, clock: Clock) -> None:
+async def test_a_deleted_abandoned_turn_is_no_predecessor(store: ConversationStore, clock: Clock) -> None:
     await begin(store, "abandoned")
     clock.now += 30 * DAY
     assert await store.delete_before(clock.now) == 1

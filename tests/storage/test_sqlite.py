@@ -167,7 +167,7 @@ async def test_a_closed_store_says_so_and_may_be_closed_again(tmp_path: Path) ->
             await call()
 
 
-async def test_an_end_is_all_or_nothing(tmp_path: Path) -> None:
+async def test_a_turn_is_closed_with_its_messages_or_not_at_all(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s.sqlite")
     entered = await store.begin(turn(), history_limit=0)
     assert entered is not None
@@ -201,7 +201,7 @@ class Contended(sqlite3.Connection):
         return super().execute(statement, *arguments)
 
 
-def test_a_new_file_that_another_worker_is_opening_is_waited_for(tmp_path: Path) -> None:
+def test_a_new_file_that_another_process_is_opening_is_waited_for(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "new.sqlite", factory=Contended)) as connection:
         prepare(connection)
         assert connection.execute("SELECT COUNT(*) FROM message").fetchone() == (0,)

@@ -136,7 +136,7 @@ def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[Store
             continue
         parts.append(join_text("messages", entity))
         if len(parts) == entity["parts"]:
-            turns.append([StoredMessage(**fields) for fields in json.loads("".join(parts))])
+            turns.append([_message_of(fields) for fields in json.loads("".join(parts))])
             found += len(turns[-1])
             parts = []
     messages = [message for turn in reversed(turns) for message in turn]
@@ -145,6 +145,11 @@ def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[Store
 
 def _message_fields(message: StoredMessage) -> dict[str, Any]:
     return {name: value for name, value in asdict(message).items() if value != ""} | {"text": message.text}
+
+
+def _message_of(fields: Mapping[str, Any]) -> StoredMessage:
+    # A newer version may have written more fields.
+    return StoredMessage(**{name: value for name, value in fields.items() if name in StoredMessage.__slots__})
 
 
 def _keys(key: ConversationKey, row: str) -> Entity:

@@ -198,20 +198,10 @@ class SqliteStore:
     def _append(
         self, connection: sqlite3.Connection, key: ConversationKey, position: int, messages: Sequence[StoredMessage]
     ) -> None:
-        now, numbered = self._clock(), enumerate(sanitize_messages(messages), position)
+        columns, now = _columns_of(key), self._clock()
         rows = [
-            (
-                *_columns_of(key),
-                place,
-                m.role,
-                m.text,
-                int(m.complete),
-                m.blocks,
-                m.activity_id,
-                m.caller,
-                now,
-            )
-            for place, m in numbered
+            (*columns, position + index, m.role, m.text, int(m.complete), m.blocks, m.activity_id, m.caller, now)
+            for index, m in enumerate(sanitize_messages(messages))
         ]
         connection.executemany(_APPEND, rows)
 
@@ -242,31 +232,24 @@ def _find(connection: sqlite3.Connection, key: TurnKey) -> TurnRecord | None:
 
 
 def _fields(turn: TurnRecord) -> tuple[str, str, float, int, str, str, str]:
-    return (
-        turn.state,
-        turn.owner,
-        turn.lease_until,
-        turn.attempt_count,
-        turn.payload,
-        turn.checkpoint,
-        turn.result,
-    )
+    state, owner, lease_until, attempt_count = turn.state, turn.owner, turn.lease_until, turn.attempt_count
+    return state, owner, lease_until, attempt_count, turn.payload, turn.checkpoint, turn.result
 
 
 def _enter(connection: sqlite3.Connection, turn: TurnRecord, now: float) -> TurnRecord:
-    here = _columns_of(turn.key.conversation)
-    (started,) = connection.execute(_LAST_STARTED, here).fetchone()
-    taken = {ticket for (ticket,) in connection.execute(_TICKETS_FROM, (*here, turn.ticket))}
+    columns = _columns_of(turn.key.conversation)
+    (started,) = connection.execute(_LAST_STARTED, columns).fetchone()
+    taken = {ticket for (ticket,) in connection.execute(_TICKETS_FROM, (*columns, turn.ticket))}
     ticket = next_ticket(turn.ticket, started=started, taken=taken)
     version = int(turn.version or 0) + 1
-    connection.execute(_ENTER, (*here, turn.key.activity_id, ticket, *_fields(turn), version, now))
+    connection.execute(_ENTER, (*columns, turn.key.activity_id, ticket, *_fields(turn), version, now))
     return replace(turn, ticket=ticket, version=str(version))
 
 
 def _start(connection: sqlite3.Connection, record: TurnRecord, since: float) -> Predecessor | None:
-    here = _columns_of(record.key.conversation)
-    row: tuple[int, float] | None = connection.execute(_PREDECESSOR, (*here, record.ticket, since)).fetchone()
+    columns = _columns_of(record.key.conversation)
+    row: tuple[int, float] | None = connection.execute(_PREDECESSOR, (*columns, record.ticket, since)).fetchone()
     if row is not None:
         return Predecessor(*row)
-    connection.execute(_START, (*here, record.key.activity_id))
+    connection.execute(_START, (*columns, record.key.activity_id))
     return None

@@ -55,6 +55,13 @@ def test_messages_come_back_as_they_were_in_pieces_that_fit(texts: list[str]) ->
         assert messages_of(rows, limit) == said[len(said) - min(limit, len(said)) :]
 
 
+def test_fields_of_a_newer_version_are_left_out() -> None:
+    (row,) = message_entities(KEY, 1, [StoredMessage("user", "Why?")], 1.0)
+    newer = row | {"messages": row["messages"].replace('"text"', '"mood": "curious", "text"')}
+    assert "mood" in newer["messages"]
+    assert messages_of([newer], 9) == [StoredMessage("user", "Why?")]
+
+
 @given(st.lists(st.integers(1, 2 * 10**13), min_size=2, max_size=5, unique=True))
 def test_what_was_said_later_is_found_first(tickets: list[int]) -> None:
     rows = [
