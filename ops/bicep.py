@@ -57,9 +57,9 @@ def pinned_version(root: Path) -> str:
 
 
 def find_compiler(environment: Mapping[str, str], version: str) -> str | None:
-    """`$BICEP`, the `bicep` on the PATH, or the one of `az bicep install`; the first that is of this version.
+    """The first of this version: `$BICEP`, the `bicep` on the PATH, or the one that `az bicep install` installed.
 
-    Raises `CompilerError` if `$BICEP` is none.
+    Raises `CompilerError` if `$BICEP` is not of this version.
     """
     if given := environment.get("BICEP"):
         if _version_of(given) != version:
@@ -72,10 +72,10 @@ def find_compiler(environment: Mapping[str, str], version: str) -> str | None:
 
 def _version_of(compiler: str) -> str | None:
     try:
-        said = subprocess.run([compiler, "--version"], capture_output=True, encoding="utf-8", timeout=_TIMEOUT_SECONDS)
+        done = subprocess.run([compiler, "--version"], capture_output=True, encoding="utf-8", timeout=_TIMEOUT_SECONDS)
     except OSError:
         return None
-    found = re.search(r"\d{1,9}\.\d{1,9}\.\d{1,9}", said.stdout)
+    found = re.search(r"\d{1,9}\.\d{1,9}\.\d{1,9}", done.stdout)
     return found[0] if found else None
 
 
@@ -97,10 +97,11 @@ def compile_infra(compiler: str, root: Path) -> Compiled:
         commands = [["build", str(copy / _TEMPLATE), "--outfile", str(copy / _SNAPSHOTS / "azure.json")]]
         commands += [["snapshot", str(file), "--mode", "overwrite", *place] for file in parameters]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            problems = {problem for said in pool.map(lambda it: _run(compiler, copy, it), commands) for problem in said}
+            runs = pool.map(lambda command: _run(compiler, copy, command), commands)
+            problems = {problem for run in runs for problem in run}
         for pattern in ("**/*.bicep", "**/*.bicepparam"):
             problems |= set(_run(compiler, copy, ["format", "--pattern", f"infra/{pattern}"]))
-        return Compiled(dict(_results(copy)) if not problems else {}, sorted(problems))
+        return Compiled(dict(_compiled_files(copy)) if not problems else {}, sorted(problems))
 
 
 def _run(compiler: str, folder: Path, command: list[str]) -> list[str]:
@@ -117,9 +118,9 @@ def _run(compiler: str, folder: Path, command: list[str]) -> list[str]:
         )
     except subprocess.TimeoutExpired:
         raise CompilerError(f"bicep {command[0]} had not ended after {_TIMEOUT_SECONDS:.0f} s: try again") from None
-    said = done.stderr.replace(f"{folder}{os.sep}", "")
-    found = [f"{place}: {sentence}" for place, sentence in _DIAGNOSTIC.findall(said)]
-    return found or ([f"bicep {command[0]}: {said.strip()}"] if done.returncode else [])
+    errors = done.stderr.replace(f"{folder}{os.sep}", "")
+    found = [f"{place}: {sentence}" for place, sentence in _DIAGNOSTIC.findall(errors)]
+    return found or ([f"bicep {command[0]}: {errors.strip()}"] if done.returncode else [])
 
 
 def _sources(root: Path) -> dict[str, str]:
@@ -132,7 +133,7 @@ def fingerprint(root: Path) -> str:
     return f"{hashlib.sha256(content.encode()).hexdigest()}\n"
 
 
-def _results(copy: Path) -> Iterator[tuple[str, str]]:
+def _compiled_files(copy: Path) -> Iterator[tuple[str, str]]:
     yield from _sources(copy).items()
     yield _FINGERPRINT, fingerprint(copy)
     for file in [copy / _SNAPSHOTS / "azure.json", *sorted((copy / _SNAPSHOTS).glob("*.snapshot.json"))]:
@@ -141,7 +142,7 @@ def _results(copy: Path) -> Iterator[tuple[str, str]]:
 
 
 def _ordered(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Without the compiler's own mark, and in the same order at every run."""
+    """Without the compiler's version, and in the same order at every run."""
     if isinstance(value, list):
         return [_ordered(item) for item in value]
     if not isinstance(value, dict):
@@ -174,7 +175,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     except CompilerError as error:
         print(error, file=sys.stderr)
         return 1
-    problems = compiled.problems or ([] if write else _told(stale_files(compiled, root)))
+    problems = compiled.problems or ([] if write else _stale_messages(compiled, root))
     print("\n".join(problems) or f"Bicep {version} has no warning.", file=sys.stderr if problems else sys.stdout)
     if problems:
         return 1
@@ -193,8 +194,8 @@ def _without_compiler(version: str, root: Path, *, write: bool) -> int:
     return 1
 
 
-def _told(stale: list[str]) -> list[str]:
-    return [f"{name}: not what the compiler makes of infra/: {DEV} snapshots" for name in stale]
+def _stale_messages(compiled: Compiled, root: Path) -> list[str]:
+    return [f"{name}: not what the compiler makes of infra/: {DEV} snapshots" for name in stale_files(compiled, root)]
 
 
 def _write(file: Path, text: str | None) -> None:

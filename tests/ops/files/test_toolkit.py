@@ -180,6 +180,7 @@ def test_an_environment_holds_no_secret_and_only_values_that_can_be(file: Path) 
     assert [name for name, value in values.items() if value and SECRET_NAME.search(name)] == []
     assert [name for name, value in values.items() if SECRET_VALUE.search(value)] == []
     assert re.fullmatch(r"[\w.-]*", values.get("BOT_DOMAIN", "")), "BOT_DOMAIN is a host name, without https://"
+    assert re.fullmatch(r"[a-z0-9]*", values.get("RESOURCE_SUFFIX", "")), "RESOURCE_SUFFIX: small letters and digits"
     settings = {name: values.get(name, "") for name in ("DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME")}
     examples = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "model"}
     load_settings({name: settings[name] or example for name, example in examples.items()})
