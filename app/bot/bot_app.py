@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.bot.ask_action import AskAction
 from app.bot.auth.app_credentials import AppCredentials
 from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
+from app.bot.card_actions import ACTION_KIND, CardActions
 from app.bot.connector.connector_client import Connector
 from app.bot.handler import AgentHandler, BotServices
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
+from app.bot.proactive import PROACTIVE_KIND, ProactiveMessages
 from app.bot.resume import TurnMessageHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.http_session import HttpSession
+from app.messaging.actions import ActionHandler
 from app.messaging.references import ConversationReferences
 from app.storage.documents import DocumentStore
 from app.storage.ledger import ConversationStore
+from app.storage.queue import Queue
 from app.telemetry.telemetry import Telemetry
 from app.turns.idempotency import IdempotentActions
 from app.turns.queue_dispatcher import QueueDispatcher
@@ -33,6 +39,7 @@ class BotApp:
     queue: QueueDispatcher
     adapter: ChannelAdapter
     connector: Connector
+    proactive: ProactiveMessages
     actions: IdempotentActions
     authenticator: Authenticator
     credentials: AppCredentials
@@ -54,13 +61,16 @@ def build_bot(
     references: ConversationReferences,
     telemetry: Telemetry,
     *,
-    queue: QueueDispatcher | None = None,
+    work_queue: Queue,
+    dispatcher: QueueDispatcher | None = None,
+    action_handlers: Sequence[ActionHandler] = (),
     image_hosts: frozenset[str] = frozenset(),
     acknowledge_after: float = ACKNOWLEDGE_AFTER_SECONDS,
     channel_metadata_url: str | None = None,
     login_metadata_url: str | None = None,
 ) -> BotApp:
-    """Registers its handlers with `queue`. `acknowledge_after` in seconds; the metadata URLs are the Bot Framework's
+    """Registers its handlers with `dispatcher`, which gets the messages of `work_queue`. `action_handlers` are for
+    buttons of cards, beside the bot's own. `acknowledge_after` in seconds; the metadata URLs are the Bot Framework's
     own unless given.
     """
     session = HttpSession()
@@ -71,9 +81,13 @@ def build_bot(
     connector = Connector(session, credentials, ServiceUrls(identity))
     adapter = ChannelAdapter(identity, authenticator, connector, credentials)
     actions = IdempotentActions(documents)
-    services = BotServices(runner, adapter.sender, store, actions, references, image_hosts)
-    queue = queue or QueueDispatcher(telemetry)
-    queue.register(TURN_KIND, TurnMessageHandler(adapter, runner, image_hosts).handle)
+    card_actions = CardActions([AskAction(adapter, runner, image_hosts), *action_handlers], actions, work_queue)
+    proactive = ProactiveMessages(adapter, references, actions, work_queue)
+    services = BotServices(runner, adapter.sender, store, actions, card_actions, references, image_hosts)
+    dispatcher = dispatcher or QueueDispatcher(telemetry)
+    dispatcher.register(ACTION_KIND, card_actions.run)
+    dispatcher.register(PROACTIVE_KIND, proactive.deliver)
+    dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, image_hosts).handle)
     return BotApp(
         messages=MessagesEndpoint(
             adapter,
@@ -81,9 +95,10 @@ def build_bot(
             telemetry,
             acknowledge_after=acknowledge_after,
         ),
-        queue=queue,
+        queue=dispatcher,
         adapter=adapter,
         connector=connector,
+        proactive=proactive,
         actions=actions,
         authenticator=authenticator,
         credentials=credentials,

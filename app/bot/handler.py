@@ -11,6 +11,8 @@ from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
 
 from app.agent.user_messages import STORAGE_UNAVAILABLE, UNEXPECTED
+from app.bot.ask_action import ask_button
+from app.bot.card_actions import CardActions
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
 from app.bot.inbound.activity import asked_at, event_type, locale_of
@@ -18,10 +20,12 @@ from app.bot.inbound.conversation_reference import reference_of
 from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
 from app.bot.inbound.message_text import is_for_bot
 from app.bot.inbound.messages_endpoint import RedeliveryNeededError
-from app.bot.invoke_responses import card_error, error_response
+from app.bot.invoke_responses import error_response
 from app.bot.open_reply import begin_trace, open_reply
 from app.bot.rendering import activities
+from app.bot.rendering.adaptive_card import adaptive_card, attachment
 from app.bot.replies.activity_sender import ActivitySender
+from app.content.blocks import Actions
 from app.messaging.references import ConversationReferences
 from app.storage.ledger import ConversationStore
 from app.storage.storage_errors import StorageError
@@ -39,8 +43,8 @@ Hello! Ask me about your data or your work in Databricks, in your own words.
 
 Type **/help** to see what else I understand.""")
 
+_HELP_BUTTON = Sentence("Help")
 MENTION_ME = Sentence("Mention me, so that I know you mean me.")
-_BUTTON_NOT_IN_USE = Sentence("This button is no longer in use.")
 
 
 class ActivitySenders(Protocol):
@@ -55,6 +59,7 @@ class BotServices:
     senders: ActivitySenders
     store: ConversationStore
     actions: IdempotentActions
+    card_actions: CardActions
     references: ConversationReferences
     image_hosts: frozenset[str] = frozenset()
 
@@ -166,8 +171,11 @@ class AgentHandler(ActivityHandler):
         if _bot_is_among(members_added, activity) and channel.welcome and await self._is_first_welcome(activity):
             translate = translator_for(locale_of(activity))
             sentences = (WELCOME, MENTION_ME) if channel.needs_mention else (WELCOME,)
-            text = "\n\n".join(map(translate, sentences))
-            await self._services.senders(turn_context).post(activities.message(text))
+            message = activities.message("\n\n".join(map(translate, sentences)))
+            buttons = Actions((ask_button(translate(_HELP_BUTTON), "/help"),))
+            if buttons.kind in channel.cards and (card := adaptive_card([buttons], translate)) is not None:
+                message["attachments"] = [attachment(card)]
+            await self._services.senders(turn_context).post(message)
 
     async def _is_first_welcome(self, activity: Activity) -> bool:
         if not activity.id:
@@ -187,7 +195,7 @@ class AgentHandler(ActivityHandler):
             case "message/submitAction":
                 return await count_feedback(activity, self._services.actions)
             case "adaptiveCard/action":
-                return card_error(translator_for(locale_of(activity))(_BUTTON_NOT_IN_USE))
+                return await self._services.card_actions.receive(activity)
         return error_response(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "an invoke of this name has no handler")
 
 

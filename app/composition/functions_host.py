@@ -45,7 +45,8 @@ class FunctionsHost:
             core.storage.documents,
             core.references,
             core.telemetry,
-            queue=self.queue,
+            work_queue=core.queue,
+            dispatcher=self.queue,
             image_hosts=settings.bot.image_hosts,
         )
         self.health = Health(

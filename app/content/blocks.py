@@ -170,8 +170,8 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """`id` names what is decided: presses with the same id, in whichever chat, are one decision. Without one each card
-    is decided on its own.
+    """`id` names what is decided: presses with the same id, in whichever chat, are one decision. Without one each press
+    is a decision of its own.
     """
 
     actions: tuple[Action, ...]

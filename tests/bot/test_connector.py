@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.bot.connector.channel_response import ChannelResponse, error_of
 from app.bot.connector.send_errors import (
+    ConversationClosedError,
     DeliveryUnknownError,
     MessageTooLargeError,
     NotDeliveredError,
@@ -152,12 +153,12 @@ REFUSALS: list[tuple[int, str, str, type[SendError]]] = [
     (403, "ContentStreamNotAllowed", "Something new about streams", StreamNotAllowedError),
     (400, "BadArgument", "The bot's streaming api is not enabled", StreamNotAllowedError),
     (405, "", "Method Not Allowed", StreamNotAllowedError),
-    (403, "BotDisabledByAdmin", "The tenant admin disabled this bot", SendRefusedError),
-    (403, "BotNotInConversationRoster", "The bot is not part of the conversation roster.", SendRefusedError),
+    (403, "BotDisabledByAdmin", "The tenant admin disabled this bot", ConversationClosedError),
+    (403, "BotNotInConversationRoster", "The bot is not part of the conversation roster.", ConversationClosedError),
     (400, "BadRequest", "Start streaming activities should include text", SendRefusedError),
     (400, "MessageSizeTooBig", "Message size too large.", MessageTooLargeError),
     (413, "MessageSizeTooBig", "Message size too large.", MessageTooLargeError),
-    (404, "ConversationNotFound", "Conversation not found.", SendRefusedError),
+    (404, "ConversationNotFound", "Conversation not found.", ConversationClosedError),
     (429, "", "API calls quota exceeded", ThrottledError),
     (412, "PreconditionFailed", "", NotDeliveredError),
     (500, "ServiceError", "Unknown", DeliveryUnknownError),

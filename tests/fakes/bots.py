@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
+from app.messaging.actions import ActionHandler
 from app.messaging.references import ConversationReferences
 from app.models.scripted_model import ScriptedModel
 from app.storage.documents import DocumentStore
@@ -75,6 +76,14 @@ class Bot:
                 body.encode() for (body,) in connection.execute("SELECT body FROM queue_message WHERE queue = 'turns'")
             ]
 
+    async def handle_queue(self) -> int:
+        """As the host of the queue trigger does it, for what is visible now. Returns how many messages there were."""
+        taken = await self.queue.receive(32, visibility_timeout=60)
+        for message in taken:
+            await self.app.queue.dispatch(message.body.encode())
+            await self.queue.delete(message.receipt)
+        return len(taken)
+
     @property
     def messages(self) -> list[str]:
         return [call.text for call in self.connector.calls if call.is_message]
@@ -93,6 +102,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             identity: BotIdentity = LAPTOP,
             acknowledge_after: float = 12.0,
             image_hosts: frozenset[str] = frozenset(),
+            action_handlers: Sequence[ActionHandler] = (),
         ) -> Bot:
             model, references = ScriptedModel(replies), ConversationReferences(documents)
             opened.append(references)
@@ -100,8 +110,13 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             commands = commands_of(log, references=references)
             backend = TurnBackend(log, log.queue("turns"))
             turns = TurnRunner(agent, commands, backend, time_limit=30)
-            limits: dict[str, Any] = {"acknowledge_after": acknowledge_after, "image_hosts": image_hosts}
-            apps.append(build_bot(identity, turns, log, documents, references, telemetry, **limits))
+            options: dict[str, Any] = {
+                "work_queue": backend.queue,
+                "acknowledge_after": acknowledge_after,
+                "image_hosts": image_hosts,
+                "action_handlers": action_handlers,
+            }
+            apps.append(build_bot(identity, turns, log, documents, references, telemetry, **options))
             return Bot(apps[-1], model, connector, log, documents, references, folder / "c.sqlite", backend)
 
         yield make

@@ -97,7 +97,7 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             telemetry = Telemetry(destination, records_text=records_text, closing_seconds=closing)
             documents = log.documents()
             references = ConversationReferences(documents)
-            app = build_bot(BotIdentity(), turns, log, documents, references, telemetry)
+            app = build_bot(BotIdentity(), turns, log, documents, references, telemetry, work_queue=backend.queue)
             open_things.extend([telemetry, log, references, app])
             return ObservedBot(app, telemetry, connector, insights, log)
 

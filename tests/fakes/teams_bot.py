@@ -110,6 +110,7 @@ async def a_teams_bot(
             documents,
             references,
             telemetry,
+            work_queue=backend.queue,
             channel_metadata_url=login.metadata_url,
         )
         yield TeamsBot(bot, model, store, teams, login)

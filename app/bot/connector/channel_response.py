@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from app.bot.connector.send_errors import (
+    ConversationClosedError,
     DeliveryUnknownError,
     MessageTooLargeError,
     NotDeliveredError,
@@ -66,6 +67,11 @@ def error_of(response: ChannelResponse, *, streams: bool, now: datetime) -> Send
             return MessageTooLargeError(text)
         case 403 if code == _STREAM_REFUSED or "stream" in lower:
             return next((kind for part, kind in _STREAM_REFUSALS if part in lower), StreamNotAllowedError)(text)
+        case 403 if code:
+            # Without a code it is the answer of a proxy, which says nothing of the conversation.
+            return ConversationClosedError(text)
+        case 404 if code == "ConversationNotFound":
+            return ConversationClosedError(text)
         case 405 if streams:
             return StreamNotAllowedError(text)
         case 400 if "streaming api is not enabled" in lower:

@@ -53,3 +53,7 @@ class DeliveryUnknownError(ChannelUnreachableError):
 
 class SendRefusedError(SendError):
     """The channel refuses it, and would refuse it again."""
+
+
+class ConversationClosedError(SendRefusedError):
+    """The bot may not write to this conversation any more: it was removed, blocked or disabled, or the chat is gone."""

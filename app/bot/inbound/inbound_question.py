@@ -19,6 +19,7 @@ from app.storage.conversations import ConversationKey
 from app.turns.queue_message import UnreadableMessageError
 
 _THREAD = ";messageid="
+_PRIVATE = "/only "
 
 
 class InboundQuestion(BaseModel):
@@ -114,5 +115,10 @@ def conversation_of(activity: Activity) -> ConversationKey:
     if is_targeted(activity):
         # What only one person may see is not remembered where the others ask.
         person = (activity.from_property.id if activity.from_property else None) or ""
-        thread = f"{thread}/only {person}"
+        thread = f"{thread}{_PRIVATE}{person}"
     return ConversationKey(tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)
+
+
+def is_private_thread(conversation: ConversationKey) -> bool:
+    """Whether only one person of a group sees it."""
+    return _PRIVATE in conversation.thread
