@@ -73,7 +73,7 @@ class Core:
         self.turns = TurnRunner(
             self.agent,
             Commands(self._forget, self._about),
-            TurnBackend(self.store, self.queue, settings.turns.lease_seconds),
+            TurnBackend(self.store, self.queue, self.storage.artifacts, settings.turns.lease_seconds),
             time_limit=settings.turns.timeout_seconds,
         )
 

@@ -22,7 +22,7 @@ from app.telemetry.instruments import (
 from app.telemetry.span_records import Instrument, Measurement, Sink, SpanKind
 from app.telemetry.spans import Span, as_current, error_id_of
 
-Outcome = Literal["answered", "stopped", "handed over"]
+Outcome = Literal["answered", "stopped", "suspended", "handed over"]
 
 _MAX_CAUSES = 5
 

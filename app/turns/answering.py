@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from app.agent.agent import Agent
 from app.agent.commands import Commands
-from app.agent.events import Answer, Failure, Status, TextAdded, without_interruption
+from app.agent.events import Answer, End, Failure, Status, TextAdded, without_interruption
 from app.agent.history import MAX_HISTORY_MESSAGES
 from app.agent.turn import Turn
 from app.agent.user_messages import GIVEN_UP, INTERRUPTED, THINKING, TURN_TIMED_OUT, UNEXPECTED
@@ -21,7 +21,8 @@ from app.telemetry.turn_span import turn_failed
 from app.translation import Sentence, translator_for
 from app.turns.lease import TurnLease
 from app.turns.predecessors import Predecessors
-from app.turns.reply import Reply
+from app.turns.reply import LeaseLostError, Reply
+from app.turns.turn_journal import TurnJournal
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class PredecessorTimeoutError(Exception):
 
 
 class HistoryUnavailableError(Exception):
-    """Storage does not say what was said before: another attempt may know."""
+    """Storage does not say what was said or recorded before: another attempt may know."""
 
 
 class AttemptsExhaustedError(Exception):
@@ -66,7 +67,7 @@ class TurnAnswering:
         self._cancellation = cancellation
         self._checkpoint = lease.checkpoint
 
-    async def answer(self, reply: Reply) -> Answer | Failure:
+    async def answer(self, reply: Reply) -> End:
         """Writes the events to `reply`, the end included. Raises `PredecessorTimeoutError`, `HistoryUnavailableError`
         and what `reply` raises.
         """
@@ -96,7 +97,7 @@ class TurnAnswering:
         except TimeoutError:
             raise PredecessorTimeoutError from None
 
-    async def _command(self) -> Answer | Failure | None:
+    async def _command(self) -> End | None:
         try:
             text = await self._commands.answer(self._turn)
         except Exception as error:
@@ -114,7 +115,7 @@ class TurnAnswering:
         """Whether an earlier attempt has shown words of the model's, and not only a note of ours."""
         return bool(without_interruption(self._checkpoint.text).strip())
 
-    async def _ask(self, reply: Reply, history: Sequence[StoredMessage] | None) -> Answer | Failure:
+    async def _ask(self, reply: Reply, history: Sequence[StoredMessage] | None) -> End:
         shown = self._checkpoint.text
         said, by_model = [shown], self._shown_by_model
         # A turn that has only waited has shown nothing that could have been interrupted.
@@ -125,12 +126,21 @@ class TurnAnswering:
 
         try:
             async with time_limit(self._time_limit, self._cancellation):
+                deadline = asyncio.get_running_loop().time() + self._time_limit
                 if history is None:
-                    history = await self._read_history()
-                answer = self._agent.answer(self._turn, history, said=shown if interrupted else None)
+                    history = await self._log.recent(self._turn.conversation, MAX_HISTORY_MESSAGES)
+                answer = self._agent.answer(
+                    self._turn,
+                    history,
+                    said=shown if interrupted else None,
+                    journal=TurnJournal(self._lease) if self._lease.can_be_resumed else None,
+                    approvals=self._checkpoint.approvals,
+                    cancellation=self._cancellation,
+                    deadline=deadline,
+                )
                 async with aclosing(answer) as events:
                     async for event in events:
-                        if isinstance(event, Answer | Failure):
+                        if isinstance(event, End):
                             return event
                         if isinstance(event, TextAdded):
                             said.append(event.text)
@@ -141,21 +151,17 @@ class TurnAnswering:
                 raise
             # The worker ends and no other can continue: the reply must not stay open.
             return failure(INTERRUPTED, error)
-        except HistoryUnavailableError as error:
+        except LeaseLostError:
+            raise
+        except StorageError as error:
             if self._lease.can_be_resumed and self._lease.record.attempt_count < MAX_ATTEMPTS:
-                raise
+                raise HistoryUnavailableError(type(error).__name__) from error
             return failure(UNEXPECTED, error)
         except TimeoutError as error:
             return failure(TURN_TIMED_OUT, error)
         except Exception as error:
             return failure(UNEXPECTED, error)
-        raise AssertionError("the agent ended a turn without an Answer or a Failure")
-
-    async def _read_history(self) -> Sequence[StoredMessage]:
-        try:
-            return await self._log.recent(self._turn.conversation, MAX_HISTORY_MESSAGES)
-        except StorageError as failure:
-            raise HistoryUnavailableError(type(failure).__name__) from failure
+        raise AssertionError("the agent ended an attempt without its end")
 
 
 def _failure(sentence: str, error: BaseException, text: str = "", by_model: bool = True) -> Failure:

@@ -16,7 +16,8 @@ from app.storage.queue import PopReceiptMismatchError, Receipt
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 from app.telemetry.turn_span import hand_over_missing
 from app.turns.checkpoint import Checkpoint
-from app.turns.lease import LEASE_MARGIN_SECONDS, TurnBackend, TurnLease
+from app.turns.checkpoint_storage import CheckpointStorage
+from app.turns.lease import LEASE_MARGIN_SECONDS, MAX_CHECKPOINT_CHARACTERS, TurnBackend, TurnLease
 from app.turns.ordering import ArrivalLocks
 from app.turns.predecessors import REQUEUE_SECONDS, Predecessors
 from app.turns.queue_message import TurnMessage
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 _ENTER_TIMEOUT_SECONDS = 10.0
 _PUT_TIMEOUT_SECONDS = 5.0
+# A message that somebody receives before its turn is open is dropped.
+_RESUME_MARGIN_SECONDS = 20.0
 _STALE_MESSAGE_SECONDS = 12 * 3600.0
 # After storage was slow: a question that was asked before, at another worker, is entered within a second of this one.
 _DELAYED_START_SECONDS = 2.0
@@ -51,6 +54,7 @@ class WaitingTurn(Generic[RequestT]):
 class TurnClaims:
     def __init__(self, backend: TurnBackend) -> None:
         self._backend = backend
+        self._checkpoints = CheckpointStorage(backend.artifacts)
         self.predecessors = Predecessors(backend)
         self._arrivals = ArrivalLocks()
 
@@ -88,14 +92,59 @@ class TurnClaims:
             return None
         message = replace(message, payload=message.payload or found.payload)
         request = decode(message.payload)
+        checkpoint = await self._checkpoints.load(found.key, found.checkpoint)
         # An end that has been saved is sent at once: its turn has had its place.
-        waits_for = None if _has_saved_end(found) else await self.predecessors.check(found, message)
+        waits_for = None if checkpoint.end else await self.predecessors.check(found, message)
         if waits_for is not None:
             # A function that waited here would occupy the worker that the earlier turn needs.
             await self._requeue(replace(message, stall_timer=waits_for), after=REQUEUE_SECONDS)
             return WaitingTurn(request)
-        lease = await self._claim_expired(found, replace(message, stall_timer=NOT_STALLED))
+        lease = await self._claim_expired(found, replace(message, stall_timer=NOT_STALLED), checkpoint)
         return None if lease is None else ClaimedTurn(lease, request)
+
+    async def resume_suspended(self, key: TurnKey, waiting_for: str, *, approved: bool) -> bool:
+        """Puts the turn on the queue with the decision; False if it does not wait for that any more.
+
+        To be called again if it did not return. Raises `StorageError`.
+        """
+        found = await self._backend.store.find(key)
+        if found is None or found.state is not TurnState.SUSPENDED:
+            return False
+        checkpoint = await self._checkpoints.load(key, found.checkpoint)
+        suspension = checkpoint.suspension
+        if suspension is None or suspension.waiting_for != waiting_for:
+            return False
+        now = self._backend.clock()
+        message = TurnMessage(key, now, found.payload, suspension.traceparent, kind=suspension.kind)
+        approvals = {**checkpoint.approvals, waiting_for: approved}
+        row = await self._checkpoints.save(
+            key,
+            replace(checkpoint, approvals=approvals, suspension=None),
+            max_characters=MAX_CHECKPOINT_CHARACTERS - len(found.payload),
+        )
+        # Before the row: with its message a turn that is open is never lost, and one that is not drops it.
+        receipt = await self._requeue(message, after=_RESUME_MARGIN_SECONDS)
+        resumed = replace(
+            self._new_record(key, now, found.payload),
+            lease_until=now,
+            attempt_count=0,
+            checkpoint=row,
+            version=found.version,
+        )
+        if await self._backend.store.begin(resumed, history_limit=0) is None:
+            await self._delete_message(receipt)
+            return False
+        await self._show(receipt, message)
+        return True
+
+    async def _show(self, receipt: Receipt, message: TurnMessage) -> None:
+        try:
+            await self._backend.queue.update_visibility(receipt, visibility_timeout=0)
+        except PopReceiptMismatchError:
+            # It was received, and perhaps dropped, before the turn was open.
+            await self._requeue(message, after=0)
+        except StorageError as failure:
+            _log.warning("A resumed turn waits until its message appears (%s)", type(failure).__name__)
 
     async def _enter_from_queue(
         self, message: TurnMessage, decode: DecodeRequest[RequestT]
@@ -113,12 +162,12 @@ class TurnClaims:
             return WaitingTurn(request)
         return ClaimedTurn(lease, request)
 
-    async def _claim_expired(self, found: TurnRecord, message: TurnMessage) -> TurnLease | None:
+    async def _claim_expired(self, found: TurnRecord, message: TurnMessage, checkpoint: Checkpoint) -> TurnLease | None:
         # Before the turn is claimed: if this worker vanishes too, there is a message.
         receipt = await self._requeue(message, after=self._backend.lease_seconds + LEASE_MARGIN_SECONDS)
         try:
             # It has been started: no turn gets a place before it any more.
-            lease = await self._claim_row(found, message, receipt, has_predecessor=False)
+            lease = await self._claim_row(found, message, receipt, checkpoint, has_predecessor=False)
             if lease is None:
                 await self._delete_if_reclaimed(found, receipt)
         except StorageError as failure:
@@ -175,10 +224,17 @@ class TurnClaims:
             return None
         if found.lease_until > self._backend.clock():
             return None
-        return await self._claim_row(found, message, receipt)
+        checkpoint = await self._checkpoints.load(key, found.checkpoint)
+        return await self._claim_row(found, message, receipt, checkpoint)
 
     async def _claim_row(
-        self, found: TurnRecord, message: TurnMessage | None, receipt: Receipt | None, *, has_predecessor: bool = True
+        self,
+        found: TurnRecord,
+        message: TurnMessage | None,
+        receipt: Receipt | None,
+        checkpoint: Checkpoint,
+        *,
+        has_predecessor: bool = True,
     ) -> TurnLease | None:
         """None if another worker was faster."""
         lease_until = self._backend.clock() + self._backend.lease_seconds
@@ -188,7 +244,9 @@ class TurnClaims:
             )
         except ConcurrentUpdateError:
             return None
-        return TurnLease(self._backend, record, message, receipt, has_predecessor=has_predecessor)
+        return TurnLease(
+            self._backend, record, message, receipt, checkpoint=checkpoint, has_predecessor=has_predecessor
+        )
 
     async def _delete_if_reclaimed(self, before: TurnRecord, receipt: Receipt) -> None:
         """Another worker claimed the turn, or its owner's last renewal won: then the owner may be gone, and the message
@@ -217,7 +275,3 @@ class TurnClaims:
         if receipt is not None:
             with suppress(StorageError, PopReceiptMismatchError):
                 await self._backend.queue.delete(receipt)
-
-
-def _has_saved_end(record: TurnRecord) -> bool:
-    return Checkpoint.from_json(record.checkpoint).end is not None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from app.agent.agent import Agent
 from app.agent.commands import Commands
-from app.agent.events import Answer, Failure, without_interruption
+from app.agent.events import Answer, End, Failure, Suspended, without_interruption
 from app.agent.turn import Turn
+from app.common.caller import UNKNOWN_CALLER, Caller
 from app.common.cancellation import Cancellation, CancelReason
 from app.content.block_json import blocks_to_json
 from app.resilience.retry import Backoff, retry
@@ -19,11 +22,12 @@ from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState
 from app.storage.storage_errors import StorageError
 from app.telemetry.turn_span import turn_ended
-from app.turns.answering import HistoryUnavailableError, PredecessorTimeoutError, TurnAnswering
+from app.turns.answering import MAX_ATTEMPTS, HistoryUnavailableError, PredecessorTimeoutError, TurnAnswering
+from app.turns.checkpoint import joined_text
 from app.turns.lease import TurnBackend, TurnLease
 from app.turns.outcome import Closed, ContinuedElsewhere, Failed, Outcome, Release
 from app.turns.predecessors import Predecessors
-from app.turns.reply import LeaseLostError, Reply, UndeliveredError
+from app.turns.reply import CheckpointError, LeaseLostError, Reply, UndeliveredError
 
 _log = logging.getLogger(__name__)
 
@@ -84,9 +88,7 @@ class TurnExecution:
             await asyncio.wait([answering, delivering])
             self._predecessors.notify_completed(self._lease)
 
-    async def _hand_over(
-        self, answering: asyncio.Task[Answer | Failure], delivering: asyncio.Task[Outcome], reply: Reply
-    ) -> None:
+    async def _hand_over(self, answering: asyncio.Task[End], delivering: asyncio.Task[Outcome], reply: Reply) -> None:
         """The worker ends: another one continues, unless only the delivery is left, or no other could."""
         self._cancellation.cancel(CancelReason.HANDED_OVER)
         if answering.done() or not self._lease.can_be_resumed:
@@ -100,11 +102,16 @@ class TurnExecution:
             await asyncio.wait([answering, delivering])
             await self._settle(Release(), reply)
 
-    async def _deliver(self, answering: asyncio.Task[Answer | Failure], reply: Reply) -> Outcome:
+    async def _deliver(self, answering: asyncio.Task[End], reply: Reply) -> Outcome:
+        attempt_count = self._lease.record.attempt_count
         try:
             end = await self._end(answering, reply)
-            state = TurnState.ANSWERED if isinstance(end, Answer) else TurnState.FAILED
-            await self._close(state, self._messages(end, reply.activity_id))
+            if isinstance(end, Suspended) and self._lease.can_be_resumed:
+                await self._repeat(lambda: self._lease.suspend(end.waiting_for, without_interruption(end.text)))
+                turn_ended("suspended")
+            else:
+                state = TurnState.FAILED if isinstance(end, Failure) else TurnState.ANSWERED
+                await self._close(state, self._messages(end, reply.activity_id), _result(end))
             return Closed()
         except LeaseLostError:
             return ContinuedElsewhere()
@@ -113,8 +120,13 @@ class TurnExecution:
         except HistoryUnavailableError as failure:
             _log.warning("What was said before a turn cannot be read (%s); it is tried again", failure)
             return Release(_FIRST_RELEASE_SECONDS, counts_as_attempt=True)
+        except CheckpointError as error:
+            # Of a question that suspends the turn: the next attempt asks it, without a model.
+            if not self._lease.can_be_resumed or attempt_count >= MAX_ATTEMPTS:
+                return Failed(error)
+            _log.warning("A turn could not be suspended in attempt %d; it is tried again", attempt_count)
+            return Release(_FIRST_RELEASE_SECONDS, counts_as_attempt=True)
         except UndeliveredError as failure:
-            attempt_count = self._lease.record.attempt_count
             if not self._lease.can_be_resumed or attempt_count >= MAX_DELIVERY_ATTEMPTS:
                 return Failed(failure)
             _log.warning("An answer could not be delivered in attempt %d (%s); it is kept", attempt_count, failure)
@@ -124,8 +136,8 @@ class TurnExecution:
         except Exception as error:
             return Failed(error)
 
-    async def _end(self, answering: asyncio.Task[Answer | Failure], reply: Reply) -> Answer | Failure:
-        end: Answer | Failure | None = None
+    async def _end(self, answering: asyncio.Task[End], reply: Reply) -> End:
+        end: End | None = None
         try:
             end = await answering
             await reply.finish()
@@ -165,26 +177,42 @@ class TurnExecution:
         if error is not None:
             raise error
 
-    def _messages(self, end: Answer | Failure, activity_id: str | None) -> tuple[StoredMessage, ...]:
+    def _messages(self, end: End, activity_id: str | None) -> tuple[StoredMessage, ...]:
         by_program = isinstance(end, Answer) and not end.by_model
-        text = without_interruption(end.text)
+        text = joined_text(self._lease.checkpoint.earlier_text, without_interruption(end.text))
         if by_program or not text.strip() or not self._turn.question.strip():
             return ()
         complete = isinstance(end, Answer) and not end.truncated
         blocks = blocks_to_json(end.blocks, _MAX_STORED_BLOCKS_CHARACTERS)
+        question = StoredMessage("user", self._turn.prompt, caller=_caller_json(self._turn.caller))
         answer = StoredMessage("assistant", text, complete, blocks=blocks, activity_id=activity_id or "")
-        return (StoredMessage("user", self._turn.prompt), answer)
+        return (question, answer)
 
-    async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
+    async def _close(self, state: TurnState, messages: tuple[StoredMessage, ...], result: str = "") -> None:
+        await self._repeat(lambda: self._lease.close(state, messages, result=result))
+
+    async def _repeat(self, write: Callable[[], Awaitable[None]]) -> None:
         try:
-            await retry(
-                lambda: self._lease.close(state, messages),
-                _CLOSE_BACKOFF.after(StorageError),
-                limit_seconds=_CLOSE_TIMEOUT_SECONDS,
-            )
+            await retry(write, _CLOSE_BACKOFF.after(StorageError), limit_seconds=_CLOSE_TIMEOUT_SECONDS)
         except StorageError:
             # The person has their answer, and a worker that claims the turn finds that it was being sent.
             _log.exception("A turn could not be closed")
+
+
+def _caller_json(caller: Caller) -> str:
+    return "" if caller == UNKNOWN_CALLER else json.dumps(asdict(caller), ensure_ascii=False)
+
+
+def _result(end: End) -> str:
+    """What the row of a closed turn remembers. Nothing of what was said: that can be forgotten."""
+    match end:
+        case Answer(truncated=truncated):
+            result: dict[str, Any] = {"end": "answer", "truncated": truncated}
+        case Failure(error_id=error_id):
+            result = {"end": "failure", "error_id": error_id}
+        case Suspended():
+            result = {"end": "suspended"}
+    return json.dumps(result)
 
 
 async def run_uncancelled(work: Coroutine[Any, Any, None]) -> None:

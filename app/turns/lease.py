@@ -10,11 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
+from app.storage.artifacts import ArtifactStore
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import ConversationStore, TurnRecord, TurnState
 from app.storage.queue import PopReceiptMismatchError, Queue, Receipt
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
-from app.turns.checkpoint import Checkpoint
+from app.turns.checkpoint import NO_CHECKPOINT, Checkpoint, Suspension, joined_text
+from app.turns.checkpoint_storage import CheckpointStorage
 from app.turns.queue_message import TurnMessage
 from app.turns.reply import CheckpointError, LeaseLostError
 
@@ -24,6 +26,7 @@ MAX_CHECKPOINT_CHARACTERS = 75_000
 """Characters that a row has room for beside its keys."""
 LEASE_MARGIN_SECONDS = 1.0
 """A message becomes visible this long after its turn's lease has ended, so that its receiver finds the turn free."""
+_MAX_JOURNAL_CHARACTERS = 20_000
 _SAVE_TIMEOUT_SECONDS = 3.0
 _MAX_HOLD_BACK_SECONDS = 60.0
 _SAVE_RETRY_SECONDS = 0.5
@@ -40,6 +43,7 @@ class TurnBackend:
 
     store: ConversationStore
     queue: Queue
+    artifacts: ArtifactStore
     lease_seconds: float = 30.0
     clock: Callable[[], float] = time.time
 
@@ -58,6 +62,7 @@ class TurnLease:
         message: TurnMessage | None,
         receipt: Receipt | None,
         *,
+        checkpoint: Checkpoint = NO_CHECKPOINT,
         history: Sequence[StoredMessage] | None = None,
         has_predecessor: bool = True,
         starts_after: float = 0.0,
@@ -70,9 +75,11 @@ class TurnLease:
         self._has_predecessor = has_predecessor
         self._starts_after = starts_after
         self._writing = asyncio.Lock()
+        self._saving = asyncio.Lock()
         self._renewals: asyncio.Task[None] | None = None
         self._when_lost: Callable[[], object] | None = None
-        self._newest = Checkpoint()
+        self._checkpoints = CheckpointStorage(backend.artifacts)
+        self._checkpoint = checkpoint
         self._lost = False
 
     @property
@@ -81,7 +88,8 @@ class TurnLease:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint.from_json(self._record.checkpoint)
+        """The newest, whether or not it has been saved yet."""
+        return self._checkpoint
 
     @property
     def message(self) -> TurnMessage | None:
@@ -125,13 +133,14 @@ class TurnLease:
         ended it is sent without that.
         """
         until = self._record.lease_until + _MAX_HOLD_BACK_SECONDS
-        self._newest = checkpoint
+        # What is the reply's; the rest stays as it is.
+        self._checkpoint = replace(
+            self._checkpoint, text=checkpoint.text, reply_state=checkpoint.reply_state, end=checkpoint.end
+        )
         while True:
-            # A newer one may have been saved since the last attempt: it includes this one.
-            checkpoint_json = self._newest.to_json(MAX_CHECKPOINT_CHARACTERS - len(self._record.payload))
             try:
-                async with asyncio.timeout(_SAVE_TIMEOUT_SECONDS):
-                    return await self._update(checkpoint=checkpoint_json)
+                # A newer one may have been saved since the last attempt: it includes this one.
+                return await self._save_newest()
             except (StorageError, TimeoutError) as failure:
                 if checkpoint.end is None:
                     raise CheckpointError from failure
@@ -140,12 +149,60 @@ class TurnLease:
                     return None
             await asyncio.sleep(_SAVE_RETRY_SECONDS)
 
-    async def close(self, state: TurnState, messages: Sequence[StoredMessage]) -> None:
+    async def load_journal(self) -> str | None:
+        """None if its artifact is gone. Raises `StorageError`."""
+        name = self._checkpoint.journal_artifact
+        return await self._checkpoints.load_text(self._record.key, name) if name else self._checkpoint.journal
+
+    async def save_journal(self, journal: str) -> None:
+        """Raises `LeaseLostError` and `StorageError`."""
+        before = self._checkpoint.journal_artifact
+        try:
+            if len(journal) > _MAX_JOURNAL_CHARACTERS:
+                async with asyncio.timeout(_SAVE_TIMEOUT_SECONDS):
+                    name = await self._checkpoints.save_text(self._record.key, journal)
+                self._checkpoint = replace(self._checkpoint, journal="", journal_artifact=name)
+            else:
+                self._checkpoint = replace(self._checkpoint, journal=journal, journal_artifact="")
+            await self._save_newest()
+        except TimeoutError as error:
+            raise StorageError("storage did not answer in time") from error
+        await self._delete_artifact(before)
+
+    async def close(self, state: TurnState, messages: Sequence[StoredMessage], *, result: str = "") -> None:
         """Raises `LeaseLostError`, and `StorageError`: then the lease is kept and renewed."""
+        await self._end(self._record, state, messages, result)
+        await self._delete_artifact(self._checkpoint.journal_artifact)
+        with suppress(StorageError):
+            await self._checkpoints.delete(self._record.key, self._record.checkpoint)
+
+    async def suspend(self, waiting_for: str, answered: str) -> None:
+        """Until somebody brings the decision. What was `answered` stands in a message of its own: the turn continues in
+        another, with what its tools have answered. Raises as `close`.
+        """
+        assert self._message is not None
+        suspension = Suspension(waiting_for, self._message.kind, self._message.traceparent)
+        checkpoint = replace(
+            self._checkpoint,
+            text="",
+            reply_state={},
+            end=None,
+            earlier_text=joined_text(self._checkpoint.earlier_text, answered),
+            suspension=suspension,
+        )
+        room = MAX_CHECKPOINT_CHARACTERS - len(self._message.payload)
+        row = await self._checkpoints.save(self._record.key, checkpoint, max_characters=room)
+        suspended = replace(self._record, payload=self._message.payload, checkpoint=row)
+        await self._end(suspended, TurnState.SUSPENDED, ())
+
+    async def _end(
+        self, record: TurnRecord, state: TurnState, messages: Sequence[StoredMessage], result: str = ""
+    ) -> None:
         async with self._writing:
             for _ in range(_MAX_UPDATE_ATTEMPTS):
                 try:
-                    await self._backend.store.end(self._record, state, messages)
+                    record = replace(record, version=self._record.version)
+                    await self._backend.store.end(record, state, messages, result=result)
                     break
                 except ConcurrentUpdateError:
                     await self._read_again()
@@ -167,6 +224,22 @@ class TurnLease:
                 await self._hide_message(after)
         except (StorageError, TimeoutError, LeaseLostError) as failure:
             _log.warning("The lease of a turn could not be released (%s); it expires", type(failure).__name__)
+
+    async def _save_newest(self) -> None:
+        key, room = self._record.key, MAX_CHECKPOINT_CHARACTERS - len(self._record.payload)
+        # One after the other, so that an older checkpoint never replaces a newer one.
+        async with asyncio.timeout(_SAVE_TIMEOUT_SECONDS), self._saving:
+            before = self._record.checkpoint
+            row = await self._checkpoints.save(key, self._checkpoint, max_characters=room)
+            await self._update(checkpoint=row)
+        with suppress(StorageError):
+            await self._checkpoints.delete(key, before)
+
+    async def _delete_artifact(self, name: str) -> None:
+        """One that remains is deleted with its conversation."""
+        if name:
+            with suppress(StorageError):
+                await self._checkpoints.delete_text(self._record.key, name)
 
     async def _update(self, **fields: object) -> None:
         async with self._writing:

@@ -87,6 +87,14 @@ class TurnRunner:
             self._claims.claim(message, decode), lambda claim: claim.lease if isinstance(claim, ClaimedTurn) else None
         )
 
+    async def resume_suspended(self, key: TurnKey, waiting_for: str, *, approved: bool) -> bool:
+        """For whoever brings the decision that a suspended turn waits for: a worker continues it. False if it does not
+        wait for that any more, because it has been decided.
+
+        To be called again if it did not return. Raises `StorageError`.
+        """
+        return await self._claims.resume_suspended(key, waiting_for, approved=approved)
+
     async def requeue(self, message: TurnMessage) -> None:
         """It becomes visible again after the time of a lease. Raises `StorageError`."""
         await self._backend.queue.put(message.to_json(), visibility_timeout=self._backend.lease_seconds)

@@ -108,7 +108,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             opened.append(references)
             agent = Agent(model, system_prompt="", history_token_budget=1000)
             commands = commands_of(log, references=references)
-            backend = TurnBackend(log, log.queue("turns"))
+            backend = TurnBackend(log, log.queue("turns"), log.artifacts())
             turns = TurnRunner(agent, commands, backend, time_limit=30)
             options: dict[str, Any] = {
                 "work_queue": backend.queue,

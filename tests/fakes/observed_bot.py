@@ -91,7 +91,7 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             log = SqliteStore(folder / "c.sqlite", clock=clock)
             providers: list[ToolProvider] = [ClockTools(), StaticTools(tools)]
             agent = Agent(ScriptedModel(replies), providers, system_prompt="", history_token_budget=1000)
-            backend = TurnBackend(log, log.queue("turns"), clock=clock)
+            backend = TurnBackend(log, log.queue("turns"), log.artifacts(), clock=clock)
             turns = TurnRunner(agent, commands_of(log), backend, time_limit=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing_seconds=closing)

@@ -136,6 +136,7 @@ class History:
         self.store = store
         self.harness = TurnHarness(FaultyStorage(store, self.faults), self.chat, self.channel)  # type: ignore[arg-type]
         self.harness.store.queue = lambda name: FaultyStorage(store.queue(name), self.faults)  # type: ignore[method-assign,assignment,return-value]
+        self.harness.store.artifacts = lambda: FaultyStorage(store.artifacts(), self.faults)  # type: ignore[method-assign,assignment,return-value]
         self.workers = [self._worker() for _ in range(self.chance.choice((2, 3)))]
         self._plan()
         host = asyncio.create_task(self._host())

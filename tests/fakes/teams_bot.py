@@ -98,7 +98,7 @@ async def a_teams_bot(
             return About("m", "w", "c")
 
         agent = Agent(model, tools, system_prompt="", history_token_budget=1000)
-        backend = TurnBackend(store, store.queue("turns"))
+        backend = TurnBackend(store, store.queue("turns"), store.artifacts())
         turns = TurnRunner(agent, Commands(store.forget, about), backend, time_limit=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
         documents = store.documents()

@@ -100,7 +100,9 @@ class Worker:
         self.wire = wire
         self.model = model
         store, queue = Behind(harness.store, wire), Behind(harness.store.queue("turns"), wire)
-        backend = TurnBackend(cast(Any, store), cast(Any, queue), LEASE, asyncio.get_running_loop().time)
+        artifacts = Behind(harness.store.artifacts(), wire)
+        clock = asyncio.get_running_loop().time
+        backend = TurnBackend(cast(Any, store), cast(Any, queue), cast(Any, artifacts), LEASE, clock)
         agent = Agent(model, system_prompt="", history_token_budget=1000)
         commands = commands_of(cast(Any, store))
         self.runner = TurnRunner(agent, commands, backend, time_limit=60)
@@ -156,7 +158,8 @@ def now() -> float:
 
 
 def claims_with(harness: TurnHarness, receiver: MemoryReceiver) -> TurnClaims:
-    return TurnClaims(TurnBackend(harness.store, receiver, LEASE, asyncio.get_running_loop().time))
+    clock = asyncio.get_running_loop().time
+    return TurnClaims(TurnBackend(harness.store, receiver, harness.store.artifacts(), LEASE, clock))
 
 
 async def claim(claims: TurnClaims | TurnRunner, message: TurnMessage) -> TurnLease | None:

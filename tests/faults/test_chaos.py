@@ -111,7 +111,7 @@ async def test_a_kill_waits_until_the_owner_is_known() -> None:
 
 
 async def test_a_turn_whose_end_is_written_down_is_not_given_up_and_holds_nothing_up() -> None:
-    scene = Scene([turn(3, checkpoint=Checkpoint(end=Answer("The answer.")).to_json(75_000))])
+    scene = Scene([turn(3, checkpoint=Checkpoint(end=Answer("The answer.")).to_json())])
     await scene.sigkill()
     assert scene.killed == ["2.1"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,10 @@ class Answered:
     def __init__(self, harness: TurnHarness) -> None:
         self.turns: list[str] = []
         self._end = harness.store.end
-        harness.store.end = self._noted  # type: ignore[method-assign,assignment]
+        harness.store.end = self._noted  # type: ignore[method-assign]
 
-    async def _noted(self, record: TurnRecord, state: TurnState, messages: tuple[StoredMessage, ...]) -> None:
-        await self._end(record, state, messages)
+    async def _noted(self, record: TurnRecord, *ended: Any, **named: Any) -> None:
+        await self._end(record, *ended, **named)
         self.turns.append(record.key.activity_id)
 
 

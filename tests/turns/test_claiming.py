@@ -286,6 +286,6 @@ async def test_a_command_whose_answer_is_known_is_not_done_again(harness: TurnHa
     worker = harness.worker()
     await worker.ask("How?", "0")
     known = Checkpoint(end=Answer("Forgotten.", by_model=False))
-    await left_behind(harness, worker, attempt_count=1, checkpoint=known.to_json(9999), question="/forget")
+    await left_behind(harness, worker, attempt_count=1, checkpoint=known.to_json(), question="/forget")
     assert list(harness.chat.messages.values())[-1] == "Forgotten."
     assert len(await harness.store.recent(ANN, 9)) == 2, "what was said after the command is forgotten too"

@@ -95,12 +95,12 @@ def test_an_answer_that_stands_there_is_not_sent_again_because_storage_was_away_
     async def script(harness: TurnHarness) -> None:
         end, back_at = harness.store.end, now() + 4 + 35
 
-        async def away(*arguments: Any) -> None:
+        async def away(*arguments: Any, **named: Any) -> None:
             if now() < back_at:
                 raise StorageError("ServerBusy")
-            await end(*arguments)
+            await end(*arguments, **named)
 
-        harness.store.end = away  # type: ignore[method-assign,assignment]
+        harness.store.end = away  # type: ignore[method-assign]
         asking = asyncio.create_task(harness.worker().ask())
         await harness.later()
         await asking

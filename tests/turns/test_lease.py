@@ -18,12 +18,22 @@ from app.storage.storage_errors import StorageError
 from app.telemetry.span_records import Sink
 from app.telemetry.turn_span import TurnSpan, traced
 from app.turns.checkpoint import Checkpoint
-from app.turns.claiming import TurnClaims
-from app.turns.lease import TurnBackend, TurnLease
+from app.turns.lease import TurnLease
 from app.turns.queue_message import TurnMessage
 from app.turns.reply import CheckpointError, LeaseLostError, SaveCheckpoint, UndeliveredError, discard_checkpoint
 from tests.fakes.memory_receiver import MemoryReceiver
-from tests.fakes.turn_harness import ANN, ANSWER, LEASE, TurnHarness, claim, in_virtual_time, now, played, refuse
+from tests.fakes.turn_harness import (
+    ANN,
+    ANSWER,
+    LEASE,
+    TurnHarness,
+    claim,
+    claims_with,
+    in_virtual_time,
+    now,
+    played,
+    refuse,
+)
 
 KEY = TurnKey(ANN, "1")
 MESSAGE = TurnMessage(KEY, 1000.0, "How?")
@@ -31,7 +41,7 @@ A_RENEWAL = LEASE / 3 + 1
 
 
 async def entered_turn(harness: TurnHarness, receiver: MemoryReceiver, message: TurnMessage = MESSAGE) -> TurnLease:
-    claims = TurnClaims(TurnBackend(harness.store, receiver, LEASE, asyncio.get_running_loop().time))
+    claims = claims_with(harness, receiver)
     lease = await claims.enter(message.key, message)
     assert lease is not None
     return lease
@@ -79,15 +89,15 @@ async def test_a_worker_whose_turn_another_has_hears_of_it_at_the_next_renewal(h
 async def test_a_close_whose_answer_was_lost_is_no_loss_of_the_turn(harness: TurnHarness) -> None:
     end, lost = harness.store.end, Mock()
 
-    async def slow_to_answer(*arguments: Any) -> None:
-        await end(*arguments)
+    async def slow_to_answer(*arguments: Any, **named: Any) -> None:
+        await end(*arguments, **named)
         await asyncio.sleep(A_RENEWAL)
         raise StorageError("the answer was lost")
 
     lease = await entered_turn(harness, MemoryReceiver())
     lease.when_lost(lost)
     async with lease:
-        harness.store.end = slow_to_answer  # type: ignore[method-assign,assignment]
+        harness.store.end = slow_to_answer  # type: ignore[method-assign]
         with pytest.raises(StorageError):
             await lease.close(TurnState.ANSWERED, ())
         await asyncio.sleep(A_RENEWAL)
@@ -168,7 +178,7 @@ async def test_a_renewal_that_fails_is_not_the_last_one(harness: TurnHarness) ->
 @in_virtual_time
 async def test_a_turn_that_is_given_back_is_free_at_once_and_that_was_no_try(harness: TurnHarness) -> None:
     receiver = MemoryReceiver()
-    claims = TurnClaims(TurnBackend(harness.store, receiver, LEASE, asyncio.get_running_loop().time))
+    claims = claims_with(harness, receiver)
     lease = await entered_turn(harness, receiver)
     for _ in range(5):
         assert lease.record.attempt_count == 1

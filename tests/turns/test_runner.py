@@ -108,7 +108,9 @@ async def _happening(event: asyncio.Event) -> None:
 def runner(model: ScriptedModel, store: SqliteStore, time_limit: float = 60) -> TurnRunner:
     agent = Agent(model, system_prompt="", history_token_budget=1000)
     commands = commands_of(store)
-    return TurnRunner(agent, commands, TurnBackend(store, store.queue("turns")), time_limit=time_limit)
+    return TurnRunner(
+        agent, commands, TurnBackend(store, store.queue("turns"), store.artifacts()), time_limit=time_limit
+    )
 
 
 async def ask(turns: TurnRunner, question: str, key: ConversationKey = ANN) -> Heard:

@@ -1,0 +1,340 @@
+"""A turn waits for a person's decision, and continues with it on any worker: nothing is asked or done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from app.agent.agent import Agent
+from app.agent.turn import Turn
+from app.bot.channel import TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.common.caller import Caller
+from app.common.cancellation import CancelReason
+from app.models.model import Completed, ModelEvent, ModelRequest, TextDelta, ToolCall
+from app.storage.ledger import TurnKey, TurnState
+from app.storage.storage_errors import StorageError
+from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from app.turns.queue_message import TurnMessage
+from tests.fakes.turn_harness import ANN, TurnHarness, Worker, claims_with, in_virtual_time, now, played
+
+KEY = TurnKey(ANN, "1")
+
+
+class Table(ToolArguments):
+    name: str
+
+
+class Bench:
+    """A model that reads a table, then deletes it if it may; `large` is how much it reads."""
+
+    name = "bench"
+
+    def __init__(self, large: int = 10) -> None:
+        self.large = large
+        self.asked = 0
+        self.read: list[str] = []
+        self.deleted: list[str] = []
+        self.reasons: list[CancelReason | None] = []
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        self.asked += 1
+        results = [message.content for message in request.messages if message.role == "tool"]
+        match len(results):
+            case 0:
+                yield Completed((ToolCall("a", "read", '{"name": "sales"}'),))
+            case 1:
+                yield TextDelta("It is empty.")
+                yield Completed((ToolCall("b", "delete", '{"name": "sales"}'),))
+            case _:
+                yield TextDelta("Done." if self.deleted else "Then it stays.")
+                yield Completed()
+
+    async def close(self) -> None:
+        pass
+
+    async def _read(self, table: Table, context: ToolContext) -> ToolOutput:
+        self.read.append(table.name)
+        return ToolOutput("0" * self.large)
+
+    async def _delete(self, table: Table, context: ToolContext) -> ToolOutput:
+        await asyncio.sleep(3)
+        self.deleted.append(table.name)
+        return ToolOutput("deleted")
+
+    async def tools(self, caller: Caller) -> list[AnyTool]:
+        return [
+            Tool("read", "Reads.", Table, self._read, Effect.READ_ONLY),
+            Tool("delete", "Deletes.", Table, self._delete, Effect.NEEDS_APPROVAL),
+        ]
+
+    def worker(self, harness: TurnHarness) -> Worker:
+        made = harness.worker()
+        made.runner._agent = Agent(self, [self], system_prompt="", history_token_budget=1000)
+        return made
+
+
+async def suspended(harness: TurnHarness, bench: Bench) -> str:
+    """What it waits for."""
+    await bench.worker(harness).ask("Delete what is empty")
+    found = await harness.store.find(KEY)
+    assert found is not None
+    assert found.state is TurnState.SUSPENDED
+    assert harness.store.queue("turns") is not None
+    checkpoint = await claims_with(harness, cast(Any, None))._checkpoints.load(KEY, found.checkpoint)
+    assert checkpoint.suspension is not None
+    return checkpoint.suspension.waiting_for
+
+
+async def take_up(harness: TurnHarness, bench: Bench, seconds: float = 100.0) -> None:
+    until, receiver = now() + seconds, harness.store.queue("turns")
+    while now() < until:
+        for taken in await receiver.receive(9, visibility_timeout=600):
+            await bench.worker(harness).resume(taken.body)
+            await receiver.delete(taken.receipt)
+        await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("channel", [TEAMS_GROUP, TEAMS_PERSONAL], ids=lambda channel: channel.name)
+@pytest.mark.parametrize("approved", [True, False], ids=["approved", "rejected"])
+@pytest.mark.parametrize("large", [10, 19_000], ids=["a short result", "a long result"])
+def test_a_turn_continues_with_the_decision_and_neither_reads_nor_asks_again(
+    channel: Channel, approved: bool, large: int, tmp_path: Path
+) -> None:
+    bench = Bench(large)
+
+    async def script(harness: TurnHarness) -> None:
+        waiting_for = await suspended(harness, bench)
+        asked = bench.asked
+        await asyncio.sleep(3 * 24 * 3600)
+        runner = bench.worker(harness).runner
+        assert await runner.resume_suspended(KEY, "something else", approved=approved) is False
+        assert await runner.resume_suspended(KEY, waiting_for, approved=approved) is True
+        assert await runner.resume_suspended(KEY, waiting_for, approved=not approved) is False, "the first one stands"
+        await take_up(harness, bench)
+        assert bench.asked == asked + 1
+
+    harness, (state, memory) = played(channel, tmp_path, script)
+    assert state is TurnState.ANSWERED
+    assert (bench.read, bench.deleted) == (["sales"], ["sales"] if approved else [])
+    question, *answers = harness.chat.messages.values()
+    assert "I need your approval" in question
+    assert "".join(answers).endswith("Done." if approved else "Then it stays.")
+    _, answer = memory
+    assert answer.text == f"It is empty.\n\n{'Done.' if approved else 'Then it stays.'}"
+
+
+@in_virtual_time
+async def test_a_turn_that_waits_for_a_decision_delays_no_other_and_is_not_answered_by_a_repeat(
+    harness: TurnHarness,
+) -> None:
+    bench = Bench()
+    await suspended(harness, bench)
+    started, worker = now(), harness.worker(seconds=1)
+    await worker.ask("And this?", "2")
+    assert now() - started < 5
+    await bench.worker(harness).ask("Delete what is empty")
+    found = await harness.store.find(KEY)
+    assert found is not None
+    assert found.state is TurnState.SUSPENDED
+    assert await harness.store.queue("turns").receive(9, visibility_timeout=1) == []
+
+
+@pytest.mark.parametrize("lost", ["put", "begin", "update_visibility"])
+def test_a_decision_whose_worker_vanishes_is_not_lost_when_it_is_brought_again(lost: str, tmp_path: Path) -> None:
+    bench = Bench()
+
+    async def script(harness: TurnHarness) -> None:
+        waiting_for = await suspended(harness, bench)
+        worker = bench.worker(harness)
+        backend = worker.runner._backend
+        engine = cast(Any, backend.store if lost == "begin" else backend.queue)
+        method = getattr(engine, lost)
+
+        async def and_gone(*arguments: Any, **named: Any) -> Any:
+            await method(*arguments, **named)
+            worker.wire.cut()
+            await asyncio.Event().wait()
+
+        setattr(engine, lost, and_gone)
+        bringing = asyncio.create_task(worker.runner.resume_suspended(KEY, waiting_for, approved=True))
+        await asyncio.sleep(5)
+        bringing.cancel()
+        await asyncio.wait([bringing])
+        await bench.worker(harness).runner.resume_suspended(KEY, waiting_for, approved=True)
+        await take_up(harness, bench)
+
+    _, (state, _) = played(TEAMS_GROUP, tmp_path, script)
+    assert (state, bench.deleted) == (TurnState.ANSWERED, ["sales"])
+
+
+@in_virtual_time
+async def test_a_message_that_was_dropped_before_its_turn_was_open_is_put_again(harness: TurnHarness) -> None:
+    bench = Bench()
+    waiting_for = await suspended(harness, bench)
+    worker = bench.worker(harness)
+    store = cast(Any, worker.runner._backend.store)
+    begin = store.begin
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        await asyncio.sleep(60)
+        return await begin(*arguments, **named)
+
+    store.begin = slow
+    bringing = asyncio.create_task(worker.runner.resume_suspended(KEY, waiting_for, approved=True))
+    await take_up(harness, bench, 50)
+    assert await bringing is True
+    await take_up(harness, bench)
+    assert bench.deleted == ["sales"]
+
+
+@in_virtual_time
+async def test_a_worker_that_vanishes_while_the_approved_tool_runs_has_it_run_once(harness: TurnHarness) -> None:
+    bench = Bench()
+    waiting_for = await suspended(harness, bench)
+    worker = bench.worker(harness)
+    assert await worker.runner.resume_suspended(KEY, waiting_for, approved=True)
+    (taken,) = await harness.store.queue("turns").receive(9, visibility_timeout=600)
+    await harness.store.queue("turns").delete(taken.receipt)
+    resuming = asyncio.create_task(worker.resume(taken.body))
+    await asyncio.sleep(1.5)
+    worker.wire.cut()
+    await take_up(harness, bench, 100)
+    resuming.cancel()
+    await asyncio.wait([resuming])
+    found = await harness.store.find(KEY)
+    assert found is not None
+    assert found.state is TurnState.ANSWERED
+    assert len(bench.deleted) <= 1
+
+
+@in_virtual_time
+async def test_a_long_journal_is_an_artifact_that_goes_with_the_end_of_its_turn(harness: TurnHarness) -> None:
+    bench = Bench(19_999)
+    artifacts = harness.store.artifacts()
+    kept: set[str] = set()
+    waiting_for = await suspended(harness, bench)
+
+    def names() -> Any:
+        return harness.store._file.run_transaction(
+            lambda connection: {name for (name,) in connection.execute("SELECT name FROM artifact")}
+        )
+
+    kept = await names()
+    assert len(kept) == 1
+    assert await bench.worker(harness).runner.resume_suspended(KEY, waiting_for, approved=True)
+    await take_up(harness, bench)
+    assert bench.read == ["sales"]
+    assert await names() == set()
+    await artifacts.close()
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 3])
+def test_a_person_is_asked_though_storage_did_not_take_what_was_recorded(refusals: int, tmp_path: Path) -> None:
+    async def script(harness: TurnHarness) -> None:
+        await asked_while_storage_refuses(harness, refusals)
+
+    played(TEAMS_GROUP, tmp_path, script)
+
+
+async def asked_while_storage_refuses(harness: TurnHarness, refusals: int) -> None:
+    bench = Bench()
+    worker = bench.worker(harness)
+    store = cast(Any, worker.runner._backend.store)
+    change = store.change
+
+    refused: list[float] = []
+
+    async def refuse(record: Any) -> Any:
+        if len(refused) < refusals:
+            refused.append(now())
+            raise StorageError("ServerBusy")
+        return await change(record)
+
+    store.change = refuse
+    await worker.ask("Delete what is empty")
+    await take_up(harness, bench)
+    assert len(refused) == refusals
+    (question,) = harness.chat.messages.values()
+    assert "I need your approval" in question
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ("the worker ends", CancelReason.HANDED_OVER),
+        ("another worker has the turn", CancelReason.LEASE_LOST),
+        ("the time is over", CancelReason.TIMED_OUT),
+    ],
+)
+def test_a_tool_that_is_cancelled_knows_why(why: str, reason: CancelReason, tmp_path: Path) -> None:
+    seen: list[CancelReason | None] = []
+
+    async def script(harness: TurnHarness) -> None:
+        bench = Bench()
+
+        async def slow(table: Table, context: ToolContext) -> ToolOutput:
+            try:
+                await asyncio.sleep(25)
+            except asyncio.CancelledError:
+                seen.append(context.cancellation.reason)
+                raise
+            return ToolOutput("late")
+
+        bench._read = slow  # type: ignore[method-assign]
+        worker = bench.worker(harness)
+        limit = 5.0 if why == "the time is over" else 60.0
+        turn = Turn("1", ANN, "Delete what is empty")
+        asking = asyncio.create_task(worker.runner.run(turn, worker.reply, payload="x", time_limit=limit))
+        await asyncio.sleep(2)
+        if why == "the worker ends":
+            asking.cancel()
+        if why == "another worker has the turn":
+            found = await harness.store.find(KEY)
+            assert found is not None
+            await harness.store.change(found.changed(owner="another", lease_until=now() + 99))
+        await asyncio.wait([asking])
+
+    played(TEAMS_GROUP, tmp_path, script)
+    assert seen == [reason]
+
+
+def test_the_message_of_a_resumed_turn_has_the_kind_and_the_trace_of_its_first(tmp_path: Path) -> None:
+    async def script(harness: TurnHarness) -> None:
+        bench = Bench()
+        worker = bench.worker(harness)
+        turn = Turn("1", ANN, "Delete what is empty")
+        await worker.runner.run(turn, worker.reply, payload="Delete what is empty", traceparent="00-a-b-01")
+        found = await harness.store.find(KEY)
+        assert found is not None
+        checkpoint = await claims_with(harness, cast(Any, None))._checkpoints.load(KEY, found.checkpoint)
+        assert checkpoint.suspension is not None
+        assert await worker.runner.resume_suspended(KEY, checkpoint.suspension.waiting_for, approved=True)
+        (taken,) = await harness.store.queue("turns").receive(9, visibility_timeout=1)
+        message = TurnMessage.from_json(taken.body)
+        assert (message.kind, message.traceparent, message.payload) == ("turn", "00-a-b-01", "Delete what is empty")
+
+    played(TEAMS_GROUP, tmp_path, script)
+
+
+@in_virtual_time
+async def test_the_row_of_a_closed_turn_remembers_how_it_ended_and_nothing_that_was_said(harness: TurnHarness) -> None:
+    await harness.worker().ask()
+    found = await harness.store.find(KEY)
+    assert found is not None
+    assert found.result == '{"end": "answer", "truncated": false}'
+    assert (found.payload, found.checkpoint) == ("", "")
+
+
+@in_virtual_time
+async def test_what_is_remembered_of_a_question_says_who_asked_it(harness: TurnHarness) -> None:
+    worker = harness.worker()
+    turn = Turn("1", ANN, "How?", caller=Caller("tenant", "29:ann"))
+    await worker.runner.run(turn, worker.reply, payload="How?")
+    question, answer = await harness.store.recent(ANN, 9)
+    assert json.loads(question.caller)["user_id"] == "29:ann"
+    assert answer.caller == ""
