@@ -96,5 +96,6 @@ def _measured(
     if relay is None:
         return MeasuredFigures(figures, ("there is no npm to install Azurite with",))
     figures["enter_azurite"] = waited["azurite"] - waited["nothing"]
-    figures["trips"] = max(len(round_trips(turn, relay)) for turn in azurite_turns)
+    # The first activity of a conversation saves its reference too, beside the turn, which does not wait for it.
+    figures["trips"] = max(len(round_trips(turn, relay)) for turn in azurite_turns[1:])
     return MeasuredFigures(figures)
