@@ -78,8 +78,8 @@ def _with_progress(lines: Iterable[str], packages: int, say: Callable[[str], obj
 
 
 def why_pip_failed(output: Sequence[str], name: str) -> str:
-    said = "\n".join(output[-_LINES_QUOTED:])
+    tail = "\n".join(output[-_LINES_QUOTED:])
     for pattern, cause in _CAUSES:
-        if re.search(pattern, said):
+        if re.search(pattern, tail):
             return f"pip could not install {name}: {cause}. The same command tries again."
-    return f"{said}\npip could not install {name}. What it said is above; the same command tries again."
+    return f"{tail}\npip could not install {name}. What it said is above; the same command tries again."

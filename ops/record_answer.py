@@ -53,16 +53,16 @@ async def _playground(data: str) -> AsyncIterator[str]:
     assert process.stdout is not None
     draining: asyncio.Task[bytes] | None = None
     try:
-        said = ""
+        output = ""
         async with asyncio.timeout(_SECONDS_TO_START):
-            while "Ctrl-C ends everything" not in said:
+            while "Ctrl-C ends everything" not in output:
                 line = (await process.stdout.readline()).decode()
                 if not line:
-                    sys.exit(f"It ended early and said:\n{said}")
-                said += line
-        page = re.search(r"playground\s+(http://\S+)", said)
+                    sys.exit(f"It ended early and said:\n{output}")
+                output += line
+        page = re.search(r"playground\s+(http://\S+)", output)
         if page is None:
-            sys.exit(f"There is no Playground:\n{said}")
+            sys.exit(f"There is no Playground:\n{output}")
         draining = asyncio.create_task(process.stdout.read())
         yield page[1]
     finally:

@@ -152,7 +152,7 @@ def _put(deployment: Deployment, package: Path, build: Build) -> None:
         deployment.waiting.clock,
         deployment.waiting.pause,
     )
-    _say(f"Build {build.build} answers and is well.")
+    _say(f"Build {build.build} answers and is healthy.")
 
 
 def _store_running_build(deployment: Deployment, build: Build) -> str:

@@ -33,7 +33,7 @@ def wait_for_health(
     """Asks every five seconds. Raises `UnhealthyError`, ending with `rollback_hint`, unless `build` gets healthy."""
     ends = clock() + timeout_seconds
     while True:
-        status, found, said = _ask(url)
+        status, found, text = _ask(url)
         if found == build and status == 200:
             return
         if clock() + _PAUSE_SECONDS > ends:
@@ -41,10 +41,10 @@ def wait_for_health(
         pause(_PAUSE_SECONDS)
     if found == build:
         raise UnhealthyError(
-            f"Build {build} runs, but {url} answers with status {status} after {timeout_seconds:.0f} s: {said}\n"
+            f"Build {build} runs, but {url} answers with status {status} after {timeout_seconds:.0f} s: {text}\n"
             f"{rollback_hint}"
         )
-    other = f"build {found} still answers" if found else f"there is no answer that names a build ({said})"
+    other = f"build {found} still answers" if found else f"there is no answer that names a build ({text})"
     raise UnhealthyError(
         f"Build {build} is in place, but after {timeout_seconds:.0f} s {other} at {url}. "
         f"The Function App's log stream says why.\n{rollback_hint}"
@@ -52,7 +52,7 @@ def wait_for_health(
 
 
 def _ask(url: str) -> tuple[int, str | None, str]:
-    """The status, 0 without an answer; the build, if the answer names one; and what was said, for a person."""
+    """The status, 0 without an answer; the build, if the answer names one; and the text for a person."""
     request = urllib.request.Request(url, headers={"Accept": "application/json", "Cache-Control": "no-cache"})
     try:
         with urllib.request.urlopen(request, timeout=_REQUEST_SECONDS) as response:

@@ -37,13 +37,13 @@ class ScmSite:
     def deploy(self, package: Path) -> None:
         """Returns when Azure has taken the package. Raises `DeployError`."""
         path = "/api/publish?RemoteBuild=false&Deployer=dev.py"
-        status, said = self._ask(path, _UPLOAD_SECONDS, package.read_bytes())
-        if status == 202 and said:
-            self._wait(str(said))
+        status, answer = self._ask(path, _UPLOAD_SECONDS, package.read_bytes())
+        if status == 202 and answer:
+            self._wait(str(answer))
         elif status == 409:
             raise DeployError("Another deployment of this Function App is going on. Try again when it has ended.")
         elif status not in (200, 202):
-            raise DeployError(f"Azure did not take the package (status {status}): {said}")
+            raise DeployError(f"Azure did not take the package (status {status}): {answer}")
 
     def _wait(self, deployment: str) -> None:
         began = False

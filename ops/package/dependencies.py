@@ -76,12 +76,12 @@ def locked_for(lock: Path, python: str) -> Iterator[str]:
             yield " ".join([f"{requirement.name}{requirement.specifier}", *hashes])
 
 
-def _reason(said: str, python: str) -> str:
-    if re.search(r"connection broken|Could not fetch URL|HTTP error|SSLError|timed out", said):
+def _reason(pip_errors: str, python: str) -> str:
+    if re.search(r"connection broken|Could not fetch URL|HTTP error|SSLError|timed out", pip_errors):
         return f"The package registry could not be reached for the wheels of {LOCK}. pip said:"
-    if "DO NOT MATCH THE HASHES" in said:
+    if "DO NOT MATCH THE HASHES" in pip_errors:
         return f"A wheel is another file than {LOCK} has the hash of, and is not installed. pip said:"
-    package = re.search(r"No matching distribution found for (\S+?)==(\S+)", said)
+    package = re.search(r"No matching distribution found for (\S+?)==(\S+)", pip_errors)
     if package:
         return f"{package[1]} {package[2]} has no wheel for Linux and Python {python}. pip said:"
     return f"The wheels of {LOCK} for Linux and Python {python} could not be installed. pip said:"

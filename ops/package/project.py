@@ -70,9 +70,9 @@ def _git(root: Path, *options: str) -> list[str]:
         raise PackageError("git was not found. It knows which files belong to the project: install it.")
     listed = subprocess.run([git, "ls-files", "-z", *options], cwd=root, capture_output=True)
     if listed.returncode:
-        said = listed.stderr.decode(errors="replace").strip()
+        errors = listed.stderr.decode(errors="replace").strip()
         raise PackageError(
-            f"git does not know which files of {root} belong to the project ({said}). "
+            f"git does not know which files of {root} belong to the project ({errors}). "
             "For a folder that is not a clone this helps: git init && git add ."
         )
     return [name for name in listed.stdout.decode("utf-8", "surrogateescape").split("\0") if name]

@@ -65,9 +65,9 @@ def start(package: Path) -> Build:
         first = {reason: f"{file}:{line}" for file, line, reason in reversed(missing)}
         named = "\n".join(sorted(f"{place}: {reason}" for reason, place in first.items()))
         raise PackageError(f"{package} lacks what it imports while it runs on Python {interpreter.version}:\n\n{named}")
-    status, _, said = answer.partition(" ")
-    if status != "200" or json.loads(said).get("build") != build.build:
-        raise PackageError(f"{package} is build {build.build} and answers with status {status}: {said}")
+    status, _, body = answer.partition(" ")
+    if status != "200" or json.loads(body).get("build") != build.build:
+        raise PackageError(f"{package} is build {build.build} and answers with status {status}: {body}")
     return build
 
 

@@ -43,7 +43,7 @@ def test_on_consumption_the_package_is_kept_put_in_place_restarted_and_its_healt
     assert restart[:6] == ["functionapp", "restart", "--name", "func-agent", "--resource-group", "rg-agent"]
     assert sync[:5] == ["rest", "--method", "post", "--url", f"{SITE}/syncfunctiontriggers?api-version=2024-04-01"]
     assert all(option(call, "--subscription") == SUBSCRIPTION for call in azure.calls)
-    assert capsys.readouterr().out.splitlines()[-1] == f"Build {build} answers and is well."
+    assert capsys.readouterr().out.splitlines()[-1] == f"Build {build} answers and is healthy."
 
 
 def test_no_argument_holds_what_cmd_would_take_for_its_own(root: Path, azure: FakeAzure) -> None:
