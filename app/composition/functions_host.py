@@ -37,7 +37,7 @@ def start() -> FunctionsHost | Unconfigured:
 class FunctionsHost:
     def __init__(self, settings: Settings) -> None:
         self.core = core = Core(settings, managed_identity_client_id=settings.bot.app_id)
-        self.queue = QueueDispatcher(core.telemetry)
+        self.dispatcher = QueueDispatcher(core.telemetry)
         self.bot = build_bot(
             _bot_identity(settings),
             core.turns,
@@ -46,7 +46,7 @@ class FunctionsHost:
             core.references,
             core.telemetry,
             work_queue=core.queue,
-            dispatcher=self.queue,
+            dispatcher=self.dispatcher,
             image_hosts=settings.bot.image_hosts,
         )
         self.health = Health(
@@ -73,7 +73,7 @@ class FunctionsHost:
     async def process_queue_message(self, body: bytes, traceparent: str | None = None) -> None:
         """A message on the queue `turns`, of any kind. Raises what makes the host deliver it again."""
         self._on_invocation()
-        await self.queue.dispatch(body, traceparent)
+        await self.dispatcher.dispatch(body, traceparent)
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
