@@ -34,12 +34,13 @@ def storage_overhead(subject: Subject, fakes: Fakes, effort: Effort) -> Measured
             for name, bot in bots.items():
                 turns = _ask(bot, f"storage_overhead-{number}", effort.overhead_turns)
                 waited[name] += map(before_model, turns)
-                azurite_turns += turns if name == "azurite" else []
+                # The first activity of a conversation saves its reference too, which its turn does not wait for.
+                azurite_turns += turns[1:] if name == "azurite" else []
         cpu = {
             name: cpu_per_turn(bot, LoadPlan("", "short", conversations=10, turns=3))[0] for name, bot in bots.items()
         }
         if relay is not None:
-            azurite_turns += _ask(bots["azurite"], "streamed", effort.overhead_streams, "personal")
+            azurite_turns += _ask(bots["azurite"], "streamed", effort.overhead_streams + 1, "personal")[1:]
     return _measured({name: median(each) for name, each in waited.items()}, cpu, relay, azurite_turns)
 
 
@@ -96,6 +97,5 @@ def _measured(
     if relay is None:
         return MeasuredFigures(figures, ("there is no npm to install Azurite with",))
     figures["enter_azurite"] = waited["azurite"] - waited["nothing"]
-    # The first activity of a conversation saves its reference too, beside the turn, which does not wait for it.
-    figures["trips"] = max(len(round_trips(turn, relay)) for turn in azurite_turns[1:])
+    figures["trips"] = max(len(round_trips(turn, relay)) for turn in azurite_turns)
     return MeasuredFigures(figures)
