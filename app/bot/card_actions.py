@@ -25,7 +25,7 @@ from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed
 from app.translation import Sentence, Translator, translator_for
-from app.turns.idempotency import ActionInProgressError, IdempotentAction, IdempotentActions
+from app.turns.idempotency import ActionInProgressError, IdempotentAction, IdempotentActions, digest
 from app.turns.queue_message import Envelope, UnreadableMessageError
 
 _log = logging.getLogger(__name__)
@@ -172,10 +172,10 @@ def _action_of(activity: Activity) -> CardAction | None:
     decision_id = data.pop(ACTION_ID, "")
     if any(len(text) > _MAX_CHARACTERS for text in (decision_id, *data, *data.values())):
         return None
-    conversation, question = conversation_of(activity), InboundQuestion.by(activity)
+    conversation, question = conversation_of(activity), InboundQuestion.of(activity)
     if not decision_id:
         # Each press is a decision of its own, and has the id of its activity.
-        decision_id = f"{conversation.conversation}/{conversation.thread}/{activity.id or uuid.uuid4()}"
+        decision_id = digest([conversation.conversation, conversation.thread, activity.id or uuid.uuid4()])
     # No channel knows a message with the id of an invoke, so there is none to reply to.
     fields = {name: value for name, value in question.fields.items() if name != "replyToId"}
     payload = question.model_copy(update={"fields": fields}).model_dump_json()

@@ -30,8 +30,9 @@ async def count_feedback(activity: Activity, actions: IdempotentActions) -> Invo
     reaction = _reaction(activity.value)
     person = activity.from_property.id if activity.from_property else ""
     conversation = conversation_of(activity)
-    action_id = f"feedback/{conversation.conversation}/{conversation.thread}/{activity.reply_to_id}/{person}"
-    action = IdempotentAction(conversation.tenant, action_id, digest(activity.value), may_change=True)
+    # A digest, since what is stored outlives the conversation.
+    opinion = digest([conversation.conversation, conversation.thread, activity.reply_to_id, person])
+    action = IdempotentAction(conversation.tenant, f"feedback/{opinion}", digest(activity.value), may_change=True)
 
     async def count() -> dict[str, object]:
         _log.info("Feedback: %s", reaction)

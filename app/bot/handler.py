@@ -32,7 +32,7 @@ from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import current_turn, turn_failed
 from app.translation import Sentence, translator_for
-from app.turns.idempotency import IdempotentAction, IdempotentActions
+from app.turns.idempotency import IdempotentAction, IdempotentActions, digest
 from app.turns.reply import UndeliveredError
 from app.turns.runner import TurnRunner
 
@@ -121,7 +121,7 @@ class AgentHandler(ActivityHandler):
 
     async def on_message_activity(self, turn_context: TurnContext) -> None:
         activity, services = turn_context.activity, self._services
-        question = InboundQuestion.by(activity)
+        question = InboundQuestion.of(activity)
         if not is_for_bot(activity, needs_mention=question.channel.needs_mention):
             return
         conversation = conversation_of(activity)
@@ -167,7 +167,7 @@ class AgentHandler(ActivityHandler):
 
     async def on_members_added_activity(self, members_added: list[ChannelAccount], turn_context: TurnContext) -> None:
         activity = turn_context.activity
-        channel = InboundQuestion.by(activity).channel
+        channel = InboundQuestion.of(activity).channel
         if _bot_is_among(members_added, activity) and channel.welcome and await self._is_first_welcome(activity):
             translate = translator_for(locale_of(activity))
             sentences = (WELCOME, MENTION_ME) if channel.needs_mention else (WELCOME,)
@@ -182,8 +182,9 @@ class AgentHandler(ActivityHandler):
             return True
         try:
             conversation = conversation_of(activity)
-            welcome = IdempotentAction(conversation.tenant, f"welcome/{conversation.conversation}/{activity.id}")
-            return await self._services.actions.is_first(welcome)
+            welcome = digest([conversation.conversation, activity.id])
+            action = IdempotentAction(conversation.tenant, f"welcome/{welcome}")
+            return await self._services.actions.is_first(action)
         except StorageError:
             # Two welcomes are better than none.
             return True

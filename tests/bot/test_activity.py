@@ -316,7 +316,7 @@ def use(content: bytes) -> None:
         return
     tenant_id(activity), tenant_ids(activity), caller_of(activity), conversation_type(activity)
     is_from_copilot(activity), is_targeted(activity)
-    InboundQuestion.by(activity).model_dump_json()
+    InboundQuestion.of(activity).model_dump_json()
     assert isinstance(activity.type, str)
     json.dumps([activity.value, activity.channel_data, activity.text], ensure_ascii=False, allow_nan=False).encode()
 

@@ -36,7 +36,7 @@ def html(text: str) -> list[dict[str, str]]:
 
 def test_a_quotation_goes_with_the_question_to_another_worker() -> None:
     asked = InboundQuestion.model_validate_json(
-        InboundQuestion.by(activity(text="why?", entities=[QUOTED])).model_dump_json()
+        InboundQuestion.of(activity(text="why?", entities=[QUOTED])).model_dump_json()
     )
     turn = asked.turn("1", conversation_of(activity()))
 
@@ -45,7 +45,7 @@ def test_a_quotation_goes_with_the_question_to_another_worker() -> None:
 
 
 def test_why_there_is_no_question_goes_there_too() -> None:
-    asked = InboundQuestion.model_validate_json(InboundQuestion.by(activity(value={"choice": 1})).model_dump_json())
+    asked = InboundQuestion.model_validate_json(InboundQuestion.of(activity(value={"choice": 1})).model_dump_json())
 
     assert asked.turn("1", conversation_of(activity())).no_words is NoWords.CARD
 
@@ -64,18 +64,18 @@ ANN = {"id": "29:ann", "aadObjectId": "a1", "name": "Ann"}
     ],
 )
 def test_a_resumed_turn_knows_who_asked(channel_id: str, person: dict[str, str], caller: Caller) -> None:
-    asked = InboundQuestion.by(activity(text="why?", channelId=channel_id, **{"from": person}))
+    asked = InboundQuestion.of(activity(text="why?", channelId=channel_id, **{"from": person}))
     resumed = InboundQuestion.model_validate_json(asked.model_dump_json())
 
     assert resumed.turn("1", conversation_of(activity())).caller == caller
 
 
 def test_a_caller_whom_the_channel_does_not_name_is_unknown() -> None:
-    assert InboundQuestion.by(activity(text="why?", **{"from": None})).caller == Caller("t")
+    assert InboundQuestion.of(activity(text="why?", **{"from": None})).caller == Caller("t")
 
 
 def test_what_an_earlier_version_wrote_can_still_be_read() -> None:
-    written = json.loads(InboundQuestion.by(activity(text="why?")).model_dump_json())
+    written = json.loads(InboundQuestion.of(activity(text="why?")).model_dump_json())
     del written["quotations"], written["no_words"]
 
     assert InboundQuestion.model_validate(written).turn("1", conversation_of(activity())).prompt == "why?"

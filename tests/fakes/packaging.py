@@ -176,7 +176,7 @@ def interrupted(activity: dict[str, Any]) -> str:
     """The message on the queue `turns` for a turn whose worker vanished before it could write anything down."""
     read: Activity = Activity().deserialize(activity)  # type: ignore[no-untyped-call]
     key = TurnKey(conversation_of(read), turn_id_of(read))
-    return TurnMessage(key, time.time(), InboundQuestion.by(read).model_dump_json()).to_json()
+    return TurnMessage(key, time.time(), InboundQuestion.of(read).model_dump_json()).to_json()
 
 
 async def answered(connector: ConnectorService, process: asyncio.subprocess.Process, times: int = 1) -> None:

@@ -42,7 +42,7 @@ class InboundQuestion(BaseModel):
     caller: Caller = UNKNOWN_CALLER
 
     @classmethod
-    def by(cls, activity: Activity) -> InboundQuestion:
+    def of(cls, activity: Activity) -> InboundQuestion:
         target, message = ReplyTarget.of(activity), read_message(activity)
         return cls(
             channel_id=activity.channel_id or "",
