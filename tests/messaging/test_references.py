@@ -46,7 +46,7 @@ async def documents(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 
 
 class Counted:
-    """The store, with the number of its calls."""
+    """The store, with its calls; they write when `gate` is open."""
 
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
@@ -54,11 +54,15 @@ class Counted:
         self.gate: asyncio.Event | None = None
 
     def __getattr__(self, name: str) -> Any:
-        async def call(*arguments: Any) -> Any:
-            self.calls.append(name)
-            if self.gate is not None:
+        async def reach(*arguments: Any) -> Any:
+            if name == "put" and self.gate is not None:
                 await self.gate.wait()
             return await getattr(self._documents, name)(*arguments)
+
+        async def call(*arguments: Any) -> Any:
+            self.calls.append(name)
+            # A call that is on its way reaches storage, though its caller is cancelled.
+            return await asyncio.shield(asyncio.ensure_future(reach(*arguments)))
 
         return call
 
@@ -121,10 +125,14 @@ async def test_forgetting_deletes_also_what_is_being_saved_in_this_moment(
     counted.gate = asyncio.Event()
     references = ConversationReferences(counted, clock=clock)
     references.record(reference())
-    forgetting = asyncio.create_task(references.forget(CHAT))
-    await asyncio.sleep(0.01)
-    counted.gate.set()
-    await forgetting
+    async with asyncio.timeout(5):
+        while "put" not in counted.calls:  # noqa: ASYNC110 - of a fake
+            await asyncio.sleep(0.001)
+        forgetting = asyncio.create_task(references.forget(CHAT))
+        await asyncio.sleep(0.05)
+        counted.gate.set()
+        await forgetting
+        await asyncio.sleep(0.05)
 
     assert await references.find(CHAT) is None
     await recorded(references, reference())
