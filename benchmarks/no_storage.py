@@ -63,6 +63,9 @@ class NoDocuments:
 
     async def delete(self, key: DocumentKey) -> None: ...
 
+    async def delete_unchanged(self, document: Document) -> bool:
+        return True
+
     async def list_page(
         self, collection: Collection, tenant: str, *, prefix: str = "", limit: int = 100, continuation: str = ""
     ) -> DocumentPage:

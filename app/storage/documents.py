@@ -77,6 +77,10 @@ class DocumentStore(Protocol):
         """Deletes the document whatever its version. A missing one is no error."""
         ...
 
+    async def delete_unchanged(self, document: Document) -> bool:
+        """Deletes the document if nobody has written it since it was read; returns whether it did."""
+        ...
+
     async def list_page(
         self, collection: Collection, tenant: str, *, prefix: str = "", limit: int = 100, continuation: str = ""
     ) -> DocumentPage:

@@ -71,6 +71,19 @@ async def test_documents_of_other_collections_and_tenants_are_others(store: Docu
     assert await store.get(key("a")) is not None
 
 
+async def test_a_document_that_was_written_since_it_was_read_is_not_deleted_with_its_older_version(
+    store: DocumentStore,
+) -> None:
+    old = await store.put(Document(key("a"), "old", due_at=1.0))
+    new = await store.put(replace(old, value="new", due_at=2.0))
+    assert await store.delete_unchanged(old) is False
+    assert await store.due_before(SCHEDULES, 9.0) == [new]
+    assert await store.delete_unchanged(new) is True
+    assert await store.delete_unchanged(new) is False
+    assert await store.get(key("a")) is None
+    assert await store.due_before(SCHEDULES, 9.0) == []
+
+
 async def test_a_deleted_document_is_gone_and_its_version_is_no_longer_valid(store: DocumentStore) -> None:
     old = await store.put(Document(key("a"), "old", due_at=1.0))
     await store.delete(old.key)

@@ -80,6 +80,10 @@ class TableDocuments:
                 return
 
     @storage_call()
+    async def delete_unchanged(self, document: Document) -> bool:
+        return await self._delete(replace(document, key=sanitize_document_key(document.key)))
+
+    @storage_call()
     async def list_page(
         self, collection: Collection, tenant: str, *, prefix: str = "", limit: int = 100, continuation: str = ""
     ) -> DocumentPage:

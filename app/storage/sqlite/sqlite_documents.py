@@ -68,6 +68,13 @@ class SqliteDocuments:
         columns = _columns(sanitize_document_key(key))
         await self._file.run_transaction(lambda connection: connection.execute(_DELETE, columns))
 
+    async def delete_unchanged(self, document: Document) -> bool:
+        arguments = (*_columns(sanitize_document_key(document.key)), document.version)
+        deleted = await self._file.run_transaction(
+            lambda connection: connection.execute(f"{_DELETE} AND version = ?", arguments).rowcount
+        )
+        return bool(deleted)
+
     async def list_page(
         self, collection: Collection, tenant: str, *, prefix: str = "", limit: int = 100, continuation: str = ""
     ) -> DocumentPage:
