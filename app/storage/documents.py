@@ -41,9 +41,8 @@ class DocumentKey:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`value` is text of whoever writes it, at most `MAX_DOCUMENT_CHARACTERS`. `due_at` is in seconds since 1970.
-
-    `version` changes with every write; a document that has never been stored has none.
+    """`value` is text that storage does not interpret, at most `MAX_DOCUMENT_CHARACTERS`. `due_at` is in seconds since
+    1970. `version` changes with every write; a new document has none.
     """
 
     key: DocumentKey
@@ -66,10 +65,11 @@ class DocumentStore(Protocol):
     async def get(self, key: DocumentKey) -> Document | None: ...
 
     async def put(self, document: Document) -> Document:
-        """Creates the document if it has no version; else writes it if nobody has since it was read.
+        """Creates a document without a version, or replaces the version that was read.
 
-        So of several workers that read the same due document, one can move its `due_at` and do what is due.
-        Raises `app.storage.storage_errors.ConcurrentUpdateError`, and `ValueError` for a value that is too long.
+        If several workers read the same due document, only one of them succeeds in moving its `due_at`: that one does
+        what is due. Raises `app.storage.storage_errors.ConcurrentUpdateError`, and `ValueError` for a value that is too
+        long.
         """
         ...
 
@@ -92,7 +92,7 @@ class DocumentStore(Protocol):
         ...
 
     async def delete_expired(self) -> int:
-        """Deletes what has passed its collection's retention, in all collections; returns how many documents."""
+        """Deletes the documents of all collections whose retention has ended; returns how many."""
         ...
 
     async def close(self) -> None: ...

@@ -75,7 +75,7 @@ async def test_a_turn_costs_three_round_trips_before_the_model_is_asked(
     for n in range(3):
         await store.end((await begin(store, f"a{n}")).record, TurnState.ANSWERED, exchange(n))
     wire.requests.clear()
-    entered, _ = await asyncio.gather(begin(store, "a9"), queue.put("hand-over", visibility_timeout=31))
+    entered, _ = await asyncio.gather(begin(store, "a9"), queue.put("a turn", visibility_timeout=31))
     assert len(entered.history) == 6
     assert len(wire.requests) == 3, wire.requests
 
@@ -83,7 +83,7 @@ async def test_a_turn_costs_three_round_trips_before_the_model_is_asked(
 async def test_renewing_and_closing_a_turn_cost_one_round_trip_each(
     store: TableStore, queue: AzureQueue, wire: Wire
 ) -> None:
-    record, receipt = (await begin(store)).record, await queue.put("hand-over", visibility_timeout=31)
+    record, receipt = (await begin(store)).record, await queue.put("a turn", visibility_timeout=31)
     wire.requests.clear()
     record = await store.change(record.changed(lease_until=99))
     receipt = await queue.update_visibility(receipt, visibility_timeout=31)

@@ -110,7 +110,7 @@ async def test_a_skipped_turn_is_no_predecessor_until_it_is_claimed_again(store:
         "its worker does not know it again"
     )
     has_predecessor = (await begin(store, replace(turn("a5"), ticket=99))).has_predecessor
-    assert has_predecessor, "whether it is passed by is seen when it is waited for"
+    assert has_predecessor, "only start() knows which turns are skipped"
     with pytest.raises(ConcurrentUpdateError):
         await store.change(first.changed(attempt_count=2))
     await store.change(passed.changed(lease_until=70.0))

@@ -19,12 +19,12 @@ from app.storage.conversations import ConversationKey
 
 _TRANSFER_SECONDS = 60.0
 _DELETIONS_AT_ONCE = 16
-# Azure's own time of a blob would do, but the clock of this program decides about everything else that is old.
+# Not Azure's own time of the blob, so that the same clock decides about the age of rows and artifacts.
 _WRITTEN_AT = "written_at"
 
 
 class BlobArtifacts:
-    """Makes the container if it is missing. `clock` is in seconds since 1970; `credential` is closed with the store."""
+    """Creates a missing container. `clock` is in seconds since 1970; `credential` is closed with the store."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class BlobArtifacts:
 
 
 async def _batches(blobs: AsyncIterator[BlobProperties], *, before: float | None = None) -> AsyncIterator[list[str]]:
-    """The names of those that were written `before`, or of all."""
+    """The names of all blobs, or of those that were written `before`."""
     names: list[str] = []
     async for blob in blobs:
         if before is None or float(blob.metadata[_WRITTEN_AT]) < before:

@@ -33,7 +33,7 @@ from app.storage.storage_errors import ConcurrentUpdateError
 
 
 class TableDocuments:
-    """Makes the table if it is missing. `clock` is in seconds since 1970; `credential` is closed with the store."""
+    """Creates the table if it is missing. `clock` is in seconds since 1970; `credential` is closed with the store."""
 
     def __init__(
         self,
@@ -62,11 +62,15 @@ class TableDocuments:
         key, write_id = document.key, uuid.uuid4().hex
         etag, was_due_at = parse_document_version(document.version)
         entity = document_entity(document, write_id, self._clock())
+        moves = _due_time_moves(document, was_due_at)
         try:
-            etag = (await self._rows.transaction([write_if_same(entity, etag), *_due(document, was_due_at)]))[0]
+            if moves:
+                etag, *_ = await self._rows.transaction([write_if_same(entity, etag), *moves])
+            else:
+                etag = await self._rows.put(entity, etag)
         except TableConflictError as conflict:
             found = await self._rows.get(key.collection.name, document_row(key.tenant, key.id))
-            # A try whose answer was lost has written it.
+            # Unless an earlier try of this call has written it, and its answer was lost.
             if found is None or found["write_id"] != write_id:
                 raise ConcurrentUpdateError from conflict
             etag = found["etag"]
@@ -104,7 +108,7 @@ class TableDocuments:
         async for page in self._rows.pages(collection.name, first, after, page_size=limit):
             found = await asyncio.gather(*(self._rows.get(collection.name, row["document_row"]) for row in page))
             documents = [document_of(collection, entity) for entity in found if entity is not None]
-            # Since the page was read one may have been put off.
+            # A document may have got another time since the page was read.
             due += [each for each in documents if each.due_at is not None and each.due_at <= moment]
             if len(due) >= limit:
                 break
@@ -127,7 +131,7 @@ class TableDocuments:
         return None if entity is None else document_of(key.collection, entity)
 
     async def _delete(self, document: Document) -> bool:
-        """Whether it was there as it was read."""
+        """Returns False if the document has been changed or deleted since it was read."""
         key, (etag, due_at) = document.key, parse_document_version(document.version)
         operations = [delete_if_same(key.collection.name, document_row(key.tenant, key.id), etag)]
         if due_at is not None:
@@ -139,8 +143,8 @@ class TableDocuments:
         return True
 
 
-def _due(document: Document, was_due_at: float | None) -> list[Operation]:
-    """What moves the row that says when the document is due."""
+def _due_time_moves(document: Document, was_due_at: float | None) -> list[Operation]:
+    """The changes of the row that says when the document is due."""
     key = document.key
     before, after = (None if at is None else due_row(key, at) for at in (was_due_at, document.due_at))
     operations: list[Operation] = []
