@@ -25,6 +25,7 @@ from app.storage.documents import DocumentStore
 from app.storage.ledger import ConversationStore
 from app.storage.queue import Queue
 from app.telemetry.telemetry import Telemetry
+from app.turns.approvals import ApprovalHandler
 from app.turns.idempotency import IdempotentActions
 from app.turns.queue_dispatcher import QueueDispatcher
 from app.turns.queue_message import TURN_KIND
@@ -81,7 +82,12 @@ def build_bot(
     connector = Connector(session, credentials, ServiceUrls(identity))
     adapter = ChannelAdapter(identity, authenticator, connector, credentials)
     actions = IdempotentActions(documents)
-    card_actions = CardActions([AskAction(adapter, runner, image_hosts), *action_handlers], actions, work_queue)
+    own_handlers: list[ActionHandler] = [
+        AskAction(adapter, runner, image_hosts),
+        ApprovalHandler(runner, store, approves=True),
+        ApprovalHandler(runner, store, approves=False),
+    ]
+    card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
     proactive = ProactiveMessages(adapter, references, actions, work_queue)
     services = BotServices(runner, adapter.sender, store, actions, card_actions, references, image_hosts)
     dispatcher = dispatcher or QueueDispatcher(telemetry)

@@ -237,7 +237,7 @@ async def test_a_call_that_changes_something_waits_for_an_approval_while_others_
     end = await suspended(journal, places)
     assert places.calls == ["Lisbon"]
     assert end.text == "Let me see."
-    assert end.sentence == "Dafür brauche ich Ihre Zustimmung:"
+    assert end.sentence == "Dafür brauche ich Ihre Genehmigung:"
     _, facts, actions = end.blocks
     assert isinstance(facts, Facts)
     assert isinstance(actions, Actions)

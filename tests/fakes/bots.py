@@ -22,6 +22,7 @@ from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
+from app.tools.registry import ToolProvider
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.commands import commands_of
@@ -103,10 +104,11 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             acknowledge_after: float = 12.0,
             image_hosts: frozenset[str] = frozenset(),
             action_handlers: Sequence[ActionHandler] = (),
+            tool_providers: Sequence[ToolProvider] = (),
         ) -> Bot:
             model, references = ScriptedModel(replies), ConversationReferences(documents)
             opened.append(references)
-            agent = Agent(model, system_prompt="", history_token_budget=1000)
+            agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000)
             commands = commands_of(log, references=references)
             backend = TurnBackend(log, log.queue("turns"), log.artifacts())
             turns = TurnRunner(agent, commands, backend, time_limit=30)

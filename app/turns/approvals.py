@@ -1,0 +1,44 @@
+"""Buttons with which a person approves or rejects a tool call: they continue the turn that is suspended for it."""
+
+from __future__ import annotations
+
+from app.agent.approval import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
+from app.content.blocks import Fact, Facts
+from app.messaging.actions import ActionAnswer, CardAction
+from app.storage.ledger import TurnKey, TurnLedger, TurnState
+from app.translation import Sentence, translator_for
+from app.turns.runner import TurnRunner
+
+_APPROVED_BY = Sentence("Approved by")
+_REJECTED_BY = Sentence("Rejected by")
+_NOT_WAITING = Sentence("Nothing waits for this decision here any more.")
+
+
+class ApprovalHandler:
+    """Handles one of the two verbs. Anybody in the conversation of the turn may press."""
+
+    def __init__(self, runner: TurnRunner, ledger: TurnLedger, *, approves: bool) -> None:
+        self._runner = runner
+        self._ledger = ledger
+        self._approves = approves
+
+    @property
+    def verb(self) -> str:
+        return APPROVE_VERB if self._approves else REJECT_VERB
+
+    async def accept(self, action: CardAction) -> ActionAnswer:
+        translate = translator_for(action.locale)
+        found = await self._ledger.find(_turn_key(action))
+        if found is None or found.state is not TurnState.SUSPENDED:
+            return ActionAnswer(translate(_NOT_WAITING), is_accepted=False)
+        label = translate(_APPROVED_BY if self._approves else _REJECTED_BY)
+        return ActionAnswer(blocks=(Facts((Fact(label, action.caller.name or "–"),)),))
+
+    async def run(self, action: CardAction) -> None:
+        waiting_for = action.data.get(WAITING_FOR, "")
+        await self._runner.resume_suspended(_turn_key(action), waiting_for, approved=self._approves)
+
+
+def _turn_key(action: CardAction) -> TurnKey:
+    """In the conversation of the press: nothing can be approved from another."""
+    return TurnKey(action.conversation, action.data.get(TURN_ID, ""))
