@@ -26,20 +26,12 @@ def as_delivered(folder: Path) -> Path:
             path.write_text(_emptied(path.read_text(encoding="utf-8"), name), encoding="utf-8")
         elif not name.endswith(".sample"):
             path.unlink()
-    for path in (folder / ".github/workflows").glob("*.yml"):
-        # The Python that packages goes with PYTHON_VERSION; 3.11 is the one that checks.
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace('python-version: "3.13"', 'python-version: "3.12"'), encoding="utf-8")
-    delivered_parameters(folder)
-    return folder
-
-
-def delivered_parameters(folder: Path) -> None:
     parameters = folder / "infra" / "azure.parameters.json"
     if parameters.is_file():
         content = json.loads(parameters.read_text(encoding="utf-8"))
         content["parameters"] = {name: content["parameters"][name] for name in _PARAMETERS}
         parameters.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return folder
 
 
 def _emptied(text: str, environment: str) -> str:

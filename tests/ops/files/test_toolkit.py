@@ -77,9 +77,9 @@ def variables(file: Path) -> dict[str, str]:
 
 
 def listed(file: Path) -> set[str]:
-    sample = file.with_name(f"{file.name}.user.sample")
-    offered = re.findall(r"^#? ?(SECRET_\w+)=", sample.read_text(encoding="utf-8"), re.M) if sample.is_file() else []
-    return {*variables(file), *offered}
+    own, devs = (file.with_name(f"{name}.user.sample") for name in (file.name, ".env.dev"))
+    sample = (own if own.is_file() else devs).read_text(encoding="utf-8")
+    return {*variables(file), *re.findall(r"^#? ?(SECRET_\w+)=", sample, re.MULTILINE)}
 
 
 def project_of(file: Path) -> str:

@@ -44,7 +44,7 @@ def strings(value: object) -> Iterator[str]:
 
 
 def env_value(name: str) -> str:
-    found = re.search(rf"^{name}=(.*)$", (ROOT / "env/.env.dev").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(rf"^{name}=([^\s#]*)", (ROOT / "env/.env.dev").read_text(encoding="utf-8"), re.MULTILINE)
     return found[1] if found else ""
 
 
