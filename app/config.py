@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.settings.agent_settings import AgentSettings
 from app.settings.bot_settings import BotSettings
@@ -30,12 +31,24 @@ class SettingsError(Exception):
         self.problems = tuple(problems)
 
 
-class HostSettings(BaseModel):
+class HostSettings(BaseSettings):
     """The sections that one host needs: a field each, of the section's class."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
 
     host: HostEnvironment
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `load_sections` is given the environment, so that a test can give another.
+        return (init_settings,)
 
     @classmethod
     def sections(cls) -> dict[str, type[Section]]:
@@ -81,7 +94,7 @@ def load_sections(kind: type[_Kind], environment: Mapping[str, str] = os.environ
     for section in kind.sections().values():
         problems += section.cross_field_problems(given, host)
     try:
-        settings = kind.model_validate({"host": host, **dict.fromkeys(kind.sections(), given)})
+        settings = kind(host=host, **dict.fromkeys(kind.sections(), given))
     except ValidationError as error:
         raise SettingsError([*(_describe(dict(each), names) for each in error.errors()), *problems]) from None
     if problems:
