@@ -48,9 +48,9 @@ class ToolContext:
     """What a tool knows of the turn that calls it.
 
     `identity` is as whom Databricks is asked. `progress` shows one short line to the person, in their language.
-    `cancellation` says why the tool's task was cancelled. `idempotency_key`, of at most 64 characters, is the same when
-    a resumed turn makes the same call again, and that of no other call. `deadline` is the end of the tool's time, on
-    the event loop's clock.
+    `cancellation` says why the tool's task was cancelled, None if its own time is over. `idempotency_key`, of at most
+    64 characters, is the same when a resumed turn makes the same call again, and that of no other call. `deadline` is
+    the end of the tool's time, on the event loop's clock.
     """
 
     conversation: ConversationKey
