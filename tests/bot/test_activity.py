@@ -82,7 +82,7 @@ MOMENT = 1795235590.0
         ({"timestamp": "9999-12-31T23:59:59-12:00"}, 253402343999.0),
     ],
 )
-def test_when_a_question_was_asked_is_the_channels_word(fields: dict[str, Any], moment: float | None) -> None:
+def test_a_question_was_asked_when_the_channel_says_so(fields: dict[str, Any], moment: float | None) -> None:
     asked = asked_at(parse_activity(body(**fields)))
     assert asked == (None if moment is None else pytest.approx(moment, abs=1e-5))
 
@@ -109,7 +109,7 @@ def test_a_message_of_teams_is_read_as_the_sdk_would_read_it() -> None:
     assert [e.additional_properties for e in ours.entities] == [e.additional_properties for e in theirs.entities]
 
 
-def test_the_tenant_of_the_conversation_is_not_lost_as_the_sdk_loses_it() -> None:
+def test_the_tenant_of_the_conversation_is_read_where_the_sdk_loses_it() -> None:
     content = {"type": "message", "conversation": {"id": "a:1y", "tenantId": TENANT}}
 
     assert read_by_sdk(content).conversation.tenant_id is None
@@ -126,12 +126,12 @@ def test_more_than_256_kb_is_too_large() -> None:
     [b"", b"\xff\xfe", b"\xed\xa0\x80", b"{", b"hello", b'{"type": NaN}', b'{"type":"m","value":1e999}'],
     ids=["nothing", "not UTF-8", "half a pair", "cut", "words", "NaN", "infinite"],
 )
-def test_what_is_not_json_is_named_as_such(content: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(content: bytes) -> None:
     assert (refusal(content).status, refusal(content).sentence) == (400, "The body must be JSON in UTF-8.")
 
 
 @pytest.mark.parametrize("content", [b"[]", b"5", b'"message"', b"null", b"true"])
-def test_json_that_is_no_object_is_named_as_such(content: bytes) -> None:
+def test_json_that_is_not_an_object_is_refused(content: bytes) -> None:
     assert refusal(content).sentence == "The body must be a JSON object."
 
 
@@ -157,7 +157,7 @@ def test_an_activity_without_a_type_is_refused(content: bytes) -> None:
         ({"membersAdded": [{}] * 1001}, "Field 'membersAdded' may have 1000 items at most."),
     ],
 )
-def test_a_needed_field_of_the_wrong_type_is_named(fields: dict[str, Any], sentence: str) -> None:
+def test_a_required_field_of_the_wrong_type_is_named(fields: dict[str, Any], sentence: str) -> None:
     assert refusal(body(**fields)).sentence == sentence
 
 
@@ -184,7 +184,7 @@ def test_a_needed_field_of_the_wrong_type_is_named(fields: dict[str, Any], sente
         {"membersAdded": "28:bot"},
     ],
 )
-def test_a_field_of_the_wrong_type_that_nobody_needs_is_dropped(fields: dict[str, Any]) -> None:
+def test_an_optional_field_of_the_wrong_type_is_dropped(fields: dict[str, Any]) -> None:
     activity = parse_activity(body(text="Why?", **fields))
 
     assert activity.text == "Why?"
@@ -214,7 +214,7 @@ def test_absurd_nesting_is_refused(depth: int) -> None:
     assert refusal(nested).status == 400
 
 
-def test_nothing_but_brackets_is_not_even_read() -> None:
+def test_a_body_of_brackets_is_refused_unparsed() -> None:
     assert refusal(body(value=[{}] * 20_000)).sentence == "The JSON has too many lists and objects."
 
 
@@ -224,7 +224,7 @@ def test_a_card_of_ordinary_depth_is_read() -> None:
     assert parse_activity(b'{"type":"message","value":' + b"[" * depth + b"]" * depth + b"}").value is not None
 
 
-def test_nothing_and_empty_are_as_if_absent() -> None:
+def test_null_and_empty_values_count_as_absent() -> None:
     activity = parse_activity(body(conversation=None, recipient="", entities="", timestamp="", attachments=[None]))
 
     assert (activity.conversation, activity.recipient, activity.entities, activity.timestamp) == (None,) * 4
@@ -267,7 +267,7 @@ def test_the_accessors_find_what_teams_sends() -> None:
         {"channelData": {"productContext": "COPILOT"}},
     ],
 )
-def test_copilot_is_told_from_teams(fields: dict[str, Any]) -> None:
+def test_copilot_is_distinguished_from_teams(fields: dict[str, Any]) -> None:
     assert is_from_copilot(parse_activity(body(**fields)))
 
 
@@ -282,7 +282,7 @@ def test_copilot_is_told_from_teams(fields: dict[str, Any]) -> None:
         {"conversation": {}, "from": {}},
     ],
 )
-def test_the_accessors_bear_any_shape(fields: dict[str, Any]) -> None:
+def test_the_accessors_accept_fields_of_any_shape(fields: dict[str, Any]) -> None:
     activity = parse_activity(body(**fields))
 
     assert (tenant_id(activity), tenant_ids(activity)) == (None, frozenset())
@@ -336,7 +336,7 @@ def test_no_time_raises_anything_but_bad_activity(value: str) -> None:
     use(body(timestamp=value))
 
 
-def test_a_huge_number_is_no_fault() -> None:
+def test_a_huge_number_is_accepted() -> None:
     use(b'{"type":"message","value":' + b"9" * 5000 + b"}")
     use(b'{"type":"message","timestamp":' + b"9" * 4000 + b"}")
 

@@ -117,7 +117,7 @@ async def test_a_sender_addresses_what_it_sends_as_the_sdk_does(bot: Bot) -> Non
     assert (edit.method, edit.path.rpartition("/")[2], edit.body["id"]) == ("PUT", "a-1", "a-1")
 
 
-async def test_what_one_person_asks_unseen_in_a_group_is_answered_to_that_person_only(bot: Bot) -> None:
+async def test_a_targeted_message_is_answered_to_its_sender_only(bot: Bot) -> None:
     async def logic(context: TurnContext) -> None:
         sender = bot.adapter.sender(context)
         await sender.post({"type": "message", "text": "Hi", "entities": [{"type": "x"}]})
@@ -154,7 +154,7 @@ def test_web_chat_gets_no_replies_to_an_activity(bot: Bot, channel: str) -> None
     assert "replyToId" not in reply_fields(bot.activity(channelId=channel))
 
 
-def test_an_activity_of_which_little_is_known_can_be_addressed() -> None:
+def test_an_activity_without_fields_has_no_reply_fields() -> None:
     assert reply_fields(parse_activity(b'{"type":"message"}')) == {}
 
 
@@ -256,7 +256,7 @@ async def test_a_turn_makes_no_new_client_and_asks_for_no_token(bot: Bot, monkey
     assert (len(made), bot.tokens.asked) == (1, 0)
 
 
-async def test_peoples_tokens_are_asked_for_with_the_bots_own(bot: Bot) -> None:
+async def test_users_tokens_are_requested_with_the_bots_token(bot: Bot) -> None:
     user_tokens = UserTokens(BotIdentity(APP), bot.tokens, address=bot.service.service_url.removesuffix("/teams/"))
     bot.service.replies.append(Reply(200, {"connectionName": "entra", "token": "a person's"}))
 

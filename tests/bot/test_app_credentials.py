@@ -87,7 +87,7 @@ async def test_a_managed_identity_needs_no_secret(monkeypatch: pytest.MonkeyPatc
     assert bot.entra.asked[0]["resource"] == "https://api.botframework.com"
 
 
-async def test_a_managed_identity_that_is_not_there_is_a_failure_with_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_managed_identity_raises_a_token_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK raises KeyError('access_token')."""
     async with a_bot("UserAssignedMSI") as bot:
         monkeypatch.setenv("IDENTITY_ENDPOINT", bot.entra.managed_identity_endpoint)
@@ -96,7 +96,7 @@ async def test_a_managed_identity_that_is_not_there_is_a_failure_with_a_type(mon
             await bot.credentials.token()
 
 
-async def test_without_an_app_id_there_is_no_token_and_nobody_is_asked() -> None:
+async def test_without_an_app_id_no_token_is_requested() -> None:
     credentials = AppCredentials(BotIdentity())
 
     assert await credentials.token() is None
@@ -142,7 +142,7 @@ async def test_the_sdk_makes_a_new_client_of_msal_for_every_turn_and_we_one_for_
     assert made == ["bot-token_0"]
 
 
-async def test_many_who_wait_cause_one_request() -> None:
+async def test_many_waiting_callers_cause_one_request() -> None:
     async with a_bot() as bot:
         tokens = await asyncio.gather(*(bot.credentials.token() for _ in range(20)))
 
@@ -150,7 +150,7 @@ async def test_many_who_wait_cause_one_request() -> None:
     assert len(bot.entra.asked) == 1
 
 
-async def test_shortly_before_it_expires_the_old_token_is_used_while_the_new_one_comes() -> None:
+async def test_shortly_before_it_expires_the_old_token_is_used_while_it_is_renewed() -> None:
     async with a_bot() as bot:
         bot.entra.expires_in = 200
         await bot.credentials.token()
@@ -198,7 +198,7 @@ async def test_a_token_that_was_refused_is_not_used_again() -> None:
         assert await bot.credentials.token() == "token-2"
 
 
-async def test_a_wrong_secret_is_told_apart_from_a_service_that_is_away() -> None:
+async def test_a_wrong_secret_and_an_unreachable_service_raise_different_errors() -> None:
     async with a_bot(secret="wrong-secret") as bot:
         with pytest.raises(TokenRefusedError) as refused:
             await bot.credentials.token()
@@ -228,7 +228,7 @@ async def test_a_service_that_does_not_answer_costs_no_more_than_the_time_limit(
         bot.entra.hold.set()
 
 
-async def test_a_fault_of_the_service_may_pass() -> None:
+async def test_an_error_of_the_service_counts_as_temporary() -> None:
     async with a_bot() as bot:
         bot.entra.answer = (503, {})
         with pytest.raises(TokenUnreachableError):
@@ -236,14 +236,14 @@ async def test_a_fault_of_the_service_may_pass() -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, {"access_token": 5}, {"access_token": "x"}, {"error": 5}, {"error": "x" * 99}])
-async def test_an_answer_without_a_token_is_a_failure_with_a_type(answer: dict[str, object]) -> None:
+async def test_a_response_without_a_token_raises_a_token_error(answer: dict[str, object]) -> None:
     async with a_bot() as bot:
         bot.entra.answer = (200, answer)
         with pytest.raises(TokenError):
             await bot.credentials.token()
 
 
-async def test_a_caller_who_gives_up_does_not_take_the_token_from_the_others() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_renewal_for_others() -> None:
     async with a_bot() as bot:
         impatient, patient = (asyncio.create_task(bot.credentials.token()) for _ in range(2))
         await asyncio.sleep(0)

@@ -50,7 +50,7 @@ def test_html_is_read_as_what_was_written(what: str) -> None:
     assert read_html(html).text == text
 
 
-def test_what_others_wrote_is_apart() -> None:
+def test_quotations_are_apart_from_the_senders_text() -> None:
     message = read_html(
         f'{REPLY}<p><b><span itemprop="mri">Bob&nbsp;</span><span itemprop="time">x</span></b></p>'
         '<p itemprop="preview">short…</p><p itemprop="copy">the whole</p></blockquote><p>mine</p>'
@@ -60,7 +60,7 @@ def test_what_others_wrote_is_apart() -> None:
     assert message.quotations == (Quotation("the whole", "Bob"), Quotation("> inner\n\nouter", forwarded=True))
 
 
-def test_images_are_counted_but_for_emoji_and_those_of_others() -> None:
+def test_images_are_counted_without_emoji_and_those_in_quotations() -> None:
     emoji = '<img itemtype="http://schema.skype.com/Emoji" alt="👍">'
     message = read_html(f'{emoji}<img alt="a cat" src="https://x">{REPLY}<img alt="b"></blockquote>')
     assert (message.text, message.images) == ("👍", 1)

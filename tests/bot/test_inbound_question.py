@@ -44,7 +44,7 @@ def test_a_quotation_goes_with_the_question_to_another_worker() -> None:
     assert turn.prompt.endswith("> It failed.\n\nwhy?")
 
 
-def test_why_there_is_no_question_goes_there_too() -> None:
+def test_the_reason_for_an_empty_question_goes_to_another_worker_too() -> None:
     asked = InboundQuestion.model_validate_json(InboundQuestion.of(activity(value={"choice": 1})).model_dump_json())
 
     assert asked.turn("1", conversation_of(activity())).no_words is NoWords.CARD
@@ -81,7 +81,7 @@ def test_what_an_earlier_version_wrote_can_still_be_read() -> None:
     assert InboundQuestion.model_validate(written).turn("1", conversation_of(activity())).prompt == "why?"
 
 
-def test_what_only_one_person_sees_is_remembered_apart_from_the_group_and_from_others() -> None:
+def test_targeted_messages_of_each_person_are_a_conversation_of_their_own() -> None:
     unseen = {"id": "28:bot", "isTargeted": True}
     keys = [
         conversation_of(activity()),

@@ -39,7 +39,7 @@ async def test_without_an_app_id_nothing_beyond_this_machine_is_called(url: str)
     "address", ["127.0.0.1", "127.0.0.1:50123", "::1", "[::1]:50123", "::ffff:127.0.0.1", "localhost"]
 )
 @pytest.mark.parametrize("host", ["localhost:7071", "LOCALHOST", "127.0.0.1:7071", "[::1]:7071", "127.8.8.8"])
-async def test_this_machine_goes_by_many_names(address: str, host: str) -> None:
+async def test_all_names_of_this_machine_are_accepted(address: str, host: str) -> None:
     await local({"host": host}, address)
 
 
@@ -69,7 +69,7 @@ async def test_without_an_app_id_another_machine_is_refused(address: str) -> Non
         {**LOCAL, "Forwarded": "proto=https"},
     ],
 )
-async def test_whoever_comes_from_elsewhere_through_this_machine_is_refused(headers: dict[str, str]) -> None:
+async def test_a_call_that_was_forwarded_from_elsewhere_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(UnauthenticatedError):
         await local(headers)
     with pytest.raises(UnauthenticatedError):
@@ -88,7 +88,7 @@ async def test_a_local_page_or_proxy_may_call(headers: dict[str, str]) -> None:
     assert await local(headers) == {}
 
 
-async def test_where_the_host_does_not_tell_the_address_the_host_header_has_to() -> None:
+async def test_without_a_client_address_the_host_header_decides() -> None:
     assert await local(LOCAL, None) == {}
     with pytest.raises(UnauthenticatedError, match="nothing says where the caller is"):
         await local({}, None)

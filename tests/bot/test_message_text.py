@@ -32,21 +32,21 @@ def mention(of: str = "28:bot", text: str = "<at>Bricks</at>") -> dict[str, Any]
 
 
 @pytest.mark.parametrize("text", ["  two  spaces ", "<at>Bricks</at> typed by hand", "a@b.c", "line\n\nline\t", "ÄÖ😀"])
-def test_what_was_typed_is_what_is_asked(text: str) -> None:
+def test_the_question_is_what_was_typed(text: str) -> None:
     assert asked(activity(text)) == text
 
 
-def test_the_mention_of_the_bot_is_taken_out_and_no_other() -> None:
+def test_the_mention_of_the_bot_is_removed_and_no_other() -> None:
     said = "<at>Bricks</at> ask <at>Ann</at> about <at>Bricks</at>s"
     question = asked(activity(said, entities=[mention(), mention("29:ann", "<at>Ann</at>")]))
     assert question == "ask Ann about <at>Bricks</at>s"
 
 
-def test_a_mention_that_is_no_tag_is_taken_out_in_any_letter_case() -> None:
+def test_a_mention_without_a_tag_is_removed_in_any_letter_case() -> None:
     assert asked(activity("@bricks why? @Bricks", entities=[mention(text="@Bricks")])) == "why? @Bricks"
 
 
-def test_what_only_the_bot_sees_and_what_is_chosen_in_its_card_needs_no_mention() -> None:
+def test_targeted_messages_and_card_submits_need_no_mention() -> None:
     targeted = activity("hi", recipient={"id": "28:bot", "isTargeted": True})
     assert is_for_bot(targeted, needs_mention=True)
     assert is_for_bot(activity("", value={"choice": 1}), needs_mention=True)
@@ -131,7 +131,7 @@ FORWARD = '<blockquote itemtype="http://schema.skype.com/Forward"><p itemprop="c
         ("Eve\r\nObey", "Obey"),
     ],
 )
-def test_what_is_only_passed_on_is_not_what_the_person_asks_however_it_is_formatted(text: str, forwarded: str) -> None:
+def test_a_forwarded_message_is_not_the_question_however_it_is_formatted(text: str, forwarded: str) -> None:
     html = [{"contentType": "text/html", "content": FORWARD.format(forwarded)}]
     message = read_message(activity(text, attachments=html))
     assert message.question == FORWARDED_WITHOUT_QUESTION
@@ -145,13 +145,13 @@ def test_words_in_angle_brackets_that_teams_leaves_out_of_the_text_are_read_in_t
 
 
 @pytest.mark.parametrize("text", ["\u200f/help", "/help\u200b ", " \ufeff/help", "\x00/help"])
-def test_what_nobody_sees_around_the_words_is_not_part_of_them(text: str) -> None:
+def test_invisible_characters_around_the_question_are_removed(text: str) -> None:
     assert asked(activity(text)) == "/help"
     assert asked(activity(text.replace("/help", ""))).strip() == ""
 
 
 @pytest.mark.parametrize("marker", ["<quoted messageId='1'/>", '<quoted a="b" messageId="1" c="d"></quoted>'])
-def test_a_quotations_place_is_removed_however_it_is_written(marker: str) -> None:
+def test_a_placeholder_of_a_quotation_is_removed_however_it_is_written(marker: str) -> None:
     assert asked(activity(f"{marker} /help")) == "/help"
 
 

@@ -98,7 +98,9 @@ async def test_a_repeat_that_expects_replies_gets_none_but_in_the_right_shape(ma
     assert (repeat.status, json.loads(repeat.body)) == (200, {"activities": []})
 
 
-async def test_who_waits_for_replies_too_long_is_told_and_the_model_is_stopped(make_bot: Callable[..., Bot]) -> None:
+async def test_expected_replies_that_take_too_long_end_in_504_and_the_model_is_stopped(
+    make_bot: Callable[..., Bot],
+) -> None:
     bot = make_bot(["Once", asyncio.Event()])
     bot.app.messages._time_limit = 1.0
     assert (await bot.send(bot.activity(deliveryMode="expectReplies"))).status == 504
@@ -107,7 +109,7 @@ async def test_who_waits_for_replies_too_long_is_told_and_the_model_is_stopped(m
     assert bot.model.streams_closed_early == 1
 
 
-async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the_same_stream(
+async def test_a_turn_of_a_worker_that_shuts_down_is_resumed_by_another_in_the_same_stream(
     make_bot: Callable[..., Bot],
 ) -> None:
     bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=3.0)
@@ -125,7 +127,7 @@ async def test_a_worker_that_ends_hands_its_turn_over_and_another_goes_on_in_the
     assert bot.messages == [final.text]
 
 
-async def test_whoever_waits_for_the_response_of_a_worker_that_ends_is_told_to_ask_again(
+async def test_a_caller_that_waits_for_replies_of_a_worker_that_shuts_down_gets_503(
     make_bot: Callable[..., Bot],
 ) -> None:
     asked = asyncio.Event()
@@ -151,7 +153,9 @@ async def test_in_a_group_only_those_who_mention_the_bot_are_answered(make_bot: 
     assert bot.model.requests[0].messages[-1].content == "hello"
 
 
-async def test_who_adds_the_bot_is_welcomed_once_but_not_beside_prompt_starters(make_bot: Callable[..., Bot]) -> None:
+async def test_the_bot_welcomes_once_when_it_is_added_but_not_beside_prompt_starters(
+    make_bot: Callable[..., Bot],
+) -> None:
     bot = make_bot()
     added: dict[str, Any] = {
         "type": "conversationUpdate",
@@ -185,7 +189,7 @@ async def test_what_was_quoted_is_remembered_with_the_question(make_bot: Callabl
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
-async def test_the_wrong_method_is_told_the_right_one(make_bot: Callable[..., Bot], method: str) -> None:
+async def test_a_wrong_method_is_answered_with_405_and_the_right_one(make_bot: Callable[..., Bot], method: str) -> None:
     answer = await make_bot().send(b"", method)
     assert answer.status == 405
     assert answer.headers["Allow"] == "POST"
@@ -204,7 +208,7 @@ async def test_bad_input_gets_a_sentence(make_bot: Callable[..., Bot], body: byt
     assert answer.body.endswith(".")
 
 
-async def test_bad_input_is_one_line_of_the_log_for_each_reason(
+async def test_bad_input_is_logged_once_for_each_reason(
     make_bot: Callable[..., Bot], caplog: pytest.LogCaptureFixture
 ) -> None:
     bot = make_bot()
@@ -217,13 +221,13 @@ async def test_bad_input_is_one_line_of_the_log_for_each_reason(
     ]
 
 
-async def test_what_a_stranger_sends_is_not_even_parsed(make_bot: Callable[..., Bot]) -> None:
+async def test_a_body_is_not_parsed_before_its_sender_is_authenticated(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot("never", identity=BotIdentity("11111111-2222-3333-4444-555555555555", "MultiTenant"))
     bodies = [b"not json", b"x" * 300_000, b'{"type":"message","value":' + b"[" * 100_000]
     assert [(await bot.send(body, Authorization="Bearer abc")).status for body in bodies] == [401, 401, 401]
 
 
-async def test_without_an_app_id_only_this_machine_may_call_or_be_called(make_bot: Callable[..., Bot]) -> None:
+async def test_a_bot_without_an_app_id_talks_to_this_machine_only(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot("never")
     refused = [
         await bot.send(bot.activity(), Host="bot.example.com"),
@@ -237,7 +241,7 @@ async def test_without_an_app_id_only_this_machine_may_call_or_be_called(make_bo
     assert bot.model.requests == []
 
 
-async def test_with_an_app_id_nobody_comes_in_without_a_token(
+async def test_a_bot_with_an_app_id_refuses_calls_without_a_token(
     make_bot: Callable[..., Bot], caplog: pytest.LogCaptureFixture
 ) -> None:
     bot = make_bot("never", identity=BotIdentity("11111111-2222-3333-4444-555555555555", "MultiTenant"))
@@ -291,14 +295,14 @@ async def test_feedback_of_any_shape_is_acknowledged(make_bot: Callable[..., Bot
     assert (answer.status, answer.body) == (200, "{}")
 
 
-async def test_an_old_button_gets_an_answer_that_teams_shows(make_bot: Callable[..., Bot]) -> None:
+async def test_a_button_of_an_unknown_verb_gets_an_error_that_teams_shows(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot()
     answer = await bot.send(bot.activity(type="invoke", name="adaptiveCard/action", value={"action": {"verb": "x"}}))
     assert answer.status == 200
     assert json.loads(answer.body)["value"]["message"] == "This button is no longer in use."
 
 
-async def test_a_channel_that_is_down_costs_no_500(make_bot: Callable[..., Bot]) -> None:
+async def test_a_channel_that_takes_no_answer_causes_no_500(make_bot: Callable[..., Bot]) -> None:
     bot = make_bot("lost")
     bot.connector.rule = lambda call: ConnectorResponse.error(400, "BadArgument", "no such conversation")
     assert (await bot.send(bot.activity())).status == 200
@@ -319,7 +323,9 @@ FIELDS = st.sampled_from(
 
 @given(changes=st.dictionaries(FIELDS, JSON, max_size=4))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_nothing_a_stranger_sends_makes_a_500(make_bot: Callable[..., Bot], changes: dict[str, Any]) -> None:
+async def test_no_activity_whatever_its_fields_causes_a_500(
+    make_bot: Callable[..., Bot], changes: dict[str, Any]
+) -> None:
     bot = make_bot("Because.")
     activity = bot.activity(**{"type": "typing", **changes}) if "type" not in changes else bot.activity(**changes)
     assert (await bot.send(activity)).status in {200, 202, 400, 401, 501}

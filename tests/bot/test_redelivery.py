@@ -25,7 +25,7 @@ async def make_bot(tmp_path: Path) -> Any:
         yield make
 
 
-async def test_removal_that_storage_has_not_done_is_not_acknowledged(
+async def test_a_removal_is_not_acknowledged_before_storage_has_deleted(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = make_bot("Four.", acknowledge_after=1.5)
@@ -45,9 +45,7 @@ async def test_removal_that_storage_has_not_done_is_not_acknowledged(
     assert await bot.store.recent(ConversationKey("", "emulator/c1"), 9) == []
 
 
-async def test_who_adds_the_app_while_storage_hangs_is_welcomed_once(
-    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_bot_welcomes_once_while_storage_hangs(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
     bot, gate = make_bot(acknowledge_after=0.5), asyncio.Event()
     added = bot.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}])
 
@@ -63,7 +61,7 @@ async def test_who_adds_the_app_while_storage_hangs_is_welcomed_once(
 
 
 @pytest.mark.parametrize("failure", [NotDeliveredError("HTTP 503"), DeliveryUnknownError("HTTP 500")])
-async def test_a_question_that_was_not_entered_and_nobody_was_told_of_comes_again(
+async def test_a_question_that_was_not_entered_is_redelivered_if_the_person_was_not_told(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, failure: SendError
 ) -> None:
     bot = make_bot("Four.")
@@ -95,7 +93,7 @@ async def test_an_invoke_that_breaks_says_so_in_its_body(make_bot: MakeBot, monk
 
 
 @pytest.mark.parametrize("kind", ["message", "invoke"])
-async def test_who_cannot_be_told_from_a_stranger_now_is_asked_to_come_again(
+async def test_a_call_whose_sender_cannot_be_authenticated_now_gets_503(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     bot = make_bot("Four.")

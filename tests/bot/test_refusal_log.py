@@ -32,7 +32,7 @@ def test_a_flood_for_one_reason_is_one_line_a_minute_with_a_count(caplog: pytest
     assert sum(int(line.split()[0]) for line in counts) == 599
 
 
-def test_each_reason_is_told_at_once_and_what_was_counted_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_reason_is_logged_at_once_and_its_count_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     async def three() -> None:
         refusals = RefusalLog()
         for reason in ("401, no token", "400, no JSON", "401, no token"):
@@ -47,7 +47,7 @@ def test_each_reason_is_told_at_once_and_what_was_counted_at_the_end(caplog: pyt
     ]
 
 
-def test_many_reasons_are_told_as_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_too_many_reasons_are_logged_as_one(caplog: pytest.LogCaptureFixture) -> None:
     async def many() -> None:
         refusals = RefusalLog()
         for number in range(1000):

@@ -50,7 +50,7 @@ async def test_an_edited_message_is_a_new_question_and_its_repeat_is_none(make_b
     assert bot.messages == ["Four.", "Six.", "Four again."]
 
 
-async def test_a_question_has_the_place_that_the_channels_time_gives_it_and_a_repeat_changes_nothing(
+async def test_a_question_has_the_place_of_its_timestamp_and_a_repeat_does_not_change_it(
     make_bot: MakeBot,
 ) -> None:
     asked_at = datetime.now(UTC) - timedelta(seconds=30)
@@ -64,13 +64,13 @@ async def test_a_question_has_the_place_that_the_channels_time_gives_it_and_a_re
     assert found.ticket == round(asked_at.timestamp() * 1000)
 
 
-async def test_a_message_that_comes_back_after_it_was_deleted_is_not_asked_again(make_bot: MakeBot) -> None:
+async def test_a_deleted_message_that_is_restored_is_not_answered_again(make_bot: MakeBot) -> None:
     bot = make_bot("once")
     await bot.send({**bot.activity(), "type": "messageUpdate", "channelData": {"eventType": "undeleteMessage"}})
     assert bot.messages == []
 
 
-async def test_feedback_told_again_under_another_id_counts_once(
+async def test_feedback_repeated_under_another_id_counts_once(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app")
@@ -90,7 +90,7 @@ async def test_feedback_told_again_under_another_id_counts_once(
     assert told == ["Feedback: like", "Feedback: dislike"]
 
 
-async def test_a_welcome_told_again_is_said_once(make_bot: MakeBot) -> None:
+async def test_a_repeated_conversation_update_causes_one_welcome(make_bot: MakeBot) -> None:
     bot, other = make_bot(), make_bot()
     added: dict[str, Any] = {"type": "conversationUpdate", "membersAdded": [{"id": "28:bot"}]}
     activity = bot.activity(**added)
@@ -116,7 +116,7 @@ async def test_forget_deletes_what_was_said_here_and_nothing_else(make_bot: Make
         {"type": "conversationUpdate", "membersRemoved": [{"id": "28:bot"}]},
     ],
 )
-async def test_who_removes_the_app_removes_what_it_knew_threads_and_all(
+async def test_removal_of_the_app_deletes_the_conversation_with_its_threads(
     make_bot: MakeBot, farewell: dict[str, Any]
 ) -> None:
     bot = make_bot("one", "two")
@@ -136,7 +136,7 @@ async def test_who_removes_the_app_removes_what_it_knew_threads_and_all(
         {"type": "conversationUpdate", "membersRemoved": [{"id": "29:bob"}]},
     ],
 )
-async def test_an_upgrade_or_another_persons_leaving_removes_nothing(make_bot: MakeBot, event: dict[str, Any]) -> None:
+async def test_an_upgrade_or_a_person_who_leaves_deletes_nothing(make_bot: MakeBot, event: dict[str, Any]) -> None:
     bot = make_bot("one")
     await bot.send(bot.activity("here"))
     await bot.send(bot.activity(**event))
@@ -156,7 +156,7 @@ async def test_an_upgrade_or_another_persons_leaving_removes_nothing(make_bot: M
         (b'{"v": 1, "kind": "turn", "tenant": "t", "conversation": "c", "activity": "a", "asked_at": 1e9}', None),
     ],
 )
-async def test_what_is_no_turn_on_the_queue_is_refused_with_a_line_that_says_why(
+async def test_an_unreadable_queue_message_is_refused_and_logged_with_the_reason(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture, body: bytes, why: str | None
 ) -> None:
     bot = make_bot()
@@ -172,7 +172,7 @@ async def test_what_is_no_turn_on_the_queue_is_refused_with_a_line_that_says_why
     assert bot.messages == []
 
 
-async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
+async def test_the_queue_message_of_a_closed_turn_is_dropped(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app")
@@ -188,7 +188,7 @@ async def test_a_turn_that_is_closed_is_dropped_from_the_queue(
     assert bot.on_the_queue() == []
 
 
-async def test_a_turn_that_somebody_works_on_is_left_to_them_and_looked_at_later(make_bot: MakeBot) -> None:
+async def test_a_turn_that_another_worker_holds_is_requeued(make_bot: MakeBot) -> None:
     gate = asyncio.Event()
     bot, other = make_bot([gate, "once"], acknowledge_after=1.0), make_bot("twice")
     await bot.send(bot.activity())
@@ -200,7 +200,7 @@ async def test_a_turn_that_somebody_works_on_is_left_to_them_and_looked_at_later
     assert other.model.requests == []
 
 
-async def test_a_question_that_comes_while_the_worker_ends_is_not_acknowledged_and_its_repeat_is_answered_once(
+async def test_a_question_received_during_shutdown_is_not_acknowledged_and_its_repeat_is_answered_once(
     make_bot: MakeBot,
 ) -> None:
     bot, other = make_bot([asyncio.Event()]), make_bot("once")

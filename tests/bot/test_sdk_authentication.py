@@ -171,7 +171,7 @@ async def test_neither_web_sockets_nor_skills_are_let_in(bot: Bot) -> None:
             await attempt
 
 
-async def test_the_sdks_own_way_in_lets_nobody_pass_without_an_address(bot: Bot) -> None:
+async def test_the_sdks_own_entry_point_refuses_calls_without_an_address(bot: Bot) -> None:
     turns: list[TurnContext] = []
 
     async def logic(context: TurnContext) -> None:

@@ -31,7 +31,7 @@ def test_entities_of_every_kind_are_written() -> None:
     assert serialise(activity)["entities"] == [{"text": "<at>x</at>"}, STREAM_INFO, {"type": "plain"}]
 
 
-def test_what_came_in_goes_out_as_it_came(bot: Bot) -> None:
+def test_an_activity_is_serialised_as_it_came_in(bot: Bot) -> None:
     fields = {"entities": [STREAM_INFO], "value": {"a": [1, None]}, "timestamp": "2026-11-21T04:33:10+00:00"}
 
     assert serialise(bot.activity(**fields)) == serialise(bot.activity()) | fields

@@ -71,6 +71,6 @@ def test_every_cloud_trusts_its_own_hosts_and_none_of_the_others(cloud: BotCloud
         5,
     ],
 )
-def test_nothing_that_only_looks_like_the_bot_framework_is_trusted(url: object) -> None:
+def test_urls_that_only_look_like_the_bot_framework_are_refused(url: object) -> None:
     with pytest.raises(UntrustedServiceUrlError):
         ServiceUrls(BotIdentity(APP)).check(url)

@@ -59,7 +59,7 @@ def slowed(bot: Bot, *names: str) -> Slow:
     return slow
 
 
-async def test_a_worker_that_ends_while_it_takes_a_turn_over_does_not_drop_its_message(make_bot: MakeBot) -> None:
+async def test_shutdown_during_a_claim_does_not_drop_the_message(make_bot: MakeBot) -> None:
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("again")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
@@ -76,7 +76,7 @@ async def test_a_worker_that_ends_while_it_takes_a_turn_over_does_not_drop_its_m
     assert not dropped or bot.on_the_queue(), "the host deletes the message, and nobody has the turn"
 
 
-async def test_a_question_that_was_not_entered_when_the_worker_ended_is_not_acknowledged(make_bot: MakeBot) -> None:
+async def test_a_question_that_was_not_entered_before_shutdown_is_not_acknowledged(make_bot: MakeBot) -> None:
     bot = make_bot("Four.")
     slow = slowed(bot, "begin")
     sending = asyncio.create_task(bot.send(bot.activity()))
@@ -85,7 +85,7 @@ async def test_a_question_that_was_not_entered_when_the_worker_ended_is_not_ackn
     assert (await sending).status >= 500, "Teams has been told that all is well, and nobody knows of the question"
 
 
-async def test_a_worker_that_ends_while_it_puts_a_turn_off_does_not_drop_its_message(make_bot: MakeBot) -> None:
+async def test_shutdown_while_a_turn_is_requeued_does_not_drop_the_message(make_bot: MakeBot) -> None:
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot()
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
@@ -103,7 +103,7 @@ async def test_a_worker_that_ends_while_it_puts_a_turn_off_does_not_drop_its_mes
         await resuming
 
 
-async def test_a_worker_that_has_ended_refuses_a_question_so_that_teams_asks_another(make_bot: MakeBot) -> None:
+async def test_a_closed_worker_answers_a_question_with_503(make_bot: MakeBot) -> None:
     bot = make_bot("never")
     await bot.app.messages.close()
     await bot.store.close()
@@ -111,7 +111,7 @@ async def test_a_worker_that_has_ended_refuses_a_question_so_that_teams_asks_ano
     assert bot.messages == [], "the person was told to ask again, though another worker would have answered"
 
 
-async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_drop_its_message(
+async def test_shutdown_when_a_message_is_just_delivered_does_not_drop_it(
     make_bot: MakeBot,
 ) -> None:
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
@@ -124,7 +124,7 @@ async def test_a_worker_that_ends_in_the_moment_it_is_brought_a_turn_does_not_dr
     await closing_down
 
 
-async def test_who_is_told_to_ask_again_is_told_once(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_person_is_told_once_to_ask_again(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
     bot = make_bot(acknowledge_after=1.0)
     post = bot.app.connector.send
     told = asyncio.Event()
@@ -143,7 +143,7 @@ async def test_who_is_told_to_ask_again_is_told_once(make_bot: MakeBot, monkeypa
     await bot.connector.next_message()
 
 
-async def test_a_worker_that_has_ended_takes_no_turn_over(make_bot: MakeBot) -> None:
+async def test_a_closed_worker_claims_no_turn(make_bot: MakeBot) -> None:
     bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
@@ -173,7 +173,7 @@ async def test_feedback_that_could_not_be_counted_in_time_is_not_acknowledged(
     assert answer.body
 
 
-async def test_feedback_counts_when_teams_tells_it_again_after_storage_failed(
+async def test_feedback_counts_when_it_is_redelivered_after_storage_failed(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app")
@@ -189,7 +189,7 @@ async def test_feedback_counts_when_teams_tells_it_again_after_storage_failed(
     assert [record.message for record in caplog.records].count("Feedback: like") == 1
 
 
-async def test_a_question_that_is_not_in_the_ledger_yet_is_not_acknowledged_and_answered_all_the_same(
+async def test_a_question_that_is_not_in_the_ledger_in_time_is_not_acknowledged_but_is_answered(
     make_bot: MakeBot,
 ) -> None:
     bot = make_bot("Four.", acknowledge_after=0.05)
@@ -199,9 +199,7 @@ async def test_a_question_that_is_not_in_the_ledger_yet_is_not_acknowledged_and_
     assert (await bot.connector.next_message()).activity["text"] == "Four."
 
 
-async def test_the_time_to_acknowledge_runs_from_when_the_message_came_in(
-    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_time_to_acknowledge_runs_from_receipt(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
     bot, loop = make_bot([asyncio.Event(), "never"]), asyncio.get_running_loop()
     authenticate, clock = bot.app.adapter.authenticate, loop.time
 
@@ -225,7 +223,7 @@ async def test_the_same_words_without_an_id_are_two_questions(make_bot: MakeBot)
 
 
 @pytest.mark.parametrize("in_the_ledger", [False, True])
-async def test_a_turn_that_another_version_wrote_goes_to_poison_as_one_message_and_waits_for_that_version(
+async def test_a_turn_of_an_unreadable_version_stays_one_message_and_its_row_stays_open(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture, in_the_ledger: bool
 ) -> None:
     bot = make_bot()

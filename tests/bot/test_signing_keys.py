@@ -51,7 +51,7 @@ async def test_a_key_that_was_withdrawn_is_refused_after_the_rotation_was_seen(a
     assert await auth.refuses(auth.login.token(auth.claims(), key=old)) == "the signing key is not known"
 
 
-async def test_invented_keys_do_not_make_us_hammer_the_login_service(auth: AuthSetup) -> None:
+async def test_invented_key_ids_cause_one_fetch_a_minute(auth: AuthSetup) -> None:
     for _ in range(50):
         await auth.refuses(auth.login.token(auth.claims(), key=auth.login.invented_key()))
         auth.clock[0] += 1
@@ -62,7 +62,7 @@ async def test_invented_keys_do_not_make_us_hammer_the_login_service(auth: AuthS
     assert auth.login.document_requests == 2
 
 
-async def test_implausible_tokens_do_not_make_us_fetch_keys(auth: AuthSetup) -> None:
+async def test_implausible_tokens_cause_no_fetch(auth: AuthSetup) -> None:
     await auth.refuses(auth.login.token(auth.claims(aud="another-app")))
     await auth.refuses(auth.login.token(auth.claims(exp=NOW - 9999)))
     await auth.refuses(auth.login.token(auth.claims(serviceurl="https://evil.example/")))
@@ -94,25 +94,25 @@ async def test_a_failed_renewal_keeps_the_old_keys(auth: AuthSetup, caplog: pyte
     await auth.receives(token)
 
 
-async def test_a_key_that_may_be_new_is_no_strangers_while_the_document_cannot_be_fetched(auth: AuthSetup) -> None:
+async def test_an_unknown_key_is_not_refused_while_the_keys_cannot_be_fetched(auth: AuthSetup) -> None:
     await auth.receives(auth.login.token(auth.claims()))
     known = auth.login.token(auth.claims())
     auth.login.rotate()
     auth.login.broken = True
     auth.clock[0] += 61
-    await auth.cannot_tell(auth.login.token(auth.claims()))
+    await auth.is_unavailable_for(auth.login.token(auth.claims()))
     await auth.receives(known)
     auth.login.broken = False
     auth.clock[0] += 61
     await auth.receives(auth.login.token(auth.claims()))
 
 
-async def test_without_any_keys_nobody_can_tell_and_they_are_fetched_a_little_later(auth: AuthSetup) -> None:
+async def test_without_any_keys_authentication_is_unavailable_and_they_are_fetched_soon_again(auth: AuthSetup) -> None:
     auth.login.broken = True
     token = auth.login.token(auth.claims())
-    await auth.cannot_tell(token)
+    await auth.is_unavailable_for(token)
     asked = auth.login.document_requests
-    await auth.cannot_tell(token)
+    await auth.is_unavailable_for(token)
     assert auth.login.document_requests == asked
 
     auth.login.broken = False
@@ -121,10 +121,10 @@ async def test_without_any_keys_nobody_can_tell_and_they_are_fetched_a_little_la
 
 
 @pytest.mark.parametrize("document", [{}, {"jwks_uri": "gopher://x"}, {"jwks_uri": "file:///etc/passwd"}, [], "x"])
-async def test_an_openid_document_that_is_none_is_no_fault(auth: AuthSetup, document: Any) -> None:
+async def test_a_malformed_openid_document_makes_authentication_unavailable(auth: AuthSetup, document: Any) -> None:
     auth.login.document = document
 
-    await auth.cannot_tell(auth.login.token(auth.claims()))
+    await auth.is_unavailable_for(auth.login.token(auth.claims()))
 
 
 async def test_keys_are_not_fetched_in_a_less_safe_way_than_the_document(
@@ -132,7 +132,7 @@ async def test_keys_are_not_fetched_in_a_less_safe_way_than_the_document(
 ) -> None:
     auth.login.document = {"jwks_uri": auth.login.metadata_url.replace("http:", "ftp:")}
 
-    await auth.cannot_tell(auth.login.token(auth.claims()))
+    await auth.is_unavailable_for(auth.login.token(auth.claims()))
 
     assert "the jwks_uri has another scheme than the document" in caplog.text
 
@@ -144,7 +144,7 @@ async def test_a_key_that_cannot_be_read_does_not_hide_the_others(auth: AuthSetu
     await auth.receives(auth.login.token(auth.claims()))
 
 
-async def test_a_caller_who_gives_up_does_not_take_the_keys_from_the_others(auth: AuthSetup) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_fetch_for_others(auth: AuthSetup) -> None:
     token = auth.login.token(auth.claims())
     impatient = asyncio.create_task(auth.receives(token))
     patient = asyncio.create_task(auth.receives(token))
@@ -174,7 +174,7 @@ async def test_a_redirection_is_not_followed(auth: AuthSetup, what: str, caplog:
             else {"/keys": stranger.keys_url}
         )
 
-        await auth.cannot_tell(auth.login.token(auth.claims()))
+        await auth.is_unavailable_for(auth.login.token(auth.claims()))
 
         assert stranger.document_requests + stranger.key_requests == 0
     assert "HTTP 302" in caplog.text
@@ -183,7 +183,7 @@ async def test_a_redirection_is_not_followed(auth: AuthSetup, what: str, caplog:
 async def test_the_log_quotes_nothing_that_the_server_says(auth: AuthSetup, caplog: pytest.LogCaptureFixture) -> None:
     auth.login.broken = True
 
-    await auth.cannot_tell(auth.login.token(auth.claims()))
+    await auth.is_unavailable_for(auth.login.token(auth.claims()))
 
     assert "HTTP 500" in caplog.text
     assert "What a server says" not in caplog.text

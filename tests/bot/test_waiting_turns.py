@@ -39,7 +39,7 @@ async def two_that_wait(bot: Bot, question: str = "And then?", **more: Any) -> t
 
 @pytest.mark.parametrize("more", [{}, TEAMS], ids=["Emulator", "Teams, one to one"])
 @pytest.mark.parametrize("question", ["And then?", "ü" * 30_000], ids=["short", "large"])
-async def test_whoever_takes_up_a_turn_that_has_to_wait_shows_that_somebody_is_typing_and_opens_no_stream(
+async def test_a_claimed_turn_that_has_to_wait_shows_typing_and_opens_no_stream(
     make_bot: MakeBot, more: dict[str, Any], question: str
 ) -> None:
     bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
@@ -51,7 +51,7 @@ async def test_whoever_takes_up_a_turn_that_has_to_wait_shows_that_somebody_is_t
     assert any(second.encode() in body for body in bot.on_the_queue()), "it waits no longer"
 
 
-async def test_a_channel_that_shows_no_typing_keeps_no_turn_from_waiting(make_bot: MakeBot) -> None:
+async def test_a_turn_waits_on_a_channel_without_typing_too(make_bot: MakeBot) -> None:
     bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
     second, message = await two_that_wait(bot)
     bot.connector.rule = lambda _: ConnectorResponse.error(403, "Forbidden", "not here")

@@ -65,7 +65,7 @@ class AuthSetup:
             assert token not in str(caught.value)
         return caught.value.reason
 
-    async def cannot_tell(self, token: str) -> None:
+    async def is_unavailable_for(self, token: str) -> None:
         with pytest.raises(AuthenticationUnavailableError, match="the signing keys could not be fetched"):
             await self.receives(token)
 

@@ -58,14 +58,14 @@ def in_virtual_time(script: Callable[[DocumentStore], Awaitable[None]]) -> Calla
     return run
 
 
-async def test_a_decision_told_again_gets_the_first_answer_and_is_not_done_again(store: DocumentStore) -> None:
+async def test_a_repeated_action_gets_the_first_result_and_is_not_performed_again(store: DocumentStore) -> None:
     act = Counted()
     answers = [await IdempotentActions(store).once(REPAIR, act) for _ in range(4)]
     assert answers == [{"said": "done 1"}] * 4
     assert act.done == 1
 
 
-async def test_of_two_workers_told_at_once_one_decides_and_both_answer_the_same(store: DocumentStore) -> None:
+async def test_of_two_workers_at_once_one_performs_the_action_and_both_return_its_result(store: DocumentStore) -> None:
     gate = asyncio.Event()
     act = Counted(gate=gate)
     told = [asyncio.create_task(IdempotentActions(store).once(REPAIR, act)) for _ in range(2)]
@@ -85,7 +85,9 @@ async def test_the_first_choice_stands(store: DocumentStore) -> None:
     assert act.done == 1
 
 
-async def test_who_may_change_their_mind_decides_anew_and_a_repeat_of_that_does_nothing(store: DocumentStore) -> None:
+async def test_a_changed_choice_is_performed_too_where_it_may_change_and_its_repeat_is_not(
+    store: DocumentStore,
+) -> None:
     act = Counted()
     for choice in ("like", "like", "dislike", "dislike", "like"):
         await IdempotentActions(store).once(IdempotentAction("tenant", "feedback/1/ann", choice, may_change=True), act)
@@ -114,7 +116,7 @@ async def test_an_action_is_the_first_of_its_id_for_one_worker_alone(store: Docu
     assert await IdempotentActions(store).is_first(IdempotentAction("tenant", "welcome/2"))
 
 
-async def test_what_is_done_is_told_and_kept_though_storage_fails_for_a_moment(
+async def test_a_result_is_returned_and_stored_though_storage_fails_for_a_moment(
     store: DocumentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     act, put, failures = Counted(), store.put, 0
@@ -133,7 +135,9 @@ async def test_what_is_done_is_told_and_kept_though_storage_fails_for_a_moment(
 
 
 @in_virtual_time
-async def test_who_takes_too_long_is_stopped_before_another_may_begin(store: DocumentStore) -> None:
+async def test_an_action_that_takes_too_long_is_cancelled_before_another_worker_may_claim_it(
+    store: DocumentStore,
+) -> None:
     loop = asyncio.get_running_loop()
     slow, began, decisions = Counted(gate=asyncio.Event()), loop.time(), IdempotentActions(store, clock=loop.time)
     with pytest.raises(ActionInProgressError):
@@ -146,7 +150,7 @@ async def test_who_takes_too_long_is_stopped_before_another_may_begin(store: Doc
 
 
 @in_virtual_time
-async def test_what_takes_longer_than_a_caller_waits_is_done_once_and_told_to_who_asks_again(
+async def test_an_action_that_outlasts_its_caller_is_performed_once_and_a_repeat_gets_its_result(
     store: DocumentStore,
 ) -> None:
     act = Counted(seconds=6)
@@ -163,7 +167,7 @@ async def test_what_takes_longer_than_a_caller_waits_is_done_once_and_told_to_wh
 
 
 @in_virtual_time
-async def test_a_claim_that_storage_took_without_saying_so_holds_nobody_up(store: DocumentStore) -> None:
+async def test_a_claim_that_was_stored_without_an_answer_is_released(store: DocumentStore) -> None:
     loop = asyncio.get_running_loop()
     put, decisions, act = store.put, IdempotentActions(store, clock=loop.time), Counted()
 
@@ -181,7 +185,7 @@ async def test_a_claim_that_storage_took_without_saying_so_holds_nobody_up(store
     await decisions.close()
 
 
-async def test_what_is_being_done_when_the_worker_ends_may_be_tried_again(store: DocumentStore) -> None:
+async def test_an_action_that_shutdown_cancelled_may_be_requested_again(store: DocumentStore) -> None:
     ending, hanging = IdempotentActions(store), Counted(gate=asyncio.Event())
     asking = asyncio.create_task(ending.once(REPAIR, hanging))
     await hanging.started.wait()
@@ -191,7 +195,7 @@ async def test_what_is_being_done_when_the_worker_ends_may_be_tried_again(store:
     assert await IdempotentActions(store).once(REPAIR, Counted()) == {"said": "done 1"}
 
 
-async def test_a_worker_that_has_ended_begins_nothing_more(store: DocumentStore) -> None:
+async def test_a_closed_worker_starts_no_action(store: DocumentStore) -> None:
     ended, act = IdempotentActions(store), Counted()
     await ended.close()
     with pytest.raises(ActionInProgressError):
@@ -199,14 +203,14 @@ async def test_a_worker_that_has_ended_begins_nothing_more(store: DocumentStore)
     assert act.begun_times == 0
 
 
-async def test_what_failed_may_be_tried_again(store: DocumentStore) -> None:
+async def test_an_action_that_failed_may_be_requested_again(store: DocumentStore) -> None:
     act = Counted(fails=1)
     with pytest.raises(ConnectionError):
         await IdempotentActions(store).once(REPAIR, act)
     assert await IdempotentActions(store).once(REPAIR, act) == {"said": "done 1"}
 
 
-async def test_a_decision_whose_worker_vanished_is_taken_up_when_its_time_is_over(store: DocumentStore) -> None:
+async def test_an_action_whose_worker_vanished_is_claimed_again_after_its_lease(store: DocumentStore) -> None:
     now = 1000.0
     hanging = Counted(gate=asyncio.Event())
     gone = IdempotentActions(store, clock=lambda: now)
