@@ -84,8 +84,8 @@ def build_bot(
     actions = IdempotentActions(documents)
     own_handlers: list[ActionHandler] = [
         AskAction(adapter, runner, image_hosts),
-        ApprovalHandler(runner, store, approves=True),
-        ApprovalHandler(runner, store, approves=False),
+        ApprovalHandler(runner, approves=True),
+        ApprovalHandler(runner, approves=False),
     ]
     card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
     proactive = ProactiveMessages(adapter, references, actions, work_queue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.agent.approval import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
 from app.content.blocks import Fact, Facts
 from app.messaging.actions import ActionAnswer, CardAction
-from app.storage.ledger import TurnKey, TurnLedger, TurnState
+from app.storage.ledger import TurnKey
 from app.translation import Sentence, translator_for
 from app.turns.runner import TurnRunner
 
@@ -17,9 +17,8 @@ _NOT_WAITING = Sentence("Nothing waits for this decision here any more.")
 class ApprovalHandler:
     """Handles one of the two verbs. Anybody in the conversation of the turn may press."""
 
-    def __init__(self, runner: TurnRunner, ledger: TurnLedger, *, approves: bool) -> None:
+    def __init__(self, runner: TurnRunner, *, approves: bool) -> None:
         self._runner = runner
-        self._ledger = ledger
         self._approves = approves
 
     @property
@@ -28,8 +27,9 @@ class ApprovalHandler:
 
     async def accept(self, action: CardAction) -> ActionAnswer:
         translate = translator_for(action.locale)
-        found = await self._ledger.find(_turn_key(action))
-        if found is None or found.state is not TurnState.SUSPENDED:
+        suspension = await self._runner.find_suspension(_turn_key(action))
+        # The person can have changed what came with the press.
+        if suspension is None or suspension.waiting_for != action.data.get(WAITING_FOR):
             return ActionAnswer(translate(_NOT_WAITING), is_accepted=False)
         label = translate(_APPROVED_BY if self._approves else _REJECTED_BY)
         return ActionAnswer(blocks=(Facts((Fact(label, action.caller.name or "–"),)),))

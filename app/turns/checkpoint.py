@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.agent.events import Answer, Failure
+from app.common.caller import UNKNOWN_CALLER, Caller
 
 
 class CheckpointUnreadableError(ValueError):
@@ -18,11 +19,12 @@ class CheckpointUnreadableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """What a suspended turn waits for; the rest is what its queue message needs when it continues."""
+    """What a suspended turn waits for, and who asked; the rest is what its queue message needs when it continues."""
 
     waiting_for: str
     kind: str
     traceparent: str | None = None
+    asked_by: Caller = UNKNOWN_CALLER
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
 from app.storage.queue import PopReceiptMismatchError, Receipt
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 from app.telemetry.turn_span import hand_over_missing
-from app.turns.checkpoint import Checkpoint
+from app.turns.checkpoint import Checkpoint, Suspension
 from app.turns.checkpoint_storage import CheckpointStorage
 from app.turns.lease import LEASE_MARGIN_SECONDS, MAX_CHECKPOINT_CHARACTERS, TurnBackend, TurnLease
 from app.turns.ordering import ArrivalLocks
@@ -101,6 +101,13 @@ class TurnClaims:
             return WaitingTurn(request)
         lease = await self._claim_expired(found, replace(message, stall_timer=NOT_STALLED), checkpoint)
         return None if lease is None else ClaimedTurn(lease, request)
+
+    async def find_suspension(self, key: TurnKey) -> Suspension | None:
+        """Raises `StorageError`."""
+        found = await self._backend.store.find(key)
+        if found is None or found.state is not TurnState.SUSPENDED:
+            return None
+        return (await self._checkpoints.load(key, found.checkpoint)).suspension
 
     async def resume_suspended(self, key: TurnKey, waiting_for: str, *, approved: bool) -> bool:
         """Puts the turn on the queue with the decision; False if it does not wait for that any more.

@@ -12,7 +12,7 @@ from app.agent.agent import Agent
 from app.agent.commands import Commands
 from app.agent.turn import Turn
 from app.storage.ledger import TurnKey
-from app.turns.checkpoint import Checkpoint
+from app.turns.checkpoint import Checkpoint, Suspension
 from app.turns.claiming import ClaimedTurn, DecodeRequest, RequestT, TurnClaims, WaitingTurn
 from app.turns.execution import TurnExecution
 from app.turns.lease import TurnBackend, TurnLease
@@ -86,6 +86,10 @@ class TurnRunner:
         return await self._release_if_cancelled(
             self._claims.claim(message, decode), lambda claim: claim.lease if isinstance(claim, ClaimedTurn) else None
         )
+
+    async def find_suspension(self, key: TurnKey) -> Suspension | None:
+        """What the turn waits for; None if it waits for nothing. Raises `StorageError`."""
+        return await self._claims.find_suspension(key)
 
     async def resume_suspended(self, key: TurnKey, waiting_for: str, *, approved: bool) -> bool:
         """For whoever brings the decision that a suspended turn waits for: a worker continues it. False if it does not

@@ -104,3 +104,15 @@ async def test_a_press_in_another_conversation_decides_nothing(make_bot: MakeBot
     assert "Approved by" in await press(bot, button)
     await until_the_queue_is_empty(bot)
     assert repairs.repaired == [42]
+
+
+async def test_a_press_whose_data_was_changed_approves_no_other_call(make_bot: MakeBot) -> None:
+    repairs = Repairs()
+    call = ToolCall("1", "repair", '{"run_id": 42}')
+    bot = make_bot(["Run 42 failed.", Completed((call,))], "That is all.", tool_providers=[repairs.provider])
+    await bot.send(bot.activity("Repair run 42", channelId="msteams"))
+    button = buttons(bot)["Approve"]
+    changed = {**button["data"], "waiting_for": button["data"]["waiting_for"] + "1"}
+    assert "Nothing waits" in await press(bot, {**button, "data": changed})
+    assert await bot.handle_queue() == 0
+    assert repairs.repaired == []
