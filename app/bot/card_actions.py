@@ -13,7 +13,8 @@ from botbuilder.schema import Activity
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.bot.inbound.activity import caller_of, locale_of
-from app.bot.inbound.inbound_question import InboundQuestion, conversation_of
+from app.bot.inbound.conversation_key import conversation_of
+from app.bot.inbound.inbound_question import InboundQuestion
 from app.bot.invoke_responses import card_error, card_message, card_response
 from app.bot.rendering.adaptive_card import adaptive_card
 from app.common.caller import Caller

@@ -11,7 +11,7 @@ from botbuilder.core import InvokeResponse
 from botbuilder.schema import Activity
 
 from app.bot.inbound.activity import locale_of
-from app.bot.inbound.inbound_question import conversation_of
+from app.bot.inbound.conversation_key import conversation_of
 from app.bot.invoke_responses import error_response
 from app.storage.storage_errors import StorageError
 from app.telemetry.turn_span import feedback_given

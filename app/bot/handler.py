@@ -16,8 +16,9 @@ from app.bot.card_actions import CardActions
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
 from app.bot.inbound.activity import asked_at, event_type, locale_of
+from app.bot.inbound.conversation_key import conversation_of
 from app.bot.inbound.conversation_reference import reference_of
-from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
+from app.bot.inbound.inbound_question import InboundQuestion, turn_id_of
 from app.bot.inbound.message_text import is_for_bot
 from app.bot.inbound.messages_endpoint import RedeliveryNeededError
 from app.bot.invoke_responses import error_response

@@ -1,4 +1,4 @@
-"""Sends messages that nobody asked for: put on the queue, and delivered from there at each conversation's pace."""
+"""Proactive messages: put on the queue, and delivered from there, throttled for each conversation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from app.bot.channel import channel_of
 from app.bot.connector.send_errors import ConversationClosedError, ThrottledError
+from app.bot.inbound.conversation_key import is_private_thread
 from app.bot.inbound.conversation_reference import target_of
-from app.bot.inbound.inbound_question import is_private_thread
 from app.bot.rendering import activities
 from app.bot.rendering.adaptive_card import adaptive_card, attachment
 from app.bot.rendering.block_markdown import markdown
@@ -48,8 +48,8 @@ class _ProactiveQueueMessage(Envelope):
     blocks: str = ""
 
 
-class ConversationPace:
-    """Spaces the messages that this worker sends to a conversation. `clock` is in seconds."""
+class ConversationThrottle:
+    """Limits how fast this worker sends messages to one conversation. `clock` is in seconds."""
 
     def __init__(self, seconds_between: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds_between = seconds_between
@@ -81,13 +81,13 @@ class ProactiveMessages:
         actions: IdempotentActions,
         queue: Queue,
         *,
-        pace: ConversationPace | None = None,
+        throttle: ConversationThrottle | None = None,
     ) -> None:
         self._adapter = adapter
         self._references = references
         self._actions = actions
         self._queue = queue
-        self._pace = pace or ConversationPace(_SECONDS_BETWEEN_MESSAGES)
+        self._throttle = throttle or ConversationThrottle(_SECONDS_BETWEEN_MESSAGES)
 
     async def send(self, message: ProactiveMessage) -> None:
         """As `app.messaging.proactive.ProactiveSender`."""
@@ -112,7 +112,7 @@ class ProactiveMessages:
         if reference is None:
             _log.info("A proactive message is dropped: its conversation has no reference any more")
             return
-        wait_seconds, reserved = self._pace.reserve(message.conversation, _MAX_WAIT_SECONDS)
+        wait_seconds, reserved = self._throttle.reserve(message.conversation, _MAX_WAIT_SECONDS)
         if not reserved:
             await self._requeue(body, wait_seconds)
             return

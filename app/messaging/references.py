@@ -73,7 +73,7 @@ class ConversationReferences:
     def record(self, reference: ConversationReference) -> None:
         """Saves the reference in the background if it is new, changed, or was saved long ago.
 
-        Nobody waits for it and a failure is only logged: the next activity of the conversation brings it again.
+        A failure is only logged: the next activity of the conversation brings the reference again.
         """
         key = _key(reference.tenant_id, reference.conversation)
         if self._closed or key in self._saving or len(self._saving) >= _MAX_RUNNING or self._is_known(key, reference):

@@ -58,7 +58,7 @@ class IdempotentAction:
 
 
 class _Claim(BaseModel):
-    """As it is stored. Whoever claims an action performs it until the lease ends; `result` is there once it is done."""
+    """As it is stored. Its owner alone performs the action until the lease ends; `result` is there once it is done."""
 
     choice: str
     owner: str
@@ -152,7 +152,7 @@ class IdempotentActions:
         return await self._perform(document, claim, perform)
 
     async def _release_if_stored(self, key: DocumentKey, claim: _Claim) -> None:
-        """The claim may be stored though the answer was lost: then nobody would act until its lease ends."""
+        """The claim may be stored though the answer was lost: it would block the action until its lease ends."""
 
         async def release() -> None:
             found = await self._documents.get(key)

@@ -356,11 +356,11 @@ def test_the_worst_256_kb_do_not_hold_up_the_event_loop(content: bytes) -> None:
     assert len(content) <= MAX_MESSAGE_BYTES
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         use_only_parser(content)
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
 
-    # 20 ms is what the worker may be blocked for; the machine of the test may be slow or busy.
+    # In CPU time: 20 ms is what the worker may be blocked for, and the machine of the test may be slow.
     assert min(times) < 0.1
 
 

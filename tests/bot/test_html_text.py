@@ -98,8 +98,8 @@ def test_the_worst_256_kb_do_not_hold_up_the_event_loop(piece: str, before: str)
     html = before + piece * (256 * 1024 // len(piece)) + ">"
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         read_html(html)
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     # 50 ms are allowed; the machine of the test may be slow or busy.
     assert min(times) < 0.25

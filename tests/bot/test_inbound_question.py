@@ -10,7 +10,8 @@ from botbuilder.schema import Activity
 
 from app.agent.turn import NoWords, Quotation
 from app.bot.inbound.activity import parse_activity
-from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
+from app.bot.inbound.conversation_key import conversation_of
+from app.bot.inbound.inbound_question import InboundQuestion, turn_id_of
 from app.common.caller import Caller
 
 QUOTED = {"type": "quotedReply", "quotedReply": {"preview": "It failed.", "senderName": "Bob"}}

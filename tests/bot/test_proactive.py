@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.bot import proactive
-from app.bot.proactive import ConversationPace
+from app.bot.proactive import ConversationThrottle
 from app.content.blocks import Action, Actions, Code, Fact, Facts
 from app.local.connector_server import ConnectorResponse
 from app.messaging.proactive import NoConversationReferenceError, ProactiveMessage, ProactiveSender
@@ -173,14 +173,14 @@ async def test_a_channel_that_is_busy_gets_the_message_later(
 
 async def test_many_messages_for_one_conversation_come_at_its_pace_and_others_do_not_wait() -> None:
     now = 0.0
-    pace = ConversationPace(2.0, clock=lambda: now)
+    throttle = ConversationThrottle(2.0, clock=lambda: now)
     other = ConversationKey("t", "msteams/a:2")
-    reserved = [pace.reserve(CHAT, 5.0) for _ in range(4)]
+    reserved = [throttle.reserve(CHAT, 5.0) for _ in range(4)]
     assert reserved == [(0.0, True), (2.0, True), (4.0, True), (6.0, False)]
-    assert pace.reserve(CHAT, 5.0) == (6.0, False), "who does not wait takes no place"
-    assert pace.reserve(other, 5.0) == (0.0, True)
+    assert throttle.reserve(CHAT, 5.0) == (6.0, False), "who does not wait takes no place"
+    assert throttle.reserve(other, 5.0) == (0.0, True)
     now = 10.0
-    assert pace.reserve(CHAT, 5.0) == (0.0, True)
+    assert throttle.reserve(CHAT, 5.0) == (0.0, True)
 
 
 async def test_a_message_that_has_to_wait_for_long_goes_back_to_the_queue(

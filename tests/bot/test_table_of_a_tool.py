@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.bot.inbound.activity import parse_activity
-from app.bot.inbound.inbound_question import conversation_of
+from app.bot.inbound.conversation_key import conversation_of
 from app.common.caller import Caller
 from app.content.block_json import blocks_from_json
 from app.content.blocks import Column, ColumnType, Table

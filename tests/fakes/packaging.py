@@ -21,7 +21,8 @@ from typing import Any
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
 from botbuilder.schema import Activity
 
-from app.bot.inbound.inbound_question import InboundQuestion, conversation_of, turn_id_of
+from app.bot.inbound.conversation_key import conversation_of
+from app.bot.inbound.inbound_question import InboundQuestion, turn_id_of
 from app.storage.ledger import TurnKey
 from app.turns.queue_message import TurnMessage
 from benchmarks.process import free_port

@@ -17,7 +17,8 @@ from azure.storage.queue.aio import QueueServiceClient
 from pydantic import SecretStr
 
 from app.bot.inbound.activity import parse_activity
-from app.bot.inbound.inbound_question import conversation_of, turn_id_of
+from app.bot.inbound.conversation_key import conversation_of
+from app.bot.inbound.inbound_question import turn_id_of
 from app.storage.azure.azure_clients import open_container
 from app.storage.azure.table_store import TableStore
 from app.storage.factory import ARTIFACTS_CONTAINER

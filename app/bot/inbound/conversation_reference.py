@@ -5,11 +5,9 @@ from __future__ import annotations
 from botbuilder.schema import Activity
 
 from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, locale_of
-from app.bot.inbound.inbound_question import conversation_of
+from app.bot.inbound.conversation_key import conversation_of, root_conversation_id, with_thread
 from app.bot.inbound.reply_target import ReplyTarget
 from app.messaging.references import ConversationReference
-
-_THREAD = ";messageid="
 
 
 def reference_of(activity: Activity) -> ConversationReference | None:
@@ -17,13 +15,13 @@ def reference_of(activity: Activity) -> ConversationReference | None:
 
     https://learn.microsoft.com/microsoft-365-copilot/extensibility/known-issues
     """
-    conversation_id = ((activity.conversation.id if activity.conversation else None) or "").partition(_THREAD)[0]
+    conversation_id = root_conversation_id(activity)
     if not conversation_id or not activity.service_url:
         return None
     if is_from_copilot(activity) or activity.delivery_mode == "expectReplies":
         return None
     key, caller, kind = conversation_of(activity), caller_of(activity), conversation_type(activity)
-    # In a group these are of whoever wrote last.
+    # In a group these fields would be those of the last sender.
     is_personal = kind == "personal"
     bot = activity.recipient
     return ConversationReference(
@@ -43,7 +41,7 @@ def reference_of(activity: Activity) -> ConversationReference | None:
 
 def target_of(reference: ConversationReference, thread: str = "") -> ReplyTarget:
     """For a message that replies to nothing; `thread` is the id of the message that began a thread of a channel."""
-    conversation_id = reference.conversation_id + (f"{_THREAD}{thread}" if thread else "")
+    conversation_id = with_thread(reference.conversation_id, thread)
     conversation = {
         "id": conversation_id,
         "conversationType": reference.conversation_type,

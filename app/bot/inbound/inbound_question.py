@@ -11,15 +11,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.agent.turn import NoWords, Quotation, Turn
 from app.bot.channel import Channel, channel_of
-from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, is_targeted, locale_of, tenant_id
+from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, locale_of
 from app.bot.inbound.message_text import read_message
 from app.bot.inbound.reply_target import ReplyTarget
 from app.common.caller import UNKNOWN_CALLER, Caller
 from app.storage.conversations import ConversationKey
 from app.turns.queue_message import UnreadableMessageError
-
-_THREAD = ";messageid="
-_PRIVATE = "/only "
 
 
 class InboundQuestion(BaseModel):
@@ -106,19 +103,3 @@ def turn_id_of(activity: Activity) -> str:
         # Edited there and back again.
         what.append(activity.timestamp.isoformat())
     return f"{activity.id or uuid.uuid4()}/{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}"
-
-
-def conversation_of(activity: Activity) -> ConversationKey:
-    conversation = (activity.conversation.id if activity.conversation else None) or ""
-    # Teams names a thread of a channel after the message it began with.
-    root, _, thread = conversation.partition(_THREAD)
-    if is_targeted(activity):
-        # What only one person may see is not remembered where the others ask.
-        person = (activity.from_property.id if activity.from_property else None) or ""
-        thread = f"{thread}{_PRIVATE}{person}"
-    return ConversationKey(tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)
-
-
-def is_private_thread(conversation: ConversationKey) -> bool:
-    """Whether only one person of a group sees it."""
-    return _PRIVATE in conversation.thread

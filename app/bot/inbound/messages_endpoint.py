@@ -34,7 +34,7 @@ _KNOWN_TYPES = frozenset(kind.value for kind in ActivityTypes)
 
 
 class RedeliveryNeededError(Exception):
-    """The activity was not handled, and nobody was told: the channel has to deliver it again."""
+    """The activity was not handled, and the person was not told: the channel has to deliver it again."""
 
 
 class Handler(Protocol):
@@ -139,7 +139,7 @@ class MessagesEndpoint:
         await asyncio.wait([task], timeout=max(seconds_left, 0.0))
         if not task.done():
             if caller_waits:
-                # Its response would reach nobody.
+                # The caller no longer waits for the response.
                 task.cancel()
                 return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT, _NOT_DONE)
             if handler.is_durable:
