@@ -78,6 +78,7 @@ def at(resource: Resource, path: str) -> Any:
 
 def grant(assignment: Resource) -> tuple[str, str, str, str | None]:
     properties = assignment["properties"]
+    assert assignment["name"].startswith("[guid("), "the next provision would make a second one"
     role = next(name for name, guid in ROLES.items() if properties["roleDefinitionId"] == f"<roleDefinitions {guid}>")
     kind, name = assignment["id"].split("'")[1].split("/")[-2:]
     scope = f"{kind}/{name}" if kind in {"queues", "containers"} else kind

@@ -203,6 +203,7 @@ def test_every_rule_is_on_and_writes_to_people(name: str) -> None:
         assert criterion["failingPeriods"] == {"numberOfEvaluationPeriods": 1, "minFailingPeriodsToAlert": 1}
         # A new workspace may not know the tables before their first rows.
         assert properties["skipQueryValidation"]
+        assert properties["autoMitigate"], "docs/operating.md says that rules close themselves"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -233,10 +234,15 @@ def test_every_rule_says_what_to_do() -> None:
     assert [t for t in texts if len(t) < 200 or not re.search(r"\b([Ll]ook|[Ff]ind|workbook|write)\b", t)] == []
 
 
-def test_every_alert_is_explained_to_whoever_it_wakes() -> None:
+def test_every_alert_is_explained_with_its_severity() -> None:
     page = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
-    titles = [each["properties"]["displayName"].removeprefix("Databricks agent: ") for each in alerts().values()]
-    assert [title for title in titles if f"| **{title}** (" not in page] == []
+    explained = {
+        title: int(severity) for title, severity in re.findall(r"\| \*\*(.+)\*\* \((?:severity )?(\d)\)", page)
+    }
+    server_errors = deployment("flex-token").one("Microsoft.Insights/metricAlerts")["properties"]["severity"]
+    rules = [each["properties"] for each in alerts().values()]
+    severities = {each["displayName"].removeprefix("Databricks agent: "): each["severity"] for each in rules}
+    assert explained == severities | {"server errors": server_errors}
 
 
 def test_the_health_probe_asks_from_two_places_and_trusts_200_alone() -> None:

@@ -259,6 +259,12 @@ def test_every_parameter_is_described_and_bounded() -> None:
     assert unbounded == []
 
 
+def test_every_bicep_file_is_compiled_with_the_others() -> None:
+    main = (ROOT / "infra/azure.bicep").read_text(encoding="utf-8")
+    files = {file.relative_to(ROOT / "infra").as_posix() for file in (ROOT / "infra").rglob("*.bicep")}
+    assert {file for file in files if f"'{file}'" not in main} == {"azure.bicep"}
+
+
 def test_every_number_and_choice_of_a_module_can_be_set() -> None:
     """A parameter that has a default there and is not given could only be changed by editing the module."""
     for name, module in modules().items():
