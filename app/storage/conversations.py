@@ -39,7 +39,8 @@ class ConversationLog(Protocol):
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
         """Deletes messages and artifacts; with `threads` those of all threads of the conversation too.
 
-        The ledger stays, so that repeats of earlier questions are still known; it has no text of closed turns.
+        The ledger stays, so that repeats of earlier questions are still known; it has no text of closed turns. What is
+        suspended is closed, as failed.
         """
         ...
 

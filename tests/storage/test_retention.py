@@ -63,6 +63,25 @@ async def test_forgetting_a_conversation_leaves_others_and_what_was_entered(stor
     assert await store.recent(ANN, 9) == exchange(2)
 
 
+@pytest.mark.parametrize("threads", [False, True])
+async def test_forgetting_a_conversation_closes_what_is_suspended_and_keeps_no_text_of_it(
+    store: ConversationStore, threads: bool
+) -> None:
+    for number, key in enumerate((ANN, THREAD, BOB)):
+        record = replace(await begin(store, f"a{number}", key), payload="Delete it", checkpoint="It is empty.")
+        await store.end(record, TurnState.SUSPENDED, [])
+    await store.forget(ANN, threads=threads)
+    kept = {}
+    for number, key in enumerate((ANN, THREAD, BOB)):
+        found = await store.find(TurnKey(key, f"a{number}"))
+        assert found is not None
+        kept[key] = (found.state, found.payload + found.checkpoint)
+    suspended, closed = (TurnState.SUSPENDED, "Delete itIt is empty."), (TurnState.FAILED, "")
+    assert kept == {ANN: closed, THREAD: closed if threads else suspended, BOB: suspended}
+    assert await store.begin(turn("a0", owner="worker-2"), history_limit=1) is None
+    await answered(store, 7)
+
+
 async def test_forgetting_a_thread_leaves_the_conversation(store: ConversationStore) -> None:
     await answered(store, 1)
     await answered(store, 2, THREAD)

@@ -27,6 +27,7 @@ MESSAGE = "message"
 TURN = "turn"
 # Follows all messages, which have a "-" there.
 AFTER_MESSAGES = "message."
+AFTER_TURNS = "turn."
 # From the first hexadecimal digit to what follows the last.
 ALL_THREADS = ("0", "g")
 _THREAD_SIZE = 32
@@ -60,6 +61,9 @@ def open_row(record: TurnRecord) -> str:
     return row_of(record.key.conversation, OPEN, f"-{record.ticket:019d}")
 
 
+_CLOSED_PROPERTIES = ("PartitionKey", "RowKey", "ticket", "owner", "lease_until", "attempt_count", "written_at")
+
+
 def turn_entity(record: TurnRecord, now: float) -> Entity:
     return {
         **_keys(record.key.conversation, turn_row(record.key)),
@@ -74,6 +78,12 @@ def turn_entity(record: TurnRecord, now: float) -> Entity:
         **split_text("checkpoint", record.checkpoint),
         **split_text("result", record.result),
     }
+
+
+def closed_entity(turn: Entity) -> Entity:
+    """The row of a turn that is closed without an answer: without its texts."""
+    kept = {name: turn[name] for name in _CLOSED_PROPERTIES if name in turn}
+    return {**kept, "state": str(TurnState.FAILED)}
 
 
 def turn_of(key: TurnKey, entity: Mapping[str, Any]) -> TurnRecord:

@@ -77,6 +77,13 @@ class TableRows:
         """All rows of a partition from `first` on and before `after`."""
         return [row async for page in self.pages(partition, first, after, keys_only=keys_only) for row in page]
 
+    async def suspended_turns(self, partition: str, first: str, after: str) -> list[Entity]:
+        query = self._table.query_entities(
+            "PartitionKey eq @partition and RowKey ge @first and RowKey lt @after and state eq @state",
+            parameters={"partition": partition, "first": first, "after": after, "state": "suspended"},
+        )
+        return [_entity(row) async for row in query]
+
     async def older(self, moment: float) -> AsyncIterator[list[Entity]]:
         """The keys of all rows that were last written before `moment`; each list is of one partition."""
         query = self._table.query_entities("written_at lt @moment", parameters={"moment": moment}, select=_KEYS)

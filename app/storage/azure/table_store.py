@@ -17,12 +17,14 @@ from azure.data.tables.aio import TableClient
 from app.storage.azure.azure_calls import CLEANING_SECONDS, storage_call
 from app.storage.azure.table_entities import (
     AFTER_MESSAGES,
+    AFTER_TURNS,
     ALL_THREADS,
     HEAD,
     MESSAGE,
     OPEN,
     TURN,
     Entity,
+    closed_entity,
     head_entity,
     is_kind,
     message_entities,
@@ -103,6 +105,11 @@ class TableStore:
         first, after = ALL_THREADS if threads else (row_of(key, MESSAGE), row_of(key, AFTER_MESSAGES))
         rows = await self._rows.between(partition_of(key), first, after, keys_only=True)
         await self._rows.delete([row for row in rows if is_kind(row, MESSAGE)])
+        first, after = ALL_THREADS if threads else (row_of(key, TURN), row_of(key, AFTER_TURNS))
+        for turn in await self._rows.suspended_turns(partition_of(key), first, after):
+            # A turn that is resumed meanwhile is open, and is closed when it has been answered.
+            with suppress(TableConflictError):
+                await self._rows.put(closed_entity(turn), turn["etag"])
 
     @storage_call()
     async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:

@@ -40,11 +40,17 @@ ORDER BY position DESC LIMIT ?
 # Below the 0 of skipped turns: all open turns count.
 _ANY_LEASE = -1.0
 _ANY = "SELECT 1 FROM message LIMIT 1"
+_CLOSE_SUSPENDED = """
+UPDATE turn SET state = 'failed', payload = '', checkpoint = '', version = version + 1
+WHERE state = 'suspended' AND tenant = ? AND conversation = ?
+"""
 _FORGET = (
+    f"{_CLOSE_SUSPENDED} AND thread = ?",
     "DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ?",
     "DELETE FROM artifact WHERE tenant = ? AND conversation = ? AND thread = ?",
 )
 _FORGET_THREADS = (
+    _CLOSE_SUSPENDED,
     "DELETE FROM message WHERE tenant = ? AND conversation = ?",
     "DELETE FROM artifact WHERE tenant = ? AND conversation = ?",
 )
