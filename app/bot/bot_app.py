@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from app.bot.ask_action import AskAction
@@ -47,11 +48,11 @@ class BotApp:
     session: HttpSession
 
     async def close(self) -> None:
-        await asyncio.gather(self.messages.close(), self.queue.close())
-        await self.actions.close()
-        await self.authenticator.close()
-        await self.credentials.close()
-        await self.session.close()
+        async with AsyncExitStack() as closing:
+            # Closed in reverse, each even where another fails.
+            for part in (self.session, self.credentials, self.authenticator, self.actions):
+                closing.push_async_callback(part.close)
+            await asyncio.gather(self.messages.close(), self.queue.close())
 
 
 def build_bot(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
 
 from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
@@ -48,16 +48,12 @@ _HELP_BUTTON = Sentence("Help")
 MENTION_ME = Sentence("Mention me, so that I know you mean me.")
 
 
-class ActivitySenders(Protocol):
-    def __call__(self, context: TurnContext, /) -> ActivitySender: ...
-
-
 @dataclass(frozen=True, slots=True)
 class BotServices:
     """What the handlers of all activities share. Images in answers may come from `image_hosts`."""
 
     runner: TurnRunner
-    senders: ActivitySenders
+    sender_for: Callable[[TurnContext], ActivitySender]
     store: ConversationStore
     actions: IdempotentActions
     card_actions: CardActions
@@ -113,7 +109,7 @@ class AgentHandler(ActivityHandler):
         sentence = translate(STORAGE_UNAVAILABLE if isinstance(error, StorageError) else UNEXPECTED)
         text = activities.failure_note(sentence, error_id, translate)
         try:
-            await self._services.senders(context).post(activities.message(text))
+            await self._services.sender_for(context).post(activities.message(text))
         except (ChannelUnreachableError, ThrottledError) as failure:
             # The person may know nothing of it. Where the activity is not acknowledged yet, it comes again.
             raise RedeliveryNeededError from failure
@@ -131,7 +127,7 @@ class AgentHandler(ActivityHandler):
             await services.runner.run(
                 question.turn(turn_id_of(activity), conversation),
                 lambda checkpoint: open_reply(
-                    services.senders(turn_context), question, conversation, checkpoint, services.image_hosts
+                    services.sender_for(turn_context), question, conversation, checkpoint, services.image_hosts
                 ),
                 asked_at=asked_at(activity),
                 payload=None if question.expects_replies else question.model_dump_json(),
@@ -176,7 +172,7 @@ class AgentHandler(ActivityHandler):
             buttons = Actions((ask_button(translate(_HELP_BUTTON), "/help"),))
             if buttons.kind in channel.cards and (card := adaptive_card([buttons], translate)) is not None:
                 message["attachments"] = [attachment(card)]
-            await self._services.senders(turn_context).post(message)
+            await self._services.sender_for(turn_context).post(message)
 
     async def _is_first_welcome(self, activity: Activity) -> bool:
         if not activity.id:

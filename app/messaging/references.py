@@ -10,6 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -101,9 +102,14 @@ class ConversationReferences:
         if self._saving:
             await asyncio.wait(list(self._saving.values()))
 
-    async def close(self) -> None:
-        """Saves what has been recorded, and records nothing more."""
+    async def close(self, *, grace: float = 2.0) -> None:
+        """Records nothing more. What has been recorded gets `grace` seconds to be saved."""
         self._closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.flush()
+        for task in self._saving.values():
+            task.cancel()
         await self.flush()
 
     def _is_known(self, key: DocumentKey, reference: ConversationReference) -> bool:

@@ -167,6 +167,16 @@ async def test_what_another_version_wrote_is_no_reference_and_is_replaced(
     assert await references.find(CHAT) == reference(saved_at=clock.now)
 
 
+async def test_closing_does_not_wait_for_storage_that_hangs(documents: DocumentStore, clock: Clock) -> None:
+    counted: Any = Counted(documents)
+    counted.gate = asyncio.Event()
+    references = ConversationReferences(counted, clock=clock)
+    references.record(reference())
+    async with asyncio.timeout(1):
+        await references.close(grace=0.01)
+    counted.gate.set()
+
+
 async def test_a_closed_worker_has_saved_everything_and_records_nothing_more(
     documents: DocumentStore, clock: Clock
 ) -> None:
