@@ -80,7 +80,7 @@ async def test_a_send_that_teams_refuses_says_why(make_bot: MakeBot) -> None:
     bot.connector.script(refused, refused)
     await bot.ask()
     await bot.telemetry.close()
-    assert bot.spans()["send message"]["properties"]["agent.failure"] == "SendRefusedError"
+    assert bot.spans()["send message"]["properties"]["agent.failure"] == "ConversationClosedError"
 
 
 async def test_a_failure_is_recorded_with_its_stack_and_without_its_message(make_bot: MakeBot) -> None:
