@@ -92,8 +92,8 @@ class TurnRunner:
         return await self._claims.find_suspension(key)
 
     async def resume_suspended(self, key: TurnKey, waiting_for: str, *, approved: bool) -> bool:
-        """For whoever brings the decision that a suspended turn waits for: a worker continues it. False if it does not
-        wait for that any more, because it has been decided.
+        """Brings the decision that a suspended turn waits for: a worker continues it. False if it does not wait for
+        that any more, because it has been decided.
 
         To be called again if it did not return. Raises `StorageError`.
         """

@@ -66,7 +66,7 @@ class Scheduler:
             return False
         await self._queue.put(document.value, visibility_timeout=0)
         try:
-            # Whoever received the message may have scheduled the next one under the same id.
+            # The handler of the message may have scheduled the next one under the same id.
             await self._documents.delete_unchanged(claimed)
         except StorageError as failure:
             _log.warning("Scheduled work may come once more (%s)", type(failure).__name__)

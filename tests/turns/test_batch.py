@@ -175,7 +175,7 @@ def test_storage_that_is_away_while_a_turn_reads_its_history_costs_no_answer(awa
         assert state is TurnState.FAILED
 
 
-def test_what_was_left_open_long_ago_holds_up_no_answer_that_another_worker_goes_on_with(tmp_path: Path) -> None:
+def test_what_was_left_open_long_ago_delays_no_answer_that_another_worker_continues(tmp_path: Path) -> None:
     answered: list[Answered] = []
 
     async def script(harness: TurnHarness) -> None:

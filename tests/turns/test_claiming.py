@@ -110,7 +110,9 @@ async def test_a_large_question_is_in_the_ledger_before_its_message_is_on_the_qu
 
 
 @pytest.mark.parametrize("message", [MESSAGE, LARGE], ids=["a question", "a large question"])
-def test_who_takes_a_turn_over_knows_all_of_the_question_and_its_trace(message: TurnMessage, tmp_path: Path) -> None:
+def test_a_worker_that_claims_a_turn_knows_all_of_the_question_and_its_trace(
+    message: TurnMessage, tmp_path: Path
+) -> None:
     async def script(harness: TurnHarness) -> None:
         receiver = MemoryReceiver()
         claims = claims_with(harness, receiver)
@@ -126,7 +128,7 @@ def test_who_takes_a_turn_over_knows_all_of_the_question_and_its_trace(message: 
 
 
 @pytest.mark.parametrize("message", [MESSAGE, None], ids=["by message", "with expectReplies"])
-def test_a_turn_that_is_delivered_again_belongs_to_whoever_works_on_it_as_long_as_they_do(
+def test_a_turn_that_is_delivered_again_belongs_to_its_worker_as_long_as_that_works_on_it(
     message: TurnMessage | None, tmp_path: Path
 ) -> None:
     async def script(harness: TurnHarness) -> None:
@@ -147,7 +149,7 @@ def test_a_turn_that_is_delivered_again_belongs_to_whoever_works_on_it_as_long_a
 
 
 @pytest.mark.parametrize("faster", ["the worker that seemed gone", "another worker"])
-def test_who_comes_too_late_to_take_a_turn_over_leaves_one_message_of_it(faster: str, tmp_path: Path) -> None:
+def test_a_worker_that_claims_a_turn_too_late_leaves_one_message_of_it(faster: str, tmp_path: Path) -> None:
     async def script(harness: TurnHarness) -> None:
         receiver, change = MemoryReceiver(), harness.store.change
         claims = claims_with(harness, receiver)
@@ -173,11 +175,11 @@ def test_who_comes_too_late_to_take_a_turn_over_leaves_one_message_of_it(faster:
     played(TEAMS_GROUP, tmp_path, script)
 
 
-@pytest.mark.parametrize("door", ["run", "go_on"])
-def test_an_answer_takes_no_longer_than_its_door_allows(door: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way_in", ["run", "execute"])
+def test_an_answer_takes_no_longer_than_its_channel_allows(way_in: str, tmp_path: Path) -> None:
     async def script(harness: TurnHarness) -> None:
         worker, turn, started = harness.worker(seconds=50), Turn("1", ANN, "How?"), now()
-        if door == "run":
+        if way_in == "run":
             await worker.runner.run(turn, worker.reply, payload="How?", time_limit=5)
         else:
             lease = await claim(worker.runner, MESSAGE)
@@ -191,7 +193,7 @@ def test_an_answer_takes_no_longer_than_its_door_allows(door: str, tmp_path: Pat
 
 
 @in_virtual_time
-async def test_what_is_put_off_comes_back_after_a_lease(harness: TurnHarness) -> None:
+async def test_what_is_requeued_comes_back_after_a_lease(harness: TurnHarness) -> None:
     await harness.worker().runner.requeue(MESSAGE)
     receiver = harness.store.queue("turns")
     await asyncio.sleep(LEASE - 1)
@@ -224,7 +226,7 @@ async def test_a_turn_that_was_being_entered_when_its_worker_ended_is_anothers_a
 
 
 @in_virtual_time
-async def test_a_turn_that_was_being_taken_over_when_its_worker_ended_has_lost_no_try(harness: TurnHarness) -> None:
+async def test_a_turn_that_was_being_claimed_when_its_worker_ended_has_lost_no_attempt(harness: TurnHarness) -> None:
     change, queue = harness.store.change, harness.store.queue("turns")
     gone = TurnRecord(KEY, 0, TurnState.STARTED, "gone", now() - 1, attempt_count=2)
     await harness.store.begin(gone, history_limit=9)
@@ -258,7 +260,7 @@ async def left_behind(
 
 
 @in_virtual_time
-async def test_the_third_try_is_still_an_answer(harness: TurnHarness) -> None:
+async def test_the_third_attempt_is_still_an_answer(harness: TurnHarness) -> None:
     await left_behind(harness, harness.worker(), attempt_count=2)
     (told,) = harness.chat.messages.values()
     assert told == f"{INTERRUPTION_NOTE.english}\n\n{ANSWER}", (
@@ -267,7 +269,7 @@ async def test_the_third_try_is_still_an_answer(harness: TurnHarness) -> None:
 
 
 @in_virtual_time
-async def test_after_the_third_try_the_model_is_not_asked_again(harness: TurnHarness) -> None:
+async def test_after_the_third_attempt_the_model_is_not_asked_again(harness: TurnHarness) -> None:
     worker = harness.worker()
     await left_behind(harness, worker, attempt_count=3)
     (told,) = harness.chat.messages.values()
@@ -276,7 +278,7 @@ async def test_after_the_third_try_the_model_is_not_asked_again(harness: TurnHar
 
 
 @in_virtual_time
-async def test_a_turn_that_was_given_back_unsaid_does_not_say_that_it_was_interrupted(harness: TurnHarness) -> None:
+async def test_a_turn_that_was_released_unanswered_does_not_say_that_it_was_interrupted(harness: TurnHarness) -> None:
     await left_behind(harness, harness.worker(), attempt_count=0)
     assert list(harness.chat.messages.values()) == [ANSWER]
 

@@ -90,7 +90,7 @@ def test_a_worker_that_stalls_says_nothing_in_a_turn_that_another_has_taken(
 
         harness, kept = played(channel, tmp_path / str(number), script)
         if isinstance(told[0], StorageError) and not harness.chat.messages:
-            # Nothing was entered, and the door says so.
+            # Nothing was entered, and the person is told so.
             assert kept == (None, [])
         else:
             assert_answered_once(harness, kept)

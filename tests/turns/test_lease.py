@@ -1,4 +1,4 @@
-"""A turn that one worker has: renewed, kept, given back and closed, whatever storage and other workers do meanwhile."""
+"""The lease of a turn: renewed, saved, released and closed, whatever storage and other workers do meanwhile."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def taken_by_another(harness: TurnHarness) -> None:
 
 
 @in_virtual_time
-async def test_who_was_too_slow_changes_nothing_in_a_turn_that_another_has(harness: TurnHarness) -> None:
+async def test_a_worker_that_was_too_slow_changes_nothing_in_a_turn_that_another_has(harness: TurnHarness) -> None:
     lease = await entered_turn(harness, MemoryReceiver())
     await taken_by_another(harness)
     with pytest.raises(LeaseLostError):
@@ -108,7 +108,7 @@ async def test_a_close_whose_answer_was_lost_is_no_loss_of_the_turn(harness: Tur
 
 
 @in_virtual_time
-async def test_a_message_appears_only_after_the_lease_of_whoever_works_on_its_turn(harness: TurnHarness) -> None:
+async def test_a_message_appears_only_after_the_lease_of_the_worker_of_its_turn(harness: TurnHarness) -> None:
     receiver = MemoryReceiver()
     async with await entered_turn(harness, receiver):
         for _ in range(15):
@@ -127,7 +127,9 @@ async def test_a_message_that_is_gone_is_put_anew_while_its_turn_is_worked_on(ha
 
 
 @in_virtual_time
-async def test_what_is_kept_again_after_storage_hung_does_not_undo_what_was_kept_after_it(harness: TurnHarness) -> None:
+async def test_what_is_saved_again_after_storage_hung_does_not_undo_what_was_saved_after_it(
+    harness: TurnHarness,
+) -> None:
     change, answers_from = harness.store.change, now() + 2.9
 
     async def hanging(record: TurnRecord) -> TurnRecord:
@@ -146,7 +148,7 @@ async def test_what_is_kept_again_after_storage_hung_does_not_undo_what_was_kept
 
 
 @in_virtual_time
-async def test_a_renewal_does_not_undo_what_is_kept_at_the_same_time(harness: TurnHarness) -> None:
+async def test_a_renewal_does_not_undo_what_is_saved_at_the_same_time(harness: TurnHarness) -> None:
     change = harness.store.change
 
     async def slow_to_answer(record: TurnRecord) -> TurnRecord:
@@ -176,7 +178,7 @@ async def test_a_renewal_that_fails_is_not_the_last_one(harness: TurnHarness) ->
 
 
 @in_virtual_time
-async def test_a_turn_that_is_given_back_is_free_at_once_and_that_was_no_try(harness: TurnHarness) -> None:
+async def test_a_turn_that_is_released_is_free_at_once_and_that_was_no_attempt(harness: TurnHarness) -> None:
     receiver = MemoryReceiver()
     claims = claims_with(harness, receiver)
     lease = await entered_turn(harness, receiver)
@@ -193,7 +195,7 @@ async def test_a_turn_that_is_given_back_is_free_at_once_and_that_was_no_try(har
 
 
 @in_virtual_time
-async def test_a_turn_that_is_given_back_is_not_renewed(harness: TurnHarness) -> None:
+async def test_a_turn_that_is_released_is_not_renewed(harness: TurnHarness) -> None:
     async with await entered_turn(harness, MemoryReceiver()) as lease:
         await lease.release()
         await asyncio.sleep(A_RENEWAL)
@@ -214,7 +216,7 @@ async def test_what_is_not_the_end_waits_a_few_seconds_for_storage_at_most(harne
 
 
 @in_virtual_time
-async def test_an_end_that_cannot_be_kept_is_said_a_minute_after_the_lease(harness: TurnHarness) -> None:
+async def test_an_end_that_cannot_be_saved_is_sent_a_minute_after_the_lease(harness: TurnHarness) -> None:
     lease, started = await entered_turn(harness, MemoryReceiver()), now()
     harness.store.change = refuse  # type: ignore[method-assign]
     await lease.save_checkpoint(Checkpoint("First", end=Answer("First")))
@@ -279,7 +281,7 @@ async def test_an_answer_that_was_said_stands_though_storage_never_takes_its_end
 
 
 @in_virtual_time
-async def test_a_turn_that_went_on_elsewhere_counts_as_handed_over_and_not_as_failed(harness: TurnHarness) -> None:
+async def test_a_turn_that_continued_elsewhere_counts_as_handed_over_and_not_as_failed(harness: TurnHarness) -> None:
     worker = harness.worker(seconds=50)
     with traced(TurnSpan("message", Mock(spec=Sink))) as span:
         running = worker.runner.run(Turn("1", ANN, "How?"), lambda _: Quiet(), payload="How?")
@@ -291,7 +293,7 @@ async def test_a_turn_that_went_on_elsewhere_counts_as_handed_over_and_not_as_fa
 
 
 @pytest.mark.parametrize("why", ["its worker ends", "the channel takes nothing", "the one before it takes too long"])
-def test_a_reply_has_ended_before_another_worker_may_go_on_with_it(why: str, tmp_path: Path) -> None:
+def test_a_reply_has_ended_before_another_worker_may_continue_it(why: str, tmp_path: Path) -> None:
     async def script(harness: TurnHarness) -> None:
         reply = Quiet(UndeliveredError("away") if why == "the channel takes nothing" else None)
         worker, had_ended, change = harness.worker(seconds=20), [], harness.store.change

@@ -91,7 +91,7 @@ def test_the_second_half_of_an_answer_is_not_lost_with_a_worker_whose_first_try_
     assert said.split() == ANSWER.split(), f"of the answer there stands: {said}"
 
 
-def test_a_long_answer_goes_on_where_the_channel_went_away(tmp_path: Path) -> None:
+def test_a_long_answer_continues_where_the_channel_went_away(tmp_path: Path) -> None:
     asked: list[int] = []
 
     async def script(harness: TurnHarness) -> None:

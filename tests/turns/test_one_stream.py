@@ -68,7 +68,7 @@ def test_who_asks_while_an_answer_streams_elsewhere_sees_typing_and_streams_when
 def test_a_burst_of_questions_never_has_two_streams_open_and_keeps_its_order(
     channel: Channel, workers: int, tmp_path: Path
 ) -> None:
-    """The last waits for longer than it may at the door, and goes to the queue meanwhile."""
+    """The last waits for longer than it may in its worker, and is requeued meanwhile."""
     questions = 6
 
     async def script(harness: TurnHarness) -> None:
@@ -92,7 +92,7 @@ def test_a_burst_of_questions_never_has_two_streams_open_and_keeps_its_order(
 
 @in_streams
 @pytest.mark.parametrize("told", [False, True], ids=["vanishes", "is told to stop"])
-def test_a_turn_that_goes_on_elsewhere_keeps_its_stream_and_the_next_one_waits_for_it(
+def test_a_turn_that_continues_elsewhere_keeps_its_stream_and_the_next_one_waits_for_it(
     told: bool, channel: Channel, tmp_path: Path
 ) -> None:
     async def script(harness: TurnHarness) -> None:

@@ -159,7 +159,7 @@ def test_a_stalled_worker_whose_answer_is_refused_says_nothing_of_it(tmp_path: P
         told.append(asking.exception())
 
     played(TEAMS_GROUP, tmp_path, script)
-    assert not isinstance(told[0], LeaseLostError), "the door tells the person that something went wrong"
+    assert not isinstance(told[0], LeaseLostError), "the person is told that something went wrong"
 
 
 def test_a_channel_that_never_confirms_shows_an_answer_a_few_times_at_most(tmp_path: Path) -> None:

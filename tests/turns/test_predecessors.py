@@ -106,13 +106,15 @@ async def test_a_turn_that_nobody_can_bring_back_holds_the_next_up_once_and_thos
     await lease.close(TurnState.ANSWERED, ())
     next_one = await claims.enter(third.key, third)
     assert next_one is not None
-    # Somebody who waited for it at the door finds the same.
+    # A turn that waited for it in its worker finds the same.
     assert await claims.predecessors.wait(next_one) is None
 
 
 @pytest.mark.parametrize("away", [600, 2 * 3600], ids=["ten minutes", "two hours"])
 @pytest.mark.parametrize("looked_at_first", ["2", "3"])
-def test_two_that_wait_for_a_lost_one_go_on_in_their_order(away: float, looked_at_first: str, tmp_path: Path) -> None:
+def test_two_that_wait_for_a_lost_one_continue_in_their_order(
+    away: float, looked_at_first: str, tmp_path: Path
+) -> None:
     async def script(harness: TurnHarness) -> None:
         receiver = MemoryReceiver()
         claims, taken = claims_with(harness, receiver), list[str]()
@@ -155,7 +157,7 @@ async def test_a_new_question_does_not_wait_for_one_that_was_lost_long_ago(harne
 
 
 @in_virtual_time
-async def test_who_waits_at_the_door_goes_to_the_queue_when_nobody_has_the_turn_before(harness: TurnHarness) -> None:
+async def test_who_waits_in_its_worker_goes_to_the_queue_when_nobody_has_the_turn_before(harness: TurnHarness) -> None:
     claims, started = claims_with(harness, MemoryReceiver()), now()
     first, second = await claims.enter(KEY, MESSAGE), await claims.enter(TurnKey(ANN, "2"), None)
     assert first is not None

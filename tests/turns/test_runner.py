@@ -281,7 +281,7 @@ def test_stop_while_the_end_is_sent_keeps_what_was_shown_once(tmp_path: Path) ->
     ]  # fmt: skip
 
 
-async def test_a_door_may_allow_less_time_than_the_runner(kept: SqliteStore) -> None:
+async def test_a_channel_may_allow_less_time_than_the_runner(kept: SqliteStore) -> None:
     heard = Heard()
     turns = runner(ScriptedModel([[asyncio.Event()]]), kept)
     await turns.run(Turn("1", ANN, "Tell"), lambda _: heard, time_limit=0.01)
@@ -306,7 +306,7 @@ async def test_a_failure_without_an_answer_leaves_no_trace_in_the_conversation(k
     assert await kept.recent(ANN, 9) == []
 
 
-async def test_a_store_that_is_down_is_the_doors_to_tell(tmp_path: Path) -> None:
+async def test_a_store_that_is_down_is_the_channels_to_tell(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         await ask(runner(ScriptedModel(["x"]), Broken(tmp_path / "x")), "Why?")
 

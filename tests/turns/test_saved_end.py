@@ -48,7 +48,7 @@ def test_a_worker_that_vanishes_while_the_pace_is_waited_for_costs_no_second_mod
 
 
 @in_streams
-def test_an_end_is_kept_though_an_update_hangs_in_the_channel(channel: Channel, tmp_path: Path) -> None:
+def test_an_end_is_saved_though_an_update_hangs_in_the_channel(channel: Channel, tmp_path: Path) -> None:
     asked: list[int] = []
 
     async def script(harness: TurnHarness) -> None:
