@@ -12,8 +12,10 @@ import pytest
 
 from app.agent.commands import HELP
 from app.bot.handler import MENTION_ME
+from app.common.caller import Caller
 from app.content.blocks import Fact, Facts
 from app.messaging.actions import ActionAnswer, CardAction
+from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from app.turns.queue_message import UnreadableMessageError
 from tests.fakes.bots import Bot, bots
@@ -194,6 +196,19 @@ async def test_an_action_of_a_verb_that_this_version_does_not_know_waits_for_one
     (message,) = newer.on_the_queue()
     with pytest.raises(UnreadableMessageError):
         await older.app.queue.dispatch(message)
+
+
+async def test_a_queue_message_of_the_first_version_can_be_read(make_bot: MakeBot) -> None:
+    """Messages are on the queue while a version replaces another: change this text only by adding to it."""
+    repair = Repair()
+    bot = make_bot(action_handlers=[repair])
+    await bot.app.queue.dispatch(
+        b'{"v":1,"kind":"card_action","traceparent":null,"id":"proposal-7","verb":"repair","tenant":"t",'
+        b'"conversation":"msteams/c1","thread":"77","caller":{"tenant_id":"t","user_id":"29:ann",'
+        b'"entra_object_id":"a1","name":"Ann"},"data":{"run":"7"},"locale":"de-DE","payload":"{}"}'
+    )
+    key, ann = ConversationKey("t", "msteams/c1", "77"), Caller("t", "29:ann", "a1", "Ann")
+    assert repair.done == [CardAction("proposal-7", "repair", key, ann, {"run": "7"}, "de-DE", "{}")]
 
 
 def test_two_handlers_of_one_verb_are_refused(make_bot: MakeBot) -> None:

@@ -195,6 +195,16 @@ async def test_a_message_that_has_to_wait_for_long_goes_back_to_the_queue(
     assert len(bot.on_the_queue()) == 1
 
 
+async def test_a_queue_message_of_the_first_version_can_be_read(make_bot: MakeBot) -> None:
+    """Messages are on the queue while a version replaces another: change this text only by adding to it."""
+    bot, _ = await knowing(make_bot)
+    await bot.app.queue.dispatch(
+        b'{"v":1,"kind":"proactive_message","traceparent":null,"id":"news-1","tenant":"t",'
+        b'"conversation":"msteams/a:1","thread":"","text":"Failed.","blocks":"[]"}'
+    )
+    assert bot.messages == ["Failed."]
+
+
 async def test_what_another_version_wrote_is_left_to_it(make_bot: MakeBot) -> None:
     bot = make_bot()
     for body in (b'{"v": 1, "kind": "proactive_message"}', b'{"v": 2, "kind": "proactive_message"}'):

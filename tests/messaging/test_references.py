@@ -186,3 +186,14 @@ async def test_a_closed_worker_has_saved_everything_and_records_nothing_more(
     assert await references.find(CHAT) is not None
     await recorded(references, reference(locale="fr-FR"))
     assert await references.find(CHAT) == reference(saved_at=clock.now)
+
+
+async def test_a_reference_of_the_first_version_can_be_read(documents: DocumentStore, clock: Clock) -> None:
+    """Stored references stay: change this text only by adding to it."""
+    stored = (
+        '{"tenant_id":"t","conversation":"msteams/a:1","channel_id":"msteams","conversation_id":"a:1",'
+        '"conversation_type":"personal","service_url":"https://smba.trafficmanager.net/emea/","bot_id":"28:bot",'
+        '"bot_name":"","user_id":"29:ann","entra_object_id":"","locale":"de-DE","saved_at":1800000000.0}'
+    )
+    await documents.put(Document(DocumentKey(REFERENCES, "t", "msteams/a:1"), stored))
+    assert await ConversationReferences(documents, clock=clock).find(CHAT) == reference(saved_at=1800000000.0)

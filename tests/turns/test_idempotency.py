@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.storage.documents import Document, DocumentStore
+from app.storage.documents import Document, DocumentKey, DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
-from app.turns.idempotency import ActionInProgressError, IdempotentAction, IdempotentActions, Json, digest
+from app.turns.idempotency import ACTIONS, ActionInProgressError, IdempotentAction, IdempotentActions, Json, digest
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 REPAIR = IdempotentAction("tenant", "repair/run-7", "repair")
@@ -239,3 +239,10 @@ async def test_an_action_whose_worker_vanished_is_claimed_again_after_its_lease(
 def test_the_same_json_has_the_same_digest_in_whatever_order_it_comes() -> None:
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+async def test_an_action_that_the_first_version_stored_is_not_performed_again(store: DocumentStore) -> None:
+    """Stored actions stay: change this text only by adding to it."""
+    stored = '{"choice":"repair","owner":"o","lease_until":1800000000.0,"result":{"said":"done before"}}'
+    await store.put(Document(DocumentKey(ACTIONS, "tenant", "repair/run-7"), stored))
+    assert await IdempotentActions(store).once(REPAIR, Counted()) == {"said": "done before"}
