@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,16 +46,29 @@ def compiler_in(folder: Path, said: str = "", version: str = VERSION) -> str:
     return str(file)
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "project"
+def files(root: Path) -> Iterator[tuple[str, Path]]:
+    return ((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose files are what the compiler makes of them."""
+    folder = tmp_path_factory.mktemp("written")
+    root = folder / "project"
     (root / "infra/snapshots").mkdir(parents=True)
     (root / "m365agents.yml").write_text(f"      bicepCliVersion: v{VERSION}\n")
     (root / "infra/azure.bicep").write_text("param a string\n")
     (root / "infra/snapshots/flex.bicepparam").write_text("using '../azure.bicep'\n")
-    monkeypatch.setenv("BICEP", compiler_in(tmp_path))
-    assert main(["--write"], root) == 0
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BICEP", compiler_in(folder))
+        assert main(["--write"], root) == 0
     return root
+
+
+@pytest.fixture
+def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BICEP", compiler_in(tmp_path))
+    return Path(shutil.copytree(written, tmp_path / "project"))
 
 
 def test_the_compiler_is_the_one_that_is_named_or_on_the_path_or_of_the_azure_cli(tmp_path: Path) -> None:
@@ -106,12 +121,15 @@ def test_what_was_written_is_what_the_next_run_compares_with(project: Path, caps
     ],
 )
 def test_a_file_that_the_compiler_would_write_otherwise_is_told_and_written_anew(
-    project: Path, file: str, text: str, capsys: pytest.CaptureFixture[str]
+    project: Path, written: Path, file: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / file).write_text(text)
     assert main([], project) == 1
     assert f"{file}: not what the compiler makes of infra/: " in capsys.readouterr().err
-    assert (main(["--write"], project), main([], project)) == (0, 0)
+    assert main(["--write"], project) == 0
+    assert {name: path.read_text() for name, path in files(project)} == {
+        name: path.read_text() for name, path in files(written)
+    }
 
 
 @pytest.mark.parametrize("severity", ["Warning", "Error"])
