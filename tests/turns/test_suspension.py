@@ -338,3 +338,17 @@ async def test_what_is_remembered_of_a_question_says_who_asked_it(harness: TurnH
     question, answer = await harness.store.recent(ANN, 9)
     assert json.loads(question.caller)["user_id"] == "29:ann"
     assert answer.caller == ""
+
+
+@in_virtual_time
+async def test_an_approval_whose_recorded_calls_are_gone_changes_nothing(harness: TurnHarness) -> None:
+    """The model is asked anew, and may call another tool than the one that was approved."""
+    bench = Bench(19_999)
+    waiting_for = await suspended(harness, bench)
+    await harness.store._file.run_transaction(lambda connection: connection.execute("DELETE FROM artifact"))
+    assert await bench.worker(harness).runner.resume_suspended(KEY, waiting_for, approved=True)
+    await take_up(harness, bench)
+    assert bench.deleted == []
+    found = await harness.store.find(KEY)
+    assert found is not None
+    assert found.state is not TurnState.STARTED
