@@ -19,7 +19,7 @@ _DEFAULTS = {
 
 
 def as_delivered(folder: Path) -> Path:
-    """Takes out of a copy what whoever uses the repository has put in."""
+    """Puts the delivered values back into a copy."""
     for path in (folder / "env").glob(".env.*"):
         name = path.name.removeprefix(".env.")
         if name in DELIVERED:
