@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -147,6 +147,8 @@ def test_no_reader_finds_anything_to_load(text: str) -> None:
 
 
 @given(MARKDOWN)
+@example("> ```\n  > ")
+@example("- ```\n\n  x\n ")
 @settings(max_examples=300, deadline=None)
 def test_a_stream_only_grows_and_can_be_closed_at_any_moment(text: str) -> None:
     shown = ""

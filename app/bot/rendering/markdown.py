@@ -172,9 +172,13 @@ def _cut_plain(text: str, *, ends: bool) -> int:
             # More backticks in its line would mean that it opens no code.
             return _cut_above(text, lines[:-1], ends=ends)
         return _cut_in_code(lines, last.fence, ended=ended, ends=ends)
+    above = lines[-2] if len(lines) > 1 else last
+    if last.kind is Kind.BLANK and not ended and above.fence is not None and above.kind is not Kind.FENCE_CLOSE:
+        # What follows the blanks may still be a line of the quote or list item, and of the code in it.
+        return _cut_in_code(lines[:-1], above.fence, ended=True, ends=ends)
     if last.kind is Kind.BLANK:
-        above = -2 if not ended and _may_be_table_head(lines[:-1]) else -1
-        return len(text) if ended else _cut_above(text, lines[:above], ends=ends)
+        shown = -2 if not ended and _may_be_table_head(lines[:-1]) else -1
+        return len(text) if ended else _cut_above(text, lines[:shown], ends=ends)
     if last.kind in _TABLE:
         return _cut_in_table(text, lines, ended=ended, ends=ends)
     kept = lines[: len(lines) - _held_lines(lines, ended=ended, ends=ends)]
