@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.agent.turn import NoWords, Turn
+from app.agent.turn import EmptyReason, Turn
 from app.agent.user_messages import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
 from app.databricks.current_user import CurrentUser
 from app.storage.conversations import ConversationKey
@@ -36,10 +36,10 @@ _COMMAND_PADDING = "`*\"'“”„«»‘’「」.!? "
 _MAX_COMMAND_CHARACTERS = 60
 _MAX_NAME_CHARACTERS = 80
 _NO_WORDS_TEXTS = {
-    NoWords.CARD: NO_CARD_TEXT,
-    NoWords.EDIT: NO_EDIT_TEXT,
-    NoWords.COPILOT: NO_COPILOT_TEXT,
-    NoWords.NOTHING: NO_TEXT,
+    EmptyReason.CARD: NO_CARD_TEXT,
+    EmptyReason.EDIT: NO_EDIT_TEXT,
+    EmptyReason.COPILOT: NO_COPILOT_TEXT,
+    EmptyReason.NOTHING: NO_TEXT,
 }
 
 
@@ -67,7 +67,7 @@ class Commands:
         translate = translator_for(turn.locale)
         question = turn.question.strip()
         if not question:
-            return None if turn.unread else translate(_NO_WORDS_TEXTS.get(turn.no_words, HELP))
+            return None if turn.unread else translate(_NO_WORDS_TEXTS.get(turn.empty_reason, HELP))
         word = _as_command(question)
         if word in _HELP_WORDS:
             return translate(HELP)

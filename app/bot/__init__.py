@@ -1,1 +1,1 @@
-"""The Bot Framework's edge, and the only code that imports it: activities in, replies out."""
+"""All code that imports botbuilder: activities in, replies and proactive messages out."""

@@ -58,7 +58,7 @@ class AskAction:
                 lambda checkpoint: open_reply(sender, question, action.conversation, checkpoint, self._image_hosts),
                 payload=question.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
-                time_limit=question.channel.time_limit_seconds,
+                time_limit_seconds=question.channel.time_limit_seconds,
             )
         except (SendError, UndeliveredError) as failure:
             turn_failed(failure)

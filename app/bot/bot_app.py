@@ -13,15 +13,15 @@ from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
 from app.bot.card_actions import ACTION_KIND, CardActions
-from app.bot.connector.connector_client import Connector
+from app.bot.connector.connector_client import ConnectorClient
 from app.bot.handler import AgentHandler, BotServices
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
-from app.bot.proactive import PROACTIVE_KIND, ProactiveMessages
+from app.bot.proactive_messages import PROACTIVE_KIND, ProactiveMessages
 from app.bot.resume import TurnMessageHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.http_session import HttpSession
 from app.messaging.actions import ActionHandler
-from app.messaging.references import ConversationReferences
+from app.messaging.conversation_references import ConversationReferences
 from app.storage.documents import DocumentStore
 from app.storage.ledger import ConversationStore
 from app.storage.queue import Queue
@@ -40,7 +40,7 @@ class BotApp:
     messages: MessagesEndpoint
     queue: QueueDispatcher
     adapter: ChannelAdapter
-    connector: Connector
+    connector: ConnectorClient
     proactive: ProactiveMessages
     actions: IdempotentActions
     authenticator: Authenticator
@@ -67,12 +67,13 @@ def build_bot(
     dispatcher: QueueDispatcher | None = None,
     action_handlers: Sequence[ActionHandler] = (),
     image_hosts: frozenset[str] = frozenset(),
-    acknowledge_after: float = ACKNOWLEDGE_AFTER_SECONDS,
+    acknowledge_after_seconds: float = ACKNOWLEDGE_AFTER_SECONDS,
     channel_metadata_url: str | None = None,
     login_metadata_url: str | None = None,
 ) -> BotApp:
     """Registers its handlers with `dispatcher`, which gets the messages of `work_queue`. `action_handlers` are for
-    buttons of cards, beside the bot's own. `acknowledge_after` in seconds; the metadata URLs are the Bot Framework's
+    buttons of cards, beside the bot's own. `acknowledge_after_seconds` in seconds; the metadata URLs are the Bot
+    Framework's
     own unless given.
     """
     session = HttpSession()
@@ -80,7 +81,7 @@ def build_bot(
     authenticator = Authenticator(
         identity, session, channel_metadata_url=channel_metadata_url, login_metadata_url=login_metadata_url
     )
-    connector = Connector(session, credentials, ServiceUrls(identity))
+    connector = ConnectorClient(session, credentials, ServiceUrls(identity))
     adapter = ChannelAdapter(identity, authenticator, connector, credentials)
     actions = IdempotentActions(documents)
     own_handlers: list[ActionHandler] = [
@@ -100,7 +101,7 @@ def build_bot(
             adapter,
             lambda activity: AgentHandler(services, activity),
             telemetry,
-            acknowledge_after=acknowledge_after,
+            acknowledge_after_seconds=acknowledge_after_seconds,
         ),
         queue=dispatcher,
         adapter=adapter,

@@ -10,7 +10,7 @@ from app.bot.rendering.adaptive_card import CARD_KINDS
 
 # In UTF-16 code units: under half of what Teams allows a message, so that a card, entities and formatting fit too.
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages (100 KB, 80 KB recommended)
-TEXT_LIMIT = 18_000
+TEXT_LIMIT_UTF16 = 18_000
 
 
 class AfterClosing(Enum):
@@ -34,7 +34,8 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """`text_limit` is in UTF-16 code units; `time_limit_seconds` is what a turn may take. Images in answers are shown
+    """`text_limit_utf16` is in UTF-16 code units; `time_limit_seconds` is what a turn may take. Images in answers are
+    shown
     where they come from `image_hosts`, and else become links. `cards` are the kinds of content blocks that are shown on
     an Adaptive Card; all others are written into the text.
     """
@@ -46,7 +47,7 @@ class Channel:
     feedback: bool = False
     welcome: bool = True
     needs_mention: bool = False
-    text_limit: int = TEXT_LIMIT
+    text_limit_utf16: int = TEXT_LIMIT_UTF16
     time_limit_seconds: float = math.inf
     image_hosts: frozenset[str] = frozenset()
     cards: frozenset[str] = frozenset()

@@ -27,7 +27,7 @@ from app.bot.rendering import activities
 from app.bot.rendering.adaptive_card import adaptive_card, attachment
 from app.bot.replies.activity_sender import ActivitySender
 from app.content.blocks import Actions
-from app.messaging.references import ConversationReferences
+from app.messaging.conversation_references import ConversationReferences
 from app.storage.ledger import ConversationStore
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
@@ -132,7 +132,7 @@ class AgentHandler(ActivityHandler):
                 asked_at=asked_at(activity),
                 payload=None if question.expects_replies else question.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
-                time_limit=question.channel.time_limit_seconds,
+                time_limit_seconds=question.channel.time_limit_seconds,
                 entered=self._mark_durable,
             )
         except StorageError:

@@ -72,7 +72,7 @@ class TurnMessageHandler:
                 lease,
                 question.turn(message.key.activity_id, conversation),
                 lambda checkpoint: open_reply(sender, question, conversation, checkpoint, self._image_hosts),
-                time_limit=question.channel.time_limit_seconds,
+                time_limit_seconds=question.channel.time_limit_seconds,
             )
         except (SendError, UndeliveredError) as failure:
             turn_failed(failure)

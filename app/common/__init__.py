@@ -1,1 +1,1 @@
-"""What every room may use: callers, text, JSON, addresses, HTTP sessions."""
+"""Helpers that every package may use: callers, text, JSON, addresses, HTTP sessions."""

@@ -54,7 +54,7 @@ class Cancellation:
 
 
 @asynccontextmanager
-async def time_limit(seconds: float, cancellation: Cancellation) -> AsyncIterator[None]:
+async def time_limit_seconds(seconds: float, cancellation: Cancellation) -> AsyncIterator[None]:
     """As `asyncio.timeout`; what it cancels finds the reason in `cancellation`. Raises `TimeoutError`."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as deadline:

@@ -18,7 +18,7 @@ from app.databricks.current_user import CurrentUserLookup
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_url import WorkspaceUrl
 from app.databricks_client import DatabricksModel
-from app.messaging.references import ConversationReferences
+from app.messaging.conversation_references import ConversationReferences
 from app.settings.databricks_settings import DatabricksSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.storage_settings import StorageSettings
@@ -74,7 +74,7 @@ class Core:
             self.agent,
             Commands(self._forget, self._about),
             TurnBackend(self.store, self.queue, self.storage.artifacts, settings.turns.lease_seconds),
-            time_limit=settings.turns.timeout_seconds,
+            time_limit_seconds=settings.turns.timeout_seconds,
         )
 
     async def delete_expired(self) -> int:

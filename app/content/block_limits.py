@@ -33,48 +33,60 @@ MAX_FACTS = 50
 MAX_ACTIONS = 6
 MAX_ACTION_FIELDS = 5
 # In characters.
-MAX_LABEL = 200
+MAX_LABEL_CHARACTERS = 200
 MAX_ACTION_TEXT = 100
 """Of the verb, the title, and each name and value of the data: all actions of a message have to fit on one card."""
-MAX_CELL = 500
-MAX_TABLE = 20_000
+MAX_CELL_CHARACTERS = 500
+MAX_TABLE_CHARACTERS = 20_000
 """Of all cells of a table together."""
-MAX_TEXT = 20_000
-MAX_URL = 2_000
+MAX_TEXT_CHARACTERS = 20_000
+MAX_URL_CHARACTERS = 2_000
 
 
 def within_limits(block: Block) -> Block:
     """The block, with what is too much left out and lone surrogates replaced. A table keeps the total of its rows."""
     match block:
         case Text(text):
-            return Text(_cut(text, MAX_TEXT))
+            return Text(_cut(text, MAX_TEXT_CHARACTERS))
         case Table():
             return _table(block)
         case Chart():
             return _chart(block)
         case Code(code, language, title):
-            return Code(_cut(code, MAX_TEXT), _cut(language, MAX_LABEL), _cut(title, MAX_LABEL))
+            return Code(
+                _cut(code, MAX_TEXT_CHARACTERS), _cut(language, MAX_LABEL_CHARACTERS), _cut(title, MAX_LABEL_CHARACTERS)
+            )
         case Facts(facts, title):
-            kept = [Fact(_cut(fact.label, MAX_LABEL), _cut(fact.value, MAX_CELL)) for fact in facts[:MAX_FACTS]]
-            return Facts(tuple(kept), _cut(title, MAX_LABEL))
+            kept = [
+                Fact(_cut(fact.label, MAX_LABEL_CHARACTERS), _cut(fact.value, MAX_CELL_CHARACTERS))
+                for fact in facts[:MAX_FACTS]
+            ]
+            return Facts(tuple(kept), _cut(title, MAX_LABEL_CHARACTERS))
         case Image(url, alternative_text):
-            return Image(_cut_url(url), _cut(alternative_text, MAX_CELL))
+            return Image(_cut_url(url), _cut(alternative_text, MAX_CELL_CHARACTERS))
         case Citation(position, title, url, quote):
-            return Citation(position, _cut(title, MAX_LABEL), _cut_url(url or "") or None, _cut(quote, MAX_CELL))
+            return Citation(
+                position,
+                _cut(title, MAX_LABEL_CHARACTERS),
+                _cut_url(url or "") or None,
+                _cut(quote, MAX_CELL_CHARACTERS),
+            )
         case Actions(actions, decision_id):
-            return Actions(tuple(_action(action) for action in actions[:MAX_ACTIONS]), _cut(decision_id, MAX_LABEL))
+            return Actions(
+                tuple(_action(action) for action in actions[:MAX_ACTIONS]), _cut(decision_id, MAX_LABEL_CHARACTERS)
+            )
 
 
 def _table(table: Table) -> Table:
-    columns = [Column(_cut(column.name, MAX_LABEL), column.type) for column in table.columns[:MAX_COLUMNS]]
+    columns = [Column(_cut(column.name, MAX_LABEL_CHARACTERS), column.type) for column in table.columns[:MAX_COLUMNS]]
     rows = tuple(_rows(table.rows, len(columns)))
     complete = len(rows) == len(table.rows)
     total = table.total_rows if table.total_rows is not None or complete else len(table.rows)
-    return Table(tuple(columns), rows, total, _cut(table.title, MAX_LABEL), _link(table.source))
+    return Table(tuple(columns), rows, total, _cut(table.title, MAX_LABEL_CHARACTERS), _link(table.source))
 
 
 def _rows(rows: Sequence[Sequence[Cell]], width: int) -> Iterator[tuple[Cell, ...]]:
-    left = MAX_TABLE
+    left = MAX_TABLE_CHARACTERS
     for row in rows[:MAX_ROWS]:
         cells = tuple(_cell(cell) for cell in row[:width])
         left -= sum(len(cell) if isinstance(cell, str) else 1 for cell in cells)
@@ -87,18 +99,20 @@ def _cell(cell: Cell) -> Cell:
     if isinstance(cell, int) and not isinstance(cell, bool) and cell.bit_length() > 256:
         # Longer than a number of any database, and than JSON readers take.
         return "…"
-    return _cut(cell, MAX_CELL) if isinstance(cell, str) else cell
+    return _cut(cell, MAX_CELL_CHARACTERS) if isinstance(cell, str) else cell
 
 
 def _chart(chart: Chart) -> Chart:
     series: list[Series] = []
     left = MAX_POINTS
     for each in chart.series[:MAX_SERIES]:
-        points = tuple(replace(point, label=_cut(point.label, MAX_LABEL)) for point in each.points[:left])
+        points = tuple(replace(point, label=_cut(point.label, MAX_LABEL_CHARACTERS)) for point in each.points[:left])
         left -= len(points)
-        series.append(Series(_cut(each.name, MAX_LABEL), points))
-    x_axis, y_axis = _cut(chart.x_axis, MAX_LABEL), _cut(chart.y_axis, MAX_LABEL)
-    return Chart(chart.chart, tuple(series), _cut(chart.title, MAX_LABEL), x_axis, y_axis, _link(chart.source))
+        series.append(Series(_cut(each.name, MAX_LABEL_CHARACTERS), points))
+    x_axis, y_axis = _cut(chart.x_axis, MAX_LABEL_CHARACTERS), _cut(chart.y_axis, MAX_LABEL_CHARACTERS)
+    return Chart(
+        chart.chart, tuple(series), _cut(chart.title, MAX_LABEL_CHARACTERS), x_axis, y_axis, _link(chart.source)
+    )
 
 
 def _action(action: Action) -> Action:
@@ -109,11 +123,11 @@ def _action(action: Action) -> Action:
 
 def _link(link: Link | None) -> Link | None:
     # Half an address opens something else.
-    return Link(_cut(link.title, MAX_LABEL), link.url) if link and _cut_url(link.url) else None
+    return Link(_cut(link.title, MAX_LABEL_CHARACTERS), link.url) if link and _cut_url(link.url) else None
 
 
 def _cut_url(url: str) -> str:
-    return url if len(url) <= MAX_URL and url.isprintable() else ""
+    return url if len(url) <= MAX_URL_CHARACTERS and url.isprintable() else ""
 
 
 def _cut(text: str, most: int) -> str:

@@ -57,12 +57,12 @@ class DependencyChecks:
         self,
         checks: Mapping[str, Check],
         *,
-        time_limit: float = TIME_LIMIT_SECONDS,
+        time_limit_seconds: float = TIME_LIMIT_SECONDS,
         shared_for: float = SHARED_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._checks = checks
-        self._time_limit = time_limit
+        self._time_limit_seconds = time_limit_seconds
         self._shared_for = shared_for
         self._clock = clock
         self._checking: asyncio.Task[dict[str, CheckResult]] | None = None
@@ -90,7 +90,7 @@ class DependencyChecks:
         started = self._clock()
         failure: Exception | None = None
         try:
-            async with asyncio.timeout(self._time_limit):
+            async with asyncio.timeout(self._time_limit_seconds):
                 state = NOT_CHECKED if await check() is False else ANSWERS
         except Exception as error:
             failure, state = error, state_of(error)

@@ -27,7 +27,7 @@ _MAX_FAILURE_CHARACTERS = 2000
 _FAILED = re.compile(r"⚠️ [^\n]*[0-9a-f]{8,32}\W*")
 
 
-class ConversationError(Exception):
+class NoAnswerError(Exception):
     """The question was not answered, or not completely; `str()` says why. `by_bot`: whether the bot itself said so."""
 
     def __init__(self, said: str, *, by_bot: bool = False) -> None:
@@ -55,7 +55,7 @@ class Conversation:
         self.stopped = False
 
     async def ask(self, text: str, display: Display) -> None:
-        """Returns when the answer is complete. Raises `ConversationError`."""
+        """Returns when the answer is complete. Raises `NoAnswerError`."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.stopped, self._failure = False, None
@@ -86,9 +86,9 @@ class Conversation:
             post.cancel()
             display.finish()
         if self._failure is not None:
-            raise ConversationError(self._failure, by_bot=True)
+            raise NoAnswerError(self._failure, by_bot=True)
         if not answered and not self.stopped:
-            raise ConversationError("The bot took the question and did not answer it.")
+            raise NoAnswerError("The bot took the question and did not answer it.")
 
     def stop(self) -> None:
         """What the Stop button of Teams does: the bot's next update is refused."""
@@ -128,9 +128,9 @@ class Conversation:
             async with self._client.post(self._endpoint, json=self._activity(text), timeout=timeout) as answer:
                 if answer.status >= 300:
                     said = (await answer.text())[:500].strip()
-                    raise ConversationError(f"The bot refused the question: HTTP {answer.status}. {said}".strip())
+                    raise NoAnswerError(f"The bot refused the question: HTTP {answer.status}. {said}".strip())
         except (ClientError, TimeoutError) as error:
-            raise ConversationError(f"The bot at {self._endpoint} does not answer: {error}") from error
+            raise NoAnswerError(f"The bot at {self._endpoint} does not answer: {error}") from error
 
     def _activity(self, text: str) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -34,7 +34,7 @@ class QueueOptions:
 
     batch_size: int = 16
     new_batch_threshold: int = 8
-    max_polling_interval: float = 60.0
+    max_polling_interval_seconds: float = 60.0
     visibility_timeout: float = 0.0
     max_dequeue_count: int = 5
     lock_seconds: float = 30.0
@@ -99,7 +99,7 @@ def _queue_options(section: Mapping[str, Any]) -> QueueOptions:
     return QueueOptions(
         batch_size=batch_size,
         new_batch_threshold=_integer(section, "newBatchThreshold", batch_size // 2, 0, 1000),
-        max_polling_interval=_duration(section, "maxPollingInterval", 60.0, least=0.1),
+        max_polling_interval_seconds=_duration(section, "maxPollingInterval", 60.0, least=0.1),
         visibility_timeout=_duration(section, "visibilityTimeout", 0.0, least=0.0),
         max_dequeue_count=_integer(section, "maxDequeueCount", 5, 1, 1000),
     )

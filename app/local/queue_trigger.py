@@ -84,7 +84,7 @@ class QueueListener:
                 await self._wait_for_capacity()
             else:
                 await within(pause, self._stopping.wait())
-                pause = min(pause * random.uniform(1.6, 2.4), self._options.max_polling_interval)
+                pause = min(pause * random.uniform(1.6, 2.4), self._options.max_polling_interval_seconds)
 
     async def _take(self) -> list[ReceivedMessage]:
         batch_size = self._options.batch_size

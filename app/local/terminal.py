@@ -20,7 +20,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from app.local.background import Background, Interrupted, raise_at_signals
 from app.local.bot_process import start_bot
-from app.local.chat_client import Conversation, ConversationError
+from app.local.chat_client import Conversation, NoAnswerError
 from app.local.connector_server import ConnectorServer
 from app.local.doctor import answering_findings
 from app.local.lifetime import DEFAULT_PORT, LOOPBACK, port_number
@@ -33,7 +33,7 @@ from ops.command import DEV
 
 
 class Chat:
-    """One conversation on this terminal. Raises `ConversationError`, `ChildFailedError` and `LocalSettingsError`."""
+    """One conversation on this terminal. Raises `NoAnswerError`, `ChildFailedError` and `LocalSettingsError`."""
 
     def __init__(self, background: Background, screen: Screen) -> None:
         self._background = background
@@ -63,7 +63,7 @@ class Chat:
                 self._screen.note("(stopped)")
         return not self._conversation.stopped
 
-    def explain(self, error: ConversationError) -> None:
+    def explain(self, error: NoAnswerError) -> None:
         """Prints to standard error why the question was not answered and, once, what can be done about it."""
         print(printable(str(error)), file=sys.stderr)
         settings, self._settings = self._settings, None
@@ -77,7 +77,7 @@ class Chat:
         connector = await self._stack.enter_async_context(ConnectorServer())
         if not await _is_bot(client, endpoint):
             if must_run:
-                raise ConversationError(f"No bot answers at {endpoint}. Start one with `{DEV} run`.")
+                raise NoAnswerError(f"No bot answers at {endpoint}. Start one with `{DEV} run`.")
             self._screen.status("Starting the bot ...")
             self._settings = await asyncio.to_thread(_checked_settings, root)
             bot = await start_bot(self._children, root, port=0, show=_show_errors, ephemeral=True)
@@ -154,7 +154,7 @@ def _talk(chat: Chat) -> int:
             stopped = not chat.ask(line)
             if stopped and not interactive:
                 return 128 + signal.SIGINT
-        except ConversationError as error:
+        except NoAnswerError as error:
             failed = True
             chat.explain(error)
 
@@ -162,7 +162,7 @@ def _talk(chat: Chat) -> int:
 def _chat(options: argparse.Namespace) -> int:
     question = " ".join(options.question).strip()
     if options.question and not question:
-        raise ConversationError("The question is empty.")
+        raise NoAnswerError("The question is empty.")
     port = DEFAULT_PORT if options.port is None else options.port
     endpoint = options.url or f"http://{LOOPBACK}:{port}/api/messages"
     with Background() as background:
@@ -172,7 +172,7 @@ def _chat(options: argparse.Namespace) -> int:
             if not question:
                 return _talk(chat)
             return 0 if chat.ask(question) else 128 + signal.SIGINT
-        except ConversationError as error:
+        except NoAnswerError as error:
             chat.explain(error)
             return 1
         finally:
@@ -200,7 +200,7 @@ def main() -> int:
     try:
         raise_at_signals()
         code = _chat(options)
-    except (ConversationError, ChildFailedError, LocalSettingsError) as error:
+    except (NoAnswerError, ChildFailedError, LocalSettingsError) as error:
         print(printable(str(error)), file=sys.stderr)
         code = 1
     except Interrupted as interrupted:

@@ -1,1 +1,1 @@
-"""Chat completions and Responses on the wire, in and out."""
+"""The HTTP formats of chat completions and Responses: requests, streams, errors."""

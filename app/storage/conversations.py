@@ -31,7 +31,7 @@ class StoredMessage:
     caller: str = ""
 
 
-class ConversationLog(Protocol):
+class ConversationHistory(Protocol):
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         """The last `limit` messages, oldest first. It takes no longer for a longer conversation."""
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, TypeGuard
 
-from app.storage.conversations import ConversationKey, ConversationLog, StoredMessage
+from app.storage.conversations import ConversationHistory, ConversationKey, StoredMessage
 
 # Entering a turn takes longer only where storage did not answer for a while.
 MAX_ENTRY_SECONDS = 0.5
@@ -162,5 +162,5 @@ class TurnLedger(Protocol):
         ...
 
 
-class ConversationStore(ConversationLog, TurnLedger, Protocol):
+class ConversationStore(ConversationHistory, TurnLedger, Protocol):
     """Conversations and the ledger in one place, so that they change together."""

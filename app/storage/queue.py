@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 # In UTF-8. Azure allows 64 KiB, after base64.
-MAX_MESSAGE_BYTES = 48 * 1024
+MAX_QUEUE_MESSAGE_BYTES = 48 * 1024
 # Afterwards the queue drops the message.
 MESSAGE_LIFETIME_SECONDS = 24 * 3600.0
 
 
 def check_size(body: str) -> None:
     """Raises `ValueError` for a body that no queue takes."""
-    if (size := len(body.encode())) > MAX_MESSAGE_BYTES:
-        raise ValueError(f"a message of {size} bytes; a queue takes {MAX_MESSAGE_BYTES}")
+    if (size := len(body.encode())) > MAX_QUEUE_MESSAGE_BYTES:
+        raise ValueError(f"a message of {size} bytes; a queue takes {MAX_QUEUE_MESSAGE_BYTES}")
 
 
 @dataclass(frozen=True, slots=True)

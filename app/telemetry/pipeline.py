@@ -110,12 +110,12 @@ class Pipeline:
         else:
             self._histograms[name].record(measurement.value, measurement.attributes)
 
-    def close(self, time_limit: float) -> None:
+    def close(self, time_limit_seconds: float) -> None:
         """Sends what was recorded, for `time_limit` seconds at most."""
         # In a thread, because neither shutdown has a time limit while an export hangs.
         ending = threading.Thread(target=self._shut_down, name="telemetry-shutdown", daemon=True)
         ending.start()
-        ending.join(time_limit)
+        ending.join(time_limit_seconds)
 
     def _shut_down(self) -> None:
         try:

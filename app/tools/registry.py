@@ -1,4 +1,7 @@
-"""The tools of one turn: looked up by name, run within limits; what goes wrong is told to the model."""
+"""The tools of one turn: looked up by name, run within limits; what goes wrong is told to the model.
+
+Tools are added in app/composition/tool_providers.py.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _log = logging.getLogger(__name__)
 MAX_TOOLS = 128
 MAX_RESULT_CHARACTERS = 20_000
 MAX_BLOCKS = 10
-MAX_CITATIONS = 50
+MAX_CITATIONS_PER_RESULT = 50
 _LEFT_OUT = "\n[The rest, {characters} characters, was left out.]"
 _MAX_PROBLEMS = 5
 _MAX_PROBLEM_CHARACTERS = 300
@@ -92,7 +95,7 @@ class ToolRegistry:
         except Exception as error:
             _log.exception("Tool %s failed unexpectedly", call.name)
             return failed("The tool failed for a reason that is not known."), type(error).__name__
-        return ToolResult(_shortened(output.text), True, blocks, output.citations[:MAX_CITATIONS]), None
+        return ToolResult(_shortened(output.text), True, blocks, output.citations[:MAX_CITATIONS_PER_RESULT]), None
 
 
 def failed(text: str) -> ToolResult:

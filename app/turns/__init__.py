@@ -1,1 +1,1 @@
-"""A question is answered once, in order, whichever worker dies."""
+"""Durable execution of turns: enter, claim, lease, checkpoint, resume, order. Each activity is answered once."""

@@ -13,8 +13,8 @@ from app.agent.events import Answer, End, Failure, Status, TextAdded, without_in
 from app.agent.history import MAX_HISTORY_MESSAGES
 from app.agent.turn import Turn
 from app.agent.user_messages import GIVEN_UP, INTERRUPTED, THINKING, TURN_TIMED_OUT, UNEXPECTED
-from app.common.cancellation import Cancellation, CancelReason, time_limit
-from app.storage.conversations import ConversationLog, StoredMessage
+from app.common.cancellation import Cancellation, CancelReason, time_limit_seconds
+from app.storage.conversations import ConversationHistory, StoredMessage
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed
@@ -49,11 +49,11 @@ class TurnAnswering:
         self,
         agent: Agent,
         commands: Commands,
-        log: ConversationLog,
+        log: ConversationHistory,
         predecessors: Predecessors,
         lease: TurnLease,
         turn: Turn,
-        time_limit: float,
+        time_limit_seconds: float,
         cancellation: Cancellation,
     ) -> None:
         self._agent = agent
@@ -63,7 +63,7 @@ class TurnAnswering:
         self._lease = lease
         self._turn = turn
         self._translate = translator_for(turn.locale)
-        self._time_limit = time_limit
+        self._time_limit_seconds = time_limit_seconds
         self._cancellation = cancellation
         self._checkpoint = lease.checkpoint
 
@@ -125,8 +125,8 @@ class TurnAnswering:
             return _failure(self._translate(sentence), error, "".join(said), by_model)
 
         try:
-            async with time_limit(self._time_limit, self._cancellation):
-                deadline = asyncio.get_running_loop().time() + self._time_limit
+            async with time_limit_seconds(self._time_limit_seconds, self._cancellation):
+                deadline = asyncio.get_running_loop().time() + self._time_limit_seconds
                 if history is None:
                     history = await self._log.recent(self._turn.conversation, MAX_HISTORY_MESSAGES)
                 answer = self._agent.answer(

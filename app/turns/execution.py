@@ -52,14 +52,14 @@ class TurnExecution:
         predecessors: Predecessors,
         lease: TurnLease,
         turn: Turn,
-        time_limit: float,
+        time_limit_seconds: float,
     ) -> None:
         self._predecessors = predecessors
         self._lease = lease
         self._turn = turn
         self._cancellation = Cancellation()
         self._answering = TurnAnswering(
-            agent, commands, backend.store, predecessors, lease, turn, time_limit, self._cancellation
+            agent, commands, backend.store, predecessors, lease, turn, time_limit_seconds, self._cancellation
         )
 
     async def run(self, reply: Reply) -> None:

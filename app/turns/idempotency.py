@@ -109,11 +109,11 @@ class IdempotentActions:
             if result is not None:
                 return result
 
-    async def close(self, *, grace: float = 1.0) -> None:
+    async def close(self, *, grace_seconds: float = 1.0) -> None:
         """Starts no more actions. Running ones get `grace` seconds to end, and can be requested again afterwards."""
         self._closed = True
         if self._running:
-            await asyncio.wait(self._running, timeout=grace)
+            await asyncio.wait(self._running, timeout=grace_seconds)
         for task in self._running:
             task.cancel()
         if self._running:

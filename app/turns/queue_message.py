@@ -1,5 +1,7 @@
-"""What is on the queue: the envelope of every message, and the message of a turn, which brings it to another worker
-when the one that had it is gone.
+"""What is on the queue: the envelope of every message, and the message of kind `turn`, from which another worker
+resumes it.
+
+The other kinds are in app/bot/card_actions.py and app/bot/proactive_messages.py.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import Predecessor, TurnKey
-from app.storage.queue import MAX_MESSAGE_BYTES
+from app.storage.queue import MAX_QUEUE_MESSAGE_BYTES
 from app.turns.stall_timer import NOT_STALLED, StallTimer
 
 TURN_KIND = "turn"
@@ -79,7 +81,7 @@ class TurnMessage:
             payload=self.payload,
             traceparent=self.traceparent,
         )
-        if len(message.to_json().encode()) > MAX_MESSAGE_BYTES - _STALL_TIMER_BYTES:
+        if len(message.to_json().encode()) > MAX_QUEUE_MESSAGE_BYTES - _STALL_TIMER_BYTES:
             message = message.model_copy(update={"payload": ""})
         stall_timer = {
             "predecessor_ticket": self.stall_timer.predecessor.ticket,
@@ -105,7 +107,7 @@ class TurnMessage:
 
     @property
     def has_room_for_payload(self) -> bool:
-        if len(self.payload) * _MAX_BYTES_PER_CHARACTER < MAX_MESSAGE_BYTES:
+        if len(self.payload) * _MAX_BYTES_PER_CHARACTER < MAX_QUEUE_MESSAGE_BYTES:
             return True
         return bool(TurnMessage.from_json(self.to_json()).payload)
 

@@ -36,12 +36,12 @@ _ClaimT = TypeVar("_ClaimT")
 class TurnRunner:
     """`time_limit` in seconds is for the whole answer, tools included."""
 
-    def __init__(self, agent: Agent, commands: Commands, backend: TurnBackend, *, time_limit: float) -> None:
+    def __init__(self, agent: Agent, commands: Commands, backend: TurnBackend, *, time_limit_seconds: float) -> None:
         self._agent = agent
         self._commands = commands
         self._backend = backend
         self._claims = TurnClaims(backend)
-        self._time_limit = time_limit
+        self._time_limit_seconds = time_limit_seconds
 
     async def run(
         self,
@@ -51,7 +51,7 @@ class TurnRunner:
         asked_at: float | None = None,
         payload: str | None = None,
         traceparent: str | None = None,
-        time_limit: float = math.inf,
+        time_limit_seconds: float = math.inf,
         entered: Callable[[], object] = lambda: None,
     ) -> None:
         """Does nothing for a turn that has been entered before, here or elsewhere.
@@ -75,7 +75,7 @@ class TurnRunner:
         if lease is None:
             _log.info("A turn was delivered again; it is not answered again")
             return
-        await self.execute(lease, turn, open_reply, time_limit=time_limit)
+        await self.execute(lease, turn, open_reply, time_limit_seconds=time_limit_seconds)
 
     async def claim(
         self, message: TurnMessage, decode: DecodeRequest[RequestT]
@@ -104,7 +104,7 @@ class TurnRunner:
         await self._backend.queue.put(message.to_json(), visibility_timeout=self._backend.lease_seconds)
 
     async def execute(
-        self, lease: TurnLease, turn: Turn, open_reply: OpenReply, *, time_limit: float = math.inf
+        self, lease: TurnLease, turn: Turn, open_reply: OpenReply, *, time_limit_seconds: float = math.inf
     ) -> None:
         """Raises as `run`."""
         execution = TurnExecution(
@@ -114,7 +114,7 @@ class TurnRunner:
             self._claims.predecessors,
             lease,
             turn,
-            min(time_limit, self._time_limit),
+            min(time_limit_seconds, self._time_limit_seconds),
         )
         await execution.run(open_reply(lease.checkpoint))
 

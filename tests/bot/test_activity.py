@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.bot.inbound.activity import (
-    MAX_MESSAGE_BYTES,
+    MAX_ACTIVITY_BYTES,
     BadActivityError,
     asked_at,
     caller_of,
@@ -117,8 +117,8 @@ def test_the_tenant_of_the_conversation_is_read_where_the_sdk_loses_it() -> None
 
 
 def test_more_than_256_kb_is_too_large() -> None:
-    assert refusal(b" " * (MAX_MESSAGE_BYTES + 1)).status == 413
-    assert parse_activity(body() + b" " * (MAX_MESSAGE_BYTES - len(body()))).type == "message"
+    assert refusal(b" " * (MAX_ACTIVITY_BYTES + 1)).status == 413
+    assert parse_activity(body() + b" " * (MAX_ACTIVITY_BYTES - len(body()))).type == "message"
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_a_huge_number_is_accepted() -> None:
     ids=["many entities", "as many entities as are read", "many lists", "deep", "many halves"],
 )
 def test_the_worst_256_kb_do_not_hold_up_the_event_loop(content: bytes) -> None:
-    assert len(content) <= MAX_MESSAGE_BYTES
+    assert len(content) <= MAX_ACTIVITY_BYTES
     times = []
     for _ in range(3):
         started = time.thread_time()

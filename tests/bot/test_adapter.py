@@ -15,7 +15,7 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.connector.send_errors import SendRefusedError, ThrottledError
 from app.bot.inbound.activity import parse_activity
 from app.bot.inbound.reply_target import reply_fields
-from app.bot.sdk.sdk_clients import UserTokens
+from app.bot.sdk.sdk_clients import SdkUserTokens
 from app.bot.sdk.sdk_entities import entity
 from tests.fakes.adapter_bot import APP, STREAM_INFO, TENANT, Bot, a_bot, the_plain_sdk
 from tests.fakes.connector_service import Reply
@@ -257,7 +257,7 @@ async def test_a_turn_makes_no_new_client_and_asks_for_no_token(bot: Bot, monkey
 
 
 async def test_users_tokens_are_requested_with_the_bots_token(bot: Bot) -> None:
-    user_tokens = UserTokens(BotIdentity(APP), bot.tokens, address=bot.service.service_url.removesuffix("/teams/"))
+    user_tokens = SdkUserTokens(BotIdentity(APP), bot.tokens, address=bot.service.service_url.removesuffix("/teams/"))
     bot.service.replies.append(Reply(200, {"connectionName": "entra", "token": "a person's"}))
 
     assert bot.tokens.asked == 0

@@ -39,7 +39,11 @@ class Bot:
 
 @asynccontextmanager
 async def a_bot(
-    app_type: BotAppType = "SingleTenant", *, secret: str = SECRET, cloud: BotCloud = "public", time_limit: float = 5
+    app_type: BotAppType = "SingleTenant",
+    *,
+    secret: str = SECRET,
+    cloud: BotCloud = "public",
+    time_limit_seconds: float = 5,
 ) -> AsyncIterator[Bot]:
     clock = [0.0]
     async with Entra() as entra:
@@ -47,7 +51,7 @@ async def a_bot(
             BotIdentity(APP, app_type, TENANT, SecretStr(secret), cloud),
             http_client=entra.http_client,
             clock=lambda: clock[0],
-            time_limit=time_limit,
+            time_limit_seconds=time_limit_seconds,
         )
         yield Bot(entra, credentials, clock)
         await credentials.close()
@@ -208,7 +212,9 @@ async def test_a_wrong_secret_and_an_unreachable_service_raise_different_errors(
     def nobody_answers() -> requests.Session:
         return requests.Session()
 
-    credentials = AppCredentials(BotIdentity(APP, "UserAssignedMSI", TENANT), http_client=nobody_answers, time_limit=5)
+    credentials = AppCredentials(
+        BotIdentity(APP, "UserAssignedMSI", TENANT), http_client=nobody_answers, time_limit_seconds=5
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:9/")
         patch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
@@ -218,7 +224,7 @@ async def test_a_wrong_secret_and_an_unreachable_service_raise_different_errors(
 
 
 async def test_a_service_that_does_not_answer_costs_no_more_than_the_time_limit() -> None:
-    async with a_bot(time_limit=0.2) as bot:
+    async with a_bot(time_limit_seconds=0.2) as bot:
         bot.entra.hold = asyncio.Event()
         started = time.perf_counter()
         with pytest.raises(TokenUnreachableError, match="did not answer in time"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from app.bot.rendering.adaptive_card import CARD_LIMIT, adaptive_card
+from app.bot.rendering.adaptive_card import CARD_LIMIT_UTF16, adaptive_card
 from app.bot.rendering.block_markdown import markdown
 from app.bot.rendering.block_text import MAX_ROWS_SHOWN, plain_text
 from app.bot.rendering.markdown import utf16_units
@@ -178,7 +178,7 @@ def test_every_block_is_shown_somehow_and_every_card_is_small_enough(blocks: lis
     for block in blocks:
         markdown(block, ENGLISH)
         plain_text(block, ENGLISH)
-    assert units(adaptive_card(blocks, ENGLISH)) <= CARD_LIMIT
+    assert units(adaptive_card(blocks, ENGLISH)) <= CARD_LIMIT_UTF16
 
 
 def test_the_largest_card_is_small_enough_and_says_what_it_leaves_out() -> None:
@@ -190,7 +190,7 @@ def test_the_largest_card_is_small_enough_and_says_what_it_leaves_out() -> None:
     )
     for blocks in ([table], [table] * 6, [table, within_limits(RUN), actions]):
         card = adaptive_card(blocks, ENGLISH)
-        assert units(card) <= CARD_LIMIT
+        assert units(card) <= CARD_LIMIT_UTF16
         drawn = json.dumps(card, ensure_ascii=False)
         assert drawn.count(" of 200 rows. Showing 8 of 30 columns.") >= sum(block is table for block in blocks)
     assert card is not None

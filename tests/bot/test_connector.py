@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.bot.connector.channel_response import ChannelResponse, error_of
+from app.bot.connector.send_error_classification import ChannelResponse, classify_send_error
 from app.bot.connector.send_errors import (
     ConversationClosedError,
     DeliveryUnknownError,
@@ -200,7 +200,7 @@ async def test_a_method_that_is_not_allowed_is_about_streaming_only_in_a_stream(
     ],
 )
 def test_retry_after_is_read_in_every_form(header: str | None, seconds: float | None) -> None:
-    failure = error_of(ChannelResponse(429, b"", header), streams=False, now=NOW)
+    failure = classify_send_error(ChannelResponse(429, b"", header), streams=False, now=NOW)
 
     assert isinstance(failure, ThrottledError)
     assert failure.retry_after_seconds == seconds
@@ -208,7 +208,7 @@ def test_retry_after_is_read_in_every_form(header: str | None, seconds: float | 
 
 @given(st.integers(300, 599), st.binary(max_size=200), st.none() | st.text(max_size=30), st.booleans())
 def test_any_response_becomes_an_error(status: int, body: bytes, retry_after: str | None, streams: bool) -> None:
-    failure = error_of(ChannelResponse(status, body, retry_after), streams=streams, now=NOW)
+    failure = classify_send_error(ChannelResponse(status, body, retry_after), streams=streams, now=NOW)
 
     assert isinstance(failure, SendError)
     assert str(failure).isprintable()

@@ -12,7 +12,7 @@ import pytest
 
 from app.bot.inbound.activity import parse_activity
 from app.bot.inbound.conversation_reference import reference_of, target_of
-from app.messaging.references import ConversationReference
+from app.messaging.conversation_references import ConversationReference
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from tests.fakes.bots import Bot, bots

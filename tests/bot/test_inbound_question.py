@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botbuilder.schema import Activity
 
-from app.agent.turn import NoWords, Quotation
+from app.agent.turn import EmptyReason, Quotation
 from app.bot.inbound.activity import parse_activity
 from app.bot.inbound.conversation_key import conversation_of
 from app.bot.inbound.inbound_question import InboundQuestion, turn_id_of
@@ -48,7 +48,7 @@ def test_a_quotation_goes_with_the_question_to_another_worker() -> None:
 def test_the_reason_for_an_empty_question_goes_to_another_worker_too() -> None:
     asked = InboundQuestion.model_validate_json(InboundQuestion.of(activity(value={"choice": 1})).model_dump_json())
 
-    assert asked.turn("1", conversation_of(activity())).no_words is NoWords.CARD
+    assert asked.turn("1", conversation_of(activity())).empty_reason is EmptyReason.CARD
 
 
 ANN = {"id": "29:ann", "aadObjectId": "a1", "name": "Ann"}
@@ -77,7 +77,7 @@ def test_a_caller_whom_the_channel_does_not_name_is_unknown() -> None:
 
 def test_what_an_earlier_version_wrote_can_still_be_read() -> None:
     written = json.loads(InboundQuestion.of(activity(text="why?")).model_dump_json())
-    del written["quotations"], written["no_words"]
+    del written["quotations"], written["empty_reason"]
 
     assert InboundQuestion.model_validate(written).turn("1", conversation_of(activity())).prompt == "why?"
 

@@ -79,7 +79,7 @@ async def test_a_stream_says_in_japanese_what_is_being_done(make_bot: MakeBot) -
 
 
 async def test_another_worker_goes_on_in_the_same_language(make_bot: MakeBot) -> None:
-    bot = make_bot(["Es war", asyncio.Event()], acknowledge_after=3.0)
+    bot = make_bot(["Es war", asyncio.Event()], acknowledge_after_seconds=3.0)
     await bot.send(bot.activity("Erzähl!", locale="de-DE", **TEAMS))
     await bot.app.close()
     another = make_bot([" einmal", RateLimitedError("full", retry_after_seconds=40.2)])

@@ -73,7 +73,7 @@ async def test_the_same_words_sent_twice_are_two_questions(make_bot: Callable[..
 
 async def test_a_slow_turn_is_acknowledged_and_goes_on(make_bot: Callable[..., Bot]) -> None:
     gate = asyncio.Event()
-    bot = make_bot([gate, "Late."], acknowledge_after=2.0)
+    bot = make_bot([gate, "Late."], acknowledge_after_seconds=2.0)
     assert (await bot.send(bot.activity())).status == 202
     assert bot.messages == []
     gate.set()
@@ -81,7 +81,7 @@ async def test_a_slow_turn_is_acknowledged_and_goes_on(make_bot: Callable[..., B
 
 
 async def test_expected_replies_come_in_the_response_and_nowhere_else(make_bot: Callable[..., Bot]) -> None:
-    bot = make_bot("Because.", acknowledge_after=0.0)
+    bot = make_bot("Because.", acknowledge_after_seconds=0.0)
     answer = await bot.send(bot.activity(deliveryMode="expectReplies", channelId="msteams"))
     (reply,) = json.loads(answer.body)["activities"]
     assert answer.status == 200
@@ -102,7 +102,7 @@ async def test_expected_replies_that_take_too_long_end_in_504_and_the_model_is_s
     make_bot: Callable[..., Bot],
 ) -> None:
     bot = make_bot(["Once", asyncio.Event()])
-    bot.app.messages._time_limit = 1.0
+    bot.app.messages._time_limit_seconds = 1.0
     assert (await bot.send(bot.activity(deliveryMode="expectReplies"))).status == 504
     async with asyncio.timeout(2):
         await bot.app.messages.close()
@@ -112,7 +112,7 @@ async def test_expected_replies_that_take_too_long_end_in_504_and_the_model_is_s
 async def test_a_turn_of_a_worker_that_shuts_down_is_resumed_by_another_in_the_same_stream(
     make_bot: Callable[..., Bot],
 ) -> None:
-    bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after=3.0)
+    bot = make_bot(["Once upon", asyncio.Event()], acknowledge_after_seconds=3.0)
     await bot.send(bot.activity(channelId="msteams", conversation={"id": "c1", "conversationType": "personal"}))
     assert bot.connector.calls[-1].text == "Once upon"
     await bot.app.close()
@@ -139,7 +139,7 @@ async def test_a_caller_that_waits_for_replies_of_a_worker_that_shuts_down_gets_
     asking = asyncio.create_task(bot.send(bot.activity(deliveryMode="expectReplies")))
     async with asyncio.timeout(5):
         await asked.wait()
-        await bot.app.messages.close(grace=0.0)
+        await bot.app.messages.close(grace_seconds=0.0)
         assert (await asking).status == 503
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.bot import proactive
-from app.bot.proactive import ConversationThrottle
+from app.bot import proactive_messages as proactive
+from app.bot.proactive_messages import ConversationThrottle
 from app.content.blocks import Action, Actions, Code, Fact, Facts
 from app.local.connector_server import ConnectorResponse
-from app.messaging.proactive import NoConversationReferenceError, ProactiveMessage, ProactiveSender
+from app.messaging.proactive_sender import NoConversationReferenceError, ProactiveMessage, ProactiveSender
 from app.storage.conversations import ConversationKey
 from app.turns.queue_message import UnreadableMessageError
 from tests.fakes.bots import Bot, bots

@@ -28,7 +28,7 @@ async def make_bot(tmp_path: Path) -> Any:
 async def test_a_removal_is_not_acknowledged_before_storage_has_deleted(
     make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bot = make_bot("Four.", acknowledge_after=1.5)
+    bot = make_bot("Four.", acknowledge_after_seconds=1.5)
     assert (await bot.send(bot.activity())).status in (200, 202)
     await bot.connector.next_message()
     gate, removal = asyncio.Event(), bot.activity(type="installationUpdate", action="remove")
@@ -46,7 +46,7 @@ async def test_a_removal_is_not_acknowledged_before_storage_has_deleted(
 
 
 async def test_the_bot_welcomes_once_while_storage_hangs(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    bot, gate = make_bot(acknowledge_after=0.5), asyncio.Event()
+    bot, gate = make_bot(acknowledge_after_seconds=0.5), asyncio.Event()
     added = bot.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}])
 
     async def slowly(*_: Any, **__: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.rendering import activities
-from app.bot.rendering.rendered_end import THAT_WAS_ALL, RenderedEnd
+from app.bot.rendering.rendered_end import END_NOTE, RenderedEnd
 from app.content.blocks import Action, Actions, Citation, Code, Column, ColumnType, Fact, Facts, Table
 from app.translation import ENGLISH
 
@@ -105,7 +105,7 @@ NO_LABEL = [
     ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "Sales grew")),
     ("⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1")),
     ("> not read: a\n\n⚠️ Ask again. (error id: e1)", Failure("Ask again.", "e1", "> not read: a", by_model=False)),
-    (THAT_WAS_ALL.english, Answer("Sales grew")),
+    (END_NOTE.english, Answer("Sales grew")),
     ("*(The answer reached its length limit.)*", Answer("Sales grew", truncated=True)),
     ("Type **/help**", Answer("Type **/help**", by_model=False)),
 ]

@@ -176,7 +176,7 @@ async def test_the_queue_message_of_a_closed_turn_is_dropped(
     make_bot: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app")
-    bot, other = make_bot([gate := asyncio.Event(), "once"], acknowledge_after=1.0), make_bot()
+    bot, other = make_bot([gate := asyncio.Event(), "once"], acknowledge_after_seconds=1.0), make_bot()
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     gate.set()
@@ -190,7 +190,7 @@ async def test_the_queue_message_of_a_closed_turn_is_dropped(
 
 async def test_a_turn_that_another_worker_holds_is_requeued(make_bot: MakeBot) -> None:
     gate = asyncio.Event()
-    bot, other = make_bot([gate, "once"], acknowledge_after=1.0), make_bot("twice")
+    bot, other = make_bot([gate, "once"], acknowledge_after_seconds=1.0), make_bot("twice")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     await other.app.queue.dispatch(message)

@@ -149,7 +149,7 @@ def test_the_next_worker_sends_the_card_with_the_part_that_is_missing() -> None:
         (TEAMS_PERSONAL, "stream-1"),
         (EARLY, "stream-1"),
         (TEAMS_GROUP, "m-2"),
-        (replace(TEAMS_PERSONAL, text_limit=20), "m-3"),
+        (replace(TEAMS_PERSONAL, text_limit_utf16=20), "m-3"),
     ],
     ids=["stream", "edited", "message", "parts after a stream"],
 )

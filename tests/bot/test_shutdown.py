@@ -60,7 +60,7 @@ def slowed(bot: Bot, *names: str) -> Slow:
 
 
 async def test_shutdown_during_a_claim_does_not_drop_the_message(make_bot: MakeBot) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("again")
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after_seconds=1.0), make_bot("again")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     with closing(sqlite3.connect(bot.file)) as connection:
@@ -86,7 +86,7 @@ async def test_a_question_that_was_not_entered_before_shutdown_is_not_acknowledg
 
 
 async def test_shutdown_while_a_turn_is_requeued_does_not_drop_the_message(make_bot: MakeBot) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot()
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after_seconds=1.0), make_bot()
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
 
@@ -114,7 +114,7 @@ async def test_a_closed_worker_answers_a_question_with_503(make_bot: MakeBot) ->
 async def test_shutdown_when_a_message_is_just_delivered_does_not_drop_it(
     make_bot: MakeBot,
 ) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after_seconds=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     resuming = asyncio.create_task(other.app.queue.dispatch(message))
@@ -125,7 +125,7 @@ async def test_shutdown_when_a_message_is_just_delivered_does_not_drop_it(
 
 
 async def test_a_person_is_told_once_to_ask_again(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    bot = make_bot(acknowledge_after=1.0)
+    bot = make_bot(acknowledge_after_seconds=1.0)
     post = bot.app.connector.send
     told = asyncio.Event()
 
@@ -144,7 +144,7 @@ async def test_a_person_is_told_once_to_ask_again(make_bot: MakeBot, monkeypatch
 
 
 async def test_a_closed_worker_claims_no_turn(make_bot: MakeBot) -> None:
-    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after=1.0), make_bot("never")
+    bot, other = make_bot([asyncio.Event(), "never"], acknowledge_after_seconds=1.0), make_bot("never")
     await bot.send(bot.activity())
     (message,) = bot.on_the_queue()
     await other.app.queue.close()
@@ -192,7 +192,7 @@ async def test_feedback_counts_when_it_is_redelivered_after_storage_failed(
 async def test_a_question_that_is_not_in_the_ledger_in_time_is_not_acknowledged_but_is_answered(
     make_bot: MakeBot,
 ) -> None:
-    bot = make_bot("Four.", acknowledge_after=0.05)
+    bot = make_bot("Four.", acknowledge_after_seconds=0.05)
     slow = slowed(bot, "begin")
     assert (await bot.send(bot.activity())).status == 503, "if the worker crashes now, nobody has the question"
     slow.gate.set()

@@ -218,7 +218,7 @@ def test_an_answer_beyond_the_size_limit_comes_in_whole_parts() -> None:
     fake = converse(lambda reply: answer(reply, text, seconds=20))
     assert len(fake.visible) == 3
     assert "\n\n".join(part.strip() for part in fake.visible) == text
-    assert all(len(part) <= TEAMS_PERSONAL.text_limit for part in fake.visible)
+    assert all(len(part) <= TEAMS_PERSONAL.text_limit_utf16 for part in fake.visible)
     assert "channelData" in fake.sent[-1].activity
     assert "channelData" not in fake.of_kind("final")[0].activity
 

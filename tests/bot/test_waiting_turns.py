@@ -42,7 +42,7 @@ async def two_that_wait(bot: Bot, question: str = "And then?", **more: Any) -> t
 async def test_a_claimed_turn_that_has_to_wait_shows_typing_and_opens_no_stream(
     make_bot: MakeBot, more: dict[str, Any], question: str
 ) -> None:
-    bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
+    bot, other = make_bot([asyncio.Event()], acknowledge_after_seconds=0.3), make_bot("never")
     second, message = await two_that_wait(bot, question, **more)
     await other.app.queue.dispatch(message)
     shown = [call for call in bot.connector.calls if call.activity.get("replyToId") == second]
@@ -52,7 +52,7 @@ async def test_a_claimed_turn_that_has_to_wait_shows_typing_and_opens_no_stream(
 
 
 async def test_a_turn_waits_on_a_channel_without_typing_too(make_bot: MakeBot) -> None:
-    bot, other = make_bot([asyncio.Event()], acknowledge_after=0.3), make_bot("never")
+    bot, other = make_bot([asyncio.Event()], acknowledge_after_seconds=0.3), make_bot("never")
     second, message = await two_that_wait(bot)
     bot.connector.rule = lambda _: ConnectorResponse.error(403, "Forbidden", "not here")
     await other.app.queue.dispatch(message)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.agent.events import Answer
 from app.content.block_json import MAX_JSON_CHARACTERS, BlocksUnreadableError, blocks_from_json, blocks_to_json
-from app.content.block_limits import MAX_CELL, MAX_ROWS, within_limits
+from app.content.block_limits import MAX_CELL_CHARACTERS, MAX_ROWS, within_limits
 from app.content.blocks import (
     Action,
     Actions,
@@ -124,7 +124,7 @@ def test_a_table_that_is_cut_says_how_many_rows_there_are() -> None:
 
 def test_a_long_cell_ends_in_an_ellipsis_and_a_long_address_is_left_out() -> None:
     cut = within_limits(Table((Column("n"),), (("x" * 1_000,),), source=Link("all", "https://e.com/" + "x" * 3_000)))
-    assert cut == Table((Column("n"),), (("x" * (MAX_CELL - 1) + "…",),))
+    assert cut == Table((Column("n"),), (("x" * (MAX_CELL_CHARACTERS - 1) + "…",),))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from botbuilder.schema import Activity
 from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
-from app.bot.connector.connector_client import Connector
+from app.bot.connector.connector_client import ConnectorClient
 from app.bot.inbound.activity import parse_activity
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.bot.sdk.sdk_entities import serialise
@@ -77,7 +77,9 @@ async def a_bot() -> AsyncIterator[Bot]:
     session, tokens, identity = HttpSession(), Tokens(), BotIdentity()
     async with ConnectorService() as service:
         authenticator = Authenticator(identity, session)
-        adapter = ChannelAdapter(identity, authenticator, Connector(session, tokens, ServiceUrls(identity)), tokens)
+        adapter = ChannelAdapter(
+            identity, authenticator, ConnectorClient(session, tokens, ServiceUrls(identity)), tokens
+        )
         yield Bot(adapter, service, tokens)
         await authenticator.close()
         await session.close()

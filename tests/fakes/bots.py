@@ -16,7 +16,7 @@ from app.bot.bot_app import BotApp, build_bot
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
 from app.messaging.actions import ActionHandler
-from app.messaging.references import ConversationReferences
+from app.messaging.conversation_references import ConversationReferences
 from app.models.scripted_model import ScriptedModel
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -101,7 +101,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
         def make(
             *replies: Any,
             identity: BotIdentity = LAPTOP,
-            acknowledge_after: float = 12.0,
+            acknowledge_after_seconds: float = 12.0,
             image_hosts: frozenset[str] = frozenset(),
             action_handlers: Sequence[ActionHandler] = (),
             tool_providers: Sequence[ToolProvider] = (),
@@ -111,10 +111,10 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000)
             commands = commands_of(log, references=references)
             backend = TurnBackend(log, log.queue("turns"), log.artifacts())
-            turns = TurnRunner(agent, commands, backend, time_limit=30)
+            turns = TurnRunner(agent, commands, backend, time_limit_seconds=30)
             options: dict[str, Any] = {
                 "work_queue": backend.queue,
-                "acknowledge_after": acknowledge_after,
+                "acknowledge_after_seconds": acknowledge_after_seconds,
                 "image_hosts": image_hosts,
                 "action_handlers": action_handlers,
             }

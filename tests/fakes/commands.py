@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from app.agent.commands import About, Commands
 from app.databricks.current_user import CurrentUser
-from app.messaging.references import ConversationReferences
-from app.storage.conversations import ConversationKey, ConversationLog
+from app.messaging.conversation_references import ConversationReferences
+from app.storage.conversations import ConversationHistory, ConversationKey
 
 ANN = CurrentUser("ann@example.com", "Ann")
 
 
 def commands_of(
-    log: ConversationLog, user: CurrentUser | None = ANN, references: ConversationReferences | None = None
+    log: ConversationHistory, user: CurrentUser | None = ANN, references: ConversationReferences | None = None
 ) -> Commands:
     async def about() -> About:
         return About("m", "w.example", "personal access token", user)

@@ -14,7 +14,7 @@ from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.local.connector_server import ConnectorServer
-from app.messaging.references import ConversationReferences
+from app.messaging.conversation_references import ConversationReferences
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
@@ -92,7 +92,7 @@ async def observed_bots(folder: Path, clock: Callable[[], float] = time.time) ->
             providers: list[ToolProvider] = [ClockTools(), StaticTools(tools)]
             agent = Agent(ScriptedModel(replies), providers, system_prompt="", history_token_budget=1000)
             backend = TurnBackend(log, log.queue("turns"), log.artifacts(), clock=clock)
-            turns = TurnRunner(agent, commands_of(log), backend, time_limit=30)
+            turns = TurnRunner(agent, commands_of(log), backend, time_limit_seconds=30)
             destination = Destination("the-bot", "0.1.0+abc", "worker-1", connection_string=insights.connection_string)
             telemetry = Telemetry(destination, records_text=records_text, closing_seconds=closing)
             documents = log.documents()

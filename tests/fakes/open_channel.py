@@ -11,7 +11,7 @@ import pytest
 
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
-from app.bot.connector.connector_client import Connector
+from app.bot.connector.connector_client import ConnectorClient
 from app.bot.connector.send_errors import (
     SendError,
 )
@@ -39,7 +39,7 @@ class Tokens:
 @dataclass
 class Channel:
     service: ConnectorService
-    connector: Connector
+    connector: ConnectorClient
     tokens: Tokens
     session: HttpSession
     now: float = 0.0
@@ -65,7 +65,7 @@ async def a_channel(**limits: float) -> AsyncIterator[Channel]:
     session, tokens = HttpSession(), Tokens()
     async with ConnectorService() as service:
         channel: Channel
-        connector = Connector(
+        connector = ConnectorClient(
             session,
             tokens,
             ServiceUrls(BotIdentity()),

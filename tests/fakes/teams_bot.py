@@ -20,7 +20,7 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.common.http_session import HttpSession
 from app.http import HttpAnswer
-from app.messaging.references import ConversationReferences
+from app.messaging.conversation_references import ConversationReferences
 from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
@@ -99,7 +99,7 @@ async def a_teams_bot(
 
         agent = Agent(model, tools, system_prompt="", history_token_budget=1000)
         backend = TurnBackend(store, store.queue("turns"), store.artifacts())
-        turns = TurnRunner(agent, Commands(store.forget, about), backend, time_limit=30)
+        turns = TurnRunner(agent, Commands(store.forget, about), backend, time_limit_seconds=30)
         identity = BotIdentity(APP, "SingleTenant", TENANT)
         documents = store.documents()
         references = ConversationReferences(documents)

@@ -105,7 +105,7 @@ class Worker:
         backend = TurnBackend(cast(Any, store), cast(Any, queue), cast(Any, artifacts), LEASE, clock)
         agent = Agent(model, system_prompt="", history_token_budget=1000)
         commands = commands_of(cast(Any, store))
-        self.runner = TurnRunner(agent, commands, backend, time_limit=60)
+        self.runner = TurnRunner(agent, commands, backend, time_limit_seconds=60)
 
     def reply(self, checkpoint: Checkpoint) -> Reply:
         sender, channel = self.harness.chat.through(self.wire), self.harness.channel

@@ -65,7 +65,7 @@ async def test_a_caller_that_hangs_up_does_not_cancel_the_check_of_the_others() 
 async def test_a_dependency_that_hangs_is_given_up_and_the_other_is_still_reported() -> None:
     hangs, answers = Dependency(), Dependency()
     answers.let.set()
-    dependencies = DependencyChecks({"model": hangs.check, "storage": answers.check}, time_limit=0.05)
+    dependencies = DependencyChecks({"model": hangs.check, "storage": answers.check}, time_limit_seconds=0.05)
     answer = await Health(dependencies).answer_with_dependencies("GET")
     body = json.loads(answer.body)
     assert (answer.status, body["model"]["state"], body["storage"]["state"]) == (503, "timed out", "answers")

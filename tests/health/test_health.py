@@ -130,7 +130,7 @@ async def test_a_queue_that_does_not_answer_is_reported_beside_a_table_that_does
 
     monkeypatch.setattr(SqliteQueue, "ping", away)
     monkeypatch.setattr(
-        "app.composition.functions_host.DependencyChecks", functools.partial(DependencyChecks, time_limit=2.0)
+        "app.composition.functions_host.DependencyChecks", functools.partial(DependencyChecks, time_limit_seconds=2.0)
     )
     async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint) as client:
         status, body = await client.ask(DEPENDENCIES)
@@ -198,7 +198,7 @@ async def test_a_workspace_that_takes_the_call_and_never_answers_is_timed_out(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "app.composition.functions_host.DependencyChecks", functools.partial(DependencyChecks, time_limit=2.0)
+        "app.composition.functions_host.DependencyChecks", functools.partial(DependencyChecks, time_limit_seconds=2.0)
     )
     with listen(0) as silent:
         base_url = f"http://127.0.0.1:{port_of(silent)}/serving-endpoints"

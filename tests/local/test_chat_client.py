@@ -14,7 +14,7 @@ from app.agent import events
 from app.agent.user_messages import UNEXPECTED
 from app.bot.channel import OTHER
 from app.bot.rendering.rendered_end import RenderedEnd
-from app.local.chat_client import Conversation, ConversationError, failure_in, patience
+from app.local.chat_client import Conversation, NoAnswerError, failure_in, patience
 from app.local.connector_server import ConnectorResponse, ConnectorServer
 from app.local.host import serving
 from app.local.indexing import index
@@ -80,7 +80,7 @@ async def test_sources_are_listed_below_the_answer() -> None:
 async def test_the_text_of_a_failed_answer_is_shown_and_its_error_sentence_is_reported() -> None:
     async with conversation() as (talk, _):
         display = Display()
-        with pytest.raises(ConversationError, match=r"^⚠️ Das Modell ist beschäftigt\. \(Fehler-ID: 0a1b2c3d\)$"):
+        with pytest.raises(NoAnswerError, match=r"^⚠️ Das Modell ist beschäftigt\. \(Fehler-ID: 0a1b2c3d\)$"):
             await talk.ask("fail", display)
         assert ("finish", "You said") in display.shown
         await talk.ask("hello", display)
@@ -117,7 +117,7 @@ async def test_what_another_program_sends_to_its_port_is_not_shown() -> None:
 )
 async def test_a_question_without_an_answer_says_why(question: str, sentence: str) -> None:
     async with conversation() as (talk, _):
-        with pytest.raises(ConversationError, match=sentence):
+        with pytest.raises(NoAnswerError, match=sentence):
             await talk.ask(question, Display())
 
 
@@ -140,7 +140,7 @@ async def test_a_bot_that_does_not_listen_is_reported_in_a_sentence() -> None:
     endpoint = f"http://127.0.0.1:{port_of(listener)}/api/messages"
     listener.close()
     async with ConnectorServer() as connector, ClientSession() as client:
-        with pytest.raises(ConversationError, match="does not answer"):
+        with pytest.raises(NoAnswerError, match="does not answer"):
             await Conversation(client, endpoint, connector).ask("hello", Display())
 
 

@@ -52,9 +52,9 @@ def test_what_host_json_lacks_has_azures_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [OVERRIDE, OVERRIDE.upper(), OVERRIDE.lower()])
 def test_the_environment_overrides_host_json(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, queues(maxPollingInterval="00:00:02"), **{name: "00:00:00.1"}).queues == QueueOptions(
-        max_polling_interval=0.1
+        max_polling_interval_seconds=0.1
     )
-    assert read(tmp_path, {}, **{name: "00:00:07"}).queues.max_polling_interval == 7.0
+    assert read(tmp_path, {}, **{name: "00:00:07"}).queues.max_polling_interval_seconds == 7.0
 
 
 def test_any_setting_of_host_json_can_be_overridden(tmp_path: Path) -> None:

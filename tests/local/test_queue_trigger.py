@@ -78,7 +78,7 @@ def test_an_idle_queue_is_polled_less_and_less_often_and_often_again_after_a_mes
 
         async def code(msg: QueueMessage) -> None: ...
 
-        async with running(listener(code, receiver, max_polling_interval=20.0)):
+        async with running(listener(code, receiver, max_polling_interval_seconds=20.0)):
             await asyncio.sleep(300)
             pauses = [round(after - before, 6) for before, after in pairwise(receiver.takes)]
             assert pauses[0] == pytest.approx(0.1)
@@ -105,7 +105,7 @@ def test_a_message_that_fails_is_tried_again_after_the_visibility_timeout() -> N
 
         await receiver.put("a", visibility_timeout=0)
         async with running(
-            listener(code, receiver, MemoryReceiver(), visibility_timeout=100.0, max_polling_interval=1.0)
+            listener(code, receiver, MemoryReceiver(), visibility_timeout=100.0, max_polling_interval_seconds=1.0)
         ):
             await asyncio.sleep(500)
         assert [count for _, count in dequeue_count] == [1, 2, 3]
@@ -159,7 +159,7 @@ def test_a_message_that_fails_on_a_poison_queue_stays_there_and_is_not_tried_for
             raise LookupError
 
         await receiver.put("bad", visibility_timeout=0)
-        async with running(listener(code, receiver, None, max_polling_interval=1.0)):
+        async with running(listener(code, receiver, None, max_polling_interval_seconds=1.0)):
             await asyncio.sleep(500)
         assert dequeue_count == [1, 2, 3, 4, 5]
         assert receiver.bodies == ["bad"]
@@ -196,7 +196,7 @@ def test_an_outage_of_storage_is_logged_once_and_ends_with_the_first_response(ca
         async def code(msg: QueueMessage) -> None:
             got.append(msg.get_body())
 
-        async with running(listener(code, receiver, max_polling_interval=2.0)):
+        async with running(listener(code, receiver, max_polling_interval_seconds=2.0)):
             for body in ("a", "b"):
                 await receiver.put(body, visibility_timeout=0)
                 receiver.fails = True
@@ -226,7 +226,7 @@ def test_a_message_whose_end_falls_into_an_outage_is_not_done_twice(outage: floa
             receiver.fails = True
 
         await receiver.put("a", visibility_timeout=0)
-        async with running(listener(code, receiver, max_polling_interval=2.0)):
+        async with running(listener(code, receiver, max_polling_interval_seconds=2.0)):
             await asyncio.sleep(outage)
             receiver.fails = False
             await asyncio.sleep(60)

@@ -54,7 +54,7 @@ def blocking(msg: func.QueueMessage) -> None:
 async def clean(timer: func.TimerRequest) -> None:
     seen.append((timer, None))
 """
-QUICKLY = QueueOptions(max_polling_interval=0.1)
+QUICKLY = QueueOptions(max_polling_interval_seconds=0.1)
 
 
 @pytest.fixture(autouse=True)

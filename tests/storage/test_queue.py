@@ -12,7 +12,7 @@ from azure.storage.queue.aio import QueueClient
 
 from app.storage.azure.azure_queue import AzureQueue
 from app.storage.queue import (
-    MAX_MESSAGE_BYTES,
+    MAX_QUEUE_MESSAGE_BYTES,
     MESSAGE_LIFETIME_SECONDS,
     PopReceiptMismatchError,
     Receipt,
@@ -118,7 +118,13 @@ async def test_one_of_several_changes_with_the_same_receipt_succeeds(tested: Tes
 
 
 @pytest.mark.parametrize(
-    "body", ["", '{"v": 1, "text": "Größe & <b> ]]> 😀"}', "x" * MAX_MESSAGE_BYTES, "語" * (MAX_MESSAGE_BYTES // 3)]
+    "body",
+    [
+        "",
+        '{"v": 1, "text": "Größe & <b> ]]> 😀"}',
+        "x" * MAX_QUEUE_MESSAGE_BYTES,
+        "語" * (MAX_QUEUE_MESSAGE_BYTES // 3),
+    ],
 )
 async def test_a_body_comes_out_as_it_went_in(tested: TestedQueue, body: str) -> None:
     await tested.queue.put(body, visibility_timeout=0)
@@ -126,8 +132,8 @@ async def test_a_body_comes_out_as_it_went_in(tested: TestedQueue, body: str) ->
 
 
 async def test_a_body_that_is_too_long_is_refused_before_it_is_sent(tested: TestedQueue) -> None:
-    with pytest.raises(ValueError, match=f"49153 bytes; a queue takes {MAX_MESSAGE_BYTES}"):
-        await tested.queue.put("x" * (MAX_MESSAGE_BYTES + 1), visibility_timeout=0)
+    with pytest.raises(ValueError, match=f"49153 bytes; a queue takes {MAX_QUEUE_MESSAGE_BYTES}"):
+        await tested.queue.put("x" * (MAX_QUEUE_MESSAGE_BYTES + 1), visibility_timeout=0)
     assert await bodies(tested) == []
 
 

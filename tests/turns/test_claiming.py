@@ -13,7 +13,7 @@ from app.agent.turn import Turn
 from app.agent.user_messages import GIVEN_UP, INTERRUPTION_NOTE, TURN_TIMED_OUT
 from app.bot.channel import TEAMS_GROUP
 from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
-from app.storage.queue import MAX_MESSAGE_BYTES, Receipt
+from app.storage.queue import MAX_QUEUE_MESSAGE_BYTES, Receipt
 from app.storage.storage_errors import StorageError
 from app.turns.checkpoint import Checkpoint
 from app.turns.queue_message import TurnMessage
@@ -34,7 +34,7 @@ from tests.fakes.turn_harness import (
 
 KEY = TurnKey(ANN, "1")
 MESSAGE = TurnMessage(KEY, 1000.0, "How?", "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
-LARGE = TurnMessage(KEY, 1000.0, "How? " * (MAX_MESSAGE_BYTES // 5 + 1))
+LARGE = TurnMessage(KEY, 1000.0, "How? " * (MAX_QUEUE_MESSAGE_BYTES // 5 + 1))
 
 
 async def hang(*_: Any, **__: Any) -> Any:
@@ -180,11 +180,11 @@ def test_an_answer_takes_no_longer_than_its_channel_allows(way_in: str, tmp_path
     async def script(harness: TurnHarness) -> None:
         worker, turn, started = harness.worker(seconds=50), Turn("1", ANN, "How?"), now()
         if way_in == "run":
-            await worker.runner.run(turn, worker.reply, payload="How?", time_limit=5)
+            await worker.runner.run(turn, worker.reply, payload="How?", time_limit_seconds=5)
         else:
             lease = await claim(worker.runner, MESSAGE)
             assert lease is not None
-            await worker.runner.execute(lease, turn, worker.reply, time_limit=5)
+            await worker.runner.execute(lease, turn, worker.reply, time_limit_seconds=5)
         (told,) = harness.chat.messages.values()
         assert TURN_TIMED_OUT.english in told
         assert now() - started < 7

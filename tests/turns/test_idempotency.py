@@ -189,7 +189,7 @@ async def test_an_action_that_shutdown_cancelled_may_be_requested_again(store: D
     ending, hanging = IdempotentActions(store), Counted(gate=asyncio.Event())
     asking = asyncio.create_task(ending.once(REPAIR, hanging))
     await hanging.started.wait()
-    await ending.close(grace=0.0)
+    await ending.close(grace_seconds=0.0)
     with pytest.raises(ActionInProgressError):
         await asking
     assert await IdempotentActions(store).once(REPAIR, Counted()) == {"said": "done 1"}
@@ -230,7 +230,7 @@ async def test_an_action_whose_worker_vanished_is_claimed_again_after_its_lease(
         await IdempotentActions(store, clock=iter([1000.0, 1005.0, 1005.0, 1005.0]).__next__).once(REPAIR, act)
     with pytest.raises(ActionInProgressError):
         await looking
-    await gone.close(grace=0.0)
+    await gone.close(grace_seconds=0.0)
     with pytest.raises(ActionInProgressError):
         await vanished
     assert (await IdempotentActions(store, clock=lambda: later).once(REPAIR, act)) == {"said": "done 1"}

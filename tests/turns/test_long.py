@@ -29,7 +29,7 @@ def named(channel: Channel) -> str:
 
 def test_an_answer_that_was_too_large_is_whole_when_the_worker_vanishes_between_its_parts(tmp_path: Path) -> None:
     wrong = {}
-    limited = replace(TEAMS_PERSONAL, text_limit=80)
+    limited = replace(TEAMS_PERSONAL, text_limit_utf16=80)
     for number in range(60):
         moment = round(1.0 + 0.02 * number, 3)
 
@@ -57,7 +57,7 @@ def test_the_second_half_of_an_answer_is_not_lost_with_a_worker_whose_first_try_
     async def script(harness: TurnHarness) -> None:
         kept: list[Checkpoint] = []
         wire, clock = Wire(), asyncio.get_running_loop().time
-        channel = replace(TEAMS_PERSONAL, text_limit=80)
+        channel = replace(TEAMS_PERSONAL, text_limit_utf16=80)
         rules = cast(Any, channel.streaming)
 
         async def keep(checkpoint: Checkpoint) -> None:

@@ -230,7 +230,7 @@ class Host:
     async def serve(self, turns: int) -> None:
         function = QueueFunction("process_queue_message", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
         receiver, poison = self._harness.store.queue("turns"), self._harness.store.queue("turns-poison")
-        options = QueueOptions(new_batch_threshold=16, max_polling_interval=2.0)
+        options = QueueOptions(new_batch_threshold=16, max_polling_interval_seconds=2.0)
         listener = QueueListener(function, receiver, poison, options, lock_seconds=600.0)
         listening = asyncio.create_task(listener.run())
         async with asyncio.timeout(2000), self._news:

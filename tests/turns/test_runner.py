@@ -105,11 +105,14 @@ async def _happening(event: asyncio.Event) -> None:
     event.set()
 
 
-def runner(model: ScriptedModel, store: SqliteStore, time_limit: float = 60) -> TurnRunner:
+def runner(model: ScriptedModel, store: SqliteStore, time_limit_seconds: float = 60) -> TurnRunner:
     agent = Agent(model, system_prompt="", history_token_budget=1000)
     commands = commands_of(store)
     return TurnRunner(
-        agent, commands, TurnBackend(store, store.queue("turns"), store.artifacts()), time_limit=time_limit
+        agent,
+        commands,
+        TurnBackend(store, store.queue("turns"), store.artifacts()),
+        time_limit_seconds=time_limit_seconds,
     )
 
 
@@ -284,7 +287,7 @@ def test_stop_while_the_end_is_sent_keeps_what_was_shown_once(tmp_path: Path) ->
 async def test_a_channel_may_allow_less_time_than_the_runner(kept: SqliteStore) -> None:
     heard = Heard()
     turns = runner(ScriptedModel([[asyncio.Event()]]), kept)
-    await turns.run(Turn("1", ANN, "Tell"), lambda _: heard, time_limit=0.01)
+    await turns.run(Turn("1", ANN, "Tell"), lambda _: heard, time_limit_seconds=0.01)
     assert isinstance(heard.end, Failure)
     assert "longer than allowed" in heard.end.sentence
 
@@ -292,7 +295,7 @@ async def test_a_channel_may_allow_less_time_than_the_runner(kept: SqliteStore) 
 def test_an_answer_that_takes_too_long_ends_in_a_sentence_and_keeps_what_came(tmp_path: Path) -> None:
     model, heard, log = ScriptedModel([["Once upon", asyncio.Event()]]), Heard(), SqliteStore(tmp_path / "x")
     with opened(log), asyncio.Runner(loop_factory=VirtualTimeLoop) as loop:
-        loop.run(runner(model, log, time_limit=60).run(Turn("1", ANN, "Tell"), lambda _: heard))
+        loop.run(runner(model, log, time_limit_seconds=60).run(Turn("1", ANN, "Tell"), lambda _: heard))
         said = loop.run(log.recent(ANN, 9))
     assert isinstance(heard.end, Failure)
     assert "longer than allowed" in heard.end.sentence

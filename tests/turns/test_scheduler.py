@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.storage.documents import DocumentStore
-from app.storage.queue import MAX_MESSAGE_BYTES
+from app.storage.queue import MAX_QUEUE_MESSAGE_BYTES
 from app.storage.storage_errors import StorageError
 from app.turns.queue_message import Envelope
 from app.turns.scheduler import Scheduler
@@ -127,5 +127,5 @@ async def test_a_message_that_no_queue_takes_is_refused_when_it_is_scheduled(
     scheduler: Scheduler, clock: Clock
 ) -> None:
     with pytest.raises(ValueError, match="bytes"):
-        await scheduler.schedule("contoso", "a", reminder("x" * MAX_MESSAGE_BYTES), due_at=clock())
+        await scheduler.schedule("contoso", "a", reminder("x" * MAX_QUEUE_MESSAGE_BYTES), due_at=clock())
     assert await scheduler.run_due() == 0

@@ -38,7 +38,7 @@ class Host:
         self._taken = asyncio.Event()
         function = QueueFunction("process_queue_message", "turns", "AzureWebJobsStorage", "msg", False, self._resume)
         receiver = cast(Any, Behind(harness.store.queue("turns"), self.worker.wire))
-        options = QueueOptions(max_polling_interval=POLLED_EVERY)
+        options = QueueOptions(max_polling_interval_seconds=POLLED_EVERY)
         self._listener = QueueListener(function, receiver, None, options, lock_seconds=AZURE_LOCK_SECONDS)
         self._listening = asyncio.create_task(self._listener.run())
 

@@ -289,7 +289,7 @@ def test_a_tool_that_is_cancelled_knows_why(why: str, reason: CancelReason, tmp_
         worker = bench.worker(harness)
         limit = 5.0 if why == "the time is over" else 60.0
         turn = Turn("1", ANN, "Delete what is empty")
-        asking = asyncio.create_task(worker.runner.run(turn, worker.reply, payload="x", time_limit=limit))
+        asking = asyncio.create_task(worker.runner.run(turn, worker.reply, payload="x", time_limit_seconds=limit))
         await asyncio.sleep(2)
         if why == "the worker ends":
             asking.cancel()

@@ -44,7 +44,7 @@ def test_an_answer_that_came_at_once_is_not_said_again_when_its_worker_vanishes(
 @pytest.mark.parametrize("channel", STREAMS, ids=named)
 def test_an_answer_in_several_messages_is_whole_whenever_its_worker_vanishes(channel: Channel, tmp_path: Path) -> None:
     wrong = {}
-    small = replace(channel, text_limit=40)
+    small = replace(channel, text_limit_utf16=40)
     for number in range(70):
         moment = round(0.3 + 0.04 * number, 3)
 

@@ -40,12 +40,12 @@ class AppCredentials:
         *,
         http_client: Callable[[], Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        time_limit: float = 15.0,
+        time_limit_seconds: float = 15.0,
     ) -> None:
         self._identity = identity
         self._addresses = addresses_of(identity.cloud)
         self._new_http_client = http_client
-        self._time_limit = time_limit
+        self._time_limit_seconds = time_limit_seconds
         self._token = RenewingToken("The bot's token", self._fetch, clock=clock)
         self._client: Any = None
         self._thread: ThreadPoolExecutor | None = None
@@ -70,7 +70,7 @@ class AppCredentials:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bot-token")
         try:
-            async with asyncio.timeout(self._time_limit):
+            async with asyncio.timeout(self._time_limit_seconds):
                 answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._acquire)
         except TimeoutError:
             raise TokenUnreachableError("Microsoft Entra did not answer in time") from None
@@ -101,7 +101,7 @@ class AppCredentials:
         import msal  # noqa: PLC0415 - not needed before the first token
 
         clients: Any = msal  # which has no types
-        http_client = self._new_http_client() if self._new_http_client else _http_client(self._time_limit)
+        http_client = self._new_http_client() if self._new_http_client else _http_client(self._time_limit_seconds)
         identity = self._identity
         if identity.app_type == "UserAssignedMSI":
             managed = clients.UserAssignedManagedIdentity(client_id=identity.app_id)
@@ -115,12 +115,12 @@ class AppCredentials:
         )
 
 
-def _http_client(time_limit: float) -> Any:  # noqa: ANN401 - requests.Session
+def _http_client(time_limit_seconds: float) -> Any:  # noqa: ANN401 - requests.Session
     import requests  # noqa: PLC0415 - msal needs it
 
     session = requests.Session()
     # requests has no time limit of its own, for a session neither.
-    session.request = partial(session.request, timeout=time_limit)  # type: ignore[method-assign]
+    session.request = partial(session.request, timeout=time_limit_seconds)  # type: ignore[method-assign]
     return session
 
 

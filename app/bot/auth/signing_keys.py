@@ -54,12 +54,12 @@ class SigningKeys:
         session: HttpSession,
         *,
         clock: Callable[[], float] = time.monotonic,
-        time_limit: float = 10.0,
+        time_limit_seconds: float = 10.0,
     ) -> None:
         self._metadata_url = metadata_url
         self._session = session
         self._clock = clock
-        self._time_limit = time_limit
+        self._time_limit_seconds = time_limit_seconds
         self._keys: Mapping[str, SigningKey] = {}
         self._fetched_at = 0.0
         # Whether the last fetch succeeded. If not, an unknown key may be a new one.
@@ -104,7 +104,7 @@ class SigningKeys:
 
     async def _fetch_keys(self) -> None:
         try:
-            async with asyncio.timeout(self._time_limit):
+            async with asyncio.timeout(self._time_limit_seconds):
                 await self._try_to_fetch()
                 if not self._keys:
                     # Without any key every call is refused, so one failed request is retried at once.

@@ -19,7 +19,7 @@ from yarl import URL
 
 from app.bot.auth.app_credentials import TokenError, TokenUnreachableError
 from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
-from app.bot.connector.channel_response import ChannelResponse, error_of
+from app.bot.connector.send_error_classification import ChannelResponse, classify_send_error
 from app.bot.connector.send_errors import (
     DeliveryUnknownError,
     NotDeliveredError,
@@ -59,7 +59,7 @@ class _Request:
     streams: bool = False
 
 
-class Connector:
+class ConnectorClient:
     """Every call raises a `SendError` unless the channel took it.
 
     A call is repeated for `retry_seconds`; with 0 it is made once. The two time limits are for one try. `jitter` gives
@@ -177,7 +177,7 @@ class Connector:
             response = await self._exchange(request, await self._token(), deadline)
         if 200 <= response.status < 300:
             return response
-        raise error_of(response, streams=request.streams, now=datetime.now(UTC))
+        raise classify_send_error(response, streams=request.streams, now=datetime.now(UTC))
 
     async def _token(self) -> str | None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from app.bot.connector.connector_client import Connector
+from app.bot.connector.connector_client import ConnectorClient
 from app.bot.inbound.reply_target import ReplyTarget
 
 Json = dict[str, Any]
@@ -16,7 +16,7 @@ SEND_SECONDS: Final = 30.0
 class ConnectorSender:
     """An `app.bot.replies.activity_sender.ActivitySender`. Raises `app.bot.connector.send_errors`."""
 
-    def __init__(self, connector: Connector, target: ReplyTarget) -> None:
+    def __init__(self, connector: ConnectorClient, target: ReplyTarget) -> None:
         self._connector = connector
         self._target = target
 

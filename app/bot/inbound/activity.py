@@ -16,7 +16,7 @@ from botbuilder.schema import Activity, ChannelAccount, ConversationAccount
 from app.common.caller import Caller
 from app.common.text import replace_lone_surrogates
 
-MAX_MESSAGE_BYTES = 256 * 1024
+MAX_ACTIVITY_BYTES = 256 * 1024
 _MAX_LEVELS = 64
 _MAX_ITEMS = 1000
 # The longest language tag: https://www.rfc-editor.org/rfc/rfc5646#section-4.4.1
@@ -50,7 +50,7 @@ class _WrongTypeError(BadActivityError):
 
 def parse_activity(body: bytes) -> Activity:
     """Every field of the activity has the type that its schema names, or is absent. Raises `BadActivityError` alone."""
-    if len(body) > MAX_MESSAGE_BYTES:
+    if len(body) > MAX_ACTIVITY_BYTES:
         raise BadActivityError("An activity may have 256 KB at most.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     data = _load(body)
     if not isinstance(data, dict):

@@ -7,7 +7,7 @@ from botbuilder.schema import Activity
 from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, locale_of
 from app.bot.inbound.conversation_key import conversation_of, root_conversation_id, with_thread
 from app.bot.inbound.reply_target import ReplyTarget
-from app.messaging.references import ConversationReference
+from app.messaging.conversation_references import ConversationReference
 
 
 def reference_of(activity: Activity) -> ConversationReference | None:

@@ -9,7 +9,7 @@ from typing import Any
 from botbuilder.schema import Activity
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.agent.turn import NoWords, Quotation, Turn
+from app.agent.turn import EmptyReason, Quotation, Turn
 from app.bot.channel import Channel, channel_of
 from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, locale_of
 from app.bot.inbound.message_text import read_message
@@ -35,7 +35,7 @@ class InboundQuestion(BaseModel):
     unread: tuple[str, ...] = ()
     locale: str = ""
     quotations: tuple[Quotation, ...] = ()
-    no_words: NoWords = NoWords.MENTION
+    empty_reason: EmptyReason = EmptyReason.MENTION
     caller: Caller = UNKNOWN_CALLER
 
     @classmethod
@@ -53,7 +53,7 @@ class InboundQuestion(BaseModel):
             unread=message.unread,
             locale=locale_of(activity),
             quotations=message.quotations,
-            no_words=message.no_words,
+            empty_reason=message.empty_reason,
             caller=caller_of(activity),
         )
 
@@ -78,7 +78,7 @@ class InboundQuestion(BaseModel):
             self.unread,
             self.locale,
             self.quotations,
-            self.no_words,
+            self.empty_reason,
             self.caller,
         )
 

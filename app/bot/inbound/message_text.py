@@ -12,7 +12,7 @@ from typing import Any
 
 from botbuilder.schema import Activity, Attachment
 
-from app.agent.turn import NoWords, Quotation
+from app.agent.turn import EmptyReason, Quotation
 from app.agent.user_messages import FORWARDED_WITHOUT_QUESTION
 from app.bot.inbound.activity import is_from_copilot, is_from_teams, is_targeted, locale_of, repair_texts
 from app.bot.inbound.html_text import holds_quotation, read_html
@@ -36,12 +36,12 @@ _REFERENCES = ("messagereference", "forwardedmessagereference")
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
-    """`question` is what was typed; where it is empty `no_words` says why."""
+    """`question` is what was typed; where it is empty `empty_reason` says why."""
 
     question: str
     quotations: tuple[Quotation, ...]
     unread: tuple[str, ...]
-    no_words: NoWords
+    empty_reason: EmptyReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +190,15 @@ def _has_lost_words(text: str, markup: str) -> bool:
     return markup.count("&lt;") > text.count("<")
 
 
-def _why_no_words(activity: Activity) -> NoWords:
+def _why_no_words(activity: Activity) -> EmptyReason:
     if activity.type == "messageUpdate":
-        return NoWords.EDIT
+        return EmptyReason.EDIT
     if _is_card_submit(activity):
-        return NoWords.CARD
+        return EmptyReason.CARD
     if is_from_copilot(activity):
         # In Copilot every message mentions the bot.
-        return NoWords.COPILOT
-    return NoWords.MENTION if any(mention.of_bot for mention in _mentions(activity)) else NoWords.NOTHING
+        return EmptyReason.COPILOT
+    return EmptyReason.MENTION if any(mention.of_bot for mention in _mentions(activity)) else EmptyReason.NOTHING
 
 
 def _is_card_submit(activity: Activity) -> bool:

@@ -50,7 +50,7 @@ class Handler(Protocol):
 class MessagesEndpoint:
     """`new_handler` makes the handler of one activity.
 
-    `acknowledge_after` is for messages, `time_limit` for callers who wait for the replies; both in seconds.
+    `acknowledge_after_seconds` is for messages, `time_limit` for callers who wait for the replies; both in seconds.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class MessagesEndpoint:
         new_handler: Callable[[Activity], Handler],
         telemetry: Telemetry,
         *,
-        acknowledge_after: float = ACKNOWLEDGE_AFTER_SECONDS,
-        time_limit: float = 200.0,
+        acknowledge_after_seconds: float = ACKNOWLEDGE_AFTER_SECONDS,
+        time_limit_seconds: float = 200.0,
     ) -> None:
         self._adapter = adapter
         self._new_handler = new_handler
         self._telemetry = telemetry
-        self._acknowledge_after = acknowledge_after
-        self._time_limit = time_limit
+        self._acknowledge_after_seconds = acknowledge_after_seconds
+        self._time_limit_seconds = time_limit_seconds
         self._running: set[asyncio.Task[InvokeResponse | None]] = set()
         # Those whose caller waits for the response, which no other worker can give.
         self._awaited: set[asyncio.Task[InvokeResponse | None]] = set()
@@ -157,7 +157,7 @@ class MessagesEndpoint:
         """From when the activity was received."""
         if activity.type == "invoke":
             return _INVOKE_SECONDS
-        return self._time_limit if _expects_replies(activity) else self._acknowledge_after
+        return self._time_limit_seconds if _expects_replies(activity) else self._acknowledge_after_seconds
 
     def _finished(self, task: asyncio.Task[InvokeResponse | None]) -> None:
         self._running.discard(task)
@@ -168,13 +168,13 @@ class MessagesEndpoint:
                 _log.error("A turn ended unexpectedly", exc_info=error)
         self._telemetry.answered()
 
-    async def close(self, *, grace: float = 5.0) -> None:
+    async def close(self, *, grace_seconds: float = 5.0) -> None:
         """Refuses new activities and hands running turns over; those whose caller waits get `grace` seconds to end."""
         self._closed = True
         for task in self._running - self._awaited:
             task.cancel()
         if self._awaited:
-            await asyncio.wait(self._awaited, timeout=grace)
+            await asyncio.wait(self._awaited, timeout=grace_seconds)
         for task in self._awaited:
             task.cancel()
         if self._running:

@@ -12,11 +12,11 @@ from app.translation import Sentence, Translator
 Json = dict[str, Any]
 
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bot-messages-ai-generated-content
-MAX_CITATIONS = 20
-_MAX_TITLE = 80
-_MAX_ABSTRACT = 160
+MAX_CITATIONS_SHOWN = 20
+_MAX_TITLE_CHARACTERS = 80
+_MAX_ABSTRACT_CHARACTERS = 160
 # https://learn.microsoft.com/microsoftteams/platform/bots/streaming-ux
-_MAX_INFORMATIVE = 1000
+_MAX_INFORMATIVE_CHARACTERS = 1000
 
 
 def typing() -> Json:
@@ -28,7 +28,7 @@ def message(text: str) -> Json:
 
 
 def informative(text: str, sequence: int, stream_id: str | None) -> Json:
-    return _stream_update(render(text)[:_MAX_INFORMATIVE], "informative", sequence, stream_id)
+    return _stream_update(render(text)[:_MAX_INFORMATIVE_CHARACTERS], "informative", sequence, stream_id)
 
 
 def streamed(text: str, sequence: int, stream_id: str | None) -> Json:
@@ -57,7 +57,7 @@ def labelled(activity: Json, citations: Sequence[Citation], translate: Translato
         "@id": "",
         "additionalType": ["AIGeneratedContent"],
     }
-    used = [citation for citation in citations if f"[{citation.position}]" in activity["text"]][:MAX_CITATIONS]
+    used = [citation for citation in citations if f"[{citation.position}]" in activity["text"]][:MAX_CITATIONS_SHOWN]
     if used:
         entity["citation"] = [_claim(citation, translate(Sentence("Source"))) for citation in used]
     return {**activity, "entities": [*activity.get("entities", ()), entity]}
@@ -66,8 +66,8 @@ def labelled(activity: Json, citations: Sequence[Citation], translate: Translato
 def _claim(citation: Citation, untitled: str) -> Json:
     appearance: Json = {
         "@type": "DigitalDocument",
-        "name": _shortened(citation.title or citation.url or untitled, _MAX_TITLE),
-        "abstract": _shortened(citation.quote or citation.title or untitled, _MAX_ABSTRACT),
+        "name": _shortened(citation.title or citation.url or untitled, _MAX_TITLE_CHARACTERS),
+        "abstract": _shortened(citation.quote or citation.title or untitled, _MAX_ABSTRACT_CHARACTERS),
     }
     if citation.url and citation.url.startswith("https://"):
         appearance["url"] = citation.url

@@ -32,7 +32,7 @@ CARD_KINDS = frozenset({"table", "chart", "facts", "actions"})
 CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
 # In UTF-16 code units, as Teams counts: 28 KB, the smallest limit that is documented for any message of Teams.
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
-CARD_LIMIT = 14_000
+CARD_LIMIT_UTF16 = 14_000
 _FALLBACK_LIMIT = 1_000
 _MAX_ACTIONS = 6
 # More than this many columns need the whole width of the chat.
@@ -46,7 +46,7 @@ def attachment(card: Json) -> Json:
     return {"contentType": CONTENT_TYPE, "content": card}
 
 
-def adaptive_card(blocks: Sequence[Block], translate: Translator, limit: int = CARD_LIMIT) -> Json | None:
+def adaptive_card(blocks: Sequence[Block], translate: Translator, limit: int = CARD_LIMIT_UTF16) -> Json | None:
     """A card of at most `limit` UTF-16 code units with the blocks that a card can show; None if there are none.
 
     Rows and facts that do not fit are left out, and the card says so of rows.

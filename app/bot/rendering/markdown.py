@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from app.agent.events import interrupted
-from app.bot.rendering.markdown_inline import MAX_CODE, MAX_EMPHASIS, MAX_LABEL, OpenMarkup, open_markup
+from app.bot.rendering.markdown_inline import (
+    MAX_CODE_CHARACTERS,
+    MAX_EMPHASIS_CHARACTERS,
+    MAX_LABEL_CHARACTERS,
+    OpenMarkup,
+    open_markup,
+)
 from app.bot.rendering.markdown_lines import BLANKS, Fence, Kind, Line, fence_run, read_lines
 from app.bot.rendering.sanitize import sanitize
 
@@ -19,7 +25,7 @@ _LONE_RETURN = re.compile(r"\r(?!\n)")
 # A last line of these alone may still become any kind of block.
 _BLOCK_MARKS = "#*+-=_|:`~" + BLANKS
 _NUMBER = re.compile(r"[0-9]{1,9}[.)]?")
-_MAX_OPEN = {"[": MAX_LABEL, "`": MAX_CODE}
+_MAX_OPEN = {"[": MAX_LABEL_CHARACTERS, "`": MAX_CODE_CHARACTERS}
 _TABLE = (Kind.TABLE_HEAD, Kind.TABLE_DELIMITER, Kind.TABLE_ROW)
 
 
@@ -247,7 +253,8 @@ def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
     held += [
         opener.at
         for opener in markup.openers
-        if len(text) - opener.at <= _MAX_OPEN.get(opener.mark, MAX_EMPHASIS) and (not ends or opener.mark == "[")
+        if len(text) - opener.at <= _MAX_OPEN.get(opener.mark, MAX_EMPHASIS_CHARACTERS)
+        and (not ends or opener.mark == "[")
     ]
     cut = min(held)
     # What follows decides whether these begin a tag or an image.

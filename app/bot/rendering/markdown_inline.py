@@ -10,10 +10,10 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 # In characters. What is open for longer counts as plain text, so that nothing is held back for ever.
-MAX_EMPHASIS = 200
-MAX_CODE = 300
-MAX_LABEL = 200
-MAX_LINK = 2_500
+MAX_EMPHASIS_CHARACTERS = 200
+MAX_CODE_CHARACTERS = 300
+MAX_LABEL_CHARACTERS = 200
+MAX_LINK_CHARACTERS = 2_500
 _MAX_PARENTHESIS_DEPTH = 8
 
 PUNCTUATION = r"[!-/:-@\[-`{-~]"
@@ -139,8 +139,8 @@ class _Scan:
             self._line_end = len(text) if newline < 0 else newline
             self._runs = CodeRuns(text, start, self._line_end)
         closed = self._runs.closing(end, length)
-        at_end = len(text) - start <= MAX_CODE and self._line_end == len(text)
-        if closed is not None and closed - start <= MAX_CODE:
+        at_end = len(text) - start <= MAX_CODE_CHARACTERS and self._line_end == len(text)
+        if closed is not None and closed - start <= MAX_CODE_CHARACTERS:
             # The run of backticks may get longer.
             return _HALF if at_end and closed == len(text) and not self._ends else closed
         if closed is None and at_end:
@@ -159,7 +159,7 @@ class _Scan:
         # A number in brackets is a citation, which needs no address.
         cited = self._ends and end == len(text) and text[self._open[-1].at + 1 : end - 1].isdecimal()
         close = end if cited else _link_end(text, end) if end < len(text) else _HALF
-        if close == _HALF and len(text) - self._open[-1].at <= MAX_LINK:
+        if close == _HALF and len(text) - self._open[-1].at <= MAX_LINK_CHARACTERS:
             return _HALF
         self._pop()
         return max(close, end)
@@ -207,14 +207,14 @@ def _is_mark(character: str) -> bool:
 def _link_end(text: str, start: int) -> int:
     """Where the link ends whose label ends at `start`: `start` if it is none, `_HALF` if only more text can tell."""
     if text.startswith("[", start):
-        end = text.find("]", start, start + MAX_LABEL)
+        end = text.find("]", start, start + MAX_LABEL_CHARACTERS)
         if _begins_other(text, start, len(text) if end < 0 else end):
             return start
-        return end + 1 if end >= 0 else _HALF if len(text) - start <= MAX_LABEL else start
+        return end + 1 if end >= 0 else _HALF if len(text) - start <= MAX_LABEL_CHARACTERS else start
     if not text.startswith("(", start):
         return start
     depth = 0
-    for found in _IN_LINK.finditer(text, start, start + MAX_LINK):
+    for found in _IN_LINK.finditer(text, start, start + MAX_LINK_CHARACTERS):
         depth += {"(": 1, ")": -1}.get(found[0], 0)
         if depth == 0:
             return found.end()
@@ -226,7 +226,7 @@ def _link_end(text: str, start: int) -> int:
 
 
 def _title_end(text: str, start: int, blank: int) -> int:
-    rest = text[blank : blank + MAX_LINK]
+    rest = text[blank : blank + MAX_LINK_CHARACTERS]
     title = rest.lstrip()
     if title[:1] in ('"', "'"):
         quoted = title.find(title[0], 1)
@@ -240,4 +240,4 @@ def _title_end(text: str, start: int, blank: int) -> int:
 
 def _begins_other(text: str, start: int, end: int) -> bool:
     """Whether a code span or a tag begins there: both take precedence over links."""
-    return any(text.find(mark, start, min(end, start + MAX_LINK)) >= 0 for mark in "`<")
+    return any(text.find(mark, start, min(end, start + MAX_LINK_CHARACTERS)) >= 0 for mark in "`<")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import Channel
 from app.bot.rendering import activities
-from app.bot.rendering.adaptive_card import CARD_LIMIT, adaptive_card, attachment
+from app.bot.rendering.adaptive_card import CARD_LIMIT_UTF16, adaptive_card, attachment
 from app.bot.rendering.block_markdown import markdown
 from app.bot.rendering.markdown import closable, render
 from app.content.blocks import Block
@@ -15,7 +15,7 @@ from app.translation import Sentence, Translator
 
 Json = activities.Json
 
-THAT_WAS_ALL = Sentence("*(That was the whole answer.)*")
+END_NOTE = Sentence("*(That was the whole answer.)*")
 _LENGTH_LIMIT = Sentence("*(The answer reached its length limit.)*")
 _RESULT = Sentence("Here is the result.")
 
@@ -30,7 +30,7 @@ class RenderedEnd:
     end: End
     channel: Channel
     translate: Translator
-    card_limit: int = CARD_LIMIT
+    card_limit: int = CARD_LIMIT_UTF16
 
     @property
     def text(self) -> str:
@@ -98,11 +98,11 @@ class RenderedEnd:
 
     def _is_only_notes(self, part: str) -> bool:
         """Whether nothing of what was answered stands in this part, nor its sources."""
-        return part.strip() in (self.translate(THAT_WAS_ALL), self._note)
+        return part.strip() in (self.translate(END_NOTE), self._note)
 
     def _sources(self, answer: Answer) -> list[str]:
         """Teams shows only the citations that the text refers to: a text that refers to none gets a line that does."""
-        positions = [citation.position for citation in answer.citations[: activities.MAX_CITATIONS]]
+        positions = [citation.position for citation in answer.citations[: activities.MAX_CITATIONS_SHOWN]]
         if not answer.text or not positions or any(f"[{position}]" in answer.text for position in positions):
             return []
         listed = " ".join(f"[{position}]" for position in positions)

@@ -13,8 +13,8 @@ from app.bot.rendering.markdown_inline import (
     AUTOLINK,
     HARMLESS_TAG,
     IMAGE_TAG,
-    MAX_CODE,
-    MAX_LABEL,
+    MAX_CODE_CHARACTERS,
+    MAX_LABEL_CHARACTERS,
     PUNCTUATION,
     CodeRuns,
 )
@@ -27,7 +27,7 @@ _LABEL = "image"
 _ADDRESS = r"(https?)://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#@$&*+,;=%-]{0,1500})?"
 _WEB_ADDRESS = re.compile(_ADDRESS, re.ASCII)
 _IMAGE = re.compile(
-    rf"""\[[^\[\]!<>`\\\n]{{0,{MAX_LABEL - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>`|\[\]]{{0,300}}")?\)""", re.ASCII
+    rf"""\[[^\[\]!<>`\\\n]{{0,{MAX_LABEL_CHARACTERS - 4}}}\]\({_ADDRESS}(?: "[^"\\\n<>`|\[\]]{{0,300}}")?\)""", re.ASCII
 )
 _ATTRIBUTE = re.compile(r"""[\s/"'](src|alt)[ \t]{0,5}=[ \t]{0,5}("[^"]*"|'[^']*'|[^\s"'>]+)""", re.IGNORECASE)
 _NOT_IN_A_LABEL = re.compile(r"[^\w .,:;()/-]")
@@ -108,7 +108,7 @@ class _Sanitizer:
         if self._doubt:
             return end
         closed = runs.closing(end, end - start)
-        if closed is None or closed - start > MAX_CODE:
+        if closed is None or closed - start > MAX_CODE_CHARACTERS:
             self._doubt = True
             return end
         return closed

@@ -61,7 +61,9 @@ class MessageReply:
             return
         rendered = RenderedEnd(self._end, self._channel, self._translate)
         unsent = (
-            self._unsent if self._unsent.parts else UnsentParts(tuple(split(rendered.text, self._channel.text_limit)))
+            self._unsent
+            if self._unsent.parts
+            else UnsentParts(tuple(split(rendered.text, self._channel.text_limit_utf16)))
         )
         try:
             delivery = PartsDelivery(self._sender, rendered, self._save_checkpoint)

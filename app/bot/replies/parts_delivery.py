@@ -123,11 +123,11 @@ class PartsDelivery:
 
     def _halved(self, unsent: UnsentParts) -> UnsentParts:
         self._rendered = self._rendered.with_smaller_card()
-        limit = self._rendered.channel.text_limit // 2
+        limit = self._rendered.channel.text_limit_utf16 // 2
         return replace(unsent, parts=tuple(half for part in unsent.parts for half in split(part, limit)))
 
     def _with_card_as_text(self, unsent: UnsentParts) -> UnsentParts:
         text = activities.with_notes(unsent.parts[-1], *self._rendered.card_as_text)
-        parts = split(text, self._rendered.channel.text_limit)
+        parts = split(text, self._rendered.channel.text_limit_utf16)
         self._rendered = self._rendered.without_card()
         return replace(unsent, parts=tuple(parts), with_card=False)

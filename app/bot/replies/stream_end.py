@@ -14,7 +14,7 @@ from app.bot.connector.send_errors import (
     ThrottledError,
 )
 from app.bot.rendering.markdown import utf16_units
-from app.bot.rendering.rendered_end import THAT_WAS_ALL, RenderedEnd
+from app.bot.rendering.rendered_end import END_NOTE, RenderedEnd
 from app.bot.rendering.split import split
 from app.bot.replies.activity_sender import ActivitySender
 from app.bot.replies.parts_delivery import PartsDelivery, UnsentParts
@@ -86,7 +86,7 @@ class StreamEnd:
             if parts is None:
                 rendered, parts = await self._by_editing(rendered)
             if parts is None:
-                parts = self._state.text.unsettled(end.text, rendered.text, self._translate(THAT_WAS_ALL))
+                parts = self._state.text.unsettled(end.text, rendered.text, self._translate(END_NOTE))
             await self._post(rendered, UnsentParts(tuple(parts), with_card=rendered.has_card))
         self._state.text.shown = end.text
 
@@ -143,7 +143,7 @@ class StreamEnd:
 
     @property
     def _size_limit(self) -> int:
-        return self._state.size_limit or self._channel.text_limit
+        return self._state.size_limit or self._channel.text_limit_utf16
 
     @property
     def _streamed(self) -> str:
@@ -153,7 +153,7 @@ class StreamEnd:
         """The parts that did not fit into the stream's message; None if it cannot be edited."""
         if self._state.phase is not Phase.EDITING or self._state.stream_id is None:
             return rendered, None
-        first, *others = split(rendered.text, self._channel.text_limit)
+        first, *others = split(rendered.text, self._channel.text_limit_utf16)
         try:
             await self._sender.update(self._state.stream_id, rendered.message(first, last=not others))
         except (ChannelUnreachableError, ThrottledError):

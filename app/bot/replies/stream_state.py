@@ -81,7 +81,7 @@ class StreamState:
             saved = _SAVED.validate_python(checkpoint.reply_state)
         except ValidationError:
             saved = _SavedState()
-        text = StreamedText(checkpoint.text, saved.shown, saved.settled, channel.text_limit, channel.image_hosts)
+        text = StreamedText(checkpoint.text, saved.shown, saved.settled, channel.text_limit_utf16, channel.image_hosts)
         edits = channel.streaming is not None and channel.streaming.after_closing is AfterClosing.EDIT
         state = cls(text, edits, saved.stream_id, saved.sequence, saved.closes_at, saved.phase, saved.size_limit)
         if saved.stream_id is None and saved.sequence:

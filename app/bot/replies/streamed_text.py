@@ -13,15 +13,15 @@ _STREAMED_SHARE = 0.9
 
 
 class StreamedText:
-    """`text_limit` in UTF-16 code units. Another worker may have sent `text`, of which `shown` characters have
+    """`text_limit_utf16` in UTF-16 code units. Another worker may have sent `text`, of which `shown` characters have
     certainly arrived, and `settled` characters stand in a closed message.
     """
 
     def __init__(
-        self, text: str, shown: int, settled: int, text_limit: int, image_hosts: frozenset[str] = frozenset()
+        self, text: str, shown: int, settled: int, text_limit_utf16: int, image_hosts: frozenset[str] = frozenset()
     ) -> None:
         self._parts = [text]
-        self._text_limit = text_limit
+        self._text_limit = text_limit_utf16
         self._image_hosts = image_hosts
         self._perhaps_sent_before = text
         self.attempted = text

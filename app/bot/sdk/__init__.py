@@ -1,1 +1,1 @@
-"""What botbuilder needs from us, with its faults cured."""
+"""The channel adapter, and the authentication and clients that botbuilder asks for."""

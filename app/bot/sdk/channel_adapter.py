@@ -13,12 +13,12 @@ from botframework.connector.auth import AuthenticateRequestResult
 
 from app.bot.auth.authentication import Authenticator, Principal
 from app.bot.auth.bot_identity import BotIdentity
-from app.bot.connector.connector_client import Connector, Tokens
+from app.bot.connector.connector_client import ConnectorClient, Tokens
 from app.bot.connector.connector_sender import ConnectorSender
 from app.bot.inbound.reply_target import ReplyTarget, reply_fields
 from app.bot.replies.activity_sender import ActivitySender, BufferedSender
 from app.bot.sdk.sdk_authentication import SdkAuthentication
-from app.bot.sdk.sdk_clients import ConnectorClients, UserTokens
+from app.bot.sdk.sdk_clients import SdkConnectorClients, SdkUserTokens
 from app.bot.sdk.sdk_entities import plain
 
 
@@ -30,11 +30,11 @@ class ChannelAdapter(CloudAdapter):
     """
 
     def __init__(
-        self, identity: BotIdentity, authenticator: Authenticator, connector: Connector, tokens: Tokens
+        self, identity: BotIdentity, authenticator: Authenticator, connector: ConnectorClient, tokens: Tokens
     ) -> None:
         self._connector = connector
         self._authentication = SdkAuthentication(
-            identity, authenticator, ConnectorClients(connector), UserTokens(identity, tokens)
+            identity, authenticator, SdkConnectorClients(connector), SdkUserTokens(identity, tokens)
         )
         super().__init__(self._authentication)
 

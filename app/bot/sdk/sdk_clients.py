@@ -9,15 +9,15 @@ from botframework.connector.auth import AppCredentials as SdkCredentials
 from botframework.connector.auth import ConnectorFactory, UserTokenClient
 
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
-from app.bot.connector.connector_client import Connector, Tokens
+from app.bot.connector.connector_client import ConnectorClient, Tokens
 from app.bot.connector.connector_sender import SEND_SECONDS
 from app.bot.sdk.sdk_entities import plain, serialise
 
 
-class Conversations:
+class SdkConversations:
     """The part of the SDK's `ConversationsOperations` that its adapter uses. Raises `app.bot.connector.send_errors`."""
 
-    def __init__(self, connector: Connector, service_url: str) -> None:
+    def __init__(self, connector: ConnectorClient, service_url: str) -> None:
         self._connector = connector
         self._service_url = service_url
 
@@ -54,19 +54,19 @@ class Conversations:
         )
 
 
-class ConnectorClient:
+class SdkConnectorClient:
     """The SDK's view of a connector client: our one `Connector` with a service URL."""
 
-    def __init__(self, connector: Connector, service_url: str) -> None:
-        self.conversations = Conversations(connector, service_url)
+    def __init__(self, connector: ConnectorClient, service_url: str) -> None:
+        self.conversations = SdkConversations(connector, service_url)
 
 
-class ConnectorClients(ConnectorFactory):
-    def __init__(self, connector: Connector) -> None:
+class SdkConnectorClients(ConnectorFactory):
+    def __init__(self, connector: ConnectorClient) -> None:
         self._connector = connector
 
     async def create(self, service_url: str, audience: str) -> Any:  # noqa: ANN401 - in place of the SDK's own class
-        return ConnectorClient(self._connector, service_url)
+        return SdkConnectorClient(self._connector, service_url)
 
 
 class _FetchedToken(SdkCredentials):
@@ -78,7 +78,7 @@ class _FetchedToken(SdkCredentials):
         return self.value or ""
 
 
-class UserTokens(UserTokenClient):
+class SdkUserTokens(UserTokenClient):
     """Users' tokens, from the Bot Framework's token service. The SDK's client is made at the first use."""
 
     def __init__(self, identity: BotIdentity, tokens: Tokens, *, address: str | None = None) -> None:

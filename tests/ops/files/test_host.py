@@ -45,7 +45,7 @@ def test_a_function_may_run_for_as_long_as_the_longest_turn_that_can_be_chosen()
 
 def test_a_message_is_seen_soon_and_outlives_a_short_outage() -> None:
     queues = HostJson.read(ROOT, {}).queues
-    assert queues.max_polling_interval <= MAX_POLLING_SECONDS
+    assert queues.max_polling_interval_seconds <= MAX_POLLING_SECONDS
     assert queues.visibility_timeout * (queues.max_dequeue_count - 1) >= SHORTEST_OUTAGE_SECONDS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.bot.inbound.activity import MAX_MESSAGE_BYTES
+from app.bot.inbound.activity import MAX_ACTIVITY_BYTES
 from app.config import load_settings, setting_names
 from ops.deploy.builds import CURRENT
 from tests.ops.files.deployments import NAMES, Deployment, deployment, template
@@ -43,7 +43,7 @@ FIXED = {
     "AzureWebJobsStorage__queueServiceUri": "[storageAccounts.primaryEndpoints.queue]",
     "AzureWebJobsStorage__tableServiceUri": "[storageAccounts.primaryEndpoints.table]",
     # The host would take 100 MB, and hold them in memory before the agent could refuse them.
-    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(MAX_MESSAGE_BYTES),
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(MAX_ACTIVITY_BYTES),
 }
 BY_PLAN = {
     "consumption": {

@@ -18,8 +18,8 @@ from app.bot.rendering.block_markdown import markdown
 from app.bot.rendering.markdown import render
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.content.block_json import BlocksUnreadableError, blocks_from_json, blocks_to_json
-from app.messaging.proactive import NoConversationReferenceError, ProactiveMessage
-from app.messaging.references import ConversationReference, ConversationReferences
+from app.messaging.conversation_references import ConversationReference, ConversationReferences
+from app.messaging.proactive_sender import NoConversationReferenceError, ProactiveMessage
 from app.storage.conversations import ConversationKey
 from app.storage.queue import Queue
 from app.translation import translator_for
@@ -72,7 +72,7 @@ class ConversationThrottle:
 
 
 class ProactiveMessages:
-    """An `app.messaging.proactive.ProactiveSender`, and the handler of its queue messages."""
+    """An `app.messaging.proactive_sender.ProactiveSender`, and the handler of its queue messages."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class ProactiveMessages:
         self._throttle = throttle or ConversationThrottle(_SECONDS_BETWEEN_MESSAGES)
 
     async def send(self, message: ProactiveMessage) -> None:
-        """As `app.messaging.proactive.ProactiveSender`."""
+        """As `app.messaging.proactive_sender.ProactiveSender`."""
         key = message.conversation
         if is_private_thread(key) or await self._references.find(key) is None:
             raise NoConversationReferenceError

@@ -55,7 +55,7 @@ class ChannelResponse:
         return fields if isinstance(fields, dict) else {}
 
 
-def error_of(response: ChannelResponse, *, streams: bool, now: datetime) -> SendError:
+def classify_send_error(response: ChannelResponse, *, streams: bool, now: datetime) -> SendError:
     """`streams` says that the activity was part of a stream, `now` is for a `Retry-After` that names a date."""
     code, message = _error(response)
     text = " ".join(part for part in (f"HTTP {response.status}", code, _printable(message)) if part)

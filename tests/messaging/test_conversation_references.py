@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.messaging.references import REFERENCES, ConversationReference, ConversationReferences
+from app.messaging.conversation_references import REFERENCES, ConversationReference, ConversationReferences
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import StorageError
