@@ -15,7 +15,7 @@ from tests.faults.report import table
 from tests.faults.run import WORKERS, Run, perform
 from tests.faults.verdict import complaints, conversations
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.proof]
 
 # People who ask again while they are being answered; with fewer, nothing would be proved.
 LEAST_THAT_WAITED = 15

@@ -12,7 +12,7 @@ from tests.faults.plan import two_in_an_outage
 from tests.faults.run import Run, perform
 from tests.faults.verdict import complaints
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.proof]
 
 # Seconds: less than the lease, after which another worker finds the question on the queue.
 OUTAGE = (5.0, 8.5)
