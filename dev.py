@@ -18,7 +18,7 @@ RUNTIME_LOCK = "requirements.txt"
 DEVELOPMENT_LOCK = "requirements-dev.txt"
 TERMINAL_LOCK = "app/local/requirements-terminal.txt"
 LOCAL_MODEL_LOCK = "app/local/requirements.txt"
-_MOST_TEST_PROCESSES = 4
+_MAX_TEST_PROCESSES = 4
 
 HELP = """COMMAND
 
@@ -90,9 +90,10 @@ def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
         return environment.become("pytest", *arguments)
     no_tests = 5
     proofs = "" if arguments else " and not proof"
-    # A file stays in one process: what its tests share is made once. Those with the most tests are not the longest, and
+    # Two processes a core, since many tests wait. A file stays in one process: what its tests share is made once.
+    # Those with the most tests are not the longest, and
     # do not come first.
-    together = ["-n", str(min(os.cpu_count() or 1, _MOST_TEST_PROCESSES)), "--dist", "loadfile"]
+    together = ["-n", str(min(2 * (os.cpu_count() or 1), _MAX_TEST_PROCESSES)), "--dist", "loadfile"]
     together.append("--no-loadscope-reorder")
     runs = [
         [*together, "-m", "not slow"],

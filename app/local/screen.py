@@ -31,6 +31,7 @@ class Screen:
         self._colours = not environment.get("NO_COLOR")
         self._text = ""
         self._drawn: list[str] = []
+        self._changed_out_of_reach = False
         self._status = ""
 
     def status(self, text: str) -> None:
@@ -72,7 +73,7 @@ class Screen:
         elif text or listed:
             whole = [printable(text)] if text else []
             _write(self._out, "\n".join([*whole, *listed]) + "\n")
-        self._text, self._drawn = "", []
+        self._text, self._drawn, self._changed_out_of_reach = "", [], False
 
     def note(self, text: str) -> None:
         """A line below the answer; where `out` is no terminal, it goes to `err`."""
@@ -81,16 +82,18 @@ class Screen:
         _write(self._status_stream, f"{_DIM}{line}{_PLAIN}\n" if self._live else f"{line}\n")
 
     def _draw(self, text: str, *, whole: bool) -> None:
-        if text == self._text:
+        if text == self._text and not (whole and self._changed_out_of_reach):
             return
         # The last column stays free: terminals differ on how wide some characters are.
         columns, rows = shutil.get_terminal_size()
         lines = self._lines(text, max(columns - 1, _MIN_COLUMNS))
         same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(self._drawn, lines, strict=False))))
         out_of_reach = len(self._drawn) - rows
-        if same < out_of_reach and (whole or len(lines) <= out_of_reach):
+        self._changed_out_of_reach |= same < out_of_reach
+        if (whole and self._changed_out_of_reach) or 0 < out_of_reach >= len(lines):
             # Lines that have left the screen cannot be changed: the final message is drawn below them.
             _write(self._out, "\n\n" + "\n".join(lines))
+            self._changed_out_of_reach = False
         elif same < len(self._drawn) or same < len(lines):
             _write(self._out, self._change_from(max(same, out_of_reach), lines))
         self._text, self._drawn = text, lines

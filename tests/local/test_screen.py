@@ -66,7 +66,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _small_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((COLUMNS, HEIGHT[0])))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((COLUMNS, HEIGHT[0])))
     HEIGHT[0] = 1000
 
 

@@ -265,7 +265,7 @@ def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
     line = next((line for line in reversed(lines) if line.start <= cut), lines[0])
     # Without what follows, the line would open code.
     opens = fence_run(text[line.start : cut], line.content) and not fence_run(line.body, line.content)
-    return line.start if opens else cut
+    return line.start + line.content if opens else cut
 
 
 def _markup_at_end(text: str, lines: Sequence[Line], *, ends: bool) -> OpenMarkup:

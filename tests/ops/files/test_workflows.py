@@ -123,7 +123,7 @@ def test_every_reference_leads_somewhere(name: str, job: str, content: dict[str,
 @each_workflow
 def test_the_commands_modules_and_files_that_it_names_are_there(name: str) -> None:
     text = TEXTS[name]
-    command = set(re.findall(r"\bdev\.py ([\w-]+)", scripts(name)))
+    commands = set(re.findall(r"\bdev\.py ([\w-]+)", scripts(name)))
     assert commands <= DEV_COMMANDS
     for module in re.findall(r"-m (ops[\w.]*)", text):
         path = ROOT / module.replace(".", "/")
@@ -152,8 +152,8 @@ def supported_pythons() -> list[str]:
 
 
 def test_every_python_that_is_promised_is_tested_and_both_ends_of_them_before() -> None:
-    command = "python dev.py test"
-    (job,) = (content for _, _, content in JOBS if any(step.get("run") == command for step in steps(content)))
+    whole = "python dev.py test"
+    (job,) = (content for _, _, content in JOBS if any(step.get("run") == whole for step in steps(content)))
     assert job["strategy"]["matrix"]["python"] == supported_pythons()
     rehearsed = set(re.findall(r"\b3\.\d+\b", (ROOT / ".ci/run").read_text(encoding="utf-8")))
     assert rehearsed == {supported_pythons()[0], supported_pythons()[-1]}
