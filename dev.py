@@ -18,7 +18,7 @@ RUNTIME_LOCK = "requirements.txt"
 DEVELOPMENT_LOCK = "requirements-dev.txt"
 TERMINAL_LOCK = "app/local/requirements-terminal.txt"
 LOCAL_MODEL_LOCK = "app/local/requirements.txt"
-_MAX_TEST_PROCESSES = 4
+_MAX_CORES = 4
 
 HELP = """COMMAND
 
@@ -90,14 +90,14 @@ def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
         return environment.become("pytest", *arguments)
     no_tests = 5
     proofs = "" if arguments else " and not proof"
-    # Two processes a core, since many tests wait. A file stays in one process: what its tests share is made once.
-    # Those with the most tests are not the longest, and
+    # A file stays in one process: what its tests share is made once. Those with the most tests are not the longest, and
     # do not come first.
-    together = ["-n", str(min(2 * (os.cpu_count() or 1), _MAX_TEST_PROCESSES)), "--dist", "loadfile"]
-    together.append("--no-loadscope-reorder")
+    together = ["--dist", "loadfile", "--no-loadscope-reorder", "-n"]
+    cores = min(os.cpu_count() or 1, _MAX_CORES)
     runs = [
-        [*together, "-m", "not slow"],
-        [*together, "-m", f"slow and not alone{proofs}"],
+        # Two processes a core: many of them wait.
+        [*together, str(2 * cores), "-m", "not slow"],
+        [*together, str(cores), "-m", f"slow and not alone{proofs}"],
         ["-m", f"alone{proofs}"],
     ]
     codes = [environment.run(environment.python, "-m", "pytest", *run) for run in runs]
