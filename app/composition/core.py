@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
-from app.composition.tool_providers import tool_providers
+from app.composition.tool_providers import ToolServices, tool_providers
 from app.config import CoreSettings
 from app.databricks.credentials import CredentialChoice, choose_credential
 from app.databricks.current_user import CurrentUserLookup
@@ -63,7 +63,7 @@ class Core:
         )
         self.agent = Agent(
             self.model,
-            tool_providers(settings),
+            tool_providers(ToolServices(settings, self.workspace, self.storage)),
             system_prompt=settings.agent.system_prompt,
             history_token_budget=settings.agent.history_token_budget,
             max_answer_characters=settings.agent.max_answer_characters,

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from app.config import CoreSettings
+from app.databricks.workspace_client import WorkspaceClient
+from app.storage.factory import Storage
 from app.tools.clock import ClockTools
 from app.tools.registry import ToolProvider
 
 
-def tool_providers(settings: CoreSettings) -> list[ToolProvider]:
-    return [ClockTools()] if settings.agent.offers_tools else []
+@dataclass(frozen=True, slots=True)
+class ToolServices:
+    """What a capability can be built from."""
+
+    settings: CoreSettings
+    workspace: WorkspaceClient
+    storage: Storage
+
+
+def tool_providers(services: ToolServices) -> list[ToolProvider]:
+    """None of them is slow to make: each imports what is heavy when it is first asked for its tools."""
+    return [ClockTools()] if services.settings.agent.offers_tools else []
