@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.local.local_settings import add_local_settings, workspace_is_configured
-from app.local.model_server import MODEL_NAME
 from app.local.processes import Children
+from app.local.stand_in_workspace import SETTINGS
 
 _START_SECONDS = 90.0
 
@@ -75,7 +75,7 @@ async def _start_stand_in(children: Children) -> dict[str, str]:
     )
     return {
         "DATABRICKS_BASE_URL": (await workspace.ready(_START_SECONDS))[1],
-        "DATABRICKS_MODEL_NAME": MODEL_NAME,
+        **SETTINGS,
         "DATABRICKS_TOKEN": token,
         "DATABRICKS_API": "auto",
         "DATABRICKS_AUTH_TYPE": "",

@@ -1,10 +1,9 @@
-"""A stand-in Databricks workspace on loopback: the serving endpoint API, answered by a real and very small model."""
+"""A stand-in Databricks workspace on loopback: a serving endpoint with a real and very small model, and sample data."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import hmac
 import json
 import os
 import re
@@ -16,8 +15,13 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
+from app.local.genie_stand_in import SPACE_ID, GenieStandIn
 from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
+from app.local.local_settings import ROOT
 from app.local.model_server import CONTEXT_TOKENS, MODEL_NAME, ModelNotInstalledError, ModelServer, model_server
+from app.local.sample_data import SCALE_FACTOR, SampleDatabase
+from app.local.stand_in_replies import ApiPart, api_application, refusal
+from app.local.warehouse_stand_in import WAREHOUSE_ID, WarehouseStandIn
 
 _MAX_ANSWER_TOKENS = 512
 _PROMPT_BYTES = (CONTEXT_TOKENS - _MAX_ANSWER_TOKENS) * 3
@@ -29,19 +33,28 @@ _SAMPLING = {"temperature": 0.2, "repeat_penalty": 1.05}
 _FORWARDED = ("stream", "stream_options", "temperature", "top_p", "stop", "seed")
 _SILENCE_SECONDS = 120.0
 
+SAMPLE_DATA_FILE = ROOT / ".data" / f"tpch-{SCALE_FACTOR:g}.duckdb"
+SETTINGS = {"DATABRICKS_MODEL_NAME": MODEL_NAME, "GENIE_SPACES": SPACE_ID, "SQL_WAREHOUSE_ID": WAREHOUSE_ID}
+"""What makes the agent use it, besides its address and its token."""
+
 
 class StandInWorkspace:
     """The calls that the agent makes to a workspace, with the responses and errors of a real one."""
 
-    def __init__(self, model: ModelServer, token: str) -> None:
+    def __init__(self, model: ModelServer, token: str, data: Sequence[ApiPart] = ()) -> None:
         self._model = model
         self._token = token
+        self._data = data
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        return (
+            web.get("/api/2.0/serving-endpoints/{name}", self._describe),
+            web.get("/api/2.0/preview/scim/v2/Me", self._identify),
+            web.post("/serving-endpoints/chat/completions", self._complete),
+        )
 
     def application(self) -> web.Application:
-        application = web.Application(middlewares=[self._authenticated], client_max_size=4 * 1024 * 1024)
-        application.router.add_get("/api/2.0/serving-endpoints/{name}", self._describe)
-        application.router.add_get("/api/2.0/preview/scim/v2/Me", self._identify)
-        application.router.add_post("/serving-endpoints/chat/completions", self._complete)
+        application = api_application(self._token, [self, *self._data])
         application.cleanup_ctx.append(self._session)
         return application
 
@@ -51,17 +64,6 @@ class StandInWorkspace:
         async with ClientSession(self._model.address, timeout=timeout, headers=headers) as session:
             self._client = session
             yield
-
-    @web.middleware
-    async def _authenticated(self, request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401
-        sent = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(sent.encode(), f"Bearer {self._token}".encode()):
-            return _refusal(401, "UNAUTHENTICATED", "The request needs the access token of this workspace.")
-        try:
-            response: web.StreamResponse = await handler(request)
-        except web.HTTPException as error:
-            return _refusal(error.status, "BAD_REQUEST" if error.status != 404 else "ENDPOINT_NOT_FOUND", error.reason)
-        return response
 
     async def _describe(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -84,7 +86,7 @@ class StandInWorkspace:
             asked = json.loads(await request.read())
             messages = _simplified(asked["messages"])
         except (ValueError, TypeError, LookupError, AttributeError):
-            return _refusal(400, "BAD_REQUEST", "The body must be a chat completions request with messages.")
+            return refusal(400, "BAD_REQUEST", "The body must be a chat completions request with messages.")
         if asked.get("model") != MODEL_NAME:
             return _unknown(str(asked.get("model")))
         wanted = asked.get("max_tokens") or asked.get("max_completion_tokens") or _MAX_ANSWER_TOKENS
@@ -93,7 +95,7 @@ class StandInWorkspace:
         try:
             return await self._forward(request, body)
         except (ClientError, TimeoutError):
-            return _refusal(503, "TEMPORARILY_UNAVAILABLE", "The local model does not answer.")
+            return refusal(503, "TEMPORARILY_UNAVAILABLE", "The local model does not answer.")
 
     async def _forward(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         async with self._client.post("/v1/chat/completions", json=body) as answer:
@@ -102,8 +104,8 @@ class StandInWorkspace:
                 too_long = told.get("type") == "exceed_context_size_error"
                 message = f"{'Maximum context length exceeded: ' if too_long else ''}{told.get('message', '')}"
                 if answer.status < 500:
-                    return _refusal(400, "BAD_REQUEST", message)
-                return _refusal(503, "TEMPORARILY_UNAVAILABLE", message)
+                    return refusal(400, "BAD_REQUEST", message)
+                return refusal(503, "TEMPORARILY_UNAVAILABLE", message)
             response = web.StreamResponse(headers={"Content-Type": answer.headers["Content-Type"]})
             await response.prepare(request)
             async for piece in answer.content.iter_any():
@@ -141,11 +143,7 @@ def fitting(messages: Sequence[dict[str, str]], limit: int = _PROMPT_BYTES) -> l
 
 
 def _unknown(name: str) -> web.Response:
-    return _refusal(404, "RESOURCE_DOES_NOT_EXIST", f"Endpoint with name '{name}' does not exist.")
-
-
-def _refusal(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"error_code": code, "message": message}, status=status)
+    return refusal(404, "RESOURCE_DOES_NOT_EXIST", f"Endpoint with name '{name}' does not exist.")
 
 
 async def serve(model: ModelServer, listener: socket.socket, parent: int | None = None) -> None:
@@ -157,11 +155,13 @@ async def serve(model: ModelServer, listener: socket.socket, parent: int | None 
     if not token:
         token = secrets.token_urlsafe(24)
         print(f"DATABRICKS_TOKEN={token}")
-    application = StandInWorkspace(model, token).application()
+    warehouse = WarehouseStandIn(SampleDatabase(SAMPLE_DATA_FILE))
+    application = StandInWorkspace(model, token, [warehouse, GenieStandIn(warehouse)]).application()
     runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener).start()
-    print(f"DATABRICKS_MODEL_NAME={MODEL_NAME}")
+    for name, value in SETTINGS.items():
+        print(f"{name}={value}")
     print(f"DATABRICKS_BASE_URL=http://{LOOPBACK}:{port_of(listener)}/serving-endpoints", flush=True)
     try:
         await stop_requested(parent)

@@ -22,8 +22,10 @@ from pydantic import SecretStr
 
 from app.databricks.credentials import PersonalAccessToken
 from app.databricks.current_user import CurrentUser, CurrentUserLookup
+from app.local.genie_stand_in import SPACE_ID
 from app.local.model_server import MODEL_NAME, ModelNotInstalledError, ModelServer, model_file
 from app.local.stand_in_workspace import StandInWorkspace, fitting
+from app.local.warehouse_stand_in import WAREHOUSE_ID
 from tests.fakes.workspaces import workspace_at
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,8 +224,9 @@ async def test_a_real_model_answers_over_the_stand_in() -> None:
     )
     assert process.stdout
     try:
-        name, address = [(await process.stdout.readline()).decode().strip() for _ in range(2)]
+        name, space, warehouse, address = [(await process.stdout.readline()).decode().strip() for _ in range(4)]
         assert name == f"DATABRICKS_MODEL_NAME={MODEL_NAME}"
+        assert (space, warehouse) == (f"GENIE_SPACES={SPACE_ID}", f"SQL_WAREHOUSE_ID={WAREHOUSE_ID}")
         url = address.removeprefix("DATABRICKS_BASE_URL=") + "/chat/completions"
         system = {
             "role": "system",
