@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from app.agent.answer_builder import AnswerBuilder
@@ -45,6 +46,7 @@ class Agent:
         max_answer_characters: int = 100_000,
         step_limit: int = 8,
         logs_details: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._model = model
         self._tool_providers = tuple(tool_providers)
@@ -53,6 +55,7 @@ class Agent:
         self._max_answer_characters = max_answer_characters
         self._step_limit = step_limit
         self._logs_details = logs_details
+        self._clock = clock
 
     async def answer(
         self,
@@ -88,7 +91,7 @@ class Agent:
         )
         try:
             tools = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
-            steps = ToolSteps(context, tools, answer, journal, approvals or {})
+            steps = ToolSteps(context, tools, answer, journal, approvals or {}, self._clock)
             await steps.load()
             if said is not None and not interrupted(said) and (steps.tail or not steps.recorded.steps):
                 yield answer.add(interruption(translate(INTERRUPTION_NOTE)), by_model=False)

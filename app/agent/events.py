@@ -48,8 +48,11 @@ class TextAdded:
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
+    """`title` says to the person what is done; "" for a tool without one."""
+
     call_id: str
     name: str
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class Suspended:
     """The end of an attempt whose turn continues after a decision (an approval, a sign-in).
 
     `waiting_for` is the id of that decision. `sentence` is what the person is asked; `blocks` has
-    what they can answer with, after those that were added before. `text` and `by_model` as in `Failure`.
+    what they can answer with, after those that were added before. `text` and `by_model` as in `Failure`. After
+    `expires_at`, in seconds since 1970, it can no longer be decided.
     """
 
     waiting_for: str
@@ -108,6 +112,7 @@ class Suspended:
     text: str = ""
     by_model: bool = True
     blocks: Blocks = ()
+    expires_at: float | None = None
 
 
 End = Answer | Failure | Suspended

@@ -11,18 +11,33 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from app.common.caller import Caller
 from app.content.blocks import Citation
 from app.models.model import ToolCall
 from app.tools.base import ToolResult
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """What somebody is asked to approve: the tool as it is now (`Tool.digest`), for whom, and until when, in seconds
+    since 1970.
+    """
+
+    tool_digest: str
+    asked_by: Caller
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """`result` is None until the call has ended. `started` is set before a tool runs that needs approval."""
+    """`result` is None until the call has ended. `started` is set before a tool runs that needs approval, which
+    `approval` was asked for.
+    """
 
     call: ToolCall
     started: bool = False
     result: ToolResult | None = None
+    approval: ApprovalRequest | None = None
 
     @property
     def is_pending(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -19,7 +21,7 @@ from app.content.block_json import Blocks
 from app.models.model import Source, ToolDefinition
 from app.storage.conversations import ConversationKey
 from app.tools.schema import argument_schema
-from app.translation import Translator, translator_for
+from app.translation import Sentence, Translator, translator_for
 
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 
@@ -34,6 +36,16 @@ class ToolArguments(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RawArguments(ToolArguments):
+    """Arguments as the model wrote them, of a tool that brings its own `schema`: whoever runs the tool checks them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self.__pydantic_extra__ or {}
 
 
 class Effect(StrEnum):
@@ -88,7 +100,8 @@ A = TypeVar("A", bound=ToolArguments)
 class Tool(Generic[A]):
     """`run` raises `ToolError` for what the model should know. When it is cancelled, it has to end within two seconds.
 
-    `name` and `description` are read by the model.
+    `name` and `description` are read by the model, `title` by people: in the progress of a turn, in approvals and in
+    `/tools`; a `Sentence` is translated. `schema` is told to the model in place of that of `arguments`.
     """
 
     name: str
@@ -97,23 +110,46 @@ class Tool(Generic[A]):
     run: Callable[[A, ToolContext], Awaitable[ToolOutput]]
     effect: Effect
     timeout_seconds: float = 30.0
+    title: Sentence | str = ""
+    schema: Mapping[str, Any] | None = None
     definition: ToolDefinition = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"endpoints take no tool of the name {self.name!r}")
-        definition = ToolDefinition(self.name, self.description, argument_schema(self.arguments))
-        object.__setattr__(self, "definition", definition)
+        schema = argument_schema(self.arguments) if self.schema is None else self.schema
+        object.__setattr__(self, "definition", ToolDefinition(self.name, self.description, schema))
+
+    def title_in(self, translate: Translator) -> str:
+        return translate(self.title) if isinstance(self.title, Sentence) else self.title or self.name
+
+    @property
+    def digest(self) -> str:
+        """Another one when the description or the schema has changed: then an approval is no longer for this tool."""
+        text = json.dumps(self.definition.function, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class UnavailableTools:
+    """Tools that there should be: `name` is what people know them by, `reason` what became of them."""
+
+    name: str
+    reason: Sentence
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What became of a call: the output of a tool, or in `text` why there is none."""
+    """What became of a call: the output of a tool, or in `text` why there is none.
+
+    `is_untrusted`: the text came from outside, and is marked as data when the model is given it.
+    """
 
     text: str
     succeeded: bool
     blocks: Blocks = ()
     citations: tuple[Source, ...] = ()
+    is_untrusted: bool = False
 
 
 AnyTool = Tool[Any]

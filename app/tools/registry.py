@@ -19,7 +19,18 @@ from app.content.block_limits import within_limits
 from app.models.model import ToolCall, ToolDefinition
 from app.telemetry.gen_ai import end_tool_call, start_tool_call
 from app.telemetry.spans import as_current
-from app.tools.base import AnyTool, Effect, ToolArguments, ToolContext, ToolError, ToolOutput, ToolResult
+from app.tools.base import (
+    AnyTool,
+    Effect,
+    ToolArguments,
+    ToolContext,
+    ToolError,
+    ToolOutput,
+    ToolResult,
+    UnavailableTools,
+)
+from app.tools.redaction import redacted, without_secrets
+from app.translation import Sentence
 
 _log = logging.getLogger(__name__)
 
@@ -28,27 +39,32 @@ MAX_TOOLS = 128
 MAX_RESULT_CHARACTERS = 20_000
 MAX_BLOCKS = 10
 MAX_CITATIONS_PER_RESULT = 50
+_MAX_READ_CHARACTERS = MAX_RESULT_CHARACTERS + 5_000
 _LEFT_OUT = "\n[The rest, {characters} characters, was left out.]"
 _MAX_PROBLEMS = 5
 _MAX_PROBLEM_CHARACTERS = 300
 _PROVIDER_SECONDS = 5.0
 _CANCEL_GRACE_SECONDS = 2.0
+_NOT_KNOWN_WHY = Sentence("it does not answer")
 
 
 class ToolProvider(Protocol):
     """A capability, built once from its settings, that brings tools to each turn."""
 
-    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
+    async def tools(self, caller: Caller) -> Sequence[AnyTool | UnavailableTools]:
         """Those that may be used for `caller`. After five seconds the turn continues without them."""
         ...
 
 
 class ToolRegistry:
-    """Of two tools with one name, the first is kept."""
+    """Of two tools with one name, the first is kept. `unavailable` are those that there should be as well."""
 
-    def __init__(self, tools: Sequence[AnyTool] = ()) -> None:
+    def __init__(self, tools: Sequence[AnyTool | UnavailableTools] = ()) -> None:
         self._tools: dict[str, AnyTool] = {}
+        self.unavailable = tuple(tool for tool in tools if isinstance(tool, UnavailableTools))
         for tool in tools:
+            if isinstance(tool, UnavailableTools):
+                continue
             if tool.name in self._tools or len(self._tools) == MAX_TOOLS:
                 _log.error("The tool %s is left out: its name is taken, or there are %d already", tool.name, MAX_TOOLS)
             else:
@@ -60,8 +76,15 @@ class ToolRegistry:
         return cls([tool for tools in found for tool in tools])
 
     @property
+    def tools(self) -> tuple[AnyTool, ...]:
+        return tuple(self._tools.values())
+
+    @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
         return tuple(tool.definition for tool in self._tools.values())
+
+    def find(self, name: str) -> AnyTool | None:
+        return self._tools.get(name)
 
     def approval_arguments(self, call: ToolCall) -> ToolArguments | None:
         """What a person has to approve before `run`. None where the tool only reads, or the call would fail anyway."""
@@ -89,26 +112,28 @@ class ToolRegistry:
             if tool is None:
                 raise ToolError(f"there is no tool of that name; there are: {', '.join(self._tools) or 'none'}")
             output = await _run(tool, _arguments(tool, call), context)
-            blocks = tuple(within_limits(block) for block in output.blocks[:MAX_BLOCKS])
+            blocks = redacted(tuple(within_limits(block) for block in output.blocks[:MAX_BLOCKS]))
         except ToolError as failure:
-            return failed(f"The tool failed: {failure}"), type(failure).__name__
+            text = _shortened(f"The tool failed: {failure}")
+            return ToolResult(text, False, is_untrusted=True), type(failure).__name__
         except Exception as error:
             _log.exception("Tool %s failed unexpectedly", call.name)
             return failed("The tool failed for a reason that is not known."), type(error).__name__
-        return ToolResult(_shortened(output.text), True, blocks, output.citations[:MAX_CITATIONS_PER_RESULT]), None
+        citations = redacted(output.citations[:MAX_CITATIONS_PER_RESULT])
+        return ToolResult(_shortened(output.text), True, blocks, citations, is_untrusted=True), None
 
 
 def failed(text: str) -> ToolResult:
     return ToolResult(_shortened(text), succeeded=False)
 
 
-async def _tools_of(provider: ToolProvider, caller: Caller) -> Sequence[AnyTool]:
+async def _tools_of(provider: ToolProvider, caller: Caller) -> Sequence[AnyTool | UnavailableTools]:
     try:
         async with asyncio.timeout(_PROVIDER_SECONDS):
             return await provider.tools(caller)
     except Exception:
         _log.exception("%s brings no tools to this turn", type(provider).__name__)
-        return ()
+        return (UnavailableTools(type(provider).__name__, _NOT_KNOWN_WHY),)
 
 
 async def _run(tool: AnyTool, arguments: ToolArguments, context: ToolContext) -> ToolOutput:
@@ -156,8 +181,7 @@ def _arguments(tool: AnyTool, call: ToolCall) -> ToolArguments:
 
 
 def _shortened(text: str) -> str:
-    text = replace_lone_surrogates(text)
+    """Without secrets as well: one that the cut goes through is looked for in what is left out too."""
     left_out = len(text) - MAX_RESULT_CHARACTERS
-    if left_out <= 0:
-        return text
-    return text[:MAX_RESULT_CHARACTERS] + _LEFT_OUT.format(characters=left_out)
+    text = without_secrets(replace_lone_surrogates(text[:_MAX_READ_CHARACTERS]))[:MAX_RESULT_CHARACTERS]
+    return text if left_out <= 0 else text + _LEFT_OUT.format(characters=left_out)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from app.agent.approval import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
 from app.content.blocks import Fact, Facts
 from app.messaging.actions import ActionAnswer, CardAction
@@ -11,15 +14,17 @@ from app.turns.runner import TurnRunner
 
 _APPROVED_BY = Sentence("Approved by")
 _REJECTED_BY = Sentence("Rejected by")
+_EXPIRED = Sentence("This request has expired, and nothing was done. Please ask again.")
 _NOT_WAITING = Sentence("Nothing waits for this decision here any more.")
 
 
 class ApprovalHandler:
     """Handles one of the two verbs. Anybody in the conversation of the turn may press."""
 
-    def __init__(self, runner: TurnRunner, *, approves: bool) -> None:
+    def __init__(self, runner: TurnRunner, *, approves: bool, clock: Callable[[], float] = time.time) -> None:
         self._runner = runner
         self._approves = approves
+        self._clock = clock
 
     @property
     def verb(self) -> str:
@@ -31,6 +36,8 @@ class ApprovalHandler:
         # The person can have changed what came with the press.
         if suspension is None or suspension.waiting_for != action.data.get(WAITING_FOR):
             return ActionAnswer(translate(_NOT_WAITING), is_accepted=False)
+        if suspension.expires_at is not None and self._clock() > suspension.expires_at:
+            return ActionAnswer(translate(_EXPIRED), is_accepted=False)
         label = translate(_APPROVED_BY if self._approves else _REJECTED_BY)
         return ActionAnswer(blocks=(Facts((Fact(label, action.caller.name or "–"),)),))
 

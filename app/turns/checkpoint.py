@@ -19,12 +19,16 @@ class CheckpointUnreadableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """What a suspended turn waits for, and who asked; the rest is what its queue message needs when it continues."""
+    """What a suspended turn waits for, and who asked; the rest is what its queue message needs when it continues.
+
+    `expires_at` is in seconds since 1970.
+    """
 
     waiting_for: str
     kind: str
     traceparent: str | None = None
     asked_by: Caller = UNKNOWN_CALLER
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,8 @@ class TurnExecution:
             end = await self._end(answering, reply)
             if isinstance(end, Suspended) and self._lease.can_be_resumed:
                 answered = without_interruption(end.text)
-                await self._repeat(lambda: self._lease.suspend(end.waiting_for, answered, self._turn.caller))
+                suspended = end
+                await self._repeat(lambda: self._lease.suspend(suspended, answered, self._turn.caller))
                 turn_ended("suspended")
             else:
                 state = TurnState.FAILED if isinstance(end, Failure) else TurnState.ANSWERED

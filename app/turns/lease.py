@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
+from app.agent.events import Suspended
 from app.common.caller import Caller
 from app.storage.artifacts import ArtifactStore
 from app.storage.conversations import StoredMessage
@@ -177,12 +178,14 @@ class TurnLease:
         with suppress(StorageError):
             await self._checkpoints.delete(self._record.key, self._record.checkpoint)
 
-    async def suspend(self, waiting_for: str, answered: str, asked_by: Caller) -> None:
+    async def suspend(self, end: Suspended, answered: str, asked_by: Caller) -> None:
         """Until somebody brings the decision. What was `answered` stands in a message of its own: the turn continues in
         another, with what its tools have answered. Raises as `close`.
         """
         assert self._message is not None
-        suspension = Suspension(waiting_for, self._message.kind, self._message.traceparent, asked_by)
+        suspension = Suspension(
+            end.waiting_for, self._message.kind, self._message.traceparent, asked_by, end.expires_at
+        )
         checkpoint = replace(
             self._checkpoint,
             text="",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.agent.journal import (
     NOTHING_RECORDED,
+    ApprovalRequest,
     JournalUnreadableError,
     RecordedCall,
     RecordedSteps,
@@ -13,6 +16,7 @@ from app.agent.journal import (
     recorded_from_json,
     recorded_to_json,
 )
+from app.common.caller import Caller
 from app.content.blocks import Citation, Column, Table, Text
 from app.models.model import Source, ToolCall
 from app.tools.base import ToolResult
@@ -41,7 +45,16 @@ def test_what_this_version_writes_will_be_read_by_later_ones() -> None:
     kept = ToolResult("1", True, (Text("1 row"),), (Source("Cities"),))
     step = ToolStep("Hm.", (RecordedCall(ToolCall("1", "query", "{}"), started=True, result=kept),))
     assert recorded_from_json(text) == RecordedSteps((step,), "Hm.", (Citation(1, "Cities"),))
-    assert recorded_to_json(recorded_from_json(text)) == text
+    request = (
+        '"approval":{"tool_digest":"ab","asked_by":{"tenant_id":"t","user_id":"","entra_object_id":"","name":"Ann"}'
+    )
+    asked = text.replace("}]}}]}],", '}],"is_untrusted":true},' + request + ',"expires_at":1.5}}]}],')
+    kept = replace(kept, is_untrusted=True)
+    call_of = replace(step.calls[0], result=kept, approval=ApprovalRequest("ab", Caller("t", name="Ann"), 1.5))
+    assert recorded_from_json(asked) == RecordedSteps(
+        (replace(step, calls=(call_of,)),), "Hm.", (Citation(1, "Cities"),)
+    )
+    assert recorded_to_json(recorded_from_json(asked)) == asked
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.agent import tool_steps
 from app.models.model import Completed, ToolCall
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from tests.fakes.bots import Bot, bots
@@ -114,5 +115,18 @@ async def test_a_press_whose_data_was_changed_approves_no_other_call(make_bot: M
     button = buttons(bot)["Approve"]
     changed = {**button["data"], "waiting_for": button["data"]["waiting_for"] + "1"}
     assert "Nothing waits" in await press(bot, {**button, "data": changed})
+    assert await bot.handle_queue() == 0
+    assert repairs.repaired == []
+
+
+async def test_a_press_that_comes_too_late_is_refused_in_words(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repairs = Repairs()
+    call = ToolCall("1", "repair", '{"run_id": 42}')
+    monkeypatch.setattr(tool_steps, "APPROVAL_SECONDS", -1)
+    bot = make_bot(["Run 42 failed.", Completed((call,))], "That is all.", tool_providers=[repairs.provider])
+    await bot.send(bot.activity("Repair run 42", channelId="msteams"))
+    assert "expired" in await press(bot, buttons(bot)["Approve"])
     assert await bot.handle_queue() == 0
     assert repairs.repaired == []

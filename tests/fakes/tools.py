@@ -25,3 +25,12 @@ class StaticTools:
 def tool_context(progress: Callable[[str], None] = lambda _: None, deadline: float = math.inf) -> ToolContext:
     key = ConversationKey("tenant", "conversation")
     return ToolContext(key, UNKNOWN_CALLER, APP_IDENTITY, "", Cancellation(), "turn/1/1", progress, deadline)
+
+
+def without_data_marks(text: str) -> str:
+    """What a tool returned, of a message that marks it as data to the model."""
+    if not text.startswith("[Data from a tool"):
+        return text
+    _, _, marked = text.partition("\n")
+    data, _, rest = marked.rpartition("\n[end ")
+    return data + rest.partition("]")[2]

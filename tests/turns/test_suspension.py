@@ -20,6 +20,7 @@ from app.storage.ledger import TurnKey, TurnState
 from app.storage.storage_errors import StorageError
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from app.turns.queue_message import TurnMessage
+from tests.fakes.tools import without_data_marks
 from tests.fakes.turn_harness import ANN, TurnHarness, Worker, claims_with, in_virtual_time, now, played
 
 KEY = TurnKey(ANN, "1")
@@ -43,7 +44,7 @@ class Bench:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         self.asked += 1
-        results = [message.content for message in request.messages if message.role == "tool"]
+        results = [without_data_marks(message.content) for message in request.messages if message.role == "tool"]
         match len(results):
             case 0:
                 yield Completed((ToolCall("a", "read", '{"name": "sales"}'),))

@@ -82,8 +82,9 @@ class StreamReply:
                 state.by_model |= by_model
             case Status(text):
                 state.status = text
-            case ToolStarted(name=name):
-                state.status = self._translate(Sentence("Using {tool}…"), tool=name.replace("_", " "))
+            case ToolStarted(name=name, title=title):
+                using = self._translate(Sentence("Using {tool}…"), tool=name.replace("_", " "))
+                state.status = title or using
             case Answer() | Failure() | Suspended():
                 state.end = event
                 self._pace.ended = True
