@@ -128,6 +128,8 @@ def _summary(bot: RunningBot, page: str | None, instead: str) -> list[str]:
         lines += [
             f"  model       {bot.model}, a stand-in workspace on this machine ({bot.workspace})",
             "              It is a real but tiny model: it writes fluently and knows very little.",
+            "  data        orders of a wholesaler, TPC-H samples. The SQL really runs; which SQL a question means, and",
+            "              that the model asks for it, is scripted: it knows a dozen kinds of question.",
         ]
     else:
         lines.append(f"  model       {bot.model} at {bot.workspace}")
@@ -139,11 +141,12 @@ def _summary(bot: RunningBot, page: str | None, instead: str) -> list[str]:
     if bot.authenticates:
         lines.append("MicrosoftAppId is set, so callers need a Bot Framework token: unset it to chat on this machine.")
     if bot.stand_in:
-        lines.append(_OWN_WORKSPACE)
+        lines += [_EXAMPLES, _OWN_WORKSPACE]
     return [*lines, "Ctrl-C ends everything.", ""]
 
 
 _NODE_MISSING = "With Node.js installed there is also a page in the browser, the Microsoft 365 Agents Playground."
+_EXAMPLES = 'Ask for example "How did revenue develop by month?", and then "as a pie chart".'
 _OWN_WORKSPACE = (
     f"To use your own workspace, copy local.settings.sample.json to {FILE_NAME} and set\n"
     "DATABRICKS_BASE_URL, DATABRICKS_MODEL_NAME and DATABRICKS_TOKEN in it."

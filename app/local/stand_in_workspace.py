@@ -20,6 +20,7 @@ from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, po
 from app.local.local_settings import ROOT
 from app.local.model_server import CONTEXT_TOKENS, MODEL_NAME, ModelNotInstalledError, ModelServer, model_server
 from app.local.sample_data import SCALE_FACTOR, SampleDatabase
+from app.local.scripted_answers import ScriptedAnswer, completion, completion_chunks, scripted_answer
 from app.local.stand_in_replies import ApiPart, api_application, refusal
 from app.local.warehouse_stand_in import WAREHOUSE_ID, WarehouseStandIn
 
@@ -85,10 +86,13 @@ class StandInWorkspace:
         try:
             asked = json.loads(await request.read())
             messages = _simplified(asked["messages"])
+            scripted = scripted_answer(asked["messages"], asked.get("tools"))
         except (ValueError, TypeError, LookupError, AttributeError):
             return refusal(400, "BAD_REQUEST", "The body must be a chat completions request with messages.")
         if asked.get("model") != MODEL_NAME:
             return _unknown(str(asked.get("model")))
+        if scripted is not None:
+            return await self._send_scripted(request, scripted, streams=bool(asked.get("stream")))
         wanted = asked.get("max_tokens") or asked.get("max_completion_tokens") or _MAX_ANSWER_TOKENS
         body = _SAMPLING | {name: asked[name] for name in _FORWARDED if asked.get(name) is not None}
         body |= {"messages": fitting(messages), "max_tokens": min(wanted, _MAX_ANSWER_TOKENS)}
@@ -96,6 +100,18 @@ class StandInWorkspace:
             return await self._forward(request, body)
         except (ClientError, TimeoutError):
             return refusal(503, "TEMPORARILY_UNAVAILABLE", "The local model does not answer.")
+
+    async def _send_scripted(
+        self, request: web.Request, answer: ScriptedAnswer, *, streams: bool
+    ) -> web.StreamResponse:
+        if not streams:
+            return web.json_response(completion(answer, MODEL_NAME))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for chunk in completion_chunks(answer, MODEL_NAME):
+            await response.write(chunk)
+        await response.write_eof()
+        return response
 
     async def _forward(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         async with self._client.post("/v1/chat/completions", json=body) as answer:

@@ -84,7 +84,11 @@ class Chat:
             endpoint = bot.endpoint
             if bot.stand_in:
                 self._screen.finish()
-                print(f"(no workspace is configured: {bot.model}, a real but tiny model, answers)", file=sys.stderr)
+                print(
+                    f"(no workspace is configured: {bot.model}, a real but tiny model, answers;"
+                    " questions about data are matched by a script)",
+                    file=sys.stderr,
+                )
         return Conversation(client, endpoint, connector)
 
 
