@@ -62,9 +62,10 @@ class GenieMessage:
             return
         states = [state for state in self.plan.states if self.sql or state not in _RUNS_QUERY]
         if self.looks < len(states):
+            ran = self.status in _RUNS_QUERY
             self.status = states[self.looks]
             self.looks += 1
-            if self.status in _RUNS_QUERY and self.statement is None and self.sql:
+            if self.status in _RUNS_QUERY and not ran and self.sql:
                 self.statement = warehouse.start(self.sql)
         elif self.statement is None or self.statement.ended.is_set():
             self._end()

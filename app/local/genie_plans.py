@@ -29,6 +29,7 @@ USUAL = MessagePlan()
 
 PLANS = {
     "warehouse starting": replace(USUAL, states=(*_ASKED, *["PENDING_WAREHOUSE"] * 4, "EXECUTING_QUERY")),
+    "second try": replace(USUAL, states=(*_ASKED, "EXECUTING_QUERY", "ASKING_AI", "EXECUTING_QUERY")),
     "slow": replace(USUAL, states=(*_ASKED, *["EXECUTING_QUERY"] * 20)),
     "unknown state": replace(USUAL, states=(*_ASKED, "PONDERING", "EXECUTING_QUERY")),
     "cancelled": replace(USUAL, end="CANCELLED"),

@@ -100,7 +100,7 @@ async def _start_and_watch(children: Children, settings: LocalSettings, options:
         instead = _NODE_MISSING
     except PlaygroundError as error:
         instead = f"The Agents Playground did not start: {error}"
-    for line in _summary(bot, page, instead):
+    for line in run_summary(bot, page, instead):
         say(line)
     if page and not options.no_browser:
         await asyncio.to_thread(webbrowser.open, page)
@@ -122,7 +122,7 @@ async def _install_playground(root: Path) -> Path | PlaygroundError:
         return error
 
 
-def _summary(bot: RunningBot, page: str | None, instead: str) -> list[str]:
+def run_summary(bot: RunningBot, page: str | None, instead: str) -> list[str]:
     lines = ["", f"  bot         http://localhost:{bot.port}/api/messages"]
     if bot.stand_in:
         lines += [

@@ -189,6 +189,14 @@ async def test_an_expired_result_can_be_executed_again() -> None:
         assert len(await workspace.rows(again)) == 80
 
 
+async def test_a_second_try_runs_another_statement() -> None:
+    async with caller() as workspace:
+        message, states = await workspace.ask(f"{BY_MONTH} simulate: second try")
+        assert states[-4:] == ["EXECUTING_QUERY", "ASKING_AI", "EXECUTING_QUERY", "COMPLETED"]
+        assert len(workspace.workspace.warehouse.executed) == 2
+        assert len(await workspace.rows(message)) == 80
+
+
 async def test_cancelling_the_statement_cancels_the_message() -> None:
     async with caller() as workspace:
         workspace.workspace.warehouse.hold()

@@ -14,11 +14,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientError, ClientSession
 
+from app.local.bot_process import RunningBot
+from app.local.genie_questions import KnownQuestion, known_question
 from app.local.lifetime import listen, port_number, port_of
 from app.local.playground import (
     PACKAGE,
@@ -30,7 +33,7 @@ from app.local.playground import (
     start_playground,
 )
 from app.local.processes import ChildFailedError, Children
-from app.local.run import BotLog
+from app.local.run import BotLog, run_summary
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = f"""
@@ -105,6 +108,16 @@ async def test_run_lists_the_addresses_and_ends_every_process(app_folder: Path, 
         assert rest.decode().endswith("Stopped.\n")
         with pytest.raises(ClientError):
             await client.get(f"{address}/api/messages")
+
+
+def test_the_summary_says_that_the_stand_in_matches_questions_by_a_script_and_what_to_ask() -> None:
+    bot = RunningBot("", 3978, "tiny", "http://127.0.0.1:1", stand_in=True, authenticates=False)
+    said = "\n".join(run_summary(bot, "http://127.0.0.1:2", ""))
+    assert "is scripted" in said
+    (example,) = re.findall(r'"(How [^"]+)"', said)
+    assert isinstance(known_question(example), KnownQuestion)
+    own = replace(bot, stand_in=False)
+    assert "scripted" not in "\n".join(run_summary(own, "http://127.0.0.1:2", ""))
 
 
 def test_the_bots_log_is_shown_as_one_line_for_each_question_and_its_warnings_and_errors() -> None:
