@@ -50,13 +50,13 @@ MEASURES = (
     Measure("average_discount", r"discounts?", "ROUND(AVG(l_discount), 4)", _ITEMS),
     Measure(
         "returned_items",
-        r"returns?|returned(?: items)?",
+        r"returned(?: items)?|items returned|return rate",
         "CAST(SUM(CASE WHEN l_returnflag = 'R' THEN l_quantity ELSE 0 END) AS BIGINT)",
         _ITEMS,
     ),
     _REVENUE,
     Measure("items_sold", r"quantity|quantities|units|items", "CAST(SUM(l_quantity) AS BIGINT)", _ITEMS),
-    Measure("orders", r"orders?|bestellungen", "COUNT(DISTINCT o_orderkey)"),
+    Measure("orders", r"orders|bestellungen", "COUNT(DISTINCT o_orderkey)"),
     Measure("customers", r"(?:how many|number of|count of) (?:active )?customers", "COUNT(DISTINCT o_custkey)"),
 )
 
@@ -104,7 +104,7 @@ _TOP = re.compile(r"\b(?:top|biggest|largest|highest|most|leading)\b(?: (\d{1,3}
 _BEST = re.compile(r"\bbest\b(?: (\d{1,3}))?")
 _DATA_WORDS = re.compile(
     r"\b(?:how many|how much|(?:top|best) \d+|by (?:month|quarter|year|region|country|segment|\w+ instead)"
-    r"|average|in total|total (?:of|number))\b"
+    r"|average|in total|total (?:of|number)|(?:in|for|only) 199[0-9])\b"
 )
 _MANY_VALUES = frozenset({"product", "supplier", "customer"})
 _SAID_AT_MOST = 10

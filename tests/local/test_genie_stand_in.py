@@ -6,16 +6,27 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.local.genie_plans import PLANS, MessagePlan
-from app.local.genie_questions import Clarification, KnownQuestion, known_question, looks_like_data
+from app.local.genie_plans import PLANS, MessagePlan, planned
+from app.local.genie_questions import (
+    DIMENSIONS,
+    MEASURES,
+    Clarification,
+    KnownQuestion,
+    known_question,
+    looks_like_data,
+)
 from app.local.genie_stand_in import SPACE_ID
+from app.local.scripted_answers import scripted_answer
 from app.local.stand_in_replies import RefusedRequestError
 from app.local.statement_results import text_of
 from app.local.warehouse_stand_in import WAREHOUSE_ID
@@ -338,11 +349,48 @@ async def test_known_questions_are_understood_in_other_words_and_their_sql_runs(
 
 
 @pytest.mark.parametrize(
-    "question", ["Hello!", "What is a lakehouse?", "Tell me a joke about Spark", "as a pie chart", ""]
+    "question",
+    [
+        "Hello!",
+        "What is a lakehouse?",
+        "Tell me a joke about Spark",
+        "as a pie chart",
+        "In what order do I learn Spark?",
+        "",
+    ],
 )
 def test_what_is_no_question_about_data_is_left_to_the_model(question: str) -> None:
     assert known_question(question) == "unknown"
     assert not looks_like_data(question)
+
+
+async def test_every_measure_by_everything_is_sql_that_runs() -> None:
+    """Only an average over whole orders cannot be told by what belongs to their items."""
+    refused = []
+    async with caller() as workspace:
+        for measure, dimension in product(MEASURES, DIMENSIONS):
+            name = (
+                measure.name.replace("_", " ").replace("items sold", "units").replace("customers", "how many customers")
+            )
+            words = {"month": "monthly", "quarter": "quarterly", "year": "yearly"}
+            asked = known_question(f"{name} {words.get(dimension.name, dimension.name.replace('_', ' '))} in 1996")
+            if asked == "unknown":
+                refused.append((measure.name, dimension.name))
+                continue
+            assert isinstance(asked, KnownQuestion)
+            assert (asked.measure, asked.dimension, asked.year) == (measure, dimension, 1996)
+            told = await execute(workspace, asked.sql)
+            assert told["status"]["state"] == "SUCCEEDED", asked.sql
+    items = ("ship_mode", "brand", "product", "supplier")
+    assert refused == [("average_order_value", name) for name in items]
+
+
+@given(st.text(max_size=200), st.text(max_size=100))
+def test_any_text_is_understood_or_not(first: str, second: str) -> None:
+    earlier = known_question(first)
+    known_question(second, None if earlier == "unknown" else earlier)
+    scripted_answer([{"role": "user", "content": first}], [])
+    planned(second)
 
 
 def test_an_answer_that_does_not_clarify_is_unknown() -> None:
