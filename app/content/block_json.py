@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import core_schema
 
-from app.content.blocks import Block
+from app.content.blocks import Block, Chart
 
 MAX_JSON_CHARACTERS = 400_000
 """All blocks of one message. `block_limits.within_limits` keeps each far below it."""
@@ -26,11 +27,13 @@ def _adapter() -> TypeAdapter[tuple[Block, ...]]:
 
 
 def blocks_to_json(blocks: Sequence[Block], max_characters: int = MAX_JSON_CHARACTERS) -> str:
-    """Blocks that do not fit are left out. No blocks are no text."""
+    """Blocks that do not fit are left out, a chart's image before the chart. No blocks are no text."""
     written: list[str] = []
     left = max_characters - len("[]")
     for block in blocks:
         text = _adapter().dump_json((block,)).decode()[1:-1]
+        if len(text) >= left and isinstance(block, Chart) and block.image is not None:
+            text = _adapter().dump_json((replace(block, image=None),)).decode()[1:-1]
         if len(text) + len(",") <= left:
             written.append(text)
             left -= len(text) + len(",")

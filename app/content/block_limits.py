@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,9 +15,10 @@ from app.content.blocks import (
     Chart,
     Citation,
     Code,
-    Column,
     Fact,
     Facts,
+    Folded,
+    FoldedBlock,
     Image,
     Link,
     Series,
@@ -30,6 +32,7 @@ MAX_SERIES = 12
 MAX_POINTS = 500
 """Of all series of a chart together."""
 MAX_FACTS = 50
+MAX_FOLDED_BLOCKS = 4
 MAX_ACTIONS = 6
 MAX_ACTION_FIELDS = 5
 # In characters.
@@ -41,6 +44,10 @@ MAX_TABLE_CHARACTERS = 20_000
 """Of all cells of a table together."""
 MAX_TEXT_CHARACTERS = 20_000
 MAX_URL_CHARACTERS = 2_000
+MAX_IMAGE_CHARACTERS = 90_000
+"""Of base64. A larger image would not fit beside the other blocks of a stored answer."""
+_PNG_IN_BASE64 = "iVBORw0KGgo"
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
 
 
 def within_limits(block: Block) -> Block:
@@ -62,8 +69,8 @@ def within_limits(block: Block) -> Block:
                 for fact in facts[:MAX_FACTS]
             ]
             return Facts(tuple(kept), _cut(title, MAX_LABEL_CHARACTERS))
-        case Image(url, alternative_text):
-            return Image(_cut_url(url), _cut(alternative_text, MAX_CELL_CHARACTERS))
+        case Image():
+            return _image(block)
         case Citation(position, title, url, quote):
             return Citation(
                 position,
@@ -75,10 +82,18 @@ def within_limits(block: Block) -> Block:
             return Actions(
                 tuple(_action(action) for action in actions[:MAX_ACTIONS]), _cut(decision_id, MAX_LABEL_CHARACTERS)
             )
+        case Folded(title, blocks):
+            return Folded(_cut(title, MAX_LABEL_CHARACTERS), tuple(_folded(blocks)))
+
+
+def _folded(blocks: Sequence[FoldedBlock]) -> Iterator[FoldedBlock]:
+    for each in blocks[:MAX_FOLDED_BLOCKS]:
+        if isinstance(cut := within_limits(each), FoldedBlock):
+            yield cut
 
 
 def _table(table: Table) -> Table:
-    columns = [Column(_cut(column.name, MAX_LABEL_CHARACTERS), column.type) for column in table.columns[:MAX_COLUMNS]]
+    columns = [replace(column, name=_cut(column.name, MAX_LABEL_CHARACTERS)) for column in table.columns[:MAX_COLUMNS]]
     rows = tuple(_rows(table.rows, len(columns)))
     complete = len(rows) == len(table.rows)
     total = table.total_rows if table.total_rows is not None or complete else len(table.rows)
@@ -110,9 +125,16 @@ def _chart(chart: Chart) -> Chart:
         left -= len(points)
         series.append(Series(_cut(each.name, MAX_LABEL_CHARACTERS), points))
     x_axis, y_axis = _cut(chart.x_axis, MAX_LABEL_CHARACTERS), _cut(chart.y_axis, MAX_LABEL_CHARACTERS)
-    return Chart(
-        chart.chart, tuple(series), _cut(chart.title, MAX_LABEL_CHARACTERS), x_axis, y_axis, _link(chart.source)
-    )
+    title, image = _cut(chart.title, MAX_LABEL_CHARACTERS), chart.image and _image(chart.image)
+    return Chart(chart.chart, tuple(series), title, x_axis, y_axis, _link(chart.source), image)
+
+
+def _image(image: Image) -> Image:
+    data = image.data
+    # Half an image, or what is no PNG, shows nothing.
+    if len(data) > MAX_IMAGE_CHARACTERS or not data.startswith(_PNG_IN_BASE64) or _NOT_BASE64.search(data):
+        data = ""
+    return Image(_cut_url(image.url), _cut(image.alternative_text, MAX_CELL_CHARACTERS), data)
 
 
 def _action(action: Action) -> Action:

@@ -26,6 +26,8 @@ class ChartKind(StrEnum):
     HORIZONTAL_BAR = "horizontal_bar"
     LINE = "line"
     PIE = "pie"
+    GROUPED_BAR = "grouped_bar"
+    STACKED_BAR = "stacked_bar"
 
 
 class ActionStyle(StrEnum):
@@ -54,8 +56,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Column:
+    """Numbers of a `plain` column, such as years and ids, are shown without separators of thousands."""
+
     name: str
     type: ColumnType = ColumnType.TEXT
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,23 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """`alternative_text` says what the image shows to whoever cannot see it. `data` is a PNG in base64, which is shown
+    instead of `url`.
+    """
+
+    url: str
+    alternative_text: str
+    data: str = field(default="", repr=False)
+    kind: Literal["image"] = field(default="image", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
+    """Dates and timestamps as ISO 8601 in `label`. Without a `value` (SQL's NULL) there is a gap."""
+
     label: str
-    value: float
+    value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +113,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A pie has one series. `source` opens the numbers."""
+    """A pie has one series. `source` opens the numbers. `image` is shown where a channel draws no charts."""
 
     chart: ChartKind
     series: tuple[Series, ...]
@@ -102,14 +121,16 @@ class Chart:
     x_axis: str = ""
     y_axis: str = ""
     source: Link | None = None
+    image: Image | None = None
     kind: Literal["chart"] = field(default="chart", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        if not any(series.points for series in self.series):
+        values = [point.value for series in self.series for point in series.points]
+        if not values:
             raise ValueError("a chart needs a point")
         if self.chart is ChartKind.PIE and len(self.series) > 1:
             raise ValueError("a pie chart has one series")
-        if any(not math.isfinite(point.value) for series in self.series for point in series.points):
+        if any(value is not None and not math.isfinite(value) for value in values):
             raise ValueError("numbers in a chart are finite")
 
 
@@ -134,15 +155,6 @@ class Facts:
     facts: tuple[Fact, ...]
     title: str = ""
     kind: Literal["facts"] = field(default="facts", kw_only=True, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """`alternative_text` says what the image shows to whoever cannot see it."""
-
-    url: str
-    alternative_text: str
-    kind: Literal["image"] = field(default="image", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,4 +191,16 @@ class Actions:
     kind: Literal["actions"] = field(default="actions", kw_only=True, repr=False)
 
 
-Block = Text | Table | Chart | Code | Facts | Image | Citation | Actions
+FoldedBlock = Text | Table | Code | Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Details such as the SQL or how an answer was found: hidden until a person opens them by `title`."""
+
+    title: str
+    blocks: tuple[FoldedBlock, ...]
+    kind: Literal["folded"] = field(default="folded", kw_only=True, repr=False)
+
+
+Block = Text | Table | Chart | Code | Facts | Image | Citation | Actions | Folded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.agent.events import Answer
 from app.content.block_json import MAX_JSON_CHARACTERS, BlocksUnreadableError, blocks_from_json, blocks_to_json
-from app.content.block_limits import MAX_CELL_CHARACTERS, MAX_ROWS, within_limits
+from app.content.block_limits import MAX_CELL_CHARACTERS, MAX_IMAGE_CHARACTERS, MAX_ROWS, within_limits
 from app.content.blocks import (
     Action,
     Actions,
@@ -27,6 +27,8 @@ from app.content.blocks import (
     ColumnType,
     Fact,
     Facts,
+    Folded,
+    FoldedBlock,
     Image,
     Link,
     Point,
@@ -40,12 +42,17 @@ WORDS = st.text(st.characters(), max_size=20)
 URLS = st.sampled_from(["https://example.com/a?b=c", "", "https://example.com/" + "x" * 3_000])
 LINKS = st.none() | st.builds(Link, WORDS, URLS)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+# A whole PNG of one pixel, what is no PNG, and what is no base64.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+IMAGES = st.builds(Image, URLS, WORDS, st.sampled_from(["", PIXEL, "R0lGODlhAQABAAAAACw=", PIXEL + '"']))
 CELLS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | NUMBERS | WORDS
 
 
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
-    columns = draw(st.lists(st.builds(Column, WORDS, st.sampled_from(ColumnType)), min_size=1, max_size=4))
+    columns = draw(
+        st.lists(st.builds(Column, WORDS, st.sampled_from(ColumnType), st.booleans()), min_size=1, max_size=4)
+    )
     rows = draw(st.lists(st.tuples(*[CELLS] * len(columns)), max_size=4))
     total = draw(st.none() | st.integers(len(rows), 10**9))
     return Table(tuple(columns), tuple(rows), total, draw(WORDS), draw(LINKS))
@@ -53,20 +60,24 @@ def tables(draw: st.DrawFn) -> Table:
 
 @st.composite
 def charts(draw: st.DrawFn) -> Chart:
-    points = st.lists(st.builds(Point, WORDS, NUMBERS), min_size=1, max_size=4).map(tuple)
+    points = st.lists(st.builds(Point, WORDS, st.none() | NUMBERS), min_size=1, max_size=4).map(tuple)
     chart = draw(st.sampled_from(ChartKind))
     series = draw(st.lists(st.builds(Series, WORDS, points), min_size=1, max_size=1 if chart is ChartKind.PIE else 3))
-    return Chart(chart, tuple(series), draw(WORDS), draw(WORDS), draw(WORDS), draw(LINKS))
+    return Chart(chart, tuple(series), draw(WORDS), draw(WORDS), draw(WORDS), draw(LINKS), draw(st.none() | IMAGES))
 
 
 ACTIONS = st.builds(Action, WORDS, WORDS, st.dictionaries(WORDS, WORDS, max_size=3), st.sampled_from(ActionStyle))
-BLOCKS: st.SearchStrategy[Block] = st.one_of(
+FOLDABLE: st.SearchStrategy[FoldedBlock] = st.one_of(
     st.builds(Text, WORDS),
     tables(),
-    charts(),
     st.builds(Code, WORDS, WORDS, WORDS),
     st.builds(Facts, st.lists(st.builds(Fact, WORDS, WORDS), max_size=3).map(tuple), WORDS),
-    st.builds(Image, URLS, WORDS),
+)
+BLOCKS: st.SearchStrategy[Block] = st.one_of(
+    FOLDABLE,
+    charts(),
+    st.builds(Folded, WORDS, st.lists(FOLDABLE, max_size=2).map(tuple)),
+    IMAGES,
     st.builds(Citation, st.integers(0, 99), WORDS, st.none() | URLS, WORDS),
     st.builds(Actions, st.lists(ACTIONS, max_size=3).map(tuple), WORDS),
 )
@@ -105,7 +116,8 @@ def test_the_largest_blocks_can_be_saved() -> None:
         Chart(ChartKind.LINE, (Series(long, (Point(long, 1.0),) * 5_000),) * 50, long, long, long, link),
         Code(long, long, long),
         Facts((Fact(long, long),) * 500, long),
-        Image("https://example.com/" + long, long),
+        Image("https://example.com/" + long, long, PIXEL[:-4].ljust(MAX_IMAGE_CHARACTERS, "A")),
+        Folded(long, (Text(long), Code(long)) * 20),
         Citation(1, long, "https://example.com/" + long, long),
         Actions((Action(long, long, {f"{n}{long}": long for n in range(100)}),) * 100, long),
     ]
@@ -125,6 +137,12 @@ def test_a_table_that_is_cut_says_how_many_rows_there_are() -> None:
 def test_a_long_cell_ends_in_an_ellipsis_and_a_long_address_is_left_out() -> None:
     cut = within_limits(Table((Column("n"),), (("x" * 1_000,),), source=Link("all", "https://e.com/" + "x" * 3_000)))
     assert cut == Table((Column("n"),), (("x" * (MAX_CELL_CHARACTERS - 1) + "…",),))
+
+
+def test_an_image_that_is_no_png_or_too_large_leaves_its_words() -> None:
+    for data in ("R0lGODlhAQABAAAAACw=", f"{PIXEL}<", PIXEL + "A" * MAX_IMAGE_CHARACTERS):
+        assert within_limits(Image("", "Orders", data)) == Image("", "Orders")
+    assert within_limits(Image("", "Orders", PIXEL)) == Image("", "Orders", PIXEL)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +188,8 @@ def test_blocks_that_do_not_fit_are_left_out() -> None:
     assert blocks_from_json(blocks_to_json([short, long, short], 500)) == (short, short)
     assert len(blocks_to_json([short] * 100, 500)) <= 500
     assert blocks_to_json([long], 500) == blocks_to_json([]) == ""
+    chart = Chart(ChartKind.LINE, (Series("a", (Point("x", None),)),))
+    assert blocks_from_json(blocks_to_json([replace(chart, image=Image("", "a", "x" * 1_000))], 500)) == (chart,)
 
 
 @settings(max_examples=25)

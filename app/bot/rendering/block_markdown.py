@@ -18,7 +18,20 @@ from app.bot.rendering.block_text import (
     web_address,
 )
 from app.bot.rendering.markdown import closable, end_of, render
-from app.content.blocks import Actions, Block, Chart, Citation, Code, ColumnType, Facts, Image, Link, Table, Text
+from app.content.blocks import (
+    Actions,
+    Block,
+    Chart,
+    Citation,
+    Code,
+    ColumnType,
+    Facts,
+    Folded,
+    Image,
+    Link,
+    Table,
+    Text,
+)
 from app.translation import Translator
 
 # An underscore between letters marks nothing, and names in data are full of them.
@@ -53,6 +66,10 @@ def _paragraphs(block: Block, translate: Translator) -> Iterator[str]:
         case Facts(facts, title):
             yield from _heading(title)
             yield "\n".join(f"- {_starting_a_line(fact.label)}: {as_data(fact.value)}" for fact in facts)
+        case Folded(title, blocks):
+            yield from _heading(title)
+            for each in blocks:
+                yield from _paragraphs(each, translate)
         case Image(url, alternative_text):
             label = one_line(_NOT_IN_A_LABEL.sub(" ", alternative_text))
             yield f"![{label}]({_escaped_url(url)})" if web_address(url) else as_data(alternative_text)

@@ -15,6 +15,7 @@ from app.content.blocks import (
     Column,
     ColumnType,
     Facts,
+    Folded,
     Image,
     Table,
     Text,
@@ -49,6 +50,8 @@ def _lines(block: Block, translate: Translator) -> Iterator[str]:
             yield from filter(None, (title, code))
         case Facts(facts, title):
             yield from filter(None, (title, *(f"{one_line(fact.label)}: {one_line(fact.value)}" for fact in facts)))
+        case Folded(title, blocks):
+            yield from filter(None, (title, *(plain_text(each, translate) for each in blocks)))
         case Image(url, alternative_text):
             yield _link_line(alternative_text, url)
         case Citation(position, title, url):
