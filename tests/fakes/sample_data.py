@@ -35,6 +35,7 @@ class DataWorkspace:
         self.database = SampleDatabase(file)
         self.warehouse = WarehouseStandIn(self.database, rows_per_chunk=rows_per_chunk)
         self.genie = GenieStandIn(self.warehouse)
+        self.parts = (self.warehouse, self.genie)
         self.url = ""
 
 
@@ -42,7 +43,7 @@ class DataWorkspace:
 async def data_workspace(file: Path | None = None, *, rows_per_chunk: int = 1000) -> AsyncIterator[DataWorkspace]:
     data = file if file is not None else await asyncio.to_thread(small_sample_data)
     workspace = DataWorkspace(data, rows_per_chunk)
-    application = api_application(DATA_TOKEN, [workspace.warehouse, workspace.genie])
+    application = api_application(DATA_TOKEN, workspace.parts)
     async with TestServer(application, host="127.0.0.1", handler_cancellation=True) as server:
         workspace.url = f"http://127.0.0.1:{server.port}"
         try:

@@ -1,0 +1,103 @@
+"""The whole bot over the stand-in workspace with data, as a person in a Teams chat meets it on a laptop."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp.test_utils import TestServer
+
+from app.composition.functions_host import FunctionsHost
+from app.config import load_settings
+from app.local.connector_server import ConnectorServer
+from app.local.model_server import ModelServer
+from app.local.stand_in_workspace import SETTINGS, StandInWorkspace
+from tests.fakes.sample_data import DATA_TOKEN, DataWorkspace, small_sample_data
+
+_LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
+_ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """`progress` are the lines that were shown before the first word; `cards` the contents of Adaptive Cards."""
+
+    text: str
+    progress: tuple[str, ...]
+    cards: tuple[Mapping[str, Any], ...]
+
+    def elements(self, kind: str) -> list[Mapping[str, Any]]:
+        """Everything of that `type` in the cards, however deep; the start of the type is enough."""
+        return [one for card in self.cards for one in _nested(card) if str(one.get("type", "")).startswith(kind)]
+
+
+class DataChat:
+    def __init__(self, host: FunctionsHost, connector: ConnectorServer, workspace: DataWorkspace) -> None:
+        self._host = host
+        self._connector = connector
+        self.workspace = workspace
+
+    async def ask(self, text: str) -> Shown:
+        return await self._send({"type": "message", "text": text})
+
+    async def press(self, action: Mapping[str, Any]) -> Shown:
+        """`action` is an `Action.Submit` or `Action.Execute` of a card."""
+        if action["type"] == "Action.Submit":
+            return await self._send({"type": "message", "value": action["data"]})
+        value = {"action": {key: action[key] for key in ("type", "verb", "data")}}
+        return await self._send({"type": "invoke", "name": "adaptiveCard/action", "value": value})
+
+    async def _send(self, more: Mapping[str, Any]) -> Shown:
+        activity = {
+            "id": str(uuid.uuid4()),
+            "channelId": "msteams",
+            "serviceUrl": self._connector.service_url,
+            "from": {"id": "29:ann", "name": "Ann"},
+            "recipient": {"id": "28:bot", "name": "Bricks"},
+            "conversation": {"id": "c1", "conversationType": "personal"},
+            **more,
+        }
+        before = len(self._connector.calls)
+        answer = await self._host.receive_activity("POST", _LOCAL, json.dumps(activity).encode())
+        assert answer.status < 300, answer
+        message = await self._connector.next_message(_ANSWER_SECONDS)
+        updates = [call for call in self._connector.calls[before:] if call.activity.get("type") == "typing"]
+        cards = [one["content"] for one in message.activity.get("attachments", ())]
+        return Shown(message.text, tuple(dict.fromkeys(call.text for call in updates if call.text)), tuple(cards))
+
+
+@asynccontextmanager
+async def a_data_chat(folder: Path, data: Path | None = None, **settings: str) -> AsyncIterator[DataChat]:
+    """`settings` besides those that `dev.py run` sets. No model answers what is not scripted."""
+    workspace = DataWorkspace(data or small_sample_data())
+    stand_in = StandInWorkspace(ModelServer("http://127.0.0.1:9", "key"), DATA_TOKEN, workspace.parts)
+    async with TestServer(stand_in.application(), host="127.0.0.1") as server, ConnectorServer() as connector:
+        workspace.url = f"http://127.0.0.1:{server.port}"
+        environment = {
+            **SETTINGS,
+            "DATABRICKS_BASE_URL": f"{workspace.url}/serving-endpoints",
+            "DATABRICKS_TOKEN": DATA_TOKEN,
+            "DATA_DIR": str(folder),
+            "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+            **settings,
+        }
+        host = FunctionsHost(load_settings(environment))
+        try:
+            yield DataChat(host, connector, workspace)
+        finally:
+            await host.close()
+            workspace.database.close()
+
+
+def _nested(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _nested(one)
