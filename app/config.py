@@ -17,7 +17,9 @@ from app.settings.agent_settings import AgentSettings
 from app.settings.bot_settings import BotSettings
 from app.settings.databricks_settings import DatabricksSettings
 from app.settings.host_environment import HostEnvironment
+from app.settings.mcp_settings import McpSettings
 from app.settings.section import Section
+from app.settings.specialist_settings import SpecialistSettings
 from app.settings.storage_settings import StorageSettings
 from app.settings.telemetry_settings import TelemetrySettings
 from app.settings.turn_settings import TurnSettings
@@ -65,6 +67,8 @@ class CoreSettings(HostSettings):
     turns: TurnSettings
     storage: StorageSettings
     telemetry: TelemetrySettings
+    mcp: McpSettings
+    specialists: SpecialistSettings
 
 
 class Settings(CoreSettings):

@@ -28,6 +28,7 @@ from app.storage.factory import open_storage
 from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
+from app.tools.registry import Closable
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
@@ -61,9 +62,10 @@ class Core:
             max_tokens=settings.databricks.max_tokens,
             temperature=settings.databricks.temperature,
         )
+        self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage))
         self.agent = Agent(
             self.model,
-            tool_providers(ToolServices(settings, self.workspace, self.storage)),
+            self._tool_providers,
             system_prompt=settings.agent.system_prompt,
             history_token_budget=settings.agent.history_token_budget,
             max_answer_characters=settings.agent.max_answer_characters,
@@ -94,6 +96,9 @@ class Core:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
             for part in (self.telemetry, self.storage, self.queue, self.references, self.workspace, self.model):
                 closing.push_async_callback(part.close)
+            for provider in self._tool_providers:
+                if isinstance(provider, Closable):
+                    closing.push_async_callback(provider.close)
 
     async def _about(self) -> About:
         settings = self.settings.databricks

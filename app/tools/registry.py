@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -54,6 +54,13 @@ class ToolProvider(Protocol):
     async def tools(self, caller: Caller) -> Sequence[AnyTool | UnavailableTools]:
         """Those that may be used for `caller`. After five seconds the turn continues without them."""
         ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A provider that holds connections."""
+
+    async def close(self) -> None: ...
 
 
 class ToolRegistry:

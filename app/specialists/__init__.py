@@ -1,0 +1,1 @@
+"""Other serving endpoints that the agent may ask: models and agents with a task of their own."""
