@@ -70,6 +70,18 @@ param temperature string = ''
 @maxLength(2000)
 param imageHosts string = ''
 
+@description('The MCP servers whose tools the agent may use, as JSON.')
+@maxLength(8000)
+param mcpServers string = ''
+
+@description('A Key Vault reference to the bearer tokens of MCP servers outside Databricks, which the identity of the agent may read.')
+@maxLength(500)
+param mcpSecretsReference string = ''
+
+@description('Other serving endpoints that the agent may ask, as JSON.')
+@maxLength(8000)
+param specialists string = ''
+
 @description('False offers the model no tools. A model that refuses them is noticed without this.')
 param databricksTools bool = true
 
@@ -293,7 +305,10 @@ var agentSettings = union(
   empty(systemPrompt) ? {} : { SYSTEM_PROMPT: systemPrompt },
   maxTokens == 0 ? {} : { OPENAI_MAX_TOKENS: string(maxTokens) },
   empty(temperature) ? {} : { OPENAI_TEMPERATURE: temperature },
-  empty(imageHosts) ? {} : { IMAGE_HOSTS: imageHosts }
+  empty(imageHosts) ? {} : { IMAGE_HOSTS: imageHosts },
+  empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
+  empty(mcpSecretsReference) ? {} : { MCP_SECRETS: mcpSecretsReference },
+  empty(specialists) ? {} : { SPECIALISTS: specialists }
 )
 
 module functionApp 'modules/functionApp.bicep' = {

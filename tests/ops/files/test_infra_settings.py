@@ -24,6 +24,9 @@ FROM_PARAMETERS = {
     "OPENAI_MAX_TOKENS": "maxTokens",
     "OPENAI_TEMPERATURE": "temperature",
     "IMAGE_HOSTS": "imageHosts",
+    "MCP_SERVERS": "mcpServers",
+    "MCP_SECRETS": "mcpSecretsReference",
+    "SPECIALISTS": "specialists",
     "MAX_ANSWER_CHARACTERS": "maxAnswerCharacters",
     "HISTORY_TOKEN_BUDGET": "historyTokenBudget",
     "TURN_TIMEOUT_SECONDS": "turnTimeoutSeconds",
@@ -95,6 +98,8 @@ def in_azure(deployed: Deployment) -> dict[str, str]:
     settings = {name: FILLED_IN.get(value, value) for name, value in deployed.app_settings.items()}
     settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"] = f"Authorization=AAD;ClientId={FILLED_IN[CLIENT]}"
     resolved = {name: "a secret" for name, value in settings.items() if value.startswith("@Microsoft.KeyVault(")}
+    if "MCP_SECRETS" in resolved:
+        resolved["MCP_SECRETS"] = '{"tickets": "a secret"}'
     return {**settings, **resolved, "WEBSITE_SITE_NAME": "func", "WEBSITE_INSTANCE_ID": "1"}
 
 
