@@ -76,7 +76,7 @@ param mcpServers string = ''
 
 @description('A Key Vault reference to the bearer tokens of MCP servers outside Databricks, which the identity of the agent may read.')
 @maxLength(500)
-param mcpSecretsReference string = ''
+param mcpKeyVaultReference string = ''
 
 @description('Other serving endpoints that the agent may ask, as JSON.')
 @maxLength(8000)
@@ -307,7 +307,7 @@ var agentSettings = union(
   empty(temperature) ? {} : { OPENAI_TEMPERATURE: temperature },
   empty(imageHosts) ? {} : { IMAGE_HOSTS: imageHosts },
   empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
-  empty(mcpSecretsReference) ? {} : { MCP_SECRETS: mcpSecretsReference },
+  empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },
   empty(specialists) ? {} : { SPECIALISTS: specialists }
 )
 

@@ -18,7 +18,7 @@ param maxTokens = 1001
 param temperature = '0.2'
 param imageHosts = 'images.contoso.com'
 param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp"}]'
-param mcpSecretsReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
+param mcpKeyVaultReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
 param specialists = '[{"name": "legal", "endpoint": "agents_legal"}]'
 param databricksTools = false
 param maxAnswerCharacters = 1002

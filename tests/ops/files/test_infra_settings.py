@@ -25,7 +25,7 @@ FROM_PARAMETERS = {
     "OPENAI_TEMPERATURE": "temperature",
     "IMAGE_HOSTS": "imageHosts",
     "MCP_SERVERS": "mcpServers",
-    "MCP_SECRETS": "mcpSecretsReference",
+    "MCP_SECRETS": "mcpKeyVaultReference",
     "SPECIALISTS": "specialists",
     "MAX_ANSWER_CHARACTERS": "maxAnswerCharacters",
     "HISTORY_TOKEN_BUDGET": "historyTokenBudget",
