@@ -14,9 +14,11 @@ from app.agent.events import Event, Failure, interrupted, interruption
 from app.agent.history import within_budget
 from app.agent.journal import JournalError, ToolJournal
 from app.agent.loop import AgentLoop
+from app.agent.tool_list import unavailable_note, what_was_done
 from app.agent.tool_steps import ToolSteps
 from app.agent.turn import Turn
 from app.agent.user_messages import INTERRUPTION_NOTE, NO_ANSWER, NO_ANSWER_WITHIN_LIMIT, UNEXPECTED, sentence_for
+from app.common.caller import Caller
 from app.common.cancellation import Cancellation
 from app.common.identity import APP_IDENTITY, RequestIdentity
 from app.models.model import Message, Model
@@ -57,6 +59,9 @@ class Agent:
         self._logs_details = logs_details
         self._clock = clock
 
+    async def tools_for(self, caller: Caller) -> ToolRegistry:
+        return await ToolRegistry.for_turn(self._tool_providers, caller)
+
     async def answer(
         self,
         turn: Turn,
@@ -90,7 +95,7 @@ class Agent:
             deadline=deadline,
         )
         try:
-            tools = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
+            tools = await self.tools_for(turn.caller)
             steps = ToolSteps(context, tools, answer, journal, approvals or {}, self._clock)
             await steps.load()
             if said is not None and not interrupted(said) and (steps.tail or not steps.recorded.steps):
@@ -103,7 +108,7 @@ class Agent:
                     tools,
                     steps,
                     answer,
-                    self._opening(turn, history),
+                    self._opening(turn, history, tools),
                     identity=identity,
                     step_limit=self._step_limit,
                     max_answer_characters=self._max_answer_characters,
@@ -118,6 +123,8 @@ class Agent:
                     sentence = NO_ANSWER_WITHIN_LIMIT if answer.truncated else NO_ANSWER
                     yield self._failed(answer, translate(sentence), ModelError("the model ended without any text"))
                     return
+                if done := what_was_done(steps.recorded, tools, translate):
+                    yield answer.add_block(done)
             yield answer.finished()
         except JournalError as error:
             raise error.cause from None
@@ -126,9 +133,10 @@ class Agent:
         except Exception as error:
             yield self._failed(answer, translate(UNEXPECTED), error)
 
-    def _opening(self, turn: Turn, history: Sequence[StoredMessage]) -> list[Message]:
+    def _opening(self, turn: Turn, history: Sequence[StoredMessage], tools: ToolRegistry) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
-        return [Message("system", self._system_prompt), *remembered, Message("user", turn.prompt)]
+        told = self._system_prompt + unavailable_note(tools)
+        return [Message("system", told), *remembered, Message("user", turn.prompt)]
 
     def _failed(self, answer: AnswerBuilder, sentence: str, error: Exception) -> Failure:
         turn_failed(error)

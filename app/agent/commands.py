@@ -7,16 +7,20 @@ import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from app.agent.tool_list import tool_list
 from app.agent.turn import EmptyReason, Turn
 from app.agent.user_messages import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
+from app.common.caller import Caller
 from app.databricks.current_user import CurrentUser
 from app.storage.conversations import ConversationKey
+from app.tools.registry import ToolRegistry
 from app.translation import Sentence, Translator, translator_for
 
 HELP = Sentence("""\
 Ask me anything in your own words; I answer with a model in your Databricks workspace and remember this conversation.
 
 - **/forget** – start afresh: I delete what I have kept of this conversation
+- **/tools** – what I can use to answer
 - **/about** – which model answers, and with whose access
 - **/help** – this text
 
@@ -28,7 +32,7 @@ FORGOTTEN = Sentence(
 )
 
 # "/reset" is another name for "/forget", which other bots have taught people.
-_KNOWN = ("/help", "/about", "/forget", "/reset")
+_KNOWN = ("/help", "/about", "/tools", "/forget", "/reset")
 # Typed by people who do not know the commands, in the languages of the manifest.
 _HELP_WORDS = frozenset({"help", "hilfe", "aide", "ayuda", "ヘルプ"})
 _COMMAND = re.compile(r"/[^\W\d_][\w-]{0,30}")
@@ -54,13 +58,17 @@ class About:
 
 
 class Commands:
-    """`forget` deletes what is stored of a conversation, or raises."""
+    """`forget` deletes what is stored of a conversation, or raises. `tools` finds those of a caller."""
 
     def __init__(
-        self, forget: Callable[[ConversationKey], Awaitable[object]], about: Callable[[], Awaitable[About]]
+        self,
+        forget: Callable[[ConversationKey], Awaitable[object]],
+        about: Callable[[], Awaitable[About]],
+        tools: Callable[[Caller], Awaitable[ToolRegistry]] | None = None,
     ) -> None:
         self._forget = forget
         self._about = about
+        self._tools = tools
 
     async def answer(self, turn: Turn) -> str | None:
         """None if the question is not a command."""
@@ -76,6 +84,9 @@ class Commands:
                 return translate(HELP)
             case "/about":
                 return _about_text(await self._about(), translate)
+            case "/tools":
+                registry = await self._tools(turn.caller) if self._tools else ToolRegistry()
+                return tool_list(registry, translate)
             case "/forget" | "/reset":
                 await self._forget(turn.conversation)
                 return translate(FORGOTTEN)

@@ -74,7 +74,7 @@ class Core:
         )
         self.turns = TurnRunner(
             self.agent,
-            Commands(self._forget, self._about),
+            Commands(self._forget, self._about, self.agent.tools_for),
             TurnBackend(self.store, self.queue, self.storage.artifacts, settings.turns.lease_seconds),
             time_limit_seconds=settings.turns.timeout_seconds,
         )
