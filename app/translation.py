@@ -29,8 +29,11 @@ class Sentence:
 
 
 class Translator:
-    def __init__(self, catalogue: gettext.NullTranslations) -> None:
+    """`language` as in `LANGUAGES`, or `en`."""
+
+    def __init__(self, catalogue: gettext.NullTranslations, language: str = "en") -> None:
         self._catalogue = catalogue
+        self.language = language
 
     def __call__(self, sentence: Sentence, /, **values: object) -> str:
         """`sentence` in this translator's language, with `values` filled in."""
@@ -52,4 +55,4 @@ def translator_for(locale: str) -> Translator:
 
 @cache
 def _read(language: str) -> Translator:
-    return Translator(gettext.translation(DOMAIN, LOCALE_DIRECTORY, [language], fallback=True))
+    return Translator(gettext.translation(DOMAIN, LOCALE_DIRECTORY, [language], fallback=True), language)

@@ -72,7 +72,7 @@ COPILOT = Channel(
     "Microsoft 365 Copilot",
     streaming=Streaming(1.0, 105, AfterClosing.NEW_MESSAGE, keep_alive_seconds=35),
     welcome=False,
-    cards=frozenset({"actions"}),
+    cards=frozenset({"actions", "folded"}),
 )
 WEB_CHAT = Channel("Web Chat or Direct Line", cards=CARD_KINDS)
 EMULATOR = Channel("Bot Framework Emulator", cards=CARD_KINDS)

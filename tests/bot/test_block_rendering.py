@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unicodedata import category
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from app.bot.rendering.adaptive_card import CARD_LIMIT_UTF16, adaptive_card
 from app.bot.rendering.block_markdown import markdown
-from app.bot.rendering.block_text import MAX_ROWS_SHOWN, plain_text
+from app.bot.rendering.block_text import MAX_ROWS_SHOWN, main_numbers, plain_text, table_of
+from app.bot.rendering.card_chart import chart_element
 from app.bot.rendering.markdown import utf16_units
+from app.bot.rendering.number_text import number_text
 from app.content.block_limits import within_limits
 from app.content.blocks import (
     Action,
@@ -32,6 +35,7 @@ from app.content.blocks import (
     ColumnType,
     Fact,
     Facts,
+    Folded,
     Image,
     Link,
     Point,
@@ -63,6 +67,7 @@ REPAIR = Actions(
         Action("cancel_run", "Cancel the run", {"proposal": "p-1"}, ActionStyle.DESTRUCTIVE),
     )
 )
+MONTHS = (Point("2024-01-01", 333_600_000.0), Point("2024-02-01", 290_000_500.0), Point("2024-03-01", 9_999.0))
 CASES: dict[str, list[Block]] = {
     "table": [REVENUE],
     "no_rows": [Table((Column("region"),), ())],
@@ -75,12 +80,54 @@ CASES: dict[str, list[Block]] = {
             "quarter",
         )
     ],
+    **{
+        f"chart_{kind}": [
+            Chart(
+                kind,
+                (Series("plan", MONTHS), *([Series("sold", MONTHS[:2])] if "ed" in kind else [])),
+                "Revenue by month",
+                "month",
+                "revenue",
+                Link("Open in Databricks", "https://adb-1.azuredatabricks.net/sql/1"),
+            )
+        ]
+        for kind in ChartKind
+    },
+    "chart_of_losses": [
+        Chart(ChartKind.VERTICAL_BAR, (Series("", (*MONTHS, Point("2024-04-01", -80.0))),), "Profit", "month", "profit")
+    ],
+    "chart_with_equal_labels": [
+        Chart(ChartKind.PIE, (Series("", (Point("A", 1.0), Point("A", 2.0), Point("A (2)", 3.5))),), "Shares")
+    ],
+    "chart_with_a_gap": [
+        Chart(ChartKind.LINE, (Series("", (MONTHS[0], Point("2024-02-01", None), MONTHS[2])),), "Gap", "month", "sold")
+    ],
+    "chart_that_is_a_table": [
+        Chart(ChartKind.PIE, (Series("", (Point("A", -1.0), Point("B", 2.0))),), "Losses", "part", "share")
+    ],
+    "result_with_sql": [
+        Table(
+            (
+                Column("year", ColumnType.NUMBER, plain=True),
+                Column("revenue", ColumnType.NUMBER),
+                Column("exact", ColumnType.NUMBER),
+            ),
+            ((2024, 1204500.5, "12345678901234567890.10"), (2025, -80, None)),
+            title="Revenue",
+        ),
+        Folded("Show SQL", (Code("SELECT year, sum(x)\nFROM t", "sql"),)),
+        Folded("How I got there", (Text("I looked for **revenue**."), Facts((Fact("Asked", "Genie"),)))),
+    ],
     "facts_and_actions": [RUN, REPAIR],
     "code": [Code("SELECT `a`\n-- ```\nFROM t;\n", "sql", "Query")],
     "text_left_open": [Text("See **this** and ![x](https://evil.example/?d=1):\n\n```py\nx = 1")],
     "image": [Image("https://charts.example/a.png", "Orders per [quarter]")],
     "citation": [Citation(2, "Report", "https://wiki.example/r"), Citation(3, "No address", "javascript:alert(1)")],
 }
+
+
+NOT_ON_A_CARD = ["code", "text_left_open", "image", "citation"]
+ON_A_CARD = [name for name in CASES if name not in NOT_ON_A_CARD]
 
 
 def golden(name: str, made: str) -> None:
@@ -98,12 +145,12 @@ def test_a_block_is_written_as_markdown_and_as_plain_text_as_it_was(name: str) -
     golden(f"{name}.txt", "\n".join(plain_text(block, ENGLISH) for block in blocks) + "\n")
 
 
-@pytest.mark.parametrize("name", ["table", "no_rows", "wide_table", "chart", "facts_and_actions"])
+@pytest.mark.parametrize("name", ON_A_CARD)
 def test_a_block_is_drawn_on_a_card_as_it_was(name: str) -> None:
     golden(f"{name}.card.json", json.dumps(adaptive_card(CASES[name], ENGLISH), indent=1, ensure_ascii=False) + "\n")
 
 
-@pytest.mark.parametrize("name", ["code", "text_left_open", "image", "citation"])
+@pytest.mark.parametrize("name", NOT_ON_A_CARD)
 def test_what_a_card_does_not_show_makes_no_card(name: str) -> None:
     assert adaptive_card(CASES[name], ENGLISH) is None
 
@@ -126,7 +173,9 @@ def words_in(token: Token) -> str:
 
 
 def in_one_line(text: str) -> str:
-    return " ".join("".join(" " if category(each) == "Cc" else each for each in text).split())
+    return " ".join(
+        "".join(" " if category(each) == "Cc" or "\ufdd0" <= each <= "\ufdef" else each for each in text).split()
+    )
 
 
 def cells_in(text: str) -> list[str]:
@@ -142,6 +191,7 @@ DATA = st.text(st.sampled_from("ab 1\\`*_[]()<>|~&!#:-+.\"'\n\t/@=ü") | st.char
 
 @settings(max_examples=200)
 @given(st.lists(st.tuples(DATA, DATA), min_size=1, max_size=3))
+@example([("", "\ufdd0")])
 def test_data_in_a_table_reads_as_it_is(rows: list[tuple[str, str]]) -> None:
     table = within_limits(Table((Column("a"), Column("b")), tuple(rows)))
     assert isinstance(table, Table)
@@ -202,3 +252,120 @@ def test_a_card_has_as_many_rows_as_a_person_reads() -> None:
     assert card is not None
     assert len(card["body"][0]["rows"]) == 1 + MAX_ROWS_SHOWN
     assert card["body"][1]["text"] == "Showing 30 of 100 rows."
+
+
+@pytest.mark.parametrize(
+    ("locale", "shown"),
+    [
+        ("en", "1,204,500.50"),
+        ("de-AT", "1.204.500,50"),
+        ("fr", "1\u202f204\u202f500,50"),
+        ("es", "1.204.500,50"),
+        ("ja", "1,204,500.50"),
+        ("pt", "1,204,500.50"),
+    ],
+)
+def test_a_decimal_is_written_in_the_persons_locale_with_all_its_digits(locale: str, shown: str) -> None:
+    assert number_text("1204500.50", translator_for(locale)) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "shown"),
+    [
+        ("12345678901234567890123.4567890123", False, "12,345,678,901,234,567,890,123.4567890123"),
+        ("9223372036854775807", False, "9,223,372,036,854,775,807"),
+        ("3.336E8", False, "333,600,000"),
+        (3.336e8, False, "333,600,000"),
+        (-0.5, False, "-0.5"),
+        (1e-7, False, "0.0000001"),
+        (2026, True, "2026"),
+        ("2026", True, "2026"),
+        (-1000, False, "-1,000"),
+        (999, False, "999"),
+        ("007", False, "007"),
+        ("about 5", False, "about 5"),
+        ("1e999999999", False, "1e999999999"),
+        ("٣٣٣٣", False, "٣٣٣٣"),
+    ],
+)
+def test_a_number_loses_no_digit(value: str | float, plain: bool, shown: str) -> None:
+    assert number_text(value, ENGLISH, plain=plain) == shown
+
+
+@settings(max_examples=200)
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=4) | st.integers() | st.floats(-1e15, 1e15))
+def test_a_number_read_back_is_the_same(value: Decimal | float) -> None:
+    read = Decimal(number_text(value if isinstance(value, float) else str(value), ENGLISH).replace(",", ""))
+    assert read == (Decimal(repr(value)) if isinstance(value, float) else Decimal(value))
+
+
+def drawn_values(element: dict[str, Any]) -> list[float]:
+    """Of a chart's element, multiplied by the unit that its axis or title names."""
+    named = element["title"] + element.get("yAxisTitle", "")
+    units_named = {"thousands": 3, "millions": 6, "billions": 9, "trillions": 12}
+    power = next((power for name, power in units_named.items() if name in named), 0)
+    found = []
+    for item in element["data"]:
+        values = item.get("values", [item])
+        labels = [value.get("x", value.get("legend")) for value in values]
+        assert len(set(labels)) == len(labels)
+        found += [float(Decimal(repr(value.get("y", value.get("value")))).scaleb(power)) for value in values]
+    return found
+
+
+AMOUNTS = st.none() | st.integers(-(10**14), 10**14).map(float) | st.floats(-1e6, 1e6)
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(ChartKind),
+    st.lists(st.lists(st.builds(Point, st.sampled_from("ABC"), AMOUNTS), min_size=1), min_size=1, max_size=3),
+)
+def test_no_drawn_number_differs_from_the_table(kind: ChartKind, points: list[list[Point]]) -> None:
+    series = tuple(Series("same", tuple(each)) for each in points[: 1 if kind is ChartKind.PIE else None])
+    chart = Chart(kind, series, "Sales", "", "")
+    element = chart_element(chart, ENGLISH)
+    if element is None:
+        return
+    assert sorted(drawn_values(element)) == pytest.approx(
+        sorted(cell for row in table_of(chart).rows for cell in row[1:] if isinstance(cell, float)), rel=1e-12
+    )
+    legends = [item["legend"] for item in element["data"] if "values" in item]
+    assert len(set(legends)) == len(legends)
+    if "Line" not in element["type"]:
+        assert min(drawn_values(element)) >= 0
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("chart_of_losses", "Chart.Line"),
+        ("chart_with_a_gap", "Chart.VerticalBar"),
+        ("chart_that_is_a_table", "Table"),
+        ("chart_with_equal_labels", "Chart.Pie"),
+        ("chart_stacked_bar", "Chart.VerticalBar.Grouped"),
+    ],
+)
+def test_a_chart_is_drawn_as_what_shows_its_numbers(name: str, drawn: str) -> None:
+    card = adaptive_card(CASES[name], ENGLISH)
+    assert card is not None
+    assert drawn in [element["type"] for element in card["body"]]
+
+
+def test_folded_details_are_hidden_until_their_button_is_pressed() -> None:
+    card = adaptive_card(CASES["result_with_sql"], ENGLISH)
+    assert card is not None
+    hidden = [element["id"] for element in card["body"] if element.get("isVisible") is False]
+    buttons = [element["actions"][0] for element in card["body"] if element["type"] == "ActionSet"]
+    assert [button["title"] for button in buttons] == ["Show SQL", "How I got there"]
+    assert [each for button in buttons for each in button["targetElements"]] == hidden
+    assert len(set(hidden)) == len(hidden) == 3
+
+
+def test_the_main_numbers_of_a_chart_stand_in_the_text() -> None:
+    (chart,) = CASES["chart_line"]
+    assert isinstance(chart, Chart)
+    assert main_numbers(chart, ENGLISH).startswith("Revenue by month: 2024-01-01: 333,600,000; 2024-02-01: 290,000,500")
+    many = Chart(ChartKind.LINE, (Series("", tuple(Point(f"{n}", 1000.0 * n) for n in range(9))),), "Orders")
+    assert main_numbers(many, translator_for("de")).startswith("Orders: ")
+    assert "8.000" in main_numbers(many, translator_for("de"))

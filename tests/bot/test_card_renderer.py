@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 CARDS = ROOT / "tests" / "golden" / "blocks"
 CHROMIUM = chromium()
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+FALLS_BACK = re.compile(r'Unknown element type "(?:Chart\.[A-Za-z.]+|CodeBlock)"\. Fallback will be used if present\.')
 # What it does not know or finds wrong, and what it draws, as a person and a screen reader find it.
 DRAW = """card => {
   AdaptiveCards.AdaptiveCard.onProcessMarkdown = (text, result) => {
@@ -68,7 +70,7 @@ def drawn() -> Iterator[Callable[[str], Seen]]:
             seen: Seen = page.evaluate(DRAW, card)
             if folder := os.environ.get("CARD_PICTURES"):
                 page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-            assert seen["problems"] == []
+            assert [each for each in seen["problems"] if not FALLS_BACK.fullmatch(each)] == []
             return seen
 
         yield draw
@@ -79,7 +81,7 @@ def test_a_table_is_drawn_with_its_data_as_it_is(drawn: Callable[[str], Seen]) -
     seen = drawn("table")
     assert seen["rows"] == [
         ["region", "revenue", "since", "closed"],
-        ["Porto", "1204500.5", "2024-01-31", "true"],
+        ["Porto", "1,204,500.5", "2024-01-31", "true"],
         ["*North* | [South](https://evil.example)", "–", "2023-12-01", "false"],
     ]
     assert seen["links"] == [["Open in Databricks", "https://adb-1.azuredatabricks.net/sql/editor/q%281%29?o=7"]]
@@ -101,6 +103,6 @@ def test_facts_read_as_they_are_and_buttons_say_what_was_decided(drawn: Callable
     ]
 
 
-@pytest.mark.parametrize("name", ["no_rows", "wide_table"])
+@pytest.mark.parametrize("name", ["no_rows", "wide_table", "chart_with_a_gap", "chart_pie", "result_with_sql"])
 def test_every_other_card_is_drawn_without_a_complaint(name: str, drawn: Callable[[str], Seen]) -> None:
     assert drawn(name)["rows"]

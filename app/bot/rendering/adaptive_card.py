@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from app.bot.rendering.block_markdown import as_data, link
@@ -21,25 +22,45 @@ from app.bot.rendering.block_text import (
     plain_text,
     table_of,
 )
-from app.bot.rendering.markdown import utf16_units
-from app.content.blocks import Action, Actions, ActionStyle, Block, Cell, Chart, Column, ColumnType, Facts, Table
+from app.bot.rendering.card_chart import chart_element
+from app.bot.rendering.markdown import render, utf16_units
+from app.content.blocks import (
+    Action,
+    Actions,
+    ActionStyle,
+    Block,
+    Chart,
+    Code,
+    Column,
+    ColumnType,
+    Facts,
+    Folded,
+    Table,
+    Text,
+)
 from app.translation import Translator
 
 Json = dict[str, Any]
 
-CARD_KINDS = frozenset({"table", "chart", "facts", "actions"})
-"""The kinds of blocks that a card shows; a chart as the table of its numbers."""
+CARD_KINDS = frozenset({"table", "chart", "facts", "actions", "folded"})
+"""The kinds of blocks that a card shows; a chart with the table of its numbers as its fallback."""
 CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
-# In UTF-16 code units, as Teams counts: 28 KB, the smallest limit that is documented for any message of Teams.
+# In UTF-16 code units, as Teams counts: 40 KB, so that card, text and entities stay below the 80 KB that it recommends.
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
-CARD_LIMIT_UTF16 = 14_000
+CARD_LIMIT_UTF16 = 20_000
 _FALLBACK_LIMIT = 1_000
 _MAX_ACTIONS = 6
+_MAX_TOGGLE_CHARACTERS = 60
+_MAX_HIDDEN = 12
+_MAX_SHORTENED_CODE = 500
+# Of those that CodeBlock knows.
+_LANGUAGES = {"sql": "Sql", "python": "Python", "py": "Python", "json": "Json"}
 # More than this many columns need the whole width of the chat.
 _NARROW = 3
 _MIN_COLUMN_CHARACTERS = 4
 _MAX_COLUMN_CHARACTERS = 18
 _PADDING_CHARACTERS = 4
+_MAX_HEADER_CHARACTERS = 200
 
 
 def attachment(card: Json) -> Json:
@@ -65,14 +86,13 @@ def adaptive_card(blocks: Sequence[Block], translate: Translator, limit: int = C
     actions = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
     if actions:
         card["actions"] = actions[:_MAX_ACTIONS]
-    shown = [table_of(block) if isinstance(block, Chart) else block for block in drawn]
-    if any(len(block.columns) > _NARROW for block in shown if isinstance(block, Table)):
-        card["msteams"] = {"width": "Full"}
+    if any(isinstance(block, Chart) or (isinstance(block, Table) and len(block.columns) > _NARROW) for block in drawn):
+        card["msteams"] = {"width": "full"}
     left = limit - _size(card)
-    for number, block in enumerate(shown):
+    for number, block in enumerate(drawn):
         # A share for each, so that the first table leaves room for the others.
-        room = _Room(left // (len(shown) - number))
-        elements = list(_elements(block, translate, room))
+        room = _Room(left // (len(drawn) - number))
+        elements = list(_elements(block, translate, room, f"folded{number}"))
         left -= sum(_size(element) + 1 for element in elements)
         card["body"] += elements
     return card
@@ -96,35 +116,122 @@ def _size(part: Json) -> int:
     return utf16_units(json.dumps(part, ensure_ascii=False, separators=(",", ":")))
 
 
-def _elements(block: Block, translate: Translator, room: _Room) -> Iterator[Json]:
+def _elements(block: Block, translate: Translator, room: _Room, name: str) -> Iterator[Json]:
     match block:
+        case Chart():
+            yield from _chart(block, translate, room)
+        case Folded():
+            yield from _folded(block, translate, room, name)
+        case Text(text):
+            paragraph = _text(render(text))
+            if room.takes(paragraph):
+                yield paragraph
+        case Code():
+            yield from _code(block, room)
         case Table():
             yield from _heading(block.title, room)
             yield from _table(block, translate, room)
         case Facts(facts, title):
             yield from _heading(title, room)
-            drawn = [{"title": as_data(fact.label), "value": as_data(fact.value)} for fact in facts]
+            listed = [{"title": as_data(fact.label), "value": as_data(fact.value)} for fact in facts]
             fact_set: Json = {"type": "FactSet", "facts": []}
             if room.takes(fact_set):
-                fact_set["facts"] = _fitting(drawn, room)
+                fact_set["facts"] = _fitting(listed, room)
                 yield fact_set
+
+
+def _chart(chart: Chart, translate: Translator, room: _Room) -> Iterator[Json]:
+    """With the table for clients that draw no charts, or that table alone where a chart would draw other numbers."""
+    table, element = table_of(chart), chart_element(chart, translate)
+    if element is None or not room.takes({**element, "fallback": {}}):
+        yield from _heading(chart.title, room)
+        yield from _table(table, translate, room)
+        return
+    # Clients that draw no chart show no title of it either.
+    fallback = [*_heading(chart.title, room), *_table(replace(table, source=None), translate, room)]
+    element["fallback"] = fallback[0] if len(fallback) == 1 else {"type": "Container", "items": fallback}
+    yield element
+    if chart.source is not None and (address := link(chart.source)):
+        source = _text(address, size="Small")
+        if room.takes(source):
+            yield source
+
+
+def _folded(folded: Folded, translate: Translator, room: _Room, name: str) -> Iterator[Json]:
+    """A button, and below it elements that it shows and hides: on the card itself, since nested ones are dropped."""
+    toggle: Json = {
+        "type": "Action.ToggleVisibility",
+        "title": one_line(folded.title, _MAX_TOGGLE_CHARACTERS),
+        "targetElements": [],
+    }
+    button: Json = {"type": "ActionSet", "actions": [toggle]}
+    if not room.takes(button) or not room.takes({"id": "x" * _MAX_HIDDEN * (len(name) + 5)}):
+        return
+    hidden = [
+        {**element, "id": f"{name}_{number}", "isVisible": False}
+        for number, element in enumerate(_hidden(folded, translate, room))
+    ]
+    if hidden:
+        toggle["targetElements"] = [element["id"] for element in hidden]
+        yield button
+        yield from hidden
+
+
+def _hidden(folded: Folded, translate: Translator, room: _Room) -> Iterator[Json]:
+    left = _MAX_HIDDEN
+    for block in folded.blocks:
+        for element in _elements(block, translate, room, ""):
+            # Its id and its visibility.
+            if left and room.takes({"id": "x" * 20, "isVisible": False}):
+                left -= 1
+                yield element
+
+
+def _code(code: Code, room: _Room) -> Iterator[Json]:
+    """https://adaptivecards.microsoft.com/?topic=CodeBlock, with the same in fixed width for clients without it."""
+    yield from _heading(code.title, room)
+    text = code.code.rstrip()
+    run = {"type": "TextRun", "text": text, "fontType": "Monospace"}
+    fallback: Json = {"type": "RichTextBlock", "inlines": [run]}
+    drawn: Json = {
+        "type": "CodeBlock",
+        "codeSnippet": text,
+        "language": _LANGUAGES.get(code.language.lower(), "PlainText"),
+        "fallback": fallback,
+    }
+    if not room.takes(drawn):
+        shorter = one_line(text, _MAX_SHORTENED_CODE)
+        drawn = {"type": "RichTextBlock", "inlines": [{**run, "text": shorter}]}
+        if not room.takes(drawn):
+            return
+    yield drawn
 
 
 def _table(table: Table, translate: Translator, room: _Room) -> Iterator[Json]:
     columns = table.columns[:MAX_COLUMNS_SHOWN]
+    texts = [
+        [cell_text(cell, column, translate) for cell, column in zip(row, columns, strict=False)]
+        for row in table.rows[:MAX_ROWS_SHOWN]
+    ]
     drawn: Json = {
         "type": "Table",
         "firstRowAsHeaders": True,
         "showGridLines": True,
-        "columns": [{"width": _width(column, [row[n] for row in table.rows])} for n, column in enumerate(columns)],
-        "rows": [_row([column.name for column in columns], columns, weight="Bolder")],
+        "columns": [{"width": _width(column, [row[n] for row in texts])} for n, column in enumerate(columns)],
+        "rows": [_row([one_line(column.name, _MAX_HEADER_CHARACTERS) for column in columns], columns, weight="Bolder")],
     }
     # Room for the notes first; how many rows fit, which they tell, is known after that.
     notes = [note for note in _notes(table, 0, translate) if room.takes(note)]
     if not room.takes(drawn):
         yield from notes
         return
-    rows = _fitting([_row(row, columns) for row in table.rows[:MAX_ROWS_SHOWN]], room)
+    rows = _fitting(
+        [
+            _row([cell_text(c, column, translate) for c, column in zip(row, columns, strict=False)], columns)
+            for row in table.rows[:MAX_ROWS_SHOWN]
+        ],
+        room,
+    )
     drawn["rows"] += rows
     yield drawn
     yield from list(_notes(table, len(rows), translate))[: len(notes)]
@@ -139,15 +246,14 @@ def _fitting(parts: Sequence[Json], room: _Room) -> list[Json]:
     return fitting
 
 
-def _width(column: Column, cells: Sequence[Cell]) -> int:
+def _width(column: Column, cells: Sequence[str]) -> int:
     """In shares of the table: by the characters of its longest cell, sentences not counted in full."""
-    longest = max(len(column.name), *(len(cell_text(cell)) for cell in cells[:MAX_ROWS_SHOWN]), 0)
+    longest = max(len(column.name), *map(len, cells), 0)
     return _PADDING_CHARACTERS + min(max(longest, _MIN_COLUMN_CHARACTERS), _MAX_COLUMN_CHARACTERS)
 
 
-def _row(cells: Sequence[Cell], columns: Sequence[Column], **run: str) -> Json:
-    # Not strict: a row is cut to the columns that are shown.
-    texts = [_cell(cell_text(cell), column, **run) for cell, column in zip(cells, columns, strict=False)]
+def _row(cells: Sequence[str], columns: Sequence[Column], **run: str) -> Json:
+    texts = [_cell(cell, column, **run) for cell, column in zip(cells, columns, strict=True)]
     return {"type": "TableRow", "cells": [{"type": "TableCell", "items": [text]} for text in texts]}
 
 

@@ -85,7 +85,10 @@ def _table(table: Table, translate: Translator) -> Iterator[str]:
     lines = [
         [as_data(column.name) for column in columns],
         ["--:" if column.type is ColumnType.NUMBER else "---" for column in columns],
-        *([as_data(cell_text(cell)) for cell in row[:MAX_COLUMNS_SHOWN]] for row in rows),
+        *(
+            [as_data(cell_text(cell, column, translate)) for cell, column in zip(row, columns, strict=False)]
+            for row in rows
+        ),
     ]
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = left_out(table, len(rows), translate)

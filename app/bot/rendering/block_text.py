@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
+from app.bot.rendering.number_text import number_text
 from app.content.blocks import (
     Actions,
     Block,
@@ -26,7 +29,11 @@ from app.translation import Sentence, Translator
 MAX_COLUMNS_SHOWN = 8
 MAX_ROWS_SHOWN = 30
 _MAX_CELL_SHOWN = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, and those that Unicode leaves to programs: this one marks interruptions with them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef]")
+_MAX_SERIES_SAID = 3
+_MAX_POINTS_SAID = 6
+_RANGE = Sentence("highest {high} ({at_high}), lowest {low} ({at_low})")
 _NO_ROWS = Sentence("No rows.")
 _ROWS_LEFT_OUT = Sentence("Showing {shown} of {total} rows.")
 _COLUMNS_LEFT_OUT = Sentence("Showing {shown} of {total} columns.")
@@ -63,10 +70,11 @@ def _lines(block: Block, translate: Translator) -> Iterator[str]:
 def _table_lines(table: Table, translate: Translator) -> Iterator[str]:
     if table.title:
         yield one_line(table.title)
-    yield " | ".join(one_line(column.name) for column in table.columns[:MAX_COLUMNS_SHOWN])
+    columns = table.columns[:MAX_COLUMNS_SHOWN]
+    yield " | ".join(one_line(column.name) for column in columns)
     rows = table.rows[:MAX_ROWS_SHOWN]
     for row in rows:
-        yield " | ".join(cell_text(cell) for cell in row[:MAX_COLUMNS_SHOWN])
+        yield " | ".join(cell_text(cell, column, translate) for cell, column in zip(row, columns, strict=False))
     yield from left_out(table, len(rows), translate)
     if table.source is not None:
         yield _link_line(table.source.title, table.source.url)
@@ -83,7 +91,9 @@ def left_out(table: Table, rows_shown: int, translate: Translator) -> list[str]:
     if total == 0:
         notes.append(translate(_NO_ROWS))
     elif rows_shown < total:
-        notes.append(translate(_ROWS_LEFT_OUT, shown=rows_shown, total=total))
+        notes.append(
+            translate(_ROWS_LEFT_OUT, shown=number_text(rows_shown, translate), total=number_text(total, translate))
+        )
     if (columns := len(table.columns)) > MAX_COLUMNS_SHOWN:
         notes.append(translate(_COLUMNS_LEFT_OUT, shown=MAX_COLUMNS_SHOWN, total=columns))
     return notes
@@ -95,25 +105,78 @@ def no_buttons(block: Actions, translate: Translator) -> str:
 
 def table_of(chart: Chart) -> Table:
     """The numbers of a chart, a column for each series. A label that a series has twice has two rows."""
-    rows: dict[tuple[str, int], list[Cell]] = {}
-    for number, series in enumerate(chart.series):
-        seen: dict[str, int] = {}
-        for point in series.points:
-            occurrence = seen[point.label] = seen.get(point.label, 0) + 1
-            row = rows.setdefault((point.label, occurrence), [point.label, *[None] * len(chart.series)])
-            row[number + 1] = point.value
-    names = [series.name or chart.y_axis for series in chart.series]
-    columns = (Column(chart.x_axis), *(Column(name, ColumnType.NUMBER) for name in names))
-    return Table(columns, tuple(tuple(row) for row in rows.values()), None, chart.title, chart.source)
+    axis, series = labelled_points(chart)
+    columns = [Column(series.name or chart.y_axis, ColumnType.NUMBER) for series in chart.series]
+    rows = tuple((label, *(points.get(label) for points in series)) for label in axis)
+    return Table((Column(chart.x_axis), *columns), rows, None, chart.title, chart.source)
 
 
-def cell_text(cell: Cell) -> str:
-    """In one line. Numbers as they are: a separator of thousands would spoil a year and an identifier."""
+def labelled_points(chart: Chart) -> tuple[list[str], list[dict[str, float | None]]]:
+    """The labels of the axis, all different, and the values of each series by them."""
+    keys: dict[tuple[str, int], None] = {}
+    series: list[dict[tuple[str, int], float | None]] = []
+    for each in chart.series:
+        seen: Counter[str] = Counter()
+        values: dict[tuple[str, int], float | None] = {}
+        for point in each.points:
+            values[point.label, seen[point.label]] = point.value
+            seen[point.label] += 1
+        keys.update(dict.fromkeys(values))
+        series.append(values)
+    labels = dict(zip(keys, distinct([label for label, _ in keys]), strict=True))
+    return list(labels.values()), [{labels[key]: value for key, value in values.items()} for values in series]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The same names, a number after each that came before."""
+    taken = set(names)
+    seen: Counter[str] = Counter()
+    told_apart = []
+    for name in names:
+        seen[name] += 1
+        shown = name
+        while seen[name] > 1 and (shown := f"{name} ({seen[name]})") in taken:
+            seen[name] += 1
+        taken.add(shown)
+        told_apart.append(shown)
+    return told_apart
+
+
+def main_numbers(chart: Chart, translate: Translator) -> str:
+    """In one line: clients may drop the card that draws the chart."""
+    axis, series = labelled_points(chart)
+    parts = []
+    for each, points in zip(chart.series[:_MAX_SERIES_SAID], series, strict=False):
+        numbers = [(label, value) for label in axis if (value := points.get(label)) is not None]
+        if not numbers:
+            continue
+        name = one_line(each.name, _MAX_CELL_SHOWN) if len(series) > 1 else ""
+        if len(numbers) > _MAX_POINTS_SAID:
+            low, high = min(numbers, key=itemgetter(1)), max(numbers, key=itemgetter(1))
+            said = translate(
+                _RANGE,
+                high=number_text(high[1], translate),
+                at_high=one_line(high[0], _MAX_CELL_SHOWN),
+                low=number_text(low[1], translate),
+                at_low=one_line(low[0], _MAX_CELL_SHOWN),
+            )
+        else:
+            said = "; ".join(f"{one_line(x, _MAX_CELL_SHOWN)}: {number_text(y, translate)}" for x, y in numbers)
+        parts.append(f"{name}: {said}" if name else said)
+    title = one_line(chart.title, _MAX_CELL_SHOWN)
+    return f"{title}: {'. '.join(parts)}" if title and parts else title or ". ".join(parts)
+
+
+def cell_text(cell: Cell, column: Column, translate: Translator) -> str:
+    """In one line; a number in the person's language with all its digits."""
     if cell is None:
         return "–"
     if isinstance(cell, bool):
         return str(cell).lower()
-    return str(cell).removesuffix(".0") if isinstance(cell, float) else one_line(str(cell), _MAX_CELL_SHOWN)
+    if column.type is ColumnType.NUMBER or not isinstance(cell, str):
+        plain = column.plain or column.type is not ColumnType.NUMBER
+        return one_line(number_text(cell, translate, plain=plain), _MAX_CELL_SHOWN)
+    return one_line(cell, _MAX_CELL_SHOWN)
 
 
 def one_line(text: str, most: int = 1_000) -> str:

@@ -8,9 +8,10 @@ from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import Channel
 from app.bot.rendering import activities
 from app.bot.rendering.adaptive_card import CARD_LIMIT_UTF16, adaptive_card, attachment
-from app.bot.rendering.block_markdown import markdown
+from app.bot.rendering.block_markdown import as_data, markdown
+from app.bot.rendering.block_text import main_numbers
 from app.bot.rendering.markdown import closable, render
-from app.content.blocks import Block
+from app.content.blocks import Block, Chart
 from app.translation import Sentence, Translator
 
 Json = activities.Json
@@ -39,6 +40,9 @@ class RenderedEnd:
         blocks = [
             markdown(block, self.translate, image_hosts) for block in end.blocks if block.kind not in self.channel.cards
         ]
+        if "chart" in self.channel.cards:
+            # Clients may drop the card that draws it.
+            blocks += [as_data(main_numbers(block, self.translate)) for block in end.blocks if isinstance(block, Chart)]
         if not isinstance(end, Answer):
             answered = render(closable(end.text), image_hosts)
             # What a person is asked comes before the facts and the buttons that they decide with.
