@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.common.identity import APP_IDENTITY, RequestIdentity
@@ -31,8 +31,8 @@ _LISTED_FOR_SECONDS = 300.0
 _TRY_AGAIN_SECONDS = 30.0
 _MAX_TOOLS = 100
 _CONNECTION_CLOSED = -32000
-# What mcp makes of a 404: the server has lost the session, and done nothing.
-_SESSION_TERMINATED = "Session terminated"
+_INVALID_REQUEST = -32600
+_SESSION_NOT_FOUND = -32001
 _MAX_PAGES = 20
 _MAX_CONNECTIONS = 20
 _MAX_SCHEMA_CHARACTERS = 20_000
@@ -98,8 +98,7 @@ class McpServerTools:
             _log.warning("MCP server %s: its tools cannot be listed (%s)", self.name, type(error).__name__)
 
     async def _listed(self) -> list[mcp.types.Tool]:
-        connection = await self._connection(APP_IDENTITY)
-        client = await connection.client()
+        client = await self._connected(APP_IDENTITY)
         found: list[mcp.types.Tool] = []
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
@@ -113,12 +112,8 @@ class McpServerTools:
     def _unique(self, listed: Sequence[mcp.types.Tool]) -> list[AnyTool]:
         tools: dict[str, AnyTool] = {}
         for each in listed:
-            try:
-                too_long = len(json.dumps(each.input_schema)) > _MAX_SCHEMA_CHARACTERS
-            except (ValueError, RecursionError):
-                too_long = True
-            if too_long:
-                _log.warning("MCP server %s: a tool is left out, its schema is too long", self.name)
+            if not _is_acceptable(each.input_schema):
+                _log.warning("MCP server %s: a tool is left out for its schema", self.name)
                 continue
             tools.setdefault(each.name, self._tool(each))
         return list(tools.values())
@@ -158,15 +153,18 @@ class McpServerTools:
                 client = await self._connected(identity)
                 meta: Any = dict(self._server.meta) or None
                 result = await client.call_tool(tool, arguments, progress_callback=told, meta=meta)
+            except CredentialError:
+                raise ToolError(f"there is no token for the MCP server {self.name}") from None
             except McpConnectionError as error:
                 await self._drop(identity)
                 raise ToolError(f"the MCP server {self.name} does not answer ({error})") from None
             except MCPError as error:
                 self._list_again_at = 0.0
-                if error.code != _CONNECTION_CLOSED and str(error) != _SESSION_TERMINATED:
+                session_lost = _is_lost_session(error.code, str(error))
+                if error.code != _CONNECTION_CLOSED and not session_lost:
                     raise ToolError(str(error)[:1000]) from None
                 await self._drop(identity)
-                if is_last and str(error) != _SESSION_TERMINATED:
+                if is_last and not session_lost:
                     raise ToolError(f"the MCP server {self.name} broke off; whether it did this is not known") from None
             except (OSError, RuntimeError, ValueError) as error:
                 await self._drop(identity)
@@ -179,6 +177,8 @@ class McpServerTools:
         raise ToolError(f"the MCP server {self.name} does not answer")
 
     async def _connected(self, identity: RequestIdentity) -> Any:  # noqa: ANN401 - mcp's Client, not imported here
+        # Asked for here as well, since the connection would break with what it raises.
+        await self._authorization.token(identity)
         return await (await self._connection(identity)).client()
 
     async def _connection(self, identity: RequestIdentity) -> McpConnection:
@@ -196,6 +196,21 @@ class McpServerTools:
     async def _drop(self, identity: RequestIdentity) -> None:
         if (connection := self._connections.pop(identity, None)) is not None:
             await connection.close()
+
+
+def _is_acceptable(schema: Mapping[str, Any]) -> bool:
+    """mcp has seen to it that the arguments are an object."""
+    try:
+        return len(json.dumps(schema)) <= _MAX_SCHEMA_CHARACTERS
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_lost_session(code: int, message: str) -> bool:
+    """A server that was started anew knows no session, and did nothing. mcp does not begin another one by itself:
+    https://github.com/modelcontextprotocol/python-sdk/issues/3556
+    """
+    return code in (_INVALID_REQUEST, _SESSION_NOT_FOUND) and message.lower().startswith("session ")
 
 
 def _import_connection() -> Any:  # noqa: ANN401 - the module

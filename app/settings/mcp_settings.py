@@ -32,8 +32,8 @@ class McpServer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    # Without "__", which stands between it and the name of a tool.
-    name: str = Field(max_length=32, pattern=r"^[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*$")
+    # Without "__", which stands between it and the name of a tool; Gemini wants a letter first.
+    name: str = Field(max_length=32, pattern=r"^[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*$")
     url: str
     read_only: frozenset[str] = frozenset()
     meta: dict[str, Any] = Field(default_factory=dict)

@@ -22,6 +22,7 @@ class FakeMcpServer:
         self.calls: list[tuple[str, Any]] = []
         self.refuse_with: int | None = None
         self.redirect_to = ""
+        self.lost_sessions = 0
         self.released = asyncio.Event()
         self.called = asyncio.Event()
         self._json_response = json_response
@@ -80,6 +81,13 @@ class FakeMcpServer:
         tools[new] = tool
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and self.lost_sessions:
+            self.lost_sessions -= 1
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 404, "headers": headers})
+            error = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}'
+            await send({"type": "http.response.body", "body": error})
+            return
         if scope["type"] == "http":
             self.requests.append({name.decode(): value.decode() for name, value in scope["headers"]})
             if self.refuse_with or self.redirect_to:

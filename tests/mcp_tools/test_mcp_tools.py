@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -193,3 +194,37 @@ async def test_progress_is_shown_without_secrets_of_its_own_making() -> None:
         result = await registry.run(ToolCall("1", "s__hang", "{}"), tool_context(said.append))
         assert result.text == "released"
     assert [line.startswith("Half way") for line in said] == [True]
+
+
+@pytest.mark.parametrize("read_only", [["add"], []])
+async def test_a_lost_session_is_begun_anew_and_the_call_made_once(read_only: list[str]) -> None:
+    async with FakeMcpServer() as server, mcp_tools({"name": "s", "url": server.url, "read_only": read_only}) as tools:
+        registry = await registry_of(tools)
+        server.lost_sessions = 1
+        assert (await call(registry, "s__add", a=1)).text == "2"
+        assert server.calls == [("add", (1, 1))]
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_offered"),
+    [
+        ({"type": "object"}, True),
+        ({"type": "object", "properties": {"a": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/x"}]}}}, True),
+        ({"type": "object", "description": "x" * 30_000}, False),
+    ],
+)
+async def test_a_schema_that_is_too_long_costs_no_other_tool(schema: dict[str, Any], is_offered: bool) -> None:
+    async with FakeMcpServer() as server, mcp_tools({"name": "s", "url": server.url}) as tools:
+        server.mcp._tool_manager._tools["leak"].parameters = schema
+        registry = await registry_of(tools)
+        leak = registry.find("s__leak")
+        assert (leak is not None) is is_offered
+        assert leak is None or leak.definition.parameters == schema
+        assert registry.find("s__add") is not None
+
+
+async def test_nothing_of_mcp_is_imported_where_no_server_is_configured() -> None:
+    code = "import sys, app.composition.functions_host; print({'mcp', 'httpx2', 'anyio'} & set(sys.modules))"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert out.decode().strip() == "set()"

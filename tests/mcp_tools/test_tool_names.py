@@ -16,7 +16,9 @@ from app.databricks.workspace_url import WorkspaceUrl
 from app.mcp_tools.authorization import WorkspaceToken, authorization_for
 from app.mcp_tools.tool_names import model_name
 
-SERVERS = st.from_regex(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*", fullmatch=True).map(lambda name: name[:32].rstrip("_"))
+SERVERS = st.from_regex(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*", fullmatch=True).map(
+    lambda name: name[:32].rstrip("_")
+)
 TOOLS = st.text(st.sampled_from("ab_-. é/"), min_size=1, max_size=80)
 
 
