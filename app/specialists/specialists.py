@@ -20,7 +20,7 @@ from app.translation import Sentence
 ASK_SECONDS = 180.0
 MAX_ANSWER_CHARACTERS = 50_000
 _MAX_LINE_CHARACTERS = 120
-_REFERENCE = re.compile(r"\[(\d{1,2})\]")
+_REFERENCE = re.compile(r"\[\^?(\d{1,2})\]")
 
 _ASKING = Sentence("Asking {name}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ import pytest
 
 from app.agent.events import Answer
 from app.agent.turn import Turn
+from app.common.caller import UNKNOWN_CALLER
 from app.composition.core import Core
 from app.config import CoreSettings, load_sections
 from app.storage.conversations import ConversationKey
@@ -19,6 +22,7 @@ from app.storage.documents import Collection, Document, DocumentKey
 from app.storage.lazy import LazyEngine
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.sqlite.sqlite_store import SqliteStore
+from tests.fakes.mcp_server import FakeMcpServer
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,3 +158,22 @@ async def test_everything_is_closed_in_reverse_even_where_one_part_fails(tmp_pat
     with pytest.raises(OSError, match="broken"):
         await made.close()
     assert closed == ["model", "queue", "storage", "telemetry"]
+
+
+async def test_mcp_servers_and_specialists_bring_their_tools_and_are_closed(tmp_path: Path) -> None:
+    async with FakeMcpServer() as server:
+        made = core(
+            tmp_path,
+            MCP_SERVERS=json.dumps(
+                [{"name": "calc", "url": server.url}, {"name": "gone", "url": "http://127.0.0.1:9"}]
+            ),
+            SPECIALISTS=json.dumps([{"name": "legal", "endpoint": "agents_legal"}]),
+        )
+        for _ in range(20):
+            registry = await made.agent.tools_for(UNKNOWN_CALLER)
+            if registry.find("calc__add"):
+                break
+        assert {"current_time", "ask_legal", "calc__add"} <= {tool.name for tool in registry.tools}
+        assert [each.name for each in registry.unavailable] == ["gone"]
+        await made.close()
+        assert not any("McpConnection" in repr(task.get_coro()) for task in asyncio.all_tasks())

@@ -23,6 +23,7 @@ from app.specialists.specialists import MAX_ANSWER_CHARACTERS, Specialists
 from app.storage.conversations import ConversationKey
 from app.tools.base import ToolResult
 from app.tools.registry import ToolRegistry
+from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, event
 from tests.fakes.tools import tool_context, without_data_marks
 
 TURN = Turn("turn-1", ConversationKey("tenant", "conversation"), "What does the contract say?", locale="en")
@@ -70,3 +71,21 @@ async def test_what_goes_wrong_is_told_and_breaks_no_turn(reply: ScriptedReply, 
     result: ToolResult = await registry.run(ToolCall("1", "ask_legal", '{"question": "?"}'), tool_context())
     assert told in without_data_marks(result.text)
     assert "secret detail" not in result.text
+
+
+async def test_an_agent_behind_a_serving_endpoint_is_asked_as_the_identity_of_the_turn() -> None:
+    annotation = {"type": "url_citation", "url": "https://docs.example/7", "title": "Contract 7"}
+    named = [{"name": "legal", "endpoint": "agents_legal"}]
+    async with ServingEndpoint("agents_legal", task="agent/v1/responses") as endpoint:
+        delta = {"type": "response.output_text.delta", "item_id": "m1", "delta": "It ends in May.[^1]"}
+        added = {"type": "response.output_text.annotation.added", "annotation": annotation}
+        endpoint.replies.append(Stream([event(delta), event(added), DONE]))
+        workspace = WorkspaceClient(WorkspaceUrl.parse(endpoint.base_url), PersonalAccessToken(SecretStr(TOKEN)))
+        provider = Specialists(SpecialistSettings.model_validate({"SPECIALISTS": json.dumps(named)}), workspace)
+        registry = ToolRegistry(await provider.tools(UNKNOWN_CALLER))
+        result = await registry.run(ToolCall("1", "ask_legal", '{"question": "When?"}'), tool_context())
+        await provider.close()
+        await workspace.close()
+    assert result.text == "It ends in May.[source: Contract 7]"
+    assert result.citations == (Source("Contract 7", "https://docs.example/7"),)
+    assert endpoint.asked[0].token == TOKEN
