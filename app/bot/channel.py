@@ -37,7 +37,7 @@ class Channel:
     """`text_limit_utf16` is in UTF-16 code units; `time_limit_seconds` is what a turn may take. Images in answers are
     shown
     where they come from `image_hosts`, and else become links. `cards` are the kinds of content blocks that are shown on
-    an Adaptive Card; all others are written into the text.
+    an Adaptive Card; all others are written into the text. Without `draws_charts` a card has a chart's image or table.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Channel:
     time_limit_seconds: float = math.inf
     image_hosts: frozenset[str] = frozenset()
     cards: frozenset[str] = frozenset()
+    draws_charts: bool = True
 
 
 # Teams ends a stream after two minutes, and allows one request a second
@@ -74,8 +75,9 @@ COPILOT = Channel(
     welcome=False,
     cards=frozenset({"actions", "folded"}),
 )
-WEB_CHAT = Channel("Web Chat or Direct Line", cards=CARD_KINDS)
-EMULATOR = Channel("Bot Framework Emulator", cards=CARD_KINDS)
+# Both draw cards with npm adaptivecards, which knows no charts.
+WEB_CHAT = Channel("Web Chat or Direct Line", cards=CARD_KINDS, draws_charts=False)
+EMULATOR = Channel("Bot Framework Emulator", cards=CARD_KINDS, draws_charts=False)
 # Azure Functions ends an HTTP call after 230 seconds, and these replies are its response.
 EXPECT_REPLIES = Channel("replies in the HTTP response", typing=False, time_limit_seconds=180)
 OTHER = Channel("another channel", typing=False, ai_label=False)

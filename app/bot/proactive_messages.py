@@ -155,5 +155,5 @@ def _activity(message: ProactiveMessage, reference: ConversationReference) -> di
     on_card = [block for block in message.blocks if block.kind in channel.cards]
     in_text = [markdown(block, translate, frozenset()) for block in message.blocks if block.kind not in channel.cards]
     activity = activities.message("\n\n".join([render(message.text), *in_text]))
-    card = adaptive_card(on_card, translate)
+    card = adaptive_card(on_card, translate, draws_charts=channel.draws_charts)
     return activity if card is None else {**activity, "attachments": [attachment(card)]}

@@ -35,6 +35,7 @@ from app.content.blocks import (
     ColumnType,
     Facts,
     Folded,
+    Image,
     Table,
     Text,
 )
@@ -67,12 +68,17 @@ def attachment(card: Json) -> Json:
     return {"contentType": CONTENT_TYPE, "content": card}
 
 
-def adaptive_card(blocks: Sequence[Block], translate: Translator, limit: int = CARD_LIMIT_UTF16) -> Json | None:
-    """A card of at most `limit` UTF-16 code units with the blocks that a card can show; None if there are none.
+def adaptive_card(
+    blocks: Sequence[Block], translate: Translator, limit: int = CARD_LIMIT_UTF16, *, draws_charts: bool = True
+) -> Json | None:
+    """A card of at most `limit` UTF-16 code units, images in it not counted, with the blocks that a card can
+    show; None if there are none.
 
     Rows and facts that do not fit are left out, and the card says so of rows.
     """
     drawn = of_kinds(blocks, CARD_KINDS)
+    if not draws_charts:
+        drawn = tuple(_without_chart(block) for block in drawn)
     if not drawn:
         return None
     fallback = "\n\n".join(plain_text(block, translate) for block in drawn)
@@ -98,6 +104,12 @@ def adaptive_card(blocks: Sequence[Block], translate: Translator, limit: int = C
     return card
 
 
+def _without_chart(block: Block) -> Block:
+    if not isinstance(block, Chart):
+        return block
+    return block.image if block.image is not None and block.image.data else table_of(block)
+
+
 class _Room:
     """What is left of a card's size."""
 
@@ -113,6 +125,9 @@ class _Room:
 
 
 def _size(part: Json) -> int:
+    if part.get("type") == "Image":
+        # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
+        part = {**part, "url": ""}
     return utf16_units(json.dumps(part, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -128,6 +143,10 @@ def _elements(block: Block, translate: Translator, room: _Room, name: str) -> It
                 yield paragraph
         case Code():
             yield from _code(block, room)
+        case Image(alternative_text=words, data=data):
+            image: Json = {"type": "Image", "url": f"data:image/png;base64,{data}", "altText": one_line(words)}
+            if room.takes(image):
+                yield image
         case Table():
             yield from _heading(block.title, room)
             yield from _table(block, translate, room)

@@ -28,6 +28,7 @@ _UNITS = (
     (6, Sentence("{title} (millions)"), Sentence("in millions")),
     (3, Sentence("{title} (thousands)"), Sentence("in thousands")),
 )
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}")
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]00:00(?::00(?:\.0{1,9})?)?(?:Z|[+-]00:?00)?")
 
@@ -37,6 +38,9 @@ _Points = dict[str, float]
 def chart_element(chart: Chart, translate: Translator) -> Json | None:
     """None where clients would draw other numbers than the table has."""
     axis, series = labelled_points(chart)
+    if chart.chart is not ChartKind.HORIZONTAL_BAR and all(_DATE.match(label) for label in axis):
+        # Series that begin at different times have their labels in another order than time.
+        axis.sort()
     names = distinct([one_line(each.name or chart.y_axis, _MAX_LABEL_CHARACTERS) or "–" for each in chart.series])
     drawn = [{label: value for label, value in points.items() if value is not None} for points in series]
     values = [value for points in drawn for value in points.values()]
@@ -52,18 +56,21 @@ def chart_element(chart: Chart, translate: Translator) -> Json | None:
     element["xAxisTitle"] = one_line(chart.x_axis, _MAX_TITLE_CHARACTERS)
     element["yAxisTitle"] = y_title
     if len(scaled) == 1 and kind in _BARS:
-        horizontal = kind is ChartKind.HORIZONTAL_BAR
-        name = "Chart.HorizontalBar" if horizontal else "Chart.VerticalBar"
-        return {"type": name, **element, "data": [{"x": x, "y": y} for x, y in scaled[0]]}
-    data = [
+        data = [{"x": x, "y": y} for x, y in scaled[0]]
+        if kind is ChartKind.HORIZONTAL_BAR:
+            # The axis of x is the one at the bottom, where the values are.
+            across = {"xAxisTitle": element["yAxisTitle"], "yAxisTitle": element["xAxisTitle"]}
+            return {"type": "Chart.HorizontalBar", **element, **across, "data": data}
+        return {"type": "Chart.VerticalBar", **element, "data": data}
+    lines = [
         {"legend": name, "values": [{"x": x, "y": y} for x, y in points]}
         for name, points in zip(names, scaled, strict=True)
         if points
     ]
     if kind is ChartKind.LINE:
-        return {"type": "Chart.Line", **element, "data": data}
+        return {"type": "Chart.Line", **element, "data": lines}
     stacked = {"stacked": True} if kind is ChartKind.STACKED_BAR else {}
-    return {"type": "Chart.VerticalBar.Grouped", **element, **stacked, "data": data}
+    return {"type": "Chart.VerticalBar.Grouped", **element, **stacked, "data": lines}
 
 
 def _drawable(kind: ChartKind, axis: Sequence[str], series: Sequence[_Points]) -> ChartKind | None:
@@ -73,6 +80,9 @@ def _drawable(kind: ChartKind, axis: Sequence[str], series: Sequence[_Points]) -
     if kind is ChartKind.PIE:
         return None if negative or not any(values) or len(values) < len(axis) else kind
     gaps = any(_has_gap(axis, points) for points in series)
+    if any(not any(label in points for points in series) for label in axis):
+        # It would not stand on the axis at all.
+        return None
     if kind is ChartKind.LINE and gaps:
         kind = ChartKind.GROUPED_BAR
     if kind in _BARS and negative:

@@ -91,7 +91,10 @@ class RenderedEnd:
             activity = self._with_ai_label(activity)
             if last and self.channel.feedback and isinstance(self.end, Answer):
                 activity = activities.with_feedback(activity)
-        card = adaptive_card(self._card_blocks, self.translate, self.card_limit) if last else None
+        card = None
+        if last:
+            draws_charts = self.channel.draws_charts
+            card = adaptive_card(self._card_blocks, self.translate, self.card_limit, draws_charts=draws_charts)
         return activity if card is None else {**activity, "attachments": [attachment(card)]}
 
     def _with_ai_label(self, activity: Json) -> Json:
