@@ -186,22 +186,25 @@ def _folded(folded: Folded, translate: Translator, room: _Room, name: str) -> It
     button: Json = {"type": "ActionSet", "actions": [toggle]}
     if not room.takes(button) or not room.takes({"id": "x" * _MAX_HIDDEN * (len(name) + 5)}):
         return
-    hidden = [
-        {**element, "id": f"{name}_{number}", "isVisible": False}
-        for number, element in enumerate(_hidden(folded, translate, room))
-    ]
+    hidden = [_hidden_as(f"{name}_{number}", each) for number, each in enumerate(_hidden(folded, translate, room))]
     if hidden:
         toggle["targetElements"] = [element["id"] for element in hidden]
         yield button
         yield from hidden
 
 
+def _hidden_as(name: str, element: Json) -> Json:
+    # A fallback takes the place of its element, and would stand there unfolded.
+    fallback = {"fallback": _hidden_as(name, element["fallback"])} if "fallback" in element else {}
+    return {**element, **fallback, "id": name, "isVisible": False}
+
+
 def _hidden(folded: Folded, translate: Translator, room: _Room) -> Iterator[Json]:
     left = _MAX_HIDDEN
     for block in folded.blocks:
         for element in _elements(block, translate, room, ""):
-            # Its id and its visibility.
-            if left and room.takes({"id": "x" * 20, "isVisible": False}):
+            # Its id and its visibility, and those of its fallback.
+            if left and room.takes({"id": "x" * 60, "isVisible": False}):
                 left -= 1
                 yield element
 
