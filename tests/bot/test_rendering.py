@@ -79,7 +79,7 @@ def test_an_activity_is_what_it_was(name: str, activity: dict[str, Any]) -> None
 
 def test_sources_that_the_text_does_not_cite_are_listed_below_it() -> None:
     answer = Answer("Sales grew.", (Citation(1, "Report"), Citation(2, "Wiki")))
-    assert text_of(answer) == "Sales grew.\n\nSources: [1] [2]"
+    assert RenderedEnd(answer, TEAMS_PERSONAL, ENGLISH).text == "Sales grew.\n\nSources: [1] [2]"
 
 
 @pytest.mark.parametrize(
@@ -160,3 +160,9 @@ def test_only_the_last_part_of_an_answer_carries_the_card() -> None:
     rendered = RenderedEnd(Answer("Sales grew.", blocks=(RESULT,)), TEAMS_PERSONAL, ENGLISH)
     assert "attachments" not in rendered.message("Sales", last=False)
     assert "attachments" in rendered.message("grew.", last=True)
+
+
+def test_a_channel_that_shows_no_citations_gets_them_as_links() -> None:
+    sources = (Citation(1, "Report", "https://wiki.example/r"), Citation(2, "Not used", "https://wiki.example/n"))
+    text = RenderedEnd(Answer("It rose [1].", citations=sources), OTHER, ENGLISH).text
+    assert text == "It rose [1].\n\n\\[1\\] [Report](https://wiki.example/r)"

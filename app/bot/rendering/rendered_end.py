@@ -108,7 +108,12 @@ class RenderedEnd:
         return part.strip() in (self.translate(END_NOTE), self._note)
 
     def _sources(self, answer: Answer) -> list[str]:
-        """Teams shows only the citations that the text refers to: a text that refers to none gets a line that does."""
+        """Teams shows only the citations that the text refers to: a text that refers to none gets a line that does. A
+        channel that shows none gets them as links.
+        """
+        if not self.channel.ai_label:
+            used = [each for each in answer.citations if f"[{each.position}]" in answer.text] or answer.citations
+            return [markdown(each, self.translate) for each in used[: activities.MAX_CITATIONS_SHOWN]]
         positions = [citation.position for citation in answer.citations[: activities.MAX_CITATIONS_SHOWN]]
         if not answer.text or not positions or any(f"[{position}]" in answer.text for position in positions):
             return []
