@@ -13,7 +13,21 @@ from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.rendering import activities
 from app.bot.rendering.rendered_end import END_NOTE, RenderedEnd
-from app.content.blocks import Action, Actions, Citation, Code, Column, ColumnType, Fact, Facts, Table
+from app.content.blocks import (
+    Action,
+    Actions,
+    Chart,
+    ChartKind,
+    Citation,
+    Code,
+    Column,
+    ColumnType,
+    Fact,
+    Facts,
+    Point,
+    Series,
+    Table,
+)
 from app.translation import ENGLISH
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -166,3 +180,10 @@ def test_a_channel_that_shows_no_citations_gets_them_as_links() -> None:
     sources = (Citation(1, "Report", "https://wiki.example/r"), Citation(2, "Not used", "https://wiki.example/n"))
     text = RenderedEnd(Answer("It rose [1].", citations=sources), OTHER, ENGLISH).text
     assert text == "It rose [1].\n\n\\[1\\] [Report](https://wiki.example/r)"
+
+
+def test_the_main_numbers_of_a_drawn_chart_stand_in_the_text_and_copilot_gets_the_table_there() -> None:
+    chart = Chart(ChartKind.VERTICAL_BAR, (Series("", (Point("Porto", 12_000.0), Point("Faro", 5.0))),), "Sales")
+    answer = Answer("It rose.", blocks=(chart,))
+    assert RenderedEnd(answer, TEAMS_PERSONAL, ENGLISH).text == "It rose.\n\nSales: Porto: 12,000; Faro: 5"
+    assert "| Porto | 12,000 |" in RenderedEnd(answer, COPILOT, ENGLISH).text
