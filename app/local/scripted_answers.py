@@ -25,9 +25,9 @@ _CHARTS = {
     "bar": r"bars?|columns?",
     "table": r"tables?",
 }
-_REDRAW = re.compile(
-    r"\b(?:as|into|in|like) (?:an? )?([\w ]{1,30}?)(?: ?charts?| ?graphs?| ?diagrams?)?,?(?: please)?[.!?]*$"
-)
+_REDRAW_WORDS = frozenset({"as", "into", "in", "like"})
+_NO_KIND = frozenset({"a", "an", "chart", "charts", "graph", "graphs", "diagram", "diagrams", "please"})
+_MAX_KIND_WORDS = 6
 _MARKED_AS_DATA = re.compile(r'\[Data from a tool, until "end (\w+)"[^\n]*\n(.*)\n\[end \1\]', re.DOTALL)
 _FAILED = "The tool failed"
 _PIECE_CHARACTERS = 12
@@ -102,8 +102,9 @@ def _after(result: str) -> str:
 
 
 def _wanted_chart(question: str) -> str | None:
-    match = _REDRAW.search(" ".join(question[:_MAX_TEXT].lower().split()))
-    wanted = match[1] if match else ""
+    last = [word.strip(",.!?") for word in question[-_MAX_TEXT:].lower().split()[-_MAX_KIND_WORDS:]]
+    starts = [number for number, word in enumerate(last) if word in _REDRAW_WORDS]
+    wanted = " ".join(word for word in last[starts[-1] + 1 :] if word not in _NO_KIND) if starts else ""
     return next((kind for kind, words in _CHARTS.items() if re.fullmatch(words, wanted)), None)
 
 
