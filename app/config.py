@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from app.settings.agent_settings import AgentSettings
 from app.settings.bot_settings import BotSettings
 from app.settings.databricks_settings import DatabricksSettings
+from app.settings.genie_settings import GenieSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.mcp_settings import McpSettings
 from app.settings.section import Section
@@ -64,6 +65,7 @@ class CoreSettings(HostSettings):
 
     databricks: DatabricksSettings
     agent: AgentSettings
+    genie: GenieSettings
     turns: TurnSettings
     storage: StorageSettings
     telemetry: TelemetrySettings

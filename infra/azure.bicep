@@ -70,6 +70,15 @@ param temperature string = ''
 @maxLength(2000)
 param imageHosts string = ''
 
+@description('The Genie spaces that answer questions about data: all, ids with commas, or JSON.')
+@maxLength(8000)
+param genieSpaces string = ''
+
+@description('The time limit of one question to Genie, in seconds.')
+@minValue(10)
+@maxValue(3600)
+param genieTimeoutSeconds int = 240
+
 @description('The MCP servers whose tools the agent may use, as JSON.')
 @maxLength(8000)
 param mcpServers string = ''
@@ -285,6 +294,7 @@ var agentSettings = union(
     DATABRICKS_TOOLS: databricksTools ? 'true' : 'false'
     MAX_ANSWER_CHARACTERS: string(maxAnswerCharacters)
     HISTORY_TOKEN_BUDGET: string(historyTokenBudget)
+    GENIE_TIMEOUT_SECONDS: string(genieTimeoutSeconds)
     TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
     TURN_LEASE_SECONDS: string(turnLeaseSeconds)
     CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays)
@@ -306,6 +316,7 @@ var agentSettings = union(
   maxTokens == 0 ? {} : { OPENAI_MAX_TOKENS: string(maxTokens) },
   empty(temperature) ? {} : { OPENAI_TEMPERATURE: temperature },
   empty(imageHosts) ? {} : { IMAGE_HOSTS: imageHosts },
+  empty(genieSpaces) ? {} : { GENIE_SPACES: genieSpaces },
   empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
   empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },
   empty(specialists) ? {} : { SPECIALISTS: specialists }

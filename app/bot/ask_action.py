@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 from app.bot.connector.send_errors import SendError
 from app.bot.inbound.inbound_question import parse_inbound_question
 from app.bot.open_reply import open_reply
 from app.bot.sdk.channel_adapter import ChannelAdapter
-from app.content.blocks import Action
-from app.messaging.actions import ActionAnswer, CardAction
+from app.messaging.actions import ASK_QUESTION, ASK_VERB, ActionAnswer, CardAction
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import current_turn, turn_failed
 from app.translation import Sentence, translator_for
@@ -19,15 +17,8 @@ from app.turns.runner import TurnRunner
 
 _log = logging.getLogger(__name__)
 
-_VERB: Final = "ask"
-_QUESTION = "question"
 _ASKED = Sentence("I am looking into it.")
 _NO_QUESTION = Sentence("This button asks nothing.")
-
-
-def ask_button(title: str, question: str) -> Action:
-    """`question` is what the person would have typed."""
-    return Action(_VERB, title, {_QUESTION: question})
 
 
 class AskAction:
@@ -40,17 +31,17 @@ class AskAction:
 
     @property
     def verb(self) -> str:
-        return _VERB
+        return ASK_VERB
 
     async def accept(self, action: CardAction) -> ActionAnswer:
         translate = translator_for(action.locale)
-        if not action.data.get(_QUESTION, "").strip():
+        if not action.data.get(ASK_QUESTION, "").strip():
             return ActionAnswer(translate(_NO_QUESTION), is_accepted=False)
         return ActionAnswer(translate(_ASKED))
 
     async def run(self, action: CardAction) -> None:
         pressed = parse_inbound_question(action.payload)
-        question = pressed.model_copy(update={"question": action.data[_QUESTION].strip()})
+        question = pressed.model_copy(update={"question": action.data[ASK_QUESTION].strip()})
         sender, trace = self._adapter.sender_to(question.reply_target), current_turn()
         try:
             await self._runner.run(

@@ -11,7 +11,6 @@ from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
 
 from app.agent.user_messages import STORAGE_UNAVAILABLE, UNEXPECTED
-from app.bot.ask_action import ask_button
 from app.bot.card_actions import CardActions
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
@@ -27,6 +26,7 @@ from app.bot.rendering import activities
 from app.bot.rendering.adaptive_card import adaptive_card, attachment
 from app.bot.replies.activity_sender import ActivitySender
 from app.content.blocks import Actions
+from app.messaging.actions import ask_button
 from app.messaging.conversation_references import ConversationReferences
 from app.storage.ledger import ConversationStore
 from app.storage.storage_errors import StorageError

@@ -23,3 +23,8 @@ class UserIdentity:
 RequestIdentity = AppIdentity | UserIdentity
 
 APP_IDENTITY = AppIdentity()
+
+
+def identity_key(identity: RequestIdentity) -> str:
+    """Names the identity in keys of caches and of what is stored."""
+    return f"user/{identity.user_id}" if isinstance(identity, UserIdentity) else "app"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
-from app.composition.tool_providers import ToolServices, tool_providers
+from app.composition.tool_providers import ConversationTools, ToolServices, tool_providers
 from app.config import CoreSettings
 from app.databricks.credentials import CredentialChoice, choose_credential
 from app.databricks.current_user import CurrentUserLookup
@@ -88,6 +88,9 @@ class Core:
         return await self.store.delete_before(oldest) + await self.storage.documents.delete_expired()
 
     async def _forget(self, conversation: ConversationKey) -> None:
+        for provider in self._tool_providers:
+            if isinstance(provider, ConversationTools):
+                await provider.forget(conversation)
         await self.references.forget(conversation)
         await self.store.forget(conversation)
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from app.config import CoreSettings
 from app.databricks.workspace_client import WorkspaceClient
 from app.mcp_tools.provider import McpTools
 from app.specialists.specialists import Specialists
+from app.storage.conversations import ConversationKey
 from app.storage.factory import Storage
 from app.tools.clock import ClockTools
 from app.tools.registry import ToolProvider
+
+
+@runtime_checkable
+class ConversationTools(Protocol):
+    """A provider that keeps something of a conversation."""
+
+    async def forget(self, conversation: ConversationKey) -> None:
+        """Deletes it. Raises `StorageError`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,14 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
     if not settings.agent.offers_tools:
         return []
     providers: list[ToolProvider] = [ClockTools()]
+    if settings.genie.spaces:
+        # Imported here, as they cost time that a bot without data does not need.
+        from app.data.redraw import RedrawTools  # noqa: PLC0415
+        from app.genie.provider import GenieTools  # noqa: PLC0415
+
+        storage = services.storage
+        providers.append(GenieTools(settings.genie, services.workspace, storage.documents, storage.artifacts))
+        providers.append(RedrawTools(storage.artifacts))
     if settings.specialists.specialists:
         providers.append(Specialists(settings.specialists, services.workspace))
     if settings.mcp.servers:

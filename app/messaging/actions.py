@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.common.caller import Caller
-from app.content.blocks import Block
+from app.content.blocks import Action, Block
 from app.storage.conversations import ConversationKey
 
 
@@ -41,6 +41,16 @@ class ActionAnswer:
     text: str = ""
     blocks: tuple[Block, ...] = ()
     is_accepted: bool = True
+
+
+ASK_VERB: Final = "ask"
+ASK_QUESTION: Final = "question"
+"""The verb of a button that asks the agent a question, and the field of its data."""
+
+
+def ask_button(title: str, question: str) -> Action:
+    """`question` is what the person would have typed."""
+    return Action(ASK_VERB, title, {ASK_QUESTION: question})
 
 
 class ActionHandler(Protocol):

@@ -17,6 +17,8 @@ param systemPrompt = 'the system prompt'
 param maxTokens = 1001
 param temperature = '0.2'
 param imageHosts = 'images.contoso.com'
+param genieSpaces = '[{"id": "01ef", "alias": "Sales"}]'
+param genieTimeoutSeconds = 200
 param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp"}]'
 param mcpKeyVaultReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
 param specialists = '[{"name": "legal", "endpoint": "agents_legal"}]'

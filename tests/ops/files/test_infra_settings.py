@@ -24,6 +24,8 @@ FROM_PARAMETERS = {
     "OPENAI_MAX_TOKENS": "maxTokens",
     "OPENAI_TEMPERATURE": "temperature",
     "IMAGE_HOSTS": "imageHosts",
+    "GENIE_SPACES": "genieSpaces",
+    "GENIE_TIMEOUT_SECONDS": "genieTimeoutSeconds",
     "MCP_SERVERS": "mcpServers",
     "MCP_SECRETS": "mcpKeyVaultReference",
     "SPECIALISTS": "specialists",

@@ -1,0 +1,1 @@
+"""Results of queries: typed, kept for a conversation, shown as a table and a chart, drawn again."""

@@ -1,0 +1,98 @@
+"""Which chart shows a result, chosen from the shape of its data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+from app.content.blocks import Cell, Chart, ChartKind, ColumnType, Point, Series
+from app.data.result_set import ResultColumn, ResultSet
+
+MAX_POINTS = 60
+MAX_POINTS_IN_TIME = 400
+MAX_PIE_SLICES = 10
+MAX_SERIES = 6
+_MAX_BARS = 25
+_TIME_NAME = re.compile(r"(?:^|_)(?:date|day|week|month|quarter|year)$")
+
+
+def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = "") -> Chart | None:
+    """None where no chart would show what the table says: one row, no number, too many points.
+
+    `wanted` is drawn if the data allows it: a pie has one series and no negative number.
+    """
+    numbers = [n for n, column in enumerate(result.columns) if _is_measure(column)]
+    labels = [n for n, column in enumerate(result.columns) if n not in numbers]
+    if not numbers or not labels or len(result.rows) < 2 or len(numbers) > MAX_SERIES:
+        return None
+    time = _is_time(result.columns[labels[0]])
+    if len(result.rows) * len(numbers) > (MAX_POINTS_IN_TIME if time else MAX_POINTS):
+        return None
+    if len(labels) > 1 and not (series := _pivoted(result, labels, numbers)):
+        return None
+    if len(labels) == 1:
+        series = tuple(_series(result, labels[0], number) for number in numbers)
+    kind = wanted or _kind(series, time=time)
+    if kind is ChartKind.PIE and not _fits_a_pie(series):
+        return None
+    first = result.columns[labels[0]].name
+    value_axis = result.columns[numbers[0]].name if len(numbers) == 1 else ""
+    return Chart(kind, series, title, first, value_axis)
+
+
+def _is_measure(column: ResultColumn) -> bool:
+    return column.type is ColumnType.NUMBER and not column.is_plain
+
+
+def _is_time(column: ResultColumn) -> bool:
+    return column.type in {ColumnType.DATE, ColumnType.TIMESTAMP} or _TIME_NAME.search(column.name.lower()) is not None
+
+
+def _kind(series: Sequence[Series], *, time: bool) -> ChartKind:
+    if time:
+        return ChartKind.LINE
+    if len(series) > 1:
+        return ChartKind.GROUPED_BAR
+    return ChartKind.VERTICAL_BAR if len(series[0].points) <= _MAX_BARS else ChartKind.LINE
+
+
+def _fits_a_pie(series: Sequence[Series]) -> bool:
+    values = [point.value for point in series[0].points]
+    return (
+        len(series) == 1 and len(values) <= MAX_PIE_SLICES and all(value is not None and value >= 0 for value in values)
+    )
+
+
+def _series(result: ResultSet, label: int, number: int) -> Series:
+    points = tuple(Point(_label(row[label]), _value(row[number])) for row in result.rows)
+    return Series(result.columns[number].name, points)
+
+
+def _pivoted(result: ResultSet, labels: Sequence[int], numbers: Sequence[int]) -> tuple[Series, ...]:
+    """A series for each value of the second label; none where that is not what the rows hold."""
+    if len(labels) != 2 or len(numbers) != 1:
+        return ()
+    found: dict[str, dict[str, float | None]] = {}
+    for row in result.rows:
+        points = found.setdefault(_label(row[labels[1]]), {})
+        label = _label(row[labels[0]])
+        if label in points or len(found) > MAX_SERIES:
+            return ()
+        points[label] = _value(row[numbers[0]])
+    return tuple(
+        Series(name, tuple(Point(label, value) for label, value in points.items())) for name, points in found.items()
+    )
+
+
+def _label(cell: Cell) -> str:
+    return "–" if cell is None else str(cell)
+
+
+def _value(cell: Cell) -> float | None:
+    if isinstance(cell, bool) or cell is None:
+        return None
+    try:
+        return float(Decimal(cell)) if isinstance(cell, str) else float(cell)
+    except (InvalidOperation, ValueError, OverflowError):
+        return None

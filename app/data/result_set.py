@@ -1,0 +1,116 @@
+"""A query's result, typed by its schema.
+
+https://docs.databricks.com/api/workspace/statementexecution/getstatement: values arrive as strings or null.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from app.content.blocks import Cell, Column, ColumnType, Link, Table
+
+MAX_ROWS = 5_000
+MAX_COLUMNS = 100
+_MAX_NUMBER_CHARACTERS = 100
+
+_INTEGERS = frozenset({"BIGINT", "BYTE", "INT", "INTEGER", "LONG", "SHORT", "SMALLINT", "TINYINT"})
+_NUMBERS = _INTEGERS | {"DECIMAL", "DOUBLE", "FLOAT"}
+_PLAIN_NAME = re.compile(r"(?:^|_)(?:id|key|no|nr|number|code|zip|year|month|day|week|quarter)$")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """`type_name` is Databricks' own, in capitals."""
+
+    name: str
+    type_name: str
+
+    @property
+    def type(self) -> ColumnType:
+        match self.type_name:
+            case name if name in _NUMBERS:
+                return ColumnType.NUMBER
+            case "BOOLEAN":
+                return ColumnType.BOOLEAN
+            case "DATE":
+                return ColumnType.DATE
+            case "TIMESTAMP" | "TIMESTAMP_NTZ":
+                return ColumnType.TIMESTAMP
+        return ColumnType.TEXT
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it holds years, ids and the like, which are read without separators of thousands and never added."""
+        return self.type_name in _INTEGERS and _PLAIN_NAME.search(self.name.lower()) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSet:
+    """The first `rows` of a result that has `total_rows`, or an unknown number of them."""
+
+    columns: tuple[ResultColumn, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total_rows: int | None = None
+
+
+def result_set(manifest: Mapping[str, Any], data_array: Sequence[Any]) -> ResultSet:
+    """Raises `ValueError` where the manifest names no columns."""
+    schema = manifest.get("schema")
+    described = schema.get("columns") if isinstance(schema, Mapping) else None
+    columns = tuple(_column(each) for each in (described or ())[:MAX_COLUMNS] if isinstance(each, Mapping))
+    if not columns:
+        raise ValueError("the result has no columns")
+    rows = tuple(_row(row, columns) for row in data_array[:MAX_ROWS] if isinstance(row, list))
+    total = manifest.get("total_row_count")
+    return ResultSet(columns, rows, total if isinstance(total, int) and total >= len(rows) else None)
+
+
+def to_table(result: ResultSet, title: str = "", source: Link | None = None) -> Table:
+    columns = tuple(Column(each.name, each.type, plain=each.is_plain) for each in result.columns)
+    return Table(columns, result.rows, result.total_rows, title, source)
+
+
+def _column(described: Mapping[str, Any]) -> ResultColumn:
+    type_name = described.get("type_name") or described.get("type_text") or "STRING"
+    return ResultColumn(str(described.get("name") or ""), str(type_name).upper().partition("(")[0])
+
+
+def _row(row: Sequence[Any], columns: Sequence[ResultColumn]) -> tuple[Cell, ...]:
+    cells = [_cell(value, column) for value, column in zip(row, columns, strict=False)]
+    return (*cells, *([None] * (len(columns) - len(cells))))
+
+
+def _cell(value: object, column: ResultColumn) -> Cell:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    match column.type:
+        case ColumnType.BOOLEAN if text.lower() in {"true", "false"}:
+            return text.lower() == "true"
+        case ColumnType.NUMBER:
+            return _number(text, column)
+    # Dates and times stay as they came: read as times of a zone they would shift.
+    return text
+
+
+def _number(text: str, column: ResultColumn) -> Cell:
+    """Exact: an integer, a float where it is one, and else the digits as text. "3.336E8" is a number too."""
+    if len(text) > _MAX_NUMBER_CHARACTERS:
+        return text
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return text
+    if not number.is_finite() or abs(number.adjusted()) > _MAX_NUMBER_CHARACTERS:
+        return text
+    if number == number.to_integral_value() and (column.type_name != "DECIMAL" or number.as_tuple().exponent == 0):
+        return int(number)
+    if column.type_name == "DECIMAL":
+        return f"{number:f}"
+    as_float = float(number)
+    return as_float if math.isfinite(as_float) else text

@@ -1,0 +1,1 @@
+"""Genie spaces as tools of the agent: questions about data in plain words."""

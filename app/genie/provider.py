@@ -1,0 +1,105 @@
+"""The tools of Genie: one for each space."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Sequence
+
+from app.common.caller import Caller
+from app.data.stored_results import StoredResults
+from app.databricks.genie_api import GenieApi
+from app.databricks.workspace_client import WorkspaceClient
+from app.databricks.workspace_errors import WorkspaceError
+from app.genie.genie_conversations import GenieConversations
+from app.genie.genie_tool import GenieArguments, GenieQuestion, GenieServices
+from app.settings.genie_settings import MAX_SPACES, GenieSettings, GenieSpace
+from app.storage.artifacts import ArtifactStore
+from app.storage.conversations import ConversationKey
+from app.storage.documents import DocumentStore
+from app.tools.base import AnyTool, Effect, Tool, ToolContext, ToolOutput
+from app.translation import Sentence
+
+_log = logging.getLogger(__name__)
+
+_TITLE = Sentence("Asking Genie")
+_MAX_DESCRIPTION = 1_000
+_LISTED_FOR_SECONDS = 600.0
+_MAX_PAGES = 5
+
+
+class GenieTools:
+    """A `app.tools.registry.ToolProvider`."""
+
+    def __init__(
+        self, settings: GenieSettings, workspace: WorkspaceClient, documents: DocumentStore, artifacts: ArtifactStore
+    ) -> None:
+        self._settings = settings
+        self._api = GenieApi(workspace)
+        self._conversations = GenieConversations(documents)
+        self._services = GenieServices(
+            self._api, self._conversations, StoredResults(artifacts), workspace.url.host
+        )  # fmt: skip
+        self._listed: tuple[GenieSpace, ...] = ()
+        self._listed_until = 0.0
+
+    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
+        spaces = await self._all_spaces() if self._settings.uses_all_spaces else self._settings.spaces
+        return [self._tool(space, name) for name, space in zip(tool_names(spaces), spaces, strict=True)]
+
+    async def forget(self, conversation: ConversationKey) -> None:
+        """Raises `StorageError`."""
+        await self._conversations.forget(conversation, self._api)
+
+    def _tool(self, space: GenieSpace, name: str) -> AnyTool:
+        about = f" The data: {space.alias or space.id}. {space.description}"[:_MAX_DESCRIPTION]
+        description = (
+            "Asks a Databricks Genie space a question about data; the person sees the result as a table and chart. Use "
+            f"it for every question about figures in this data, also for follow-ups.{about}"
+        )
+
+        async def run(arguments: GenieArguments, context: ToolContext) -> ToolOutput:
+            return await GenieQuestion(self._services, space.id, context).answer(arguments)
+
+        seconds = self._settings.timeout_seconds
+        return Tool(name, description, GenieArguments, run, Effect.READ_ONLY, seconds, title=_TITLE)
+
+    async def _all_spaces(self) -> tuple[GenieSpace, ...]:
+        """Those that the identity may see, looked up every ten minutes."""
+        now = asyncio.get_running_loop().time()
+        if now < self._listed_until:
+            return self._listed
+        try:
+            self._listed = await self._list_spaces()
+            self._listed_until = now + _LISTED_FOR_SECONDS
+        except WorkspaceError as error:
+            _log.warning("The Genie spaces could not be listed (%s)", type(error).__name__)
+            if not self._listed:
+                raise
+        return self._listed
+
+    async def _list_spaces(self) -> tuple[GenieSpace, ...]:
+        found: list[GenieSpace] = []
+        token = ""
+        for _ in range(_MAX_PAGES):
+            page = await self._api.list_spaces(token)
+            for each in page.get("spaces") or ():
+                if isinstance(each, dict) and isinstance(id := each.get("space_id"), str) and id:
+                    title, text = str(each.get("title") or ""), str(each.get("description") or "")
+                    found.append(GenieSpace(id=id, alias=title[:200], description=text[:_MAX_DESCRIPTION]))
+            token = str(page.get("next_page_token") or "")
+            if not token or len(found) >= MAX_SPACES:
+                break
+        return tuple(found[:MAX_SPACES])
+
+
+def tool_names(spaces: Sequence[GenieSpace]) -> list[str]:
+    """Unique, and the same for the same space as long as its alias and id stay: titles are not unique."""
+    names = [
+        f"genie_{re.sub('[^a-z0-9]+', '_', (space.alias or space.id).lower()).strip('_')[:40]}" for space in spaces
+    ]
+    return [
+        name if names.count(name) == 1 and name != "genie_" else f"{name.rstrip('_')}_{space.id[-12:]}"
+        for name, space in zip(names, spaces, strict=True)
+    ]

@@ -1,0 +1,65 @@
+"""The settings of Genie: which spaces answer questions about data, and how long one may take."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from app.settings.section import Section, setting
+
+MAX_SPACES = 50
+ALL_SPACES = "all"
+
+
+class GenieSpace(BaseModel):
+    """`alias` and `description` tell the model what the data is: who may only run a space may not read its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    alias: str = Field("", max_length=200)
+    description: str = Field("", max_length=1000)
+
+
+def _parse(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [{"id": each.strip()} for each in value.split(",") if each.strip()]
+
+
+def _distinct(spaces: tuple[GenieSpace, ...]) -> tuple[GenieSpace, ...]:
+    if len({space.id for space in spaces}) < len(spaces):
+        raise PydanticCustomError("ids", "each space is named once")
+    return spaces
+
+
+_Spaces = Annotated[
+    tuple[GenieSpace, ...], BeforeValidator(_parse), Field(max_length=MAX_SPACES), AfterValidator(_distinct)
+]
+
+
+class GenieSettings(Section):
+    title: ClassVar[str] = "Genie: questions about data"
+
+    spaces: _Spaces = setting(
+        "GENIE_SPACES",
+        default=(),
+        left_out="no Genie space",
+        description='the Genie spaces: all, ids with commas, or JSON: [{"id": …, "alias": …, "description": …}]',
+    )
+    timeout_seconds: float = setting(
+        "GENIE_TIMEOUT_SECONDS",
+        default=240,
+        ge=10,
+        le=3600,
+        description="the time limit of one question to Genie, in seconds (10 to 3600), below TURN_TIMEOUT_SECONDS",
+    )
+
+    @property
+    def uses_all_spaces(self) -> bool:
+        return [space.id for space in self.spaces] == [ALL_SPACES]

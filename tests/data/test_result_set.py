@@ -1,0 +1,67 @@
+"""A result's values are typed by its schema, and no number changes on the way."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.content.blocks import Cell, ChartKind
+from app.data.chart_choice import chart_of
+from app.data.result_set import ResultColumn, ResultSet, result_set, to_table
+
+
+def one(type_name: str, value: object, name: str = "v") -> Cell:
+    manifest = {"schema": {"columns": [{"name": name, "type_name": type_name}]}}
+    return result_set(manifest, [[value]]).rows[0][0]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "cell"),
+    [
+        ("BIGINT", "9223372036854775807", 9223372036854775807),
+        ("BIGINT", "3.336E8", 333600000),
+        ("DOUBLE", "3.336E8", 333600000),
+        ("DOUBLE", "0.1", 0.1),
+        ("DOUBLE", "NaN", "NaN"),
+        ("DOUBLE", "1E400", "1E400"),
+        ("DECIMAL(38,2)", "123456789012345678901234567890.10", "123456789012345678901234567890.10"),
+        ("DECIMAL", "1E+3", "1000"),
+        ("BOOLEAN", "true", True),
+        ("DATE", "2024-03-31", "2024-03-31"),
+        ("TIMESTAMP", "2024-03-31T02:30:00.000Z", "2024-03-31T02:30:00.000Z"),
+        ("STRING", "007", "007"),
+        ("STRUCT", '{"a":1}', '{"a":1}'),
+        ("INT", None, None),
+        ("INT", "n/a", "n/a"),
+    ],
+)
+def test_a_value_is_what_its_type_says(type_name: str, value: object, cell: Cell) -> None:
+    assert one(type_name, value) == cell
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**37), max_value=10**37))
+def test_no_decimal_loses_a_digit(number: Decimal) -> None:
+    assert Decimal(str(one("DECIMAL", str(number)))) == number
+
+
+def test_years_and_ids_are_plain_and_no_measure() -> None:
+    result = ResultSet(
+        (ResultColumn("order_year", "INT"), ResultColumn("revenue", "DOUBLE")), ((1992, 1.5), (1993, None))
+    )
+    assert [column.plain for column in to_table(result).columns] == [True, False]
+    chart = chart_of(result)
+    assert chart is not None
+    assert [(point.label, point.value) for point in chart.series[0].points] == [("1992", 1.5), ("1993", None)]
+    assert chart.chart is ChartKind.LINE
+
+
+@pytest.mark.parametrize(
+    ("values", "drawn"), [((1.0, 2.0), True), ((1.0, -2.0), False), ((1.0, None), False)], ids=["parts", "loss", "gap"]
+)
+def test_a_pie_is_drawn_of_parts_alone(values: tuple[float | None, ...], *, drawn: bool) -> None:
+    columns = (ResultColumn("region", "STRING"), ResultColumn("revenue", "DOUBLE"))
+    result = ResultSet(columns, tuple((f"r{n}", value) for n, value in enumerate(values)))
+    assert (chart_of(result, ChartKind.PIE) is not None) == drawn
