@@ -27,6 +27,7 @@ _TITLE = Sentence("Asking Genie")
 _MAX_DESCRIPTION = 1_000
 _LISTED_FOR_SECONDS = 600.0
 _MAX_PAGES = 5
+_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
 class GenieTools:
@@ -96,10 +97,12 @@ class GenieTools:
 
 def tool_names(spaces: Sequence[GenieSpace]) -> list[str]:
     """Unique, and the same for the same space as long as its alias and id stay: titles are not unique."""
-    names = [
-        f"genie_{re.sub('[^a-z0-9]+', '_', (space.alias or space.id).lower()).strip('_')[:40]}" for space in spaces
-    ]
+    names = [f"genie_{_name_of(space)}" for space in spaces]
     return [
         name if names.count(name) == 1 and name != "genie_" else f"{name.rstrip('_')}_{space.id[-12:]}"
         for name, space in zip(names, spaces, strict=True)
     ]
+
+
+def _name_of(space: GenieSpace) -> str:
+    return _NOT_IN_A_NAME.sub("_", (space.alias or space.id).lower()).strip("_")[:40]

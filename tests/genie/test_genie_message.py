@@ -71,3 +71,13 @@ def test_every_error_type_and_state_of_the_sdk_has_its_sentence() -> None:
     unnamed = {name for name, sentence in told.items() if sentence == failure_sentence("")}
     assert len(unnamed) <= 15, sorted(unnamed)
     assert set(PROGRESS) <= {each.value for each in MessageStatus}
+
+
+def test_names_of_tools_are_unique_and_fit_whatever_the_titles_are() -> None:
+    from app.genie.provider import tool_names
+    from app.settings.genie_settings import GenieSpace
+
+    titles = ["Sales", "Sales", "売上", "", "A very long title " * 10]
+    names = tool_names([GenieSpace(id=f"01ef{n:028x}", alias=title[:200]) for n, title in enumerate(titles)])
+    assert len(set(names)) == len(names)
+    assert all(len(name) <= 64 for name in names)
