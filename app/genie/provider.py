@@ -27,7 +27,7 @@ _TITLE = Sentence("Asking Genie")
 _MAX_DESCRIPTION = 1_000
 _LISTED_FOR_SECONDS = 600.0
 _MAX_PAGES = 5
-_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
+_NOT_IN_A_NAME = re.compile(r"\W+", re.ASCII)
 
 
 class GenieTools:
