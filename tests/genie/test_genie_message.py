@@ -78,6 +78,8 @@ def test_names_of_tools_are_unique_and_fit_whatever_the_titles_are() -> None:
     from app.settings.genie_settings import GenieSpace
 
     titles = ["Sales", "Sales", "売上", "", "A very long title " * 10]
-    names = tool_names([GenieSpace(id=f"01ef{n:028x}", alias=title[:200], description="") for n, title in enumerate(titles)])
+    names = tool_names(
+        [GenieSpace(id=f"01ef{n:028x}", alias=title[:200], description="") for n, title in enumerate(titles)]
+    )
     assert len(set(names)) == len(names)
     assert all(len(name) <= 64 for name in names)
