@@ -21,6 +21,7 @@ from app.settings.host_environment import HostEnvironment
 from app.settings.mcp_settings import McpSettings
 from app.settings.section import Section
 from app.settings.specialist_settings import SpecialistSettings
+from app.settings.sql_settings import SqlSettings
 from app.settings.storage_settings import StorageSettings
 from app.settings.telemetry_settings import TelemetrySettings
 from app.settings.turn_settings import TurnSettings
@@ -71,6 +72,7 @@ class CoreSettings(HostSettings):
     telemetry: TelemetrySettings
     mcp: McpSettings
     specialists: SpecialistSettings
+    sql: SqlSettings
 
 
 class Settings(CoreSettings):

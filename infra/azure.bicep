@@ -91,6 +91,13 @@ param mcpKeyVaultReference string = ''
 @maxLength(8000)
 param specialists string = ''
 
+@description('The id of the SQL warehouse on which the model may run queries. Empty: it runs none.')
+@maxLength(64)
+param sqlWarehouseId string = ''
+
+@description('True lets these queries read files, streams and other databases, and use AI functions.')
+param sqlAllowsExternal bool = false
+
 @description('False offers the model no tools. A model that refuses them is noticed without this.')
 param databricksTools bool = true
 
@@ -292,6 +299,7 @@ var agentSettings = union(
     DATABRICKS_MODEL_NAME: databricksModelName
     DATABRICKS_API: databricksApi
     DATABRICKS_TOOLS: databricksTools ? 'true' : 'false'
+    SQL_ALLOWS_EXTERNAL: sqlAllowsExternal ? 'true' : 'false'
     MAX_ANSWER_CHARACTERS: string(maxAnswerCharacters)
     HISTORY_TOKEN_BUDGET: string(historyTokenBudget)
     GENIE_TIMEOUT_SECONDS: string(genieTimeoutSeconds)
@@ -319,7 +327,8 @@ var agentSettings = union(
   empty(genieSpaces) ? {} : { GENIE_SPACES: genieSpaces },
   empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
   empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },
-  empty(specialists) ? {} : { SPECIALISTS: specialists }
+  empty(specialists) ? {} : { SPECIALISTS: specialists },
+  empty(sqlWarehouseId) ? {} : { SQL_WAREHOUSE_ID: sqlWarehouseId }
 )
 
 module functionApp 'modules/functionApp.bicep' = {

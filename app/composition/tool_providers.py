@@ -49,6 +49,10 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
         providers.append(RedrawTools(storage.artifacts))
     if settings.specialists.specialists:
         providers.append(Specialists(settings.specialists, services.workspace))
+    if settings.sql.warehouse_id:
+        from app.sql.provider import SqlTools  # noqa: PLC0415 - a bot without data does not need it
+
+        providers.append(SqlTools(settings.sql, services.workspace, services.storage.artifacts))
     if settings.mcp.servers:
         providers.append(McpTools(settings.mcp, services.workspace))
     return providers

@@ -22,6 +22,8 @@ param genieTimeoutSeconds = 200
 param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp"}]'
 param mcpKeyVaultReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
 param specialists = '[{"name": "legal", "endpoint": "agents_legal"}]'
+param sqlWarehouseId = 'a1b2c3d4e5f60718'
+param sqlAllowsExternal = true
 param databricksTools = false
 param maxAnswerCharacters = 1002
 param historyTokenBudget = 1003

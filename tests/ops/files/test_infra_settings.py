@@ -29,6 +29,8 @@ FROM_PARAMETERS = {
     "MCP_SERVERS": "mcpServers",
     "MCP_SECRETS": "mcpKeyVaultReference",
     "SPECIALISTS": "specialists",
+    "SQL_WAREHOUSE_ID": "sqlWarehouseId",
+    "SQL_ALLOWS_EXTERNAL": "sqlAllowsExternal",
     "MAX_ANSWER_CHARACTERS": "maxAnswerCharacters",
     "HISTORY_TOKEN_BUDGET": "historyTokenBudget",
     "TURN_TIMEOUT_SECONDS": "turnTimeoutSeconds",
