@@ -41,12 +41,10 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
     providers: list[ToolProvider] = [ClockTools()]
     if settings.genie.spaces:
         # Imported here, as they cost time that a bot without data does not need.
-        from app.data.redraw import RedrawTools  # noqa: PLC0415
         from app.genie.provider import GenieTools  # noqa: PLC0415
 
         storage = services.storage
         providers.append(GenieTools(settings.genie, services.workspace, storage.documents, storage.artifacts))
-        providers.append(RedrawTools(storage.artifacts))
     if settings.specialists.specialists:
         providers.append(Specialists(settings.specialists, services.workspace))
     if settings.sql.warehouse_id:
@@ -55,4 +53,8 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
         providers.append(SqlTools(settings.sql, services.workspace, services.storage.artifacts))
     if settings.mcp.servers:
         providers.append(McpTools(settings.mcp, services.workspace))
+    if settings.genie.spaces or settings.sql.warehouse_id:
+        from app.data.redraw import RedrawTools  # noqa: PLC0415
+
+        providers.append(RedrawTools(services.storage.artifacts))
     return providers
