@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -17,10 +18,11 @@ _MAX_BARS = 25
 _TIME_NAME = re.compile(r"(?:^|_)(?:date|day|week|month|quarter|year)$")
 
 
-def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = "") -> Chart | None:
+def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = "", *, other: str = "…") -> Chart | None:
     """None where no chart would show what the table says: one row, no number, too many points.
 
-    `wanted` is drawn if the data allows it: a pie has one series and no negative number.
+    `wanted` is drawn if the data allows it: a pie has one series and no negative number. Its smallest values are added
+    up in one slice, labelled `other`, where there are too many.
     """
     numbers = [n for n, column in enumerate(result.columns) if _is_measure(column)]
     labels = [n for n, column in enumerate(result.columns) if n not in numbers]
@@ -34,8 +36,10 @@ def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = ""
     if len(labels) == 1:
         series = tuple(_series(result, labels[0], number) for number in numbers)
     kind = wanted or _kind(series, time=time)
-    if kind is ChartKind.PIE and not _fits_a_pie(series):
-        return None
+    if kind is ChartKind.PIE:
+        if not _fits_a_pie(series):
+            return None
+        series = (_largest(series[0], other),)
     first = result.columns[labels[0]].name
     value_axis = result.columns[numbers[0]].name if len(numbers) == 1 else ""
     return Chart(kind, series, title, first, value_axis)
@@ -58,10 +62,18 @@ def _kind(series: Sequence[Series], *, time: bool) -> ChartKind:
 
 
 def _fits_a_pie(series: Sequence[Series]) -> bool:
-    values = [point.value for point in series[0].points]
-    return (
-        len(series) == 1 and len(values) <= MAX_PIE_SLICES and all(value is not None and value >= 0 for value in values)
-    )
+    return len(series) == 1 and all(point.value is not None and point.value >= 0 for point in series[0].points)
+
+
+def _largest(series: Series, other: str) -> Series:
+    """In their order, and the sum of the others after them."""
+    points = series.points
+    if len(points) <= MAX_PIE_SLICES:
+        return series
+    by_size = sorted(range(len(points)), key=lambda n: -(points[n].value or 0.0))
+    kept = set(by_size[: MAX_PIE_SLICES - 1])
+    rest = math.fsum(points[n].value or 0.0 for n in by_size[MAX_PIE_SLICES - 1 :])
+    return Series(series.name, (*(points[n] for n in sorted(kept)), Point(other, rest)))
 
 
 def _series(result: ResultSet, label: int, number: int) -> Series:

@@ -11,6 +11,7 @@ from app.data.result_set import ResultSet, to_table
 from app.translation import Sentence, Translator
 
 SHOW_SQL = Sentence("Show SQL")
+_OTHER = Sentence("Other")
 _MODEL_ROWS = 50
 _MODEL_CHARACTERS = 8_000
 
@@ -26,7 +27,7 @@ def present(
     wanted: ChartKind | None = None,
 ) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    if (chart := chart_of(result, wanted, title)) is not None:
+    if (chart := chart_of(result, wanted, title, other=translate(_OTHER))) is not None:
         blocks.append(chart)
     blocks.append(to_table(result, "" if chart else title, source))
     if sql:

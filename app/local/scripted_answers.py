@@ -30,6 +30,10 @@ _NO_KIND = frozenset({"a", "an", "chart", "charts", "graph", "graphs", "diagram"
 _MAX_KIND_WORDS = 6
 _MARKED_AS_DATA = re.compile(r'\[Data from a tool, until "end (\w+)"[^\n]*\n(.*)\n\[end \1\]', re.DOTALL)
 _FAILED = "The tool failed"
+_INTRODUCTIONS = (
+    "Genie needs to know more. Ask the person exactly this, and do not guess: ",
+    "Genie ran no query. It says: ",
+)
 _PIECE_CHARACTERS = 12
 _MAX_TEXT = 2000
 
@@ -93,12 +97,15 @@ def _deltas(answer: ScriptedAnswer) -> Iterator[dict[str, Any]]:
 
 
 def _after(result: str) -> str:
-    """A sentence about a tool's result; the person sees the result itself below."""
+    """What the tool says in words, as a model would repeat it; the person sees the rows below."""
     if marked := _MARKED_AS_DATA.match(result):
         result = marked[2]
     if result.startswith(_FAILED):
         return f"That did not work. {result}"[:_MAX_TEXT]
-    return "Here is what the data says."
+    words = result.strip().partition("\n")[0]
+    for introduction in _INTRODUCTIONS:
+        words = words.removeprefix(introduction)
+    return words[:_MAX_TEXT] if words and not words.startswith("[") else "Here is what the data says."
 
 
 def _wanted_chart(question: str) -> str | None:

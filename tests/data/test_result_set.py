@@ -65,3 +65,15 @@ def test_a_pie_is_drawn_of_parts_alone(values: tuple[float | None, ...], *, draw
     columns = (ResultColumn("region", "STRING"), ResultColumn("revenue", "DOUBLE"))
     result = ResultSet(columns, tuple((f"r{n}", value) for n, value in enumerate(values)))
     assert (chart_of(result, ChartKind.PIE) is not None) == drawn
+
+
+def test_the_smallest_values_of_a_pie_are_one_slice_so_that_its_sum_stays() -> None:
+    columns = (ResultColumn("month", "DATE"), ResultColumn("revenue", "DOUBLE"))
+    result = ResultSet(columns, tuple((f"1992-{n:02}-01", float(n % 7)) for n in range(1, 81)))
+    chart = chart_of(result, ChartKind.PIE, other="Other")
+    assert chart is not None
+    *largest, other = chart.series[0].points
+    assert {point.value for point in largest} == {6.0}
+    assert [point.label for point in largest] == sorted(point.label for point in largest)
+    assert other.label == "Other"
+    assert sum(point.value or 0 for point in chart.series[0].points) == sum(n % 7 for n in range(1, 81))

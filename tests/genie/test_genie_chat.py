@@ -24,7 +24,7 @@ async def test_a_question_about_data_shows_progress_a_chart_its_table_its_sql_an
 
 async def test_as_a_pie_chart_draws_the_stored_result_again_and_asks_genie_nothing(tmp_path: Path) -> None:
     async with a_data_chat(tmp_path) as chat:
-        first = await chat.ask("How many orders are there by region?")
+        first = await chat.ask("How did revenue develop by month?")
         assert first.elements("Table")
         again = await chat.ask("as a pie chart")
         assert again.elements("Chart.Pie"), again
@@ -34,7 +34,10 @@ async def test_as_a_pie_chart_draws_the_stored_result_again_and_asks_genie_nothi
 async def test_a_question_about_something_else_is_told_as_such(tmp_path: Path) -> None:
     async with a_data_chat(tmp_path) as chat:
         shown = await chat.ask("How many planets are there in total?")
+        assert "not about the data" in shown.text
         assert not shown.elements("Table")
+        unclear = await chat.ask("Who are our best customers?")
+        assert unclear.text == "Best customer by revenue, or by number of orders?"
 
 
 async def test_forget_deletes_the_conversation_in_genie_too(tmp_path: Path) -> None:

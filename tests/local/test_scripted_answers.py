@@ -71,7 +71,11 @@ async def test_a_question_about_data_becomes_a_call_of_genie_and_its_result_a_sh
     question = Message("user", "How did revenue develop by month? äöü €")
     text, (call,) = await said([question], CLOCK, REDRAW, GENIE)
     assert (text, call.name, json.loads(call.arguments)) == ("", GENIE.name, {"question": question.content})
-    answered = [question, Message("assistant", "", (call,)), Message("tool", "80 rows", tool_call_id=call.id)]
+    answered = [
+        question,
+        Message("assistant", "", (call,)),
+        Message("tool", '["month"]\n["1992-01-01"]', tool_call_id=call.id),
+    ]
     text, calls = await said(answered, CLOCK, REDRAW, GENIE)
     assert (text, calls) == ("Here is what the data says.", ())
 
@@ -90,6 +94,19 @@ def test_a_failure_of_a_tool_is_said(marked: str) -> None:
     told = "The tool failed: the warehouse is stopped"
     said = scripted_answer([{"role": "tool", "content": marked.format(told)}], [])
     assert said == f"That did not work. {told}"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ('Revenue: 80 rows.\n\n["month"]\n["1992-01-01"]', "Revenue: 80 rows."),
+        ("Genie ran no query. It says: Not about this data.\nTell the person so.", "Not about this data."),
+        ("Genie needs to know more. Ask the person exactly this, and do not guess: Which?", "Which?"),
+        ("", "Here is what the data says."),
+    ],
+)
+def test_what_a_tool_says_in_words_is_repeated(told: str, said: str) -> None:
+    assert scripted_answer([{"role": "tool", "content": told}], []) == said
 
 
 @pytest.mark.parametrize(
