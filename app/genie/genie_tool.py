@@ -78,7 +78,9 @@ class GenieQuestion:
             message = await self._ended(await self._asked(arguments.question))
             return await self._output(message)
         except asyncio.CancelledError:
-            await self._cancel_statement()
+            # Another worker may look at the same message.
+            if not self._context.cancellation.goes_on_elsewhere:
+                await self._cancel_statement()
             raise
         except WorkspaceRateLimitError as error:
             raise ToolError(self._context.translate(THROTTLED)) from error
