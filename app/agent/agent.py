@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from app.agent.answer_builder import AnswerBuilder
-from app.agent.approval import ask_for_approval
 from app.agent.events import Event, Failure, interrupted, interruption
 from app.agent.history import within_budget
 from app.agent.journal import JournalError, ToolJournal
@@ -117,6 +116,8 @@ class Agent:
                     async for event in events:
                         yield event
                 if steps.pending_approval:
+                    from app.agent.approval import ask_for_approval  # noqa: PLC0415
+
                     yield ask_for_approval(turn.id, steps.pending_approval, answer, translate)
                     return
                 if not answer.by_model:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from app.agent.events import Answer, BlockAdded, TextAdded, interrupted, without_interruption
 from app.common.text import pending_surrogate, replace_lone_surrogates
-from app.content.blocks import Block, Citation
+from app.content.citation import Citation
 from app.models.model import Source
+
+if TYPE_CHECKING:
+    from app.content.blocks import Block
 
 
 class AnswerBuilder:

@@ -10,13 +10,8 @@ from app.agent.events import Suspended
 from app.agent.tool_steps import APPROVAL_SECONDS, PendingApproval
 from app.content.block_limits import within_limits
 from app.content.blocks import Action, Actions, ActionStyle, Block, Code, Fact, Facts
+from app.messaging.actions import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
 from app.translation import Sentence, Translator
-
-APPROVE_VERB = "approve_tool_call"
-REJECT_VERB = "reject_tool_call"
-TURN_ID = "turn_id"
-WAITING_FOR = "waiting_for"
-"""Fields of an action's data: which turn waits, and its `Suspended.waiting_for`."""
 
 _QUESTION = Sentence("I need your approval before I do this:")
 _APPROVE = Sentence("Approve")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.content.block_json import Blocks
-from app.content.blocks import Block, Citation
+from app.content.citation import Citation
+
+if TYPE_CHECKING:
+    from app.content.blocks import Block
 
 _MARK = "\ufdd0"
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from app.common.caller import Caller
-from app.content.blocks import Citation
+from app.content.citation import Citation
 from app.models.model import ToolCall
 from app.tools.base import ToolResult
 

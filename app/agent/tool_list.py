@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from app.agent.journal import RecordedSteps
-from app.content.block_limits import within_limits
-from app.content.blocks import Block, Fact, Facts, Folded
 from app.tools.base import AnyTool, Effect
 from app.tools.redaction import without_secrets
 from app.tools.registry import ToolRegistry
 from app.translation import Sentence, Translator
+
+if TYPE_CHECKING:
+    from app.content.blocks import Block
 
 _MAX_LISTED = 60
 _MAX_TITLE_CHARACTERS = 100
@@ -51,17 +53,21 @@ def unavailable_note(registry: ToolRegistry) -> str:
 
 def what_was_done(steps: RecordedSteps, registry: ToolRegistry, translate: Translator) -> Block | None:
     """The calls of tools that have a title for people, in their order; None without any."""
-    facts: list[Fact] = []
+    said: list[tuple[str, str]] = []
     for each in (call for step in steps.steps for call in step.calls):
         tool = registry.find(each.call.name)
         if tool is None or not tool.title or each.result is None:
             continue
         outcome = "" if each.result.succeeded else translate(_FAILED)
         shown = ": ".join(filter(None, [outcome, _arguments(each.call.arguments)]))
-        facts.append(Fact(tool.title_in(translate), shown or translate(_DONE)))
-    if not facts:
+        said.append((tool.title_in(translate), shown or translate(_DONE)))
+    if not said:
         return None
-    return within_limits(Folded(translate(_WHAT_I_DID), (Facts(tuple(facts)),)))
+    from app.content.block_limits import within_limits  # noqa: PLC0415
+    from app.content.blocks import Fact, Facts, Folded  # noqa: PLC0415
+
+    facts = Facts(tuple(Fact(title, outcome) for title, outcome in said))
+    return within_limits(Folded(translate(_WHAT_I_DID), (facts,)))
 
 
 def _arguments(text: str) -> str:

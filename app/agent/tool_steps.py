@@ -23,7 +23,7 @@ from app.agent.journal import (
     recorded_from_json,
     recorded_to_json,
 )
-from app.content.blocks import Citation
+from app.content.citation import Citation
 from app.models.model import Message, ToolCall
 from app.storage.storage_errors import StorageError
 from app.tools.base import ToolArguments, ToolContext, ToolResult

@@ -16,7 +16,6 @@ from app.bot.inbound.activity import caller_of, locale_of
 from app.bot.inbound.conversation_key import conversation_of
 from app.bot.inbound.inbound_question import InboundQuestion
 from app.bot.invoke_responses import card_error, card_message, card_response
-from app.bot.rendering.adaptive_card import adaptive_card
 from app.common.caller import Caller
 from app.content.block_json import blocks_from_json, blocks_to_json
 from app.messaging.actions import ActionAnswer, ActionHandler, CardAction
@@ -189,5 +188,7 @@ def _text(value: Scalar) -> str:
 
 
 def _response(answer: ActionAnswer, translate: Translator) -> InvokeResponse:
+    from app.bot.rendering.adaptive_card import adaptive_card  # noqa: PLC0415
+
     card = adaptive_card(answer.blocks, translate)
     return card_message(answer.text) if card is None else card_response(card)

@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from app.bot.rendering.adaptive_card import CARD_KINDS
-
 # In UTF-16 code units: under half of what Teams allows a message, so that a card, entities and formatting fit too.
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages (100 KB, 80 KB recommended)
 TEXT_LIMIT_UTF16 = 18_000
+# 40 KB, so that card, text and entities stay below the 80 KB that Teams recommends.
+CARD_LIMIT_UTF16 = 20_000
+CARD_KINDS = frozenset({"table", "chart", "facts", "actions", "folded"})
+"""The content blocks that an Adaptive Card shows."""
 
 
 class AfterClosing(Enum):

@@ -23,9 +23,7 @@ from app.bot.inbound.messages_endpoint import RedeliveryNeededError
 from app.bot.invoke_responses import error_response
 from app.bot.open_reply import begin_trace, open_reply
 from app.bot.rendering import activities
-from app.bot.rendering.adaptive_card import adaptive_card, attachment
 from app.bot.replies.activity_sender import ActivitySender
-from app.content.blocks import Actions
 from app.messaging.actions import ask_button
 from app.messaging.conversation_references import ConversationReferences
 from app.storage.ledger import ConversationStore
@@ -169,6 +167,9 @@ class AgentHandler(ActivityHandler):
             translate = translator_for(locale_of(activity))
             sentences = (WELCOME, MENTION_ME) if channel.needs_mention else (WELCOME,)
             message = activities.message("\n\n".join(map(translate, sentences)))
+            from app.bot.rendering.adaptive_card import adaptive_card, attachment  # noqa: PLC0415
+            from app.content.blocks import Actions  # noqa: PLC0415
+
             buttons = Actions((ask_button(translate(_HELP_BUTTON), "/help"),))
             if buttons.kind in channel.cards and (card := adaptive_card([buttons], translate)) is not None:
                 message["attachments"] = [attachment(card)]

@@ -13,8 +13,6 @@ from app.bot.connector.send_errors import ConversationClosedError, ThrottledErro
 from app.bot.inbound.conversation_key import is_private_thread
 from app.bot.inbound.conversation_reference import target_of
 from app.bot.rendering import activities
-from app.bot.rendering.adaptive_card import adaptive_card, attachment
-from app.bot.rendering.block_markdown import markdown
 from app.bot.rendering.markdown import render
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.content.block_json import BlocksUnreadableError, blocks_from_json, blocks_to_json
@@ -150,6 +148,9 @@ def _parse(body: bytes) -> ProactiveMessage:
 
 
 def _activity(message: ProactiveMessage, reference: ConversationReference) -> dict[str, Any]:
+    from app.bot.rendering.adaptive_card import adaptive_card, attachment  # noqa: PLC0415
+    from app.bot.rendering.block_markdown import markdown  # noqa: PLC0415
+
     channel = channel_of(reference.channel_id, conversation_type=reference.conversation_type)
     translate = translator_for(reference.locale)
     on_card = [block for block in message.blocks if block.kind in channel.cards]

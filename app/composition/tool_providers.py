@@ -7,8 +7,6 @@ from typing import Protocol, runtime_checkable
 
 from app.config import CoreSettings
 from app.databricks.workspace_client import WorkspaceClient
-from app.mcp_tools.provider import McpTools
-from app.specialists.specialists import Specialists
 from app.storage.conversations import ConversationKey
 from app.storage.factory import Storage
 from app.tools.clock import ClockTools
@@ -34,24 +32,29 @@ class ToolServices:
 
 
 def tool_providers(services: ToolServices) -> list[ToolProvider]:
-    """None of them is slow to make: each imports what is heavy when it is first asked for its tools."""
+    """None of them is slow to make: each imports what is heavy when it is first asked for its tools, and is itself
+    imported only where a setting asks for it.
+    """
     settings = services.settings
     if not settings.agent.offers_tools:
         return []
     providers: list[ToolProvider] = [ClockTools()]
     if settings.genie.spaces:
-        # Imported here, as they cost time that a bot without data does not need.
         from app.genie.provider import GenieTools  # noqa: PLC0415
 
         storage = services.storage
         providers.append(GenieTools(settings.genie, services.workspace, storage.documents, storage.artifacts))
     if settings.specialists.specialists:
+        from app.specialists.specialists import Specialists  # noqa: PLC0415
+
         providers.append(Specialists(settings.specialists, services.workspace))
     if settings.sql.warehouse_id:
-        from app.sql.provider import SqlTools  # noqa: PLC0415 - a bot without data does not need it
+        from app.sql.provider import SqlTools  # noqa: PLC0415
 
         providers.append(SqlTools(settings.sql, services.workspace, services.storage.artifacts))
     if settings.mcp.servers:
+        from app.mcp_tools.provider import McpTools  # noqa: PLC0415
+
         providers.append(McpTools(settings.mcp, services.workspace))
     if settings.genie.spaces or settings.sql.warehouse_id:
         from app.data.redraw import RedrawTools  # noqa: PLC0415

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import core_schema
 
-from app.content.blocks import Block, Chart
+if TYPE_CHECKING:
+    from app.content.blocks import Block
 
 MAX_JSON_CHARACTERS = 400_000
 """All blocks of one message. `block_limits.within_limits` keeps each far below it."""
@@ -23,6 +24,8 @@ class BlocksUnreadableError(ValueError):
 @cache
 def _adapter() -> TypeAdapter[tuple[Block, ...]]:
     # Built for the first block: it takes longer than an answer without blocks should wait.
+    from app.content.blocks import Block  # noqa: PLC0415
+
     return TypeAdapter(tuple[Annotated[Block, Field(discriminator="kind")], ...])
 
 
@@ -32,7 +35,7 @@ def blocks_to_json(blocks: Sequence[Block], max_characters: int = MAX_JSON_CHARA
     left = max_characters - len("[]")
     for block in blocks:
         text = _adapter().dump_json((block,)).decode()[1:-1]
-        if len(text) >= left and isinstance(block, Chart) and block.image is not None:
+        if len(text) >= left and block.kind == "chart" and block.image is not None:
             text = _adapter().dump_json((replace(block, image=None),)).decode()[1:-1]
         if len(text) + len(",") <= left:
             written.append(text)
@@ -69,5 +72,8 @@ class _BuiltWhenUsed:
         return core_schema.no_info_plain_validator_function(_validated, serialization=serialization)
 
 
-Blocks = Annotated[tuple[Block, ...], _BuiltWhenUsed()]
+if TYPE_CHECKING:
+    Blocks = tuple[Block, ...]
+else:
+    Blocks = Annotated[tuple, _BuiltWhenUsed()]
 """For a field of what pydantic reads and writes."""

@@ -13,7 +13,6 @@ from app.content.blocks import (
     Block,
     Cell,
     Chart,
-    Citation,
     Code,
     Fact,
     Facts,
@@ -25,6 +24,7 @@ from app.content.blocks import (
     Table,
     Text,
 )
+from app.content.citation import Citation
 
 MAX_COLUMNS = 30
 MAX_ROWS = 200

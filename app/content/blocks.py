@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from app.content.citation import Citation
+
 
 class ColumnType(StrEnum):
     TEXT = "text"
@@ -155,17 +157,6 @@ class Facts:
     facts: tuple[Fact, ...]
     title: str = ""
     kind: Literal["facts"] = field(default="facts", kw_only=True, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """`position` is the n of `[n]` in the answer's text."""
-
-    position: int
-    title: str
-    url: str | None = None
-    quote: str = ""
-    kind: Literal["citation"] = field(default="citation", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from app.common.caller import Caller
-from app.content.blocks import Action, Block
 from app.storage.conversations import ConversationKey
+
+if TYPE_CHECKING:
+    from app.content.blocks import Action, Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ class ActionAnswer:
     is_accepted: bool = True
 
 
+APPROVE_VERB: Final = "approve_tool_call"
+REJECT_VERB: Final = "reject_tool_call"
+TURN_ID: Final = "turn_id"
+WAITING_FOR: Final = "waiting_for"
+"""Fields of an action's data: which turn waits, and its `Suspended.waiting_for`."""
+
 ASK_VERB: Final = "ask"
 ASK_QUESTION: Final = "question"
 """The verb of a button that asks the agent a question, and the field of its data."""
@@ -50,6 +58,8 @@ ASK_QUESTION: Final = "question"
 
 def ask_button(title: str, question: str) -> Action:
     """`question` is what the person would have typed."""
+    from app.content.blocks import Action  # noqa: PLC0415
+
     return Action(ASK_VERB, title, {ASK_QUESTION: question})
 
 

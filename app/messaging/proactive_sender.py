@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from app.content.blocks import Block
 from app.storage.conversations import ConversationKey
+
+if TYPE_CHECKING:
+    from app.content.blocks import Block
 
 
 class NoConversationReferenceError(Exception):

@@ -6,8 +6,6 @@ import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-from app.content.blocks import Actions
-
 REMOVED = "[secret removed]"
 
 # Nothing shorter is a secret, and most cells of a table are shorter.
@@ -83,7 +81,7 @@ def redacted(value: T) -> T:
         clean = without_secrets(value)
     elif isinstance(value, tuple):
         clean = tuple(redacted(each) for each in value)
-    elif is_dataclass(value) and not isinstance(value, type | Actions):
+    elif is_dataclass(value) and not isinstance(value, type) and getattr(value, "kind", None) != "actions":
         changed = {
             each.name: new
             for each in fields(value)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.common.caller import Caller
 from app.common.text import replace_lone_surrogates
-from app.content.block_limits import within_limits
+from app.content.block_json import Blocks
 from app.models.model import ToolCall, ToolDefinition
 from app.telemetry.gen_ai import end_tool_call, start_tool_call
 from app.telemetry.spans import as_current
@@ -119,7 +119,7 @@ class ToolRegistry:
             if tool is None:
                 raise ToolError(f"there is no tool of that name; there are: {', '.join(self._tools) or 'none'}")
             output = await _run(tool, _arguments(tool, call), context)
-            blocks = redacted(tuple(within_limits(block) for block in output.blocks[:MAX_BLOCKS]))
+            blocks = _bounded(output.blocks) if output.blocks else ()
         except ToolError as failure:
             text = _shortened(f"The tool failed: {failure}")
             return ToolResult(text, False, is_untrusted=True), type(failure).__name__
@@ -128,6 +128,12 @@ class ToolRegistry:
             return failed("The tool failed for a reason that is not known."), type(error).__name__
         citations = redacted(output.citations[:MAX_CITATIONS_PER_RESULT])
         return ToolResult(_shortened(output.text), True, blocks, citations, is_untrusted=True), None
+
+
+def _bounded(blocks: Blocks) -> Blocks:
+    from app.content.block_limits import within_limits  # noqa: PLC0415
+
+    return redacted(tuple(within_limits(block) for block in blocks[:MAX_BLOCKS]))
 
 
 def failed(text: str) -> ToolResult:

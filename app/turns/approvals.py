@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from app.agent.approval import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
-from app.content.blocks import Fact, Facts
-from app.messaging.actions import ActionAnswer, CardAction
+from app.messaging.actions import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR, ActionAnswer, CardAction
 from app.storage.ledger import TurnKey
 from app.translation import Sentence, translator_for
 from app.turns.runner import TurnRunner
@@ -38,6 +36,8 @@ class ApprovalHandler:
             return ActionAnswer(translate(_NOT_WAITING), is_accepted=False)
         if suspension.expires_at is not None and self._clock() > suspension.expires_at:
             return ActionAnswer(translate(_EXPIRED), is_accepted=False)
+        from app.content.blocks import Fact, Facts  # noqa: PLC0415
+
         label = translate(_APPROVED_BY if self._approves else _REJECTED_BY)
         return ActionAnswer(blocks=(Facts((Fact(label, action.caller.name or "–"),)),))
 

@@ -12,7 +12,7 @@ import pytest
 from app.agent.agent import Agent
 from app.agent.events import Answer, Event, Failure, TextAdded, ToolFinished, ToolStarted
 from app.agent.turn import Turn
-from app.content.blocks import Citation
+from app.content.citation import Citation
 from app.models import model_errors as failures
 from app.models.model import Completed, Source, ToolCall
 from app.models.scripted_model import ScriptedModel

@@ -17,7 +17,8 @@ from app.agent.journal import (
     recorded_to_json,
 )
 from app.common.caller import Caller
-from app.content.blocks import Citation, Column, Table, Text
+from app.content.blocks import Column, Table, Text
+from app.content.citation import Citation
 from app.models.model import Source, ToolCall
 from app.tools.base import ToolResult
 

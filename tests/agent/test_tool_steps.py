@@ -12,7 +12,6 @@ import pytest
 from pydantic import SecretStr
 
 from app.agent.agent import Agent
-from app.agent.approval import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
 from app.agent.events import (
     Answer,
     BlockAdded,
@@ -32,7 +31,9 @@ from app.agent.user_messages import CONTINUE_PROMPT
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation, CancelReason
 from app.common.identity import UserIdentity
-from app.content.blocks import Actions, Block, Citation, Code, Fact, Facts, Text
+from app.content.blocks import Actions, Block, Code, Fact, Facts, Text
+from app.content.citation import Citation
+from app.messaging.actions import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
 from app.models.model import Message, Source, ToolCall
 from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from app.bot.rendering.adaptive_card import CARD_LIMIT_UTF16, adaptive_card
+from app.bot.channel import CARD_LIMIT_UTF16
+from app.bot.rendering.adaptive_card import adaptive_card
 from app.bot.rendering.block_markdown import markdown
 from app.bot.rendering.block_text import MAX_ROWS_SHOWN, main_numbers, plain_text, table_of
 from app.bot.rendering.card_chart import chart_element
@@ -30,7 +31,6 @@ from app.content.blocks import (
     Block,
     Chart,
     ChartKind,
-    Citation,
     Code,
     Column,
     ColumnType,
@@ -44,6 +44,7 @@ from app.content.blocks import (
     Table,
     Text,
 )
+from app.content.citation import Citation
 from app.translation import ENGLISH, translator_for
 from tests.content.test_blocks import BLOCKS, PIXEL, WORDS
 

@@ -18,7 +18,6 @@ from app.content.blocks import (
     Actions,
     Chart,
     ChartKind,
-    Citation,
     Code,
     Column,
     ColumnType,
@@ -28,6 +27,7 @@ from app.content.blocks import (
     Series,
     Table,
 )
+from app.content.citation import Citation
 from app.translation import ENGLISH
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -13,7 +13,7 @@ from app.agent.user_messages import THINKING
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, StreamNotAllowedError, ThrottledError
 from app.bot.replies.stream_reply import StreamReply
-from app.content.blocks import Citation
+from app.content.citation import Citation
 from app.turns.checkpoint import Checkpoint
 from app.turns.reply import CheckpointError
 from tests.bot.test_stream_reply import WORDS, answer, converse

@@ -18,7 +18,7 @@ from app.bot.connector.send_errors import (
     ThrottledError,
 )
 from app.bot.replies.stream_reply import StreamReply
-from app.content.blocks import Citation
+from app.content.citation import Citation
 from app.turns.reply import SaveCheckpoint, discard_checkpoint
 from tests.fakes.channel import FakeChannel
 from tests.fakes.virtual_time import VirtualTimeLoop

@@ -140,6 +140,22 @@ def test_the_agent_its_tools_models_and_storage_run_where_neither_bot_framework_
     assert process.stdout == "[]\n", process.stderr
 
 
+_NOT_ON_THE_WAY_TO_THE_FIRST_ANSWER = {
+    *("app.content.blocks", "app.bot.rendering.adaptive_card", "app.data", "app.genie", "app.sql"),
+    *("app.mcp_tools", "app.specialists", "duckdb", "mcp", "sqlglot", "databricks", "azure.storage"),
+}
+
+
+def test_what_only_data_needs_is_not_imported_when_the_app_starts() -> None:
+    program = "import sys, function_app; print(*sorted(sys.modules))"
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    imported = process.stdout.split()
+    assert "app.agent.agent" in imported, "the program imports nothing"
+    assert not {*imported} & _NOT_ON_THE_WAY_TO_THE_FIRST_ANSWER
+
+
 async def test_everything_is_closed_in_reverse_even_where_one_part_fails(tmp_path: Path) -> None:
     made = core(tmp_path)
     closed: list[str] = []

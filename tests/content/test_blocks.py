@@ -21,7 +21,6 @@ from app.content.blocks import (
     Cell,
     Chart,
     ChartKind,
-    Citation,
     Code,
     Column,
     ColumnType,
@@ -36,6 +35,7 @@ from app.content.blocks import (
     Table,
     Text,
 )
+from app.content.citation import Citation
 
 # With halves of surrogate pairs, as a model may write them.
 WORDS = st.text(st.characters(), max_size=20)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agent.events import Answer, Failure
-from app.content.blocks import Citation
+from app.content.citation import Citation
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.ledger import TurnKey
 from app.turns.checkpoint import Checkpoint, CheckpointUnreadableError, Suspension

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.bot.rendering.markdown import end_of, render
-from app.content.blocks import Citation
+from app.content.citation import Citation
 from app.translation import Sentence, Translator
 
 Json = dict[str, Any]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from app.bot.channel import CARD_KINDS, CARD_LIMIT_UTF16
 from app.bot.rendering.block_markdown import as_data, link
 from app.bot.rendering.block_text import (
     MAX_COLUMNS_SHOWN,
@@ -43,12 +44,7 @@ from app.translation import Translator
 
 Json = dict[str, Any]
 
-CARD_KINDS = frozenset({"table", "chart", "facts", "actions", "folded"})
-"""The kinds of blocks that a card shows; a chart with the table of its numbers as its fallback."""
 CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
-# In UTF-16 code units, as Teams counts: 40 KB, so that card, text and entities stay below the 80 KB that it recommends.
-# https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
-CARD_LIMIT_UTF16 = 20_000
 _FALLBACK_LIMIT = 1_000
 _MAX_ACTIONS = 6
 _MAX_TOGGLE_CHARACTERS = 60

@@ -18,20 +18,8 @@ from app.bot.rendering.block_text import (
     web_address,
 )
 from app.bot.rendering.markdown import closable, end_of, render
-from app.content.blocks import (
-    Actions,
-    Block,
-    Chart,
-    Citation,
-    Code,
-    ColumnType,
-    Facts,
-    Folded,
-    Image,
-    Link,
-    Table,
-    Text,
-)
+from app.content.blocks import Actions, Block, Chart, Code, ColumnType, Facts, Folded, Image, Link, Table, Text
+from app.content.citation import Citation
 from app.translation import Translator
 
 # An underscore between letters marks nothing, and names in data are full of them.

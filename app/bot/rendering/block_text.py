@@ -8,21 +8,8 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from app.bot.rendering.number_text import number_text
-from app.content.blocks import (
-    Actions,
-    Block,
-    Cell,
-    Chart,
-    Citation,
-    Code,
-    Column,
-    ColumnType,
-    Facts,
-    Folded,
-    Image,
-    Table,
-    Text,
-)
+from app.content.blocks import Actions, Block, Cell, Chart, Code, Column, ColumnType, Facts, Folded, Image, Table, Text
+from app.content.citation import Citation
 from app.translation import Sentence, Translator
 
 # Beyond these a table in a chat is not read but opened where it comes from.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from app.agent.events import Answer, End, Failure, Suspended
-from app.bot.channel import Channel
+from app.bot.channel import CARD_LIMIT_UTF16, Channel
 from app.bot.rendering import activities
-from app.bot.rendering.adaptive_card import CARD_LIMIT_UTF16, adaptive_card, attachment
-from app.bot.rendering.block_markdown import as_data, markdown
-from app.bot.rendering.block_text import main_numbers
 from app.bot.rendering.markdown import closable, render
-from app.content.blocks import Block, Chart
 from app.translation import Sentence, Translator
+
+if TYPE_CHECKING:
+    from app.content.blocks import Block
 
 Json = activities.Json
 
@@ -37,12 +37,7 @@ class RenderedEnd:
     def text(self) -> str:
         """The whole text, to be split. It begins with what was answered, so that it can end a stream of it."""
         end, image_hosts = self.end, self.channel.image_hosts
-        blocks = [
-            markdown(block, self.translate, image_hosts) for block in end.blocks if block.kind not in self.channel.cards
-        ]
-        if "chart" in self.channel.cards:
-            # Clients may drop the card that draws it.
-            blocks += [as_data(main_numbers(block, self.translate)) for block in end.blocks if isinstance(block, Chart)]
+        blocks = self._blocks_in_text()
         if not isinstance(end, Answer):
             answered = render(closable(end.text), image_hosts)
             # What a person is asked comes before the facts and the buttons that they decide with.
@@ -69,9 +64,25 @@ class RenderedEnd:
     def has_card(self) -> bool:
         return bool(self._card_blocks)
 
+    def _blocks_in_text(self) -> list[str]:
+        if not self.end.blocks:
+            return []
+        from app.bot.rendering.block_markdown import as_data, markdown  # noqa: PLC0415
+        from app.bot.rendering.block_text import main_numbers  # noqa: PLC0415
+
+        cards, image_hosts = self.channel.cards, self.channel.image_hosts
+        blocks = [markdown(block, self.translate, image_hosts) for block in self.end.blocks if block.kind not in cards]
+        if "chart" in cards:
+            # Clients may drop the card that draws it.
+            charts = (block for block in self.end.blocks if block.kind == "chart")
+            blocks += [as_data(main_numbers(chart, self.translate)) for chart in charts]
+        return blocks
+
     @property
     def card_as_text(self) -> list[str]:
         """The blocks of the card as Markdown, for a channel that refuses the card."""
+        from app.bot.rendering.block_markdown import markdown  # noqa: PLC0415
+
         return [markdown(block, self.translate, self.channel.image_hosts) for block in self._card_blocks]
 
     @property
@@ -91,10 +102,13 @@ class RenderedEnd:
             activity = self._with_ai_label(activity)
             if last and self.channel.feedback and isinstance(self.end, Answer):
                 activity = activities.with_feedback(activity)
-        card = None
-        if last:
-            draws_charts = self.channel.draws_charts
-            card = adaptive_card(self._card_blocks, self.translate, self.card_limit, draws_charts=draws_charts)
+        return self._with_card(activity) if last and self.has_card else activity
+
+    def _with_card(self, activity: Json) -> Json:
+        from app.bot.rendering.adaptive_card import adaptive_card, attachment  # noqa: PLC0415
+
+        draws_charts = self.channel.draws_charts
+        card = adaptive_card(self._card_blocks, self.translate, self.card_limit, draws_charts=draws_charts)
         return activity if card is None else {**activity, "attachments": [attachment(card)]}
 
     def _with_ai_label(self, activity: Json) -> Json:
@@ -112,6 +126,8 @@ class RenderedEnd:
         channel that shows none gets them as links.
         """
         if not self.channel.ai_label:
+            from app.bot.rendering.block_markdown import markdown  # noqa: PLC0415
+
             used = [each for each in answer.citations if f"[{each.position}]" in answer.text] or answer.citations
             return [markdown(each, self.translate) for each in used[: activities.MAX_CITATIONS_SHOWN]]
         positions = [citation.position for citation in answer.citations[: activities.MAX_CITATIONS_SHOWN]]
