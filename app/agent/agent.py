@@ -9,14 +9,22 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from app.agent.answer_builder import AnswerBuilder
-from app.agent.events import Event, Failure, interrupted, interruption
+from app.agent.direct_call import ToolCallFailedError, make_call
+from app.agent.events import Answer, End, Event, Failure, Suspended, interrupted, interruption
 from app.agent.history import within_budget
 from app.agent.journal import JournalError, ToolJournal
 from app.agent.loop import AgentLoop
 from app.agent.tool_list import unavailable_note, what_was_done
-from app.agent.tool_steps import ToolSteps
+from app.agent.tool_steps import PendingApproval, ToolSteps
 from app.agent.turn import Turn
-from app.agent.user_messages import INTERRUPTION_NOTE, NO_ANSWER, NO_ANSWER_WITHIN_LIMIT, UNEXPECTED, sentence_for
+from app.agent.user_messages import (
+    CALL_FAILED,
+    INTERRUPTION_NOTE,
+    NO_ANSWER,
+    NO_ANSWER_WITHIN_LIMIT,
+    UNEXPECTED,
+    sentence_for,
+)
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation
 from app.common.identity import APP_IDENTITY, RequestIdentity
@@ -27,7 +35,7 @@ from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed
 from app.tools.base import ToolContext
 from app.tools.registry import ToolProvider, ToolRegistry
-from app.translation import Sentence, translator_for
+from app.translation import Sentence, Translator, translator_for
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +67,8 @@ class Agent:
         self._clock = clock
 
     async def tools_for(self, caller: Caller) -> ToolRegistry:
-        return await ToolRegistry.for_turn(self._tool_providers, caller)
+        """Those that the model is offered."""
+        return (await ToolRegistry.for_turn(self._tool_providers, caller)).offered
 
     async def answer(
         self,
@@ -94,9 +103,16 @@ class Agent:
             deadline=deadline,
         )
         try:
-            tools = await self.tools_for(turn.caller)
+            registry = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
+            tools = registry if turn.call else registry.offered
             steps = ToolSteps(context, tools, answer, journal, approvals or {}, self._clock)
             await steps.load()
+            if turn.call is not None:
+                async with aclosing(make_call(turn.call, steps)) as events:
+                    async for event in events:
+                        yield event
+                yield self._end_of_call(turn, steps, answer, translate)
+                return
             if said is not None and not interrupted(said) and (steps.tail or not steps.recorded.steps):
                 yield answer.add(interruption(translate(INTERRUPTION_NOTE)), by_model=False)
             if turn.unread and not said and not steps.recorded.steps:
@@ -116,9 +132,7 @@ class Agent:
                     async for event in events:
                         yield event
                 if steps.pending_approval:
-                    from app.agent.approval import ask_for_approval  # noqa: PLC0415
-
-                    yield ask_for_approval(turn.id, steps.pending_approval, answer, translate)
+                    yield _asked(turn, steps.pending_approval, answer, translate)
                     return
                 if not answer.by_model:
                     sentence = NO_ANSWER_WITHIN_LIMIT if answer.truncated else NO_ANSWER
@@ -134,6 +148,14 @@ class Agent:
         except Exception as error:
             yield self._failed(answer, translate(UNEXPECTED), error)
 
+    def _end_of_call(self, turn: Turn, steps: ToolSteps, answer: AnswerBuilder, translate: Translator) -> End:
+        if steps.pending_approval:
+            return _asked(turn, steps.pending_approval, answer, translate)
+        result = steps.results[-1]
+        if not result.succeeded:
+            return self._failed(answer, result.sentence or translate(CALL_FAILED), ToolCallFailedError())
+        return Answer(result.sentence, tuple(answer.citations), by_model=False, blocks=tuple(answer.blocks))
+
     def _opening(self, turn: Turn, history: Sequence[StoredMessage], tools: ToolRegistry) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
         told = self._system_prompt + unavailable_note(tools)
@@ -147,3 +169,9 @@ class Agent:
             cause = f"{cause}: {error}" + (f": {error.detail}" if self._logs_details and error.detail else "")
         _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
         return Failure(sentence, error_id, answer.text, answer.by_model, tuple(answer.blocks))
+
+
+def _asked(turn: Turn, pending: PendingApproval, answer: AnswerBuilder, translate: Translator) -> Suspended:
+    from app.agent.approval import ask_for_approval  # noqa: PLC0415 - no first answer needs it
+
+    return ask_for_approval(turn.id, pending, answer, translate)

@@ -72,6 +72,8 @@ class Commands:
 
     async def answer(self, turn: Turn) -> str | None:
         """None if the question is not a command."""
+        if turn.call is not None:
+            return None
         translate = translator_for(turn.locale)
         question = turn.question.strip()
         if not question:

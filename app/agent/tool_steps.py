@@ -121,13 +121,12 @@ class ToolSteps:
 
     def restore(self) -> list[Event]:
         """Adds to the answer what was recorded and is not in it yet."""
-        results = [each.result for step in self.recorded.steps for each in step.calls if each.result]
         restored: list[Event] = []
         if self._unseen:
             by_model = any(step.message for step in self.recorded.steps)
             restored.append(self._answer.add(self._unseen, by_model=by_model))
         self._answer.citations.extend(self.recorded.citations)
-        blocks = [self._answer.add_block(block) for result in results for block in result.blocks]
+        blocks = [self._answer.add_block(block) for result in self.results for block in result.blocks]
         return [*restored, *self.recorded.citations, *blocks]
 
     @property
@@ -135,6 +134,10 @@ class ToolSteps:
         """Whether the turn was suspended, and somebody has decided what it waited for."""
         waiting = [n for step in self.recorded.steps[-1:] for n, each in enumerate(step.calls) if each.is_pending]
         return any(self._key(index) in self._approvals for index in waiting)
+
+    @property
+    def results(self) -> list[ToolResult]:
+        return [each.result for step in self.recorded.steps for each in step.calls if each.result]
 
     @property
     def unfinished(self) -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from app.common.caller import UNKNOWN_CALLER, Caller
+from app.models.model import ToolCall
 from app.storage.conversations import ConversationKey
 
 
@@ -41,6 +42,7 @@ class Turn:
     """`question` is what was typed, without the mention of the bot; where it is empty `empty_reason` says why.
 
     `unread` names the attachments that came with the question and cannot be read, `quotations` is what others wrote.
+    A turn with a `call` has no question: it makes that call of a tool, and no model is asked.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Turn:
     quotations: tuple[Quotation, ...] = ()
     empty_reason: EmptyReason = EmptyReason.MENTION
     caller: Caller = UNKNOWN_CALLER
+    call: ToolCall | None = None
 
     @property
     def idempotency_key(self) -> str:

@@ -38,6 +38,7 @@ NO_ANSWER_WITHIN_LIMIT = Sentence(
     "The model used up its limit of tokens before it answered. Please ask your administrator to raise "
     "OPENAI_MAX_TOKENS."
 )
+CALL_FAILED = Sentence("This did not work. Please try again, or ask in words.")
 UNEXPECTED = Sentence(
     "Something went wrong on our side. Please try again; if it happens again, give this error id to your administrator."
 )

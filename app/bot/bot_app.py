@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from app.bot.ask_action import AskAction
 from app.bot.auth.app_credentials import AppCredentials
 from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
@@ -19,6 +18,7 @@ from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, Message
 from app.bot.proactive_messages import PROACTIVE_KIND, ProactiveMessages
 from app.bot.resume import TurnMessageHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
+from app.bot.turn_actions import AskAction, CallAction
 from app.common.http_session import HttpSession
 from app.messaging.actions import ActionHandler
 from app.messaging.conversation_references import ConversationReferences
@@ -86,6 +86,7 @@ def build_bot(
     actions = IdempotentActions(documents)
     own_handlers: list[ActionHandler] = [
         AskAction(adapter, runner, image_hosts),
+        CallAction(adapter, runner, image_hosts),
         ApprovalHandler(runner, approves=True),
         ApprovalHandler(runner, approves=False),
     ]

@@ -63,6 +63,18 @@ def ask_button(title: str, question: str) -> Action:
     return Action(ASK_VERB, title, {ASK_QUESTION: question})
 
 
+CALL_VERB: Final = "call_tool"
+CALLED_TOOL: Final = "tool"
+"""The verb of a button that calls a tool, and the field of its data that names it; the other fields are arguments."""
+
+
+def call_button(title: str, tool: str, arguments: Mapping[str, str]) -> Action:
+    """`arguments` are short, like all that a button carries: identifiers and numbers."""
+    from app.content.blocks import Action  # noqa: PLC0415
+
+    return Action(CALL_VERB, title, {CALLED_TOOL: tool, **arguments})
+
+
 class ActionHandler(Protocol):
     """Has one verb. Both methods may be called again for one action: their effects must bear that."""
 

@@ -27,7 +27,13 @@ _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 class ToolError(Exception):
-    """The tool could not do what was asked. `str()` is told to the model, so that it can try otherwise."""
+    """The tool could not do what was asked. `str()` is told to the model, so that it can try otherwise; `sentence` to a
+    person who called the tool by a button, in their language.
+    """
+
+    def __init__(self, message: str, *, sentence: str = "") -> None:
+        super().__init__(message)
+        self.sentence = sentence
 
 
 class ToolArguments(BaseModel):
@@ -84,13 +90,14 @@ class ToolContext:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
-    """`text` is for the model; the person sees `blocks`. `citations` are numbered by the agent, which tells the model
-    their numbers.
+    """`text` is for the model; the person sees `blocks`, and one who called the tool by a button `sentence`, in their
+    language. `citations` are numbered by the agent, which tells the model their numbers.
     """
 
     text: str
     blocks: Blocks = ()
     citations: tuple[Source, ...] = ()
+    sentence: str = ""
 
 
 A = TypeVar("A", bound=ToolArguments)
@@ -101,7 +108,8 @@ class Tool(Generic[A]):
     """`run` raises `ToolError` for what the model should know. When it is cancelled, it has to end within two seconds.
 
     `name` and `description` are read by the model, `title` by people: in the progress of a turn, in approvals and in
-    `/tools`; a `Sentence` is translated. `schema` is told to the model in place of that of `arguments`.
+    `/tools`; a `Sentence` is translated. `schema` is told to the model in place of that of `arguments`. A tool that is
+    not `offered` is called by buttons alone (`app.messaging.actions.call_button`): the model does not know it.
     """
 
     name: str
@@ -112,6 +120,7 @@ class Tool(Generic[A]):
     timeout_seconds: float = 30.0
     title: Sentence | str = ""
     schema: Mapping[str, Any] | None = None
+    offered: bool = True
     definition: ToolDefinition = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -142,7 +151,8 @@ class UnavailableTools:
 class ToolResult:
     """What became of a call: the output of a tool, or in `text` why there is none.
 
-    `is_untrusted`: the text came from outside, and is marked as data when the model is given it.
+    `is_untrusted`: the text came from outside, and is marked as data when the model is given it. `sentence` as in
+    `ToolOutput` and `ToolError`.
     """
 
     text: str
@@ -150,6 +160,7 @@ class ToolResult:
     blocks: Blocks = ()
     citations: tuple[Source, ...] = ()
     is_untrusted: bool = False
+    sentence: str = ""
 
 
 AnyTool = Tool[Any]

@@ -87,6 +87,11 @@ class ToolRegistry:
         return tuple(self._tools.values())
 
     @property
+    def offered(self) -> ToolRegistry:
+        """Those that the model may call."""
+        return ToolRegistry([*(tool for tool in self.tools if tool.offered), *self.unavailable])
+
+    @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
         return tuple(tool.definition for tool in self._tools.values())
 
@@ -122,12 +127,14 @@ class ToolRegistry:
             blocks = _bounded(output.blocks) if output.blocks else ()
         except ToolError as failure:
             text = _shortened(f"The tool failed: {failure}")
-            return ToolResult(text, False, is_untrusted=True), type(failure).__name__
+            sentence = _shortened(failure.sentence)
+            return ToolResult(text, False, is_untrusted=True, sentence=sentence), type(failure).__name__
         except Exception as error:
             _log.exception("Tool %s failed unexpectedly", call.name)
             return failed("The tool failed for a reason that is not known."), type(error).__name__
         citations = redacted(output.citations[:MAX_CITATIONS_PER_RESULT])
-        return ToolResult(_shortened(output.text), True, blocks, citations, is_untrusted=True), None
+        text, sentence = _shortened(output.text), _shortened(output.sentence)
+        return ToolResult(text, True, blocks, citations, is_untrusted=True, sentence=sentence), None
 
 
 def _bounded(blocks: Blocks) -> Blocks:

@@ -15,12 +15,15 @@ from app.bot.inbound.activity import caller_of, conversation_type, is_from_copil
 from app.bot.inbound.message_text import read_message
 from app.bot.inbound.reply_target import ReplyTarget
 from app.common.caller import UNKNOWN_CALLER, Caller
+from app.models.model import ToolCall
 from app.storage.conversations import ConversationKey
 from app.turns.queue_message import UnreadableMessageError
 
 
 class InboundQuestion(BaseModel):
-    """`fields` are what every reply to the activity has in common."""
+    """`fields` are what every reply to the activity has in common. With a `call` there is no question: a button calls
+    that tool.
+    """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -37,6 +40,7 @@ class InboundQuestion(BaseModel):
     quotations: tuple[Quotation, ...] = ()
     empty_reason: EmptyReason = EmptyReason.MENTION
     caller: Caller = UNKNOWN_CALLER
+    call: ToolCall | None = None
 
     @classmethod
     def of(cls, activity: Activity) -> InboundQuestion:
@@ -80,6 +84,7 @@ class InboundQuestion(BaseModel):
             self.quotations,
             self.empty_reason,
             self.caller,
+            self.call,
         )
 
 
