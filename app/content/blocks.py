@@ -115,7 +115,9 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A pie has one series. `source` opens the numbers. `image` is shown where a channel draws no charts."""
+    """A pie has one series; where it `sums_up_rest`, its last point is the sum of all values that have no slice of
+    their own. `source` opens the numbers. `image` is shown where a channel draws no charts.
+    """
 
     chart: ChartKind
     series: tuple[Series, ...]
@@ -124,6 +126,7 @@ class Chart:
     y_axis: str = ""
     source: Link | None = None
     image: Image | None = None
+    sums_up_rest: bool = False
     kind: Literal["chart"] = field(default="chart", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:

@@ -35,14 +35,15 @@ def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = ""
         return None
     if len(labels) == 1:
         series = tuple(_series(result, labels[0], number) for number in numbers)
-    kind = wanted or _kind(series, time=time)
+    kind, sums_up_rest = wanted or _kind(series, time=time), False
     if kind is ChartKind.PIE:
         if not _fits_a_pie(series):
             return None
-        series = (_largest(series[0], other),)
+        whole, series = series, (_largest(series[0], other),)
+        sums_up_rest = series != whole
     first = result.columns[labels[0]].name
     value_axis = result.columns[numbers[0]].name if len(numbers) == 1 else ""
-    return Chart(kind, series, title, first, value_axis)
+    return Chart(kind, series, title, first, value_axis, sums_up_rest=sums_up_rest)
 
 
 def _is_measure(column: ResultColumn) -> bool:

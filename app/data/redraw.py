@@ -56,4 +56,5 @@ class RedrawTools:
             raise ToolError(f"the result cannot be drawn as {arguments.chart}: it has negative or missing numbers, too "
                             "many values, or no number and label")  # fmt: skip
         as_of = context.translate(_AS_OF, time=f"{stored.as_of:%Y-%m-%d %H:%M}")
-        return ToolOutput(f"The stored result is drawn as {arguments.chart}. {as_of}", (Text(as_of), *blocks))
+        # Without the time, which the model would say a second time.
+        return ToolOutput(f"The stored result is drawn as {arguments.chart}.", (Text(as_of), *blocks))

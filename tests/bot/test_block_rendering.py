@@ -372,6 +372,13 @@ def test_folded_details_are_hidden_until_their_button_is_pressed() -> None:
     assert len(set(hidden)) == len(hidden) == 3
 
 
+def test_the_main_numbers_of_a_pie_count_the_sum_of_the_rest_as_no_value() -> None:
+    slices = (*(Point(f"r{n}", float(10 + n)) for n in range(8)), Point("Other", 70.0))
+    pie = Chart(ChartKind.PIE, (Series("orders", slices),), "Orders", sums_up_rest=True)
+    assert main_numbers(pie, ENGLISH) == "Orders: highest 17 (r7); Other: 70"
+    assert main_numbers(replace(pie, sums_up_rest=False), ENGLISH) == "Orders: highest 70 (Other), lowest 10 (r0)"
+
+
 def test_the_main_numbers_of_a_chart_stand_in_the_text() -> None:
     (chart,) = CASES["chart_line"]
     assert isinstance(chart, Chart)

@@ -76,4 +76,5 @@ def test_the_smallest_values_of_a_pie_are_one_slice_so_that_its_sum_stays() -> N
     assert {point.value for point in largest} == {6.0}
     assert [point.label for point in largest] == sorted(point.label for point in largest)
     assert other.label == "Other"
+    assert chart.sums_up_rest
     assert sum(point.value or 0 for point in chart.series[0].points) == sum(n % 7 for n in range(1, 81))

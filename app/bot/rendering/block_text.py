@@ -21,6 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef]")
 _MAX_SERIES_SAID = 3
 _MAX_POINTS_SAID = 6
 _RANGE = Sentence("highest {high} ({at_high}), lowest {low} ({at_low})")
+_HIGHEST = Sentence("highest {high} ({at_high})")
 _NO_ROWS = Sentence("No rows.")
 _ROWS_LEFT_OUT = Sentence("Showing {shown} of {total} rows.")
 _COLUMNS_LEFT_OUT = Sentence("Showing {shown} of {total} columns.")
@@ -138,7 +139,12 @@ def main_numbers(chart: Chart, translate: Translator) -> str:
         if not numbers:
             continue
         name = one_line(each.name, _MAX_CELL_SHOWN) if len(series) > 1 else ""
-        if len(numbers) > _MAX_POINTS_SAID:
+        if len(numbers) > _MAX_POINTS_SAID and chart.sums_up_rest:
+            # The lowest value has no slice of its own.
+            (label, value), rest = max(numbers[:-1], key=itemgetter(1)), numbers[-1]
+            highest = translate(_HIGHEST, high=number_text(value, translate), at_high=one_line(label, _MAX_CELL_SHOWN))
+            said = f"{highest}; {one_line(rest[0], _MAX_CELL_SHOWN)}: {number_text(rest[1], translate)}"
+        elif len(numbers) > _MAX_POINTS_SAID:
             low, high = min(numbers, key=itemgetter(1)), max(numbers, key=itemgetter(1))
             said = translate(
                 _RANGE,
