@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from app.config import CoreSettings
 from app.databricks.workspace_client import WorkspaceClient
@@ -11,6 +11,9 @@ from app.storage.conversations import ConversationKey
 from app.storage.factory import Storage
 from app.tools.clock import ClockTools
 from app.tools.registry import ToolProvider
+
+if TYPE_CHECKING:
+    from app.data.rerun import QueryRunner
 
 
 @runtime_checkable
@@ -39,25 +42,39 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
     if not settings.agent.offers_tools:
         return []
     providers: list[ToolProvider] = [ClockTools()]
-    if settings.genie.spaces:
-        from app.genie.provider import GenieTools  # noqa: PLC0415
-
-        storage = services.storage
-        providers.append(GenieTools(settings.genie, services.workspace, storage.documents, storage.artifacts))
+    if settings.genie.spaces or settings.sql.warehouse_id:
+        providers += _data_tools(services)
     if settings.specialists.specialists:
         from app.specialists.specialists import Specialists  # noqa: PLC0415
 
         providers.append(Specialists(settings.specialists, services.workspace))
-    if settings.sql.warehouse_id:
-        from app.sql.provider import SqlTools  # noqa: PLC0415
-
-        providers.append(SqlTools(settings.sql, services.workspace, services.storage.artifacts))
     if settings.mcp.servers:
         from app.mcp_tools.provider import McpTools  # noqa: PLC0415
 
         providers.append(McpTools(settings.mcp, services.workspace))
-    if settings.genie.spaces or settings.sql.warehouse_id:
-        from app.data.redraw import RedrawTools  # noqa: PLC0415
-
-        providers.append(RedrawTools(services.storage.artifacts))
     return providers
+
+
+def _data_tools(services: ToolServices) -> list[ToolProvider]:
+    from app.data.result_tools import ResultTools  # noqa: PLC0415
+    from app.data.stored_results import StoredResults  # noqa: PLC0415
+
+    settings, workspace, storage = services.settings, services.workspace, services.storage
+    results = StoredResults(storage.artifacts)
+    providers: list[ToolProvider] = []
+    runners: dict[str, QueryRunner] = {}
+    if settings.genie.spaces:
+        from app.genie.genie_results import CAPABILITY as GENIE  # noqa: PLC0415
+        from app.genie.provider import GenieTools  # noqa: PLC0415
+
+        genie = GenieTools(settings.genie, workspace, storage.documents, results)
+        providers.append(genie)
+        runners[GENIE] = genie.reruns
+    if settings.sql.warehouse_id:
+        from app.sql.provider import CAPABILITY as SQL  # noqa: PLC0415
+        from app.sql.provider import SqlTools  # noqa: PLC0415
+
+        sql = SqlTools(settings.sql, workspace, results)
+        providers.append(sql)
+        runners[SQL] = sql
+    return [*providers, ResultTools(results, workspace, runners)]

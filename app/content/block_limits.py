@@ -96,8 +96,12 @@ def _table(table: Table) -> Table:
     columns = [replace(column, name=_cut(column.name, MAX_LABEL_CHARACTERS)) for column in table.columns[:MAX_COLUMNS]]
     rows = tuple(_rows(table.rows, len(columns)))
     complete = len(rows) == len(table.rows)
-    total = table.total_rows if table.total_rows is not None or complete else len(table.rows)
-    return Table(tuple(columns), rows, total, _cut(table.title, MAX_LABEL_CHARACTERS), _link(table.source))
+    page = table.page and replace(table.page, next_rows=_action(table.page.next_rows))
+    before = page.first_row if page else 0
+    total = table.total_rows if table.total_rows is not None or complete else before + len(table.rows)
+    if page and not complete:
+        page = replace(page, is_last=False)
+    return Table(tuple(columns), rows, total, _cut(table.title, MAX_LABEL_CHARACTERS), _link(table.source), page)
 
 
 def _rows(rows: Sequence[Sequence[Cell]], width: int) -> Iterator[tuple[Cell, ...]]:

@@ -65,15 +65,33 @@ class Column:
     plain: bool = False
 
 
+FIRST_ROW = "first_row"
+"""The field of a button's data that says with which row of a result the next page begins, counted from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where the rows of a table stand in a longer result. `next_rows` shows those after them, given as `FIRST_ROW` the
+    one that follows what was shown. `is_last`: there are none after those that the table has.
+    """
+
+    first_row: int
+    next_rows: Action
+    is_last: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The first `rows` of a result that has `total_rows`, or an unknown number of them; `source` opens all of it."""
+    """`rows` of a result that has `total_rows`, or an unknown number of them: the first ones, or those of a `page`.
+    `source` opens all of it.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     total_rows: int | None = None
     title: str = ""
     source: Link | None = None
+    page: Page | None = None
     kind: Literal["table"] = field(default="table", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +101,8 @@ class Table:
             raise ValueError("each row of a table needs as many cells as there are columns")
         if any(isinstance(cell, float) and not math.isfinite(cell) for row in self.rows for cell in row):
             raise ValueError("numbers in a table are finite")
-        if self.total_rows is not None and self.total_rows < len(self.rows):
+        before = self.page.first_row if self.page else 0
+        if self.total_rows is not None and self.total_rows < before + len(self.rows):
             raise ValueError("the total of a table's rows includes those that it has")
 
 

@@ -19,14 +19,14 @@ _TIME_NAME = re.compile(r"(?:^|_)(?:date|day|week|month|quarter|year)$")
 
 
 def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = "", *, other: str = "…") -> Chart | None:
-    """None where no chart would show what the table says: one row, no number, too many points.
+    """None where no chart would show what the table says: one row, no number, too many points, rows that are missing.
 
     `wanted` is drawn if the data allows it: a pie has one series and no negative number. Its smallest values are added
     up in one slice, labelled `other`, where there are too many.
     """
-    numbers = [n for n, column in enumerate(result.columns) if _is_measure(column)]
+    numbers = [n for n, column in enumerate(result.columns) if column.is_measure]
     labels = [n for n, column in enumerate(result.columns) if n not in numbers]
-    if not numbers or not labels or len(result.rows) < 2 or len(numbers) > MAX_SERIES:
+    if not result.is_whole or not numbers or not labels or len(result.rows) < 2 or len(numbers) > MAX_SERIES:
         return None
     time = _is_time(result.columns[labels[0]])
     if len(result.rows) * len(numbers) > (MAX_POINTS_IN_TIME if time else MAX_POINTS):
@@ -44,10 +44,6 @@ def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = ""
     first = result.columns[labels[0]].name
     value_axis = result.columns[numbers[0]].name if len(numbers) == 1 else ""
     return Chart(kind, series, title, first, value_axis, sums_up_rest=sums_up_rest)
-
-
-def _is_measure(column: ResultColumn) -> bool:
-    return column.type is ColumnType.NUMBER and not column.is_plain
 
 
 def _is_time(column: ResultColumn) -> bool:

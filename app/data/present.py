@@ -1,43 +1,68 @@
-"""A result as people see it: a chart where the data has one, the table, and the SQL behind it."""
+"""A result as people see it: a chart where the data has one, a page of the table, the SQL behind it, and buttons."""
 
 from __future__ import annotations
 
 import json
 
 from app.content.block_limits import within_limits
-from app.content.blocks import Block, ChartKind, Code, Folded, Link, Text
+from app.content.blocks import FIRST_ROW, Actions, Block, ChartKind, Code, Column, Folded, Page, Table, Text
 from app.data.chart_choice import chart_of
-from app.data.result_set import ResultSet, to_table
+from app.data.result_set import ResultSet
+from app.data.stored_results import StoredResult
+from app.messaging.actions import call_button
 from app.translation import Sentence, Translator
+
+PAGE_ROWS = 20
+NEXT_ROWS = "next_rows"
+RUN_AGAIN = "run_again"
+"""Tools that buttons call (`app.data.result_pages`, `app.data.rerun`)."""
+RESULT = "result"
+"""Their argument: the id of a stored result."""
 
 SHOW_SQL = Sentence("Show SQL")
 _OTHER = Sentence("Other")
+_NEXT_ROWS = Sentence("Next rows")
+_RUN_AGAIN = Sentence("Run again")
+_TRUNCATED = Sentence("The query found more rows than the {count} that were read.")
 _MODEL_ROWS = 50
 _MODEL_CHARACTERS = 8_000
 
 
 def present(
-    result: ResultSet,
-    translate: Translator,
-    *,
-    title: str = "",
-    sql: str = "",
-    explanation: str = "",
-    source: Link | None = None,
-    wanted: ChartKind | None = None,
+    stored: StoredResult, translate: Translator, *, wanted: ChartKind | None = None, with_chart: bool = True
 ) -> tuple[Block, ...]:
+    """`wanted` is the kind of chart, where the data allows it."""
     blocks: list[Block] = []
-    if (chart := chart_of(result, wanted, title, other=translate(_OTHER))) is not None:
+    chart = chart_of(stored.result, wanted, stored.title, other=translate(_OTHER)) if with_chart else None
+    if chart is not None:
         blocks.append(chart)
-    blocks.append(to_table(result, "" if chart else title, source))
-    if sql:
-        details = [Text(explanation)] if explanation.strip() else []
-        blocks.append(Folded(translate(SHOW_SQL), (*details, Code(sql, "sql"))))
+    blocks.append(page_of(stored, translate, title="" if chart else stored.title))
+    if stored.result.truncated:
+        blocks.append(Text(translate(_TRUNCATED, count=len(stored.result.rows))))
+    if stored.query is not None and stored.query.sql:
+        details = [Text(stored.explanation)] if stored.explanation.strip() else []
+        blocks.append(Folded(translate(SHOW_SQL), (*details, Code(stored.query.sql, "sql"))))
+    if stored.query is not None:
+        blocks.append(Actions((call_button(translate(_RUN_AGAIN), RUN_AGAIN, {RESULT: stored.id}),)))
     return tuple(within_limits(block) for block in blocks)
 
 
-def for_model(result: ResultSet) -> str:
-    """The first rows as JSON lines, and how many there are."""
+def page_of(stored: StoredResult, translate: Translator, first_row: int = 0, title: str = "") -> Table:
+    """The rows from `first_row` on, counted from 0, with a button for those after them."""
+    result = stored.result
+    columns = tuple(Column(each.name, each.type, plain=each.is_plain) for each in result.columns)
+    rows = result.rows[first_row : first_row + PAGE_ROWS]
+    page = None
+    if rows:
+        is_last = first_row + len(rows) >= len(result.rows) and stored.unread is None
+        data = {RESULT: stored.id, FIRST_ROW: str(first_row + len(rows))}
+        page = Page(first_row, call_button(translate(_NEXT_ROWS), NEXT_ROWS, data), is_last)
+    total = len(result.rows) if result.total_rows is None and stored.unread is None else result.total_rows
+    return Table(columns, rows, total, title, stored.source, page)
+
+
+def for_model(result: ResultSet, id: str = "") -> str:
+    """The first rows as JSON lines, how many there are, and by which id the result can be drawn again."""
     lines = [json.dumps([column.name for column in result.columns], ensure_ascii=False)]
     left = _MODEL_CHARACTERS
     for row in result.rows[:_MODEL_ROWS]:
@@ -47,5 +72,7 @@ def for_model(result: ResultSet) -> str:
             break
         lines.append(line)
     total = len(result.rows) if result.total_rows is None else result.total_rows
-    lines.append(f"({len(lines) - 1} of {total} rows; the person sees them as a table)")
+    more = "more than " if result.truncated else ""
+    known_as = f"; its id is {id}" if id else ""
+    lines.append(f"({len(lines) - 1} of {more}{total} rows; the person sees the result as a table{known_as})")
     return "\n".join(lines)

@@ -1,60 +1,91 @@
-"""The tool that draws the last result again: from what is stored, never from a model's memory of it."""
+"""The tool that draws a result again: from what is stored, never from a model's memory of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import Field
 
-from app.common.caller import Caller
 from app.common.identity import identity_key
 from app.content.blocks import ChartKind, Text
 from app.data.chart_choice import chart_of
-from app.data.present import present
-from app.data.stored_results import StoredResults
-from app.storage.artifacts import ArtifactStore
+from app.data.grouping import GroupingError, grouped
+from app.data.more_rows import with_more_rows
+from app.data.present import for_model, present
+from app.data.rerun import as_of
+from app.data.result_set import ResultSet
+from app.data.stored_results import StoredResult, StoredResults
+from app.databricks.statement_chunks import StatementChunks
+from app.databricks.workspace_errors import WorkspaceError
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence
 
-_AS_OF = Sentence("As of {time} UTC.")
 _TITLE = Sentence("Drawing the result again")
+_MAX_NAME_CHARACTERS = 200
 _DESCRIPTION = (
-    "Draws the last result of this conversation again, as another kind of chart or as a table. Use it when the person "
-    "wants to see the same numbers in another way. It runs no query."
+    "Draws a result of this conversation again, as another kind of chart, as a table, or by another of its columns. "
+    "Use it when the person wants to see the same numbers in another way. It runs no query."
 )
 
 
 class RedrawArguments(ToolArguments):
-    chart: Literal["vertical_bar", "horizontal_bar", "grouped_bar", "stacked_bar", "line", "pie", "table"] = Field(
-        description="how the result is to be drawn"
+    chart: Literal["vertical_bar", "horizontal_bar", "grouped_bar", "stacked_bar", "line", "pie", "table", "auto"] = (
+        Field("auto", description="how the result is to be drawn")
+    )
+    result: str = Field("", max_length=100, description="the id of a result; without one the last result is drawn")
+    group_by: str = Field(
+        "",
+        max_length=_MAX_NAME_CHARACTERS,
+        description="a column of the result: there is one row for each of its values, with the sums of the numbers",
+    )
+    value: str = Field(
+        "",
+        max_length=_MAX_NAME_CHARACTERS,
+        description="with group_by: the column to be added up, else all numbers. Never one that cannot be added, such "
+        "as an average, a share or a price",
     )
 
 
-class RedrawTools:
-    """A `app.tools.registry.ToolProvider`."""
+class Redraw:
+    def __init__(self, results: StoredResults, chunks: StatementChunks) -> None:
+        self._results = results
+        self._chunks = chunks
 
-    def __init__(self, artifacts: ArtifactStore) -> None:
-        self._results = StoredResults(artifacts)
+    @property
+    def tool(self) -> AnyTool:
+        return Tool("redraw_result", _DESCRIPTION, RedrawArguments, self._run, Effect.READ_ONLY, 15, title=_TITLE)
 
-    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
-        return [
-            Tool(
-                "redraw_result", _DESCRIPTION, RedrawArguments, self._redraw, Effect.READ_ONLY, 15, title=_TITLE
-            )
-        ]  # fmt: skip
-
-    async def _redraw(self, arguments: RedrawArguments, context: ToolContext) -> ToolOutput:
-        stored = await self._results.last(context.conversation, identity_key(context.identity))
+    async def _run(self, arguments: RedrawArguments, context: ToolContext) -> ToolOutput:
+        stored = await self._stored(arguments, context)
         if stored is None:
-            raise ToolError("there is no result in this conversation yet; ask for the data first")
-        wanted = None if arguments.chart == "table" else ChartKind(arguments.chart)
-        blocks = present(stored.result, context.translate, title=stored.title, sql=stored.sql, wanted=wanted)
-        if wanted is None:
-            blocks = tuple(block for block in blocks if block.kind != "chart")
-        elif chart_of(stored.result, wanted) is None:
+            raise ToolError("there is no such result in this conversation; ask for the data first")
+        if arguments.group_by:
+            try:
+                whole = await self._whole(stored, context)
+                result = grouped(whole, arguments.group_by, arguments.value)
+            except GroupingError as error:
+                raise ToolError(str(error)) from error
+            # Its rows are those of no query.
+            stored = stored.model_copy(update={"result": result, "query": None, "unread": None})
+        wanted = None if arguments.chart in {"table", "auto"} else ChartKind(arguments.chart)
+        if wanted is not None and chart_of(stored.result, wanted) is None:
             raise ToolError(f"the result cannot be drawn as {arguments.chart}: it has negative or missing numbers, too "
                             "many values, or no number and label")  # fmt: skip
-        as_of = context.translate(_AS_OF, time=f"{stored.as_of:%Y-%m-%d %H:%M}")
+        blocks = present(stored, context.translate, wanted=wanted, with_chart=arguments.chart != "table")
         # Without the time, which the model would say a second time.
-        return ToolOutput(f"The stored result is drawn as {arguments.chart}.", (Text(as_of), *blocks))
+        text = f"The stored result is drawn as {arguments.chart}."
+        if arguments.group_by:
+            text = f"{text}\n{for_model(stored.result)}"
+        return ToolOutput(text, (Text(as_of(stored, context.translate)), *blocks))
+
+    async def _whole(self, stored: StoredResult, context: ToolContext) -> ResultSet:
+        with suppress(WorkspaceError):
+            return (await with_more_rows(stored.result, stored.unread, self._chunks, context.identity))[0]
+        return stored.result
+
+    async def _stored(self, arguments: RedrawArguments, context: ToolContext) -> StoredResult | None:
+        identity = identity_key(context.identity)
+        if arguments.result:
+            return await self._results.find(context.conversation, identity, arguments.result)
+        return await self._results.last(context.conversation, identity)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from app.content.blocks import Cell, Column, ColumnType, Link, Table
+from app.content.blocks import Cell, ColumnType
 
 MAX_ROWS = 5_000
 MAX_COLUMNS = 100
@@ -44,6 +44,10 @@ class ResultColumn:
         return ColumnType.TEXT
 
     @property
+    def is_measure(self) -> bool:
+        return self.type is ColumnType.NUMBER and not self.is_plain
+
+    @property
     def is_plain(self) -> bool:
         """Whether it holds years, ids and the like, which are read without separators of thousands and never added."""
         return self.type_name in _INTEGERS and _PLAIN_NAME.search(self.name.lower()) is not None
@@ -51,11 +55,24 @@ class ResultColumn:
 
 @dataclass(frozen=True, slots=True)
 class ResultSet:
-    """The first `rows` of a result that has `total_rows`, or an unknown number of them."""
+    """The first `rows` of a result that has `total_rows`, or an unknown number of them. `truncated`: the query found
+    more rows than its result has.
+    """
 
     columns: tuple[ResultColumn, ...]
     rows: tuple[tuple[Cell, ...], ...]
     total_rows: int | None = None
+    truncated: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.truncated and (self.total_rows is None or self.total_rows == len(self.rows))
+
+    def with_more(self, data_array: Sequence[Any]) -> ResultSet:
+        """With further rows as they came, at most `MAX_ROWS` in all."""
+        rows = (*self.rows, *_rows(data_array[: MAX_ROWS - len(self.rows)], self.columns))
+        total = None if self.total_rows is None else max(self.total_rows, len(rows))
+        return replace(self, rows=rows, total_rows=total)
 
 
 def result_set(manifest: Mapping[str, Any], data_array: Sequence[Any]) -> ResultSet:
@@ -65,14 +82,13 @@ def result_set(manifest: Mapping[str, Any], data_array: Sequence[Any]) -> Result
     columns = tuple(_column(each) for each in (described or ())[:MAX_COLUMNS] if isinstance(each, Mapping))
     if not columns:
         raise ValueError("the result has no columns")
-    rows = tuple(_row(row, columns) for row in data_array[:MAX_ROWS] if isinstance(row, list))
-    total = manifest.get("total_row_count")
-    return ResultSet(columns, rows, total if isinstance(total, int) and total >= len(rows) else None)
+    rows = _rows(data_array[:MAX_ROWS], columns)
+    total, truncated = manifest.get("total_row_count"), manifest.get("truncated") is True
+    return ResultSet(columns, rows, total if isinstance(total, int) and total >= len(rows) else None, truncated)
 
 
-def to_table(result: ResultSet, title: str = "", source: Link | None = None) -> Table:
-    columns = tuple(Column(each.name, each.type, plain=each.is_plain) for each in result.columns)
-    return Table(columns, result.rows, result.total_rows, title, source)
+def _rows(data_array: Sequence[Any], columns: Sequence[ResultColumn]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(_row(row, columns) for row in data_array if isinstance(row, list))
 
 
 def _column(described: Mapping[str, Any]) -> ResultColumn:

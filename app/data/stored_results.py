@@ -1,51 +1,103 @@
-"""The last result of a conversation, kept to be drawn again; deleted with the conversation."""
+"""The last results of a conversation, kept to be leafed through and drawn again; deleted with the conversation."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from app.common.identity import identity_key
+from app.content.blocks import Link
 from app.data.result_set import ResultSet
+from app.databricks.statement_chunks import NextChunk
 from app.storage.artifacts import MAX_ARTIFACT_BYTES, Artifact, ArtifactKey, ArtifactStore
 from app.storage.conversations import ConversationKey
+from app.tools.base import ToolContext
 
 _log = logging.getLogger(__name__)
 
-_NAME = "results/last/"
+MAX_KEPT = 10
+"""Of each conversation and identity."""
 _JSON = "application/json"
+_IDS = TypeAdapter(list[str])
 
 
-class StoredResult(BaseModel):
-    """`as_of` is when the query ran. `identity` is as whom (`app.common.identity.identity_key`)."""
+class Query(BaseModel):
+    """A query that can be run again. `capability` knows what its `ids` mean (`app.data.rerun.QueryRunner`)."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
+    capability: str
+    sql: str = ""
+    ids: Mapping[str, str] = {}
+
+
+class StoredResult(BaseModel):
+    """`as_of` is when the query ran, and `identity` as whom (`app.common.identity.identity_key`). `unread` is the first
+    chunk that Databricks still has. `explanation` is Markdown.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    id: str
     title: str
     result: ResultSet
     as_of: datetime
     identity: str
-    sql: str = ""
+    query: Query | None = None
+    explanation: str = ""
+    source: Link | None = None
+    unread: NextChunk | None = None
 
 
 class StoredResults:
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
+        # Two tools of one step may both have a result.
+        self._locks: WeakValueDictionary[ConversationKey, asyncio.Lock] = WeakValueDictionary()
 
     async def save(self, conversation: ConversationKey, stored: StoredResult) -> None:
-        """In place of the one before. Of a large one the first rows are kept. Raises `StorageError`."""
-        content = stored.model_dump_json().encode()
-        while len(content) > MAX_ARTIFACT_BYTES and stored.result.rows:
-            rows = stored.result.rows
-            kept = ResultSet(stored.result.columns, rows[: len(rows) // 2], stored.result.total_rows or len(rows))
-            stored = stored.model_copy(update={"result": kept})
-            content = stored.model_dump_json().encode()
-        await self._artifacts.put(Artifact(ArtifactKey(conversation, _NAME + stored.identity), content, _JSON))
+        """In place of an earlier one of that id, and of the oldest one where there are too many. Of a large one the
+        first rows are kept. Raises `StorageError`.
+        """
+        await self._artifacts.put(Artifact(_key(conversation, stored.id), _content(stored), _JSON))
+        lock = self._locks.setdefault(conversation, asyncio.Lock())
+        async with lock:
+            ids = await self._ids(conversation, stored.identity)
+            if stored.id in ids:
+                return
+            kept = [*ids, stored.id][-MAX_KEPT:]
+            index = Artifact(_index_key(conversation, stored.identity), _IDS.dump_json(kept), _JSON)
+            await self._artifacts.put(index)
+            for id in ids:
+                if id not in kept:
+                    await self._artifacts.delete(_key(conversation, id))
 
     async def last(self, conversation: ConversationKey, identity: str) -> StoredResult | None:
         """Raises `StorageError`."""
-        artifact = await self._artifacts.get(ArtifactKey(conversation, _NAME + identity))
+        ids = await self._ids(conversation, identity)
+        return await self.find(conversation, identity, ids[-1]) if ids else None
+
+    async def find(self, conversation: ConversationKey, identity: str, id: str) -> StoredResult | None:
+        """None for rows that another identity has read. Raises `StorageError`."""
+        stored = await self._get(conversation, id)
+        return stored if stored is not None and stored.identity == identity else None
+
+    async def find_query(self, conversation: ConversationKey, id: str) -> StoredResult | None:
+        """Without its rows, whoever has read them: a query is run again as whoever asks. Raises `StorageError`."""
+        stored = await self._get(conversation, id)
+        if stored is None:
+            return None
+        return stored.model_copy(update={"result": ResultSet(stored.result.columns, ()), "unread": None})
+
+    async def _get(self, conversation: ConversationKey, id: str) -> StoredResult | None:
+        artifact = await self._artifacts.get(_key(conversation, id))
         if artifact is None:
             return None
         try:
@@ -54,6 +106,52 @@ class StoredResults:
             _log.warning("A stored result cannot be read (%d errors)", error.error_count())
             return None
 
+    async def _ids(self, conversation: ConversationKey, identity: str) -> list[str]:
+        """Oldest first."""
+        artifact = await self._artifacts.get(_index_key(conversation, identity))
+        try:
+            return [] if artifact is None else _IDS.validate_json(artifact.content)
+        except ValidationError:
+            return []
 
-def stored_now(title: str, result: ResultSet, identity: str, sql: str = "") -> StoredResult:
-    return StoredResult(title=title, result=result, as_of=datetime.now(UTC), identity=identity, sql=sql)
+
+def stored_now(
+    context: ToolContext,
+    title: str,
+    result: ResultSet,
+    *,
+    query: Query | None = None,
+    explanation: str = "",
+    source: Link | None = None,
+    unread: NextChunk | None = None,
+) -> StoredResult:
+    """A result of the call of a tool: when a resumed turn makes that call again, the id is the same."""
+    return StoredResult(
+        id=hashlib.sha256(context.idempotency_key.encode()).hexdigest()[:12],
+        title=title,
+        result=result,
+        as_of=datetime.now(UTC),
+        identity=identity_key(context.identity),
+        query=query,
+        explanation=explanation,
+        source=source,
+        unread=unread,
+    )
+
+
+def _key(conversation: ConversationKey, id: str) -> ArtifactKey:
+    return ArtifactKey(conversation, f"results/{id}")
+
+
+def _index_key(conversation: ConversationKey, identity: str) -> ArtifactKey:
+    return ArtifactKey(conversation, f"results/of/{identity}")
+
+
+def _content(stored: StoredResult) -> bytes:
+    content = stored.model_dump_json().encode()
+    while len(content) > MAX_ARTIFACT_BYTES and stored.result.rows:
+        rows = stored.result.rows
+        kept = replace(stored.result, rows=rows[: len(rows) // 2], total_rows=stored.result.total_rows or len(rows))
+        stored = stored.model_copy(update={"result": kept, "unread": None})
+        content = stored.model_dump_json().encode()
+    return content

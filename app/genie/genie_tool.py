@@ -7,16 +7,16 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import Field
 
 from app.common.identity import identity_key
 from app.content.blocks import Action, Actions, Block, Folded, Link, Text
 from app.data.present import for_model, present
-from app.data.result_set import ResultSet, result_set
-from app.data.stored_results import StoredResults, stored_now
+from app.data.result_set import ResultSet
+from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.genie_api import GenieApi
+from app.databricks.statement_chunks import NextChunk
 from app.databricks.workspace_errors import (
     WorkspaceError,
     WorkspaceInterruptedError,
@@ -27,6 +27,7 @@ from app.databricks.workspace_errors import (
 )
 from app.genie.genie_conversations import GenieConversation, GenieConversations
 from app.genie.genie_message import GenieMessage, GenieQuery, parse_message
+from app.genie.genie_results import GenieResults, QueryFailedError, QueryIds
 from app.genie.genie_sentences import CANCELLED, NO_ACCESS, NO_SPACE, PROGRESS, THROTTLED, failure_sentence
 from app.messaging.actions import ask_button
 from app.storage.storage_errors import StorageError
@@ -43,8 +44,6 @@ _MAX_QUESTION = 2_000
 _HOW = Sentence("How I got there")
 _SOURCE = Sentence("Open in Databricks")
 _POWERED_BY = Sentence("Powered by Genie")
-_RUNNING_STATES = frozenset({"PENDING", "RUNNING"})
-_ROWS_STATES = frozenset({"SUCCEEDED", "CLOSED", ""})
 
 
 class GenieArguments(ToolArguments):
@@ -169,45 +168,45 @@ class GenieQuestion:
                 f"Genie ran no query. It says: {text}\nTell the person so. If the question is not about this data, say "
                 "that, and do not answer it from elsewhere."
             )
-        result = await self._result(message, message.query)
-        title = message.query.title
+        stored = await self._stored(message, message.query)
         with suppress(StorageError):
-            stored = stored_now(title, result, identity_key(self._context.identity), message.query.sql)
             await self._services.results.save(self._context.conversation, stored)
         summary = "\n".join(message.texts)
-        return ToolOutput(f"{summary}\n\n{for_model(result)}".strip(), self._blocks(message, message.query, result))
+        text = f"{summary}\n\n{for_model(stored.result, stored.id)}".strip()
+        return ToolOutput(text, self._blocks(message, stored))
 
-    def _blocks(self, message: GenieMessage, query: GenieQuery, result: ResultSet) -> tuple[Block, ...]:
+    async def _stored(self, message: GenieMessage, query: GenieQuery) -> StoredResult:
+        ids = QueryIds(self._space, message.conversation_id, message.message_id, query.attachment_id)
+        result, unread = await self._result(message, ids)
         translate = self._context.translate
-        source = Link(translate(_SOURCE), f"{self._services.workspace_url}/genie/rooms/{self._space}")
-        explanation = f"{query.description}\n\n{translate(_POWERED_BY)}"
-        blocks = present(
-            result, translate, title=query.title, sql=query.sql, explanation=explanation, source=source
-        )  # fmt: skip
+        return stored_now(
+            self._context,
+            query.title,
+            result,
+            query=ids.query(query.sql),
+            explanation=f"{query.description}\n\n{translate(_POWERED_BY)}",
+            source=Link(translate(_SOURCE), f"{self._services.workspace_url}/genie/rooms/{self._space}"),
+            unread=unread,
+        )
+
+    def _blocks(self, message: GenieMessage, stored: StoredResult) -> tuple[Block, ...]:
+        translate = self._context.translate
+        blocks = present(stored, translate)
         if message.details:
             blocks += (Folded(translate(_HOW), tuple(Text(each) for each in message.details[:4])),)
         asked: list[Action] = [ask_button(question, question) for question in message.follow_ups]
         return (*blocks, Actions(tuple(asked))) if asked else blocks
 
-    async def _result(self, message: GenieMessage, query: GenieQuery) -> ResultSet:
-        ids = (self._space, message.conversation_id, message.message_id, query.attachment_id)
-        if message.status == "QUERY_RESULT_EXPIRED":
-            response = _statement(await self._api.execute_query(*ids, self._context.identity))
-        else:
-            response = _statement(await self._api.query_result(*ids, self._context.identity))
-        pause = _FIRST_PAUSE_SECONDS
-        while _state(response) in _RUNNING_STATES:
-            self._statement = str(response.get("statement_id") or "")
-            await self._services.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-            response = _statement(await self._api.query_result(*ids, self._context.identity))
-        self._statement = ""
-        rows = response.get("result")
-        data = rows.get("data_array") if isinstance(rows, Mapping) else None
-        if _state(response) not in _ROWS_STATES and not data:
-            raise ToolError(self._context.translate(failure_sentence("SQL_EXECUTION_EXCEPTION")))
-        manifest = response.get("manifest")
-        return result_set(manifest if isinstance(manifest, Mapping) else {}, data if isinstance(data, list) else [])
+    async def _result(self, message: GenieMessage, ids: QueryIds) -> tuple[ResultSet, NextChunk | None]:
+        def on_statement(statement: str) -> None:
+            self._statement = statement
+
+        results = GenieResults(self._api, self._services.sleep)
+        anew = message.status == "QUERY_RESULT_EXPIRED"
+        try:
+            return await results.read(ids, self._context.identity, anew=anew, on_statement=on_statement)
+        except QueryFailedError as error:
+            raise ToolError(self._context.translate(failure_sentence("SQL_EXECUTION_EXCEPTION"))) from error
 
     async def _cancel_statement(self) -> None:
         if not self._statement:
@@ -216,13 +215,3 @@ class GenieQuestion:
             await self._api.cancel_statement(self._statement, self._context.identity)
         except WorkspaceError as error:
             _log.warning("A query of Genie could not be cancelled (%s)", type(error).__name__)
-
-
-def _statement(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    response = told.get("statement_response")
-    return response if isinstance(response, Mapping) else told
-
-
-def _state(response: Mapping[str, Any]) -> str:
-    status = response.get("status")
-    return str(status.get("state") or "") if isinstance(status, Mapping) else ""

@@ -13,9 +13,9 @@ from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_errors import WorkspaceError
 from app.genie.genie_conversations import GenieConversations
+from app.genie.genie_results import GenieReruns
 from app.genie.genie_tool import GenieArguments, GenieQuestion, GenieServices
 from app.settings.genie_settings import MAX_SPACES, GenieSettings, GenieSpace
-from app.storage.artifacts import ArtifactStore
 from app.storage.conversations import ConversationKey
 from app.storage.documents import DocumentStore
 from app.tools.base import AnyTool, Effect, Tool, ToolContext, ToolOutput
@@ -34,14 +34,13 @@ class GenieTools:
     """A `app.tools.registry.ToolProvider`."""
 
     def __init__(
-        self, settings: GenieSettings, workspace: WorkspaceClient, documents: DocumentStore, artifacts: ArtifactStore
+        self, settings: GenieSettings, workspace: WorkspaceClient, documents: DocumentStore, results: StoredResults
     ) -> None:
         self._settings = settings
         self._api = GenieApi(workspace)
         self._conversations = GenieConversations(documents)
-        self._services = GenieServices(
-            self._api, self._conversations, StoredResults(artifacts), workspace.url.host
-        )  # fmt: skip
+        self._services = GenieServices(self._api, self._conversations, results, workspace.url.host)
+        self.reruns = GenieReruns(self._api, self._services.sleep)
         self._listed: tuple[GenieSpace, ...] = ()
         self._listed_until = 0.0
 

@@ -10,12 +10,12 @@ from contextlib import suppress
 from pydantic import Field
 
 from app.common.caller import Caller
-from app.common.identity import identity_key
-from app.common.json_values import items, mapping
+from app.data.more_rows import all_rows
 from app.data.present import for_model, present
-from app.data.result_set import ResultSet, result_set
-from app.data.stored_results import StoredResults, stored_now
+from app.data.result_set import ResultSet
+from app.data.stored_results import Query, StoredResults, stored_now
 from app.databricks.sql_statements import Json, SqlStatements, StatementFailedError
+from app.databricks.statement_chunks import NextChunk, StatementChunks
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_errors import (
     WorkspaceError,
@@ -24,7 +24,6 @@ from app.databricks.workspace_errors import (
     WorkspaceRateLimitError,
 )
 from app.settings.sql_settings import SqlSettings
-from app.storage.artifacts import ArtifactStore
 from app.storage.storage_errors import StorageError
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence
@@ -33,7 +32,14 @@ _log = logging.getLogger(__name__)
 
 _TITLE = Sentence("Running the query")
 _PROGRESS = {"PENDING": Sentence("The warehouse is starting…"), "RUNNING": Sentence("Running the query…")}
+_NOT_ALLOWED = Sentence("The SQL warehouse may not be used: the identity needs CAN USE on it.")
+_NO_WAREHOUSE = Sentence("The SQL warehouse is not there any more. Please tell your administrator.")
+_BUSY = Sentence("The SQL warehouse is busy. Please ask again in a minute.")
+_NOT_REACHED = Sentence("The SQL warehouse could not be asked. Please try again.")
+_FAILED = Sentence("The query failed. Please ask in other words.")
 _SECONDS = 240.0
+CAPABILITY = "sql"
+"""The `Query.capability` of its results."""
 _MAX_TITLE_CHARACTERS = 200
 _DESCRIPTION = (
     "Runs one read-only query in Databricks SQL, such as SELECT, on the SQL warehouse; the person sees the result as a "
@@ -50,36 +56,44 @@ class SqlArguments(ToolArguments):
 class SqlTools:
     """A `app.tools.registry.ToolProvider`."""
 
-    def __init__(self, settings: SqlSettings, workspace: WorkspaceClient, artifacts: ArtifactStore) -> None:
+    def __init__(self, settings: SqlSettings, workspace: WorkspaceClient, results: StoredResults) -> None:
         self._allows_external = settings.allows_external
         self._statements = SqlStatements(workspace, settings.warehouse_id)
-        self._results = StoredResults(artifacts)
+        self._chunks = StatementChunks(workspace)
+        self._results = results
 
     async def tools(self, caller: Caller) -> Sequence[AnyTool]:
         return [Tool("run_sql", _DESCRIPTION, SqlArguments, self._run, Effect.READ_ONLY, _SECONDS, title=_TITLE)]
 
     async def _run(self, arguments: SqlArguments, context: ToolContext) -> ToolOutput:
-        refusal = await asyncio.to_thread(_refusal, arguments.sql, self._allows_external)
+        query = Query(capability=CAPABILITY, sql=arguments.sql)
+        result, unread = await self.run_again(query, context)
+        stored = stored_now(context, arguments.title, result, query=query, unread=unread)
+        with suppress(StorageError):
+            await self._results.save(context.conversation, stored)
+        return ToolOutput(for_model(result, stored.id), present(stored, context.translate))
+
+    async def run_again(self, query: Query, context: ToolContext) -> tuple[ResultSet, NextChunk | None]:
+        """A `app.data.rerun.QueryRunner`."""
+        refusal = await asyncio.to_thread(_refusal, query.sql, self._allows_external)
         if refusal:
             raise ToolError(f"The query was not run: {refusal}.")
         try:
-            result = _result(await self._response(arguments.sql, context))
+            response = await self._response(query.sql, context)
+            return await all_rows(response, self._chunks, context.identity)
         except StatementFailedError as error:
-            raise ToolError(f"The query failed: {error}") from error
+            raise ToolError(f"The query failed: {error}", sentence=context.translate(_FAILED)) from error
         except WorkspacePermissionError as error:
-            raise ToolError("The SQL warehouse may not be used: the identity needs CAN USE on it.") from error
+            raise _error(_NOT_ALLOWED, context) from error
         except WorkspaceNotFoundError as error:
-            raise ToolError("The SQL warehouse is not there any more; the administrator should know.") from error
+            raise _error(_NO_WAREHOUSE, context) from error
         except WorkspaceRateLimitError as error:
-            raise ToolError("The SQL warehouse is busy; it can be asked again in a minute.") from error
+            raise _error(_BUSY, context) from error
         except WorkspaceError as error:
             _log.warning("A query got no result (%s)", type(error).__name__)
-            raise ToolError("The SQL warehouse could not be asked; it can be asked again.") from error
-        stored = stored_now(arguments.title, result, identity_key(context.identity), arguments.sql)
-        with suppress(StorageError):
-            await self._results.save(context.conversation, stored)
-        blocks = present(result, context.translate, title=arguments.title, sql=arguments.sql)
-        return ToolOutput(for_model(result), blocks)
+            raise _error(_NOT_REACHED, context) from error
+        except ValueError as error:
+            raise ToolError(f"The query failed: {error}", sentence=context.translate(_FAILED)) from error
 
     async def _response(self, sql: str, context: ToolContext) -> Json:
         said = ""
@@ -104,10 +118,5 @@ def _refusal(sql: str, allows_external: bool) -> str:
     return ""
 
 
-def _result(response: Json) -> ResultSet:
-    """Raises `StatementFailedError`."""
-    try:
-        rows = items(mapping(response.get("result")).get("data_array"))
-        return result_set(mapping(response.get("manifest")), rows)
-    except ValueError as error:
-        raise StatementFailedError(str(error), "NO_COLUMNS") from error
+def _error(sentence: Sentence, context: ToolContext) -> ToolError:
+    return ToolError(sentence.english, sentence=context.translate(sentence))

@@ -310,7 +310,7 @@ def test_a_number_read_back_is_the_same(value: Decimal | float) -> None:
 
 def drawn_values(element: dict[str, Any]) -> list[float]:
     """Of a chart's element, multiplied by the unit that its axis or title names."""
-    named = element["title"] + element.get("yAxisTitle", "")
+    named = element["title"] + element.get("yAxisTitle", "") + element.get("xAxisTitle", "")
     units_named = {"thousands": 3, "millions": 6, "billions": 9, "trillions": 12}
     power = next((power for name, power in units_named.items() if name in named), 0)
     found = []

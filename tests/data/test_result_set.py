@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.content.blocks import Cell, ChartKind
 from app.data.chart_choice import chart_of
-from app.data.result_set import ResultColumn, ResultSet, result_set, to_table
+from app.data.result_set import ResultColumn, ResultSet, result_set
 
 
 def one(type_name: str, value: object, name: str = "v") -> Cell:
@@ -51,7 +51,7 @@ def test_years_and_ids_are_plain_and_no_measure() -> None:
     result = ResultSet(
         (ResultColumn("order_year", "INT"), ResultColumn("revenue", "DOUBLE")), ((1992, 1.5), (1993, None))
     )
-    assert [column.plain for column in to_table(result).columns] == [True, False]
+    assert [column.is_plain for column in result.columns] == [True, False]
     chart = chart_of(result)
     assert chart is not None
     assert [(point.label, point.value) for point in chart.series[0].points] == [("1992", 1.5), ("1993", None)]

@@ -52,7 +52,7 @@ async def opened(folder: Path, warehouse: str = WAREHOUSE_ID) -> AsyncIterator[R
     async with data_workspace() as data, workspace_at(data.url, PAT) as workspace:
         store = SqliteStore(folder / "agent.sqlite")
         settings = SqlSettings.model_validate({"SQL_WAREHOUSE_ID": warehouse})
-        provider = SqlTools(settings, workspace, store.artifacts())
+        provider = SqlTools(settings, workspace, StoredResults(store.artifacts()))
         try:
             yield RunSql(data, store.artifacts(), ToolRegistry(list(await provider.tools(UNKNOWN_CALLER))))
         finally:
@@ -72,7 +72,8 @@ async def test_a_query_shows_a_table_and_its_sql_and_is_kept_to_be_drawn_again(t
         assert run_sql.data.warehouse.executed == [BY_STATUS]
         kept = await StoredResults(run_sql.artifacts).last(tool_context().conversation, "app")
         assert kept is not None
-        assert (kept.title, kept.sql, kept.result.rows) == ("Orders", BY_STATUS, table.rows)
+        assert kept.query is not None
+        assert (kept.title, kept.query.sql, kept.result.rows) == ("Orders", BY_STATUS, table.rows)
 
 
 async def test_a_write_is_refused_in_words_and_never_sent(tmp_path: Path) -> None:

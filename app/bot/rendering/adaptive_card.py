@@ -18,6 +18,7 @@ from app.bot.rendering.block_text import (
     MAX_ROWS_SHOWN,
     cell_text,
     left_out,
+    next_rows,
     of_kinds,
     one_line,
     plain_text,
@@ -85,19 +86,31 @@ def adaptive_card(
         "fallbackText": fallback if len(fallback) <= _FALLBACK_LIMIT else fallback[: _FALLBACK_LIMIT - 1] + "…",
         "body": [],
     }
-    actions = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
-    if actions:
-        card["actions"] = actions[:_MAX_ACTIONS]
+    pages = [_action(block.page.next_rows, "") for block in drawn if isinstance(block, Table) and block.page]
+    others = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
+    if actions := [*pages, *others][:_MAX_ACTIONS]:
+        # Room for them: with which row the next page begins is known when the table is drawn.
+        card["actions"] = actions
     if any(isinstance(block, Chart) or (isinstance(block, Table) and len(block.columns) > _NARROW) for block in drawn):
         card["msteams"] = {"width": "full"}
     left = limit - _size(card)
+    pages.clear()
     for number, block in enumerate(drawn):
         # A share for each, so that the first table leaves room for the others.
         room = _Room(left // (len(drawn) - number))
         elements = list(_elements(block, translate, room, f"folded{number}"))
         left -= sum(_size(element) + 1 for element in elements)
         card["body"] += elements
+        if isinstance(block, Table) and (following := next_rows(block, _rows_shown(elements))) is not None:
+            pages.append(_action(following, ""))
+    card.pop("actions", None)
+    if actions := [*pages, *others][:_MAX_ACTIONS]:
+        card["actions"] = actions
     return card
+
+
+def _rows_shown(elements: Sequence[Json]) -> int:
+    return sum(len(element["rows"]) - 1 for element in elements if element["type"] == "Table")
 
 
 def _without_chart(block: Block) -> Block:

@@ -5,10 +5,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from operator import itemgetter
 
 from app.bot.rendering.number_text import number_text
-from app.content.blocks import Actions, Block, Cell, Chart, Code, Column, ColumnType, Facts, Folded, Image, Table, Text
+from app.content.blocks import (
+    FIRST_ROW,
+    Action,
+    Actions,
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Column,
+    ColumnType,
+    Facts,
+    Folded,
+    Image,
+    Table,
+    Text,
+)
 from app.content.citation import Citation
 from app.translation import Sentence, Translator
 
@@ -24,6 +40,9 @@ _RANGE = Sentence("highest {high} ({at_high}), lowest {low} ({at_low})")
 _HIGHEST = Sentence("highest {high} ({at_high})")
 _NO_ROWS = Sentence("No rows.")
 _ROWS_LEFT_OUT = Sentence("Showing {shown} of {total} rows.")
+_ROWS_OF = Sentence("Rows {first} to {last} of {total}.")
+_ROWS = Sentence("Rows {first} to {last}.")
+_MORE_ROWS = Sentence("Showing the first {shown} rows.")
 _COLUMNS_LEFT_OUT = Sentence("Showing {shown} of {total} columns.")
 _NO_BUTTONS = Sentence("Buttons cannot be shown here: {titles}")
 
@@ -74,17 +93,40 @@ def _link_line(title: str, url: str) -> str:
 
 def left_out(table: Table, rows_shown: int, translate: Translator) -> list[str]:
     """What the reader of a shortened table has to know."""
-    total = len(table.rows) if table.total_rows is None else table.total_rows
-    notes = []
-    if total == 0:
-        notes.append(translate(_NO_ROWS))
-    elif rows_shown < total:
-        notes.append(
-            translate(_ROWS_LEFT_OUT, shown=number_text(rows_shown, translate), total=number_text(total, translate))
-        )
+    notes = [note] if (note := _rows_left_out(table, rows_shown, translate)) else []
     if (columns := len(table.columns)) > MAX_COLUMNS_SHOWN:
         notes.append(translate(_COLUMNS_LEFT_OUT, shown=MAX_COLUMNS_SHOWN, total=columns))
     return notes
+
+
+def _rows_left_out(table: Table, rows_shown: int, translate: Translator) -> str:
+    before = table.page.first_row if table.page else 0
+    ends_here = table.page is None or table.page.is_last
+    total = before + len(table.rows) if table.total_rows is None and ends_here else table.total_rows
+    shown, of = number_text(rows_shown, translate), "" if total is None else number_text(total, translate)
+    if total == 0:
+        return translate(_NO_ROWS)
+    if before and rows_shown:
+        first, last = number_text(before + 1, translate), number_text(before + rows_shown, translate)
+        return translate(_ROWS_OF, first=first, last=last, total=of) if of else translate(_ROWS, first=first, last=last)
+    if total is None:
+        return translate(_MORE_ROWS, shown=shown)
+    return translate(_ROWS_LEFT_OUT, shown=shown, total=of) if rows_shown < total else ""
+
+
+def next_rows(table: Table, rows_shown: int) -> Action | None:
+    """The button for the rows after those that are shown, of which there may be fewer than the table has."""
+    page = table.page
+    if page is None or not rows_shown or (page.is_last and rows_shown >= len(table.rows)):
+        return None
+    return replace(page.next_rows, data={**page.next_rows.data, FIRST_ROW: str(page.first_row + rows_shown)})
+
+
+def pages_of(blocks: Sequence[Block]) -> list[Block]:
+    """The buttons for further rows of the tables that stand in the text."""
+    tables = (block for block in blocks if isinstance(block, Table))
+    found = (next_rows(table, min(len(table.rows), MAX_ROWS_SHOWN)) for table in tables)
+    return [Actions((action,)) for action in found if action is not None]
 
 
 def no_buttons(block: Actions, translate: Translator) -> str:

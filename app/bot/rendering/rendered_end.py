@@ -87,7 +87,13 @@ class RenderedEnd:
 
     @property
     def _card_blocks(self) -> list[Block]:
-        return [block for block in self.end.blocks if block.kind in self.channel.cards]
+        cards = self.channel.cards
+        blocks = [block for block in self.end.blocks if block.kind in cards]
+        if "actions" in cards and "table" not in cards:
+            from app.bot.rendering.block_text import pages_of  # noqa: PLC0415
+
+            blocks += pages_of(self.end.blocks)
+        return blocks
 
     def without_card(self) -> RenderedEnd:
         return replace(self, channel=replace(self.channel, cards=frozenset()))
