@@ -70,6 +70,18 @@ param temperature string = ''
 @maxLength(2000)
 param imageHosts string = ''
 
+@description('The name of the sensitivity label that answers in Teams bear. Empty: none.')
+@maxLength(100)
+param sensitivityLabelName string = ''
+
+@description('What the sensitivity label means.')
+@maxLength(500)
+param sensitivityLabelDescription string = ''
+
+@description('The id of the sensitivity label in Microsoft Purview, a GUID.')
+@maxLength(36)
+param sensitivityLabelId string = ''
+
 @description('The Genie spaces that answer questions about data: all, ids with commas, or JSON.')
 @maxLength(8000)
 param genieSpaces string = ''
@@ -324,6 +336,9 @@ var agentSettings = union(
   maxTokens == 0 ? {} : { OPENAI_MAX_TOKENS: string(maxTokens) },
   empty(temperature) ? {} : { OPENAI_TEMPERATURE: temperature },
   empty(imageHosts) ? {} : { IMAGE_HOSTS: imageHosts },
+  empty(sensitivityLabelName) ? {} : { SENSITIVITY_LABEL_NAME: sensitivityLabelName },
+  empty(sensitivityLabelDescription) ? {} : { SENSITIVITY_LABEL_DESCRIPTION: sensitivityLabelDescription },
+  empty(sensitivityLabelId) ? {} : { SENSITIVITY_LABEL_ID: sensitivityLabelId },
   empty(genieSpaces) ? {} : { GENIE_SPACES: genieSpaces },
   empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
   empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },

@@ -150,6 +150,18 @@ def test_images_are_shown_from_hosts_that_are_named() -> None:
         assert problems({**GOOD, "IMAGE_HOSTS": wrong}) == ["IMAGE_HOSTS"]
 
 
+def test_a_sensitivity_label_has_a_name() -> None:
+    label = {
+        "SENSITIVITY_LABEL_ID": "e4cd6b3a-0b1c-4d1f-9d5b-2a1f0c9b7e11",
+        "SENSITIVITY_LABEL_DESCRIPTION": "Staff only",
+    }
+    assert (
+        load_settings({**GOOD, **label, "SENSITIVITY_LABEL_NAME": "Internal"}).bot.sensitivity_label_name == "Internal"
+    )
+    assert problems({**GOOD, **label}) == ["SENSITIVITY_LABEL_NAME", "SENSITIVITY_LABEL_NAME"]
+    assert problems({**GOOD, "SENSITIVITY_LABEL_NAME": "a", "SENSITIVITY_LABEL_ID": "b"}) == ["SENSITIVITY_LABEL_ID"]
+
+
 def test_channels_are_names_with_commas_between_them() -> None:
     assert load_settings({**GOOD, "BOT_CHANNELS": "msteams, webchat"}).bot.channels == {"msteams", "webchat"}
     for wrong in ("msteams,", "Teams", "teams", "msteams webchat", "*", "x" * 41):

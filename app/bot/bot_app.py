@@ -12,6 +12,7 @@ from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.auth.service_url import ServiceUrls
 from app.bot.card_actions import ACTION_KIND, CardActions
+from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.connector_client import ConnectorClient
 from app.bot.handler import AgentHandler, BotServices
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
@@ -66,7 +67,7 @@ def build_bot(
     work_queue: Queue,
     dispatcher: QueueDispatcher | None = None,
     action_handlers: Sequence[ActionHandler] = (),
-    image_hosts: frozenset[str] = frozenset(),
+    display: DisplaySettings = DEFAULT_DISPLAY,
     acknowledge_after_seconds: float = ACKNOWLEDGE_AFTER_SECONDS,
     channel_metadata_url: str | None = None,
     login_metadata_url: str | None = None,
@@ -85,18 +86,18 @@ def build_bot(
     adapter = ChannelAdapter(identity, authenticator, connector, credentials)
     actions = IdempotentActions(documents)
     own_handlers: list[ActionHandler] = [
-        AskAction(adapter, runner, image_hosts),
-        CallAction(adapter, runner, image_hosts),
+        AskAction(adapter, runner, display),
+        CallAction(adapter, runner, display),
         ApprovalHandler(runner, approves=True),
         ApprovalHandler(runner, approves=False),
     ]
     card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
     proactive = ProactiveMessages(adapter, references, actions, work_queue)
-    services = BotServices(runner, adapter.sender, store, actions, card_actions, references, image_hosts)
+    services = BotServices(runner, adapter.sender, store, actions, card_actions, references, display)
     dispatcher = dispatcher or QueueDispatcher(telemetry)
     dispatcher.register(ACTION_KIND, card_actions.run)
     dispatcher.register(PROACTIVE_KIND, proactive.deliver)
-    dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, image_hosts).handle)
+    dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, display).handle)
     return BotApp(
         messages=MessagesEndpoint(
             adapter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 # In UTF-16 code units: under half of what Teams allows a message, so that a card, entities and formatting fit too.
@@ -35,11 +35,31 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
+class SensitivityLabel:
+    """How confidential answers are. `id` is a label's in Microsoft Purview, and wins over the words."""
+
+    name: str
+    description: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DisplaySettings:
+    """What an administrator sets of how answers are shown, whatever the channel."""
+
+    image_hosts: frozenset[str] = frozenset()
+    sensitivity_label: SensitivityLabel | None = None
+
+
+DEFAULT_DISPLAY = DisplaySettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """`text_limit_utf16` is in UTF-16 code units; `time_limit_seconds` is what a turn may take. Images in answers are
-    shown
-    where they come from `image_hosts`, and else become links. `cards` are the kinds of content blocks that are shown on
-    an Adaptive Card; all others are written into the text. Without `draws_charts` a card has a chart's image or table.
+    shown where they come from `image_hosts`, and else become links. `cards` are the kinds of content blocks that are
+    shown on an Adaptive Card; all others are written into the text. Without `draws_charts` a card has a chart's image
+    or table.
     """
 
     name: str
@@ -54,6 +74,12 @@ class Channel:
     image_hosts: frozenset[str] = frozenset()
     cards: frozenset[str] = frozenset()
     draws_charts: bool = True
+    shows_sensitivity_labels: bool = False
+    sensitivity_label: SensitivityLabel | None = None
+
+    def with_settings(self, display: DisplaySettings) -> Channel:
+        label = display.sensitivity_label if self.shows_sensitivity_labels else None
+        return replace(self, image_hosts=display.image_hosts, sensitivity_label=label)
 
 
 # Teams ends a stream after two minutes, and allows one request a second
@@ -66,10 +92,11 @@ TEAMS_PERSONAL = Channel(
     feedback=True,
     welcome=False,
     cards=CARD_KINDS,
+    shows_sensitivity_labels=True,
 )
-TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True, cards=CARD_KINDS)
+TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True, cards=CARD_KINDS, shows_sensitivity_labels=True)
 # Copilot shows tables in Markdown, and its app on phones shows no card: what can stand in the text stands there.
-# It gives up after 45 seconds without an update, cannot edit, and keeps feedback to itself
+# It gives up after 45 seconds without an update, cannot edit, shows no sensitivity label, and keeps feedback to itself
 # (https://learn.microsoft.com/microsoft-365-copilot/extensibility/known-issues).
 COPILOT = Channel(
     "Microsoft 365 Copilot",

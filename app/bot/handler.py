@@ -12,6 +12,7 @@ from botbuilder.schema import Activity, ChannelAccount
 
 from app.agent.user_messages import STORAGE_UNAVAILABLE, UNEXPECTED
 from app.bot.card_actions import CardActions
+from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
 from app.bot.inbound.activity import asked_at, event_type, locale_of
@@ -48,7 +49,7 @@ MENTION_ME = Sentence("Mention me, so that I know you mean me.")
 
 @dataclass(frozen=True, slots=True)
 class BotServices:
-    """What the handlers of all activities share. Images in answers may come from `image_hosts`."""
+    """What the handlers of all activities share."""
 
     runner: TurnRunner
     sender_for: Callable[[TurnContext], ActivitySender]
@@ -56,7 +57,7 @@ class BotServices:
     actions: IdempotentActions
     card_actions: CardActions
     references: ConversationReferences
-    image_hosts: frozenset[str] = frozenset()
+    display: DisplaySettings = DEFAULT_DISPLAY
 
 
 class AgentHandler(ActivityHandler):
@@ -125,7 +126,7 @@ class AgentHandler(ActivityHandler):
             await services.runner.run(
                 question.turn(turn_id_of(activity), conversation),
                 lambda checkpoint: open_reply(
-                    services.sender_for(turn_context), question, conversation, checkpoint, services.image_hosts
+                    services.sender_for(turn_context), question, conversation, checkpoint, services.display
                 ),
                 asked_at=asked_at(activity),
                 payload=None if question.expects_replies else question.model_dump_json(),

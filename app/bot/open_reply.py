@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
-from app.bot.channel import Channel
+from app.bot.channel import Channel, DisplaySettings
 from app.bot.inbound.inbound_question import InboundQuestion
 from app.bot.replies.activity_sender import ActivitySender
 from app.bot.replies.message_reply import MessageReply
@@ -22,10 +21,10 @@ def open_reply(
     question: InboundQuestion,
     conversation: ConversationKey,
     checkpoint: Checkpoint,
-    image_hosts: frozenset[str],
+    display: DisplaySettings,
 ) -> Reply:
     """The reply to `question`, from `checkpoint` on; the trace of the turn begins here."""
-    channel, translate = replace(question.channel, image_hosts=image_hosts), translator_for(question.locale)
+    channel, translate = question.channel.with_settings(display), translator_for(question.locale)
     begin_trace(channel, conversation)
     if channel.streaming is not None:
         return StreamReply(sender, channel, channel.streaming, checkpoint, translate=translate)

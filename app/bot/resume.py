@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.send_errors import SendError
 from app.bot.inbound.inbound_question import InboundQuestion, parse_inbound_question
 from app.bot.open_reply import open_reply
@@ -29,10 +30,10 @@ _TYPING_TIMEOUT_SECONDS = 2.0
 class TurnMessageHandler:
     """Handles queue messages of the kind `turn`."""
 
-    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, image_hosts: frozenset[str] = frozenset()) -> None:
+    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, display: DisplaySettings = DEFAULT_DISPLAY) -> None:
         self._adapter = adapter
         self._runner = runner
-        self._image_hosts = image_hosts
+        self._display = display
 
     async def handle(self, body: bytes) -> None:
         message = TurnMessage.from_json(body)
@@ -71,7 +72,7 @@ class TurnMessageHandler:
             await self._runner.execute(
                 lease,
                 question.turn(message.key.activity_id, conversation),
-                lambda checkpoint: open_reply(sender, question, conversation, checkpoint, self._image_hosts),
+                lambda checkpoint: open_reply(sender, question, conversation, checkpoint, self._display),
                 time_limit_seconds=question.channel.time_limit_seconds,
             )
         except (SendError, UndeliveredError) as failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
+from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.send_errors import SendError
 from app.bot.inbound.inbound_question import InboundQuestion, parse_inbound_question
 from app.bot.open_reply import open_reply
@@ -27,10 +28,10 @@ _CALL_ID = "button"
 class _TurnAction:
     """The answer is a turn, entered once under the id of the action. `field` of the action's data may not be empty."""
 
-    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, image_hosts: frozenset[str], field: str) -> None:
+    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, display: DisplaySettings, field: str) -> None:
         self._adapter = adapter
         self._runner = runner
-        self._image_hosts = image_hosts
+        self._display = display
         self._field = field
 
     async def accept(self, action: CardAction) -> ActionAnswer:
@@ -44,7 +45,7 @@ class _TurnAction:
         try:
             await self._runner.run(
                 question.turn(f"card/{action.id}", action.conversation),
-                lambda checkpoint: open_reply(sender, question, action.conversation, checkpoint, self._image_hosts),
+                lambda checkpoint: open_reply(sender, question, action.conversation, checkpoint, self._display),
                 payload=question.model_dump_json(),
                 traceparent=trace.traceparent if trace is not None else None,
                 time_limit_seconds=question.channel.time_limit_seconds,
@@ -57,8 +58,8 @@ class _TurnAction:
 class AskAction(_TurnAction):
     """An `app.messaging.actions.ActionHandler`."""
 
-    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, image_hosts: frozenset[str] = frozenset()) -> None:
-        super().__init__(adapter, runner, image_hosts, ASK_QUESTION)
+    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, display: DisplaySettings = DEFAULT_DISPLAY) -> None:
+        super().__init__(adapter, runner, display, ASK_QUESTION)
 
     @property
     def verb(self) -> str:
@@ -75,8 +76,8 @@ class CallAction(_TurnAction):
     tool that changes something asks for approval, whoever calls it.
     """
 
-    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, image_hosts: frozenset[str] = frozenset()) -> None:
-        super().__init__(adapter, runner, image_hosts, CALLED_TOOL)
+    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, display: DisplaySettings = DEFAULT_DISPLAY) -> None:
+        super().__init__(adapter, runner, display, CALLED_TOOL)
 
     @property
     def verb(self) -> str:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import build_bot
+from app.bot.channel import DisplaySettings, SensitivityLabel
 from app.composition.core import Core
 from app.composition.sigterm import SigtermHandler
 from app.config import Settings, SettingsError, load_settings
@@ -47,7 +48,7 @@ class FunctionsHost:
             core.telemetry,
             work_queue=core.queue,
             dispatcher=self.dispatcher,
-            image_hosts=settings.bot.image_hosts,
+            display=_display(settings),
         )
         self.health = Health(
             DependencyChecks(
@@ -112,3 +113,11 @@ def _bot_identity(settings: Settings) -> BotIdentity:
         channels=bot.channels,
         accepts_emulator=settings.accepts_emulator,
     )
+
+
+def _display(settings: Settings) -> DisplaySettings:
+    bot = settings.bot
+    label = SensitivityLabel(
+        bot.sensitivity_label_name, bot.sensitivity_label_description, bot.sensitivity_label_id or ""
+    )
+    return DisplaySettings(bot.image_hosts, label if label.name else None)

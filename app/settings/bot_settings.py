@@ -82,9 +82,34 @@ class BotSettings(Section):
         default=frozenset(),
         description="hosts whose images are shown in answers, with commas between them: charts.example.com",
     )
+    sensitivity_label_id: str | None = setting(
+        "SENSITIVITY_LABEL_ID",
+        left_out="none",
+        default=None,
+        pattern=GUID,
+        description="the id of the Microsoft Purview label that answers in Teams bear, a GUID; it needs its name too",
+    )
+    sensitivity_label_name: str = setting(
+        "SENSITIVITY_LABEL_NAME",
+        left_out="answers bear no sensitivity label",
+        default="",
+        max_length=100,
+        description="the name of the sensitivity label that answers in Teams bear, 100 characters at most",
+    )
+    sensitivity_label_description: str = setting(
+        "SENSITIVITY_LABEL_DESCRIPTION",
+        left_out="none",
+        default="",
+        max_length=500,
+        description="what the sensitivity label means, shown when it is pointed at, 500 characters at most",
+    )
 
     @classmethod
     def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
+        if "SENSITIVITY_LABEL_NAME" not in given:
+            for name in ("SENSITIVITY_LABEL_ID", "SENSITIVITY_LABEL_DESCRIPTION"):
+                if name in given:
+                    yield f"SENSITIVITY_LABEL_NAME: missing; {name} needs the label's name"
         if "MicrosoftAppId" not in given:
             if host.in_azure:
                 yield "MicrosoftAppId: missing; in Azure the bot never runs without its id"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from app.agent.commands import HELP
 from app.agent.user_messages import CONTINUE_PROMPT, INTERRUPTION_NOTE
 from app.bot.auth.bot_identity import BotIdentity
+from app.bot.channel import DisplaySettings
 from app.bot.handler import MENTION_ME, WELCOME
 from app.local.connector_server import ConnectorResponse
 from tests.fakes.bots import Bot, bots
@@ -337,7 +338,9 @@ async def test_no_activity_whatever_its_fields_causes_a_500(
 async def test_images_are_links_but_from_a_host_that_is_allowed(
     make_bot: Callable[..., Bot], channel: dict[str, Any]
 ) -> None:
-    bot = make_bot("![a](https://a.example/1) ![b](https://b.example/2)", image_hosts=frozenset({"a.example"}))
+    bot = make_bot(
+        "![a](https://a.example/1) ![b](https://b.example/2)", display=DisplaySettings(frozenset({"a.example"}))
+    )
     await bot.send(bot.activity(**channel))
     assert bot.messages[-1] == "![a](https://a.example/1) [b](https://b.example/2)"
     assert not any("![b]" in call.text for call in bot.connector.calls)

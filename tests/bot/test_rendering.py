@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from app.agent.events import Answer, End, Failure, Suspended
-from app.bot.channel import COPILOT, EMULATOR, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.channel import (
+    COPILOT,
+    EMULATOR,
+    OTHER,
+    TEAMS_GROUP,
+    TEAMS_PERSONAL,
+    Channel,
+    DisplaySettings,
+    SensitivityLabel,
+)
 from app.bot.rendering import activities
 from app.bot.rendering.rendered_end import END_NOTE, RenderedEnd
 from app.content.blocks import (
@@ -141,6 +150,32 @@ def test_the_programs_own_words_have_no_ai_label(part: str, end: Answer | Failur
 def test_a_part_with_words_of_the_model_has_the_ai_label(part: str, end: Answer | Failure) -> None:
     (label,) = RenderedEnd(end, TEAMS_PERSONAL, ENGLISH).message(part, last=True)["entities"]
     assert label["additionalType"] == ["AIGeneratedContent"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "end", "types", "labelled"),
+    [
+        (TEAMS_PERSONAL, Answer("Sales grew"), ["AIGeneratedContent"], True),
+        (TEAMS_GROUP, Answer("Sales grew"), ["AIGeneratedContent"], True),
+        (TEAMS_GROUP, Answer("Page 2", by_model=False, blocks=TABLED.blocks), None, True),
+        (COPILOT, Answer("Sales grew"), ["AIGeneratedContent"], False),
+    ],
+)
+def test_an_answer_bears_the_sensitivity_label_where_the_channel_shows_it(
+    channel: Channel, end: Answer, types: list[str] | None, labelled: bool
+) -> None:
+    display = DisplaySettings(sensitivity_label=SensitivityLabel("Internal", "Staff only", "e4cd6b3a"))
+    rendered = RenderedEnd(end, channel.with_settings(display), ENGLISH)
+    (entity,) = rendered.message(rendered.text, last=True)["entities"]
+    assert entity.get("additionalType") == types
+    usage = {"@type": "CreativeWork", "@id": "e4cd6b3a", "name": "Internal", "description": "Staff only"}
+    assert entity.get("usageInfo") == (usage if labelled else None)
+
+
+def test_the_programs_own_words_bear_no_sensitivity_label() -> None:
+    channel = TEAMS_PERSONAL.with_settings(DisplaySettings(sensitivity_label=SensitivityLabel("Internal")))
+    end = Answer("Type **/help**", by_model=False)
+    assert "entities" not in RenderedEnd(end, channel, ENGLISH).message(end.text, last=True)
 
 
 def test_a_message_has_at_most_20_citations() -> None:

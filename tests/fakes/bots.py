@@ -13,6 +13,7 @@ from typing import Any
 from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
+from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
 from app.messaging.actions import ActionHandler
@@ -102,7 +103,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             *replies: Any,
             identity: BotIdentity = LAPTOP,
             acknowledge_after_seconds: float = 12.0,
-            image_hosts: frozenset[str] = frozenset(),
+            display: DisplaySettings = DEFAULT_DISPLAY,
             action_handlers: Sequence[ActionHandler] = (),
             tool_providers: Sequence[ToolProvider] = (),
         ) -> Bot:
@@ -115,7 +116,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             options: dict[str, Any] = {
                 "work_queue": backend.queue,
                 "acknowledge_after_seconds": acknowledge_after_seconds,
-                "image_hosts": image_hosts,
+                "display": display,
                 "action_handlers": action_handlers,
             }
             apps.append(build_bot(identity, turns, log, documents, references, telemetry, **options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from app.bot.channel import SensitivityLabel
 from app.bot.rendering.markdown import end_of, render
 from app.content.citation import Citation
 from app.translation import Sentence, Translator
@@ -48,19 +49,37 @@ def closing_stream(activity: Json, stream_id: str) -> Json:
     return {**activity, "entities": [*activity.get("entities", ()), info]}
 
 
-def labelled(activity: Json, citations: Sequence[Citation], translate: Translator) -> Json:
-    """The same message marked as written by a model, with the citations its text refers to."""
+def labelled(
+    activity: Json,
+    citations: Sequence[Citation],
+    translate: Translator,
+    *,
+    by_model: bool = True,
+    sensitivity: SensitivityLabel | None = None,
+) -> Json:
+    """The same message with the labels that apply, and with the citations its text refers to: all in one entity, since
+    Teams refuses a second one.
+    """
     entity: Json = {
         "type": "https://schema.org/Message",
         "@type": "Message",
         "@context": "https://schema.org",
         "@id": "",
-        "additionalType": ["AIGeneratedContent"],
     }
+    if by_model:
+        entity["additionalType"] = ["AIGeneratedContent"]
+    if sensitivity is not None:
+        entity["usageInfo"] = _usage_info(sensitivity)
     used = [citation for citation in citations if f"[{citation.position}]" in activity["text"]][:MAX_CITATIONS_SHOWN]
     if used:
         entity["citation"] = [_claim(citation, translate(Sentence("Source"))) for citation in used]
     return {**activity, "entities": [*activity.get("entities", ()), entity]}
+
+
+def _usage_info(label: SensitivityLabel) -> Json:
+    """https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bot-messages-ai-generated-content"""
+    id_and_words = {"@id": label.id, "name": label.name, "description": label.description}
+    return {"@type": "CreativeWork", **{name: value for name, value in id_and_words.items() if value}}
 
 
 def _claim(citation: Citation, untitled: str) -> Json:

@@ -104,10 +104,10 @@ class RenderedEnd:
     def message(self, part: str, *, last: bool) -> Json:
         """A part of `text` as an activity; on the `last` one are the card and the buttons for feedback."""
         activity = activities.message(part)
-        if self.end.by_model:
-            activity = self._with_ai_label(activity)
-            if last and self.channel.feedback and isinstance(self.end, Answer):
-                activity = activities.with_feedback(activity)
+        if self.end.by_model or (self.channel.sensitivity_label and self.end.blocks):
+            activity = self._labelled(activity)
+        if self.end.by_model and last and self.channel.feedback and isinstance(self.end, Answer):
+            activity = activities.with_feedback(activity)
         return self._with_card(activity) if last and self.has_card else activity
 
     def _with_card(self, activity: Json) -> Json:
@@ -117,11 +117,12 @@ class RenderedEnd:
         card = adaptive_card(self._card_blocks, self.translate, self.card_limit, draws_charts=draws_charts)
         return activity if card is None else {**activity, "attachments": [attachment(card)]}
 
-    def _with_ai_label(self, activity: Json) -> Json:
+    def _labelled(self, activity: Json) -> Json:
         if not self.channel.ai_label or self._is_only_notes(activity["text"]):
             return activity
         citations = self.end.citations if isinstance(self.end, Answer) else ()
-        return activities.labelled(activity, citations, self.translate)
+        by_model, sensitivity = self.end.by_model, self.channel.sensitivity_label
+        return activities.labelled(activity, citations, self.translate, by_model=by_model, sensitivity=sensitivity)
 
     def _is_only_notes(self, part: str) -> bool:
         """Whether nothing of what was answered stands in this part, nor its sources."""
