@@ -1,4 +1,4 @@
-"""Addresses of files in SharePoint and OneDrive, as Teams sends them: nothing is fetched from, or stored at, another."""
+"""Addresses of files in SharePoint and OneDrive, as Teams sends them: no file is read from or stored at another."""
 
 from __future__ import annotations
 
