@@ -42,8 +42,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _MAX_FAILED_LOOKS = 5
 _MAX_QUESTION = 2_000
 _HOW = Sentence("How I got there")
-_SOURCE = Sentence("Open in Databricks")
-_POWERED_BY = Sentence("Powered by Genie")
+_SOURCE = Sentence("Powered by Genie: open in Databricks")
 
 
 class GenieArguments(ToolArguments):
@@ -184,7 +183,7 @@ class GenieQuestion:
             query.title,
             result,
             query=ids.query(query.sql),
-            explanation=f"{query.description}\n\n{translate(_POWERED_BY)}",
+            explanation=query.description,
             source=Link(translate(_SOURCE), f"{self._services.workspace_url}/genie/rooms/{self._space}"),
             unread=unread,
         )

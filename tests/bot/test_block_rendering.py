@@ -101,6 +101,15 @@ CASES: dict[str, list[Block]] = {
     "chart_with_equal_labels": [
         Chart(ChartKind.PIE, (Series("", (Point("A", 1.0), Point("A", 2.0), Point("A (2)", 3.5))),), "Shares")
     ],
+    "chart_with_long_labels": [
+        Chart(
+            ChartKind.VERTICAL_BAR,
+            (Series("", (Point("Refrigerators and freezers for shops", 9_300_000.0), Point("Furniture", 120.0))),),
+            "Revenue by segment",
+            "segment",
+            "revenue",
+        )
+    ],
     "chart_with_a_gap": [
         Chart(ChartKind.LINE, (Series("", (MONTHS[0], Point("2024-02-01", None), MONTHS[2])),), "Gap", "month", "sold")
     ],
@@ -354,6 +363,8 @@ def test_no_drawn_number_differs_from_the_table(kind: ChartKind, points: list[li
         ("chart_that_is_a_table", "Table"),
         ("chart_with_equal_labels", "Chart.Pie"),
         ("chart_stacked_bar", "Chart.VerticalBar.Grouped"),
+        ("chart_vertical_bar", "Chart.VerticalBar"),
+        ("chart_with_long_labels", "Chart.HorizontalBar"),
     ],
 )
 def test_a_chart_is_drawn_as_what_shows_its_numbers(name: str, drawn: str) -> None:

@@ -20,6 +20,8 @@ async def test_a_question_about_data_shows_progress_a_chart_its_table_its_sql_an
         assert any("SELECT" in str(block) for block in shown.elements("CodeBlock")), "its SQL"
         asked = [action for action in shown.elements("Action.Execute") if action["verb"] == "ask"]
         assert asked, "follow-up questions as buttons"
+        notes = [each for each in shown.elements("TextBlock") if each.get("isVisible", True)]
+        assert any("Powered by Genie" in note["text"] for note in notes)
 
 
 async def test_as_a_pie_chart_draws_the_stored_result_again_and_asks_genie_nothing(tmp_path: Path) -> None:

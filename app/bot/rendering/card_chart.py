@@ -20,6 +20,10 @@ _BARS = frozenset({ChartKind.VERTICAL_BAR, ChartKind.HORIZONTAL_BAR, ChartKind.G
 _COLOR_SET = "categorical"
 _MAX_TITLE_CHARACTERS = 120
 _MAX_LABEL_CHARACTERS = 60
+_MAX_HORIZONTAL_LABEL_CHARACTERS = 30
+# Clients cut what stands below a vertical bar to the bar's share of the width, which has room for so many characters.
+_CHARACTERS_BELOW_BARS = 48
+_MAX_HORIZONTAL_BARS = 30
 # Clients write 333600000 as "333600k".
 _LEAST_SCALED = 10_000
 _UNITS = (
@@ -87,7 +91,13 @@ def _drawable(kind: ChartKind, axis: Sequence[str], series: Sequence[_Points]) -
         kind = ChartKind.GROUPED_BAR
     if kind in _BARS and negative:
         return None if gaps else ChartKind.LINE
+    if kind is ChartKind.VERTICAL_BAR and len(series) == 1 and _labels_are_cut(axis):
+        return ChartKind.HORIZONTAL_BAR
     return kind
+
+
+def _labels_are_cut(axis: Sequence[str]) -> bool:
+    return len(axis) <= _MAX_HORIZONTAL_BARS and max(map(len, axis)) * len(axis) > _CHARACTERS_BELOW_BARS
 
 
 def _has_gap(axis: Sequence[str], points: _Points) -> bool:
@@ -100,7 +110,8 @@ def _drawn_labels(axis: Sequence[str], kind: ChartKind) -> dict[str, str]:
     shown = [_MIDNIGHT.sub(r"\1", label) if _MIDNIGHT.fullmatch(label) else label for label in axis]
     if kind is ChartKind.LINE and all(_MONTH.fullmatch(label) for label in shown):
         shown = [f"{label}-01" for label in shown]
-    return dict(zip(axis, distinct([one_line(label, _MAX_LABEL_CHARACTERS) or "–" for label in shown]), strict=True))
+    most = _MAX_HORIZONTAL_LABEL_CHARACTERS if kind is ChartKind.HORIZONTAL_BAR else _MAX_LABEL_CHARACTERS
+    return dict(zip(axis, distinct([one_line(label, most) or "–" for label in shown]), strict=True))
 
 
 def _scaled_titles(
