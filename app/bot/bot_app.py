@@ -14,6 +14,7 @@ from app.bot.auth.service_url import ServiceUrls
 from app.bot.card_actions import ACTION_KIND, CardActions
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.connector_client import ConnectorClient
+from app.bot.file_consent import CONSENT_KIND, FileConsents
 from app.bot.handler import AgentHandler, BotServices
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
 from app.bot.proactive_messages import PROACTIVE_KIND, ProactiveMessages
@@ -23,6 +24,7 @@ from app.bot.turn_actions import AskAction, CallAction
 from app.common.http_session import HttpSession
 from app.messaging.actions import ActionHandler
 from app.messaging.conversation_references import ConversationReferences
+from app.messaging.result_files import ResultFiles
 from app.storage.documents import DocumentStore
 from app.storage.ledger import ConversationStore
 from app.storage.queue import Queue
@@ -67,15 +69,15 @@ def build_bot(
     work_queue: Queue,
     dispatcher: QueueDispatcher | None = None,
     action_handlers: Sequence[ActionHandler] = (),
+    result_files: ResultFiles | None = None,
     display: DisplaySettings = DEFAULT_DISPLAY,
     acknowledge_after_seconds: float = ACKNOWLEDGE_AFTER_SECONDS,
     channel_metadata_url: str | None = None,
     login_metadata_url: str | None = None,
 ) -> BotApp:
     """Registers its handlers with `dispatcher`, which gets the messages of `work_queue`. `action_handlers` are for
-    buttons of cards, beside the bot's own. `acknowledge_after_seconds` in seconds; the metadata URLs are the Bot
-    Framework's
-    own unless given.
+    buttons of cards, beside the bot's own; `result_files` makes the files that people ask for. The metadata URLs are
+    the Bot Framework's own unless given.
     """
     session = HttpSession()
     credentials = AppCredentials(identity)
@@ -91,10 +93,18 @@ def build_bot(
         ApprovalHandler(runner, approves=True),
         ApprovalHandler(runner, approves=False),
     ]
+    dispatcher = dispatcher or QueueDispatcher(telemetry)
+    file_consents = None
+    if result_files is not None:
+        local = not identity.app_id
+        file_consents = FileConsents(
+            result_files, adapter, connector, session, actions, work_queue, allows_loopback=local
+        )
+        own_handlers.append(file_consents)
+        dispatcher.register(CONSENT_KIND, file_consents.handle)
     card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
     proactive = ProactiveMessages(adapter, references, actions, work_queue)
-    services = BotServices(runner, adapter.sender, store, actions, card_actions, references, display)
-    dispatcher = dispatcher or QueueDispatcher(telemetry)
+    services = BotServices(runner, adapter.sender, store, actions, card_actions, references, display, file_consents)
     dispatcher.register(ACTION_KIND, card_actions.run)
     dispatcher.register(PROACTIVE_KIND, proactive.deliver)
     dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, display).handle)

@@ -176,9 +176,7 @@ def _action_of(activity: Activity) -> CardAction | None:
     if not decision_id:
         # Each press is a decision of its own, and has the id of its activity.
         decision_id = digest([conversation.conversation, conversation.thread, activity.id or uuid.uuid4()])
-    # No channel knows a message with the id of an invoke, so there is none to reply to.
-    fields = {name: value for name, value in question.fields.items() if name != "replyToId"}
-    payload = question.model_copy(update={"fields": fields}).model_dump_json()
+    payload = question.without_message.model_dump_json()
     caller, locale = caller_of(activity), locale_of(activity)
     return CardAction(decision_id, press.verb, conversation, caller, data, locale, payload)
 

@@ -59,7 +59,7 @@ class Channel:
     """`text_limit_utf16` is in UTF-16 code units; `time_limit_seconds` is what a turn may take. Images in answers are
     shown where they come from `image_hosts`, and else become links. `cards` are the kinds of content blocks that are
     shown on an Adaptive Card; all others are written into the text. Without `draws_charts` a card has a chart's image
-    or table.
+    or table. `takes_files`: the bot can send files (a consent card).
     """
 
     name: str
@@ -74,6 +74,7 @@ class Channel:
     image_hosts: frozenset[str] = frozenset()
     cards: frozenset[str] = frozenset()
     draws_charts: bool = True
+    takes_files: bool = False
     shows_sensitivity_labels: bool = False
     sensitivity_label: SensitivityLabel | None = None
 
@@ -92,6 +93,7 @@ TEAMS_PERSONAL = Channel(
     feedback=True,
     welcome=False,
     cards=CARD_KINDS,
+    takes_files=True,
     shows_sensitivity_labels=True,
 )
 TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True, cards=CARD_KINDS, shows_sensitivity_labels=True)

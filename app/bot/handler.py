@@ -15,6 +15,7 @@ from app.bot.card_actions import CardActions
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
 from app.bot.feedback import count_feedback
+from app.bot.file_consent import FileConsents
 from app.bot.inbound.activity import asked_at, event_type, locale_of
 from app.bot.inbound.conversation_key import conversation_of
 from app.bot.inbound.conversation_reference import reference_of
@@ -58,6 +59,7 @@ class BotServices:
     card_actions: CardActions
     references: ConversationReferences
     display: DisplaySettings = DEFAULT_DISPLAY
+    file_consents: FileConsents | None = None
 
 
 class AgentHandler(ActivityHandler):
@@ -196,6 +198,8 @@ class AgentHandler(ActivityHandler):
                 return await count_feedback(activity, self._services.actions)
             case "adaptiveCard/action":
                 return await self._services.card_actions.receive(activity)
+            case "fileConsent/invoke" if self._services.file_consents is not None:
+                return await self._services.file_consents.receive(activity)
         return error_response(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", "an invoke of this name has no handler")
 
 

@@ -11,6 +11,7 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import build_bot
 from app.bot.channel import DisplaySettings, SensitivityLabel
 from app.composition.core import Core
+from app.composition.result_files import LazyResultFiles
 from app.composition.sigterm import SigtermHandler
 from app.config import Settings, SettingsError, load_settings
 from app.health.dependency_checks import DependencyChecks
@@ -48,6 +49,7 @@ class FunctionsHost:
             core.telemetry,
             work_queue=core.queue,
             dispatcher=self.dispatcher,
+            result_files=LazyResultFiles(core.storage.artifacts, core.workspace),
             display=_display(settings),
         )
         self.health = Health(

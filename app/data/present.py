@@ -10,6 +10,7 @@ from app.data.chart_choice import chart_of
 from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult
 from app.messaging.actions import call_button
+from app.messaging.result_files import file_button
 from app.translation import Sentence, Translator
 
 PAGE_ROWS = 20
@@ -23,6 +24,7 @@ SHOW_SQL = Sentence("Show SQL")
 _OTHER = Sentence("Other")
 _NEXT_ROWS = Sentence("Next rows")
 _RUN_AGAIN = Sentence("Run again")
+_AS_FILE = Sentence("As a CSV file")
 _TRUNCATED = Sentence("The query found more rows than the {count} that were read.")
 _MODEL_ROWS = 50
 _MODEL_CHARACTERS = 8_000
@@ -43,7 +45,8 @@ def present(
         details = [Text(stored.explanation)] if stored.explanation.strip() else []
         blocks.append(Folded(translate(SHOW_SQL), (*details, Code(stored.query.sql, "sql"))))
     if stored.query is not None:
-        blocks.append(Actions((call_button(translate(_RUN_AGAIN), RUN_AGAIN, {RESULT: stored.id}),)))
+        run_again = call_button(translate(_RUN_AGAIN), RUN_AGAIN, {RESULT: stored.id})
+        blocks.append(Actions((run_again, file_button(translate(_AS_FILE), stored.id))))
     return tuple(within_limits(block) for block in blocks)
 
 

@@ -140,7 +140,7 @@ async def test_rows_that_are_not_there_for_whoever_presses_are_read_by_running_t
 async def test_run_again_shows_the_result_of_now_as_of_now(tmp_path: Path) -> None:
     async with data(tmp_path) as tools:
         first = await tools.sql("select count(*) as orders from samples.tpch.orders")
-        (button,) = [each for block in first.blocks if isinstance(block, Actions) for each in block.actions]
+        button, _ = [each for block in first.blocks if isinstance(block, Actions) for each in block.actions]
         again = await tools.run("run_again", {RESULT: button.data[RESULT]})
         assert table_of(again).rows == table_of(first).rows
         assert "as of 20" in again.sentence

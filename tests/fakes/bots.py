@@ -18,6 +18,7 @@ from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
 from app.messaging.actions import ActionHandler
 from app.messaging.conversation_references import ConversationReferences
+from app.messaging.result_files import ResultFiles
 from app.models.scripted_model import ScriptedModel
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -106,6 +107,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             display: DisplaySettings = DEFAULT_DISPLAY,
             action_handlers: Sequence[ActionHandler] = (),
             tool_providers: Sequence[ToolProvider] = (),
+            result_files: ResultFiles | None = None,
         ) -> Bot:
             model, references = ScriptedModel(replies), ConversationReferences(documents)
             opened.append(references)
@@ -118,6 +120,7 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
                 "acknowledge_after_seconds": acknowledge_after_seconds,
                 "display": display,
                 "action_handlers": action_handlers,
+                "result_files": result_files,
             }
             apps.append(build_bot(identity, turns, log, documents, references, telemetry, **options))
             return Bot(apps[-1], model, connector, log, documents, references, folder / "c.sqlite", backend)

@@ -74,6 +74,12 @@ class InboundQuestion(BaseModel):
     def reply_target(self) -> ReplyTarget:
         return ReplyTarget(self.service_url, self.conversation, self.fields)
 
+    @property
+    def without_message(self) -> InboundQuestion:
+        """Of an invoke: no channel knows a message with its id, so there is none to reply to."""
+        fields = {name: value for name, value in self.fields.items() if name != "replyToId"}
+        return self.model_copy(update={"fields": fields})
+
     def turn(self, turn_id: str, conversation: ConversationKey) -> Turn:
         return Turn(
             turn_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from operator import itemgetter
 
@@ -222,6 +223,16 @@ def one_line(text: str, most: int = 1_000) -> str:
 def web_address(url: str) -> str:
     """The address if a person may be sent there, else nothing."""
     return url if url.startswith("https://") and url.isprintable() and " " not in url else ""
+
+
+def without_verbs(blocks: Sequence[Block], verbs: AbstractSet[str]) -> tuple[Block, ...]:
+    """Without the buttons of those verbs."""
+    kept = (_without_verbs(block, verbs) if isinstance(block, Actions) else block for block in blocks)
+    return tuple(block for block in kept if not isinstance(block, Actions) or block.actions)
+
+
+def _without_verbs(block: Actions, verbs: AbstractSet[str]) -> Actions:
+    return replace(block, actions=tuple(action for action in block.actions if action.verb not in verbs))
 
 
 def of_kinds(blocks: Sequence[Block], kinds: frozenset[str]) -> tuple[Block, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import CARD_LIMIT_UTF16, Channel
 from app.bot.rendering import activities
 from app.bot.rendering.markdown import closable, render
+from app.messaging.result_files import FILE_VERB
 from app.translation import Sentence, Translator
 
 if TYPE_CHECKING:
@@ -64,17 +66,26 @@ class RenderedEnd:
     def has_card(self) -> bool:
         return bool(self._card_blocks)
 
+    @property
+    def _blocks(self) -> Sequence[Block]:
+        """Without buttons for what the channel cannot do."""
+        if self.channel.takes_files or not self.end.blocks:
+            return self.end.blocks
+        from app.bot.rendering.block_text import without_verbs  # noqa: PLC0415
+
+        return without_verbs(self.end.blocks, {FILE_VERB})
+
     def _blocks_in_text(self) -> list[str]:
-        if not self.end.blocks:
+        if not self._blocks:
             return []
         from app.bot.rendering.block_markdown import as_data, markdown  # noqa: PLC0415
         from app.bot.rendering.block_text import main_numbers  # noqa: PLC0415
 
         cards, image_hosts = self.channel.cards, self.channel.image_hosts
-        blocks = [markdown(block, self.translate, image_hosts) for block in self.end.blocks if block.kind not in cards]
+        blocks = [markdown(block, self.translate, image_hosts) for block in self._blocks if block.kind not in cards]
         if "chart" in cards:
             # Clients may drop the card that draws it.
-            charts = (block for block in self.end.blocks if block.kind == "chart")
+            charts = (block for block in self._blocks if block.kind == "chart")
             blocks += [as_data(main_numbers(chart, self.translate)) for chart in charts]
         return blocks
 
@@ -88,11 +99,11 @@ class RenderedEnd:
     @property
     def _card_blocks(self) -> list[Block]:
         cards = self.channel.cards
-        blocks = [block for block in self.end.blocks if block.kind in cards]
+        blocks = [block for block in self._blocks if block.kind in cards]
         if "actions" in cards and "table" not in cards:
             from app.bot.rendering.block_text import pages_of  # noqa: PLC0415
 
-            blocks += pages_of(self.end.blocks)
+            blocks += pages_of(self._blocks)
         return blocks
 
     def without_card(self) -> RenderedEnd:
