@@ -43,6 +43,7 @@ from app.resilience.retry import Backoff
 Api = Literal["auto", "chat", "responses"]
 
 RESPONSES_TASK = "agent/v1/responses"
+_AGENT_TASKS = "agent/"
 
 _MAY_SAY_WHEN = (RateLimitedError, EndpointUnavailableError)
 _TRANSIENT = (*_MAY_SAY_WHEN, EndpointUnreachableError, StreamInterruptedError)
@@ -99,6 +100,8 @@ class DatabricksModel:
         self._workspace = workspace
         self._endpoints = ServingEndpoints(workspace)
         self._api: Api = api
+        # Foundation models have no traces, and refuse to be asked for one.
+        self._may_have_trace = api == "responses"
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._limits = limits
@@ -253,6 +256,7 @@ class DatabricksModel:
             max_tokens=self._max_tokens,
             temperature=self._temperature,
             capabilities=capabilities,
+            asks_for_trace=self._may_have_trace,
         )
         offered = frozenset(tool.name for tool in request.tools) if "tools" in body else frozenset[str]()
         reader: AnswerReader = (
@@ -268,6 +272,7 @@ class DatabricksModel:
                 raise MissingCredentialError(str(failure)) from failure
             if task is not None:
                 self._api = "responses" if task == RESPONSES_TASK else "chat"
+                self._may_have_trace = task.startswith(_AGENT_TASKS)
         return self._api
 
     async def _token(self, identity: RequestIdentity) -> str:

@@ -311,3 +311,34 @@ async def test_the_first_question_goes_out_on_the_connection_of_the_look_up() ->
     async with ServingEndpoint() as endpoint, asking(endpoint) as model:
         await answer(model)
         assert endpoint.asked[0].client_port == endpoint.lookups[0].client_port
+
+
+@pytest.mark.parametrize(
+    ("task", "api", "asks"),
+    [
+        ("llm/v1/chat", "auto", False),
+        ("agent/v2/chat", "auto", True),
+        ("agent/v1/responses", "auto", True),
+        ("", "auto", False),
+        ("", "responses", True),
+    ],
+)
+async def test_an_agent_is_asked_for_its_trace_and_a_foundation_model_is_not(task: str, api: str, asks: bool) -> None:
+    async with ServingEndpoint(task=task) as endpoint, asking(endpoint, api=api) as model:
+        last = {"databricks_output": {"trace": {"info": {"trace_id": "tr-1"}}}, "choices": [], "type": "x"}
+        reply = chat_stream("Hi") if "chat" in task or (not task and api == "auto") else agent_stream("Hi")
+        endpoint.replies.append(Stream([*reply.steps[:-1], event(last), DONE]))
+        *_, completed = await answer(model)
+    (asked,) = endpoint.asked
+    assert asked.body.get("databricks_options") == ({"return_trace": True} if asks else None)
+    assert asked.headers["x-mlflow-return-trace-id"] == "true"
+    assert isinstance(completed, Completed)
+    assert completed.trace_id == "tr-1"
+
+
+async def test_an_endpoint_that_knows_no_databricks_options_is_asked_without_them() -> None:
+    async with ServingEndpoint() as endpoint, asking(endpoint, api="responses") as model:
+        message = "databricks_options: Extra inputs are not permitted"
+        endpoint.replies.extend([databricks_error(400, "BAD_REQUEST", message), agent_stream("Hi")])
+        assert text_of(await answer(model)) == "Hi"
+    assert ["databricks_options" in asked.body for asked in endpoint.asked] == [True, False]

@@ -140,7 +140,7 @@ class Agent:
                     return
                 if done := what_was_done(steps.recorded, tools, translate):
                     yield answer.add_block(done)
-            yield answer.finished()
+            yield answer.finished(target for result in steps.results for target in result.feedback_targets)
         except JournalError as error:
             raise error.cause from None
         except ModelError as failure:

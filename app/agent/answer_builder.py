@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from app.agent.events import Answer, BlockAdded, TextAdded, interrupted, without_interruption
 from app.common.text import pending_surrogate, replace_lone_surrogates
 from app.content.citation import Citation
+from app.content.feedback_target import MAX_FEEDBACK_TARGETS, FeedbackTarget, TraceTarget
 from app.models.model import Source
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ class AnswerBuilder:
         self.citations: list[Citation] = []
         self.blocks: list[Block] = []
         self.truncated = False
+        self.trace_id = ""
         self.by_model = bool(without_interruption(said).strip())
         self.length = len(said)
         self._parts = [said] if said else []
@@ -76,5 +79,7 @@ class AnswerBuilder:
         self.blocks.append(block)
         return BlockAdded(block)
 
-    def finished(self) -> Answer:
-        return Answer(self.text, tuple(self.citations), self.by_model, self.truncated, tuple(self.blocks))
+    def finished(self, of_tools: Iterable[FeedbackTarget] = ()) -> Answer:
+        own = [TraceTarget(self.trace_id)] if self.trace_id else []
+        targets = tuple(dict.fromkeys([*own, *of_tools]))[:MAX_FEEDBACK_TARGETS]
+        return Answer(self.text, tuple(self.citations), self.by_model, self.truncated, tuple(self.blocks), targets)

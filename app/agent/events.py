@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.content.block_json import Blocks
 from app.content.citation import Citation
+from app.content.feedback_target import FeedbackTarget
 
 if TYPE_CHECKING:
     from app.content.blocks import Block
@@ -79,7 +80,7 @@ class Answer:
     those of all `BlockAdded`.
 
     `by_model` is False where all of it is the program's own (commands, notices): it bears no AI label. `truncated`
-    says that the model reached its length limit.
+    says that the model reached its length limit. `feedback_targets` is where a rating of it counts.
     """
 
     text: str
@@ -87,6 +88,7 @@ class Answer:
     by_model: bool = True
     truncated: bool = False
     blocks: Blocks = ()
+    feedback_targets: tuple[FeedbackTarget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class AgentLoop:
                             tokens = (usage.input_tokens, usage.output_tokens) if usage else None
                             call.completed("tool_calls" if tool_calls else "length" if truncated else "stop", tokens)
         self._answer.truncated = completed.truncated
+        self._answer.trace_id = completed.trace_id
         if rest := self._once.tool_called():
             yield self._add(rest, start)
         yield completed

@@ -59,6 +59,12 @@ class GenieApi:
         path = api_path(_SPACES, space, "conversations", conversation)
         await self._workspace.request("DELETE", path, identity=identity, time_limit_seconds=10.0)
 
+    async def rate_message(self, space: str, conversation: str, message: str, rating: str, comment: str = "") -> None:
+        """As the app. `rating` is `POSITIVE`, `NEGATIVE` or, to take it back, `NONE`; the last one counts."""
+        path = api_path(_message(space, conversation, message), "feedback")
+        body = {"rating": rating} | ({"comment": comment} if comment else {})
+        await self._workspace.request("POST", path, json_body=body, idempotent=True, time_limit_seconds=10.0)
+
     async def cancel_statement(self, statement: str, identity: RequestIdentity) -> None:
         """Genie has no cancel of its own: the query of a message is cancelled at the warehouse."""
         path = api_path(_STATEMENTS, statement, "cancel")

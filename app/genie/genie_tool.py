@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from app.common.identity import identity_key
+from app.common.identity import APP_IDENTITY, identity_key
 from app.content.blocks import Action, Actions, Block, Folded, Link, Text
+from app.content.feedback_target import FeedbackTarget, GenieTarget
 from app.data.present import for_model, present
 from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult, StoredResults, stored_now
@@ -172,7 +173,13 @@ class GenieQuestion:
             await self._services.results.save(self._context.conversation, stored)
         summary = "\n".join(message.texts)
         text = f"{summary}\n\n{for_model(stored.result, stored.id)}".strip()
-        return ToolOutput(text, self._blocks(message, stored))
+        return ToolOutput(text, self._blocks(message, stored), feedback_targets=self._feedback_targets(message))
+
+    def _feedback_targets(self, message: GenieMessage) -> tuple[FeedbackTarget, ...]:
+        if self._context.identity != APP_IDENTITY:
+            # The rating would have to come from the person, whose token is not kept.
+            return ()
+        return (GenieTarget(self._space, message.conversation_id, message.message_id),)
 
     async def _stored(self, message: GenieMessage, query: GenieQuery) -> StoredResult:
         ids = QueryIds(self._space, message.conversation_id, message.message_id, query.attachment_id)

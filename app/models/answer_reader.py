@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from app.common.json_values import mapping, text
@@ -12,6 +13,7 @@ from app.models.visible_text import VisibleText
 
 # As many as OpenAI allows in one answer.
 MAX_TOOL_CALLS = 128
+_TRACE_ID = re.compile(r"tr-[\w-]{1,100}|trace:/[^/\s]{1,300}/[\w-]{1,100}", re.ASCII)
 
 
 class AnswerReader(Protocol):
@@ -117,6 +119,18 @@ class EventBuffer:
             self._text.append("\n\n")
         self._text.append(piece)
         self.any_text = True
+
+
+def trace_id_of(payload: Mapping[str, Any]) -> str:
+    """The id of the MLflow trace of an answer: as MLflow's agent server sends it (in an event of its own, or in the
+    metadata of a whole answer), or as model serving does, asked by `databricks_options`. "" where there is none.
+    """
+    info = mapping(mapping(mapping(payload.get("databricks_output")).get("trace")).get("info"))
+    of_metadata = mapping(payload.get("metadata")).get("trace_id")
+    for found in (payload.get("trace_id"), info.get("trace_id"), info.get("request_id"), of_metadata):
+        if isinstance(found, str) and _TRACE_ID.fullmatch(found):
+            return found
+    return ""
 
 
 def source_of(annotation: object) -> Source | None:

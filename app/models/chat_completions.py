@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.common.json_values import count, items, mapping, text, unknown_fields
-from app.models.answer_reader import MAX_TOOL_CALLS, EventBuffer, source_of
+from app.models.answer_reader import MAX_TOOL_CALLS, EventBuffer, source_of, trace_id_of
 from app.models.endpoint_capabilities import ALL_SUPPORTED, EndpointCapabilities
 from app.models.error_replies import content_filter_categories, failure_of_payload, field_names
 from app.models.model import Completed, Message, ModelRequest, ToolCall, Usage
@@ -33,6 +33,7 @@ def request_body(
     max_tokens: int | None = None,
     temperature: float | None = None,
     capabilities: EndpointCapabilities = ALL_SUPPORTED,
+    asks_for_trace: bool = False,
 ) -> dict[str, Any]:
     supports = capabilities.supports
     tools = request.tools if supports("tools") else ()
@@ -51,6 +52,8 @@ def request_body(
         body[limit] = max_tokens
     if temperature is not None and supports("temperature"):
         body["temperature"] = temperature
+    if asks_for_trace and supports("databricks_options"):
+        body["databricks_options"] = {"return_trace": True}
     return body
 
 
@@ -96,6 +99,7 @@ class ChatCompletionReader:
         self._usage: Usage | None = None
         self._filtered: tuple[str, ...] = ()
         self._agent_message_id = ""
+        self._trace_id = ""
 
     @property
     def ended(self) -> bool:
@@ -109,6 +113,8 @@ class ChatCompletionReader:
         elif "choices" not in payload and "delta" in payload:
             self._take_agent_message(mapping(payload["delta"]))
             self._finish_reason = text(payload.get("finish_reason")) or self._finish_reason
+        if "databricks_output" in payload or "trace_id" in payload or "metadata" in payload:
+            self._trace_id = trace_id_of(payload) or self._trace_id
         if payload.get("usage") and (usage := mapping(payload["usage"])):
             self._usage = Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
 
@@ -128,7 +134,7 @@ class ChatCompletionReader:
         if not (self._finish_reason or done_received or self._agent_message_id):
             raise StreamInterruptedError("the stream ended without a finish reason")
         truncated = self._finish_reason in ("length", "max_tokens")
-        return Completed(self._our_calls(), truncated=truncated, usage=self._usage)
+        return Completed(self._our_calls(), truncated, self._usage, self._trace_id)
 
     def _our_calls(self) -> tuple[ToolCall, ...]:
         named = [call.whole(index) for index, call in sorted(self._calls.items()) if call.name]

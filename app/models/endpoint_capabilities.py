@@ -25,7 +25,7 @@ REFUSALS_REMEMBERED_SECONDS = 900.0
 
 _log = logging.getLogger(__name__)
 
-_OPTIONAL = frozenset({"stream", "stream_options", "temperature", "tools"})
+_OPTIONAL = frozenset({"stream", "stream_options", "temperature", "tools", "databricks_options"})
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 

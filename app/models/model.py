@@ -78,11 +78,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The last event of every complete stream; `tool_calls` are to be run before the model can continue."""
+    """The last event of every complete stream; `tool_calls` are to be run before the model can continue.
+
+    `trace_id` is that of the MLflow trace of the answer, "" where the endpoint returned none.
+    """
 
     tool_calls: tuple[ToolCall, ...] = ()
     truncated: bool = False
     usage: Usage | None = None
+    trace_id: str = ""
 
 
 ModelEvent = TextDelta | Source | Completed

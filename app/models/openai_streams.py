@@ -129,7 +129,8 @@ class OpenAiStreams:
             api_key="none",  # each request brings its own token
             max_retries=0,
             # A compressing proxy would hold tokens back.
-            default_headers={"Accept-Encoding": "identity"},
+            # MLflow's agent server then returns the id of its trace; other servers ignore it.
+            default_headers={"Accept-Encoding": "identity", "x-mlflow-return-trace-id": "true"},
             http_client=openai.DefaultAioHttpClient(
                 timeout=httpx2.Timeout(
                     connect=self._connect_seconds,

@@ -19,6 +19,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "max_output_tokens": ("max_output_tokens",),
     "stream_options": ("stream_options", "include_usage"),
     "stream": ("stream", "streaming"),
+    "databricks_options": ("databricks_options",),
     "system": (
         *("system role", "system message", "system messages", "system prompt", "system prompts"),
         *("role system", "role 'system'", 'role "system"', "role: system"),

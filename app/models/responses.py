@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.common.json_values import count, items, mapping, text, unknown_fields
-from app.models.answer_reader import MAX_TOOL_CALLS, EventBuffer, source_of
+from app.models.answer_reader import MAX_TOOL_CALLS, EventBuffer, source_of, trace_id_of
 from app.models.endpoint_capabilities import ALL_SUPPORTED, EndpointCapabilities
 from app.models.error_replies import failure_of_payload, field_names
 from app.models.model import Completed, Message, ModelRequest, ToolCall, Usage
@@ -26,6 +26,7 @@ def request_body(
     max_tokens: int | None = None,
     temperature: float | None = None,
     capabilities: EndpointCapabilities = ALL_SUPPORTED,
+    asks_for_trace: bool = False,
 ) -> dict[str, Any]:
     supports = capabilities.supports
     tools = request.tools if supports("tools") else ()
@@ -41,6 +42,8 @@ def request_body(
         body["max_output_tokens"] = max_tokens
     if temperature is not None and supports("temperature"):
         body["temperature"] = temperature
+    if asks_for_trace and supports("databricks_options"):
+        body["databricks_options"] = {"return_trace": True}
     return body
 
 
@@ -90,6 +93,7 @@ class ResponsesReader:
         self._message_ended_last = False
         self._final: Mapping[str, Any] | None = None
         self._usage: Usage | None = None
+        self._trace_id = ""
 
     @property
     def ended(self) -> bool:
@@ -103,7 +107,9 @@ class ResponsesReader:
             self.continued_after_end = True
         if kind in ("response.output_text.delta", "response.refusal.delta"):
             self._take_delta(text(payload.get("item_id")), text(payload.get("delta")))
-        elif kind == "response.output_text.annotation.added":
+            return
+        self._trace_id = trace_id_of(payload) or self._trace_id
+        if kind == "response.output_text.annotation.added":
             self._take_annotation(payload.get("annotation"))
         elif kind == "response.output_item.done":
             self._take_item(mapping(payload.get("item")))
@@ -121,6 +127,7 @@ class ResponsesReader:
             raise failure_of_payload(body)
         if "output" not in body:
             raise UnreadableAnswerError(f"the answer has no output, but {field_names(body)}")
+        self._trace_id = trace_id_of(body)
         self._take_final(body)
 
     def end(self, *, done_received: bool) -> Completed:
@@ -134,7 +141,8 @@ class ResponsesReader:
         calls = tuple(
             call for id_, call in self._calls.items() if id_ not in self._answered and call.name in self._offered
         )
-        return Completed(calls, truncated=final.get("status") == "incomplete" or bool(reason), usage=self._usage)
+        truncated = final.get("status") == "incomplete" or bool(reason)
+        return Completed(calls, truncated, self._usage, self._trace_id)
 
     def _take_delta(self, item_id: str, piece: str) -> None:
         if not piece:
@@ -210,6 +218,7 @@ class ResponsesReader:
         # What follows belongs to another answer of the agent's model.
         self._any_item = self._any_delta = False
         self._final = response
+        self._trace_id = trace_id_of(response) or self._trace_id
         if usage := mapping(response.get("usage")):
             before = self._usage or Usage(0, 0)
             self._usage = Usage(

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from pydantic import Field
 
 from app.common.caller import Caller
+from app.content.feedback_target import FeedbackTarget, TraceTarget
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks_client import DatabricksModel
 from app.models.model import Completed, Message, Model, ModelRequest, Source, TextDelta
@@ -73,6 +74,7 @@ async def _answer(model: Model, specialist: Specialist, question: str, context: 
     text, line = "", ""
     sources: list[Source] = []
     truncated = False
+    rated_at: tuple[FeedbackTarget, ...] = ()
     request = ModelRequest((Message("user", question),), identity=context.identity)
     try:
         async with aclosing(model.stream(request)) as events:
@@ -87,6 +89,7 @@ async def _answer(model: Model, specialist: Specialist, question: str, context: 
                         sources.append(event)
                     case Completed():
                         truncated = event.truncated
+                        rated_at = (TraceTarget(event.trace_id),) if event.trace_id else ()
                 if len(text) > MAX_ANSWER_CHARACTERS:
                     truncated = True
                     break
@@ -95,7 +98,8 @@ async def _answer(model: Model, specialist: Specialist, question: str, context: 
     if not text.strip():
         raise ToolError(f"{specialist.name} answered without any text")
     text = _with_titles(text[:MAX_ANSWER_CHARACTERS], sources)
-    return ToolOutput(text + ("\n[The answer was cut off.]" if truncated else ""), citations=tuple(sources))
+    note = "\n[The answer was cut off.]" if truncated else ""
+    return ToolOutput(text + note, citations=tuple(sources), feedback_targets=rated_at)
 
 
 def _with_titles(text: str, sources: Sequence[Source]) -> str:

@@ -18,6 +18,7 @@ from app.common.caller import Caller
 from app.common.cancellation import Cancellation
 from app.common.identity import RequestIdentity
 from app.content.block_json import Blocks
+from app.content.feedback_target import FeedbackTarget
 from app.models.model import Source, ToolDefinition
 from app.storage.conversations import ConversationKey
 from app.tools.schema import argument_schema
@@ -91,13 +92,15 @@ class ToolContext:
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
     """`text` is for the model; the person sees `blocks`, and one who called the tool by a button `sentence`, in their
-    language. `citations` are numbered by the agent, which tells the model their numbers.
+    language. `citations` are numbered by the agent, which tells the model their numbers. `feedback_targets` is where a
+    rating of the answer counts too.
     """
 
     text: str
     blocks: Blocks = ()
     citations: tuple[Source, ...] = ()
     sentence: str = ""
+    feedback_targets: tuple[FeedbackTarget, ...] = ()
 
 
 A = TypeVar("A", bound=ToolArguments)
@@ -151,8 +154,8 @@ class UnavailableTools:
 class ToolResult:
     """What became of a call: the output of a tool, or in `text` why there is none.
 
-    `is_untrusted`: the text came from outside, and is marked as data when the model is given it. `sentence` as in
-    `ToolOutput` and `ToolError`.
+    `is_untrusted`: the text came from outside, and is marked as data when the model is given it. `sentence` and
+    `feedback_targets` as in `ToolOutput` and `ToolError`.
     """
 
     text: str
@@ -161,6 +164,7 @@ class ToolResult:
     citations: tuple[Source, ...] = ()
     is_untrusted: bool = False
     sentence: str = ""
+    feedback_targets: tuple[FeedbackTarget, ...] = ()
 
 
 AnyTool = Tool[Any]

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from app.common.caller import Caller
 from app.common.text import replace_lone_surrogates
 from app.content.block_json import Blocks
+from app.content.feedback_target import MAX_FEEDBACK_TARGETS
 from app.models.model import ToolCall, ToolDefinition
 from app.telemetry.gen_ai import end_tool_call, start_tool_call
 from app.telemetry.spans import as_current
@@ -134,7 +135,9 @@ class ToolRegistry:
             return failed("The tool failed for a reason that is not known."), type(error).__name__
         citations = redacted(output.citations[:MAX_CITATIONS_PER_RESULT])
         text, sentence = _shortened(output.text), _shortened(output.sentence)
-        return ToolResult(text, True, blocks, citations, is_untrusted=True, sentence=sentence), None
+        targets = output.feedback_targets[:MAX_FEEDBACK_TARGETS]
+        result = ToolResult(text, True, blocks, citations, True, sentence, targets)
+        return result, None
 
 
 def _bounded(blocks: Blocks) -> Blocks:

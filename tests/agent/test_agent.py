@@ -13,6 +13,7 @@ from app.agent.agent import Agent
 from app.agent.events import Answer, Event, Failure, TextAdded, ToolFinished, ToolStarted
 from app.agent.turn import Turn
 from app.content.citation import Citation
+from app.content.feedback_target import GenieTarget, TraceTarget
 from app.models import model_errors as failures
 from app.models.model import Completed, Source, ToolCall
 from app.models.scripted_model import ScriptedModel
@@ -218,3 +219,18 @@ async def test_nothing_a_person_wrote_is_logged(caplog: pytest.LogCaptureFixture
     caplog.set_level("INFO")
     await ask(ScriptedModel([["private answer", failures.RateLimitedError("x")]]), "private question")
     assert "private" not in caplog.text
+
+
+async def test_an_answer_is_rated_at_its_own_trace_and_where_its_tools_say() -> None:
+    of_genie, of_a_specialist = GenieTarget("s", "c", "m"), TraceTarget("tr-2")
+
+    async def run(_: ToolArguments, __: ToolContext) -> ToolOutput:
+        return ToolOutput("7", feedback_targets=(of_genie, of_a_specialist))
+
+    tool = Tool("genie", "Asks Genie", ToolArguments, run, Effect.READ_ONLY)
+    calls = [ToolCall(f"c{number}", "genie", "{}") for number in range(2)]
+    model = ScriptedModel([[*calls, Completed(tuple(calls), trace_id="tr-1")], ["Seven.", Completed(trace_id="tr-3")]])
+    asked = Agent(model, [StaticTools([tool])], system_prompt="", history_token_budget=1000)
+    *_, end = [event async for event in asked.answer(Turn("1", KEY, "How many?"), ())]
+    assert isinstance(end, Answer)
+    assert end.feedback_targets == (TraceTarget("tr-3"), of_genie, of_a_specialist)

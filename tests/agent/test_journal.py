@@ -49,7 +49,9 @@ def test_what_this_version_writes_will_be_read_by_later_ones() -> None:
     request = (
         '"approval":{"tool_digest":"ab","asked_by":{"tenant_id":"t","user_id":"","entra_object_id":"","name":"Ann"}'
     )
-    asked = text.replace("}]}}]}],", '}],"is_untrusted":true,"sentence":""},' + request + ',"expires_at":1.5}}]}],')
+    asked = text.replace(
+        "}]}}]}],", '}],"is_untrusted":true,"sentence":"","feedback_targets":[]},' + request + ',"expires_at":1.5}}]}],'
+    )
     kept = replace(kept, is_untrusted=True)
     call_of = replace(step.calls[0], result=kept, approval=ApprovalRequest("ab", Caller("t", name="Ann"), 1.5))
     assert recorded_from_json(asked) == RecordedSteps(

@@ -74,9 +74,24 @@ def test_only_calls_of_offered_tools_are_returned() -> None:
     assert end == Completed((ToolCall("1", "time", '{"zone":  "UTC"}'),), usage=Usage(5, 6))
 
 
-def test_a_trailing_trace_id_changes_nothing() -> None:
-    text, end, _ = said(delta("Hi"), message("Hi"), event({"trace_id": "tr-1"}), DONE)
-    assert (text, end) == ("Hi", Completed())
+@pytest.mark.parametrize(
+    ("sent", "trace_id"),
+    [
+        ({"trace_id": "tr-1"}, "tr-1"),
+        ({"trace_id": "trace:/main.agents/0af7651916cd43dd8448eb211c80319c"}, None),
+        ({"type": "response.completed", "response": {"metadata": {"trace_id": "tr-2"}}}, "tr-2"),
+        ({"databricks_output": {"trace": {"info": {"trace_id": "tr-3"}, "data": {"spans": []}}}}, "tr-3"),
+        ({"databricks_output": {"trace": {"info": {"request_id": "tr-4"}}, "databricks_request_id": "r"}}, "tr-4"),
+        ({"trace_id": "../../users"}, ""),
+        ({"trace_id": ["tr-1"], "databricks_output": "x", "metadata": 7}, ""),
+        ({"trace_id": "tr-" + "1" * 500}, ""),
+    ],
+)
+def test_the_id_of_the_trace_is_taken_from_wherever_the_endpoint_says_it(
+    sent: dict[str, Any], trace_id: str | None
+) -> None:
+    text, end, _ = said(delta("Hi"), message("Hi"), event(sent), DONE)
+    assert (text, end) == ("Hi", Completed(trace_id=sent["trace_id"] if trace_id is None else trace_id))
 
 
 def test_an_agent_that_ends_with_its_message_and_no_done_has_answered() -> None:

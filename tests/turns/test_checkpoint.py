@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.agent.events import Answer, Failure
 from app.content.citation import Citation
+from app.content.feedback_target import GenieTarget, TraceTarget
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.ledger import TurnKey
 from app.turns.checkpoint import Checkpoint, CheckpointUnreadableError, Suspension
@@ -21,8 +22,14 @@ KEY = TurnKey(ANN, "1")
 MOST = 75_000
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 citations = st.builds(Citation, st.integers(1, 9), texts, st.none() | texts, texts)
+targets = st.builds(TraceTarget, texts) | st.builds(GenieTarget, texts, texts, texts)
 ends = st.none() | st.builds(
-    Answer, texts, st.lists(citations, max_size=3).map(tuple), st.booleans(), st.booleans()
+    Answer,
+    texts,
+    st.lists(citations, max_size=3).map(tuple),
+    st.booleans(),
+    st.booleans(),
+    feedback_targets=st.lists(targets, max_size=3).map(tuple),
 ) | st.builds(Failure, texts, texts, texts)  # fmt: skip
 checkpoints = st.builds(
     Checkpoint,
