@@ -44,9 +44,8 @@ def present(
     if stored.query is not None and stored.query.sql:
         details = [Text(stored.explanation)] if stored.explanation.strip() else []
         blocks.append(Folded(translate(SHOW_SQL), (*details, Code(stored.query.sql, "sql"))))
-    if stored.query is not None:
-        run_again = call_button(translate(_RUN_AGAIN), RUN_AGAIN, {RESULT: stored.id})
-        blocks.append(Actions((run_again, file_button(translate(_AS_FILE), stored.id))))
+    run_again = [call_button(translate(_RUN_AGAIN), RUN_AGAIN, {RESULT: stored.id})] if stored.query else []
+    blocks.append(Actions((*run_again, file_button(translate(_AS_FILE), stored.id))))
     return tuple(within_limits(block) for block in blocks)
 
 

@@ -14,10 +14,10 @@ from app.data.grouping import GroupingError, grouped
 from app.data.more_rows import with_more_rows
 from app.data.present import for_model, present
 from app.data.rerun import as_of
-from app.data.result_set import ResultSet
-from app.data.stored_results import StoredResult, StoredResults
+from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.statement_chunks import StatementChunks
 from app.databricks.workspace_errors import WorkspaceError
+from app.storage.storage_errors import StorageError
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence
 
@@ -61,13 +61,7 @@ class Redraw:
         if stored is None:
             raise ToolError("there is no such result in this conversation; ask for the data first")
         if arguments.group_by:
-            try:
-                whole = await self._whole(stored, context)
-                result = grouped(whole, arguments.group_by, arguments.value)
-            except GroupingError as error:
-                raise ToolError(str(error)) from error
-            # Its rows are those of no query.
-            stored = stored.model_copy(update={"result": result, "query": None, "unread": None})
+            stored = await self._grouped(stored, arguments, context)
         wanted = None if arguments.chart in {"table", "auto"} else ChartKind(arguments.chart)
         if wanted is not None and chart_of(stored.result, wanted) is None:
             raise ToolError(f"the result cannot be drawn as {arguments.chart}: it has negative or missing numbers, too "
@@ -76,13 +70,23 @@ class Redraw:
         # Without the time, which the model would say a second time.
         text = f"The stored result is drawn as {arguments.chart}."
         if arguments.group_by:
-            text = f"{text}\n{for_model(stored.result)}"
+            text = f"{text}\n{for_model(stored.result, stored.id)}"
         return ToolOutput(text, (Text(as_of(stored, context.translate)), *blocks))
 
-    async def _whole(self, stored: StoredResult, context: ToolContext) -> ResultSet:
+    async def _grouped(self, stored: StoredResult, arguments: RedrawArguments, context: ToolContext) -> StoredResult:
+        """Kept as a result of its own, whose rows are those of no query."""
+        whole = stored.result
         with suppress(WorkspaceError):
-            return (await with_more_rows(stored.result, stored.unread, self._chunks, context.identity))[0]
-        return stored.result
+            whole, _ = await with_more_rows(whole, stored.unread, self._chunks, context.identity)
+        try:
+            result = grouped(whole, arguments.group_by, arguments.value)
+        except GroupingError as error:
+            raise ToolError(str(error)) from error
+        kept = stored_now(context, stored.title, result, source=stored.source)
+        kept = kept.model_copy(update={"as_of": stored.as_of})
+        with suppress(StorageError):
+            await self._results.save(context.conversation, kept)
+        return kept
 
     async def _stored(self, arguments: RedrawArguments, context: ToolContext) -> StoredResult | None:
         identity = identity_key(context.identity)

@@ -160,8 +160,11 @@ async def test_a_result_of_many_chunks_is_read_whole_and_one_that_was_cut_says_s
 
 async def test_the_last_results_are_kept_and_each_can_be_drawn_by_its_id(tmp_path: Path) -> None:
     async with data(tmp_path) as tools:
+        columns = (ResultColumn("name", "STRING"), ResultColumn("value", "INT"))
         for number in range(MAX_KEPT + 2):
-            await tools.sql(f"select 'a' as name, {number} as value union all select 'b', {number}")
+            context = tools.context()
+            result = ResultSet(columns, (("a", number), ("b", number)))
+            await tools.results.save(context.conversation, stored_now(context, "Values", result))
         context = tools.context()
         last = await tools.results.last(context.conversation, "app")
         assert last is not None
@@ -181,6 +184,9 @@ async def test_a_result_is_drawn_by_another_column_from_what_is_stored(tmp_path:
             "select o_orderstatus as status, o_orderpriority as priority, sum(o_totalprice) as revenue, "
             "avg(o_totalprice) as average from samples.tpch.orders group by all order by all"
         )
+        first = await tools.results.last(tools.context().conversation, "app")
+        assert first is not None
+        first_id = first.id
         drawn = await tools.run("redraw_result", {"group_by": "Priority", "value": "revenue"})
         table = table_of(drawn)
         assert [column.name for column in table.columns] == ["priority", "revenue"]
@@ -191,6 +197,10 @@ async def test_a_result_is_drawn_by_another_column_from_what_is_stored(tmp_path:
         )
         assert sorted(map(str, table.rows)) == sorted(map(str, by_warehouse.rows))
         assert any(isinstance(block, Chart) for block in drawn.blocks)
+        await tools.run("redraw_result", {"group_by": "Priority", "value": "revenue", "result": first_id})
+        as_pie = await tools.run("redraw_result", {"chart": "pie"})
+        (chart,) = [block for block in as_pie.blocks if isinstance(block, Chart)]
+        assert [point.label for point in chart.series[0].points] == [row[0] for row in table.rows], "the last one drawn"
         unknown = await tools.run("redraw_result", {"group_by": "region"})
         assert "its columns are: priority, revenue" in unknown.text
 
