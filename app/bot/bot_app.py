@@ -15,7 +15,7 @@ from app.bot.card_actions import ACTION_KIND, CardActions
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.connector_client import ConnectorClient
 from app.bot.file_consent import CONSENT_KIND, FileConsents
-from app.bot.handler import AgentHandler, BotServices
+from app.bot.handler import AgentHandler, BotServices, ConversationMemory
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
 from app.bot.proactive_messages import PROACTIVE_KIND, ProactiveMessages
 from app.bot.resume import TurnMessageHandler
@@ -26,7 +26,6 @@ from app.messaging.actions import ActionHandler
 from app.messaging.conversation_references import ConversationReferences
 from app.messaging.result_files import ResultFiles
 from app.storage.documents import DocumentStore
-from app.storage.ledger import ConversationStore
 from app.storage.queue import Queue
 from app.telemetry.telemetry import Telemetry
 from app.turns.approvals import ApprovalHandler
@@ -61,7 +60,7 @@ class BotApp:
 def build_bot(
     identity: BotIdentity,
     runner: TurnRunner,
-    store: ConversationStore,
+    memory: ConversationMemory,
     documents: DocumentStore,
     references: ConversationReferences,
     telemetry: Telemetry,
@@ -104,7 +103,7 @@ def build_bot(
         dispatcher.register(CONSENT_KIND, file_consents.handle)
     card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
     proactive = ProactiveMessages(adapter, references, actions, work_queue)
-    services = BotServices(runner, adapter.sender, store, actions, card_actions, references, display, file_consents)
+    services = BotServices(runner, adapter.sender, memory, actions, card_actions, references, display, file_consents)
     dispatcher.register(ACTION_KIND, card_actions.run)
     dispatcher.register(PROACTIVE_KIND, proactive.deliver)
     dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, display).handle)

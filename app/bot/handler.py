@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 
 from botbuilder.core import ActivityHandler, InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ChannelAccount
@@ -28,7 +29,7 @@ from app.bot.rendering import activities
 from app.bot.replies.activity_sender import ActivitySender
 from app.messaging.actions import ask_button
 from app.messaging.conversation_references import ConversationReferences
-from app.storage.ledger import ConversationStore
+from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import current_turn, turn_failed
@@ -48,13 +49,21 @@ _HELP_BUTTON = Sentence("Help")
 MENTION_ME = Sentence("Mention me, so that I know you mean me.")
 
 
+class ConversationMemory(Protocol):
+    """All that is kept of conversations but their references."""
+
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        """Deletes it, with `threads` that of a channel's threads too. Raises `StorageError`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class BotServices:
     """What the handlers of all activities share."""
 
     runner: TurnRunner
     sender_for: Callable[[TurnContext], ActivitySender]
-    store: ConversationStore
+    memory: ConversationMemory
     actions: IdempotentActions
     card_actions: CardActions
     references: ConversationReferences
@@ -160,7 +169,7 @@ class AgentHandler(ActivityHandler):
     async def _forget(self, activity: Activity) -> None:
         conversation = conversation_of(activity)
         await self._services.references.forget(conversation)
-        await self._services.store.forget(conversation, threads=True)
+        await self._services.memory.forget(conversation, threads=True)
         _log.info("The app was removed from a conversation, and what it had stored of it was deleted")
 
     async def on_members_added_activity(self, members_added: list[ChannelAccount], turn_context: TurnContext) -> None:

@@ -74,7 +74,7 @@ class Core:
         )
         self.turns = TurnRunner(
             self.agent,
-            Commands(self._forget, self._about, self.agent.tools_for),
+            Commands(self._forget_chat, self._about, self.agent.tools_for),
             TurnBackend(self.store, self.queue, self.storage.artifacts, settings.turns.lease_seconds),
             time_limit_seconds=settings.turns.timeout_seconds,
         )
@@ -87,12 +87,16 @@ class Core:
     async def _delete_expired(self, oldest: float) -> int:
         return await self.store.delete_before(oldest) + await self.storage.documents.delete_expired()
 
-    async def _forget(self, conversation: ConversationKey) -> None:
+    async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
+        """Deletes what is kept of a conversation, but its reference. Raises `StorageError`."""
         for provider in self._tool_providers:
             if isinstance(provider, ConversationTools):
-                await provider.forget(conversation)
+                await provider.forget(key, threads=threads)
+        await self.store.forget(key, threads=threads)
+
+    async def _forget_chat(self, conversation: ConversationKey) -> None:
+        await self.forget(conversation)
         await self.references.forget(conversation)
-        await self.store.forget(conversation)
 
     async def close(self) -> None:
         async with AsyncExitStack() as closing:

@@ -43,7 +43,7 @@ class FunctionsHost:
         self.bot = build_bot(
             _bot_identity(settings),
             core.turns,
-            core.store,
+            core,
             core.storage.documents,
             core.references,
             core.telemetry,

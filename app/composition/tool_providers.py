@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class ConversationTools(Protocol):
     """A provider that keeps something of a conversation."""
 
-    async def forget(self, conversation: ConversationKey) -> None:
-        """Deletes it. Raises `StorageError`."""
+    async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
+        """Deletes it, with `threads` that of a channel's threads too. Raises `StorageError`."""
         ...
 
 

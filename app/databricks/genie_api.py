@@ -37,6 +37,15 @@ class GenieApi:
         path = api_path(_SPACES, space, "conversations", conversation, "messages")
         return await self._workspace.request("POST", path, identity=identity, json_body={"content": question})
 
+    async def list_conversations(self, space: str, identity: RequestIdentity) -> Json:
+        """Those of the identity, the newest first."""
+        path = api_path(_SPACES, space, "conversations")
+        return await self._workspace.request("GET", path, identity=identity)
+
+    async def list_messages(self, space: str, conversation: str, identity: RequestIdentity) -> Json:
+        path = api_path(_SPACES, space, "conversations", conversation, "messages")
+        return await self._workspace.request("GET", path, identity=identity)
+
     async def get_message(self, space: str, conversation: str, message: str, identity: RequestIdentity) -> Json:
         return await self._workspace.request("GET", _message(space, conversation, message), identity=identity)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from contextlib import suppress
 
@@ -15,18 +16,51 @@ from app.storage.documents import Collection, Document, DocumentKey, DocumentSto
 from app.storage.storage_errors import ConcurrentUpdateError
 
 _CONVERSATIONS = Collection("genie_conversations", retention_days=90)
+_OWNERS = Collection("genie_conversation_owners", retention_days=90)
+_MAX_MESSAGES = 20
+_DELETED_AT_ONCE = 8
+
+
+class AskedMessage(BaseModel):
+    """`call` is the idempotency key of the tool call that asked it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    call: str
+    message_id: str
+
+
+class PendingQuestion(BaseModel):
+    """Saved before Genie is asked: whoever finds it after a crash looks whether the question arrived."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    call: str
+    question: str
+    asked_at_seconds: float
 
 
 class GenieConversation(BaseModel):
-    """`call` is the idempotency key of the tool call that asked `message_id`."""
+    """`conversation_id` is empty until Genie has answered the first question."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     space: str
-    conversation_id: str
-    message_id: str
-    call: str
     identity: str
+    conversation_id: str = ""
+    messages: tuple[AskedMessage, ...] = ()
+    pending: PendingQuestion | None = None
+
+    def message_of(self, call: str) -> str | None:
+        return next((each.message_id for each in self.messages if each.call == call), None)
+
+    def asking(self, pending: PendingQuestion) -> GenieConversation:
+        return self.model_copy(update={"pending": pending})
+
+    def asked(self, conversation_id: str, message: AskedMessage) -> GenieConversation:
+        known = self.messages if conversation_id == self.conversation_id else ()
+        messages = (*known, message)[-_MAX_MESSAGES:]
+        return self.model_copy(update={"conversation_id": conversation_id, "messages": messages, "pending": None})
 
 
 class GenieConversations:
@@ -35,11 +69,11 @@ class GenieConversations:
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
 
-    async def find(
-        self, conversation: ConversationKey, space: str, identity: RequestIdentity
-    ) -> GenieConversation | None:
+    async def find(self, conversation: ConversationKey, space: str, identity: RequestIdentity) -> GenieConversation:
+        """A new one where the chat has none."""
         document = await self._documents.get(_key(conversation, space, identity))
-        return None if document is None else _parse(document)
+        found = None if document is None else _parse(document)
+        return found or GenieConversation(space=space, identity=identity_key(identity))
 
     async def save(self, conversation: ConversationKey, identity: RequestIdentity, latest: GenieConversation) -> None:
         key = _key(conversation, latest.space, identity)
@@ -51,20 +85,41 @@ class GenieConversations:
                 )
                 return
 
-    async def delete(self, conversation: ConversationKey, space: str, identity: RequestIdentity) -> None:
-        await self._documents.delete(_key(conversation, space, identity))
+    async def own(self, conversation: ConversationKey, space: str, identity: RequestIdentity, id: str) -> bool:
+        """Whether the chat owns Genie's conversation `id`, from now on or already: one chat alone does."""
+        owner = _key(conversation, space, identity).id
+        key = DocumentKey(_OWNERS, conversation.tenant, id)
+        try:
+            await self._documents.put(Document(key, owner))
+        except ConcurrentUpdateError:
+            found = await self._documents.get(key)
+            return found is not None and found.value == owner
+        return True
 
-    async def forget(self, conversation: ConversationKey, genie: GenieApi) -> None:
-        """Deletes what is kept of the chat, and as the app its conversations in Genie, as far as Genie lets it."""
-        while documents := (await self._documents.list_page(
-            _CONVERSATIONS, conversation.tenant, prefix=_prefix(conversation)
-        )).documents:  # fmt: skip
-            for document in documents:
-                kept = _parse(document)
-                if kept is not None and kept.identity == identity_key(APP_IDENTITY):
-                    with suppress(WorkspaceError):
-                        await genie.delete_conversation(kept.space, kept.conversation_id, APP_IDENTITY)
-                await self._documents.delete(document.key)
+    async def forget(self, conversation: ConversationKey, genie: GenieApi, *, threads: bool = False) -> None:
+        """Deletes what is kept of the chat, with `threads` of all threads in it, and as the app its conversations in
+        Genie, as far as Genie lets it.
+        """
+        at_once = asyncio.Semaphore(_DELETED_AT_ONCE)
+
+        async def delete(document: Document) -> None:
+            async with at_once:
+                await self._delete(document, genie)
+
+        prefix = f"{_digest(conversation.conversation)}/" if threads else _prefix(conversation)
+        while documents := (
+            await self._documents.list_page(_CONVERSATIONS, conversation.tenant, prefix=prefix)
+        ).documents:
+            await asyncio.gather(*map(delete, documents))
+
+    async def _delete(self, document: Document, genie: GenieApi) -> None:
+        kept = _parse(document)
+        if kept is not None and kept.conversation_id:
+            if kept.identity == identity_key(APP_IDENTITY):
+                with suppress(WorkspaceError):
+                    await genie.delete_conversation(kept.space, kept.conversation_id, APP_IDENTITY)
+            await self._documents.delete(DocumentKey(_OWNERS, document.key.tenant, kept.conversation_id))
+        await self._documents.delete(document.key)
 
 
 def _parse(document: Document) -> GenieConversation | None:
@@ -80,5 +135,8 @@ def _key(conversation: ConversationKey, space: str, identity: RequestIdentity) -
 
 
 def _prefix(conversation: ConversationKey) -> str:
-    digest = hashlib.sha256(f"{conversation.conversation}\0{conversation.thread}".encode("utf-8", "surrogatepass"))
-    return f"{digest.hexdigest()[:32]}/"
+    return f"{_digest(conversation.conversation)}/{_digest(conversation.thread)}/"
+
+
+def _digest(id: str) -> str:
+    return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -17,22 +17,15 @@ from app.databricks.genie_api import GenieApi
 from app.databricks.statement_chunks import NextChunk
 from app.databricks.workspace_errors import (
     WorkspaceError,
-    WorkspaceInterruptedError,
-    WorkspaceNotFoundError,
-    WorkspacePermissionError,
-    WorkspaceRateLimitError,
-    WorkspaceUnavailableError,
 )
-from app.genie.genie_sentences import NO_ACCESS, NO_SPACE, THROTTLED, failure_sentence
+from app.genie.genie_sentences import failure_sentence, workspace_sentence
+from app.genie.looking import look, pauses_seconds
 from app.tools.base import ToolContext, ToolError
 
 _log = logging.getLogger(__name__)
 
 CAPABILITY = "genie"
 """The `Query.capability` of its results."""
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 5.0
-_MAX_FAILED_LOOKS = 5
 _RUNNING_STATES = frozenset({"PENDING", "RUNNING"})
 _ROWS_STATES = frozenset({"SUCCEEDED", "CLOSED", ""})
 
@@ -69,19 +62,12 @@ class GenieResults:
         """
         call = self._api.execute_query if anew else self._api.query_result
         where = (ids.space, ids.conversation, ids.message, ids.attachment)
-        response, pause = _statement(await call(*where, identity)), _FIRST_PAUSE_SECONDS
-        failed_looks = 0
+        response = _statement(await look(lambda: call(*where, identity), self._sleep))
+        pauses = pauses_seconds()
         while _state(response) in _RUNNING_STATES:
             on_statement(text(response.get("statement_id")))
-            await self._sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-            try:
-                response = _statement(await self._api.query_result(*where, identity))
-            except (WorkspaceUnavailableError, WorkspaceInterruptedError) as error:
-                failed_looks += 1
-                if failed_looks >= _MAX_FAILED_LOOKS:
-                    raise
-                _log.info("A look at Genie's result failed (%s); it is looked again", type(error).__name__)
+            await self._sleep(next(pauses))
+            response = _statement(await look(lambda: self._api.query_result(*where, identity), self._sleep))
         on_statement("")
         # CLOSED: it succeeded, and its further chunks can no longer be read.
         if _state(response) not in _ROWS_STATES and not items(mapping(response.get("result")).get("data_array")):
@@ -108,13 +94,10 @@ class GenieReruns:
         try:
             rows = await self._results.read(ids, context.identity, anew=True, on_statement=on_statement)
             completed = True
-        except WorkspaceRateLimitError as error:
-            raise ToolError(THROTTLED.english, sentence=context.translate(THROTTLED)) from error
-        except WorkspacePermissionError as error:
-            raise ToolError(NO_ACCESS.english, sentence=context.translate(NO_ACCESS)) from error
-        except WorkspaceNotFoundError as error:
-            raise ToolError(NO_SPACE.english, sentence=context.translate(NO_SPACE)) from error
-        except (WorkspaceError, QueryFailedError, ValueError) as error:
+        except WorkspaceError as error:
+            failed = workspace_sentence(error)
+            raise ToolError(failed.english, sentence=context.translate(failed)) from error
+        except (QueryFailedError, ValueError) as error:
             failed = failure_sentence("SQL_EXECUTION_EXCEPTION" if isinstance(error, QueryFailedError) else "")
             raise ToolError(failed.english, sentence=context.translate(failed)) from error
         finally:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from pydantic import Field
 
 from app.common.identity import APP_IDENTITY, identity_key
+from app.common.keyed_locks import KeyedLocks
 from app.content.blocks import Action, Actions, Block, Folded, Link, Text
 from app.content.feedback_target import FeedbackTarget, GenieTarget
 from app.data.present import for_model, present
@@ -18,18 +21,13 @@ from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.genie_api import GenieApi
 from app.databricks.statement_chunks import NextChunk
-from app.databricks.workspace_errors import (
-    WorkspaceError,
-    WorkspaceInterruptedError,
-    WorkspaceNotFoundError,
-    WorkspacePermissionError,
-    WorkspaceRateLimitError,
-    WorkspaceUnavailableError,
-)
-from app.genie.genie_conversations import GenieConversation, GenieConversations
+from app.databricks.workspace_errors import WorkspaceError
+from app.genie.asking import Asking
+from app.genie.genie_conversations import GenieConversations
 from app.genie.genie_message import GenieMessage, GenieQuery, parse_message
 from app.genie.genie_results import GenieResults, QueryFailedError, QueryIds
-from app.genie.genie_sentences import CANCELLED, NO_ACCESS, NO_SPACE, PROGRESS, THROTTLED, failure_sentence
+from app.genie.genie_sentences import CANCELLED, PROGRESS, TIMED_OUT, failure_sentence, workspace_sentence
+from app.genie.looking import look, pauses_seconds
 from app.messaging.actions import ask_button
 from app.storage.storage_errors import StorageError
 from app.tools.base import ToolArguments, ToolContext, ToolError, ToolOutput
@@ -37,10 +35,8 @@ from app.translation import Sentence
 
 _log = logging.getLogger(__name__)
 
-# Genie asks for one look in one to five seconds.
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 5.0
-_MAX_FAILED_LOOKS = 5
+# A tool that is cancelled has two seconds to end.
+_CANCEL_SECONDS = 1.8
 _MAX_QUESTION = 2_000
 _HOW = Sentence("How I got there")
 _SOURCE = Sentence("Powered by Genie: open in Databricks")
@@ -55,11 +51,15 @@ class GenieArguments(ToolArguments):
 
 @dataclass(frozen=True, slots=True)
 class GenieServices:
+    """`locks`: Genie refuses a question in a conversation whose last one has not ended."""
+
     api: GenieApi
     conversations: GenieConversations
     results: StoredResults
     workspace_url: str
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    clock: Callable[[], float] = time.time
+    locks: KeyedLocks = field(default_factory=KeyedLocks)
 
 
 class GenieQuestion:
@@ -70,95 +70,56 @@ class GenieQuestion:
         self._api = services.api
         self._space = space
         self._context = context
+        self._running: GenieMessage | None = None
         self._statement = ""
 
     async def answer(self, arguments: GenieArguments) -> ToolOutput:
+        context, services = self._context, self._services
+        one_at_a_time = services.locks.of((context.conversation, self._space, identity_key(context.identity)))
+        asking = Asking(self._api, services.conversations, self._space, context, services.clock)
         try:
-            message = await self._ended(await self._asked(arguments.question))
-            return await self._output(message)
+            async with asyncio.timeout_at(context.deadline - _CANCEL_SECONDS), one_at_a_time:
+                return await self._output(await self._ended(await asking.ask_once(arguments.question)))
         except asyncio.CancelledError:
             # Another worker may look at the same message.
-            if not self._context.cancellation.goes_on_elsewhere:
+            if not context.cancellation.goes_on_elsewhere:
                 await self._cancel_statement()
             raise
-        except WorkspaceRateLimitError as error:
-            raise ToolError(self._context.translate(THROTTLED)) from error
-        except WorkspacePermissionError as error:
-            raise ToolError(self._context.translate(NO_ACCESS)) from error
-        except WorkspaceNotFoundError as error:
-            raise ToolError(self._context.translate(NO_SPACE)) from error
+        except TimeoutError as error:
+            await self._cancel_statement()
+            raise self._failure(TIMED_OUT) from error
+        except WorkspaceError as error:
+            _log.warning("Genie did not answer: %s", error)
+            raise self._failure(workspace_sentence(error)) from error
         except ValueError as error:
-            raise ToolError(self._context.translate(failure_sentence(""))) from error
+            raise self._failure(failure_sentence("")) from error
 
-    async def _asked(self, question: str) -> GenieMessage:
-        """The message of this call: the one that an earlier attempt asked, if there was one."""
-        context, kept = self._context, await self._kept()
-        if kept is not None and kept.call == context.idempotency_key:
-            return GenieMessage(kept.conversation_id, kept.message_id, "SUBMITTED")
-        message: GenieMessage | None = None
-        if kept is not None:
-            with suppress(WorkspaceNotFoundError):
-                told = await self._api.create_message(self._space, kept.conversation_id, question, context.identity)
-                message = parse_message({"conversation_id": kept.conversation_id, **told})
-        if message is None:
-            told = await self._api.start_conversation(self._space, question, context.identity)
-            inner = told.get("message")
-            message = parse_message({**told, **inner} if isinstance(inner, Mapping) else told)
-        latest = GenieConversation(
-            space=self._space,
-            conversation_id=message.conversation_id,
-            message_id=message.message_id,
-            call=context.idempotency_key,
-            identity=identity_key(context.identity),
-        )
-        try:
-            await self._services.conversations.save(context.conversation, context.identity, latest)
-        except StorageError as error:
-            _log.warning("A conversation in Genie is not remembered (%s)", type(error).__name__)
-        return message
-
-    async def _kept(self) -> GenieConversation | None:
-        try:
-            return await self._services.conversations.find(
-                self._context.conversation, self._space, self._context.identity
-            )
-        except StorageError as error:
-            _log.warning("Which conversation in Genie goes on is not known (%s)", type(error).__name__)
-            return None
+    def _failure(self, sentence: Sentence) -> ToolError:
+        told = self._context.translate(sentence)
+        return ToolError(told, sentence=told)
 
     async def _ended(self, message: GenieMessage) -> GenieMessage:
-        pause, failed_looks = _FIRST_PAUSE_SECONDS, 0
         said: Sentence | None = None
+        pauses = pauses_seconds()
+        self._running = message
         while not message.ended:
             if (sentence := PROGRESS.get(message.status)) is not None and sentence is not said:
                 said = sentence
                 self._context.progress(self._context.translate(sentence))
-            if message.query is not None and message.query.statement_id:
-                self._statement = message.query.statement_id
-            await self._services.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-            try:
-                told = await self._api.get_message(
-                    self._space, message.conversation_id, message.message_id, self._context.identity
-                )
-            except (WorkspaceUnavailableError, WorkspaceInterruptedError) as error:
-                failed_looks += 1
-                if failed_looks >= _MAX_FAILED_LOOKS:
-                    raise
-                _log.info("A look at Genie failed (%s); it is looked again", type(error).__name__)
-                continue
-            failed_looks = 0
-            ids = {"conversation_id": message.conversation_id, "message_id": message.message_id}
-            message = parse_message({**told, **ids})
-        self._statement = ""
+            await self._services.sleep(next(pauses))
+            message = self._running = await look(partial(self._look, message), self._services.sleep)
         return message
 
+    async def _look(self, message: GenieMessage) -> GenieMessage:
+        ids = (message.conversation_id, message.message_id)
+        told = await self._api.get_message(self._space, *ids, self._context.identity)
+        return parse_message({**told, "conversation_id": ids[0], "message_id": ids[1]})
+
     async def _output(self, message: GenieMessage) -> ToolOutput:
-        translate = self._context.translate
         if message.status == "CANCELLED":
-            raise ToolError(translate(CANCELLED))
+            raise self._failure(CANCELLED)
         if message.status == "FAILED":
-            raise ToolError(translate(failure_sentence(message.error_type)))
+            raise self._failure(failure_sentence(message.error_type))
         if message.clarification:
             text = f"Genie needs to know more. Ask the person exactly this, and do not guess: {message.clarification}"
             return ToolOutput(text)
@@ -212,12 +173,17 @@ class GenieQuestion:
         try:
             return await results.read(ids, self._context.identity, anew=anew, on_statement=on_statement)
         except QueryFailedError as error:
-            raise ToolError(self._context.translate(failure_sentence("SQL_EXECUTION_EXCEPTION"))) from error
+            raise self._failure(failure_sentence("SQL_EXECUTION_EXCEPTION")) from error
 
     async def _cancel_statement(self) -> None:
-        if not self._statement:
-            return
+        """Genie may have begun a query since the last look."""
+        running, statement = self._running, self._statement
         try:
-            await self._api.cancel_statement(self._statement, self._context.identity)
-        except WorkspaceError as error:
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                if running is not None and not running.ended:
+                    query = (await self._look(running)).query
+                    statement = query.statement_id if query is not None else ""
+                if statement:
+                    await self._api.cancel_statement(statement, self._context.identity)
+        except (WorkspaceError, ValueError, TimeoutError) as error:
             _log.warning("A query of Genie could not be cancelled (%s)", type(error).__name__)

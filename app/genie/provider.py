@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from app.common.caller import Caller
 from app.data.stored_results import StoredResults
@@ -34,13 +34,19 @@ class GenieTools:
     """A `app.tools.registry.ToolProvider`."""
 
     def __init__(
-        self, settings: GenieSettings, workspace: WorkspaceClient, documents: DocumentStore, results: StoredResults
+        self,
+        settings: GenieSettings,
+        workspace: WorkspaceClient,
+        documents: DocumentStore,
+        results: StoredResults,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
         self._api = GenieApi(workspace)
         self._conversations = GenieConversations(documents)
-        self._services = GenieServices(self._api, self._conversations, results, workspace.url.host)
-        self.reruns = GenieReruns(self._api, self._services.sleep)
+        self._services = GenieServices(self._api, self._conversations, results, workspace.url.host, sleep)
+        self.reruns = GenieReruns(self._api, sleep)
         self._listed: tuple[GenieSpace, ...] = ()
         self._listed_until = 0.0
 
@@ -48,9 +54,9 @@ class GenieTools:
         spaces = await self._all_spaces() if self._settings.uses_all_spaces else self._settings.spaces
         return [self._tool(space, name) for name, space in zip(tool_names(spaces), spaces, strict=True)]
 
-    async def forget(self, conversation: ConversationKey) -> None:
+    async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
         """Raises `StorageError`."""
-        await self._conversations.forget(conversation, self._api)
+        await self._conversations.forget(conversation, self._api, threads=threads)
 
     def _tool(self, space: GenieSpace, name: str) -> AnyTool:
         about = f" The data: {space.alias or space.id}. {space.description}"[:_MAX_DESCRIPTION]

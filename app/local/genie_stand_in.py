@@ -45,6 +45,7 @@ class GenieStandIn:
 
     `plans`: how the next messages go, one each, before the words of the question decide; `release`: lets a message
     leave the state that its plan holds it in; `refusals`: raised by the next questions, one each;
+    `lost_replies`: so many next questions are taken, and their replies lost; `failing_looks`: so many next looks fail;
     `asked`: the questions of all messages; `deleted`: ids of conversations; `overlaps`: questions that came while the
     one before in their conversation had not ended; `spaces`; `space_details_refused`: as for CAN RUN.
     """
@@ -55,6 +56,8 @@ class GenieStandIn:
         self.plans: deque[MessagePlan] = deque()
         self.refusals: deque[RefusedRequestError] = deque()
         self.asked: list[str] = []
+        self.lost_replies = 0
+        self.failing_looks = 0
         self.deleted: list[str] = []
         self.overlaps = 0
         self._warehouse = warehouse
@@ -110,6 +113,7 @@ class GenieStandIn:
         self._conversations[conversation_id] = conversation
         while len(self._conversations) > _MAX_CONVERSATIONS:
             del self._conversations[next(iter(self._conversations))]
+        self._lose_reply(request)
         return web.json_response(
             {
                 "conversation_id": conversation_id,
@@ -128,7 +132,13 @@ class GenieStandIn:
             self.overlaps += 1
             message.status = "FAILED"
             message.error = ("BLOCK_MULTIPLE_EXECUTIONS_EXCEPTION", "Another message of this conversation is running.")
+        self._lose_reply(request)
         return web.json_response(message.as_json())
+
+    def _lose_reply(self, request: web.Request) -> None:
+        if self.lost_replies and request.transport is not None:
+            self.lost_replies -= 1
+            request.transport.abort()
 
     async def _content(self, request: web.Request) -> str:
         content = (await json_of(request)).get("content")
@@ -164,6 +174,9 @@ class GenieStandIn:
 
     async def _get(self, request: web.Request) -> web.Response:
         message = self._message(request)
+        if self.failing_looks:
+            self.failing_looks -= 1
+            raise RefusedRequestError(503, "TEMPORARILY_UNAVAILABLE", "The service is temporarily unavailable.")
         message.advance(self._warehouse, self._released.__contains__)
         return web.json_response(message.as_json())
 
@@ -205,7 +218,7 @@ class GenieStandIn:
         space = self._space(request)
         found = [
             _conversation_json(one, kept)
-            for one, kept in self._conversations.items()
+            for one, kept in reversed(self._conversations.items())
             if kept.space_id == space.space_id
         ]
         return web.json_response({"conversations": found})
@@ -241,6 +254,7 @@ def _conversation_json(conversation_id: str, conversation: _Conversation) -> dic
         "conversation_id": conversation_id,
         "space_id": conversation.space_id,
         "title": conversation.title,
+        "created_timestamp": min(message.created_ms for message in conversation.messages.values()),
         "user_id": 1,
     }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from app.agent.history import MAX_HISTORY_MESSAGES
+from app.common.keyed_locks import KeyedLocks
 from app.storage.ledger import BeginResult, TurnKey, TurnRecord, TurnState
 from app.storage.queue import PopReceiptMismatchError, Receipt
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
@@ -18,7 +19,6 @@ from app.telemetry.turn_span import hand_over_missing
 from app.turns.checkpoint import Checkpoint, Suspension
 from app.turns.checkpoint_storage import CheckpointStorage
 from app.turns.lease import LEASE_MARGIN_SECONDS, MAX_CHECKPOINT_CHARACTERS, TurnBackend, TurnLease
-from app.turns.ordering import ArrivalLocks
 from app.turns.predecessors import REQUEUE_SECONDS, Predecessors
 from app.turns.queue_message import TurnMessage
 from app.turns.stall_timer import NOT_STALLED
@@ -56,7 +56,7 @@ class TurnClaims:
         self._backend = backend
         self._checkpoints = CheckpointStorage(backend.artifacts)
         self.predecessors = Predecessors(backend)
-        self._arrivals = ArrivalLocks()
+        self._arrivals = KeyedLocks()
 
     async def enter(
         self, key: TurnKey, message: TurnMessage | None, *, asked_at: float | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from weakref import WeakValueDictionary
 
 # A channel's clock and ours differ by less, and a question that arrives later than this is not put before others.
 _MAX_CLOCK_DIFFERENCE_SECONDS = 120.0
@@ -19,19 +18,6 @@ def when_asked(claimed: float | None, now: float) -> float:
     if claimed is None:
         return now
     return min(max(claimed, now - _MAX_CLOCK_DIFFERENCE_SECONDS), now + _MAX_CLOCK_DIFFERENCE_SECONDS)
-
-
-class ArrivalLocks:
-    """A lock for each conversation, given in the order in which it is asked for."""
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
-
-    def of(self, key: Hashable) -> asyncio.Lock:
-        lock = self._locks.get(key)
-        if lock is None:
-            lock = self._locks[key] = asyncio.Lock()
-        return lock
 
 
 class TurnCompletionEvents:

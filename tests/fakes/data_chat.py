@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -52,7 +53,14 @@ class DataChat:
         value = {"action": {key: action[key] for key in ("type", "verb", "data")}}
         return await self._send({"type": "invoke", "name": "adaptiveCard/action", "value": value})
 
-    async def _send(self, more: Mapping[str, Any]) -> Shown:
+    async def shows(self, text: str) -> None:
+        """Returns once `text` is on the way to the person."""
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            while not any(text in call.text for call in self._connector.calls):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    async def send_only(self, more: Mapping[str, Any]) -> None:
+        """An activity that nothing is said to."""
         activity = {
             "id": str(uuid.uuid4()),
             "channelId": "msteams",
@@ -62,9 +70,12 @@ class DataChat:
             "conversation": {"id": "c1", "conversationType": "personal"},
             **more,
         }
-        before = len(self._connector.calls)
         answer = await self._host.receive_activity("POST", _LOCAL, json.dumps(activity).encode())
         assert answer.status < 300, answer
+
+    async def _send(self, more: Mapping[str, Any]) -> Shown:
+        before = len(self._connector.calls)
+        await self.send_only(more)
         message = await self._connector.next_message(_ANSWER_SECONDS)
         updates = [call for call in self._connector.calls[before:] if call.activity.get("type") == "typing"]
         cards = [one["content"] for one in message.activity.get("attachments", ())]

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.local.genie_plans import USUAL
 from tests.fakes.data_chat import a_data_chat
 
-# Genie is looked at every second or more.
-pytestmark = pytest.mark.slow
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.genie.looking._FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("app.genie.looking._LONGEST_PAUSE_SECONDS", 0.02)
 
 
 async def test_a_question_about_data_shows_progress_a_chart_its_table_its_sql_and_follow_ups(tmp_path: Path) -> None:
     async with a_data_chat(tmp_path) as chat:
-        shown = await chat.ask("How did revenue develop by month?")
+        chat.workspace.genie.plans.append(replace(USUAL, held_in="ASKING_AI"))
+        asking = asyncio.create_task(chat.ask("How did revenue develop by month?"))
+        await chat.shows("Writing SQL…")
+        chat.workspace.genie.release("ASKING_AI")
+        shown = await asking
         assert shown.elements("Chart."), "a chart"
         assert shown.elements("Table"), "its numbers"
         assert any("SELECT" in str(block) for block in shown.elements("CodeBlock")), "its SQL"
@@ -49,3 +59,10 @@ async def test_forget_deletes_the_conversation_in_genie_too(tmp_path: Path) -> N
         assert len(chat.workspace.genie.deleted) == 1
         again = await chat.ask("as a pie chart")
         assert not again.elements("Chart."), "what is forgotten is not drawn again"
+
+
+async def test_removing_the_app_deletes_what_a_chat_has_in_genie(tmp_path: Path) -> None:
+    async with a_data_chat(tmp_path) as chat:
+        await chat.ask("How many orders are there by region?")
+        await chat.send_only({"type": "installationUpdate", "action": "remove"})
+        assert len(chat.workspace.genie.deleted) == 1

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.genie import genie_sentences
 from app.genie.genie_message import parse_message
 from app.genie.genie_sentences import PROGRESS, failure_sentence
 
@@ -66,11 +67,31 @@ def test_any_json_is_read(told: dict[str, Any]) -> None:
 def test_every_error_type_and_state_of_the_sdk_has_its_sentence() -> None:
     from databricks.sdk.service.dashboards import MessageErrorType, MessageStatus
 
-    assert len(MessageErrorType) >= 50
-    told = {each.value: failure_sentence(each.value) for each in MessageErrorType}
-    unnamed = {name for name, sentence in told.items() if sentence == failure_sentence("")}
-    assert len(unnamed) <= 15, sorted(unnamed)
+    grouped = [name for names in genie_sentences.GROUPS.values() for name in names.split()]
+    assert len(grouped) == len({*grouped}) == 61
+    assert {each.value.removesuffix("_EXCEPTION") for each in MessageErrorType} == {*grouped}
     assert set(PROGRESS) <= {each.value for each in MessageStatus}
+
+
+@pytest.mark.parametrize(
+    ("error_type", "said"),
+    [
+        ("TOO_MANY_TABLES_EXCEPTION", "not set up completely"),
+        ("INTERNAL_CATALOG_MISSING_UC_PATH_EXCEPTION", "not set up completely"),
+        ("FUNCTION_CALL_MISSING_PARAMETER_EXCEPTION", "query that Genie wrote failed"),
+        ("INVALID_TABLE_IDENTIFIER_EXCEPTION", "query that Genie wrote failed"),
+        ("MESSAGE_ATTACHMENT_TOO_LONG_ERROR", "too large"),
+        ("MESSAGE_CANCELLED_WHILE_EXECUTING_EXCEPTION", "was cancelled"),
+        ("RATE_LIMIT_EXCEEDED_SPECIFIED_WAIT_EXCEPTION", "busy"),
+        ("DESCRIBE_QUERY_TIMEOUT", "took too long"),
+        ("WAREHOUSE_ACCESS_MISSING_EXCEPTION", "CAN USE"),
+        ("COULD_NOT_GET_UC_SCHEMA_EXCEPTION", "grants in Unity Catalog"),
+        ("CONTENT_FILTER_EXCEPTION", "content filter"),
+        ("ADDED_NEXT_YEAR_EXCEPTION", "a reason of its own"),
+    ],
+)
+def test_a_failure_says_what_to_do(error_type: str, said: str) -> None:
+    assert said in failure_sentence(error_type).english
 
 
 def test_names_of_tools_are_unique_and_fit_whatever_the_titles_are() -> None:

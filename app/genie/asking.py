@@ -1,0 +1,143 @@
+"""Asks Genie a question once for each tool call, over crashes and answers that never came."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.databricks.genie_api import GenieApi
+from app.databricks.workspace_errors import (
+    WorkspaceInterruptedError,
+    WorkspaceNotFoundError,
+    WorkspaceUnavailableError,
+)
+from app.genie.genie_conversations import AskedMessage, GenieConversation, GenieConversations, PendingQuestion
+from app.genie.genie_message import GenieMessage, parse_message
+from app.storage.storage_errors import StorageError
+from app.tools.base import ToolContext
+
+_log = logging.getLogger(__name__)
+
+# Genie's clock and ours differ by less.
+_MAX_CLOCK_DIFFERENCE_SECONDS = 120.0
+_MAX_CONVERSATIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One call of the tool of `space`. Calls for one chat and identity come one after another."""
+
+    api: GenieApi
+    conversations: GenieConversations
+    space: str
+    context: ToolContext
+    clock: Callable[[], float] = time.time
+
+    async def ask_once(self, question: str) -> GenieMessage:
+        """The message of this call: a new one, or that of an earlier attempt. Raises `WorkspaceError`, and `ValueError`
+        for an answer that is no message.
+        """
+        call, kept = self.context.idempotency_key, await self._kept()
+        if (message_id := kept.message_of(call)) is not None:
+            return GenieMessage(kept.conversation_id, message_id, "SUBMITTED")
+        if kept.pending is not None and kept.pending.call == call:
+            if (found := await self._find(kept, kept.pending)) is not None:
+                return await self._remembered(kept, found)
+        else:
+            kept = kept.asking(PendingQuestion(call=call, question=question, asked_at_seconds=self.clock()))
+            await self._save(kept)
+        try:
+            message = await self._post(kept, question)
+        except (WorkspaceInterruptedError, WorkspaceUnavailableError):
+            # Whether the question arrived is not known. Where it cannot be found, nothing is asked again.
+            found = await self._find(kept, kept.pending) if kept.pending is not None else None
+            if found is None:
+                raise
+            message = found
+        return await self._remembered(kept, message)
+
+    async def _post(self, kept: GenieConversation, question: str) -> GenieMessage:
+        identity = self.context.identity
+        if kept.conversation_id:
+            try:
+                told = await self.api.create_message(self.space, kept.conversation_id, question, identity)
+                return parse_message({"conversation_id": kept.conversation_id, **told})
+            except WorkspaceNotFoundError:
+                _log.info("A conversation in Genie is gone; another is started")
+        told = await self.api.start_conversation(self.space, question, identity)
+        inner = told.get("message")
+        return parse_message({**told, **inner} if isinstance(inner, Mapping) else told)
+
+    async def _find(self, kept: GenieConversation, pending: PendingQuestion) -> GenieMessage | None:
+        """The message that `pending` became, if Genie has it."""
+        try:
+            if kept.conversation_id:
+                return await self._find_in(kept.conversation_id, kept, pending)
+            told = await self.api.list_conversations(self.space, self.context.identity)
+            for each in _mappings(told.get("conversations"))[:_MAX_CONVERSATIONS]:
+                id = each.get("conversation_id") or each.get("id")
+                if isinstance(id, str) and _is_since(each, pending):
+                    found = await self._find_in(id, kept, pending)
+                    if found is not None and await self._owns(id):
+                        return found
+        except WorkspaceNotFoundError:
+            pass
+        return None
+
+    async def _find_in(
+        self, conversation: str, kept: GenieConversation, pending: PendingQuestion
+    ) -> GenieMessage | None:
+        told = await self.api.list_messages(self.space, conversation, self.context.identity)
+        known = {each.message_id for each in kept.messages}
+        for each in reversed(_mappings(told.get("messages"))):
+            if each.get("content") == pending.question and _is_since(each, pending):
+                message = parse_message({**each, "conversation_id": conversation})
+                if message.message_id not in known:
+                    return message
+        return None
+
+    async def _remembered(self, kept: GenieConversation, message: GenieMessage) -> GenieMessage:
+        is_new = message.conversation_id != kept.conversation_id
+        if is_new and not await self._owns(message.conversation_id):
+            return message
+        asked = AskedMessage(call=self.context.idempotency_key, message_id=message.message_id)
+        await self._save(kept.asked(message.conversation_id, asked))
+        return message
+
+    async def _owns(self, id: str) -> bool:
+        try:
+            return await self.conversations.own(self.context.conversation, self.space, self.context.identity, id)
+        except StorageError as error:
+            _log.warning("Whose a conversation in Genie is, is not known (%s)", type(error).__name__)
+            return False
+
+    async def _kept(self) -> GenieConversation:
+        context = self.context
+        try:
+            return await self.conversations.find(context.conversation, self.space, context.identity)
+        except StorageError as error:
+            _log.warning("Which conversation in Genie goes on is not known (%s)", type(error).__name__)
+            return GenieConversation(space=self.space, identity="")
+
+    async def _save(self, kept: GenieConversation) -> None:
+        if not kept.identity:
+            return
+        try:
+            await self.conversations.save(self.context.conversation, self.context.identity, kept)
+        except StorageError as error:
+            _log.warning("A conversation in Genie is not remembered (%s)", type(error).__name__)
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
+def _is_since(told: Mapping[str, Any], pending: PendingQuestion) -> bool:
+    """Whether it can be of the attempt: not made before it."""
+    created_ms = told.get("created_timestamp")
+    if not isinstance(created_ms, int | float):
+        return False
+    return created_ms / 1000 >= pending.asked_at_seconds - _MAX_CLOCK_DIFFERENCE_SECONDS

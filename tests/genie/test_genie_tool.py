@@ -1,0 +1,228 @@
+"""One question to Genie: asked once over everything that goes wrong, and cancelled where nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.common.caller import UNKNOWN_CALLER
+from app.common.cancellation import Cancellation, CancelReason
+from app.content.blocks import Table
+from app.data.stored_results import StoredResults
+from app.databricks.credentials import PersonalAccessToken
+from app.genie.asking import Asking
+from app.genie.provider import GenieTools
+from app.local.genie_plans import PLANS, MessagePlan
+from app.local.genie_stand_in import SPACE_ID, GenieStandIn
+from app.local.stand_in_replies import RefusedRequestError
+from app.local.warehouse_stand_in import WarehouseStandIn
+from app.models.model import ToolCall
+from app.settings.genie_settings import GenieSettings
+from app.storage.conversations import ConversationKey
+from app.storage.sqlite.sqlite_store import SqliteStore
+from app.tools.base import ToolResult
+from app.tools.registry import ToolRegistry
+from tests.fakes.sample_data import DATA_TOKEN, data_workspace
+from tests.fakes.tools import tool_context
+from tests.fakes.workspaces import workspace_at
+
+BY_MONTH = "How did revenue develop by month?"
+BY_REGION = "How many orders are there by region?"
+ANN = tool_context().conversation
+BOB = ConversationKey(ANN.tenant, "bob")
+
+
+async def at_once(seconds: float) -> None:
+    await asyncio.sleep(0.001)
+
+
+@dataclass
+class Space:
+    """`ask` is one call of the tool by one worker: calls with the same `call` are of the same resumed turn."""
+
+    genie: GenieStandIn
+    warehouse: WarehouseStandIn
+    registry: ToolRegistry
+    tools: GenieTools
+
+    async def ask(
+        self, question: str, call: str = "1", conversation: ConversationKey = ANN, **context: object
+    ) -> ToolResult:
+        made = ToolCall("1", self.registry.tools[0].name, json.dumps({"question": question}))
+        base = replace(tool_context(), conversation=conversation, idempotency_key=call)
+        return await self.registry.run(made, replace(base, **context))  # type: ignore[arg-type]
+
+    async def until(self, state: str) -> None:
+        async with asyncio.timeout(20):
+            while not any(message.status == state for message in self.genie.messages()):  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def a_space(folder: Path, **settings: str) -> AsyncIterator[Space]:
+    token = PersonalAccessToken(SecretStr(DATA_TOKEN))
+    async with data_workspace() as data, workspace_at(data.url, token, sleep=at_once) as workspace:
+        store = SqliteStore(folder / "agent.sqlite")
+        parsed = GenieSettings.model_validate({"GENIE_SPACES": SPACE_ID, **settings})
+        tools = GenieTools(parsed, workspace, store.documents(), StoredResults(store.artifacts()), sleep=at_once)
+        try:
+            yield Space(data.genie, data.warehouse, ToolRegistry(list(await tools.tools(UNKNOWN_CALLER))), tools)
+        finally:
+            await store.close()
+
+
+def rows_of(result: ToolResult) -> int:
+    return sum(len(block.rows) for block in result.blocks if isinstance(block, Table))
+
+
+async def test_what_genie_does_is_shown_as_people_would_say_it(tmp_path: Path) -> None:
+    shown: list[str] = []
+    async with a_space(tmp_path) as space:
+        for plan in ("warehouse starting", "unknown state", "second try"):
+            space.genie.plans.append(PLANS[plan])
+            result = await space.ask(BY_MONTH, plan, progress=shown.append)
+            assert result.succeeded, plan
+            assert rows_of(result), plan
+    writing, running, starting = "Writing SQL…", "Running the query…", "The warehouse is starting…"
+    reading = "Reading what data there is…"
+    assert shown == [
+        *(reading, writing, starting, running),
+        *(reading, writing, running),
+        *(reading, writing, running, writing, running),
+    ]
+
+
+async def test_two_questions_at_once_are_asked_one_after_another_and_each_resumes_as_itself(tmp_path: Path) -> None:
+    async with a_space(tmp_path) as space:
+        both = await asyncio.gather(space.ask(BY_MONTH, "1"), space.ask(BY_REGION, "2"))
+        assert [each.succeeded for each in both] == [True, True]
+        assert (space.genie.overlaps, space.genie.asked) == (0, [BY_MONTH, BY_REGION])
+        again = [await space.ask(BY_MONTH, "1"), await space.ask(BY_REGION, "2")]
+        assert [each.text.splitlines()[0] for each in again] == [each.text.splitlines()[0] for each in both]
+        assert len(space.genie.asked) == 2, "a resumed turn asks again"
+
+
+@pytest.mark.parametrize("earlier", [0, 1], ids=["a new conversation", "a conversation that goes on"])
+async def test_a_question_whose_answer_is_lost_is_found_and_not_asked_again(tmp_path: Path, earlier: int) -> None:
+    async with a_space(tmp_path) as space:
+        for n in range(earlier):
+            await space.ask(BY_MONTH, f"earlier-{n}")
+        space.genie.lost_replies = 1
+        assert (await space.ask(BY_MONTH)).succeeded
+        assert len(space.genie.asked) == 1 + earlier
+        assert (await space.ask(BY_REGION, "next")).succeeded
+        assert len({message.conversation_id for message in space.genie.messages()}) == 1
+
+
+async def test_a_worker_that_vanishes_while_it_asks_leaves_a_question_that_the_next_one_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def vanish(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    async with a_space(tmp_path) as space:
+        with monkeypatch.context() as dying:
+            dying.setattr(Asking, "_remembered", vanish)
+            assert not (await space.ask(BY_MONTH)).succeeded
+        assert (await space.ask(BY_MONTH, "1", BOB)).succeeded
+        of_ann, of_bob = (message.conversation_id for message in space.genie.messages())
+        assert (await space.ask(BY_MONTH)).succeeded
+        assert (await space.ask(BY_REGION, "2")).succeeded
+        assert [message.conversation_id for message in space.genie.messages()] == [of_ann, of_ann, of_bob]
+        await space.tools.forget(ANN)
+        assert space.genie.deleted == [of_ann]
+
+
+@pytest.mark.parametrize(
+    ("reason", "cancelled"),
+    [
+        (CancelReason.STOPPED, 1),
+        (CancelReason.TIMED_OUT, 1),
+        (None, 1),
+        (CancelReason.HANDED_OVER, 0),
+        (CancelReason.LEASE_LOST, 0),
+    ],
+)
+async def test_a_query_is_cancelled_where_nobody_waits_for_it_and_goes_on_for_another_worker(
+    tmp_path: Path, reason: CancelReason | None, cancelled: int
+) -> None:
+    async with a_space(tmp_path) as space:
+        space.warehouse.hold()
+        cancellation = Cancellation()
+        asked = asyncio.create_task(space.ask(BY_MONTH, cancellation=cancellation))
+        await space.until("EXECUTING_QUERY")
+        if reason is not None:
+            cancellation.cancel(reason)
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
+        assert len(space.warehouse.cancelled) == cancelled
+        space.warehouse.release()
+        resumed = await space.ask(BY_MONTH)
+        assert resumed.succeeded is not bool(cancelled)
+        assert len(space.genie.asked) == 1
+
+
+async def test_genies_own_time_limit_ends_the_query_and_says_what_to_do(tmp_path: Path) -> None:
+    async with a_space(tmp_path) as space:
+        space.warehouse.hold()
+        asked = asyncio.create_task(space.ask(BY_MONTH, deadline=asyncio.get_running_loop().time() + 3.0))
+        await space.until("EXECUTING_QUERY")
+        result = await asked
+        assert result.text.startswith("The tool failed: Genie took too long.")
+        assert len(space.warehouse.cancelled) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (400, "INVALID_PARAMETER_VALUE", "did not take the question"),
+        (401, "UNAUTHENTICATED", "sign-in"),
+        (403, "PERMISSION_DENIED", "CAN RUN"),
+        (404, "RESOURCE_DOES_NOT_EXIST", "not there any more"),
+        (429, "RESOURCE_EXHAUSTED", "only a few questions a minute"),
+        (503, "TEMPORARILY_UNAVAILABLE", "cannot be reached"),
+    ],
+)
+async def test_a_refusal_is_a_sentence_to_act_on(tmp_path: Path, status: int, code: str, said: str) -> None:
+    async with a_space(tmp_path) as space:
+        space.genie.refusals.extend([RefusedRequestError(status, code, "no")] * 4)
+        result = await space.ask(BY_MONTH)
+        assert not result.succeeded
+        assert said in result.text
+        assert space.genie.asked == []
+
+
+@pytest.mark.parametrize(("state", "said"), [("cancelled", "was cancelled"), ("TOO_MANY_TABLES_EXCEPTION", "set up")])
+async def test_a_message_without_an_answer_says_why(tmp_path: Path, state: str, said: str) -> None:
+    async with a_space(tmp_path) as space:
+        failed = MessagePlan(end="FAILED", error=(state, "x"))
+        space.genie.plans.append(PLANS.get(state, failed))
+        assert said in (await space.ask(BY_MONTH)).text
+
+
+async def test_looks_that_fail_are_repeated_and_an_expired_result_is_read_by_running_the_query_again(
+    tmp_path: Path,
+) -> None:
+    async with a_space(tmp_path) as space:
+        space.genie.plans.append(PLANS["expired"])
+        space.genie.failing_looks = 12
+        result = await space.ask(BY_MONTH)
+        assert rows_of(result)
+        assert len(space.warehouse.executed) == 2
+
+
+async def test_a_clarifying_question_and_another_subject_are_said_as_such(tmp_path: Path) -> None:
+    async with a_space(tmp_path) as space:
+        unclear = await space.ask("Who are our best customers?")
+        assert "Ask the person exactly this" in unclear.text
+        other = await space.ask("How many planets are there in total?", "2")
+        assert "not about the data" in other.text
+        assert not unclear.blocks + other.blocks
