@@ -34,9 +34,7 @@ _THROTTLED = Sentence("Genie takes only a few questions a minute. Please ask aga
 _NO_ACCESS = Sentence("Genie may not be used with this identity: it needs CAN RUN on the space.")
 _NO_SPACE = Sentence("The Genie space is not there any more. Please tell your administrator.")
 _NO_SIGN_IN = Sentence("Databricks did not accept the sign-in for Genie. Please tell your administrator.")
-_REFUSED = Sentence(
-    "Genie did not take the question. Please ask in other words; if it happens again, tell your administrator."
-)
+_REFUSED = Sentence("Genie did not take the question. Please ask in other words.")
 _NO_REPLY = Sentence("Genie cannot be reached at the moment. Please ask again in a minute.")
 
 _BUSY = Sentence("Genie is busy at the moment. Please ask again in a minute.")
