@@ -130,8 +130,8 @@ def _chart(chart: Chart) -> Chart:
         series.append(Series(_cut(each.name, MAX_LABEL_CHARACTERS), points))
     x_axis, y_axis = _cut(chart.x_axis, MAX_LABEL_CHARACTERS), _cut(chart.y_axis, MAX_LABEL_CHARACTERS)
     title, image = _cut(chart.title, MAX_LABEL_CHARACTERS), chart.image and _image(chart.image)
-    source, rest = _link(chart.source), chart.sums_up_rest
-    return Chart(chart.chart, tuple(series), title, x_axis, y_axis, source, image, rest)
+    source = _link(chart.source)
+    return replace(chart, series=tuple(series), title=title, x_axis=x_axis, y_axis=y_axis, source=source, image=image)
 
 
 def _image(image: Image) -> Image:

@@ -135,7 +135,8 @@ class Series:
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A pie has one series; where it `sums_up_rest`, its last point is the sum of all values that have no slice of
-    their own. `source` opens the numbers. `image` is shown where a channel draws no charts.
+    their own. `source` opens the numbers. `image` is shown where a channel draws no charts. `beside_table`: the numbers
+    stand in a table of the same message too, and are not written twice where the chart is not drawn.
     """
 
     chart: ChartKind
@@ -146,6 +147,7 @@ class Chart:
     source: Link | None = None
     image: Image | None = None
     sums_up_rest: bool = False
+    beside_table: bool = False
     kind: Literal["chart"] = field(default="chart", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:

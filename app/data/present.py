@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from app.content.block_limits import within_limits
 from app.content.blocks import FIRST_ROW, Actions, Block, ChartKind, Code, Column, Folded, Page, Table, Text
@@ -37,7 +38,7 @@ def present(
     blocks: list[Block] = []
     chart = chart_of(stored.result, wanted, stored.title, other=translate(_OTHER)) if with_chart else None
     if chart is not None:
-        blocks.append(chart)
+        blocks.append(replace(chart, beside_table=True))
     blocks.append(page_of(stored, translate, title="" if chart else stored.title))
     if stored.result.truncated:
         blocks.append(Text(translate(_TRUNCATED, count=len(stored.result.rows))))

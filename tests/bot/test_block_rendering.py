@@ -405,9 +405,43 @@ def test_where_charts_are_not_drawn_there_is_an_image_of_the_chart_or_its_table(
     image = Image("", "Revenue by month as a line", PIXEL)
     card = adaptive_card([replace(chart, image=image)], ENGLISH, draws_charts=False)
     assert card is not None
-    assert card["body"] == [
+    assert card["body"][1:] == [
         {"type": "Image", "url": f"data:image/png;base64,{PIXEL}", "altText": "Revenue by month as a line"}
     ]
     card = adaptive_card([chart], ENGLISH, draws_charts=False)
     assert card is not None
     assert "Table" in [element["type"] for element in card["body"]]
+
+
+def result_of_months(count: int) -> list[Block]:
+    """A chart with its table, its SQL, what was done and buttons, as an answer about data has them."""
+    months = [(f"{1992 + n // 12}-{1 + n % 12:02}-01", f"{130_000_000 + n * 1_234_567}.89") for n in range(count)]
+    series = (Series("revenue", tuple(Point(label, float(value)) for label, value in months)),)
+    chart = Chart(ChartKind.LINE, series, "Revenue by month", "month", "revenue", beside_table=True)
+    columns = (Column("month", ColumnType.DATE), Column("revenue", ColumnType.NUMBER))
+    folded = [Folded(title, (Code("SELECT x " * 50, "sql"),)) for title in ("Show SQL", "What I did")]
+    asked = Actions(
+        tuple(Action("ask", "Who are the top 5 customers by revenue?", {"question": "x" * 99}) for _ in "abc")
+    )
+    source = Link(
+        "Open in Databricks", "https://adb-1.azuredatabricks.net/genie/rooms/01f05a1e000010008000000000000001"
+    )
+    return [chart, Table(columns, tuple(months[:20]), count, source=source), folded[0], asked, folded[1]]
+
+
+def test_a_chart_of_80_months_leaves_room_for_a_whole_page_of_its_table_and_the_sql() -> None:
+    card = adaptive_card(result_of_months(80), ENGLISH)
+    assert card is not None
+    assert [each["type"] for each in card["body"]][:2] == ["Chart.Line", "Table"]
+    assert len(card["body"][1]["rows"]) == 21
+    assert len([each for each in card["body"] if each["type"] == "CodeBlock"]) == 2
+
+
+def test_a_chart_beside_its_table_writes_no_number_twice() -> None:
+    blocks = result_of_months(80)
+    for text in (markdown(blocks[0], ENGLISH), plain_text(blocks[0], ENGLISH)):
+        assert text.strip("*") == "Revenue by month"
+    for card in (adaptive_card(blocks, ENGLISH, draws_charts=False), adaptive_card(result_of_months(900), ENGLISH)):
+        assert card is not None
+        assert [each["type"] for each in card["body"]][:2] == ["TextBlock", "Table"]
+        assert card["body"][0]["text"] == "Revenue by month"

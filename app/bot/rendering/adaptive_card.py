@@ -6,18 +6,12 @@ Cards are flat, since Microsoft 365 Copilot drops what is nested. Data stands in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from app.bot.channel import CARD_KINDS, CARD_LIMIT_UTF16
 from app.bot.rendering.block_markdown import as_data, link
 from app.bot.rendering.block_text import (
-    MAX_COLUMNS_SHOWN,
-    MAX_ROWS_SHOWN,
-    cell_text,
-    left_out,
     next_rows,
     of_kinds,
     one_line,
@@ -25,7 +19,9 @@ from app.bot.rendering.block_text import (
     table_of,
 )
 from app.bot.rendering.card_chart import chart_element
-from app.bot.rendering.markdown import render, utf16_units
+from app.bot.rendering.card_elements import Json, Room, fitting, heading, size_of, text_block
+from app.bot.rendering.card_table import table_elements
+from app.bot.rendering.markdown import render
 from app.content.blocks import (
     Action,
     Actions,
@@ -33,8 +29,6 @@ from app.content.blocks import (
     Block,
     Chart,
     Code,
-    Column,
-    ColumnType,
     Facts,
     Folded,
     Image,
@@ -43,10 +37,10 @@ from app.content.blocks import (
 )
 from app.translation import Translator
 
-Json = dict[str, Any]
-
 CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
 _FALLBACK_LIMIT = 1_000
+# Of a card's size. A chart is drawn whole or not at all, and buttons have their room beforehand.
+_SHARES = {"chart": 8, "table": 4, "actions": 0}
 _MAX_ACTIONS = 6
 _MAX_TOGGLE_CHARACTERS = 60
 _MAX_HIDDEN = 12
@@ -55,10 +49,6 @@ _MAX_SHORTENED_CODE = 500
 _LANGUAGES = {"sql": "Sql", "python": "Python", "py": "Python", "json": "Json"}
 # More than this many columns need the whole width of the chat.
 _NARROW = 3
-_MIN_COLUMN_CHARACTERS = 4
-_MAX_COLUMN_CHARACTERS = 18
-_PADDING_CHARACTERS = 4
-_MAX_HEADER_CHARACTERS = 200
 
 
 def attachment(card: Json) -> Json:
@@ -74,8 +64,6 @@ def adaptive_card(
     Rows and facts that do not fit are left out, and the card says so of rows.
     """
     drawn = of_kinds(blocks, CARD_KINDS)
-    if not draws_charts:
-        drawn = tuple(_without_chart(block) for block in drawn)
     if not drawn:
         return None
     fallback = "\n\n".join(plain_text(block, translate) for block in drawn)
@@ -93,13 +81,17 @@ def adaptive_card(
         card["actions"] = actions
     if any(isinstance(block, Chart) or (isinstance(block, Table) and len(block.columns) > _NARROW) for block in drawn):
         card["msteams"] = {"width": "full"}
-    left = limit - _size(card)
+    left = limit - size_of(card)
     pages.clear()
     for number, block in enumerate(drawn):
         # A share for each, so that the first table leaves room for the others.
-        room = _Room(left // (len(drawn) - number))
-        elements = list(_elements(block, translate, room, f"folded{number}"))
-        left -= sum(_size(element) + 1 for element in elements)
+        shares = [_SHARES.get(each.kind, 1) for each in drawn[number:]]
+        room = Room(left * shares[0] // max(sum(shares), 1))
+        if isinstance(block, Chart):
+            elements = list(_chart(block, translate, room, is_drawn=draws_charts))
+        else:
+            elements = list(_elements(block, translate, room, f"folded{number}"))
+        left -= sum(size_of(element) + 1 for element in elements)
         card["body"] += elements
         if isinstance(block, Table) and (following := next_rows(block, _rows_shown(elements))) is not None:
             pages.append(_action(following, ""))
@@ -113,79 +105,62 @@ def _rows_shown(elements: Sequence[Json]) -> int:
     return sum(len(element["rows"]) - 1 for element in elements if element["type"] == "Table")
 
 
-def _without_chart(block: Block) -> Block:
-    if not isinstance(block, Chart):
-        return block
-    return block.image if block.image is not None and block.image.data else table_of(block)
-
-
-class _Room:
-    """What is left of a card's size."""
-
-    def __init__(self, units: int) -> None:
-        self._units = units
-
-    def takes(self, part: Json) -> bool:
-        self._units -= (units := _size(part) + 1)
-        if self._units < 0:
-            self._units += units
-            return False
-        return True
-
-
-def _size(part: Json) -> int:
-    if part.get("type") == "Image":
-        # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
-        part = {**part, "url": ""}
-    return utf16_units(json.dumps(part, ensure_ascii=False, separators=(",", ":")))
-
-
-def _elements(block: Block, translate: Translator, room: _Room, name: str) -> Iterator[Json]:
+def _elements(block: Block, translate: Translator, room: Room, name: str) -> Iterator[Json]:
     match block:
-        case Chart():
-            yield from _chart(block, translate, room)
         case Folded():
             yield from _folded(block, translate, room, name)
         case Text(text):
-            paragraph = _text(render(text))
+            paragraph = text_block(render(text))
             if room.takes(paragraph):
                 yield paragraph
         case Code():
             yield from _code(block, room)
-        case Image(alternative_text=words, data=data):
-            image: Json = {"type": "Image", "url": f"data:image/png;base64,{data}", "altText": one_line(words)}
+        case Image():
+            image = _image(block)
             if room.takes(image):
                 yield image
         case Table():
-            yield from _heading(block.title, room)
-            yield from _table(block, translate, room)
+            yield from heading(block.title, room)
+            yield from table_elements(block, translate, room)
         case Facts(facts, title):
-            yield from _heading(title, room)
+            yield from heading(title, room)
             listed = [{"title": as_data(fact.label), "value": as_data(fact.value)} for fact in facts]
             fact_set: Json = {"type": "FactSet", "facts": []}
             if room.takes(fact_set):
-                fact_set["facts"] = _fitting(listed, room)
+                fact_set["facts"] = fitting(listed, room)
                 yield fact_set
 
 
-def _chart(chart: Chart, translate: Translator, room: _Room) -> Iterator[Json]:
+def _chart(chart: Chart, translate: Translator, room: Room, *, is_drawn: bool) -> Iterator[Json]:
     """With the table for clients that draw no charts, or that table alone where a chart would draw other numbers."""
-    table, element = table_of(chart), chart_element(chart, translate)
+    table = table_of(chart)
+    element = chart_element(chart, translate) if is_drawn else None
     if element is None or not room.takes({**element, "fallback": {}}):
-        yield from _heading(chart.title, room)
-        yield from _table(table, translate, room)
+        yield from heading(chart.title, room)
+        if not is_drawn and chart.image and chart.image.data and room.takes(image := _image(chart.image)):
+            yield image
+        elif not chart.beside_table:
+            yield from table_elements(table, translate, room)
         return
     # Clients that draw no chart show no title of it either.
-    fallback = [*_heading(chart.title, room), *_table(replace(table, source=None), translate, room)]
-    element["fallback"] = fallback[0] if len(fallback) == 1 else {"type": "Container", "items": fallback}
+    fallback = [*heading(chart.title, room)]
+    if not chart.beside_table:
+        fallback += table_elements(replace(table, source=None), translate, room)
+    container = {"type": "Container", "items": fallback}
+    element["fallback"] = container if len(fallback) > 1 else fallback[0] if fallback else "drop"
     yield element
     if chart.source is not None and (address := link(chart.source)):
-        source = _text(address, size="Small")
+        source = text_block(address, size="Small")
         if room.takes(source):
             yield source
 
 
-def _folded(folded: Folded, translate: Translator, room: _Room, name: str) -> Iterator[Json]:
+def _image(image: Image) -> Json:
+    url = f"data:image/png;base64,{image.data}"
+    return {"type": "Image", "url": url, "altText": one_line(image.alternative_text)}
+
+
+def _folded(folded: Folded, translate: Translator, room: Room, name: str) -> Iterator[Json]:
     """A button, and below it elements that it shows and hides: on the card itself, since nested ones are dropped."""
     toggle: Json = {
         "type": "Action.ToggleVisibility",
@@ -208,7 +183,7 @@ def _hidden_as(name: str, element: Json) -> Json:
     return {**element, **fallback, "id": name, "isVisible": False}
 
 
-def _hidden(folded: Folded, translate: Translator, room: _Room) -> Iterator[Json]:
+def _hidden(folded: Folded, translate: Translator, room: Room) -> Iterator[Json]:
     left = _MAX_HIDDEN
     for block in folded.blocks:
         for element in _elements(block, translate, room, ""):
@@ -218,9 +193,9 @@ def _hidden(folded: Folded, translate: Translator, room: _Room) -> Iterator[Json
                 yield element
 
 
-def _code(code: Code, room: _Room) -> Iterator[Json]:
+def _code(code: Code, room: Room) -> Iterator[Json]:
     """https://adaptivecards.microsoft.com/?topic=CodeBlock, with the same in fixed width for clients without it."""
-    yield from _heading(code.title, room)
+    yield from heading(code.title, room)
     text = code.code.rstrip()
     run = {"type": "TextRun", "text": text, "fontType": "Monospace"}
     fallback: Json = {"type": "RichTextBlock", "inlines": [run]}
@@ -236,81 +211,6 @@ def _code(code: Code, room: _Room) -> Iterator[Json]:
         if not room.takes(drawn):
             return
     yield drawn
-
-
-def _table(table: Table, translate: Translator, room: _Room) -> Iterator[Json]:
-    columns = table.columns[:MAX_COLUMNS_SHOWN]
-    texts = [
-        [cell_text(cell, column, translate) for cell, column in zip(row, columns, strict=False)]
-        for row in table.rows[:MAX_ROWS_SHOWN]
-    ]
-    drawn: Json = {
-        "type": "Table",
-        "firstRowAsHeaders": True,
-        "showGridLines": True,
-        "columns": [{"width": _width(column, [row[n] for row in texts])} for n, column in enumerate(columns)],
-        "rows": [_row([one_line(column.name, _MAX_HEADER_CHARACTERS) for column in columns], columns, weight="Bolder")],
-    }
-    # Room for the notes first; how many rows fit, which they tell, is known after that.
-    notes = [note for note in _notes(table, 0, translate) if room.takes(note)]
-    if not room.takes(drawn):
-        yield from notes
-        return
-    rows = _fitting(
-        [
-            _row([cell_text(c, column, translate) for c, column in zip(row, columns, strict=False)], columns)
-            for row in table.rows[:MAX_ROWS_SHOWN]
-        ],
-        room,
-    )
-    drawn["rows"] += rows
-    yield drawn
-    yield from list(_notes(table, len(rows), translate))[: len(notes)]
-
-
-def _fitting(parts: Sequence[Json], room: _Room) -> list[Json]:
-    fitting = []
-    for part in parts:
-        if not room.takes(part):
-            break
-        fitting.append(part)
-    return fitting
-
-
-def _width(column: Column, cells: Sequence[str]) -> int:
-    """In shares of the table: by the characters of its longest cell, sentences not counted in full."""
-    longest = max(len(column.name), *map(len, cells), 0)
-    return _PADDING_CHARACTERS + min(max(longest, _MIN_COLUMN_CHARACTERS), _MAX_COLUMN_CHARACTERS)
-
-
-def _row(cells: Sequence[str], columns: Sequence[Column], **run: str) -> Json:
-    texts = [_cell(cell, column, **run) for cell, column in zip(cells, columns, strict=True)]
-    return {"type": "TableRow", "cells": [{"type": "TableCell", "items": [text]} for text in texts]}
-
-
-def _cell(text: str, column: Column, **run: str) -> Json:
-    cell: Json = {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **run}]}
-    if column.type is ColumnType.NUMBER:
-        cell["horizontalAlignment"] = "Right"
-    return cell
-
-
-def _notes(table: Table, rows_shown: int, translate: Translator) -> Iterator[Json]:
-    notes = left_out(table, rows_shown, translate)
-    if notes:
-        yield _text(" ".join(notes), isSubtle=True, size="Small")
-    if table.source is not None and (source := link(table.source)):
-        yield _text(source, size="Small")
-
-
-def _heading(title: str, room: _Room) -> Iterator[Json]:
-    heading = _text(as_data(title), weight="Bolder", size="Medium", style="heading")
-    if title.strip() and room.takes(heading):
-        yield heading
-
-
-def _text(markdown: str, **look: object) -> Json:
-    return {"type": "TextBlock", "text": markdown, "wrap": True, **look}
 
 
 def _action(action: Action, decision_id: str) -> Json:

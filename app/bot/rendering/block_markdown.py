@@ -46,7 +46,7 @@ def _paragraphs(block: Block, translate: Translator) -> Iterator[str]:
         case Table():
             yield from _table(block, translate)
         case Chart():
-            yield from _table(table_of(block), translate)
+            yield from _heading(block.title) if block.beside_table else _table(table_of(block), translate)
         case Code(code, language, title):
             yield from _heading(title)
             fence = "`" * max(3, 1 + max((len(run[0]) for run in _BACKTICKS.finditer(code)), default=0))

@@ -60,7 +60,8 @@ def _lines(block: Block, translate: Translator) -> Iterator[str]:
         case Table():
             yield from _table_lines(block, translate)
         case Chart():
-            yield from _table_lines(table_of(block), translate)
+            title = [one_line(block.title)] if block.title else []
+            yield from title if block.beside_table else _table_lines(table_of(block), translate)
         case Code(code, _, title):
             yield from filter(None, (title, code))
         case Facts(facts, title):

@@ -87,7 +87,7 @@ class RenderedEnd:
             # Clients may drop the card that draws it.
             charts = (block for block in self._blocks if block.kind == "chart")
             blocks += [as_data(main_numbers(chart, self.translate)) for chart in charts]
-        return blocks
+        return [text for text in blocks if text]
 
     @property
     def card_as_text(self) -> list[str]:
