@@ -73,9 +73,17 @@ class DataChat:
         answer = await self._host.receive_activity("POST", _LOCAL, json.dumps(activity).encode())
         assert answer.status < 300, answer
 
+    async def _handle_queue(self) -> None:
+        """As the host of the queue trigger does it, for what is visible now."""
+        queue = self._host.core.queue
+        for message in await queue.receive(32, visibility_timeout=60):
+            await self._host.process_queue_message(message.body.encode())
+            await queue.delete(message.receipt)
+
     async def _send(self, more: Mapping[str, Any]) -> Shown:
         before = len(self._connector.calls)
         await self.send_only(more)
+        await self._handle_queue()
         message = await self._connector.next_message(_ANSWER_SECONDS)
         updates = [call for call in self._connector.calls[before:] if call.activity.get("type") == "typing"]
         cards = [one["content"] for one in message.activity.get("attachments", ())]
