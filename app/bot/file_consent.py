@@ -5,6 +5,7 @@ https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bots-filesv4
 
 from __future__ import annotations
 
+import io
 import logging
 from contextlib import suppress
 from http import HTTPStatus
@@ -14,6 +15,7 @@ import aiohttp
 from botbuilder.core import InvokeResponse
 from botbuilder.schema import Activity
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from yarl import URL
 
 from app.bot.connector.connector_client import ConnectorClient
 from app.bot.connector.send_errors import SendError
@@ -228,8 +230,9 @@ class FileConsents:
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"bytes 0-{size - 1}/{size}"}
         try:
             async with self._session.get().put(
-                url,
-                data=file.content,
+                # As it came: it is signed.
+                URL(url, encoded=True),
+                data=io.BytesIO(file.content),
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=_UPLOAD_SECONDS),

@@ -13,11 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from app.agent.events import Answer
-from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.channel import COPILOT, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.bot.rendering.rendered_end import RenderedEnd
 from app.common.identity import RequestIdentity
 from app.content.blocks import Actions
 from app.data.rerun import GONE
+from app.messaging.actions import ask_button, call_button
 from app.messaging.result_files import NoResultFileError, ResultFile, file_button
 from app.storage.conversations import ConversationKey
 from app.translation import ENGLISH
@@ -29,6 +30,7 @@ CONTENT = b"\xef\xbb\xbfregion\r\nPorto\r\n"
 CONSENT_CARD = "application/vnd.microsoft.teams.card.file.consent"
 INFO_CARD = "application/vnd.microsoft.teams.card.file.info"
 PERSONAL: dict[str, Any] = {"conversation": {"id": "c1", "conversationType": "personal"}}
+FILE_BUTTON = file_button("As a CSV file", "r1")
 BUTTON = {"verb": "send_file", "data": {"result": "r1"}}
 
 
@@ -164,8 +166,16 @@ async def test_a_decision_on_no_file_of_ours_is_refused(value: object, make_bot:
     assert await bot.handle_queue() == 0
 
 
+def test_a_channel_without_buttons_names_those_alone_that_a_person_could_type() -> None:
+    buttons = (ask_button("And in 1997?", "And in 1997?"), call_button("Run again", "run_again", {}), FILE_BUTTON)
+    text = RenderedEnd(Answer("Hm.", blocks=(Actions(buttons),)), OTHER, ENGLISH).text
+    assert "And in 1997?" in text
+    assert "Run again" not in text
+    assert "CSV" not in text
+
+
 @pytest.mark.parametrize(("channel", "shown"), [(TEAMS_PERSONAL, True), (TEAMS_GROUP, False), (COPILOT, False)])
 def test_the_button_is_shown_where_files_can_be_sent(channel: Channel, *, shown: bool) -> None:
-    end = Answer("Hm.", blocks=(Actions((file_button("As a CSV file", "r1"),)),))
+    end = Answer("Hm.", blocks=(Actions((FILE_BUTTON,)),))
     message = RenderedEnd(end, channel, ENGLISH).message("Hm.", last=True)
     assert ("send_file" in json.dumps(message)) is shown

@@ -10,6 +10,7 @@ from app.agent.events import Answer, End, Failure, Suspended
 from app.bot.channel import CARD_LIMIT_UTF16, Channel
 from app.bot.rendering import activities
 from app.bot.rendering.markdown import closable, render
+from app.messaging.actions import CALL_VERB
 from app.messaging.result_files import FILE_VERB
 from app.translation import Sentence, Translator
 
@@ -73,7 +74,9 @@ class RenderedEnd:
             return self.end.blocks
         from app.bot.rendering.block_text import without_verbs  # noqa: PLC0415
 
-        return without_verbs(self.end.blocks, {FILE_VERB})
+        # A person can type what a button asks, but not call a tool.
+        verbs = {FILE_VERB} if "actions" in self.channel.cards else {FILE_VERB, CALL_VERB}
+        return without_verbs(self.end.blocks, verbs)
 
     def _blocks_in_text(self) -> list[str]:
         if not self._blocks:
