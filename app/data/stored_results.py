@@ -23,7 +23,9 @@ from app.tools.base import ToolContext
 _log = logging.getLogger(__name__)
 
 MAX_KEPT = 10
-"""Of each conversation and identity."""
+"""Results of each conversation and identity whose rows are kept."""
+MAX_QUERIES = 100
+"""Those that can be run again."""
 _JSON = "application/json"
 _IDS = TypeAdapter(list[str])
 
@@ -40,7 +42,7 @@ class Query(BaseModel):
 
 class StoredResult(BaseModel):
     """`as_of` is when the query ran, and `identity` as whom (`app.common.identity.identity_key`). `unread` is the first
-    chunk that Databricks still has. `explanation` is Markdown.
+    chunk that Databricks still has. `explanation` is Markdown. Without `has_rows` the query alone is kept.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -54,6 +56,7 @@ class StoredResult(BaseModel):
     explanation: str = ""
     source: Link | None = None
     unread: NextChunk | None = None
+    has_rows: bool = True
 
 
 class StoredResults:
@@ -63,8 +66,8 @@ class StoredResults:
         self._locks: WeakValueDictionary[ConversationKey, asyncio.Lock] = WeakValueDictionary()
 
     async def save(self, conversation: ConversationKey, stored: StoredResult) -> None:
-        """In place of an earlier one of that id, and of the oldest one where there are too many. Of a large one the
-        first rows are kept. Raises `StorageError`.
+        """In place of an earlier one of that id. Of a large one the first rows are kept, and of an old one the query.
+        Raises `StorageError`.
         """
         await self._artifacts.put(Artifact(_key(conversation, stored.id), _content(stored), _JSON))
         lock = self._locks.setdefault(conversation, asyncio.Lock())
@@ -72,12 +75,13 @@ class StoredResults:
             ids = await self._ids(conversation, stored.identity)
             if stored.id in ids:
                 return
-            kept = [*ids, stored.id][-MAX_KEPT:]
-            index = Artifact(_index_key(conversation, stored.identity), _IDS.dump_json(kept), _JSON)
-            await self._artifacts.put(index)
-            for id in ids:
-                if id not in kept:
-                    await self._artifacts.delete(_key(conversation, id))
+            ids = [*ids, stored.id]
+            index = _IDS.dump_json(ids[-MAX_QUERIES:])
+            await self._artifacts.put(Artifact(_index_key(conversation, stored.identity), index, _JSON))
+            for id in ids[:-MAX_QUERIES]:
+                await self._artifacts.delete(_key(conversation, id))
+            for id in ids[-MAX_KEPT - 1 : -MAX_KEPT]:
+                await self._forget_rows(conversation, id)
 
     async def last(self, conversation: ConversationKey, identity: str) -> StoredResult | None:
         """Raises `StorageError`."""
@@ -87,14 +91,19 @@ class StoredResults:
     async def find(self, conversation: ConversationKey, identity: str, id: str) -> StoredResult | None:
         """None for rows that another identity has read. Raises `StorageError`."""
         stored = await self._get(conversation, id)
-        return stored if stored is not None and stored.identity == identity else None
+        return stored if stored is not None and stored.has_rows and stored.identity == identity else None
 
     async def find_query(self, conversation: ConversationKey, id: str) -> StoredResult | None:
         """Without its rows, whoever has read them: a query is run again as whoever asks. Raises `StorageError`."""
         stored = await self._get(conversation, id)
         if stored is None:
             return None
-        return stored.model_copy(update={"result": ResultSet(stored.result.columns, ()), "unread": None})
+        return _without_rows(stored)
+
+    async def _forget_rows(self, conversation: ConversationKey, id: str) -> None:
+        if (stored := await self._get(conversation, id)) is not None:
+            query = _without_rows(stored)
+            await self._artifacts.put(Artifact(_key(conversation, id), _content(query), _JSON))
 
     async def _get(self, conversation: ConversationKey, id: str) -> StoredResult | None:
         artifact = await self._artifacts.get(_key(conversation, id))
@@ -137,6 +146,11 @@ def stored_now(
         source=source,
         unread=unread,
     )
+
+
+def _without_rows(stored: StoredResult) -> StoredResult:
+    result = ResultSet(stored.result.columns, ())
+    return stored.model_copy(update={"result": result, "unread": None, "has_rows": False})
 
 
 def _key(conversation: ConversationKey, id: str) -> ArtifactKey:

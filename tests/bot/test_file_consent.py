@@ -43,13 +43,13 @@ class Files:
 
 class OneDrive:
     def __init__(self) -> None:
-        self.stored: list[tuple[bytes, dict[str, str]]] = []
+        self.stored: list[tuple[str, bytes, dict[str, str]]] = []
         self.status = 201
         self.url = ""
 
     async def put(self, request: web.Request) -> web.Response:
         if self.status == 201:
-            self.stored.append((await request.read(), dict(request.headers)))
+            self.stored.append((request.raw_path, await request.read(), dict(request.headers)))
         return web.Response(status=self.status, headers={"Location": f"{self.url}/elsewhere"})
 
 
@@ -104,8 +104,9 @@ async def test_a_file_is_stored_once_after_the_person_has_consented(make_bot: Ma
 
         context = card["content"]["acceptContext"]
         for _ in range(2):
-            assert await decide(bot, "accept", f"{drive.url}/upload?secret=1", context) == 200
-        ((content, headers),) = drive.stored
+            assert await decide(bot, "accept", f"{drive.url}/upload?guid=%27a%27&t='b%2Fc%3D", context) == 200
+        ((path, content, headers),) = drive.stored
+        assert path == "/upload?guid=%27a%27&t='b%2Fc%3D", "a signed address stays as it is"
         assert content == CONTENT
         assert headers["Content-Range"] == f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"
         assert "Authorization" not in headers

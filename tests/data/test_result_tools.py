@@ -19,7 +19,7 @@ from app.content.blocks import FIRST_ROW, Actions, Chart, Table, Text
 from app.data.present import PAGE_ROWS, RESULT
 from app.data.result_set import ResultColumn, ResultSet
 from app.data.result_tools import ResultTools
-from app.data.stored_results import MAX_KEPT, StoredResult, StoredResults, stored_now
+from app.data.stored_results import MAX_KEPT, MAX_QUERIES, StoredResult, StoredResults, stored_now
 from app.databricks.credentials import PersonalAccessToken
 from app.databricks.statement_chunks import NextChunk
 from app.local.warehouse_stand_in import WAREHOUSE_ID
@@ -176,6 +176,27 @@ async def test_the_last_results_are_kept_and_each_can_be_drawn_by_its_id(tmp_pat
         (chart,) = [block for block in drawn.blocks if isinstance(block, Chart)]
         assert [point.value for point in chart.series[0].points] == [2.0, 2.0]
         assert not (await tools.run("redraw_result", {"result": oldest})).succeeded
+
+
+async def test_a_result_whose_rows_had_to_go_is_read_by_running_its_query_again(tmp_path: Path) -> None:
+    async with data(tmp_path) as tools:
+        table = table_of(await tools.sql(ORDERS))
+        for _ in range(MAX_KEPT):
+            context = tools.context()
+            await tools.results.save(context.conversation, stored_now(context, "", NOTHING))
+        following = await tools.next_rows(table)
+        assert "has run again" in following.sentence
+        assert len(table_of(following).rows) == PAGE_ROWS
+        assert tools.executed == 2
+
+
+async def test_of_very_old_results_nothing_is_kept(tmp_path: Path) -> None:
+    async with data(tmp_path) as tools:
+        for _ in range(MAX_QUERIES + 1):
+            context = tools.context()
+            await tools.results.save(context.conversation, stored_now(context, "", NOTHING))
+        ids = [stored_now(replace(context, idempotency_key=f"turn-{n}"), "", NOTHING).id for n in (1, 2)]
+        assert [await tools.results.find_query(context.conversation, id) is None for id in ids] == [True, False]
 
 
 async def test_a_result_is_drawn_by_another_column_from_what_is_stored(tmp_path: Path) -> None:
