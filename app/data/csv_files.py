@@ -22,7 +22,8 @@ from app.translation import Sentence
 _NOT_WHOLE = Sentence("Not all rows of the result can be read any more. Please run the query again first.")
 _MAX_NAME_CHARACTERS = 60
 _NOT_IN_A_NAME = re.compile(r"\W+")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,200}(?:\.[0-9]{1,200})?(?:[eE][+-]?[0-9]{1,4})?")
+# With separators of any language: nothing in it is an operator but the sign.
+_NUMBER = re.compile(r"[+-]?[0-9.,]{0,200}(?:[eE][+-]?[0-9]{1,4})?")
 # Excel and others run what begins so: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 

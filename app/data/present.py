@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from app.content.block_limits import within_limits
-from app.content.blocks import FIRST_ROW, Actions, Block, ChartKind, Code, Column, Folded, Page, Table, Text
+from app.content.blocks import FIRST_ROW, Actions, Block, Cell, ChartKind, Code, Column, Folded, Page, Table, Text
 from app.data.chart_choice import chart_of
 from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult
@@ -29,6 +29,7 @@ _AS_FILE = Sentence("As a CSV file")
 _TRUNCATED = Sentence("The query found more rows than the {count} that were read.")
 _MODEL_ROWS = 50
 _MODEL_CHARACTERS = 8_000
+_MODEL_CELL_CHARACTERS = 300
 
 
 def present(
@@ -69,7 +70,7 @@ def for_model(result: ResultSet, id: str = "") -> str:
     lines = [json.dumps([column.name for column in result.columns], ensure_ascii=False)]
     left = _MODEL_CHARACTERS
     for row in result.rows[:_MODEL_ROWS]:
-        line = json.dumps(row, ensure_ascii=False)
+        line = json.dumps([_short(cell) for cell in row], ensure_ascii=False)
         left -= len(line)
         if left < 0:
             break
@@ -79,3 +80,8 @@ def for_model(result: ResultSet, id: str = "") -> str:
     known_as = f"; its id is {id}" if id else ""
     lines.append(f"({len(lines) - 1} of {more}{total} rows; the person sees the result as a table{known_as})")
     return "\n".join(lines)
+
+
+def _short(cell: Cell) -> Cell:
+    # One long text would leave no room for any row.
+    return f"{cell[:_MODEL_CELL_CHARACTERS]}…" if isinstance(cell, str) and len(cell) > _MODEL_CELL_CHARACTERS else cell

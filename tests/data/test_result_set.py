@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from app.content.blocks import Cell, ChartKind
 from app.data.chart_choice import chart_of
-from app.data.result_set import ResultColumn, ResultSet, result_set
+from app.data.present import for_model
+from app.data.result_set import MAX_ROWS, ResultColumn, ResultSet, result_set
 
 
 def one(type_name: str, value: object, name: str = "v") -> Cell:
@@ -45,6 +46,28 @@ def test_a_value_is_what_its_type_says(type_name: str, value: object, cell: Cell
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**37), max_value=10**37))
 def test_no_decimal_loses_a_digit(number: Decimal) -> None:
     assert Decimal(str(one("DECIMAL", str(number)))) == number
+
+
+def test_the_model_is_given_rows_whatever_is_in_them() -> None:
+    columns = (ResultColumn("text", "STRING"), ResultColumn("n", "INT"))
+    told = for_model(ResultSet(columns, (("x" * 100_000, 1), ("y", 2)), 2))
+    assert told.splitlines()[2] == '["y", 2]'
+    assert told.splitlines()[3].startswith("(2 of 2 rows")
+
+
+def test_rows_beyond_the_limit_are_left_out_and_counted() -> None:
+    manifest = {"schema": {"columns": [{"name": "n", "type_name": "INT"}]}, "total_row_count": MAX_ROWS + 5}
+    result = result_set(manifest, [[str(n)] for n in range(MAX_ROWS + 5)])
+    assert (len(result.rows), result.total_rows, result.is_whole) == (MAX_ROWS, MAX_ROWS + 5, False)
+    assert len(result.with_more([["1"]]).rows) == MAX_ROWS
+
+
+@pytest.mark.parametrize(
+    "manifest", [{}, {"schema": None}, {"schema": {"columns": {}}}, {"schema": {"columns": ["a"]}}, {"schema": []}]
+)
+def test_a_manifest_without_columns_is_told(manifest: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no columns"):
+        result_set(manifest, [["1"]])
 
 
 def test_years_and_ids_are_plain_and_no_measure() -> None:
