@@ -23,7 +23,7 @@ _NOT_WHOLE = Sentence("Not all rows of the result can be read any more. Please r
 _MAX_NAME_CHARACTERS = 60
 _NOT_IN_A_NAME = re.compile(r"\W+")
 # With separators of any language: nothing in it is an operator but the sign.
-_NUMBER = re.compile(r"[+-]?[0-9.,]{0,200}(?:[eE][+-]?[0-9]{1,4})?")
+_NUMBER = re.compile(r"[+-]?[0-9.,]{0,200}(?:(?<=[0-9])[eE][+-]?[0-9]{1,4})?")
 # Excel and others run what begins so: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 
