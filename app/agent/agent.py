@@ -101,6 +101,7 @@ class Agent:
             cancellation or Cancellation(),
             idempotency_key=turn.idempotency_key,
             deadline=deadline,
+            shows_chart_images=turn.shows_chart_images,
         )
         try:
             registry = await ToolRegistry.for_turn(self._tool_providers, turn.caller)

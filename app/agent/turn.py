@@ -42,7 +42,8 @@ class Turn:
     """`question` is what was typed, without the mention of the bot; where it is empty `empty_reason` says why.
 
     `unread` names the attachments that came with the question and cannot be read, `quotations` is what others wrote.
-    A turn with a `call` has no question: it makes that call of a tool, and no model is asked.
+    A turn with a `call` has no question: it makes that call of a tool, and no model is asked. `shows_chart_images`:
+    where the answer goes charts are not drawn, and images of them are shown.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Turn:
     empty_reason: EmptyReason = EmptyReason.MENTION
     caller: Caller = UNKNOWN_CALLER
     call: ToolCall | None = None
+    shows_chart_images: bool = False
 
     @property
     def idempotency_key(self) -> str:

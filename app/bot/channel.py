@@ -78,6 +78,10 @@ class Channel:
     shows_sensitivity_labels: bool = False
     sensitivity_label: SensitivityLabel | None = None
 
+    @property
+    def shows_chart_images(self) -> bool:
+        return "chart" in self.cards and not self.draws_charts
+
     def with_settings(self, display: DisplaySettings) -> Channel:
         label = display.sensitivity_label if self.shows_sensitivity_labels else None
         return replace(self, image_hosts=display.image_hosts, sensitivity_label=label)

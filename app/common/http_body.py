@@ -13,17 +13,17 @@ class BodyTooLargeError(Exception):
     """The body is longer than the limit; its connection is closed."""
 
 
-async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> str:
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Raises BodyTooLargeError, aiohttp.ClientError and TimeoutError."""
     body = await _read(response, max_bytes + 1)
     if len(body) > max_bytes:
         raise BodyTooLargeError(f"the answer is longer than {max_bytes} bytes")
-    return body.decode(errors="replace")
+    return body
 
 
-async def read_beginning(response: aiohttp.ClientResponse, max_bytes: int) -> str:
+async def read_beginning(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """The first `max_bytes`, for an error's body. Raises aiohttp.ClientError and TimeoutError."""
-    return (await _read(response, max_bytes)).decode(errors="replace")
+    return await _read(response, max_bytes)
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

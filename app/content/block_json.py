@@ -30,17 +30,23 @@ def _adapter() -> TypeAdapter[tuple[Block, ...]]:
 
 
 def blocks_to_json(blocks: Sequence[Block], max_characters: int = MAX_JSON_CHARACTERS) -> str:
-    """Blocks that do not fit are left out, a chart's image before the chart. No blocks are no text."""
+    """Blocks that do not fit are left out, but an image that does not leaves its words. No blocks are no text."""
     written: list[str] = []
     left = max_characters - len("[]")
     for block in blocks:
         text = _adapter().dump_json((block,)).decode()[1:-1]
-        if len(text) >= left and block.kind == "chart" and block.image is not None:
-            text = _adapter().dump_json((replace(block, image=None),)).decode()[1:-1]
+        if len(text) >= left and (smaller := _without_image(block)) is not None:
+            text = _adapter().dump_json((smaller,)).decode()[1:-1]
         if len(text) + len(",") <= left:
             written.append(text)
             left -= len(text) + len(",")
     return f"[{','.join(written)}]" if written else ""
+
+
+def _without_image(block: Block) -> Block | None:
+    if block.kind == "chart" and block.image is not None:
+        return replace(block, image=None)
+    return replace(block, data="") if block.kind == "image" and block.data else None
 
 
 def blocks_from_json(text: str) -> tuple[Block, ...]:

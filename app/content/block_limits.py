@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from binascii import a2b_base64
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -44,9 +45,14 @@ MAX_TABLE_CHARACTERS = 20_000
 """Of all cells of a table together."""
 MAX_TEXT_CHARACTERS = 20_000
 MAX_URL_CHARACTERS = 2_000
-MAX_IMAGE_CHARACTERS = 90_000
-"""Of base64. A larger image would not fit beside the other blocks of a stored answer."""
-_PNG_IN_BASE64 = "iVBORw0KGgo"
+# https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages: of a picture in a message.
+MAX_IMAGE_BYTES = 1024 * 1024
+MAX_IMAGE_PIXELS = 1024
+"""In width and in height."""
+MAX_IMAGE_CHARACTERS = (MAX_IMAGE_BYTES + 2) // 3 * 4
+"""Of base64."""
+_PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
+_PNG_HEADER_BASE64_CHARACTERS = 32
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
 
 
@@ -137,9 +143,17 @@ def _chart(chart: Chart) -> Chart:
 def _image(image: Image) -> Image:
     data = image.data
     # Half an image, or what is no PNG, shows nothing.
-    if len(data) > MAX_IMAGE_CHARACTERS or not data.startswith(_PNG_IN_BASE64) or _NOT_BASE64.search(data):
+    if len(data) > MAX_IMAGE_CHARACTERS or _NOT_BASE64.search(data) or not _is_small_png(data):
         data = ""
     return Image(_cut_url(image.url), _cut(image.alternative_text, MAX_CELL_CHARACTERS), data)
+
+
+def _is_small_png(base64: str) -> bool:
+    try:
+        header = _PNG_HEADER.fullmatch(a2b_base64(base64[:_PNG_HEADER_BASE64_CHARACTERS]))
+    except ValueError:
+        return False
+    return header is not None and all(0 < int.from_bytes(side) <= MAX_IMAGE_PIXELS for side in header.groups())
 
 
 def _action(action: Action) -> Action:

@@ -126,7 +126,9 @@ class ServicePrincipal:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=TOKEN_TIMEOUT_SECONDS),
             ) as response:
-                body = json_object(await read_beginning(response, MAX_TOKEN_REPLY_BYTES)) or {}
+                body = (
+                    json_object((await read_beginning(response, MAX_TOKEN_REPLY_BYTES)).decode(errors="replace")) or {}
+                )
                 if response.status != 200:
                     raise CredentialError(f"HTTP {response.status} from {self._url}: {self._reason(body)}")
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -18,6 +18,7 @@ _STATEMENTS = "/api/2.0/sql/statements"
 _MAX_RESULT_BYTES = 26 * 1024 * 1024
 """Databricks sends at most 25 MiB of a result inline."""
 _CANCEL_SECONDS = 1.5
+_IMAGE_SECONDS = 10.0
 
 
 class GenieApi:
@@ -28,14 +29,31 @@ class GenieApi:
         query = {"page_size": "100"} | ({"page_token": page_token} if page_token else {})
         return await self._workspace.request("GET", _SPACES, query=query, time_limit_seconds=4.0)
 
-    async def start_conversation(self, space: str, question: str, identity: RequestIdentity) -> Json:
-        """Not repeated where the outcome is unknown: the question may have been asked."""
+    async def start_conversation(
+        self, space: str, question: str, identity: RequestIdentity, *, visualize: bool = False
+    ) -> Json:
+        """Not repeated where the outcome is unknown: the question may have been asked. `visualize`: the message gets an
+        attachment `viz`, where its result has a chart.
+        """
         path = api_path(_SPACES, space, "start-conversation")
-        return await self._workspace.request("POST", path, identity=identity, json_body={"content": question})
+        body = _asked(question, visualize=visualize)
+        return await self._workspace.request("POST", path, identity=identity, json_body=body)
 
-    async def create_message(self, space: str, conversation: str, question: str, identity: RequestIdentity) -> Json:
+    async def create_message(
+        self, space: str, conversation: str, question: str, identity: RequestIdentity, *, visualize: bool = False
+    ) -> Json:
         path = api_path(_SPACES, space, "conversations", conversation, "messages")
-        return await self._workspace.request("POST", path, identity=identity, json_body={"content": question})
+        body = _asked(question, visualize=visualize)
+        return await self._workspace.request("POST", path, identity=identity, json_body=body)
+
+    async def download_visualization(
+        self, space: str, conversation: str, message: str, attachment: str, identity: RequestIdentity, max_bytes: int
+    ) -> bytes:
+        """The PNG of an attachment `viz`."""
+        path = api_path(_message(space, conversation, message), "attachments", attachment, "download-visualization")
+        return await self._workspace.download(
+            path, identity=identity, max_reply_bytes=max_bytes, time_limit_seconds=_IMAGE_SECONDS
+        )
 
     async def list_conversations(self, space: str, identity: RequestIdentity) -> Json:
         """Those of the identity, the newest first."""
@@ -80,6 +98,10 @@ class GenieApi:
         await self._workspace.request(
             "POST", path, identity=identity, idempotent=True, time_limit_seconds=_CANCEL_SECONDS
         )
+
+
+def _asked(question: str, *, visualize: bool) -> Json:
+    return {"content": question} | ({"enable_visualization": True} if visualize else {})
 
 
 def _message(space: str, conversation: str, message: str) -> str:

@@ -54,6 +54,7 @@ class _Request:
     query: Mapping[str, str] | None
     body: bytes | None
     max_reply_bytes: int
+    accept: str = "application/json"
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -100,6 +101,28 @@ class WorkspaceClient:
         body = None if json_body is None else json.dumps(json_body).encode()
         request = _Request(method, path, query, body, max_reply_bytes)
         repeatable = idempotent or method in _IDEMPOTENT_METHODS
+        reply = await self._repeat(request, identity, time_limit_seconds, repeatable=repeatable, attempts=attempts)
+        content = json_object(reply.body) if reply.content.strip() else {}
+        if content is None:
+            raise WorkspaceReplyError(f"{request}: HTTP {reply.status} with something that is no JSON object", reply)
+        return content
+
+    async def download(
+        self, path: str, *, identity: RequestIdentity, max_reply_bytes: int, time_limit_seconds: float
+    ) -> bytes:
+        """What a GET of `path` answers, as it is. Raises as `request` does."""
+        request = _Request("GET", path, None, None, max_reply_bytes, accept="application/octet-stream")
+        return (await self._repeat(request, identity, time_limit_seconds)).content
+
+    async def _repeat(
+        self,
+        request: _Request,
+        identity: RequestIdentity,
+        time_limit_seconds: float,
+        *,
+        repeatable: bool = True,
+        attempts: int = 4,
+    ) -> WorkspaceReply:
         try:
             async with asyncio.timeout(time_limit_seconds):
                 return await retry(
@@ -134,20 +157,17 @@ class WorkspaceClient:
         asked_for = getattr(failure, "retry_after_seconds", None)
         return pause if asked_for is None or pause is None else asked_for + self._jitter() / 4
 
-    async def _try(self, request: _Request, identity: RequestIdentity) -> Mapping[str, Any]:
+    async def _try(self, request: _Request, identity: RequestIdentity) -> WorkspaceReply:
         token = await self.token(identity)
         reply = await self._exchange(request, token)
         if reply.status == 401 and self.forget_token(identity, token):
             reply = await self._exchange(request, await self.token(identity))
         if not 200 <= reply.status < 300:
             raise error_of_reply(str(request), reply)
-        content = json_object(reply.body) if reply.body.strip() else {}
-        if content is None:
-            raise WorkspaceReplyError(f"{request}: HTTP {reply.status} with something that is no JSON object", reply)
-        return content
+        return reply
 
     async def _exchange(self, request: _Request, token: str) -> WorkspaceReply:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         url = URL(self.url.host + request.path, encoded=True)

@@ -15,9 +15,13 @@ class WorkspaceReply:
     """An HTTP answer. `location` and `retry_after` are the headers of these names."""
 
     status: int
-    body: str
+    content: bytes
     location: str | None = None
     retry_after: str | None = None
+
+    @property
+    def body(self) -> str:
+        return self.content.decode(errors="replace")
 
 
 class WorkspaceError(Exception):

@@ -60,14 +60,16 @@ class Asking:
         return await self._remembered(kept, message)
 
     async def _post(self, kept: GenieConversation, question: str) -> GenieMessage:
-        identity = self.context.identity
+        identity, visualize = self.context.identity, self.context.shows_chart_images
         if kept.conversation_id:
             try:
-                told = await self.api.create_message(self.space, kept.conversation_id, question, identity)
+                told = await self.api.create_message(
+                    self.space, kept.conversation_id, question, identity, visualize=visualize
+                )
                 return parse_message({"conversation_id": kept.conversation_id, **told})
             except WorkspaceNotFoundError:
                 _log.info("A conversation in Genie is gone; another is started")
-        told = await self.api.start_conversation(self.space, question, identity)
+        told = await self.api.start_conversation(self.space, question, identity, visualize=visualize)
         inner = told.get("message")
         return parse_message({**told, **inner} if isinstance(inner, Mapping) else told)
 

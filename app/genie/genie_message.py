@@ -27,7 +27,8 @@ class GenieQuery:
 @dataclass(frozen=True, slots=True)
 class GenieMessage:
     """`query` is the last one, which is the answer; `texts` are the answer's, `details` what led to it. `clarification`
-    is a question back. `error_type` is Genie's own word, empty without a failure.
+    is a question back. `error_type` is Genie's own word, empty without a failure. `visualization_id` is the attachment
+    with the chart of the `query`, where there is one.
     """
 
     conversation_id: str
@@ -39,6 +40,7 @@ class GenieMessage:
     clarification: str = ""
     follow_ups: tuple[str, ...] = ()
     error_type: str = ""
+    visualization_id: str = ""
 
     @property
     def ended(self) -> bool:
@@ -74,28 +76,42 @@ def parse_message(told: Mapping[str, Any]) -> GenieMessage:
             fitting = [one for one in asked if 0 < len(one) <= MAX_ACTION_TEXT]
             follow_ups = tuple(dict.fromkeys(fitting))[:_MAX_FOLLOW_UPS]
     error = told.get("error")
+    query = _query(attachments[last_query]) if queries else None
     return GenieMessage(
         conversation_id,
         message_id,
         _text(told.get("status")) or "SUBMITTED",
-        _query(attachments[last_query]) if queries else None,
+        query,
         tuple(texts),
         tuple(details),
         clarification,
         follow_ups,
         _text(error.get("type")) or "UNKNOWN" if isinstance(error, Mapping) else "",
+        _visualization_of(query, attachments) if query else "",
     )
+
+
+def _visualization_of(query: GenieQuery, attachments: Sequence[Mapping[str, Any]]) -> str:
+    for each in reversed(attachments):
+        viz = each.get("viz")
+        if isinstance(viz, Mapping) and _text(viz.get("query_attachment_id")) in {"", query.attachment_id}:
+            return _id(each)
+    return ""
 
 
 def _query(attachment: Mapping[str, Any]) -> GenieQuery:
     query = attachment["query"]
     return GenieQuery(
-        _text(attachment.get("attachment_id")) or _text(attachment.get("id")),
+        _id(attachment),
         _text(query.get("query"))[:_MAX_SQL],
         _text(query.get("title"))[:200],
         _text(query.get("description"))[:1000],
         _text(query.get("statement_id")),
     )
+
+
+def _id(attachment: Mapping[str, Any]) -> str:
+    return _text(attachment.get("attachment_id")) or _text(attachment.get("id"))
 
 
 def _text(value: object) -> str:

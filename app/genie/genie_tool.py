@@ -23,6 +23,7 @@ from app.databricks.genie_api import GenieApi
 from app.databricks.statement_chunks import NextChunk
 from app.databricks.workspace_errors import WorkspaceError
 from app.genie.asking import Asking
+from app.genie.chart_image import with_genies_image
 from app.genie.genie_conversations import GenieConversations
 from app.genie.genie_message import GenieMessage, GenieQuery, parse_message
 from app.genie.genie_results import GenieResults, QueryFailedError, QueryIds
@@ -134,7 +135,8 @@ class GenieQuestion:
             await self._services.results.save(self._context.conversation, stored)
         summary = "\n".join(message.texts)
         text = f"{summary}\n\n{for_model(stored.result, stored.id)}".strip()
-        return ToolOutput(text, self._blocks(message, stored), feedback_targets=self._feedback_targets(message))
+        blocks = await self._blocks(message, stored)
+        return ToolOutput(text, blocks, feedback_targets=self._feedback_targets(message))
 
     def _feedback_targets(self, message: GenieMessage) -> tuple[FeedbackTarget, ...]:
         if self._context.identity != APP_IDENTITY:
@@ -156,9 +158,11 @@ class GenieQuestion:
             unread=unread,
         )
 
-    def _blocks(self, message: GenieMessage, stored: StoredResult) -> tuple[Block, ...]:
+    async def _blocks(self, message: GenieMessage, stored: StoredResult) -> tuple[Block, ...]:
         translate = self._context.translate
         blocks = present(stored, translate)
+        if self._context.shows_chart_images and message.visualization_id:
+            blocks = await with_genies_image(blocks, self._api, self._space, message, self._context.identity)
         if message.details:
             blocks += (Folded(translate(_HOW), tuple(Text(each) for each in message.details[:4])),)
         asked: list[Action] = [ask_button(question, question) for question in message.follow_ups]

@@ -37,6 +37,7 @@ class GenieMessage:
     error: tuple[str, str] | None = None
     rating: str = "NONE"
     comment: str = ""
+    visualize: bool = False
     created_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
     @property
@@ -102,6 +103,14 @@ class GenieMessage:
     def attachment_id(self, name: str) -> str:
         return f"{self.message_id[:24]}{sum(name.encode()):08x}"
 
+    @property
+    def chart_values(self) -> list[float]:
+        """What the chart shows that was asked for; none without one."""
+        result = self.statement.result if self.statement else None
+        if not self.visualize or result is None or len(result.columns) < 2 or len(result.rows) < 2:
+            return []
+        return [float(value) for row in result.rows if (value := _number(row[-1])) is not None]
+
     def _attachments(self) -> list[dict[str, Any]]:
         if self.status in _RUNS_QUERY:
             return [self._query()]
@@ -124,6 +133,9 @@ class GenieMessage:
                 text["text"]["phase"] = phase.upper()
                 attachments.append(text)
         attachments.append(self._query())
+        if self.chart_values:
+            viz = {"query_attachment_id": self.attachment_id("query"), "title": "Chart"}
+            attachments.append({"attachment_id": self.attachment_id("viz"), "viz": viz})
         attachments.append({"text": {"content": self._summary(), "purpose": "TEXT_ATTACHMENT_PURPOSE_ANSWER"}})
         if isinstance(self.meaning, KnownQuestion):
             follow_ups = {"questions": list(self.meaning.follow_ups)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from app.local.chart_png import bars_png
 from app.local.genie_messages import GenieMessage
 from app.local.genie_plans import USUAL, MessagePlan, planned
 from app.local.genie_questions import Clarification, KnownQuestion, known_question
@@ -82,6 +83,7 @@ class GenieStandIn:
             web.post(f"{message}/feedback", self._rate),
             web.get(f"{attachment}/query-result", self._query_result),
             web.post(f"{attachment}/execute-query", self._execute_query),
+            web.get(f"{attachment}/download-visualization", self._download_visualization),
         )
 
     def release(self, state: str) -> None:
@@ -110,6 +112,7 @@ class GenieStandIn:
         conversation_id = _new_id()
         conversation = _Conversation(space.space_id, content[:100])
         message = self._ask(conversation, conversation_id, content)
+        message.visualize = await _visualize(request)
         self._conversations[conversation_id] = conversation
         while len(self._conversations) > _MAX_CONVERSATIONS:
             del self._conversations[next(iter(self._conversations))]
@@ -128,6 +131,7 @@ class GenieStandIn:
         content = await self._content(request)
         overlapping = any(not message.ended for message in conversation.messages.values())
         message = self._ask(conversation, request.match_info["conversation"], content)
+        message.visualize = await _visualize(request)
         if overlapping:
             self.overlaps += 1
             message.status = "FAILED"
@@ -199,6 +203,12 @@ class GenieStandIn:
         message.status = "EXECUTING_QUERY"
         return web.json_response({"statement_response": self._warehouse.response(message.statement)})
 
+    async def _download_visualization(self, request: web.Request) -> web.Response:
+        message = self._message(request)
+        if not message.chart_values or request.match_info["attachment"] != message.attachment_id("viz"):
+            raise RefusedRequestError(404, "RESOURCE_DOES_NOT_EXIST", "The attachment is no visualization.")
+        return web.Response(body=bars_png(message.chart_values), content_type="application/octet-stream")
+
     async def _rate(self, request: web.Request) -> web.Response:
         message = self._message(request)
         body = await json_of(request)
@@ -246,6 +256,10 @@ class GenieStandIn:
         if message is None:
             raise RefusedRequestError(404, "RESOURCE_DOES_NOT_EXIST", "The message does not exist.")
         return message
+
+
+async def _visualize(request: web.Request) -> bool:
+    return (await json_of(request)).get("enable_visualization") is True
 
 
 def _conversation_json(conversation_id: str, conversation: _Conversation) -> dict[str, Any]:

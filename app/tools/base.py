@@ -69,7 +69,8 @@ class ToolContext:
     `identity` is as whom Databricks is asked. `progress` shows one short line to the person, in their language.
     `cancellation` says why the tool's task was cancelled, None if its own time is over. `idempotency_key`, of at most
     64 characters, is the same when a resumed turn makes the same call again, and that of no other call. `deadline` is
-    the end of the tool's time, on the event loop's clock.
+    the end of the tool's time, on the event loop's clock. `shows_chart_images`: charts are not drawn for this person,
+    but images of them are shown.
     """
 
     conversation: ConversationKey
@@ -80,6 +81,7 @@ class ToolContext:
     idempotency_key: str
     progress: Callable[[str], None] = lambda _: None
     deadline: float = math.inf
+    shows_chart_images: bool = False
 
     @property
     def translate(self) -> Translator:

@@ -445,3 +445,14 @@ def test_a_chart_beside_its_table_writes_no_number_twice() -> None:
         assert card is not None
         assert [each["type"] for each in card["body"]][:2] == ["TextBlock", "Table"]
         assert card["body"][0]["text"] == "Revenue by month"
+
+
+def test_a_card_has_images_within_its_limit_and_else_tables() -> None:
+    (chart,) = CASES["chart_line"]
+    assert isinstance(chart, Chart)
+    pictured = replace(chart, image=Image("", "Revenue by month as a line", PIXEL))
+    for limit, images in ((len(PIXEL), 1), (len(PIXEL) * 2, 2), (0, 0)):
+        card = adaptive_card([pictured, pictured], ENGLISH, draws_charts=False, image_limit=limit)
+        assert card is not None
+        types = [element["type"] for element in card["body"]]
+        assert (types.count("Image"), types.count("Table")) == (images, 2 - images)

@@ -54,3 +54,8 @@ def test_copilot_gets_no_edits_no_feedback_buttons_and_no_welcome() -> None:
 def test_only_groups_have_to_mention_the_bot() -> None:
     rows = (TEAMS_PERSONAL, TEAMS_GROUP, COPILOT, WEB_CHAT, EMULATOR, EXPECT_REPLIES, OTHER)
     assert [row for row in rows if row.needs_mention] == [TEAMS_GROUP]
+
+
+def test_images_of_charts_are_shown_on_cards_that_draw_no_charts() -> None:
+    rows = (TEAMS_PERSONAL, TEAMS_GROUP, COPILOT, WEB_CHAT, EMULATOR, EXPECT_REPLIES, OTHER)
+    assert [row for row in rows if row.shows_chart_images] == [WEB_CHAT, EMULATOR]

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from app.agent.events import Answer, BlockAdded, Failure, TextAdded
-from app.bot.channel import COPILOT, EXPECT_REPLIES, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.channel import COPILOT, EXPECT_REPLIES, OTHER, TEAMS_GROUP, TEAMS_PERSONAL, WEB_CHAT, Channel
 from app.bot.connector.send_errors import ChannelUnreachableError, MessageTooLargeError, SendError, SendRefusedError
 from app.bot.replies.message_reply import MessageReply
 from app.bot.replies.stream_reply import StreamReply
-from app.content.blocks import Column, Table
+from app.content.blocks import Chart, ChartKind, Column, Image, Point, Series, Table
 from app.turns.checkpoint import Checkpoint
 from app.turns.reply import UndeliveredError
+from tests.content.test_blocks import PIXEL
 from tests.fakes.channel import FakeChannel, Sent
 from tests.fakes.virtual_time import VirtualTimeLoop
 
@@ -114,6 +115,15 @@ def test_a_message_that_its_card_makes_too_large_comes_with_a_smaller_one(channe
     fake = answered(channel, PickyChannel(limit=12_000), replace(END, blocks=(wide,)))
     assert fake.visible == [END.text]
     assert 0 < rows_on_card(fake.sent[-1]) < 15
+
+
+def test_a_message_that_its_image_makes_too_large_comes_with_the_table() -> None:
+    points = tuple(Point(f"r{n}", float(n)) for n in range(3))
+    image = Image("", "Sales", PIXEL[:-4].ljust(200_000, "A"))
+    chart = Chart(ChartKind.VERTICAL_BAR, (Series("", points),), "Sales", image=image)
+    fake = answered(WEB_CHAT, PickyChannel(limit=100_000), replace(END, blocks=(chart,)))
+    (attached,) = fake.sent[-1].activity["attachments"]
+    assert [element["type"] for element in attached["content"]["body"]] == ["TextBlock", "Table"]
 
 
 def test_a_refused_card_is_not_tried_again_by_the_next_worker() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import fields, replace
 from typing import Any
 
@@ -140,9 +141,15 @@ def test_a_long_cell_ends_in_an_ellipsis_and_a_long_address_is_left_out() -> Non
 
 
 def test_an_image_that_is_no_png_or_too_large_leaves_its_words() -> None:
-    for data in ("R0lGODlhAQABAAAAACw=", f"{PIXEL}<", PIXEL + "A" * MAX_IMAGE_CHARACTERS):
+    header = b64decode(PIXEL)[:16]
+    wide, flat, largest = (
+        b64encode(header + width.to_bytes(4) + height.to_bytes(4)).decode()
+        for width, height in ((1025, 1), (1, 0), (1024, 1024))
+    )
+    for data in ("", "R0lGODlhAQABAAAAACw=", f"{PIXEL}<", PIXEL + "A" * MAX_IMAGE_CHARACTERS, wide, flat, PIXEL[:20]):
         assert within_limits(Image("", "Orders", data)) == Image("", "Orders")
-    assert within_limits(Image("", "Orders", PIXEL)) == Image("", "Orders", PIXEL)
+    for data in (PIXEL, largest, largest.ljust(MAX_IMAGE_CHARACTERS, "A")):
+        assert within_limits(Image("", "Orders", data)) == Image("", "Orders", data)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +197,7 @@ def test_blocks_that_do_not_fit_are_left_out() -> None:
     assert blocks_to_json([long], 500) == blocks_to_json([]) == ""
     chart = Chart(ChartKind.LINE, (Series("a", (Point("x", None),)),))
     assert blocks_from_json(blocks_to_json([replace(chart, image=Image("", "a", "x" * 1_000))], 500)) == (chart,)
+    assert blocks_from_json(blocks_to_json([Image("", "a", "x" * 1_000)], 500)) == (Image("", "a"),)
 
 
 @settings(max_examples=25)

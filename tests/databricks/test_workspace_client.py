@@ -288,9 +288,14 @@ async def test_a_workspace_that_is_not_there_was_sent_nothing_so_any_request_is_
     assert len(pauses) == 3
 
 
-@given(st.integers(100, 599), st.text(), st.none() | st.text(max_size=40), st.none() | st.text(max_size=40))
+@given(
+    st.integers(100, 599),
+    st.text().map(str.encode) | st.binary(),
+    st.none() | st.text(max_size=40),
+    st.none() | st.text(max_size=40),
+)
 def test_any_answer_becomes_an_error_of_one_short_line(
-    status: int, body: str, location: str | None, retry_after: str | None
+    status: int, body: bytes, location: str | None, retry_after: str | None
 ) -> None:
     error = error_of_reply("GET /api", WorkspaceReply(status, body, location, retry_after))
     assert len(str(error)) < 700

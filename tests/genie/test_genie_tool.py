@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from app.common.caller import UNKNOWN_CALLER
 from app.common.cancellation import Cancellation, CancelReason
-from app.content.blocks import Table
+from app.content.blocks import Chart, Table
 from app.data.stored_results import StoredResults
 from app.databricks.credentials import PersonalAccessToken
 from app.genie.asking import Asking
@@ -226,3 +228,39 @@ async def test_a_clarifying_question_and_another_subject_are_said_as_such(tmp_pa
         other = await space.ask("How many planets are there in total?", "2")
         assert "not about the data" in other.text
         assert not unclear.blocks + other.blocks
+
+
+async def test_genies_own_image_comes_with_the_chart_where_charts_are_not_drawn(tmp_path: Path) -> None:
+    async with a_space(tmp_path) as space:
+        drawn = await space.ask(BY_MONTH, "1")
+        shown = await space.ask(BY_MONTH, "2", shows_chart_images=True)
+        none = await space.ask("What was the revenue in March 1997?", "3", shows_chart_images=True)
+    images = [[block.image for block in result.blocks if isinstance(block, Chart)] for result in (drawn, shown, none)]
+    assert (images[0], images[2]) == ([None], [])
+    (image,) = images[1]
+    assert image is not None
+    assert b64decode(image.data).startswith(b"\x89PNG")
+    assert image.alternative_text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=404),
+        web.Response(body=b"<html>", content_type="application/octet-stream"),
+        web.Response(body=b"\x89PNG\r\n\x1a\n" + bytes(2_000_000), content_type="application/octet-stream"),
+    ],
+    ids=["gone", "no image", "too large"],
+)
+async def test_an_image_that_cannot_be_had_costs_nobody_the_result(
+    answer: web.Response, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: object, request: web.Request) -> web.Response:
+        return answer
+
+    monkeypatch.setattr(GenieStandIn, "_download_visualization", refuse)
+    async with a_space(tmp_path) as space:
+        result = await space.ask(BY_MONTH, shows_chart_images=True)
+    assert result.succeeded
+    assert rows_of(result)
+    assert [block.image for block in result.blocks if isinstance(block, Chart)] == [None]

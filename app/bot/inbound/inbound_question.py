@@ -91,6 +91,7 @@ class InboundQuestion(BaseModel):
             self.empty_reason,
             self.caller,
             self.call,
+            self.channel.shows_chart_images,
         )
 
 

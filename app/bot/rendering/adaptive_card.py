@@ -22,6 +22,7 @@ from app.bot.rendering.card_chart import chart_element
 from app.bot.rendering.card_elements import Json, Room, fitting, heading, size_of, text_block
 from app.bot.rendering.card_table import table_elements
 from app.bot.rendering.markdown import render
+from app.content.block_limits import MAX_IMAGE_CHARACTERS
 from app.content.blocks import (
     Action,
     Actions,
@@ -56,14 +57,19 @@ def attachment(card: Json) -> Json:
 
 
 def adaptive_card(
-    blocks: Sequence[Block], translate: Translator, limit: int = CARD_LIMIT_UTF16, *, draws_charts: bool = True
+    blocks: Sequence[Block],
+    translate: Translator,
+    limit: int = CARD_LIMIT_UTF16,
+    *,
+    draws_charts: bool = True,
+    image_limit: int = MAX_IMAGE_CHARACTERS,
 ) -> Json | None:
     """A card of at most `limit` UTF-16 code units, images in it not counted, with the blocks that a card can
-    show; None if there are none.
+    show; None if there are none. All its images have at most `image_limit` characters of base64.
 
     Rows and facts that do not fit are left out, and the card says so of rows.
     """
-    drawn = of_kinds(blocks, CARD_KINDS)
+    drawn = list(_images_within(image_limit, of_kinds(blocks, CARD_KINDS)))
     if not drawn:
         return None
     fallback = "\n\n".join(plain_text(block, translate) for block in drawn)
@@ -99,6 +105,16 @@ def adaptive_card(
     if actions := [*pages, *others][:_MAX_ACTIONS]:
         card["actions"] = actions
     return card
+
+
+def _images_within(characters: int, blocks: Sequence[Block]) -> Iterator[Block]:
+    for block in blocks:
+        if isinstance(block, Chart) and block.image is not None:
+            if len(block.image.data) > characters:
+                yield replace(block, image=None)
+                continue
+            characters -= len(block.image.data)
+        yield block
 
 
 def _rows_shown(elements: Sequence[Json]) -> int:

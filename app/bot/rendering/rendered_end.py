@@ -127,8 +127,10 @@ class RenderedEnd:
     def _with_card(self, activity: Json) -> Json:
         from app.bot.rendering.adaptive_card import adaptive_card, attachment  # noqa: PLC0415
 
+        # A message that was too large is tried again without images, which count towards no limit that is known.
+        images = {} if self.card_limit == CARD_LIMIT_UTF16 else {"image_limit": 0}
         draws_charts = self.channel.draws_charts
-        card = adaptive_card(self._card_blocks, self.translate, self.card_limit, draws_charts=draws_charts)
+        card = adaptive_card(self._card_blocks, self.translate, self.card_limit, draws_charts=draws_charts, **images)
         return activity if card is None else {**activity, "attachments": [attachment(card)]}
 
     def _labelled(self, activity: Json) -> Json:
