@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.bot.auth.app_credentials import AppCredentials
 from app.bot.auth.authentication import Authenticator
@@ -14,6 +15,7 @@ from app.bot.auth.service_url import ServiceUrls
 from app.bot.card_actions import ACTION_KIND, CardActions
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.connector_client import ConnectorClient
+from app.bot.feedback import RATING_KIND, Feedback, TakeBackAction
 from app.bot.file_consent import CONSENT_KIND, FileConsents
 from app.bot.handler import AgentHandler, BotServices, ConversationMemory
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
@@ -33,6 +35,9 @@ from app.turns.idempotency import IdempotentActions
 from app.turns.queue_dispatcher import QueueDispatcher
 from app.turns.queue_message import TURN_KIND
 from app.turns.runner import TurnRunner
+
+if TYPE_CHECKING:
+    from app.feedback.ratings import Ratings
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,16 @@ def build_bot(
     dispatcher: QueueDispatcher | None = None,
     action_handlers: Sequence[ActionHandler] = (),
     result_files: ResultFiles | None = None,
+    ratings: Callable[[], Ratings] | None = None,
     display: DisplaySettings = DEFAULT_DISPLAY,
     acknowledge_after_seconds: float = ACKNOWLEDGE_AFTER_SECONDS,
     channel_metadata_url: str | None = None,
     login_metadata_url: str | None = None,
 ) -> BotApp:
     """Registers its handlers with `dispatcher`, which gets the messages of `work_queue`. `action_handlers` are for
-    buttons of cards, beside the bot's own; `result_files` makes the files that people ask for. The metadata URLs are
-    the Bot Framework's own unless given.
+    buttons of cards, beside the bot's own; `result_files` makes the files that people ask for, `ratings` keeps what
+    they think of answers, and is called when the first rating comes. The metadata URLs are the Bot Framework's own
+    unless given.
     """
     session = HttpSession()
     credentials = AppCredentials(identity)
@@ -101,9 +108,16 @@ def build_bot(
         )
         own_handlers.append(file_consents)
         dispatcher.register(CONSENT_KIND, file_consents.handle)
-    card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
     proactive = ProactiveMessages(adapter, references, actions, work_queue)
-    services = BotServices(runner, adapter.sender, memory, actions, card_actions, references, display, file_consents)
+    feedback = None
+    if ratings is not None:
+        feedback = Feedback(ratings, actions, work_queue, proactive)
+        own_handlers.append(TakeBackAction(feedback))
+        dispatcher.register(RATING_KIND, feedback.deliver)
+    card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
+    services = BotServices(
+        runner, adapter.sender, memory, actions, card_actions, references, display, file_consents, feedback
+    )
     dispatcher.register(ACTION_KIND, card_actions.run)
     dispatcher.register(PROACTIVE_KIND, proactive.deliver)
     dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, display).handle)

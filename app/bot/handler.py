@@ -15,7 +15,7 @@ from app.agent.user_messages import STORAGE_UNAVAILABLE, UNEXPECTED
 from app.bot.card_actions import CardActions
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.send_errors import ChannelUnreachableError, SendError, ThrottledError
-from app.bot.feedback import count_feedback
+from app.bot.feedback import Feedback
 from app.bot.file_consent import FileConsents
 from app.bot.inbound.activity import asked_at, event_type, locale_of
 from app.bot.inbound.conversation_key import conversation_of
@@ -69,6 +69,7 @@ class BotServices:
     references: ConversationReferences
     display: DisplaySettings = DEFAULT_DISPLAY
     file_consents: FileConsents | None = None
+    feedback: Feedback | None = None
 
 
 class AgentHandler(ActivityHandler):
@@ -203,8 +204,8 @@ class AgentHandler(ActivityHandler):
         """501 is the protocol's answer to an invoke that the bot does not know."""
         activity = turn_context.activity
         match activity.name:
-            case "message/submitAction":
-                return await count_feedback(activity, self._services.actions)
+            case "message/submitAction" if self._services.feedback is not None:
+                return await self._services.feedback.receive(activity)
             case "adaptiveCard/action":
                 return await self._services.card_actions.receive(activity)
             case "fileConsent/invoke" if self._services.file_consents is not None:

@@ -7,6 +7,7 @@ import platform
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
@@ -32,6 +33,9 @@ from app.tools.registry import Closable
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
+
+if TYPE_CHECKING:
+    from app.feedback.ratings import Ratings
 
 TURN_QUEUE = "turns"
 
@@ -62,6 +66,7 @@ class Core:
             max_tokens=settings.databricks.max_tokens,
             temperature=settings.databricks.temperature,
         )
+        self._ratings: Ratings | None = None
         self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage))
         self.agent = Agent(
             self.model,
@@ -75,9 +80,26 @@ class Core:
         self.turns = TurnRunner(
             self.agent,
             Commands(self._forget_chat, self._about, self.agent.tools_for),
-            TurnBackend(self.store, self.queue, self.storage.artifacts, settings.turns.lease_seconds),
+            TurnBackend(
+                self.store,
+                self.queue,
+                self.storage.artifacts,
+                settings.turns.lease_seconds,
+                feedback_targets=lambda: self.ratings().targets,
+            ),
             time_limit_seconds=settings.turns.timeout_seconds,
         )
+
+    def ratings(self) -> Ratings:
+        """What people think of answers; imported when the first rating comes, or the first answer that can be rated at
+        Databricks too.
+        """
+        if self._ratings is None:
+            from app.feedback.ratings import Ratings  # noqa: PLC0415
+
+            warehouse_id = self.settings.sql.warehouse_id or ""
+            self._ratings = Ratings(self.storage.documents, self.workspace, warehouse_id=warehouse_id)
+        return self._ratings
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
@@ -92,6 +114,7 @@ class Core:
         for provider in self._tool_providers:
             if isinstance(provider, ConversationTools):
                 await provider.forget(key, threads=threads)
+        await self.ratings().forget(key, threads=threads)
         await self.store.forget(key, threads=threads)
 
     async def _forget_chat(self, conversation: ConversationKey) -> None:

@@ -50,6 +50,7 @@ class FunctionsHost:
             work_queue=core.queue,
             dispatcher=self.dispatcher,
             result_files=LazyResultFiles(core.storage.artifacts, core.workspace),
+            ratings=core.ratings,
             display=_display(settings),
         )
         self.health = Health(

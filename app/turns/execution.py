@@ -37,6 +37,7 @@ FINISH_GRACE_SECONDS = 4.0
 _CLOSE_TIMEOUT_SECONDS = 45.0
 _CLOSE_BACKOFF = Backoff(1.0, longest_seconds=8.0)
 _FIRST_RELEASE_SECONDS = 15.0
+_SAVE_TARGETS_SECONDS = 10.0
 # Every later turn of the conversation reads them.
 _MAX_STORED_BLOCKS_CHARACTERS = 20_000
 
@@ -54,6 +55,7 @@ class TurnExecution:
         turn: Turn,
         time_limit_seconds: float,
     ) -> None:
+        self._backend = backend
         self._predecessors = predecessors
         self._lease = lease
         self._turn = turn
@@ -113,6 +115,7 @@ class TurnExecution:
                 turn_ended("suspended")
             else:
                 state = TurnState.FAILED if isinstance(end, Failure) else TurnState.ANSWERED
+                await self._save_feedback_targets(end, reply.activity_id)
                 await self._close(state, self._messages(end, reply.activity_id), _result(end))
             return Closed()
         except LeaseLostError:
@@ -137,6 +140,19 @@ class TurnExecution:
             return ContinuedElsewhere() if self._lease.lost or self._lease.can_be_resumed else Failed(None)
         except Exception as error:
             return Failed(error)
+
+    async def _save_feedback_targets(self, end: End, activity_id: str | None) -> None:
+        """Before the turn is closed: a worker that vanishes now leaves it to the next."""
+        if not isinstance(end, Answer) or not end.feedback_targets or not activity_id:
+            return
+        if self._backend.feedback_targets is None:
+            return
+        targets = self._backend.feedback_targets()
+        try:
+            async with asyncio.timeout(_SAVE_TARGETS_SECONDS):
+                await targets.save(self._turn.conversation, activity_id, end.feedback_targets)
+        except (StorageError, TimeoutError) as failure:
+            _log.warning("A rating of this answer will count here alone (%s)", type(failure).__name__)
 
     async def _end(self, answering: asyncio.Task[End], reply: Reply) -> End:
         end: End | None = None

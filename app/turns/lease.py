@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from app.agent.events import Suspended
 from app.common.caller import Caller
@@ -21,6 +21,9 @@ from app.turns.checkpoint import NO_CHECKPOINT, Checkpoint, Suspension, joined_t
 from app.turns.checkpoint_storage import CheckpointStorage
 from app.turns.queue_message import TurnMessage
 from app.turns.reply import CheckpointError, LeaseLostError
+
+if TYPE_CHECKING:
+    from app.feedback.feedback_targets import FeedbackTargets
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +44,16 @@ _MAX_UPDATE_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class TurnBackend:
-    """Where turns are kept. `clock` is in seconds since 1970."""
+    """Where turns are kept. `clock` is in seconds since 1970; `feedback_targets` is called for the first answer that
+    has some.
+    """
 
     store: ConversationStore
     queue: Queue
     artifacts: ArtifactStore
     lease_seconds: float = 30.0
     clock: Callable[[], float] = time.time
+    feedback_targets: Callable[[], FeedbackTargets] | None = None
 
 
 class TurnLease:

@@ -14,6 +14,7 @@ from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
+from app.feedback.ratings import Ratings
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
 from app.messaging.actions import ActionHandler
@@ -28,6 +29,7 @@ from app.tools.registry import ToolProvider
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.commands import commands_of
+from tests.fakes.workspaces import workspace_at
 
 LAPTOP = BotIdentity()
 LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
@@ -44,6 +46,7 @@ class Bot:
         references: ConversationReferences,
         file: Path,
         backend: TurnBackend,
+        ratings: Ratings,
     ) -> None:
         self.app = app
         self.model = model
@@ -54,6 +57,7 @@ class Bot:
         self.file = file
         self.queue = store.queue("turns")
         self.backend = backend
+        self.ratings = ratings
 
     async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -93,9 +97,9 @@ class Bot:
 
 
 @asynccontextmanager
-async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
-    """Makes workers that share a store and a channel."""
-    async with ConnectorServer() as connector:
+async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> AsyncIterator[Callable[..., Bot]]:
+    """Makes workers that share a store, a channel and a workspace."""
+    async with ConnectorServer() as connector, workspace_at(f"{workspace_url}/serving-endpoints") as workspace:
         apps, log = [], SqliteStore(folder / "c.sqlite")
         documents, opened = log.documents(), []
         telemetry = Telemetry(Destination("bot", "1", "here"))
@@ -113,17 +117,19 @@ async def bots(folder: Path) -> AsyncIterator[Callable[..., Bot]]:
             opened.append(references)
             agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000)
             commands = commands_of(log, references=references)
-            backend = TurnBackend(log, log.queue("turns"), log.artifacts())
+            ratings = Ratings(documents, workspace)
+            backend = TurnBackend(log, log.queue("turns"), log.artifacts(), feedback_targets=lambda: ratings.targets)
             turns = TurnRunner(agent, commands, backend, time_limit_seconds=30)
             options: dict[str, Any] = {
                 "work_queue": backend.queue,
                 "acknowledge_after_seconds": acknowledge_after_seconds,
                 "display": display,
                 "action_handlers": action_handlers,
+                "ratings": lambda: ratings,
                 "result_files": result_files,
             }
             apps.append(build_bot(identity, turns, log, documents, references, telemetry, **options))
-            return Bot(apps[-1], model, connector, log, documents, references, folder / "c.sqlite", backend)
+            return Bot(apps[-1], model, connector, log, documents, references, folder / "c.sqlite", backend, ratings)
 
         yield make
         for app in apps:

@@ -1,0 +1,81 @@
+"""Ratings of answers: taken, taken back, delivered and forgotten."""
+
+from __future__ import annotations
+
+import uuid
+
+from app.common.text import replace_lone_surrogates
+from app.databricks.genie_api import GenieApi
+from app.databricks.mlflow_assessments import MlflowAssessments
+from app.databricks.workspace_client import WorkspaceClient
+from app.feedback.feedback_targets import TARGETS, FeedbackTargets
+from app.feedback.rating_delivery import RatingDelivery
+from app.feedback.rating_keys import answer_id, conversation_prefix, person_id, rating_id
+from app.feedback.rating_records import RATINGS, RatingRecord, RatingRecords, Reaction
+from app.storage.conversations import ConversationKey
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
+from app.storage.storage_errors import ConcurrentUpdateError
+
+MAX_COMMENT_CHARACTERS = 4_000
+# Nothing else says whose pseudonym it is: once this is deleted, nobody knows any more.
+_PSEUDONYMS = Collection("rating_pseudonyms", retention_days=400)
+
+
+class Ratings:
+    """Every method raises `StorageError`."""
+
+    def __init__(self, documents: DocumentStore, workspace: WorkspaceClient, *, warehouse_id: str = "") -> None:
+        self._documents = documents
+        self._records = RatingRecords(documents)
+        self.targets = FeedbackTargets(documents)
+        assessments = MlflowAssessments(workspace, warehouse_id=warehouse_id)
+        self._delivery = RatingDelivery(self._records, self.targets, assessments, GenieApi(workspace))
+
+    async def rate(
+        self, conversation: ConversationKey, activity_id: str, person: str, reaction: Reaction, comment: str = ""
+    ) -> str:
+        """Keeps what `person`, the channel's id of them, thinks of an answer from now on; `deliver` tells the others.
+
+        Returns the id of the rating.
+        """
+        rating = rating_id(conversation, activity_id, person)
+        answer = answer_id(conversation, activity_id)
+        found = await self._records.find(conversation.tenant, rating)
+        source_id = await self._pseudonym(conversation.tenant, person) if found is None else found.source_id
+        comment = replace_lone_surrogates(comment[:MAX_COMMENT_CHARACTERS])
+
+        def rated(record: RatingRecord | None) -> RatingRecord:
+            if record is None:
+                return RatingRecord(answer=answer, source_id=source_id, reaction=reaction, comment=comment)
+            revision = record.revision + 1
+            return record.model_copy(update={"reaction": reaction, "comment": comment, "revision": revision})
+
+        await self._records.change(conversation.tenant, rating, rated)
+        return rating
+
+    async def find(self, conversation: ConversationKey, activity_id: str, person: str) -> Reaction:
+        """`Reaction.NONE` where there is no rating."""
+        record = await self._records.find(conversation.tenant, rating_id(conversation, activity_id, person))
+        return Reaction.NONE if record is None else record.reaction
+
+    async def deliver(self, tenant: str, rating: str, *, is_first_attempt: bool) -> None:
+        """As `RatingDelivery.deliver`."""
+        await self._delivery.deliver(tenant, rating, is_first_attempt=is_first_attempt)
+
+    async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
+        """Deletes what is kept here; what MLflow and Genie were told stays there."""
+        prefix = conversation_prefix(conversation, threads=threads)
+        for collection in (RATINGS, TARGETS):
+            while page := (await self._documents.list_page(collection, conversation.tenant, prefix=prefix)).documents:
+                for document in page:
+                    await self._documents.delete(document.key)
+
+    async def _pseudonym(self, tenant: str, person: str) -> str:
+        key = DocumentKey(_PSEUDONYMS, tenant, person_id(person))
+        if (found := await self._documents.get(key)) is not None:
+            return found.value
+        try:
+            return (await self._documents.put(Document(key, f"user-{uuid.uuid4().hex}"))).value
+        except ConcurrentUpdateError:
+            found = await self._documents.get(key)
+            return found.value if found is not None else "user"
