@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from app.common.identity import identity_key
+from app.common.keyed_locks import KeyedLocks
 from app.content.blocks import Link
 from app.data.result_set import ResultSet
 from app.databricks.statement_chunks import NextChunk
@@ -63,15 +62,14 @@ class StoredResults:
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
         # Two tools of one step may both have a result.
-        self._locks: WeakValueDictionary[ConversationKey, asyncio.Lock] = WeakValueDictionary()
+        self._locks = KeyedLocks()
 
     async def save(self, conversation: ConversationKey, stored: StoredResult) -> None:
         """In place of an earlier one of that id. Of a large one the first rows are kept, and of an old one the query.
         Raises `StorageError`.
         """
         await self._artifacts.put(Artifact(_key(conversation, stored.id), _content(stored), _JSON))
-        lock = self._locks.setdefault(conversation, asyncio.Lock())
-        async with lock:
+        async with self._locks.of(conversation):
             ids = await self._ids(conversation, stored.identity)
             if stored.id in ids:
                 return

@@ -22,7 +22,7 @@ from app.translation import ENGLISH
 def test_the_next_page_begins_with_the_first_row_that_a_card_did_not_show(
     rows: int, columns: int, limit: int, first: int, is_last: bool
 ) -> None:
-    button = Action("call_tool", "Next rows", {"tool": "next_rows", FIRST_ROW: "0"})
+    button = Action("call_tool", "Next rows", {"tool": "next_rows", FIRST_ROW: str(first + rows)})
     table = Table(
         tuple(Column(f"c{n}") for n in range(columns)),
         tuple((f"row {first + n}",) * columns for n in range(rows)),
