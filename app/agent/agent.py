@@ -105,7 +105,7 @@ class Agent:
         )
         try:
             registry = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
-            tools = registry if turn.call else registry.offered
+            tools = registry.for_buttons if turn.call else registry.offered
             steps = ToolSteps(context, tools, answer, journal, approvals or {}, self._clock)
             await steps.load()
             if turn.call is not None:

@@ -72,8 +72,8 @@ class AskAction(_TurnAction):
 
 
 class CallAction(_TurnAction):
-    """An `app.messaging.actions.ActionHandler`. The tool checks its arguments, which the person can have changed, and a
-    tool that changes something asks for approval, whoever calls it.
+    """An `app.messaging.actions.ActionHandler`. The person can have changed what came with the press: only tools for
+    buttons are called, they check their arguments, and one that changes something asks for approval.
     """
 
     def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, display: DisplaySettings = DEFAULT_DISPLAY) -> None:

@@ -93,6 +93,11 @@ class ToolRegistry:
         return ToolRegistry([*(tool for tool in self.tools if tool.offered), *self.unavailable])
 
     @property
+    def for_buttons(self) -> ToolRegistry:
+        """Those that a button may call: what comes with a press can be changed, so it calls nothing else."""
+        return ToolRegistry([tool for tool in self.tools if not tool.offered])
+
+    @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
         return tuple(tool.definition for tool in self._tools.values())
 

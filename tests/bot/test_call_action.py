@@ -30,13 +30,14 @@ class Page(ToolArguments):
 class Pages:
     """The tool `next_rows`, for buttons alone."""
 
-    def __init__(self, effect: Effect = Effect.READ_ONLY) -> None:
+    def __init__(self, effect: Effect = Effect.READ_ONLY, *, offered: bool = False) -> None:
         self.called: list[tuple[str, int, str]] = []
         self.keys: set[str] = set()
         self.reached, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
         self._effect = effect
+        self._offered = offered
 
     async def run(self, page: Page, context: ToolContext) -> ToolOutput:
         self.called.append((page.result, page.start, context.caller.name))
@@ -49,7 +50,7 @@ class Pages:
 
     @property
     def provider(self) -> StaticTools:
-        tool: AnyTool = Tool("next_rows", "Shows rows.", Page, self.run, self._effect, offered=False)
+        tool: AnyTool = Tool("next_rows", "Shows rows.", Page, self.run, self._effect, offered=self._offered)
         return StaticTools([tool])
 
 
@@ -105,6 +106,15 @@ async def test_what_fails_is_one_sentence_with_an_error_id(
     assert "rror id" in message
     assert "for the model" not in message
     assert "secret" not in message
+
+
+async def test_a_press_that_was_changed_calls_no_tool_of_the_model(make_bot: MakeBot) -> None:
+    pages = Pages(offered=True)
+    bot = make_bot(tool_providers=[pages.provider])
+    await pressed(bot)
+    await bot.handle_queue()
+    assert pages.called == []
+    assert "This did not work." in bot.messages[0]
 
 
 async def test_the_model_neither_knows_nor_calls_a_tool_for_buttons(make_bot: MakeBot) -> None:
