@@ -17,6 +17,7 @@ from app.databricks.statement_chunks import StatementChunks
 from app.databricks.workspace_errors import WorkspaceError
 from app.messaging.result_files import NoResultFileError, ResultFile
 from app.storage.conversations import ConversationKey
+from app.tools.redaction import without_secrets
 from app.translation import Sentence
 
 _NOT_WHOLE = Sentence("Not all rows of the result can be read any more. Please run the query again first.")
@@ -50,7 +51,7 @@ class CsvFiles:
 
 def to_csv(result: ResultSet) -> bytes:
     """With a byte order mark, without which Excel reads UTF-8 as something else. Numbers keep all their digits; a text
-    that a spreadsheet would run as a formula gets an apostrophe before it.
+    that a spreadsheet would run as a formula gets an apostrophe before it, and secrets are taken out as everywhere.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -64,7 +65,7 @@ def _field(cell: Cell) -> str:
         return ""
     if isinstance(cell, bool):
         return str(cell).lower()
-    return _safe(cell) if isinstance(cell, str) else repr(cell)
+    return _safe(without_secrets(cell)) if isinstance(cell, str) else repr(cell)
 
 
 def _safe(text: str) -> str:

@@ -19,6 +19,7 @@ from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.statement_chunks import NextChunk, StatementChunks
 from app.messaging.result_files import NoResultFileError
 from app.storage.sqlite.sqlite_store import SqliteStore
+from app.tools.redaction import REMOVED
 from tests.data.test_result_tools import ORDERS, data
 from tests.fakes.tools import tool_context
 from tests.fakes.workspaces import workspace_at
@@ -58,6 +59,7 @@ def one(cell: Cell) -> str:
         (0.1, "0.1"),
         (True, "true"),
         ("007", "007"),
+        ("dapi" + "0" * 32, REMOVED),
         ("2024-03-31", "2024-03-31"),
         ('a "b", c\nd', 'a "b", c\nd'),
         ("Zürich 東京", "Zürich 東京"),
