@@ -13,7 +13,7 @@ from app.data.result_set import ResultSet
 from app.data.stored_results import Query, StoredResult, StoredResults, stored_now
 from app.databricks.statement_chunks import NextChunk
 from app.storage.storage_errors import StorageError
-from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
+from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from app.translation import Sentence, Translator
 
 RERUN_SECONDS = 240.0
@@ -57,13 +57,15 @@ class Reruns:
             offered=False,
         )
 
-    async def run_again(self, id: str, context: ToolContext) -> StoredResult:
-        """The same query's result of now, kept as one of its own. Raises `StorageError` and `ToolError`."""
+    async def run_again(self, id: str, context: ToolContext) -> StoredResult | None:
+        """The same query's result of now, kept as one of its own; None where the query is not known any more. Raises
+        `StorageError` and `ToolError`.
+        """
         known = await self._results.find_query(context.conversation, id)
         query = known.query if known is not None else None
         runner = self._runners.get(query.capability) if query is not None else None
         if known is None or query is None or runner is None:
-            raise ToolError("the result is no longer kept", sentence=context.translate(GONE))
+            return None
         result, unread = await runner.run_again(query, context)
         stored = stored_now(
             context,
@@ -80,8 +82,14 @@ class Reruns:
 
     async def _run(self, arguments: ResultArguments, context: ToolContext) -> ToolOutput:
         stored = await self.run_again(arguments.result, context)
+        if stored is None:
+            return gone(context)
         blocks = present(stored, context.translate)
         return ToolOutput(for_model(stored.result, stored.id), blocks, sentence=ran_again(stored, context.translate))
+
+
+def gone(context: ToolContext) -> ToolOutput:
+    return ToolOutput(GONE.english, sentence=context.translate(GONE))
 
 
 def as_of(stored: StoredResult, translate: Translator) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from app.common.identity import identity_key
 from app.data.more_rows import with_more_rows
 from app.data.present import NEXT_ROWS, PAGE_ROWS, page_of
-from app.data.rerun import RERUN_SECONDS, Reruns, ResultArguments, ran_again
+from app.data.rerun import RERUN_SECONDS, Reruns, ResultArguments, gone, ran_again
 from app.data.result_set import MAX_ROWS
 from app.data.stored_results import StoredResult, StoredResults
 from app.databricks.statement_chunks import StatementChunks
@@ -55,6 +55,8 @@ class ResultPages:
         sentence = ""
         if stored is None:
             stored = await self._reruns.run_again(arguments.result, context)
+            if stored is None:
+                return gone(context)
             stored = await self._with_rows(stored, arguments, context) or stored
             sentence = ran_again(stored, context.translate)
         page = page_of(stored, context.translate, arguments.first_row)
