@@ -56,3 +56,18 @@ def test_where_a_table_stands_in_the_text_its_button_is_on_the_card() -> None:
     (message,) = [RenderedEnd(Answer("", blocks=(table,)), COPILOT, ENGLISH).message("Hm.", last=True)]
     (action,) = message["attachments"][0]["content"]["actions"]
     assert action["data"] == {FIRST_ROW: "21"}
+
+
+def test_buttons_of_two_results_are_told_apart() -> None:
+    tables = [
+        Table(
+            (Column("a"),), (("x",),), page=Page(0, Action("call_tool", "Next rows", {"result": name}), is_last=False)
+        )
+        for name in "ab"
+    ]
+    card = adaptive_card(tables, ENGLISH)
+    assert card is not None
+    assert [(action["title"], action["data"]["result"]) for action in card["actions"]] == [
+        ("Next rows", "a"),
+        ("Next rows (2)", "b"),
+    ]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from app.bot.channel import CARD_KINDS, CARD_LIMIT_UTF16
 from app.bot.rendering.block_markdown import as_data, link
 from app.bot.rendering.block_text import (
+    distinct,
     next_rows,
     of_kinds,
     one_line,
@@ -82,7 +83,7 @@ def adaptive_card(
     }
     pages = [_action(block.page.next_rows, "") for block in drawn if isinstance(block, Table) and block.page]
     others = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
-    if actions := [*pages, *others][:_MAX_ACTIONS]:
+    if actions := _told_apart([*pages, *others]):
         # Room for them: with which row the next page begins is known when the table is drawn.
         card["actions"] = actions
     if any(isinstance(block, Chart) or (isinstance(block, Table) and len(block.columns) > _NARROW) for block in drawn):
@@ -102,9 +103,16 @@ def adaptive_card(
         if isinstance(block, Table) and (following := next_rows(block, _rows_shown(elements))) is not None:
             pages.append(_action(following, ""))
     card.pop("actions", None)
-    if actions := [*pages, *others][:_MAX_ACTIONS]:
+    if actions := _told_apart([*pages, *others]):
         card["actions"] = actions
     return card
+
+
+def _told_apart(actions: Sequence[Json]) -> list[Json]:
+    """Two results have the same buttons."""
+    kept = actions[:_MAX_ACTIONS]
+    titles = distinct([action["title"] for action in kept])
+    return [{**action, "title": title} for action, title in zip(kept, titles, strict=True)]
 
 
 def _images_within(characters: int, blocks: Sequence[Block]) -> Iterator[Block]:
