@@ -59,12 +59,8 @@ def test_where_a_table_stands_in_the_text_its_button_is_on_the_card() -> None:
 
 
 def test_buttons_of_two_results_are_told_apart() -> None:
-    tables = [
-        Table(
-            (Column("a"),), (("x",),), page=Page(0, Action("call_tool", "Next rows", {"result": name}), is_last=False)
-        )
-        for name in "ab"
-    ]
+    buttons = [Action("call_tool", "Next rows", {"result": name}) for name in "ab"]
+    tables = [Table((Column("a"),), (("x",),), page=Page(0, button, is_last=False)) for button in buttons]
     card = adaptive_card(tables, ENGLISH)
     assert card is not None
     assert [(action["title"], action["data"]["result"]) for action in card["actions"]] == [
