@@ -91,6 +91,20 @@ param genieSpaces string = ''
 @maxValue(3600)
 param genieTimeoutSeconds int = 240
 
+@description('Where the API of Genie is asked instead of the workspace, such as a cache; empty for the workspace.')
+@maxLength(500)
+param genieBaseUrl string = ''
+
+@description('The questions that one Genie space takes in a minute.')
+@minValue(1)
+@maxValue(1000)
+param genieQuestionsPerMinute int = 5
+
+@description('For so many seconds the same question runs the known SQL again; 0 asks Genie always.')
+@minValue(0)
+@maxValue(86400)
+param genieRepeatSeconds int = 600
+
 @description('The MCP servers whose tools the agent may use, as JSON.')
 @maxLength(8000)
 param mcpServers string = ''
@@ -315,6 +329,8 @@ var agentSettings = union(
     MAX_ANSWER_CHARACTERS: string(maxAnswerCharacters)
     HISTORY_TOKEN_BUDGET: string(historyTokenBudget)
     GENIE_TIMEOUT_SECONDS: string(genieTimeoutSeconds)
+    GENIE_QUESTIONS_PER_MINUTE: string(genieQuestionsPerMinute)
+    GENIE_REPEAT_SECONDS: string(genieRepeatSeconds)
     TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
     TURN_LEASE_SECONDS: string(turnLeaseSeconds)
     CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays)
@@ -340,6 +356,7 @@ var agentSettings = union(
   empty(sensitivityLabelDescription) ? {} : { SENSITIVITY_LABEL_DESCRIPTION: sensitivityLabelDescription },
   empty(sensitivityLabelId) ? {} : { SENSITIVITY_LABEL_ID: sensitivityLabelId },
   empty(genieSpaces) ? {} : { GENIE_SPACES: genieSpaces },
+  empty(genieBaseUrl) ? {} : { GENIE_BASE_URL: genieBaseUrl },
   empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
   empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },
   empty(specialists) ? {} : { SPECIALISTS: specialists },

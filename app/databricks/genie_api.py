@@ -22,8 +22,11 @@ _IMAGE_SECONDS = 10.0
 
 
 class GenieApi:
-    def __init__(self, workspace: WorkspaceClient) -> None:
+    """`warehouses` is asked about statements; `workspace` about everything else, and may be a cache in front of it."""
+
+    def __init__(self, workspace: WorkspaceClient, warehouses: WorkspaceClient) -> None:
         self._workspace = workspace
+        self._warehouses = warehouses
 
     async def list_spaces(self, page_token: str = "") -> Json:
         query = {"page_size": "100"} | ({"page_token": page_token} if page_token else {})
@@ -95,7 +98,7 @@ class GenieApi:
     async def cancel_statement(self, statement: str, identity: RequestIdentity) -> None:
         """Genie has no cancel of its own: the query of a message is cancelled at the warehouse."""
         path = api_path(_STATEMENTS, statement, "cancel")
-        await self._workspace.request(
+        await self._warehouses.request(
             "POST", path, identity=identity, idempotent=True, time_limit_seconds=_CANCEL_SECONDS
         )
 

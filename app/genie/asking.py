@@ -12,10 +12,13 @@ from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_errors import (
     WorkspaceInterruptedError,
     WorkspaceNotFoundError,
+    WorkspaceRateLimitError,
     WorkspaceUnavailableError,
 )
 from app.genie.genie_conversations import AskedMessage, GenieConversation, GenieConversations, PendingQuestion
 from app.genie.genie_message import GenieMessage, parse_message
+from app.genie.known_questions import known_id
+from app.genie.question_quota import QuestionQuota
 from app.storage.storage_errors import StorageError
 from app.tools.base import ToolContext
 
@@ -24,6 +27,8 @@ _log = logging.getLogger(__name__)
 # Genie's clock and ours differ by less.
 _MAX_CLOCK_DIFFERENCE_SECONDS = 120.0
 _MAX_CONVERSATIONS = 10
+# Where Genie does not say.
+_REFUSED_FOR_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +37,54 @@ class Asking:
 
     api: GenieApi
     conversations: GenieConversations
+    quota: QuestionQuota
     space: str
     context: ToolContext
     clock: Callable[[], float] = time.time
 
     async def ask_once(self, question: str) -> GenieMessage:
-        """The message of this call: a new one, or that of an earlier attempt. Raises `WorkspaceError`, and `ValueError`
-        for an answer that is no message.
+        """The message of this call: a new one, or that of an earlier attempt. Raises `WorkspaceError`,
+        `QuotaExceededError`, and `ValueError` for an answer that is no message.
         """
         call, kept = self.context.idempotency_key, await self._kept()
         if (message_id := kept.message_of(call)) is not None:
             return GenieMessage(kept.conversation_id, message_id, "SUBMITTED")
         if kept.pending is not None and kept.pending.call == call:
             if (found := await self._find(kept, kept.pending)) is not None:
-                return await self._remembered(kept, found)
+                return await self._remembered(kept, question, found)
         else:
             kept = kept.asking(PendingQuestion(call=call, question=question, asked_at_seconds=self.clock()))
             await self._save(kept)
         try:
-            message = await self._post(kept, question)
+            message = await self._in_turn(kept, question)
         except (WorkspaceInterruptedError, WorkspaceUnavailableError):
             # Whether the question arrived is not known. Where it cannot be found, nothing is asked again.
             found = await self._find(kept, kept.pending) if kept.pending is not None else None
             if found is None:
                 raise
             message = found
-        return await self._remembered(kept, message)
+        return await self._remembered(kept, question, message)
+
+    async def has_asked(self) -> bool:
+        """Whether an earlier attempt of this call may have asked."""
+        call, kept = self.context.idempotency_key, await self._kept()
+        return kept.message_of(call) is not None or (kept.pending is not None and kept.pending.call == call)
+
+    async def is_first(self, message: GenieMessage) -> bool:
+        """Whether it began its conversation: then it means the same in any other."""
+        messages = (await self._kept()).messages
+        return bool(messages) and messages[0].message_id == message.message_id
+
+    async def _in_turn(self, kept: GenieConversation, question: str) -> GenieMessage:
+        while True:
+            await self.quota.wait(self.space, self.context)
+            try:
+                return await self._post(kept, question)
+            except WorkspaceRateLimitError as error:
+                seconds = error.retry_after_seconds or _REFUSED_FOR_SECONDS
+                await self.quota.fill(self.space, seconds)
+                if seconds > self.context.seconds_left():
+                    raise
 
     async def _post(self, kept: GenieConversation, question: str) -> GenieMessage:
         identity, visualize = self.context.identity, self.context.shows_chart_images
@@ -101,12 +128,13 @@ class Asking:
                     return message
         return None
 
-    async def _remembered(self, kept: GenieConversation, message: GenieMessage) -> GenieMessage:
+    async def _remembered(self, kept: GenieConversation, question: str, message: GenieMessage) -> GenieMessage:
         is_new = message.conversation_id != kept.conversation_id
         if is_new and not await self._owns(message.conversation_id):
             return message
         asked = AskedMessage(call=self.context.idempotency_key, message_id=message.message_id)
-        await self._save(kept.asked(message.conversation_id, asked))
+        known = known_id(self.space, self.context.identity, question)
+        await self._save(kept.asked(message.conversation_id, asked, known))
         return message
 
     async def _owns(self, id: str) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.common.identity import APP_IDENTITY, RequestIdentity, identity_key
 from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_errors import WorkspaceError
+from app.genie.known_questions import KnownQuestions
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError
@@ -41,7 +42,7 @@ class PendingQuestion(BaseModel):
 
 
 class GenieConversation(BaseModel):
-    """`conversation_id` is empty until Genie has answered the first question."""
+    """`conversation_id` is empty until Genie has taken the first question. `known` are ids of `KnownQuestions`."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -50,6 +51,7 @@ class GenieConversation(BaseModel):
     conversation_id: str = ""
     messages: tuple[AskedMessage, ...] = ()
     pending: PendingQuestion | None = None
+    known: tuple[str, ...] = ()
 
     def message_of(self, call: str) -> str | None:
         return next((each.message_id for each in self.messages if each.call == call), None)
@@ -57,17 +59,25 @@ class GenieConversation(BaseModel):
     def asking(self, pending: PendingQuestion) -> GenieConversation:
         return self.model_copy(update={"pending": pending})
 
-    def asked(self, conversation_id: str, message: AskedMessage) -> GenieConversation:
-        known = self.messages if conversation_id == self.conversation_id else ()
-        messages = (*known, message)[-_MAX_MESSAGES:]
-        return self.model_copy(update={"conversation_id": conversation_id, "messages": messages, "pending": None})
+    def asked(self, conversation_id: str, message: AskedMessage, known: str) -> GenieConversation:
+        """`known` is kept where it is the first question: what another one means depends on those before it."""
+        if conversation_id == self.conversation_id:
+            return self.model_copy(update={"messages": (*self.messages, message)[-_MAX_MESSAGES:], "pending": None})
+        return GenieConversation(
+            space=self.space,
+            identity=self.identity,
+            conversation_id=conversation_id,
+            messages=(message,),
+            known=(*self.known, known)[-_MAX_MESSAGES:],
+        )
 
 
 class GenieConversations:
     """Every method raises `StorageError`."""
 
-    def __init__(self, documents: DocumentStore) -> None:
+    def __init__(self, documents: DocumentStore, known: KnownQuestions) -> None:
         self._documents = documents
+        self._known = known
 
     async def find(self, conversation: ConversationKey, space: str, identity: RequestIdentity) -> GenieConversation:
         """A new one where the chat has none."""
@@ -114,6 +124,8 @@ class GenieConversations:
 
     async def _delete(self, document: Document, genie: GenieApi) -> None:
         kept = _parse(document)
+        for id in kept.known if kept is not None else ():
+            await self._known.forget(document.key.tenant, id)
         if kept is not None and kept.conversation_id:
             if kept.identity == identity_key(APP_IDENTITY):
                 with suppress(WorkspaceError):

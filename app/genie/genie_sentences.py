@@ -30,7 +30,7 @@ PROGRESS = {
 
 TIMED_OUT = Sentence("Genie took too long. Please ask for less at once, or again in a few minutes.")
 CANCELLED = Sentence("The question was cancelled in Databricks.")
-_THROTTLED = Sentence("Genie takes only a few questions a minute. Please ask again in a minute.")
+THROTTLED = Sentence("Genie takes only a few questions a minute. Please ask again in a minute.")
 _NO_ACCESS = Sentence("Genie may not be used with this identity: it needs CAN RUN on the space.")
 _NO_SPACE = Sentence("The Genie space is not there any more. Please tell your administrator.")
 _NO_SIGN_IN = Sentence("Databricks did not accept the sign-in for Genie. Please tell your administrator.")
@@ -85,7 +85,7 @@ GROUPS: dict[Sentence, str] = {
 }  # fmt: skip
 
 _OF_WORKSPACE: tuple[tuple[type[WorkspaceError], Sentence], ...] = (
-    (WorkspaceRateLimitError, _THROTTLED),
+    (WorkspaceRateLimitError, THROTTLED),
     (WorkspacePermissionError, _NO_ACCESS),
     (WorkspaceNotFoundError, _NO_SPACE),
     (WorkspaceSignInError, _NO_SIGN_IN),

@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 
 from pydantic import Field
@@ -21,14 +22,16 @@ from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.genie_api import GenieApi
 from app.databricks.statement_chunks import NextChunk
-from app.databricks.workspace_errors import WorkspaceError
+from app.databricks.workspace_errors import WorkspaceError, WorkspaceNotFoundError
 from app.genie.asking import Asking
 from app.genie.chart_image import with_genies_image
 from app.genie.genie_conversations import GenieConversations
 from app.genie.genie_message import GenieMessage, GenieQuery, parse_message
 from app.genie.genie_results import GenieResults, QueryFailedError, QueryIds
-from app.genie.genie_sentences import CANCELLED, PROGRESS, TIMED_OUT, failure_sentence, workspace_sentence
+from app.genie.genie_sentences import CANCELLED, PROGRESS, THROTTLED, TIMED_OUT, failure_sentence, workspace_sentence
+from app.genie.known_questions import KnownQuestions, known_id
 from app.genie.looking import look, pauses_seconds
+from app.genie.question_quota import QuestionQuota, QuotaExceededError
 from app.messaging.actions import ask_button
 from app.storage.storage_errors import StorageError
 from app.tools.base import ToolArguments, ToolContext, ToolError, ToolOutput
@@ -40,6 +43,7 @@ _log = logging.getLogger(__name__)
 _CANCEL_SECONDS = 1.8
 _MAX_QUESTION = 2_000
 _HOW = Sentence("How I got there")
+_ASKED_BEFORE = Sentence("The same question was answered at {time} UTC: its SQL has run again.")
 _SOURCE = Sentence("Powered by Genie: open in Databricks")
 
 
@@ -56,6 +60,8 @@ class GenieServices:
 
     api: GenieApi
     conversations: GenieConversations
+    known: KnownQuestions
+    quota: QuestionQuota
     results: StoredResults
     workspace_url: str
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
@@ -77,10 +83,18 @@ class GenieQuestion:
     async def answer(self, arguments: GenieArguments) -> ToolOutput:
         context, services = self._context, self._services
         one_at_a_time = services.locks.of((context.conversation, self._space, identity_key(context.identity)))
-        asking = Asking(self._api, services.conversations, self._space, context, services.clock)
+        asking = Asking(self._api, services.conversations, services.quota, self._space, context, services.clock)
         try:
-            async with asyncio.timeout_at(context.deadline - _CANCEL_SECONDS), one_at_a_time:
-                return await self._output(await self._ended(await asking.ask_once(arguments.question)))
+            async with asyncio.timeout_at(context.deadline - _CANCEL_SECONDS):
+                if (known := await self._known(asking, arguments.question)) is not None:
+                    return known
+                async with one_at_a_time:
+                    message = await self._ended(await asking.ask_once(arguments.question))
+                    output = await self._output(message)
+                    if message.query is not None and await asking.is_first(message):
+                        id = known_id(self._space, context.identity, arguments.question)
+                        await services.known.save(context.conversation.tenant, id, message, message.query)
+                    return output
         except asyncio.CancelledError:
             # Another worker may look at the same message.
             if not context.cancellation.goes_on_elsewhere:
@@ -89,11 +103,28 @@ class GenieQuestion:
         except TimeoutError as error:
             await self._cancel_statement()
             raise self._failure(TIMED_OUT) from error
+        except QuotaExceededError as error:
+            raise self._failure(THROTTLED) from error
         except WorkspaceError as error:
             _log.warning("Genie did not answer: %s", error)
             raise self._failure(workspace_sentence(error)) from error
         except ValueError as error:
             raise self._failure(failure_sentence("")) from error
+
+    async def _known(self, asking: Asking, question: str) -> ToolOutput | None:
+        """The answer by the SQL of the same question, asked lately; None where Genie has to be asked."""
+        context, id = self._context, known_id(self._space, self._context.identity, question)
+        known = await self._services.known.find(context.conversation.tenant, id)
+        if known is None or await asking.has_asked():
+            return None
+        try:
+            output = await self._output(known.message)
+        except (ToolError, WorkspaceNotFoundError) as error:
+            _log.info("The SQL of a known question no longer runs (%s)", type(error).__name__)
+            return None
+        time = datetime.fromtimestamp(known.answered_at_seconds, UTC).strftime("%H:%M")
+        said = context.translate(_ASKED_BEFORE, time=time)
+        return replace(output, text=f"{said}\n\n{output.text}", blocks=(Text(said), *output.blocks))
 
     def _failure(self, sentence: Sentence) -> ToolError:
         told = self._context.translate(sentence)

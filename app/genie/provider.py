@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from app.common.caller import Caller
@@ -12,9 +13,12 @@ from app.data.stored_results import StoredResults
 from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_errors import WorkspaceError
+from app.databricks.workspace_url import WorkspaceUrl
 from app.genie.genie_conversations import GenieConversations
 from app.genie.genie_results import GenieReruns
 from app.genie.genie_tool import GenieArguments, GenieQuestion, GenieServices
+from app.genie.known_questions import KnownQuestions
+from app.genie.question_quota import QuestionQuota
 from app.settings.genie_settings import MAX_SPACES, GenieSettings, GenieSpace
 from app.storage.conversations import ConversationKey
 from app.storage.documents import DocumentStore
@@ -41,11 +45,19 @@ class GenieTools:
         results: StoredResults,
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._api = GenieApi(workspace)
-        self._conversations = GenieConversations(documents)
-        self._services = GenieServices(self._api, self._conversations, results, workspace.url.host, sleep)
+        self._elsewhere: WorkspaceClient | None = None
+        if settings.base_url:
+            self._elsewhere = WorkspaceClient(WorkspaceUrl.parse(settings.base_url), workspace.credential)
+        self._api = GenieApi(self._elsewhere or workspace, workspace)
+        known = KnownQuestions(documents, settings.repeat_seconds, clock=clock)
+        quota = QuestionQuota(documents, settings.questions_per_minute, sleep=sleep, clock=clock)
+        self._conversations = GenieConversations(documents, known)
+        self._services = GenieServices(
+            self._api, self._conversations, known, quota, results, workspace.url.host, sleep, clock
+        )
         self.reruns = GenieReruns(self._api, sleep)
         self._listed: tuple[GenieSpace, ...] = ()
         self._listed_until = 0.0
@@ -53,6 +65,11 @@ class GenieTools:
     async def tools(self, caller: Caller) -> Sequence[AnyTool]:
         spaces = await self._all_spaces() if self._settings.uses_all_spaces else self._settings.spaces
         return [self._tool(space, name) for name, space in zip(tool_names(spaces), spaces, strict=True)]
+
+    async def close(self) -> None:
+        if self._elsewhere is not None:
+            # The credential is the workspace's own.
+            await self._elsewhere.http.close()
 
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
         """Raises `StorageError`."""

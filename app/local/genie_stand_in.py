@@ -92,6 +92,10 @@ class GenieStandIn:
     def messages(self) -> list[GenieMessage]:
         return [message for one in self._conversations.values() for message in one.messages.values()]
 
+    def delete(self, conversation_id: str) -> None:
+        del self._conversations[conversation_id]
+        self.deleted.append(conversation_id)
+
     async def _list_spaces(self, request: web.Request) -> web.Response:
         first = int(request.query.get("page_token") or 0)
         size = min(int(request.query.get("page_size") or 20), 100)
@@ -199,8 +203,9 @@ class GenieStandIn:
         if message.sql is None or request.match_info["attachment"] != message.attachment_id("query"):
             raise RefusedRequestError(404, "RESOURCE_DOES_NOT_EXIST", "The attachment has no query.")
         message.statement = self._warehouse.start(message.sql)
-        message.plan = replace(message.plan, end="COMPLETED")
-        message.status = "EXECUTING_QUERY"
+        if message.status == "QUERY_RESULT_EXPIRED":
+            message.plan = replace(message.plan, end="COMPLETED")
+            message.status = "EXECUTING_QUERY"
         return web.json_response({"statement_response": self._warehouse.response(message.statement)})
 
     async def _download_visualization(self, request: web.Request) -> web.Response:
@@ -219,9 +224,7 @@ class GenieStandIn:
 
     async def _delete(self, request: web.Request) -> web.Response:
         self._conversation(request)
-        conversation_id = request.match_info["conversation"]
-        del self._conversations[conversation_id]
-        self.deleted.append(conversation_id)
+        self.delete(request.match_info["conversation"])
         return web.json_response({})
 
     async def _list_conversations(self, request: web.Request) -> web.Response:

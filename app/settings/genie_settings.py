@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from app.common.net import secure_origin
 from app.settings.section import Section, setting
 
 MAX_SPACES = 50
@@ -59,6 +60,32 @@ class GenieSettings(Section):
         le=3600,
         description="the time limit of one question to Genie, in seconds (10 to 3600), below TURN_TIMEOUT_SECONDS",
     )
+
+    base_url: str = setting(
+        "GENIE_BASE_URL",
+        default="",
+        left_out="the workspace",
+        description="where Genie's API is asked instead of the workspace, such as a cache; it gets the same tokens",
+    )
+    questions_per_minute: int = setting(
+        "GENIE_QUESTIONS_PER_MINUTE",
+        default=5,
+        ge=1,
+        le=1000,
+        description="the questions that one Genie space takes in a minute (1 to 1000); others wait in line",
+    )
+    repeat_seconds: float = setting(
+        "GENIE_REPEAT_SECONDS",
+        default=600,
+        ge=0,
+        le=86_400,
+        description="for so many seconds the same question runs the known SQL again (0 to 86400; 0 asks Genie always)",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        return secure_origin(value.strip()) if value.strip() else ""
 
     @property
     def uses_all_spaces(self) -> bool:

@@ -22,6 +22,9 @@ param sensitivityLabelDescription = 'For staff only'
 param sensitivityLabelId = '7d1f64a2-6c0e-4b6a-9f0e-0a4a8d7c1b55'
 param genieSpaces = '[{"id": "01ef", "alias": "Sales"}]'
 param genieTimeoutSeconds = 200
+param genieBaseUrl = 'https://genie.example.com'
+param genieQuestionsPerMinute = 20
+param genieRepeatSeconds = 60
 param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp"}]'
 param mcpKeyVaultReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
 param specialists = '[{"name": "legal", "endpoint": "agents_legal"}]'

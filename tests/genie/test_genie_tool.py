@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+<<<<<<< HEAD
 from base64 import b64decode
+=======
+import time
+>>>>>>> 86ce465 (Let questions to a Genie space wait in line; run the known SQL of a repeated question again; GENIE_BASE_URL)
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,7 +20,11 @@ from pydantic import SecretStr
 
 from app.common.caller import UNKNOWN_CALLER
 from app.common.cancellation import Cancellation, CancelReason
+<<<<<<< HEAD
 from app.content.blocks import Chart, Table
+=======
+from app.content.blocks import Table, Text
+>>>>>>> 86ce465 (Let questions to a Genie space wait in line; run the known SQL of a repeated question again; GENIE_BASE_URL)
 from app.data.stored_results import StoredResults
 from app.databricks.credentials import PersonalAccessToken
 from app.genie.asking import Asking
@@ -45,6 +53,22 @@ async def at_once(seconds: float) -> None:
     await asyncio.sleep(0.001)
 
 
+class Clock:
+    """Goes on while somebody sleeps: by a hundredth of that where others run too."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        ends = self.now + seconds
+        while self.now < ends:
+            await asyncio.sleep(0.001)
+            self.now += min(0.5, ends - self.now)
+
+
 @dataclass
 class Space:
     """`ask` is one call of the tool by one worker: calls with the same `call` are of the same resumed turn."""
@@ -53,6 +77,7 @@ class Space:
     warehouse: WarehouseStandIn
     registry: ToolRegistry
     tools: GenieTools
+    clock: Clock
 
     async def ask(
         self, question: str, call: str = "1", conversation: ConversationKey = ANN, **context: object
@@ -72,10 +97,19 @@ async def a_space(folder: Path, **settings: str) -> AsyncIterator[Space]:
     token = PersonalAccessToken(SecretStr(DATA_TOKEN))
     async with data_workspace() as data, workspace_at(data.url, token, sleep=at_once) as workspace:
         store = SqliteStore(folder / "agent.sqlite")
-        parsed = GenieSettings.model_validate({"GENIE_SPACES": SPACE_ID, **settings})
-        tools = GenieTools(parsed, workspace, store.documents(), StoredResults(store.artifacts()), sleep=at_once)
+        given = {
+            "GENIE_SPACES": SPACE_ID,
+            "GENIE_REPEAT_SECONDS": "0",
+            "GENIE_QUESTIONS_PER_MINUTE": "1000",
+            **settings,
+        }
+        parsed = GenieSettings.model_validate(given)
+        results, clock = StoredResults(store.artifacts()), Clock()
+        sleep = clock.sleep if "GENIE_QUESTIONS_PER_MINUTE" in settings else at_once
+        tools = GenieTools(parsed, workspace, store.documents(), results, sleep=sleep, clock=clock)
         try:
-            yield Space(data.genie, data.warehouse, ToolRegistry(list(await tools.tools(UNKNOWN_CALLER))), tools)
+            registry = ToolRegistry(list(await tools.tools(UNKNOWN_CALLER)))
+            yield Space(data.genie, data.warehouse, registry, tools, clock)
         finally:
             await store.close()
 
@@ -230,6 +264,7 @@ async def test_a_clarifying_question_and_another_subject_are_said_as_such(tmp_pa
         assert not unclear.blocks + other.blocks
 
 
+<<<<<<< HEAD
 async def test_genies_own_image_comes_with_the_chart_where_charts_are_not_drawn(tmp_path: Path) -> None:
     async with a_space(tmp_path) as space:
         drawn = await space.ask(BY_MONTH, "1")
@@ -264,3 +299,114 @@ async def test_an_image_that_cannot_be_had_costs_nobody_the_result(
     assert result.succeeded
     assert rows_of(result)
     assert [block.image for block in result.blocks if isinstance(block, Chart)] == [None]
+=======
+async def test_more_questions_than_the_space_takes_wait_in_line_and_are_told_how_long(tmp_path: Path) -> None:
+    shown: dict[str, list[str]] = {}
+    async with a_space(tmp_path, GENIE_QUESTIONS_PER_MINUTE="2") as space:
+
+        async def ask(person: str) -> ToolResult:
+            conversation = ConversationKey(ANN.tenant, person)
+            return await space.ask(BY_MONTH, person, conversation, progress=shown.setdefault(person, []).append)
+
+        began = space.clock()
+        results = await asyncio.gather(*map(ask, "abcd"))
+        assert all(each.succeeded for each in results)
+        waited = {person: lines[0] for person, lines in shown.items() if "others come first" in lines[0]}
+        assert len(waited) == 2
+        assert all("2 questions a minute" in line for line in waited.values())
+        assert space.clock() - began >= 59
+
+
+async def test_a_scheduled_question_stands_behind_people_who_come_later(tmp_path: Path) -> None:
+    order: list[str] = []
+    async with a_space(tmp_path, GENIE_QUESTIONS_PER_MINUTE="1") as space:
+
+        async def ask(who: str, *, is_scheduled: bool = False) -> None:
+            conversation = ConversationKey(ANN.tenant, who)
+            assert (await space.ask(f"{BY_MONTH} {who}", who, conversation, is_scheduled=is_scheduled)).succeeded
+            order.append(who)
+
+        await ask("first")
+        scheduled = asyncio.create_task(ask("scheduled", is_scheduled=True))
+        await asyncio.sleep(0.01)
+        await asyncio.gather(ask("second"), ask("third"), scheduled)
+        assert order == ["first", "second", "third", "scheduled"]
+
+
+async def test_who_gives_up_waiting_gives_the_place_to_the_next(tmp_path: Path) -> None:
+    async with a_space(tmp_path, GENIE_QUESTIONS_PER_MINUTE="1") as space:
+        assert (await space.ask(BY_MONTH)).succeeded
+        impatient = asyncio.create_task(space.ask(BY_REGION, "2", BOB))
+        await asyncio.sleep(0.02)
+        impatient.cancel()
+        with suppress(asyncio.CancelledError):
+            await impatient
+        began = space.clock()
+        assert (await space.ask(BY_REGION, "3")).succeeded
+        assert space.clock() - began < 75, "the place of who gave up stayed taken"
+
+
+async def test_a_wait_longer_than_the_question_may_take_is_refused_in_words(tmp_path: Path) -> None:
+    async with a_space(tmp_path, GENIE_QUESTIONS_PER_MINUTE="1", GENIE_TIMEOUT_SECONDS="60") as space:
+        assert (await space.ask(BY_MONTH)).succeeded
+        assert "only a few questions a minute" in (await space.ask(BY_REGION, "2", BOB)).text
+        assert space.genie.asked == [BY_MONTH]
+
+
+async def test_where_genie_refuses_for_now_the_question_waits_and_is_asked_again(tmp_path: Path) -> None:
+    async with a_space(tmp_path, GENIE_QUESTIONS_PER_MINUTE="5") as space:
+        space.genie.refusals.extend([RefusedRequestError(429, "RESOURCE_EXHAUSTED", "no")] * 4)
+        shown: list[str] = []
+        assert (await space.ask(BY_MONTH, progress=shown.append)).succeeded
+        assert "others come first" in shown[0]
+        assert space.genie.asked == [BY_MONTH]
+
+
+async def test_the_same_question_runs_the_known_sql_again_and_says_so(tmp_path: Path) -> None:
+    async with a_space(tmp_path, GENIE_REPEAT_SECONDS="600") as space:
+        first = await space.ask(BY_MONTH)
+        again = await space.ask(f"  {BY_MONTH.upper()[:-1]}", "2", BOB)
+        assert again.succeeded
+        assert isinstance(again.blocks[0], Text)
+        assert "its SQL has run again" in again.blocks[0].text
+        assert rows_of(again) == rows_of(first)
+        assert (len(space.genie.asked), len(space.warehouse.executed)) == (1, 2)
+        assert (await space.ask(BY_REGION, "3")).succeeded
+        assert (await space.ask(BY_REGION, "4", BOB)).succeeded
+        assert len(space.genie.asked) == 3, "what a follow-up means depends on the conversation"
+        space.clock.now += 601
+        await space.ask(BY_MONTH, "5")
+        assert len(space.genie.asked) == 4
+
+
+async def test_what_a_chat_forgets_is_no_known_question_any_more(tmp_path: Path) -> None:
+    async with a_space(tmp_path, GENIE_REPEAT_SECONDS="600") as space:
+        await space.ask(BY_MONTH)
+        await space.tools.forget(ANN)
+        result = await space.ask(BY_MONTH, "2", BOB)
+        assert result.succeeded
+        assert len(space.genie.asked) == 2
+
+
+async def test_a_known_query_that_is_gone_is_asked_anew(tmp_path: Path) -> None:
+    async with a_space(tmp_path, GENIE_REPEAT_SECONDS="600") as space:
+        await space.ask(BY_MONTH)
+        space.genie.delete(space.genie.messages()[0].conversation_id)
+        assert (await space.ask(BY_MONTH, "2", BOB)).succeeded
+        assert len(space.genie.asked) == 2
+
+
+async def test_genie_is_asked_at_its_own_address_and_statements_are_cancelled_at_the_workspace(tmp_path: Path) -> None:
+    token = PersonalAccessToken(SecretStr(DATA_TOKEN))
+    async with data_workspace() as cache, data_workspace() as data, workspace_at(data.url, token) as workspace:
+        store = SqliteStore(tmp_path / "agent.sqlite")
+        settings = GenieSettings.model_validate({"GENIE_SPACES": SPACE_ID, "GENIE_BASE_URL": cache.url})
+        results = StoredResults(store.artifacts())
+        tools = GenieTools(settings, workspace, store.documents(), results, sleep=at_once)
+        registry = ToolRegistry(list(await tools.tools(UNKNOWN_CALLER)))
+        call = ToolCall("1", registry.tools[0].name, json.dumps({"question": BY_MONTH}))
+        assert (await registry.run(call, tool_context())).succeeded
+        assert (cache.genie.asked, data.genie.asked) == ([BY_MONTH], [])
+        await tools.close()
+        await store.close()
+>>>>>>> 86ce465 (Let questions to a Genie space wait in line; run the known SQL of a repeated question again; GENIE_BASE_URL)
