@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.genie import genie_sentences
@@ -59,6 +59,7 @@ JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["attachments", "status", "error"]), JSON))
 def test_any_json_is_read(told: dict[str, Any]) -> None:
     parse_message({**told, **IDS})

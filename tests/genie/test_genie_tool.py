@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-<<<<<<< HEAD
-from base64 import b64decode
-=======
 import time
->>>>>>> 86ce465 (Let questions to a Genie space wait in line; run the known SQL of a repeated question again; GENIE_BASE_URL)
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,11 +17,7 @@ from pydantic import SecretStr
 
 from app.common.caller import UNKNOWN_CALLER
 from app.common.cancellation import Cancellation, CancelReason
-<<<<<<< HEAD
-from app.content.blocks import Chart, Table
-=======
-from app.content.blocks import Table, Text
->>>>>>> 86ce465 (Let questions to a Genie space wait in line; run the known SQL of a repeated question again; GENIE_BASE_URL)
+from app.content.blocks import Chart, Table, Text
 from app.data.stored_results import StoredResults
 from app.databricks.credentials import PersonalAccessToken
 from app.genie.asking import Asking
@@ -264,7 +257,6 @@ async def test_a_clarifying_question_and_another_subject_are_said_as_such(tmp_pa
         assert not unclear.blocks + other.blocks
 
 
-<<<<<<< HEAD
 async def test_genies_own_image_comes_with_the_chart_where_charts_are_not_drawn(tmp_path: Path) -> None:
     async with a_space(tmp_path) as space:
         drawn = await space.ask(BY_MONTH, "1")
@@ -299,7 +291,8 @@ async def test_an_image_that_cannot_be_had_costs_nobody_the_result(
     assert result.succeeded
     assert rows_of(result)
     assert [block.image for block in result.blocks if isinstance(block, Chart)] == [None]
-=======
+
+
 async def test_more_questions_than_the_space_takes_wait_in_line_and_are_told_how_long(tmp_path: Path) -> None:
     shown: dict[str, list[str]] = {}
     async with a_space(tmp_path, GENIE_QUESTIONS_PER_MINUTE="2") as space:
@@ -409,4 +402,3 @@ async def test_genie_is_asked_at_its_own_address_and_statements_are_cancelled_at
         assert (cache.genie.asked, data.genie.asked) == ([BY_MONTH], [])
         await tools.close()
         await store.close()
->>>>>>> 86ce465 (Let questions to a Genie space wait in line; run the known SQL of a repeated question again; GENIE_BASE_URL)
