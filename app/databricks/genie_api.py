@@ -22,11 +22,11 @@ _IMAGE_SECONDS = 10.0
 
 
 class GenieApi:
-    """`warehouses` is asked about statements; `workspace` about everything else, and may be a cache in front of it."""
+    """`warehouses` is asked about statements where `workspace` is a cache in front of it."""
 
-    def __init__(self, workspace: WorkspaceClient, warehouses: WorkspaceClient) -> None:
+    def __init__(self, workspace: WorkspaceClient, warehouses: WorkspaceClient | None = None) -> None:
         self._workspace = workspace
-        self._warehouses = warehouses
+        self._warehouses = warehouses or workspace
 
     async def list_spaces(self, page_token: str = "") -> Json:
         query = {"page_size": "100"} | ({"page_token": page_token} if page_token else {})

@@ -37,7 +37,7 @@ async def asked(rows_per_chunk: int = 1000) -> AsyncIterator[Asked]:
     """Genie has answered one question."""
     token = PersonalAccessToken(SecretStr(DATA_TOKEN))
     async with data_workspace(rows_per_chunk=rows_per_chunk) as data, workspace_at(data.url, token) as workspace:
-        api = GenieApi(workspace, workspace)
+        api = GenieApi(workspace)
         told = await api.start_conversation(SPACE_ID, "How did revenue develop by month?", APP_IDENTITY)
         ids = {"conversation_id": told["conversation_id"], "message_id": told["message_id"]}
         message = parse_message({**told["message"], **ids})
