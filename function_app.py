@@ -30,7 +30,7 @@ async def health_dependencies(req: func.HttpRequest) -> func.HttpResponse:
     return _response(await host.health.answer_with_dependencies(req.method))
 
 
-def _bind_queue_and_timer(host: FunctionsHost) -> None:
+def _bind_queue_and_timers(host: FunctionsHost) -> None:
     @app.queue_trigger("msg", "turns", "AzureWebJobsStorage")
     async def process_queue_message(msg: func.QueueMessage, context: func.Context) -> None:
         await host.process_queue_message(msg.get_body(), context.trace_context.trace_parent)
@@ -39,10 +39,14 @@ def _bind_queue_and_timer(host: FunctionsHost) -> None:
     async def delete_expired(timer: func.TimerRequest) -> None:
         await host.delete_expired()
 
+    @app.timer_trigger("timer", "0 */5 * * * *")
+    async def ask_scheduled_questions(timer: func.TimerRequest) -> None:
+        await host.ask_scheduled_questions()
+
 
 # With invalid settings messages stay on their queue: a function that fails would soon move them to the poison queue.
 if isinstance(host, FunctionsHost):
-    _bind_queue_and_timer(host)
+    _bind_queue_and_timers(host)
 
 
 async def close() -> None:

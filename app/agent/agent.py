@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from app.agent.answer_builder import AnswerBuilder
@@ -39,11 +39,15 @@ from app.translation import Sentence, Translator, translator_for
 
 _log = logging.getLogger(__name__)
 
+Review = Callable[[Turn, Answer], Awaitable[Answer]]
+
 _UNREAD = Sentence("I cannot read attachments yet, so I have not read: {names}")
 
 
 class Agent:
-    """`logs_details`: whether the log quotes an endpoint's errors, which may repeat what a person asked."""
+    """`logs_details`: whether the log quotes an endpoint's errors, which may repeat what a person asked. `review` makes
+    of the answer to a scheduled question what is shown of it: an empty one shows nothing.
+    """
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class Agent:
         max_answer_characters: int = 100_000,
         step_limit: int = 8,
         logs_details: bool = False,
+        review: Review | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._model = model
@@ -64,6 +69,7 @@ class Agent:
         self._max_answer_characters = max_answer_characters
         self._step_limit = step_limit
         self._logs_details = logs_details
+        self._review = review
         self._clock = clock
 
     async def tools_for(self, caller: Caller) -> ToolRegistry:
@@ -102,6 +108,7 @@ class Agent:
             idempotency_key=turn.idempotency_key,
             deadline=deadline,
             shows_chart_images=turn.shows_chart_images,
+            is_scheduled=turn.is_scheduled,
         )
         try:
             registry = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
@@ -116,6 +123,9 @@ class Agent:
                 return
             if said is not None and not interrupted(said) and (steps.tail or not steps.recorded.steps):
                 yield answer.add(interruption(translate(INTERRUPTION_NOTE)), by_model=False)
+            if turn.is_scheduled and not said and not steps.recorded.steps:
+                # It comes long after it was asked for, and among other messages.
+                yield answer.add(f"> {turn.schedule}: {turn.question}\n\n", by_model=False)
             if turn.unread and not said and not steps.recorded.steps:
                 yield answer.add(f"> {translate(_UNREAD, names=', '.join(turn.unread))}\n\n", by_model=False)
             if turn.question.strip():
@@ -141,7 +151,8 @@ class Agent:
                     return
                 if done := what_was_done(steps.recorded, tools, translate):
                     yield answer.add_block(done)
-            yield answer.finished(target for result in steps.results for target in result.feedback_targets)
+            finished = answer.finished(target for result in steps.results for target in result.feedback_targets)
+            yield await self._review(turn, finished) if turn.is_scheduled and self._review else finished
         except JournalError as error:
             raise error.cause from None
         except ModelError as failure:

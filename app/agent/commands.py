@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from app.agent.events import Answer
 from app.agent.tool_list import tool_list
 from app.agent.turn import EmptyReason, Turn
 from app.agent.user_messages import NO_CARD_TEXT, NO_COPILOT_TEXT, NO_EDIT_TEXT, NO_TEXT
@@ -21,6 +22,7 @@ Ask me anything in your own words; I answer with a model in your Databricks work
 
 - **/forget** – start afresh: I delete what I have kept of this conversation
 - **/tools** – what I can use to answer
+- **/schedule** – ask a question again, such as every Monday at 8
 - **/about** – which model answers, and with whose access
 - **/help** – this text
 
@@ -32,7 +34,7 @@ FORGOTTEN = Sentence(
 )
 
 # "/reset" is another name for "/forget", which other bots have taught people.
-_KNOWN = ("/help", "/about", "/tools", "/forget", "/reset")
+_KNOWN = ("/help", "/about", "/tools", "/schedule", "/forget", "/reset")
 # Typed by people who do not know the commands, in the languages of the manifest.
 _HELP_WORDS = frozenset({"help", "hilfe", "aide", "ayuda", "ヘルプ"})
 _COMMAND = re.compile(r"/[^\W\d_][\w-]{0,30}")
@@ -58,22 +60,34 @@ class About:
 
 
 class Commands:
-    """`forget` deletes what is stored of a conversation, or raises. `tools` finds those of a caller."""
+    """`forget` deletes what is stored of a conversation, or raises. `tools` finds those of a caller. `schedule` does
+    what is asked by the words that follow `/schedule`.
+    """
 
     def __init__(
         self,
         forget: Callable[[ConversationKey], Awaitable[object]],
         about: Callable[[], Awaitable[About]],
         tools: Callable[[Caller], Awaitable[ToolRegistry]] | None = None,
+        schedule: Callable[[Turn, str], Awaitable[Answer]] | None = None,
     ) -> None:
         self._forget = forget
         self._about = about
         self._tools = tools
+        self._schedule = schedule
 
-    async def answer(self, turn: Turn) -> str | None:
+    async def answer(self, turn: Turn) -> Answer | None:
         """None if the question is not a command."""
-        if turn.call is not None:
+        if turn.call is not None or turn.is_scheduled:
             return None
+        if self._schedule is not None:
+            command, _, words = turn.question.strip().partition(" ")
+            if _as_command(command) == "/schedule":
+                return await self._schedule(turn, words)
+        text = await self._text(turn)
+        return None if text is None else Answer(text, by_model=False)
+
+    async def _text(self, turn: Turn) -> str | None:
         translate = translator_for(turn.locale)
         question = turn.question.strip()
         if not question:

@@ -43,7 +43,9 @@ class Turn:
 
     `unread` names the attachments that came with the question and cannot be read, `quotations` is what others wrote.
     A turn with a `call` has no question: it makes that call of a tool, and no model is asked. `shows_chart_images`:
-    where the answer goes charts are not drawn, and images of them are shown.
+    where the answer goes charts are not drawn, and images of them are shown. `time_zone` is what the person's client
+    says of it: an IANA name, an offset such as `+01:00`, or nothing. A `schedule` says in words when the question is
+    asked again and again: nobody has just asked it.
     """
 
     id: str
@@ -56,6 +58,12 @@ class Turn:
     caller: Caller = UNKNOWN_CALLER
     call: ToolCall | None = None
     shows_chart_images: bool = False
+    time_zone: str = ""
+    schedule: str = ""
+
+    @property
+    def is_scheduled(self) -> bool:
+        return bool(self.schedule)
 
     @property
     def idempotency_key(self) -> str:

@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 from app.bot.channel import channel_of
 from app.bot.connector.send_errors import ConversationClosedError, ThrottledError
-from app.bot.inbound.conversation_key import is_private_thread
 from app.bot.inbound.conversation_reference import target_of
 from app.bot.rendering import activities
 from app.bot.rendering.markdown import render
@@ -90,7 +89,7 @@ class ProactiveMessages:
     async def send(self, message: ProactiveMessage) -> None:
         """As `app.messaging.proactive_sender.ProactiveSender`."""
         key = message.conversation
-        if is_private_thread(key) or await self._references.find(key) is None:
+        if not await self._references.can_write_to(key):
             raise NoConversationReferenceError
         body = _ProactiveQueueMessage(
             v=1,

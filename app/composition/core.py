@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
+from app.composition.schedules import Schedules
 from app.composition.tool_providers import ConversationTools, ToolServices, tool_providers
 from app.config import CoreSettings
 from app.databricks.credentials import CredentialChoice, choose_credential
@@ -67,6 +68,7 @@ class Core:
             temperature=settings.databricks.temperature,
         )
         self._ratings: Ratings | None = None
+        self.schedules = Schedules(self.storage.documents, self.references)
         self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage))
         self.agent = Agent(
             self.model,
@@ -76,10 +78,11 @@ class Core:
             max_answer_characters=settings.agent.max_answer_characters,
             # On a developer's machine the words are the developer's own.
             logs_details=settings.telemetry.records_text or not settings.host.in_azure,
+            review=self.schedules.review,
         )
         self.turns = TurnRunner(
             self.agent,
-            Commands(self._forget_chat, self._about, self.agent.tools_for),
+            Commands(self._forget_chat, self._about, self.agent.tools_for, self.schedules.command),
             TurnBackend(
                 self.store,
                 self.queue,
@@ -115,6 +118,7 @@ class Core:
             if isinstance(provider, ConversationTools):
                 await provider.forget(key, threads=threads)
         await self.ratings().forget(key, threads=threads)
+        await self.schedules.forget(key, threads=threads)
         await self.store.forget(key, threads=threads)
 
     async def _forget_chat(self, conversation: ConversationKey) -> None:

@@ -83,6 +83,13 @@ class FunctionsHost:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
         return await self.core.delete_expired()
 
+    async def ask_scheduled_questions(self) -> int:
+        """Puts on the queue what is due, and returns how many questions. Raises `StorageError`."""
+        from app.bot.scheduled_questions import ScheduledQuestions  # noqa: PLC0415
+
+        core = self.core
+        return await ScheduledQuestions(core.schedules.store, core.references, core.queue).ask_due()
+
     def install_sigterm_handler(self) -> None:
         """On the running event loop: at SIGTERM running turns are handed over before the process ends."""
         self._sigterm.install()

@@ -28,6 +28,9 @@ _REWRITE_SECONDS = 30 * 24 * 3600.0
 # How long this worker relies on what it knows to be stored: another may have deleted it.
 _CACHE_SECONDS = 600.0
 _MAX_CACHED = 2_000
+PRIVATE_THREAD: Final = "/only "
+"""In the name of a thread of targeted messages, which one person of a group sees."""
+
 _MAX_RUNNING = 200
 _SAVE_SECONDS = 10.0
 
@@ -87,6 +90,10 @@ class ConversationReferences:
         """The reference of the conversation that a thread belongs to. Raises `StorageError`."""
         document = await self._documents.get(_key(conversation.tenant, conversation.conversation))
         return None if document is None else _parse(document)
+
+    async def can_write_to(self, conversation: ConversationKey) -> bool:
+        """Whether the bot can send a message there that nobody asked for. Raises `StorageError`."""
+        return PRIVATE_THREAD not in conversation.thread and await self.find(conversation) is not None
 
     async def forget(self, conversation: ConversationKey) -> None:
         """Deletes the reference, until the next activity of the conversation. Raises `StorageError`."""

@@ -70,7 +70,7 @@ class ToolContext:
     `cancellation` says why the tool's task was cancelled, None if its own time is over. `idempotency_key`, of at most
     64 characters, is the same when a resumed turn makes the same call again, and that of no other call. `deadline` is
     the end of the tool's time, on the event loop's clock. `shows_chart_images`: charts are not drawn for this person,
-    but images of them are shown. `is_scheduled`: nobody waits now.
+    but images of them are shown. Where the question `is_scheduled`, nobody waits for its answer.
     """
 
     conversation: ConversationKey

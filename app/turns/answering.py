@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from app.agent.agent import Agent
 from app.agent.commands import Commands
-from app.agent.events import Answer, End, Failure, Status, TextAdded, without_interruption
+from app.agent.events import End, Failure, Status, TextAdded, without_interruption
 from app.agent.history import MAX_HISTORY_MESSAGES
 from app.agent.turn import Turn
 from app.agent.user_messages import GIVEN_UP, INTERRUPTED, THINKING, TURN_TIMED_OUT, UNEXPECTED
@@ -99,10 +99,9 @@ class TurnAnswering:
 
     async def _command(self) -> End | None:
         try:
-            text = await self._commands.answer(self._turn)
+            return await self._commands.answer(self._turn)
         except Exception as error:
             return _failure(self._translate(UNEXPECTED), error)
-        return None if text is None else Answer(text, by_model=False)
 
     def _exhausted(self) -> Failure | None:
         if self._lease.record.attempt_count <= MAX_ATTEMPTS:

@@ -45,9 +45,9 @@ class Some:
 async def test_tools_says_what_there_is_and_what_is_not_available() -> None:
     agent = Agent(ScriptedModel(), [Some()], system_prompt="", history_token_budget=0)
     turn = Turn("1", KEY, "/tools", locale="en")
-    text = await Commands(nothing, nothing, agent.tools_for).answer(turn)
-    assert text is not None
-    assert text.splitlines() == [
+    answer = await Commands(nothing, nothing, agent.tools_for).answer(turn)
+    assert answer is not None
+    assert answer.text.splitlines() == [
         "Tools that I can use:",
         "",
         "- `read it`",
@@ -58,7 +58,7 @@ async def test_tools_says_what_there_is_and_what_is_not_available() -> None:
         "",
         "- `wiki`: it does not answer",
     ]
-    assert await Commands(nothing, nothing).answer(turn) == "I have no tools here."
+    assert await Commands(nothing, nothing).answer(turn) == Answer("I have no tools here.", by_model=False)
 
 
 async def test_the_model_is_told_what_is_not_available_and_the_person_what_was_done() -> None:

@@ -14,6 +14,7 @@ from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
+from app.composition.schedules import Schedules
 from app.feedback.ratings import Ratings
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
@@ -47,6 +48,7 @@ class Bot:
         file: Path,
         backend: TurnBackend,
         ratings: Ratings,
+        schedules: Schedules,
     ) -> None:
         self.app = app
         self.model = model
@@ -58,6 +60,7 @@ class Bot:
         self.queue = store.queue("turns")
         self.backend = backend
         self.ratings = ratings
+        self.schedules = schedules
 
     async def send(self, body: dict[str, Any] | bytes, method: str = "POST", **headers: str) -> HttpAnswer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -115,10 +118,11 @@ async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> Async
         ) -> Bot:
             model, references = ScriptedModel(replies), ConversationReferences(documents)
             opened.append(references)
-            agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000)
-            commands = commands_of(log, references=references)
             ratings = Ratings(documents, workspace)
             backend = TurnBackend(log, log.queue("turns"), log.artifacts(), feedback_targets=lambda: ratings.targets)
+            schedules = Schedules(documents, references)
+            agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000, review=schedules.review)
+            commands = commands_of(log, references=references, schedules=schedules)
             turns = TurnRunner(agent, commands, backend, time_limit_seconds=30)
             options: dict[str, Any] = {
                 "work_queue": backend.queue,
@@ -129,7 +133,8 @@ async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> Async
                 "result_files": result_files,
             }
             apps.append(build_bot(identity, turns, log, documents, references, telemetry, **options))
-            return Bot(apps[-1], model, connector, log, documents, references, folder / "c.sqlite", backend, ratings)
+            file = folder / "c.sqlite"
+            return Bot(apps[-1], model, connector, log, documents, references, file, backend, ratings, schedules)
 
         yield make
         for app in apps:

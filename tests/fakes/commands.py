@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.agent.commands import About, Commands
+from app.composition.schedules import Schedules
 from app.databricks.current_user import CurrentUser
 from app.messaging.conversation_references import ConversationReferences
 from app.storage.conversations import ConversationHistory, ConversationKey
@@ -11,7 +12,10 @@ ANN = CurrentUser("ann@example.com", "Ann")
 
 
 def commands_of(
-    log: ConversationHistory, user: CurrentUser | None = ANN, references: ConversationReferences | None = None
+    log: ConversationHistory,
+    user: CurrentUser | None = ANN,
+    references: ConversationReferences | None = None,
+    schedules: Schedules | None = None,
 ) -> Commands:
     async def about() -> About:
         return About("m", "w.example", "personal access token", user)
@@ -20,5 +24,7 @@ def commands_of(
         await log.forget(conversation)
         if references is not None:
             await references.forget(conversation)
+        if schedules is not None:
+            await schedules.forget(conversation)
 
-    return Commands(forget, about)
+    return Commands(forget, about, schedule=schedules.command if schedules else None)

@@ -89,7 +89,7 @@ async def test_without_valid_settings_there_is_no_function_for_queue_or_timer(
     called = ["health", "health_dependencies", "messages"]
     assert sorted(each.name for each in functions.http) == called
     others = [*(each.name for each in functions.queues), *(each.name for each in functions.timers)]
-    assert others == ([] if broken else ["process_queue_message", "delete_expired"])
+    assert others == ([] if broken else ["process_queue_message", "delete_expired", "ask_scheduled_questions"])
 
 
 @pytest.mark.parametrize(

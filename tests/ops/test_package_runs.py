@@ -135,6 +135,7 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
             ("process_queue_message", interrupted(question(connector, 2))),
             ("process_queue_message", "neither a turn nor JSON"),
             ("delete_expired", timer),
+            ("ask_scheduled_questions", timer),
         ]
         worker.stdin.write(json.dumps(invoked).encode() + b"\n")
         await answered(connector, worker, times=2)
@@ -142,13 +143,14 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
     said = json.loads(output)
     posted, *rest = said["answers"]
     assert posted["status"] in ("200", "202")
-    assert rest == [{}, {"failed": "UnreadableMessageError: the message: json_invalid"}, {}]
+    assert rest == [{}, {"failed": "UnreadableMessageError: the message: json_invalid"}, {}, {}]
     assert said["functions"] == {
         "messages": ["api/messages", None],
         "health": ["api/health", None],
         "health_dependencies": ["api/health/dependencies", None],
         "process_queue_message": [None],
         "delete_expired": [None],
+        "ask_scheduled_questions": [None],
     }
     assert said["directories"] == [str(package.folder)]
 

@@ -214,9 +214,9 @@ async def test_about_names_model_workspace_and_who_asks_it(
 ) -> None:
     about = await commands_of(kept, user).answer(Turn("1", ANN, "/about"))
     assert about is not None
-    assert f"Identity: {named}" in about
+    assert f"Identity: {named}" in about.text
     for fact in ("Model: **m**", "Workspace: w.example", "Sign-in: personal access token"):
-        assert fact in about
+        assert fact in about.text
 
 
 async def test_stop_ends_the_model_at_once_and_keeps_what_was_shown(kept: SqliteStore) -> None:

@@ -22,6 +22,7 @@ _MAX_ITEMS = 1000
 # The longest language tag: https://www.rfc-editor.org/rfc/rfc5646#section-4.4.1
 _MAX_LOCALE_CHARACTERS = 35
 _MAX_NAME_CHARACTERS = 200
+_MAX_TIME_ZONE_CHARACTERS = 60
 _MAX_BRACKETS = 20_000
 # These say who asks what, where, and whether the app was removed. Any other field of the wrong type is dropped, so that
 # an optional one never costs the whole message.
@@ -244,6 +245,18 @@ def locale_of(activity: Activity) -> str:
     named = [activity.locale]
     named += [entity.additional_properties.get("locale") for entity in activity.entities or () if _is_client(entity)]
     return next((tag for tag in map(_text, named) if tag is not None), "")[:_MAX_LOCALE_CHARACTERS]
+
+
+def time_zone_of(activity: Activity) -> str:
+    """The IANA name that the person's client gave, else its offset from UTC such as `+01:00`; empty without either.
+
+    https://github.com/microsoft/Agents/blob/main/specs/activity/protocol-activity.md
+    """
+    name = _text(activity.local_timezone) or ""
+    if ("/" in name or name == "UTC") and len(name) <= _MAX_TIME_ZONE_CHARACTERS:
+        return name
+    local = activity.local_timestamp
+    return local.strftime("%z") if isinstance(local, datetime) and local.tzinfo is not None else ""
 
 
 def _is_client(entity: schema.Entity) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from botbuilder.schema import Activity
 
 from app.bot.inbound.activity import is_targeted, tenant_id
+from app.messaging.conversation_references import PRIVATE_THREAD
 from app.storage.conversations import ConversationKey
 
 # Teams names a thread of a channel after the message that began it.
 _THREAD = ";messageid="
-_PRIVATE = "/only "
 
 
 def conversation_of(activity: Activity) -> ConversationKey:
@@ -17,7 +17,7 @@ def conversation_of(activity: Activity) -> ConversationKey:
     if is_targeted(activity):
         # A conversation of its own: the others in the group must not be answered from it.
         person = (activity.from_property.id if activity.from_property else None) or ""
-        thread = f"{thread}{_PRIVATE}{person}"
+        thread = f"{thread}{PRIVATE_THREAD}{person}"
     return ConversationKey(tenant_id(activity) or "", f"{activity.channel_id}/{root}", thread)
 
 
@@ -37,8 +37,3 @@ def split_thread(conversation_id: str) -> tuple[str, str]:
 
 def with_thread(conversation_id: str, thread: str) -> str:
     return f"{conversation_id}{_THREAD}{thread}" if thread else conversation_id
-
-
-def is_private_thread(conversation: ConversationKey) -> bool:
-    """Whether it consists of targeted messages, which one person of a group sees."""
-    return _PRIVATE in conversation.thread

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from botbuilder.schema import Activity
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.agent.turn import EmptyReason, Quotation, Turn
 from app.bot.channel import Channel, channel_of
-from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, locale_of
+from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, locale_of, time_zone_of
 from app.bot.inbound.message_text import read_message
 from app.bot.inbound.reply_target import ReplyTarget
 from app.common.caller import UNKNOWN_CALLER, Caller
@@ -22,7 +23,7 @@ from app.turns.queue_message import UnreadableMessageError
 
 class InboundQuestion(BaseModel):
     """`fields` are what every reply to the activity has in common. With a `call` there is no question: a button calls
-    that tool.
+    that tool. `time_zone` and `schedule` as in `Turn`.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -41,6 +42,8 @@ class InboundQuestion(BaseModel):
     empty_reason: EmptyReason = EmptyReason.MENTION
     caller: Caller = UNKNOWN_CALLER
     call: ToolCall | None = None
+    time_zone: str = ""
+    schedule: str = ""
 
     @classmethod
     def of(cls, activity: Activity) -> InboundQuestion:
@@ -59,16 +62,19 @@ class InboundQuestion(BaseModel):
             quotations=message.quotations,
             empty_reason=message.empty_reason,
             caller=caller_of(activity),
+            time_zone=time_zone_of(activity),
         )
 
     @property
     def channel(self) -> Channel:
-        return channel_of(
+        channel = channel_of(
             self.channel_id,
             conversation_type=self.conversation_type,
             in_copilot=self.in_copilot,
             expects_replies=self.expects_replies,
         )
+        # Nobody waits for the answer to a scheduled question: it comes as a message when it is ready.
+        return replace(channel, streaming=None, typing=False) if self.schedule else channel
 
     @property
     def reply_target(self) -> ReplyTarget:
@@ -92,6 +98,8 @@ class InboundQuestion(BaseModel):
             self.caller,
             self.call,
             self.channel.shows_chart_images,
+            self.time_zone,
+            self.schedule,
         )
 
 
