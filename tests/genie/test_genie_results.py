@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from app.common.cancellation import CancelReason
@@ -88,3 +90,40 @@ async def test_stop_cancels_the_query_and_a_hand_over_does_not(reason: CancelRea
         await asyncio.wait({task})
         warehouse.release()
         assert len(warehouse.cancelled) == cancelled
+
+
+MANIFEST = {"schema": {"columns": [{"name": "n", "type_name": "INT"}]}, "total_row_count": 1}
+ROWS = {"data_array": [["1"]]}
+
+
+@pytest.mark.parametrize(
+    ("reply", "rows"),
+    [
+        ({"statement_response": {"status": {"state": "SUCCEEDED"}, "manifest": MANIFEST, "result": ROWS}}, 1),
+        ({"statement_response": {"status": {"state": "SUCCEEDED"}, "manifest": MANIFEST}}, 0),
+        ({"statement_response": {"status": {"state": "CLOSED"}, "manifest": MANIFEST, "result": ROWS}}, 1),
+        ({"statement_response": {"manifest": MANIFEST, "result": ROWS}}, 1),
+        ({"manifest": MANIFEST, "result": ROWS}, 1),
+        ({"statement_response": {"status": {"state": "FAILED"}, "manifest": MANIFEST}}, None),
+        ({"statement_response": {"status": {"state": "CANCELED"}}}, None),
+        ({"statement_response": {"status": {"state": "SUCCEEDED"}, "manifest": {}}}, None),
+        ({"statement_response": None}, None),
+    ],
+)
+async def test_each_end_of_a_query_is_rows_or_a_sentence(reply: dict[str, object], rows: int | None) -> None:
+    async def execute(_: web.Request) -> web.Response:
+        return web.json_response(reply)
+
+    app = web.Application()
+    message = "/api/2.0/genie/spaces/s/conversations/c/messages/m"
+    app.add_routes([web.post(f"{message}/attachments/a/execute-query", execute)])
+    async with TestServer(app) as server, workspace_at(f"http://127.0.0.1:{server.port}") as workspace:
+        reruns = GenieReruns(GenieApi(workspace), asyncio.sleep)
+        query = QueryIds("s", "c", "m", "a").query("select 1")
+        if rows is None:
+            with pytest.raises(ToolError) as failure:
+                await reruns.run_again(query, tool_context())
+            assert failure.value.sentence
+        else:
+            result, _ = await reruns.run_again(query, tool_context())
+            assert len(result.rows) == rows
