@@ -12,7 +12,8 @@ from app.data.result_set import ResultColumn, ResultSet
 
 MAX_POINTS = 60
 MAX_POINTS_IN_TIME = 400
-MAX_PIE_SLICES = 10
+# Clients have nine colors, and begin again.
+MAX_PIE_SLICES = 9
 MAX_SERIES = 6
 _MAX_BARS = 25
 _TIME_NAME = re.compile(r"(?:^|_)(?:date|day|week|month|quarter|year)$")

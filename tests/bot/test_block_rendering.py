@@ -70,6 +70,25 @@ REPAIR = Actions(
     )
 )
 MONTHS = (Point("2024-01-01", 333_600_000.0), Point("2024-02-01", 290_000_500.0), Point("2024-03-01", 9_999.0))
+
+
+def result_of_months(count: int) -> list[Block]:
+    """A chart with its table, its SQL, what was done and buttons, as an answer about data has them."""
+    months = [(f"{1992 + n // 12}-{1 + n % 12:02}-01", f"{130_000_000 + n * 1_234_567}.89") for n in range(count)]
+    series = (Series("revenue", tuple(Point(label, float(value)) for label, value in months)),)
+    chart = Chart(ChartKind.LINE, series, "Revenue by month", "month", "revenue", beside_table=True)
+    columns = (Column("month", ColumnType.DATE), Column("revenue", ColumnType.NUMBER))
+    sql = "SELECT month(o_orderdate), sum(o_totalprice) AS revenue\nFROM orders\nGROUP BY 1\nORDER BY 1"
+    done = Facts((Fact("Asking Genie", "How did revenue develop by month?"),))
+    folded = [Folded("Show SQL", (Code(sql, "sql"),)), Folded("What I did", (done,))]
+    questions = ("Show revenue by quarter", "Show revenue by segment", "Who are the top 5 customers by revenue?")
+    asked = Actions(tuple(Action("ask", question, {"question": question}) for question in questions))
+    source = Link(
+        "Open in Databricks", "https://adb-1.azuredatabricks.net/genie/rooms/01f05a1e000010008000000000000001"
+    )
+    return [chart, Table(columns, tuple(months[:20]), count, source=source), folded[0], asked, folded[1]]
+
+
 CASES: dict[str, list[Block]] = {
     "table": [REVENUE],
     "no_rows": [Table((Column("region"),), ())],
@@ -132,6 +151,7 @@ CASES: dict[str, list[Block]] = {
         Folded("Show SQL", (Code("SELECT year, sum(x)\nFROM t", "sql"),)),
         Folded("How I got there", (Text("I looked for **revenue**."), Facts((Fact("Asked", "Genie"),)))),
     ],
+    "answer_about_data": result_of_months(12),
     "facts_and_actions": [RUN, REPAIR],
     "code": [Code("SELECT `a`\n-- ```\nFROM t;\n", "sql", "Query")],
     "text_left_open": [Text("See **this** and ![x](https://evil.example/?d=1):\n\n```py\nx = 1")],
@@ -405,6 +425,7 @@ def test_where_charts_are_not_drawn_there_is_an_image_of_the_chart_or_its_table(
     image = Image("", "Revenue by month as a line", PIXEL)
     card = adaptive_card([replace(chart, image=image)], ENGLISH, draws_charts=False)
     assert card is not None
+    golden("chart_as_an_image.card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     assert card["body"][1:] == [
         {"type": "Image", "url": f"data:image/png;base64,{PIXEL}", "altText": "Revenue by month as a line"}
     ]
@@ -413,28 +434,12 @@ def test_where_charts_are_not_drawn_there_is_an_image_of_the_chart_or_its_table(
     assert "Table" in [element["type"] for element in card["body"]]
 
 
-def result_of_months(count: int) -> list[Block]:
-    """A chart with its table, its SQL, what was done and buttons, as an answer about data has them."""
-    months = [(f"{1992 + n // 12}-{1 + n % 12:02}-01", f"{130_000_000 + n * 1_234_567}.89") for n in range(count)]
-    series = (Series("revenue", tuple(Point(label, float(value)) for label, value in months)),)
-    chart = Chart(ChartKind.LINE, series, "Revenue by month", "month", "revenue", beside_table=True)
-    columns = (Column("month", ColumnType.DATE), Column("revenue", ColumnType.NUMBER))
-    folded = [Folded(title, (Code("SELECT x " * 50, "sql"),)) for title in ("Show SQL", "What I did")]
-    asked = Actions(
-        tuple(Action("ask", "Who are the top 5 customers by revenue?", {"question": "x" * 99}) for _ in "abc")
-    )
-    source = Link(
-        "Open in Databricks", "https://adb-1.azuredatabricks.net/genie/rooms/01f05a1e000010008000000000000001"
-    )
-    return [chart, Table(columns, tuple(months[:20]), count, source=source), folded[0], asked, folded[1]]
-
-
 def test_a_chart_of_80_months_leaves_room_for_a_whole_page_of_its_table_and_the_sql() -> None:
     card = adaptive_card(result_of_months(80), ENGLISH)
     assert card is not None
     assert [each["type"] for each in card["body"]][:2] == ["Chart.Line", "Table"]
     assert len(card["body"][1]["rows"]) == 21
-    assert len([each for each in card["body"] if each["type"] == "CodeBlock"]) == 2
+    assert [each["type"] for each in card["body"] if "isVisible" in each] == ["CodeBlock", "FactSet"]
 
 
 def test_a_chart_beside_its_table_writes_no_number_twice() -> None:

@@ -76,14 +76,17 @@ DRAWN = {
     "chart_line": "millions",
     "chart_of_losses": "profit",
     "chart_with_equal_labels": "A (3)",
+    "chart_with_long_labels": "Furniture",
+    "answer_about_data": "millions",
     "result_with_sql": "12,345,678,901,234,567,890.10",
 }
+ROWS = {"answer_about_data": 13, "result_with_sql": 3}
 
 
 async def test_charts_are_drawn_and_details_unfold_in_the_playground() -> None:
     async with asyncio.timeout(180), playground() as address, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = await browser.new_page(viewport={"width": 1100, "height": 900})
+        page = await browser.new_page(viewport={"width": 1100, "height": 1800})
         await page.goto(address)
         box = page.locator("div[role=textbox][contenteditable=true]").first
         await box.wait_for(timeout=30_000)
@@ -98,7 +101,7 @@ async def test_charts_are_drawn_and_details_unfold_in_the_playground() -> None:
             if name.startswith("chart"):
                 assert await card.locator("[role=row]").count() == 0, f"{name} is shown as its fallback"
             else:
-                assert await card.locator("[role=row]").count() == 3
+                assert await card.locator("[role=row]").count() == ROWS[name]
                 assert "SELECT" not in await card.inner_text()
                 await card.get_by_text("Show SQL").click()
                 await card.get_by_text("SELECT").wait_for(timeout=20_000)

@@ -22,7 +22,7 @@ CHROMIUM = chromium()
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 FALLS_BACK = re.compile(r'Unknown element type "(?:Chart\.[A-Za-z.]+|CodeBlock)"\. Fallback will be used if present\.')
 # What it does not know or finds wrong, and what it draws, as a person and a screen reader find it.
-DRAW = """card => {
+DRAW = """async card => {
   AdaptiveCards.AdaptiveCard.onProcessMarkdown = (text, result) => {
     Object.assign(result, {outputHtml: markdownit().render(text), didProcess: true});
   };
@@ -40,7 +40,12 @@ DRAW = """card => {
   const cells = row => [...row.children].map(cell => cell.innerText.trim());
   const rows = [...document.querySelectorAll("[role=row]")].map(cells);
   const links = [...document.querySelectorAll("a")].map(link => [link.innerText, link.getAttribute("href")]);
-  return {problems: [...events, ...invalid], text: document.body.innerText, rows, links, pressed};
+  const images = [];
+  for (const image of document.images) {
+    await image.decode();
+    images.push([image.alt, image.naturalWidth]);
+  }
+  return {images, problems: [...events, ...invalid], text: document.body.innerText, rows, links, pressed};
 }"""
 
 pytestmark = [
@@ -91,6 +96,16 @@ def test_a_table_is_drawn_with_its_data_as_it_is(drawn: Callable[[str], Seen]) -
 
 def test_a_chart_is_drawn_as_the_table_of_its_numbers(drawn: Callable[[str], Seen]) -> None:
     assert drawn("chart")["rows"] == [["quarter", "2025", "2026"], ["Q1", "1.5", "–"], ["Q2", "2", "-80"]]
+
+
+def test_an_image_of_a_chart_is_drawn_with_its_words(drawn: Callable[[str], Seen]) -> None:
+    assert drawn("chart_as_an_image")["images"] == [["Revenue by month as a line", 1]]
+
+
+def test_where_no_chart_is_drawn_its_title_stands_above_its_table(drawn: Callable[[str], Seen]) -> None:
+    seen = drawn("answer_about_data")
+    assert seen["text"].startswith("Revenue by month")
+    assert len(seen["rows"]) == 13
 
 
 def test_facts_read_as_they_are_and_buttons_say_what_was_decided(drawn: Callable[[str], Seen]) -> None:
