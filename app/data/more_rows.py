@@ -26,7 +26,7 @@ async def with_more_rows(
     *,
     at_least: int = MAX_ROWS,
 ) -> tuple[ResultSet, NextChunk | None]:
-    """With `at_least` so many rows, if there are. Raises `WorkspaceError` where nothing more could be read."""
+    """Reads chunks until the result has `at_least` that many rows or all. Raises `WorkspaceError` if none was read."""
     missing = min(at_least, MAX_ROWS) - len(result.rows)
     if unread is None or missing <= 0:
         return result, unread if len(result.rows) < MAX_ROWS else None
@@ -38,7 +38,7 @@ async def with_more_rows(
 async def all_rows(
     response: Mapping[str, Any], chunks: StatementChunks, identity: RequestIdentity
 ) -> tuple[ResultSet, NextChunk | None]:
-    """As many as are kept of a StatementResponse. What cannot be read now is left unread."""
+    """The rows of a StatementResponse, `MAX_ROWS` at most. Chunks that cannot be read now stay unread."""
     result, unread = first_rows(response)
     try:
         return await with_more_rows(result, unread, chunks, identity)

@@ -74,7 +74,7 @@ class Redraw:
         return ToolOutput(text, (Text(as_of(stored, context.translate)), *blocks))
 
     async def _grouped(self, stored: StoredResult, arguments: RedrawArguments, context: ToolContext) -> StoredResult:
-        """Kept as a result of its own, whose rows are those of no query."""
+        """Stored as a new result without a query, since no query returned these rows."""
         whole = stored.result
         with suppress(WorkspaceError):
             whole, _ = await with_more_rows(whole, stored.unread, self._chunks, context.identity)

@@ -1,4 +1,4 @@
-"""The tool behind the button "Run again", and where else a query is run again because its rows are gone."""
+"""Runs the query of a stored result again: for the button "Run again", and where its rows are no longer kept."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Reruns:
         )
 
     async def run_again(self, id: str, context: ToolContext) -> StoredResult | None:
-        """The same query's result of now, kept as one of its own; None where the query is not known any more. Raises
-        `StorageError` and `ToolError`.
+        """Runs the query of the result `id` and stores what it returns as a new result. None if that query is not
+        known any more. Raises `StorageError` and `ToolError`.
         """
         known = await self._results.find_query(context.conversation, id)
         query = known.query if known is not None else None

@@ -30,7 +30,7 @@ class PageArguments(ResultArguments):
 
 
 class ResultPages:
-    """Rows that are kept no longer, or were read by another identity, are those of the same query run again."""
+    """Where the rows are no longer kept, or another identity read them, the query runs again first."""
 
     def __init__(self, results: StoredResults, chunks: StatementChunks, reruns: Reruns) -> None:
         self._results = results
@@ -71,7 +71,7 @@ class ResultPages:
     async def _with_rows(
         self, stored: StoredResult, arguments: PageArguments, context: ToolContext
     ) -> StoredResult | None:
-        """With the rows of the page, as far as there are any. None where Databricks has them no longer."""
+        """The result with the rows of that page read, if it has them. None if Databricks no longer has them."""
         wanted = arguments.first_row + PAGE_ROWS
         if stored.unread is None or len(stored.result.rows) >= wanted:
             return stored

@@ -41,7 +41,7 @@ class Query(BaseModel):
 
 class StoredResult(BaseModel):
     """`as_of` is when the query ran, and `identity` as whom (`app.common.identity.identity_key`). `unread` is the first
-    chunk that Databricks still has. `explanation` is Markdown. Without `has_rows` the query alone is kept.
+    chunk that has not been read from Databricks. `explanation` is Markdown. Without `has_rows` only the query is kept.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -65,8 +65,8 @@ class StoredResults:
         self._locks = KeyedLocks()
 
     async def save(self, conversation: ConversationKey, stored: StoredResult) -> None:
-        """In place of an earlier one of that id. Of a large one the first rows are kept, and of an old one the query.
-        Raises `StorageError`.
+        """Replaces an earlier result of that id. A result that is too large keeps its first rows; the oldest results
+        lose their rows and keep their queries. Raises `StorageError`.
         """
         await self._artifacts.put(Artifact(_key(conversation, stored.id), _content(stored), _JSON))
         async with self._locks.of(conversation):
@@ -87,12 +87,12 @@ class StoredResults:
         return await self.find(conversation, identity, ids[-1]) if ids else None
 
     async def find(self, conversation: ConversationKey, identity: str, id: str) -> StoredResult | None:
-        """None for rows that another identity has read. Raises `StorageError`."""
+        """None if it is unknown, has lost its rows, or was read by another identity. Raises `StorageError`."""
         stored = await self._get(conversation, id)
         return stored if stored is not None and stored.has_rows and stored.identity == identity else None
 
     async def find_query(self, conversation: ConversationKey, id: str) -> StoredResult | None:
-        """Without its rows, whoever has read them: a query is run again as whoever asks. Raises `StorageError`."""
+        """A result without its rows, whichever identity read it: its query can be run again. Raises `StorageError`."""
         stored = await self._get(conversation, id)
         if stored is None:
             return None
@@ -132,7 +132,7 @@ def stored_now(
     source: Link | None = None,
     unread: NextChunk | None = None,
 ) -> StoredResult:
-    """A result of the call of a tool: when a resumed turn makes that call again, the id is the same."""
+    """The result of a tool call. Its id comes from the call, so a resumed turn that repeats the call replaces it."""
     return StoredResult(
         id=hashlib.sha256(context.idempotency_key.encode()).hexdigest()[:12],
         title=title,
