@@ -47,8 +47,9 @@ class GenieStandIn:
     `plans`: how the next messages go, one each, before the words of the question decide; `release`: lets a message
     leave the state that its plan holds it in; `refusals`: raised by the next questions, one each;
     `lost_replies`: so many next questions are taken, and their replies lost; `failing_looks`: so many next looks fail;
-    `asked`: the questions of all messages; `deleted`: ids of conversations; `overlaps`: questions that came while the
-    one before in their conversation had not ended; `spaces`; `space_details_refused`: as for CAN RUN.
+    `asked`: the questions of all messages; `ratings` of messages, with their comments; `deleted`: ids of
+    conversations; `overlaps`: questions that came while the one before in their conversation had not ended; `spaces`;
+    `space_details_refused`: as for CAN RUN.
     """
 
     def __init__(self, warehouse: WarehouseStandIn, spaces: Sequence[StandInSpace] = (StandInSpace(),)) -> None:
@@ -60,6 +61,7 @@ class GenieStandIn:
         self.lost_replies = 0
         self.failing_looks = 0
         self.deleted: list[str] = []
+        self.ratings: list[tuple[str, str]] = []
         self.overlaps = 0
         self._warehouse = warehouse
         self._conversations: dict[str, _Conversation] = {}
@@ -220,6 +222,7 @@ class GenieStandIn:
         if body.get("rating") not in {"POSITIVE", "NEGATIVE", "NONE"}:
             raise RefusedRequestError(400, "INVALID_PARAMETER_VALUE", "The rating is POSITIVE, NEGATIVE or NONE.")
         message.rating, message.comment = body["rating"], str(body.get("comment") or "")
+        self.ratings.append((message.rating, message.comment))
         return web.json_response({})
 
     async def _delete(self, request: web.Request) -> web.Response:

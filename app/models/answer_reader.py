@@ -123,11 +123,12 @@ class EventBuffer:
 
 def trace_id_of(payload: Mapping[str, Any]) -> str:
     """The id of the MLflow trace of an answer: as MLflow's agent server sends it (in an event of its own, or in the
-    metadata of a whole answer), or as model serving does, asked by `databricks_options`. "" where there is none.
+    metadata of a whole answer), as model serving does, asked by `databricks_options`, or as agents say it themselves.
+    "" where there is none.
     """
     info = mapping(mapping(mapping(payload.get("databricks_output")).get("trace")).get("info"))
-    of_metadata = mapping(payload.get("metadata")).get("trace_id")
-    for found in (payload.get("trace_id"), info.get("trace_id"), info.get("request_id"), of_metadata):
+    said = [mapping(payload.get(name)).get("trace_id") for name in ("metadata", "custom_outputs")]
+    for found in (payload.get("trace_id"), info.get("trace_id"), info.get("request_id"), *said):
         if isinstance(found, str) and _TRACE_ID.fullmatch(found):
             return found
     return ""

@@ -53,6 +53,28 @@ class DataChat:
         value = {"action": {key: action[key] for key in ("type", "verb", "data")}}
         return await self._send({"type": "invoke", "name": "adaptiveCard/action", "value": value})
 
+    async def rate(self, reaction: str, comment: str) -> Shown:
+        """Thumbs on the last message."""
+        value = {"actionValue": {"reaction": reaction, "feedback": json.dumps({"feedbackText": comment})}}
+        rated = {"name": "message/submitAction", "value": value, "replyToId": self._last_message_id}
+        return await self._send({"type": "invoke", **rated})
+
+    async def press_only(self, action: Mapping[str, Any]) -> None:
+        """`action` is answered beside its card, with no message."""
+        value = {"action": {key: action[key] for key in ("type", "verb", "data")}}
+        await self.send_only({"type": "invoke", "name": "adaptiveCard/action", "value": value})
+        for _ in range(2):
+            await self._handle_queue()
+
+    @property
+    def _last_message_id(self) -> str:
+        """As the channel has numbered what opened a message."""
+        last = next(call for call in reversed(self._connector.calls) if call.is_message)
+        if last.stream is not None and "streamId" in last.stream:
+            return str(last.stream["streamId"])
+        opened = [call for call in self._connector.calls if "streamId" not in (call.stream or {})]
+        return f"activity-{opened.index(last) + 1}"
+
     async def shows(self, text: str) -> None:
         """Returns once `text` is on the way to the person."""
         async with asyncio.timeout(_ANSWER_SECONDS):

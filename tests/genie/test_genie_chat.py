@@ -52,6 +52,17 @@ async def test_a_question_about_something_else_is_told_as_such(tmp_path: Path) -
         assert unclear.text == "Best customer by revenue, or by number of orders?"
 
 
+async def test_thumbs_on_an_answer_of_genie_reach_its_message_and_are_taken_back_there(tmp_path: Path) -> None:
+    async with a_data_chat(tmp_path) as chat:
+        await chat.ask("How many orders are there by region?")
+        thanks = await chat.rate("dislike", "Wrong year.")
+        assert chat.workspace.genie.ratings == [("NEGATIVE", "Wrong year.")]
+        (button,) = thanks.elements("Action.Execute")
+        assert button["title"] == "Take back my rating"
+        await chat.press_only(button)
+        assert chat.workspace.genie.ratings == [("NEGATIVE", "Wrong year."), ("NONE", "")]
+
+
 async def test_forget_deletes_the_conversation_in_genie_too(tmp_path: Path) -> None:
     async with a_data_chat(tmp_path) as chat:
         await chat.ask("How many orders are there by region?")
