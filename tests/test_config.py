@@ -120,6 +120,19 @@ def test_a_managed_identity_other_than_the_bots_is_named_by_its_client_id_alone(
     assert load_settings({**GOOD, **identity}).databricks.client_id == "c"
 
 
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"GENIE_SPACES": "all", "GENIE_TIMEOUT_SECONDS": "300"}, ["GENIE_TIMEOUT_SECONDS"]),
+        ({"GENIE_SPACES": "all", "TURN_TIMEOUT_SECONDS": "240"}, ["GENIE_TIMEOUT_SECONDS"]),
+    ],
+)
+def test_genies_time_limit_is_below_that_of_the_turn(given: dict[str, str], wrong: list[str]) -> None:
+    assert problems({**GOOD, **given}) == wrong
+    load_settings({**GOOD, **given, "TURN_TIMEOUT_SECONDS": "301"})
+    load_settings({**GOOD, **given, "GENIE_SPACES": ""})
+
+
 def test_no_secret_shows_in_any_text() -> None:
     secrets = {
         "DATABRICKS_TOKEN": "s3cret-a",

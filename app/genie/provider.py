@@ -7,8 +7,12 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from pydantic import ValidationError
 
 from app.common.caller import Caller
+from app.common.json_values import items, mapping, text
 from app.data.stored_results import StoredResults
 from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_client import WorkspaceClient
@@ -16,17 +20,19 @@ from app.databricks.workspace_errors import WorkspaceError
 from app.databricks.workspace_url import WorkspaceUrl
 from app.genie.genie_conversations import GenieConversations
 from app.genie.genie_results import GenieReruns
+from app.genie.genie_sentences import workspace_sentence
 from app.genie.genie_tool import GenieArguments, GenieQuestion, GenieServices
 from app.genie.known_questions import KnownQuestions
 from app.genie.question_quota import QuestionQuota
 from app.settings.genie_settings import MAX_SPACES, GenieSettings, GenieSpace
 from app.storage.conversations import ConversationKey
 from app.storage.documents import DocumentStore
-from app.tools.base import AnyTool, Effect, Tool, ToolContext, ToolOutput
+from app.tools.base import AnyTool, Effect, Tool, ToolContext, ToolOutput, UnavailableTools
 from app.translation import Sentence
 
 _log = logging.getLogger(__name__)
 
+_NAME = "Genie"
 _TITLE = Sentence("Asking Genie")
 _MAX_DESCRIPTION = 1_000
 _LISTED_FOR_SECONDS = 600.0
@@ -59,11 +65,15 @@ class GenieTools:
             self._api, self._conversations, known, quota, results, workspace.url.host, sleep, clock
         )
         self.reruns = GenieReruns(self._api, sleep)
+        self._clock = clock
         self._listed: tuple[GenieSpace, ...] = ()
         self._listed_until = 0.0
 
-    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
-        spaces = await self._all_spaces() if self._settings.uses_all_spaces else self._settings.spaces
+    async def tools(self, caller: Caller) -> Sequence[AnyTool | UnavailableTools]:
+        try:
+            spaces = await self._all_spaces() if self._settings.uses_all_spaces else self._settings.spaces
+        except WorkspaceError as error:
+            return [UnavailableTools(_NAME, workspace_sentence(error))]
         return [self._tool(space, name) for name, space in zip(tool_names(spaces), spaces, strict=True)]
 
     async def close(self) -> None:
@@ -90,7 +100,7 @@ class GenieTools:
 
     async def _all_spaces(self) -> tuple[GenieSpace, ...]:
         """Those that the identity may see, looked up every ten minutes."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if now < self._listed_until:
             return self._listed
         try:
@@ -107,11 +117,12 @@ class GenieTools:
         token = ""
         for _ in range(_MAX_PAGES):
             page = await self._api.list_spaces(token)
-            for each in page.get("spaces") or ():
-                if isinstance(each, dict) and isinstance(id := each.get("space_id"), str) and id:
-                    title, text = str(each.get("title") or ""), str(each.get("description") or "")
-                    found.append(GenieSpace(id=id, alias=title[:200], description=text[:_MAX_DESCRIPTION]))
-            token = str(page.get("next_page_token") or "")
+            for each in map(mapping, items(page.get("spaces"))):
+                title, description = text(each.get("title")), text(each.get("description"))
+                with suppress(ValidationError):
+                    space = {"alias": title[:200], "description": description[:_MAX_DESCRIPTION]}
+                    found.append(GenieSpace.model_validate({"id": each.get("space_id"), **space}))
+            token = text(page.get("next_page_token"))
             if not token or len(found) >= MAX_SPACES:
                 break
         return tuple(found[:MAX_SPACES])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from app.common.net import secure_origin
+from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
+from app.settings.turn_settings import TurnSettings
 
 MAX_SPACES = 50
 ALL_SPACES = "all"
@@ -86,6 +89,17 @@ class GenieSettings(Section):
     @classmethod
     def _check_base_url(cls, value: str) -> str:
         return secure_origin(value.strip()) if value.strip() else ""
+
+    @classmethod
+    def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
+        names = ("GENIE_TIMEOUT_SECONDS", "TURN_TIMEOUT_SECONDS")
+        defaults = (cls.model_fields["timeout_seconds"].default, TurnSettings.model_fields["timeout_seconds"].default)
+        try:
+            genie, turn = (float(given.get(name, default)) for name, default in zip(names, defaults, strict=True))
+        except ValueError:
+            return
+        if "GENIE_SPACES" in given and not genie < turn:
+            yield f"{names[0]}: has to be below {names[1]} ({turn:g}), or an answer ends before Genie's"
 
     @property
     def uses_all_spaces(self) -> bool:

@@ -23,14 +23,14 @@ from app.databricks.credentials import PersonalAccessToken
 from app.genie.asking import Asking
 from app.genie.provider import GenieTools
 from app.local.genie_plans import PLANS, MessagePlan
-from app.local.genie_stand_in import SPACE_ID, GenieStandIn
+from app.local.genie_stand_in import SPACE_ID, GenieStandIn, StandInSpace
 from app.local.stand_in_replies import RefusedRequestError
 from app.local.warehouse_stand_in import WarehouseStandIn
 from app.models.model import ToolCall
 from app.settings.genie_settings import GenieSettings
 from app.storage.conversations import ConversationKey
 from app.storage.sqlite.sqlite_store import SqliteStore
-from app.tools.base import ToolResult
+from app.tools.base import Tool, ToolResult, UnavailableTools
 from app.tools.registry import ToolRegistry
 from tests.fakes.sample_data import DATA_TOKEN, data_workspace
 from tests.fakes.tools import tool_context
@@ -402,3 +402,24 @@ async def test_genie_is_asked_at_its_own_address_and_statements_are_cancelled_at
         assert (cache.genie.asked, data.genie.asked) == ([BY_MONTH], [])
         await tools.close()
         await store.close()
+
+
+async def test_all_spaces_that_the_identity_may_see_are_offered_page_by_page_and_fifty_at_most(tmp_path: Path) -> None:
+    async with a_space(tmp_path, GENIE_SPACES="all") as space:
+        odd = [StandInSpace("../x", "Not an id"), StandInSpace("01ef00", "Sales", "x" * 5_000)]
+        space.genie.spaces[:] = odd + [StandInSpace(f"01f0{n:028x}", "Sales", "Orders") for n in range(120)]
+        space.clock.now += 601
+        tools = [each for each in await space.tools.tools(UNKNOWN_CALLER) if isinstance(each, Tool)]
+        assert len(tools) == len({tool.name for tool in tools}) == 50
+        assert all(len(tool.description) <= 1_300 for tool in tools)
+
+
+async def test_spaces_that_cannot_be_listed_are_said_to_be_unavailable(tmp_path: Path) -> None:
+    async with workspace_at("http://127.0.0.1:9", sleep=at_once) as nowhere:
+        store = SqliteStore(tmp_path / "agent.sqlite")
+        settings = GenieSettings.model_validate({"GENIE_SPACES": "all"})
+        tools = GenieTools(settings, nowhere, store.documents(), StoredResults(store.artifacts()))
+        (unavailable,) = await tools.tools(UNKNOWN_CALLER)
+        await store.close()
+    assert isinstance(unavailable, UnavailableTools)
+    assert "cannot be reached" in unavailable.reason.english
