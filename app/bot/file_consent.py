@@ -5,17 +5,14 @@ https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bots-filesv4
 
 from __future__ import annotations
 
-import io
 import logging
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from botbuilder.core import InvokeResponse
 from botbuilder.schema import Activity
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from yarl import URL
+from pydantic import ValidationError
 
 from app.bot.connector.connector_client import ConnectorClient
 from app.bot.connector.send_errors import SendError
@@ -27,9 +24,8 @@ from app.bot.rendering import activities
 from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.http_session import HttpSession
 from app.common.identity import APP_IDENTITY
-from app.common.sharepoint_url import UntrustedFileUrlError, check_file_url
 from app.messaging.actions import ActionAnswer, CardAction
-from app.messaging.result_files import FILE_RESULT, FILE_VERB, NoResultFileError, ResultFile, ResultFiles
+from app.messaging.result_files import FILE_RESULT, FILE_VERB, NoResultFileError, ResultFiles
 from app.storage.conversations import ConversationKey
 from app.storage.queue import Queue
 from app.storage.storage_errors import StorageError
@@ -37,71 +33,19 @@ from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed
 from app.translation import Sentence, Translator, translator_for
 from app.turns.idempotency import IdempotentAction, IdempotentActions, digest
-from app.turns.queue_message import Envelope
+
+if TYPE_CHECKING:
+    from app.bot.file_consent_messages import ConsentMessage, Upload
 
 _log = logging.getLogger(__name__)
 
 CONSENT_KIND: Final = "file_consent"
-_CONSENT_CARD = "application/vnd.microsoft.teams.card.file.consent"
-_INFO_CARD = "application/vnd.microsoft.teams.card.file.info"
-_MAX_CHARACTERS = 4_096
-# Less than the 20 seconds that an idempotent action has.
-_UPLOAD_SECONDS = 18.0
 
 _PREPARING = Sentence("I am preparing the file.")
 _ONE_TO_ONE = Sentence("I can send files in one-to-one chats alone. Please ask me there.")
-_ROWS = Sentence("{count} rows")
 _NOT_STORED = Sentence("The file could not be stored in OneDrive. Please try again.")
 
 Json = dict[str, Any]
-
-
-class FileUploadError(Exception):
-    """The file could not be stored. Says why, without the address, which grants access."""
-
-
-class _Upload(BaseModel):
-    """Where Teams lets the file be stored: `contentUrl` opens it afterwards."""
-
-    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
-
-    upload_url: str = Field(alias="uploadUrl", max_length=_MAX_CHARACTERS)
-    content_url: str = Field(alias="contentUrl", max_length=_MAX_CHARACTERS)
-    name: str = Field("", max_length=_MAX_CHARACTERS)
-    unique_id: str = Field("", alias="uniqueId", max_length=_MAX_CHARACTERS)
-    file_type: str = Field("", alias="fileType", max_length=100)
-
-
-class _Context(BaseModel):
-    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
-
-    result: str = Field(max_length=_MAX_CHARACTERS)
-
-
-class _Consent(BaseModel):
-    """The value of the invoke."""
-
-    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
-
-    action: Literal["accept", "decline"]
-    context: _Context
-    upload: _Upload | None = Field(None, alias="uploadInfo")
-
-
-class _ConsentMessage(Envelope):
-    """A decision, as it is on the queue. `card` is the id of the message that asked."""
-
-    # Built at first use: a worker's first answer should not wait for it.
-    model_config = ConfigDict(defer_build=True)
-
-    kind: Literal["file_consent"] = CONSENT_KIND
-    tenant: str
-    conversation: str
-    thread: str = ""
-    card: str = ""
-    locale: str = ""
-    payload: str
-    value: str
 
 
 class FileConsents:
@@ -141,23 +85,27 @@ class FileConsents:
 
     async def run(self, action: CardAction) -> None:
         """Asks the person whether the file may be stored in their OneDrive."""
+        from app.bot.file_consent_messages import consent_message  # noqa: PLC0415 - no first answer needs it
+
         translate, question = translator_for(action.locale), parse_inbound_question(action.payload)
         result = action.data.get(FILE_RESULT, "")
         try:
             file = await self._files.make(action.conversation, result, APP_IDENTITY)
-            message = _consent_message(file, result, translate)
+            message = consent_message(file, result, translate)
         except NoResultFileError as error:
             message = activities.message(translate(error.sentence))
         await self._post(question, message)
 
     async def receive(self, activity: Activity) -> InvokeResponse:
         """The invoke `fileConsent/invoke`: answered at once, done from the queue."""
+        from app.bot.file_consent_messages import Consent, ConsentMessage  # noqa: PLC0415
+
         try:
-            consent = _Consent.model_validate(activity.value)
+            consent = Consent.model_validate(activity.value)
         except ValidationError:
             return error_response(HTTPStatus.BAD_REQUEST, "BadRequest", "no decision on a file of this bot")
         conversation = conversation_of(activity)
-        message = _ConsentMessage(
+        message = ConsentMessage(
             v=1,
             tenant=conversation.tenant,
             conversation=conversation.conversation,
@@ -176,8 +124,10 @@ class FileConsents:
 
     async def handle(self, body: bytes) -> None:
         """Handles queue messages of the kind `file_consent`."""
-        message = _ConsentMessage.from_json(body)
-        consent = _Consent.model_validate_json(message.value)
+        from app.bot.file_consent_messages import Consent, ConsentMessage  # noqa: PLC0415
+
+        message = ConsentMessage.from_json(body)
+        consent = Consent.model_validate_json(message.value)
         question = parse_inbound_question(message.payload)
         if consent.action == "accept" and consent.upload is not None:
             conversation = ConversationKey(message.tenant, message.conversation, message.thread)
@@ -191,16 +141,19 @@ class FileConsents:
 
     async def _accepted(
         self,
-        message: _ConsentMessage,
+        message: ConsentMessage,
         result: str,
-        upload: _Upload,
+        upload: Upload,
         conversation: ConversationKey,
         translate: Translator,
     ) -> bool:
         """Whether the card is done with: after a failure it can be pressed again."""
+        from app.bot.file_consent_messages import info_message  # noqa: PLC0415
+        from app.bot.file_upload import FileUploadError, upload_file  # noqa: PLC0415
 
         async def store() -> Json:
-            await self._store(await self._files.make(conversation, result, APP_IDENTITY), upload)
+            file = await self._files.make(conversation, result, APP_IDENTITY)
+            await upload_file(self._session, file.content, upload.upload_url, allows_loopback=self._allows_loopback)
             return {}
 
         asked = digest([conversation.conversation, message.card or upload.unique_id or upload.upload_url])
@@ -217,32 +170,8 @@ class FileConsents:
             sentence = activities.failure_note(translate(_NOT_STORED), error_id, translate)
             await self._post(question, activities.message(sentence))
             return False
-        await self._post(question, _info_message(upload))
+        await self._post(question, info_message(upload))
         return True
-
-    async def _store(self, file: ResultFile, upload: _Upload) -> None:
-        """Raises `FileUploadError`. Without a token: the address grants access."""
-        try:
-            url = check_file_url(upload.upload_url, allows_loopback=self._allows_loopback)
-        except UntrustedFileUrlError as error:
-            raise FileUploadError(f"its address is not trusted: {error}") from None
-        size = len(file.content)
-        headers = {"Content-Type": "application/octet-stream", "Content-Range": f"bytes 0-{size - 1}/{size}"}
-        try:
-            async with self._session.get().put(
-                # As it came: it is signed.
-                URL(url, encoded=True),
-                data=io.BytesIO(file.content),
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=_UPLOAD_SECONDS),
-            ) as response:
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            # Without its text, which may quote the address.
-            raise FileUploadError(type(error).__name__) from None
-        if status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            raise FileUploadError(f"HTTP status {status}")
 
     async def _post(self, question: InboundQuestion, message: Json) -> None:
         try:
@@ -250,22 +179,3 @@ class FileConsents:
         except SendError as failure:
             turn_failed(failure)
             _log.exception("A message about a file could not be delivered, error id %s", new_error_id())
-
-
-def _consent_message(file: ResultFile, result: str, translate: Translator) -> Json:
-    context = _Context(result=result).model_dump()
-    card = {
-        "description": translate(_ROWS, count=file.rows),
-        "sizeInBytes": len(file.content),
-        "acceptContext": context,
-        "declineContext": context,
-    }
-    return {"type": "message", "attachments": [{"contentType": _CONSENT_CARD, "name": file.name, "content": card}]}
-
-
-def _info_message(upload: _Upload) -> Json:
-    card = {"uniqueId": upload.unique_id, "fileType": upload.file_type}
-    attachment = {
-        "contentType": _INFO_CARD, "name": upload.name, "contentUrl": upload.content_url, "content": card
-    }  # fmt: skip
-    return {"type": "message", "attachments": [attachment]}
