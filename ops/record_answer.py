@@ -1,6 +1,6 @@
-"""`python -m ops.record_answer`: docs/answer.gif, the moving picture of the README.
+"""`python -m ops.record_answer`: docs/answer.gif, the moving picture of the README, and what stands still in it.
 
-The real thing: `python dev.py run` with its own small model, and a question typed into the Agents Playground in the
+The real thing: `python dev.py run`, and questions about its sample data typed into the Agents Playground in the
 Chromium of this machine. What a slow machine took longer for is shown faster, and the last line says how much.
 """
 
@@ -26,12 +26,15 @@ from ops.chromium import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "answer.gif"
-QUESTION = "What is a data lake, in three sentences?"
-VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 560}
+# Each question, and the name of the picture of its answer.
+QUESTIONS = (("How did revenue develop by month?", "revenue_by_month"), ("as a pie chart", "revenue_as_a_pie"))
+PICTURES = ROOT / "docs" / "pictures"
+VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 860}
 SCALE = 1
 SECONDS_BETWEEN_FRAMES = 0.2
 SECONDS_AT_THE_END = 4.0
-LONGEST_SECONDS = 12.0
+SECONDS_TO_LOOK = 3.0
+LONGEST_SECONDS = 20.0
 _SECONDS_TO_START = 400
 _SECONDS_TO_ANSWER = 150
 _COLORS = 64
@@ -86,10 +89,18 @@ async def _frames(page: Page, until: asyncio.Task[None]) -> list[tuple[float, by
 
 async def _ask(page: Page) -> None:
     box = page.locator(_BOX).first
-    await box.click()
-    await box.press_sequentially(QUESTION, delay=50)
-    await page.keyboard.press("Enter")
-    await page.get_by_text("AI generated").first.wait_for(timeout=_SECONDS_TO_ANSWER * 1000)
+    for number, (question, picture) in enumerate(QUESTIONS):
+        await box.click()
+        await box.press_sequentially(question, delay=50)
+        await page.keyboard.press("Enter")
+        card = page.locator(".ac-adaptiveCard").nth(number)
+        await card.locator("svg").first.wait_for(timeout=_SECONDS_TO_ANSWER * 1000)
+        # The end of the answer is in view: the buttons below the table.
+        await asyncio.sleep(1)
+        asked = page.get_by_text(question, exact=True).last
+        await asked.evaluate("asked => asked.scrollIntoView({block: 'start'})")
+        await asyncio.sleep(SECONDS_TO_LOOK)
+        await page.screenshot(path=PICTURES / f"{picture}.png")
 
 
 def _write(frames: list[tuple[float, bytes]], file: Path) -> None:
