@@ -105,6 +105,9 @@ param genieQuestionsPerMinute int = 5
 @maxValue(86400)
 param genieRepeatSeconds int = 600
 
+@description('Whether Genie plans several queries for a question, where the workspace has its agent mode (Beta).')
+param genieAgentMode bool = false
+
 @description('The MCP servers whose tools the agent may use, as JSON.')
 @maxLength(8000)
 param mcpServers string = ''
@@ -331,6 +334,7 @@ var agentSettings = union(
     GENIE_TIMEOUT_SECONDS: string(genieTimeoutSeconds)
     GENIE_QUESTIONS_PER_MINUTE: string(genieQuestionsPerMinute)
     GENIE_REPEAT_SECONDS: string(genieRepeatSeconds)
+    GENIE_AGENT_MODE: genieAgentMode ? 'true' : 'false'
     TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
     TURN_LEASE_SECONDS: string(turnLeaseSeconds)
     CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays)

@@ -63,13 +63,7 @@ def _data_tools(services: ToolServices) -> list[ToolProvider]:
     results = StoredResults(storage.artifacts)
     providers: list[ToolProvider] = []
     runners: dict[str, QueryRunner] = {}
-    if settings.genie.spaces:
-        from app.genie.genie_results import CAPABILITY as GENIE  # noqa: PLC0415
-        from app.genie.provider import GenieTools  # noqa: PLC0415
-
-        genie = GenieTools(settings.genie, workspace, storage.documents, results)
-        providers.append(genie)
-        runners[GENIE] = genie.reruns
+    sql_capability = ""
     if settings.sql.warehouse_id:
         from app.sql.provider import CAPABILITY as SQL  # noqa: PLC0415
         from app.sql.provider import SqlTools  # noqa: PLC0415
@@ -77,4 +71,12 @@ def _data_tools(services: ToolServices) -> list[ToolProvider]:
         sql = SqlTools(settings.sql, workspace, results)
         providers.append(sql)
         runners[SQL] = sql
+        sql_capability = SQL
+    if settings.genie.spaces:
+        from app.genie.genie_results import CAPABILITY as GENIE  # noqa: PLC0415
+        from app.genie.provider import GenieTools  # noqa: PLC0415
+
+        genie = GenieTools(settings.genie, workspace, storage.documents, results, sql_capability=sql_capability)
+        providers.insert(0, genie)
+        runners[GENIE] = genie.reruns
     return [*providers, ResultTools(results, workspace, runners)]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from app.resilience.retry import Backoff, retry
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 DEFAULT_TIME_LIMIT_SECONDS = 30.0
+SILENCE_SECONDS = 60.0
 MAX_REPLY_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 # A stream holds its connection for minutes.
@@ -44,6 +46,7 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _BACKOFF = Backoff(0.5, longest_seconds=8.0, attempts=4, jitter=0.25)
+_EVENT_STREAM = "text/event-stream"
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
@@ -134,6 +137,39 @@ class WorkspaceClient:
         except TimeoutError as error:
             raise WorkspaceTimeoutError(f"{request}: no answer within {time_limit_seconds:g} s") from error
 
+    @asynccontextmanager
+    async def event_stream(
+        self,
+        path: str,
+        *,
+        json_body: Mapping[str, Any],
+        identity: RequestIdentity = APP_IDENTITY,
+        time_limit_seconds: float = DEFAULT_TIME_LIMIT_SECONDS,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of a POST that is answered with server-sent events, as they come. The stream has to open within
+        `time_limit_seconds`; one that is silent for `silence_seconds` counts as broken.
+
+        As `request` does, this asks again after a 429, where there was no connection, and with a renewed token. Raises
+        `WorkspaceError`, while the bytes are read as well.
+        """
+        request = _Request("POST", path, None, json.dumps(json_body).encode(), MAX_REPLY_BYTES)
+        try:
+            async with asyncio.timeout(time_limit_seconds):
+                response = await retry(
+                    lambda: self._open(request, identity),
+                    lambda failure, attempt: self._pause_after(failure, attempt, False, 4),
+                    limit_seconds=time_limit_seconds,
+                    sleep=self._sleep,
+                )
+        except TimeoutError as error:
+            raise WorkspaceTimeoutError(f"{request}: no answer within {time_limit_seconds:g} s") from error
+        try:
+            async with aclosing(_chunks(request, response, silence_seconds)) as chunks:
+                yield chunks
+        finally:
+            response.close()
+
     async def token(self, identity: RequestIdentity = APP_IDENTITY) -> str:
         """Raises CredentialError."""
         if isinstance(identity, UserIdentity):
@@ -166,32 +202,75 @@ class WorkspaceClient:
             raise error_of_reply(str(request), reply)
         return reply
 
+    async def _open(self, request: _Request, identity: RequestIdentity) -> aiohttp.ClientResponse:
+        token = await self.token(identity)
+        response = await self._send(request, token, _EVENT_STREAM)
+        if response.status == 401 and self.forget_token(identity, token):
+            response.close()
+            response = await self._send(request, await self.token(identity), _EVENT_STREAM)
+        if 200 <= response.status < 300 and response.content_type == _EVENT_STREAM:
+            return response
+        try:
+            reply = await _reply(request, response)
+        finally:
+            response.close()
+        if 200 <= response.status < 300:
+            raise WorkspaceReplyError(f"{request}: HTTP {response.status} without an event stream", reply)
+        raise error_of_reply(str(request), reply)
+
     async def _exchange(self, request: _Request, token: str) -> WorkspaceReply:
-        headers = {"Authorization": f"Bearer {token}", "Accept": request.accept}
+        async with await self._send(request, token, request.accept) as response:
+            return await _reply(request, response)
+
+    async def _send(self, request: _Request, token: str, accept: str) -> aiohttp.ClientResponse:
+        headers = {"Authorization": f"Bearer {token}", "Accept": accept}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         url = URL(self.url.host + request.path, encoded=True)
-        try:
-            async with self.http.get().request(
+        with _typed_errors(request):
+            return await self.http.get().request(
                 request.method,
                 url.update_query(request.query) if request.query else url,
                 data=request.body,
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
-            ) as response:
-                if response.ok:
-                    body = await read_body(response, request.max_reply_bytes)
-                else:
-                    body = await read_beginning(response, MAX_ERROR_BYTES)
-                sent = response.headers
-                return WorkspaceReply(response.status, body, sent.get("Location"), sent.get("Retry-After"))
-        except BodyTooLargeError as error:
-            raise WorkspaceReplyError(f"{request}: {error}") from None
-        except _NO_CONNECTION as error:
-            raise WorkspaceUnreachableError(f"{request}: no connection ({type(error).__name__})") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise WorkspaceInterruptedError(f"{request}: the connection broke ({type(error).__name__})") from error
+            )
+
+
+async def _reply(request: _Request, response: aiohttp.ClientResponse) -> WorkspaceReply:
+    with _typed_errors(request):
+        if response.ok:
+            body = await read_body(response, request.max_reply_bytes)
+        else:
+            body = await read_beginning(response, MAX_ERROR_BYTES)
+    sent = response.headers
+    return WorkspaceReply(response.status, body, sent.get("Location"), sent.get("Retry-After"))
+
+
+async def _chunks(request: _Request, response: aiohttp.ClientResponse, silence_seconds: float) -> AsyncGenerator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(silence_seconds):
+                with _typed_errors(request):
+                    chunk = await response.content.readany()
+        except TimeoutError as error:
+            raise WorkspaceTimeoutError(f"{request}: silent for {silence_seconds:g} s") from error
+        if not chunk:
+            return
+        yield chunk
+
+
+@contextmanager
+def _typed_errors(request: _Request) -> Iterator[None]:
+    try:
+        yield
+    except BodyTooLargeError as error:
+        raise WorkspaceReplyError(f"{request}: {error}") from None
+    except _NO_CONNECTION as error:
+        raise WorkspaceUnreachableError(f"{request}: no connection ({type(error).__name__})") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise WorkspaceInterruptedError(f"{request}: the connection broke ({type(error).__name__})") from error
 
 
 def api_path(api: str, *names: str) -> str:

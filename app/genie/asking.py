@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,15 @@ _MAX_CONVERSATIONS = 10
 _REFUSED_FOR_SECONDS = 60.0
 
 
+PostQuestion = Callable[[str, str], Awaitable[GenieMessage]]
+"""Asks Genie in the conversation of that id, or in a new one where it is empty or gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """One call of the tool of `space`. Calls for one chat and identity come one after another."""
+    """One call of the tool of `space`. Calls for one chat and identity come one after another. `post` asks in `mode`;
+    by default it is the Conversation API that is asked.
+    """
 
     api: GenieApi
     conversations: GenieConversations
@@ -41,6 +47,8 @@ class Asking:
     space: str
     context: ToolContext
     clock: Callable[[], float] = time.time
+    mode: str = ""
+    post: PostQuestion | None = None
 
     async def ask_once(self, question: str) -> GenieMessage:
         """The message of this call: a new one, or that of an earlier attempt. Raises `WorkspaceError`,
@@ -79,21 +87,19 @@ class Asking:
         while True:
             await self.quota.wait(self.space, self.context)
             try:
-                return await self._post(kept, question)
+                return await (self.post or self._post)(kept.conversation_id, question)
             except WorkspaceRateLimitError as error:
                 seconds = error.retry_after_seconds or _REFUSED_FOR_SECONDS
                 await self.quota.fill(self.space, seconds)
                 if seconds > self.context.seconds_left():
                     raise
 
-    async def _post(self, kept: GenieConversation, question: str) -> GenieMessage:
+    async def _post(self, conversation: str, question: str) -> GenieMessage:
         identity, visualize = self.context.identity, self.context.shows_chart_images
-        if kept.conversation_id:
+        if conversation:
             try:
-                told = await self.api.create_message(
-                    self.space, kept.conversation_id, question, identity, visualize=visualize
-                )
-                return parse_message({"conversation_id": kept.conversation_id, **told})
+                told = await self.api.create_message(self.space, conversation, question, identity, visualize=visualize)
+                return parse_message({"conversation_id": conversation, **told})
             except WorkspaceNotFoundError:
                 _log.info("A conversation in Genie is gone; another is started")
         told = await self.api.start_conversation(self.space, question, identity, visualize=visualize)
@@ -110,7 +116,7 @@ class Asking:
                 id = each.get("conversation_id") or each.get("id")
                 if isinstance(id, str) and _is_since(each, pending):
                     found = await self._find_in(id, kept, pending)
-                    if found is not None and await self._owns(id):
+                    if found is not None and await self._owns(kept, id):
                         return found
         except WorkspaceNotFoundError:
             pass
@@ -130,16 +136,18 @@ class Asking:
 
     async def _remembered(self, kept: GenieConversation, question: str, message: GenieMessage) -> GenieMessage:
         is_new = message.conversation_id != kept.conversation_id
-        if is_new and not await self._owns(message.conversation_id):
+        if is_new and not await self._owns(kept, message.conversation_id):
             return message
         asked = AskedMessage(call=self.context.idempotency_key, message_id=message.message_id)
         known = known_id(self.space, self.context.identity, question)
         await self._save(kept.asked(message.conversation_id, asked, known))
         return message
 
-    async def _owns(self, id: str) -> bool:
+    async def _owns(self, kept: GenieConversation, id: str) -> bool:
+        if not kept.identity:
+            return False
         try:
-            return await self.conversations.own(self.context.conversation, self.space, self.context.identity, id)
+            return await self.conversations.own(self.context.conversation, kept, id)
         except StorageError as error:
             _log.warning("Whose a conversation in Genie is, is not known (%s)", type(error).__name__)
             return False
@@ -147,7 +155,7 @@ class Asking:
     async def _kept(self) -> GenieConversation:
         context = self.context
         try:
-            return await self.conversations.find(context.conversation, self.space, context.identity)
+            return await self.conversations.find(context.conversation, self.space, context.identity, self.mode)
         except StorageError as error:
             _log.warning("Which conversation in Genie goes on is not known (%s)", type(error).__name__)
             return GenieConversation(space=self.space, identity="")
@@ -156,7 +164,7 @@ class Asking:
         if not kept.identity:
             return
         try:
-            await self.conversations.save(self.context.conversation, self.context.identity, kept)
+            await self.conversations.save(self.context.conversation, kept)
         except StorageError as error:
             _log.warning("A conversation in Genie is not remembered (%s)", type(error).__name__)
 

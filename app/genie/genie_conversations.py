@@ -42,12 +42,15 @@ class PendingQuestion(BaseModel):
 
 
 class GenieConversation(BaseModel):
-    """`conversation_id` is empty until Genie has taken the first question. `known` are ids of `KnownQuestions`."""
+    """`conversation_id` is empty until Genie has taken the first question. `known` are ids of `KnownQuestions`. `mode`
+    is "agent" for Genie's agent mode, which goes on in conversations of its own.
+    """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     space: str
     identity: str
+    mode: str = ""
     conversation_id: str = ""
     messages: tuple[AskedMessage, ...] = ()
     pending: PendingQuestion | None = None
@@ -66,6 +69,7 @@ class GenieConversation(BaseModel):
         return GenieConversation(
             space=self.space,
             identity=self.identity,
+            mode=self.mode,
             conversation_id=conversation_id,
             messages=(message,),
             known=(*self.known, known)[-_MAX_MESSAGES:],
@@ -79,14 +83,17 @@ class GenieConversations:
         self._documents = documents
         self._known = known
 
-    async def find(self, conversation: ConversationKey, space: str, identity: RequestIdentity) -> GenieConversation:
+    async def find(
+        self, conversation: ConversationKey, space: str, identity: RequestIdentity, mode: str = ""
+    ) -> GenieConversation:
         """A new one where the chat has none."""
-        document = await self._documents.get(_key(conversation, space, identity))
+        new = GenieConversation(space=space, identity=identity_key(identity), mode=mode)
+        document = await self._documents.get(_key(conversation, new))
         found = None if document is None else _parse(document)
-        return found or GenieConversation(space=space, identity=identity_key(identity))
+        return found or new
 
-    async def save(self, conversation: ConversationKey, identity: RequestIdentity, latest: GenieConversation) -> None:
-        key = _key(conversation, latest.space, identity)
+    async def save(self, conversation: ConversationKey, latest: GenieConversation) -> None:
+        key = _key(conversation, latest)
         while True:
             found = await self._documents.get(key)
             with suppress(ConcurrentUpdateError):
@@ -95,9 +102,9 @@ class GenieConversations:
                 )
                 return
 
-    async def own(self, conversation: ConversationKey, space: str, identity: RequestIdentity, id: str) -> bool:
+    async def own(self, conversation: ConversationKey, kept: GenieConversation, id: str) -> bool:
         """Whether the chat owns Genie's conversation `id`, from now on or already: one chat alone does."""
-        owner = _key(conversation, space, identity).id
+        owner = _key(conversation, kept).id
         key = DocumentKey(_OWNERS, conversation.tenant, id)
         try:
             await self._documents.put(Document(key, owner))
@@ -141,8 +148,8 @@ def _parse(document: Document) -> GenieConversation | None:
         return None
 
 
-def _key(conversation: ConversationKey, space: str, identity: RequestIdentity) -> DocumentKey:
-    id = f"{_prefix(conversation)}{space}/{identity_key(identity)}"
+def _key(conversation: ConversationKey, kept: GenieConversation) -> DocumentKey:
+    id = f"{_prefix(conversation)}{kept.space}/{kept.identity}{kept.mode and '/'}{kept.mode}"
     return DocumentKey(_CONVERSATIONS, conversation.tenant, id)
 
 

@@ -37,7 +37,7 @@ _NO_SIGN_IN = Sentence("Databricks did not accept the sign-in for Genie. Please 
 _REFUSED = Sentence("Genie did not take the question. Please ask in other words.")
 _NO_REPLY = Sentence("Genie cannot be reached at the moment. Please ask again in a minute.")
 
-_BUSY = Sentence("Genie is busy at the moment. Please ask again in a minute.")
+BUSY = Sentence("Genie is busy at the moment. Please ask again in a minute.")
 _WAREHOUSE = Sentence("The SQL warehouse cannot be used: it is missing, stopped, or this identity lacks CAN USE on it.")
 _TABLES = Sentence("Genie may not read a table or function that it needs; grants in Unity Catalog may be missing.")
 _SQL = Sentence("The query that Genie wrote failed. Please ask in other words, or more precisely.")
@@ -48,7 +48,7 @@ _FAILED = Sentence("Genie failed for a reason of its own. Please ask again.")
 
 # All of databricks-sdk 0.162 (dashboards.MessageErrorType), without the ending _EXCEPTION. More may be added.
 GROUPS: dict[Sentence, str] = {
-    _BUSY: (
+    BUSY: (
         "BLOCK_MULTIPLE_EXECUTIONS CHAT_COMPLETION_CLIENT CHAT_COMPLETION_NETWORK COULD_NOT_GET_MODEL_DEPLOYMENTS"
         " GENERIC_CHAT_COMPLETION GENERIC_CHAT_COMPLETION_SERVICE RATE_LIMIT_EXCEEDED_GENERIC"
         " RATE_LIMIT_EXCEEDED_SPECIFIED_WAIT RETRYABLE_PROCESSING"

@@ -40,11 +40,11 @@ from app.translation import Sentence
 _log = logging.getLogger(__name__)
 
 # A tool that is cancelled has two seconds to end.
-_CANCEL_SECONDS = 1.8
+CANCEL_SECONDS = 1.8
 _MAX_QUESTION = 2_000
-_HOW = Sentence("How I got there")
+HOW = Sentence("How I got there")
 _ASKED_BEFORE = Sentence("The same question was answered at {time} UTC: its SQL has run again.")
-_SOURCE = Sentence("Powered by Genie: open in Databricks")
+SOURCE = Sentence("Powered by Genie: open in Databricks")
 
 
 class GenieArguments(ToolArguments):
@@ -85,7 +85,7 @@ class GenieQuestion:
         one_at_a_time = services.locks.of((context.conversation, self._space, identity_key(context.identity)))
         asking = Asking(self._api, services.conversations, services.quota, self._space, context, services.clock)
         try:
-            async with asyncio.timeout_at(context.deadline - _CANCEL_SECONDS):
+            async with asyncio.timeout_at(context.deadline - CANCEL_SECONDS):
                 if (known := await self._known(asking, arguments.question)) is not None:
                     return known
                 async with one_at_a_time:
@@ -156,11 +156,7 @@ class GenieQuestion:
             text = f"Genie needs to know more. Ask the person exactly this, and do not guess: {message.clarification}"
             return ToolOutput(text)
         if message.query is None:
-            text = "\n".join(message.texts) or "Genie gave no answer."
-            return ToolOutput(
-                f"Genie ran no query. It says: {text}\nTell the person so. If the question is not about this data, say "
-                "that, and do not answer it from elsewhere."
-            )
+            return ToolOutput(without_query("\n".join(message.texts)))
         stored = await self._stored(message, message.query)
         with suppress(StorageError):
             await self._services.results.save(self._context.conversation, stored)
@@ -185,7 +181,7 @@ class GenieQuestion:
             result,
             query=ids.query(query.sql),
             explanation=query.description,
-            source=Link(translate(_SOURCE), f"{self._services.workspace_url}/genie/rooms/{self._space}"),
+            source=Link(translate(SOURCE), f"{self._services.workspace_url}/genie/rooms/{self._space}"),
             unread=unread,
         )
 
@@ -195,7 +191,7 @@ class GenieQuestion:
         if self._context.shows_chart_images and message.visualization_id:
             blocks = await with_genies_image(blocks, self._api, self._space, message, self._context.identity)
         if message.details:
-            blocks += (Folded(translate(_HOW), tuple(Text(each) for each in message.details[:4])),)
+            blocks += (Folded(translate(HOW), tuple(Text(each) for each in message.details[:4])),)
         asked: list[Action] = [ask_button(question, question) for question in message.follow_ups]
         return (*blocks, Actions(tuple(asked))) if asked else blocks
 
@@ -214,7 +210,7 @@ class GenieQuestion:
         """Genie may have begun a query since the last look."""
         running, statement = self._running, self._statement
         try:
-            async with asyncio.timeout(_CANCEL_SECONDS):
+            async with asyncio.timeout(CANCEL_SECONDS):
                 if running is not None and not running.ended:
                     query = (await self._look(running)).query
                     statement = query.statement_id if query is not None else ""
@@ -222,3 +218,11 @@ class GenieQuestion:
                     await self._api.cancel_statement(statement, self._context.identity)
         except (WorkspaceError, ValueError, TimeoutError) as error:
             _log.warning("A query of Genie could not be cancelled (%s)", type(error).__name__)
+
+
+def without_query(said: str) -> str:
+    """For the model, where Genie looked at no data."""
+    return (
+        f"Genie ran no query. It says: {said or 'Genie gave no answer.'}\nTell the person so. If the question is not "
+        "about this data, say that, and do not answer it from elsewhere."
+    )

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from app.common.caller import Caller
 from app.common.json_values import items, mapping, text
 from app.data.stored_results import StoredResults
+from app.databricks.genie_agents_api import GenieAgentsApi
 from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_errors import WorkspaceError
@@ -35,13 +36,13 @@ _log = logging.getLogger(__name__)
 _NAME = "Genie"
 _TITLE = Sentence("Asking Genie")
 _MAX_DESCRIPTION = 1_000
-_LISTED_FOR_SECONDS = 600.0
+_LOOKED_UP_FOR_SECONDS = 600.0
 _MAX_PAGES = 5
 _NOT_IN_A_NAME = re.compile(r"\W+", re.ASCII)
 
 
 class GenieTools:
-    """A `app.tools.registry.ToolProvider`."""
+    """A `app.tools.registry.ToolProvider`. `sql_capability`: see `app.genie.agent_mode.AgentQuestion`."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class GenieTools:
         documents: DocumentStore,
         results: StoredResults,
         *,
+        sql_capability: str = "",
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -66,6 +68,9 @@ class GenieTools:
         )
         self.reruns = GenieReruns(self._api, sleep)
         self._clock = clock
+        self._agents = GenieAgentsApi(self._elsewhere or workspace)
+        self._sql_capability = sql_capability
+        self._has_no_agent_mode_until = 0.0
         self._listed: tuple[GenieSpace, ...] = ()
         self._listed_until = 0.0
 
@@ -93,10 +98,23 @@ class GenieTools:
         )
 
         async def run(arguments: GenieArguments, context: ToolContext) -> ToolOutput:
-            return await GenieQuestion(self._services, space.id, context).answer(arguments)
+            return await self._answer(space.id, arguments, context)
 
         seconds = self._settings.timeout_seconds
         return Tool(name, description, GenieArguments, run, Effect.READ_ONLY, seconds, title=_TITLE)
+
+    async def _answer(self, space: str, arguments: GenieArguments, context: ToolContext) -> ToolOutput:
+        now = self._clock()
+        if self._settings.agent_mode and now >= self._has_no_agent_mode_until:
+            from app.genie.agent_mode import AgentModeMissingError, AgentQuestion  # noqa: PLC0415
+
+            question = AgentQuestion(self._services, self._agents, space, context, self._sql_capability)
+            try:
+                return await question.answer(arguments)
+            except AgentModeMissingError:
+                _log.warning("The workspace has no agent mode of Genie; GENIE_AGENT_MODE has no effect")
+                self._has_no_agent_mode_until = now + _LOOKED_UP_FOR_SECONDS
+        return await GenieQuestion(self._services, space, context).answer(arguments)
 
     async def _all_spaces(self) -> tuple[GenieSpace, ...]:
         """Those that the identity may see, looked up every ten minutes."""
@@ -105,7 +123,7 @@ class GenieTools:
             return self._listed
         try:
             self._listed = await self._list_spaces()
-            self._listed_until = now + _LISTED_FOR_SECONDS
+            self._listed_until = now + _LOOKED_UP_FOR_SECONDS
         except WorkspaceError as error:
             _log.warning("The Genie spaces could not be listed (%s)", type(error).__name__)
             if not self._listed:

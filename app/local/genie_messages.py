@@ -50,6 +50,10 @@ class GenieMessage:
             return self.plan.sql
         return self.meaning.sql if isinstance(self.meaning, KnownQuestion) else None
 
+    @property
+    def title(self) -> str:
+        return self.meaning.title if isinstance(self.meaning, KnownQuestion) else "Orders"
+
     def advance(self, warehouse: WarehouseStandIn, is_released: Callable[[str], bool]) -> None:
         """To the next state of the plan, as far as the statement allows."""
         if self.ended:
@@ -136,7 +140,7 @@ class GenieMessage:
         if self.chart_values:
             viz = {"query_attachment_id": self.attachment_id("query"), "title": "Chart"}
             attachments.append({"attachment_id": self.attachment_id("viz"), "viz": viz})
-        attachments.append({"text": {"content": self._summary(), "purpose": "TEXT_ATTACHMENT_PURPOSE_ANSWER"}})
+        attachments.append({"text": {"content": self.summary(), "purpose": "TEXT_ATTACHMENT_PURPOSE_ANSWER"}})
         if isinstance(self.meaning, KnownQuestion):
             follow_ups = {"questions": list(self.meaning.follow_ups)}
             attachments.append({"attachment_id": self.attachment_id("next"), "suggested_questions": follow_ups})
@@ -146,7 +150,7 @@ class GenieMessage:
         return {"attachment_id": self.attachment_id(name), "text": {"content": content, "purpose": purpose}}
 
     def _query(self) -> dict[str, Any]:
-        title = self.meaning.title if isinstance(self.meaning, KnownQuestion) else "Orders"
+        title = self.title
         query: dict[str, Any] = {
             "query": self.sql,
             "title": title,
@@ -165,7 +169,7 @@ class GenieMessage:
                 }
         return {"attachment_id": self.attachment_id("query"), "query": query}
 
-    def _summary(self) -> str:
+    def summary(self) -> str:
         result = self.statement.result if self.statement else None
         if result is None or not result.rows or not isinstance(self.meaning, KnownQuestion):
             return f"The query returned {len(result.rows) if result else 0} rows."

@@ -91,6 +91,33 @@ class GenieStandIn:
     def release(self, state: str) -> None:
         self._released.add(state)
 
+    def open(self, space_id: str, content: str) -> GenieMessage:
+        """The first message of a new conversation."""
+        conversation_id = _new_id()
+        conversation = self._conversations[conversation_id] = _Conversation(space_id, content[:100])
+        while len(self._conversations) > _MAX_CONVERSATIONS:
+            del self._conversations[next(iter(self._conversations))]
+        return self._ask(conversation, conversation_id, content)
+
+    def go_on(self, conversation_id: str, content: str) -> GenieMessage:
+        return self._ask(self._conversations[conversation_id], conversation_id, content)
+
+    def messages_of(self, space_id: str, conversation_id: str) -> list[GenieMessage]:
+        """Raises `RefusedRequestError` where there is no such conversation."""
+        conversation = self._conversations.get(conversation_id)
+        if conversation is None or conversation.space_id != space_id:
+            raise RefusedRequestError(404, "RESOURCE_DOES_NOT_EXIST", "The conversation does not exist.")
+        return list(conversation.messages.values())
+
+    def advance(self, message: GenieMessage) -> None:
+        message.advance(self._warehouse, self._released.__contains__)
+
+    def cancel(self, message: GenieMessage) -> None:
+        if not message.ended:
+            message.status = "CANCELLED"
+            if message.statement is not None:
+                self._warehouse.cancel(message.statement)
+
     def messages(self) -> list[GenieMessage]:
         return [message for one in self._conversations.values() for message in one.messages.values()]
 
@@ -115,19 +142,15 @@ class GenieStandIn:
     async def _start(self, request: web.Request) -> web.Response:
         space = self._space(request)
         content = await self._content(request)
-        conversation_id = _new_id()
-        conversation = _Conversation(space.space_id, content[:100])
-        message = self._ask(conversation, conversation_id, content)
+        message = self.open(space.space_id, content)
         message.visualize = await _visualize(request)
-        self._conversations[conversation_id] = conversation
-        while len(self._conversations) > _MAX_CONVERSATIONS:
-            del self._conversations[next(iter(self._conversations))]
         self._lose_reply(request)
+        conversation_id = message.conversation_id
         return web.json_response(
             {
                 "conversation_id": conversation_id,
                 "message_id": message.message_id,
-                "conversation": _conversation_json(conversation_id, conversation),
+                "conversation": _conversation_json(conversation_id, self._conversations[conversation_id]),
                 "message": message.as_json(),
             }
         )
@@ -187,7 +210,7 @@ class GenieStandIn:
         if self.failing_looks:
             self.failing_looks -= 1
             raise RefusedRequestError(503, "TEMPORARILY_UNAVAILABLE", "The service is temporarily unavailable.")
-        message.advance(self._warehouse, self._released.__contains__)
+        self.advance(message)
         return web.json_response(message.as_json())
 
     async def _query_result(self, request: web.Request) -> web.Response:

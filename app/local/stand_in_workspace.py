@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
+from app.local.genie_agent_stand_in import GenieAgentStandIn
 from app.local.genie_stand_in import SPACE_ID, GenieStandIn
 from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
 from app.local.local_settings import ROOT
@@ -172,7 +173,8 @@ async def serve(model: ModelServer, listener: socket.socket, parent: int | None 
         token = secrets.token_urlsafe(24)
         print(f"DATABRICKS_TOKEN={token}")
     warehouse = WarehouseStandIn(SampleDatabase(SAMPLE_DATA_FILE))
-    application = StandInWorkspace(model, token, [warehouse, GenieStandIn(warehouse)]).application()
+    genie = GenieStandIn(warehouse)
+    application = StandInWorkspace(model, token, [warehouse, genie, GenieAgentStandIn(genie)]).application()
     runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener).start()

@@ -64,6 +64,11 @@ class GenieSettings(Section):
         description="the time limit of one question to Genie, in seconds (10 to 3600), below TURN_TIMEOUT_SECONDS",
     )
 
+    agent_mode: bool = setting(
+        "GENIE_AGENT_MODE",
+        default=False,
+        description="whether Genie plans several queries for a question, where the workspace has its agent mode (Beta)",
+    )
     base_url: str = setting(
         "GENIE_BASE_URL",
         default="",

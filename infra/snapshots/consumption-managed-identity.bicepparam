@@ -22,6 +22,7 @@ param sensitivityLabelDescription = 'For staff only'
 param sensitivityLabelId = '7d1f64a2-6c0e-4b6a-9f0e-0a4a8d7c1b55'
 param genieSpaces = '[{"id": "01ef", "alias": "Sales"}]'
 param genieTimeoutSeconds = 200
+param genieAgentMode = true
 param genieBaseUrl = 'https://genie.example.com'
 param genieQuestionsPerMinute = 20
 param genieRepeatSeconds = 60

@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 from aiohttp.test_utils import TestServer
 
+from app.local.genie_agent_stand_in import GenieAgentStandIn
 from app.local.genie_stand_in import GenieStandIn
 from app.local.sample_data import SampleDatabase, make_sample_data
 from app.local.stand_in_replies import api_application
@@ -35,7 +36,8 @@ class DataWorkspace:
         self.database = SampleDatabase(file)
         self.warehouse = WarehouseStandIn(self.database, rows_per_chunk=rows_per_chunk)
         self.genie = GenieStandIn(self.warehouse)
-        self.parts = (self.warehouse, self.genie)
+        self.genie_agents = GenieAgentStandIn(self.genie, pause_seconds=0.002)
+        self.parts = (self.warehouse, self.genie, self.genie_agents)
         self.url = ""
 
 

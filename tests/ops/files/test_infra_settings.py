@@ -32,6 +32,7 @@ FROM_PARAMETERS = {
     "GENIE_BASE_URL": "genieBaseUrl",
     "GENIE_QUESTIONS_PER_MINUTE": "genieQuestionsPerMinute",
     "GENIE_REPEAT_SECONDS": "genieRepeatSeconds",
+    "GENIE_AGENT_MODE": "genieAgentMode",
     "MCP_SERVERS": "mcpServers",
     "MCP_SECRETS": "mcpKeyVaultReference",
     "SPECIALISTS": "specialists",
