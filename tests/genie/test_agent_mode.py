@@ -193,7 +193,7 @@ async def test_a_workspace_without_agent_mode_is_asked_by_the_conversation_api(t
 async def test_a_refusal_is_a_sentence_to_act_on(tmp_path: Path, status: int, code: str, said: str) -> None:
     async with an_agent(tmp_path) as agent:
         agent.data.genie.refusals.extend([RefusedRequestError(status, code, "no")] * 4)
-        result = await agent.ask(BY_MONTH)
+        result = await agent.ask(BY_MONTH, deadline=asyncio.get_running_loop().time() + 40)
         assert not result.succeeded
         assert said in result.text
         assert agent.data.genie.asked == []
