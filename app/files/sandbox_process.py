@@ -1,0 +1,133 @@
+"""The process in which a file is read and asked: DuckDB, without a file system, the network or the app's environment.
+
+DuckDB's own limits do not hold: `repeat('a', 2000000000)` takes 4 GB and cannot be interrupted. So `app.files.sandbox`
+ends this process, and the system limits what it may take. It reads one request as JSON and writes one reply.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import json
+import sys
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.files.table_loading import load_table
+
+if TYPE_CHECKING:
+    import duckdb
+
+MAX_RESULT_ROWS = 5_000
+MAX_RESULT_CHARACTERS = 8_000_000
+MAX_CELL_CHARACTERS = 20_000
+_MEMORY_BYTES = 512 * 1024 * 1024
+_ADDRESS_SPACE_BYTES = 2 * 1024 * 1024 * 1024
+
+# `enable_external_access` and `lock_configuration` come after the files are loaded.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "memory_limit": f"{_MEMORY_BYTES}B",
+    "temp_directory": "",
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    # Else a table's name could be that of a Python variable.
+    "python_enable_replacements": False,
+}
+
+Json = dict[str, Any]
+
+
+class RefusedQueryError(Exception):
+    """`str()` says why, for the model."""
+
+
+def main() -> None:
+    request = json.load(sys.stdin.buffer)
+    _limit_this_process(request["seconds"])
+    duckdb = importlib.import_module("duckdb")
+    try:
+        with duckdb.connect(":memory:", config=CONFIG) as connection:
+            reply = answer(connection, request)
+    except RefusedQueryError as error:
+        reply = {"error": str(error)}
+    except (duckdb.OutOfMemoryException, MemoryError):
+        reply = {"error": "it takes more memory than there is"}
+    except duckdb.Error as error:
+        reply = {"error": str(error)[:1_000]}
+    json.dump(reply, sys.stdout)
+
+
+def answer(connection: duckdb.DuckDBPyConnection, request: Json) -> Json:
+    """The tables as they were loaded and, where the request has `sql`, the query's columns and rows of text.
+
+    Raises `RefusedQueryError`, `duckdb.Error` and `MemoryError`.
+    """
+    tables = [load_table(connection, each["table"], Path(each["path"]), each["kind"]) for each in request["tables"]]
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    reply: Json = {"tables": tables}
+    if sql := request.get("sql"):
+        reply |= _query(connection, sql)
+    return reply
+
+
+def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> Json:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type.name != "SELECT":
+        raise RefusedQueryError("only one query that reads is run, such as SELECT")
+    connection.execute(statements[0])
+    columns = [[str(each[0]), str(each[1])] for each in connection.description or ()]
+    rows: list[list[str | None]] = []
+    left, truncated = MAX_RESULT_CHARACTERS, False
+    while row := connection.fetchone():
+        cells = [_text(cell) for cell in row]
+        left -= sum(len(cell or "") + 6 for cell in cells)
+        if len(rows) == MAX_RESULT_ROWS or left < 0:
+            truncated = True
+            break
+        rows.append(cells)
+    return {"columns": columns, "rows": rows, "truncated": truncated}
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            text = str(value).lower()
+        case Decimal():
+            text = f"{value:f}"
+        case dt.datetime():
+            text = value.isoformat(" ")
+        case bytes():
+            text = value[: MAX_CELL_CHARACTERS // 2].hex()
+        case dict() | list() | tuple():
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        case _:
+            text = str(value)
+    return text if len(text) <= MAX_CELL_CHARACTERS else f"{text[:MAX_CELL_CHARACTERS]}…"
+
+
+def _limit_this_process(seconds: float) -> None:
+    """Where the system can do that: Windows cannot."""
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:
+        return
+    limits = {
+        "RLIMIT_AS": _ADDRESS_SPACE_BYTES,
+        "RLIMIT_CPU": int(seconds) + 5,
+        "RLIMIT_FSIZE": 0,
+        "RLIMIT_CORE": 0,
+    }
+    for name, limit in limits.items():
+        with suppress(AttributeError, ValueError, OSError):
+            resource.setrlimit(getattr(resource, name), (limit, limit))
+
+
+if __name__ == "__main__":
+    main()
