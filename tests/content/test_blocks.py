@@ -64,7 +64,10 @@ def charts(draw: st.DrawFn) -> Chart:
     points = st.lists(st.builds(Point, WORDS, st.none() | NUMBERS), min_size=1, max_size=4).map(tuple)
     chart = draw(st.sampled_from(ChartKind))
     series = draw(st.lists(st.builds(Series, WORDS, points), min_size=1, max_size=1 if chart is ChartKind.PIE else 3))
-    return Chart(chart, tuple(series), draw(WORDS), draw(WORDS), draw(WORDS), draw(LINKS), draw(st.none() | IMAGES))
+    titles = draw(st.tuples(WORDS, WORDS, WORDS))
+    sums_up_rest, beside_table = draw(st.booleans()), draw(st.booleans())
+    image = draw(st.none() | IMAGES)
+    return Chart(chart, tuple(series), *titles, draw(LINKS), image, sums_up_rest, beside_table)
 
 
 ACTIONS = st.builds(Action, WORDS, WORDS, st.dictionaries(WORDS, WORDS, max_size=3), st.sampled_from(ActionStyle))
