@@ -77,3 +77,18 @@ async def test_removing_the_app_deletes_what_a_chat_has_in_genie(tmp_path: Path)
         await chat.ask("How many orders are there by region?")
         await chat.send_only({"type": "installationUpdate", "action": "remove"})
         assert len(chat.workspace.genie.deleted) == 1
+
+
+async def test_in_agent_mode_a_question_shows_what_genie_does_and_a_follow_up_redraws_its_result(
+    tmp_path: Path,
+) -> None:
+    async with a_data_chat(tmp_path, GENIE_AGENT_MODE="true") as chat:
+        chat.workspace.warehouse.hold()
+        asking = asyncio.create_task(chat.ask("How did revenue develop by month?"))
+        await chat.shows("Running a query: Revenue by month")
+        chat.workspace.warehouse.release()
+        shown = await asking
+        assert shown.elements("Chart."), "a chart"
+        assert any("SELECT" in str(block) for block in shown.elements("CodeBlock")), "its SQL"
+        assert (await chat.ask("as a pie chart")).elements("Chart.Pie")
+        assert chat.workspace.genie_agents.responses == 1
