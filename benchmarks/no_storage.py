@@ -26,6 +26,9 @@ class NoStore:
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         return []
 
+    async def remove_exchange(self, key: ConversationKey, activity_id: str) -> None:
+        return None
+
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None: ...
 
     async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:

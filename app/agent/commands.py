@@ -23,6 +23,7 @@ Ask me anything in your own words; I answer with a model in your Databricks work
 - **/forget** – start afresh: I delete what I have kept of this conversation
 - **/tools** – what I can use to answer
 - **/schedule** – ask a question again, such as every Monday at 8
+- **/remove** – delete my last answer
 - **/about** – which model answers, and with whose access
 - **/help** – this text
 
@@ -34,7 +35,7 @@ FORGOTTEN = Sentence(
 )
 
 # "/reset" is another name for "/forget", which other bots have taught people.
-_KNOWN = ("/help", "/about", "/tools", "/schedule", "/forget", "/reset")
+_KNOWN = ("/help", "/about", "/tools", "/schedule", "/remove", "/forget", "/reset")
 # Typed by people who do not know the commands, in the languages of the manifest.
 _HELP_WORDS = frozenset({"help", "hilfe", "aide", "ayuda", "ヘルプ"})
 _COMMAND = re.compile(r"/[^\W\d_][\w-]{0,30}")
@@ -61,7 +62,7 @@ class About:
 
 class Commands:
     """`forget` deletes what is stored of a conversation, or raises. `tools` finds those of a caller. `schedule` does
-    what is asked by the words that follow `/schedule`.
+    what is asked by the words that follow `/schedule`. `remove` deletes the last answer and says what became of it.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Commands:
         about: Callable[[], Awaitable[About]],
         tools: Callable[[Caller], Awaitable[ToolRegistry]] | None = None,
         schedule: Callable[[Turn, str], Awaitable[Answer]] | None = None,
+        remove: Callable[[Turn], Awaitable[Sentence]] | None = None,
     ) -> None:
         self._forget = forget
         self._about = about
         self._tools = tools
         self._schedule = schedule
+        self._remove = remove
 
     async def answer(self, turn: Turn) -> Answer | None:
         """None if the question is not a command."""
@@ -106,6 +109,8 @@ class Commands:
             case "/forget" | "/reset":
                 await self._forget(turn.conversation)
                 return translate(FORGOTTEN)
+            case "/remove" if self._remove is not None:
+                return translate(await self._remove(turn))
         return _unknown_command_text(word, translate)
 
 

@@ -19,6 +19,7 @@ from app.bot.feedback import RATING_KIND, Feedback, TakeBackAction
 from app.bot.file_consent import CONSENT_KIND, FileConsents
 from app.bot.handler import AgentHandler, BotServices, ConversationMemory
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
+from app.bot.message_deletions import MessageDeletions
 from app.bot.proactive_messages import PROACTIVE_KIND, ProactiveMessages
 from app.bot.resume import TurnMessageHandler
 from app.bot.sdk.channel_adapter import ChannelAdapter
@@ -30,6 +31,7 @@ from app.messaging.result_files import ResultFiles
 from app.storage.documents import DocumentStore
 from app.storage.queue import Queue
 from app.telemetry.telemetry import Telemetry
+from app.turns.answer_removal import DELETION_KIND
 from app.turns.approvals import ApprovalHandler
 from app.turns.idempotency import IdempotentActions
 from app.turns.queue_dispatcher import QueueDispatcher
@@ -120,6 +122,7 @@ def build_bot(
     )
     dispatcher.register(ACTION_KIND, card_actions.run)
     dispatcher.register(PROACTIVE_KIND, proactive.deliver)
+    dispatcher.register(DELETION_KIND, MessageDeletions(connector, references).delete)
     dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, display).handle)
     return BotApp(
         messages=MessagesEndpoint(

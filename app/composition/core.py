@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
+from app.agent.turn import Turn
 from app.composition.schedules import Schedules
 from app.composition.tool_providers import ConversationTools, ToolServices, tool_providers
 from app.config import CoreSettings
@@ -31,6 +32,7 @@ from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.tools.registry import Closable
+from app.translation import Sentence
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
@@ -82,7 +84,7 @@ class Core:
         )
         self.turns = TurnRunner(
             self.agent,
-            Commands(self._forget_chat, self._about, self.agent.tools_for, self.schedules.command),
+            Commands(self._forget_chat, self._about, self.agent.tools_for, self.schedules.command, self._remove),
             TurnBackend(
                 self.store,
                 self.queue,
@@ -124,6 +126,12 @@ class Core:
     async def _forget_chat(self, conversation: ConversationKey) -> None:
         await self.forget(conversation)
         await self.references.forget(conversation)
+
+    async def _remove(self, turn: Turn) -> Sentence:
+        from app.turns.answer_removal import AnswerRemoval  # noqa: PLC0415
+
+        removal = AnswerRemoval(self.store, self.queue, self.references, self.storage.documents)
+        return await removal.remove_last(turn)
 
     async def close(self) -> None:
         async with AsyncExitStack() as closing:

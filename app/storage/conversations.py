@@ -36,6 +36,10 @@ class ConversationHistory(Protocol):
         """The last `limit` messages, oldest first. It takes no longer for a longer conversation."""
         ...
 
+    async def remove_exchange(self, key: ConversationKey, activity_id: str) -> None:
+        """Deletes the answer with the channel's id `activity_id`, and its question. A missing one is no error."""
+        ...
+
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
         """Deletes messages and artifacts; with `threads` those of all threads of the conversation too.
 

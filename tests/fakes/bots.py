@@ -27,6 +27,7 @@ from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.tools.registry import ToolProvider
+from app.turns.answer_removal import AnswerRemoval
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.commands import commands_of
@@ -122,7 +123,8 @@ async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> Async
             backend = TurnBackend(log, log.queue("turns"), log.artifacts(), feedback_targets=lambda: ratings.targets)
             schedules = Schedules(documents, references)
             agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000, review=schedules.review)
-            commands = commands_of(log, references=references, schedules=schedules)
+            removal = AnswerRemoval(log, backend.queue, references, documents)
+            commands = commands_of(log, references=references, schedules=schedules, removal=removal)
             turns = TurnRunner(agent, commands, backend, time_limit_seconds=30)
             options: dict[str, Any] = {
                 "work_queue": backend.queue,

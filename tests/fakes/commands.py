@@ -7,6 +7,7 @@ from app.composition.schedules import Schedules
 from app.databricks.current_user import CurrentUser
 from app.messaging.conversation_references import ConversationReferences
 from app.storage.conversations import ConversationHistory, ConversationKey
+from app.turns.answer_removal import AnswerRemoval
 
 ANN = CurrentUser("ann@example.com", "Ann")
 
@@ -16,6 +17,7 @@ def commands_of(
     user: CurrentUser | None = ANN,
     references: ConversationReferences | None = None,
     schedules: Schedules | None = None,
+    removal: AnswerRemoval | None = None,
 ) -> Commands:
     async def about() -> About:
         return About("m", "w.example", "personal access token", user)
@@ -27,4 +29,9 @@ def commands_of(
         if schedules is not None:
             await schedules.forget(conversation)
 
-    return Commands(forget, about, schedule=schedules.command if schedules else None)
+    return Commands(
+        forget,
+        about,
+        schedule=schedules.command if schedules else None,
+        remove=removal.remove_last if removal else None,
+    )

@@ -248,6 +248,20 @@ async def test_a_message_keeps_its_blocks_its_activity_and_who_asked(store: Conv
     assert await store.recent(ANN, 1) == messages[1:]
 
 
+async def test_an_answer_is_removed_with_its_question_and_nothing_else_is(store: ConversationStore) -> None:
+    other = replace(ANN, thread="t1")
+    for key in (ANN, other):
+        for number, length in ((1, 1), (2, 200_000), (3, 1)):
+            record = (await begin(store, turn(f"a{number}", key))).record
+            answer = StoredMessage("assistant", "x" * length, activity_id=f"m{number}")
+            await store.end(record, TurnState.ANSWERED, (StoredMessage("user", f"q{number}"), answer))
+    for _ in range(2):
+        await store.remove_exchange(ANN, "m2")
+    await store.remove_exchange(ANN, "unknown")
+    assert [message.activity_id or message.text for message in await store.recent(ANN, 10)] == ["q1", "m1", "q3", "m3"]
+    assert len(await store.recent(other, 10)) == 6
+
+
 async def test_a_turn_is_closed_once(store: ConversationStore) -> None:
     mine = (await begin(store)).record
     await store.end(mine, TurnState.ANSWERED, exchange(1))

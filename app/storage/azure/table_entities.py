@@ -37,6 +37,8 @@ _THREAD_SIZE = 32
 _PROPERTY_SIZE = 16_000
 _MAX_PROPERTIES = 5
 _LAST_TICKET = 10**18
+# A question and its answer have two.
+_MAX_TURN_MESSAGES = 100
 
 
 def partition_of(key: ConversationKey) -> str:
@@ -151,6 +153,19 @@ def messages_of(entities: Iterable[Mapping[str, Any]], limit: int) -> list[Store
             parts = []
     messages = [message for turn in reversed(turns) for message in turn]
     return messages[max(0, found - limit) :]
+
+
+def rows_of_answer(entities: Iterable[Entity], activity_id: str) -> list[Entity]:
+    """All rows of the turns whose answer has that id of the channel's."""
+    turns: dict[str, list[Entity]] = {}
+    for entity in entities:
+        if is_kind(entity, MESSAGE):
+            turns.setdefault(entity["RowKey"].rpartition("-")[0], []).append(entity)
+    return [row for rows in turns.values() if _has_answer(rows, activity_id) for row in rows]
+
+
+def _has_answer(rows: Sequence[Entity], activity_id: str) -> bool:
+    return any(message.activity_id == activity_id for message in messages_of(rows, _MAX_TURN_MESSAGES))
 
 
 def _message_fields(message: StoredMessage) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from app.storage.azure.table_entities import (
     open_row,
     partition_of,
     row_of,
+    rows_of_answer,
     started_in,
     tickets_of,
     turn_entity,
@@ -98,6 +99,12 @@ class TableStore:
     @storage_call()
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         return messages_of(await self._rows_until(key, MESSAGE, limit), limit)
+
+    @storage_call()
+    async def remove_exchange(self, key: ConversationKey, activity_id: str) -> None:
+        first, after = row_of(key, MESSAGE), row_of(key, AFTER_MESSAGES)
+        rows = await self._rows.between(partition_of(key), first, after)
+        await self._rows.delete(rows_of_answer(rows, activity_id))
 
     @storage_call()
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:

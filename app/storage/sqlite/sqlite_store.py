@@ -37,6 +37,10 @@ SELECT role, text, complete, blocks, activity_id, caller FROM message
 WHERE tenant = ? AND conversation = ? AND thread = ?
 ORDER BY position DESC LIMIT ?
 """
+_REMOVE_EXCHANGE = """
+DELETE FROM message WHERE tenant = ? AND conversation = ? AND thread = ? AND position / 100 IN
+  (SELECT position / 100 FROM message WHERE tenant = ? AND conversation = ? AND thread = ? AND activity_id = ?)
+"""
 # Below the 0 of skipped turns: all open turns count.
 _ANY_LEASE = -1.0
 _ANY = "SELECT 1 FROM message LIMIT 1"
@@ -120,6 +124,10 @@ class SqliteStore:
 
     async def recent(self, key: ConversationKey, limit: int) -> list[StoredMessage]:
         return await self._file.run_transaction(lambda connection: _recent(connection, key, limit))
+
+    async def remove_exchange(self, key: ConversationKey, activity_id: str) -> None:
+        arguments = (*_columns_of(key), *_columns_of(key), activity_id)
+        await self._file.run_transaction(lambda connection: connection.execute(_REMOVE_EXCHANGE, arguments))
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
         statements, arguments = (_FORGET_THREADS, _columns_of(key)[:2]) if threads else (_FORGET, _columns_of(key))
