@@ -84,9 +84,9 @@ class Commands:
         if turn.call is not None or turn.is_scheduled:
             return None
         if self._schedule is not None:
-            command, _, words = turn.question.strip().partition(" ")
+            command, *words = turn.question.split(None, 1) or [""]
             if _as_command(command) == "/schedule":
-                return await self._schedule(turn, words)
+                return await self._schedule(turn, words[0] if words else "")
         text = await self._text(turn)
         return None if text is None else Answer(text, by_model=False)
 

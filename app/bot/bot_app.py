@@ -123,7 +123,7 @@ def build_bot(
     dispatcher.register(ACTION_KIND, card_actions.run)
     dispatcher.register(PROACTIVE_KIND, proactive.deliver)
     dispatcher.register(DELETION_KIND, MessageDeletions(connector, references).delete)
-    dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, display).handle)
+    dispatcher.register(TURN_KIND, TurnMessageHandler(adapter, runner, references, display).handle)
     return BotApp(
         messages=MessagesEndpoint(
             adapter,

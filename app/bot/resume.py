@@ -7,11 +7,12 @@ import logging
 from contextlib import suppress
 
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
-from app.bot.connector.send_errors import SendError
+from app.bot.connector.send_errors import ConversationClosedError, SendError
 from app.bot.inbound.inbound_question import InboundQuestion, parse_inbound_question
 from app.bot.open_reply import open_reply
 from app.bot.rendering import activities
 from app.bot.sdk.channel_adapter import ChannelAdapter
+from app.messaging.conversation_references import ConversationReferences
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed, turn_resumed
@@ -30,9 +31,16 @@ _TYPING_TIMEOUT_SECONDS = 2.0
 class TurnMessageHandler:
     """Handles queue messages of the kind `turn`."""
 
-    def __init__(self, adapter: ChannelAdapter, runner: TurnRunner, display: DisplaySettings = DEFAULT_DISPLAY) -> None:
+    def __init__(
+        self,
+        adapter: ChannelAdapter,
+        runner: TurnRunner,
+        references: ConversationReferences,
+        display: DisplaySettings = DEFAULT_DISPLAY,
+    ) -> None:
         self._adapter = adapter
         self._runner = runner
+        self._references = references
         self._display = display
 
     async def handle(self, body: bytes) -> None:
@@ -75,6 +83,11 @@ class TurnMessageHandler:
                 lambda checkpoint: open_reply(sender, question, conversation, checkpoint, self._display),
                 time_limit_seconds=question.channel.time_limit_seconds,
             )
+        except ConversationClosedError as refusal:
+            _log.info("A conversation is closed to the bot (%s); its reference is deleted", refusal)
+            turn_failed(refusal)
+            # With it go the schedules of the conversation, at their next occasion.
+            await self._references.forget(conversation)
         except (SendError, UndeliveredError) as failure:
             turn_failed(failure)
             _log.exception("An answer could not be delivered, error id %s", new_error_id())

@@ -13,11 +13,13 @@ import pytest
 from app.bot.scheduled_questions import ScheduledQuestions
 from app.common.caller import Caller
 from app.content.blocks import Cell, Column, ColumnType, Table
+from app.local.connector_server import ConnectorResponse
 from app.models.model import Completed, ToolCall
 from app.schedules.schedule_store import SCHEDULES, ScheduleStore
 from app.storage.documents import DocumentStore
 from app.storage.storage_errors import StorageError
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from app.turns.queue_dispatcher import ShuttingDownError
 from tests.bot.test_approvals import buttons, press
 from tests.fakes.bots import Bot, bots
 
@@ -263,3 +265,48 @@ async def test_an_answer_is_shown_when_its_number_passes_the_limit_and_not_again
     assert figures.were_scheduled == [True] * 8
     told = [message.content for message in bot.model.requests[-1].messages if "So many." in message.content]
     assert len(told) == 3, "what nobody saw is no part of the conversation"
+
+
+async def test_another_worker_goes_on_with_a_scheduled_answer_whose_worker_ended(
+    make_bot: MakeBot, clock: Clock
+) -> None:
+    first = make_bot(["It ", asyncio.Event()])
+    await say(first, "/schedule every day at 8: Why?")
+    clock.set("2026-11-28T08:00+01:00")
+    answering = asyncio.create_task(tick(first))
+    while not first.model.requests:  # noqa: ASYNC110 - in this loop, in a moment
+        await asyncio.sleep(0)
+    await first.app.queue.close()
+    with pytest.raises(ShuttingDownError):
+        await answering
+    second = make_bot("It grew.")
+    await tick(second)
+    (message,) = came_by_itself(second)
+    assert message["text"].endswith("It grew.")
+
+
+async def test_in_a_channel_the_answer_comes_in_the_thread_in_which_it_was_asked_for(
+    make_bot: MakeBot, clock: Clock
+) -> None:
+    bot = make_bot("Because.")
+    channel = {"id": "19:x;messageid=77", "conversationType": "channel", "tenantId": "t"}
+    mention = {"entities": [{"type": "mention", "mentioned": {"id": "28:bot"}, "text": "<at>Bricks</at>"}]}
+    await say(
+        bot, "<at>Bricks</at> /schedule every day at 8: Why?", channelId="msteams", conversation=channel, **mention
+    )
+    clock.set("2026-11-28T08:00+01:00")
+    assert await tick(bot) == 1
+    (message,) = came_by_itself(bot)
+    assert message["conversation"]["id"] == "19:x;messageid=77"
+
+
+async def test_a_schedule_ends_where_the_channel_no_longer_lets_the_bot_write(make_bot: MakeBot, clock: Clock) -> None:
+    bot = make_bot("Because.", "Because.")
+    await say(bot, "/schedule every day at 8: Why?")
+    bot.connector.rule = lambda _: ConnectorResponse.error(403, "BotDisabledByAdmin", "The admin disabled this bot")
+    clock.set("2026-11-28T08:00+01:00")
+    assert await tick(bot) == 1
+    clock.set("2026-11-29T08:00+01:00")
+    assert [await tick(bot) for _ in range(2)] == [0, 0]
+    assert len(bot.model.requests) == 1
+    assert [page async for page in bot.schedules.store.due()] == []

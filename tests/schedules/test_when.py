@@ -136,6 +136,8 @@ BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
         (HOURLY, BERLIN, "2026-10-24T23:10Z", ["2026-10-25T00:00Z", "2026-10-25T01:00Z", "2026-10-25T02:00Z"]),
         (HOURLY, ZoneInfo("Asia/Kolkata"), "2026-01-01T00:10Z", ["2026-01-01T00:30Z", "2026-01-01T01:30Z"]),
         (at(8, month_day=31), BERLIN, "2026-01-31T12:00Z", ["2026-02-28T07:00Z", "2026-03-31T06:00Z"]),
+        # In Santiago the clocks go forward at midnight.
+        (at(0), ZoneInfo("America/Santiago"), "2026-09-05T12:00Z", ["2026-09-06T04:00Z", "2026-09-07T03:00Z"]),
         (at(0), ZoneInfo("Pacific/Apia"), "2011-12-29T12:00Z", ["2011-12-30T10:00Z", "2011-12-31T10:00Z"]),
     ],
 )
