@@ -95,6 +95,10 @@ param genieTimeoutSeconds int = 240
 @maxLength(500)
 param genieBaseUrl string = ''
 
+@description('The workspace that has the traces of answers, where the model is an app; empty for the workspace itself.')
+@maxLength(500)
+param mlflowBaseUrl string = ''
+
 @description('The questions that one Genie space takes in a minute.')
 @minValue(1)
 @maxValue(1000)
@@ -361,6 +365,7 @@ var agentSettings = union(
   empty(sensitivityLabelId) ? {} : { SENSITIVITY_LABEL_ID: sensitivityLabelId },
   empty(genieSpaces) ? {} : { GENIE_SPACES: genieSpaces },
   empty(genieBaseUrl) ? {} : { GENIE_BASE_URL: genieBaseUrl },
+  empty(mlflowBaseUrl) ? {} : { MLFLOW_BASE_URL: mlflowBaseUrl },
   empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
   empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },
   empty(specialists) ? {} : { SPECIALISTS: specialists },

@@ -87,6 +87,7 @@ class AgentLoop:
     async def _ask(self, request: ModelRequest) -> AsyncGenerator[Event | Completed, None]:
         """Without a `Completed` where the answer has reached its longest."""
         start = self._answer.length
+        self._answer.trace_id = ""
         completed = Completed()
         with ModelCall(self._model.name) as call:
             call.asked((message.role, message.content) for message in request.messages)

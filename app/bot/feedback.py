@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from botbuilder.core import InvokeResponse
 from botbuilder.schema import Activity
 
-from app.bot.inbound.activity import locale_of
+from app.bot.inbound.activity import asked_at, locale_of
 from app.bot.inbound.conversation_key import conversation_of
 from app.bot.invoke_responses import error_response
 from app.common.json_values import mapping, text
@@ -86,7 +87,8 @@ class Feedback:
             _log.info("Feedback: %s", reaction)
             feedback_given(reaction)
             if reaction in ("like", "dislike") and activity.reply_to_id:
-                await self._rate(conversation, activity.reply_to_id, person, reaction, _comment(activity.value))
+                comment, said_at = _comment(activity.value), asked_at(activity)
+                await self._rate(conversation, activity.reply_to_id, person, reaction, comment, said_at)
                 await self._offer_to_take_back(conversation, activity.reply_to_id, person, locale_of(activity))
             return {}
 
@@ -129,15 +131,24 @@ class Feedback:
 
         async def count() -> dict[str, object]:
             _log.info("Feedback: taken back")
-            await self._rate(action.conversation, answer, person, _NO_OPINION, "")
+            await self._rate(action.conversation, answer, person, _NO_OPINION)
             return {}
 
         await self._actions.once(_opinion(action.conversation, answer, person, _NO_OPINION), count)
 
-    async def _rate(self, conversation: ConversationKey, answer: str, person: str, reaction: str, comment: str) -> None:
+    async def _rate(
+        self,
+        conversation: ConversationKey,
+        answer: str,
+        person: str,
+        reaction: str,
+        comment: str = "",
+        said_at: float | None = None,
+    ) -> None:
         from app.feedback.rating_records import Reaction  # noqa: PLC0415
 
-        rating = await self._ratings().rate(conversation, answer, person, Reaction(reaction), comment)
+        at = math.inf if said_at is None else said_at
+        rating = await self._ratings().rate(conversation, answer, person, Reaction(reaction), comment, said_at=at)
         message = _RatingMessage(v=1, tenant=conversation.tenant, rating=rating)
         await self._queue.put(message.to_json(), visibility_timeout=0.0)
 

@@ -7,12 +7,12 @@ import platform
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
 from app.agent.turn import Turn
+from app.composition.ratings import LazyRatings
 from app.composition.schedules import Schedules
 from app.composition.tool_providers import ConversationTools, ToolServices, tool_providers
 from app.config import CoreSettings
@@ -36,9 +36,6 @@ from app.translation import Sentence
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
-
-if TYPE_CHECKING:
-    from app.feedback.ratings import Ratings
 
 TURN_QUEUE = "turns"
 
@@ -69,7 +66,7 @@ class Core:
             max_tokens=settings.databricks.max_tokens,
             temperature=settings.databricks.temperature,
         )
-        self._ratings: Ratings | None = None
+        self.ratings = LazyRatings(settings, self.workspace, self.storage.documents)
         self.schedules = Schedules(self.storage.documents, self.references)
         self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage))
         self.agent = Agent(
@@ -94,17 +91,6 @@ class Core:
             ),
             time_limit_seconds=settings.turns.timeout_seconds,
         )
-
-    def ratings(self) -> Ratings:
-        """What people think of answers; imported when the first rating comes, or the first answer that can be rated at
-        Databricks too.
-        """
-        if self._ratings is None:
-            from app.feedback.ratings import Ratings  # noqa: PLC0415
-
-            warehouse_id = self.settings.sql.warehouse_id or ""
-            self._ratings = Ratings(self.storage.documents, self.workspace, warehouse_id=warehouse_id)
-        return self._ratings
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
@@ -136,7 +122,15 @@ class Core:
     async def close(self) -> None:
         async with AsyncExitStack() as closing:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
-            for part in (self.telemetry, self.storage, self.queue, self.references, self.workspace, self.model):
+            for part in (
+                self.telemetry,
+                self.storage,
+                self.queue,
+                self.references,
+                self.workspace,
+                self.model,
+                self.ratings,
+            ):
                 closing.push_async_callback(part.close)
             for provider in self._tool_providers:
                 if isinstance(provider, Closable):

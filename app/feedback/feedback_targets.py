@@ -13,7 +13,7 @@ from app.storage.conversations import ConversationKey
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError
 
-TARGETS = Collection("feedback_targets", retention_days=400)
+_NAME = "feedback_targets"
 
 
 @cache
@@ -23,14 +23,15 @@ def _adapter() -> TypeAdapter[tuple[FeedbackTarget, ...]]:
 
 
 class FeedbackTargets:
-    """Every method raises `StorageError`."""
+    """Kept for `retention_days`. Every method raises `StorageError`."""
 
-    def __init__(self, documents: DocumentStore) -> None:
+    def __init__(self, documents: DocumentStore, *, retention_days: float) -> None:
         self._documents = documents
+        self.collection = Collection(_NAME, retention_days)
 
     async def save(self, conversation: ConversationKey, activity_id: str, targets: Sequence[FeedbackTarget]) -> None:
         """Those of one answer, which never change."""
-        key = DocumentKey(TARGETS, conversation.tenant, answer_id(conversation, activity_id))
+        key = DocumentKey(self.collection, conversation.tenant, answer_id(conversation, activity_id))
         try:
             await self._documents.put(Document(key, _adapter().dump_json(tuple(targets)).decode()))
         except ConcurrentUpdateError:
@@ -39,7 +40,7 @@ class FeedbackTargets:
 
     async def find(self, tenant: str, answer: str) -> tuple[FeedbackTarget, ...] | None:
         """`answer` as `app.feedback.rating_keys.answer_id`. None where nothing is kept of it."""
-        document = await self._documents.get(DocumentKey(TARGETS, tenant, answer))
+        document = await self._documents.get(DocumentKey(self.collection, tenant, answer))
         if document is None:
             return None
         try:

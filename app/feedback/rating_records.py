@@ -12,7 +12,7 @@ from app.content.feedback_target import FeedbackTarget
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 
-RATINGS = Collection("ratings", retention_days=400)
+_NAME = "ratings"
 _MAX_UPDATE_ATTEMPTS = 10
 
 
@@ -40,7 +40,8 @@ class RatingRecord(BaseModel):
     """`answer` names the answer as `app.feedback.rating_keys.answer_id`, `source_id` is the person's pseudonym.
 
     `revision` counts the changes of mind, `delivered_revision` is the last one that all `destinations` have; these are
-    None until they have been looked up. `owner` alone delivers it, until `lease_until`, in seconds since 1970.
+    None until they have been looked up. `said_at` is when the channel took the rating. `owner` alone delivers it, until
+    `lease_until`. Times are in seconds since 1970.
     """
 
     # Built at first use: the first answer of a worker should not wait for it.
@@ -51,6 +52,7 @@ class RatingRecord(BaseModel):
     source_id: str
     reaction: Reaction
     comment: str = ""
+    said_at: float = 0.0
     revision: int = 1
     delivered_revision: int = 0
     destinations: tuple[Destination, ...] | None = None
@@ -68,13 +70,14 @@ class RatingRecord(BaseModel):
 
 
 class RatingRecords:
-    """Every method raises `StorageError`."""
+    """Kept for `retention_days` after the last change. Every method raises `StorageError`."""
 
-    def __init__(self, documents: DocumentStore) -> None:
+    def __init__(self, documents: DocumentStore, *, retention_days: float) -> None:
         self._documents = documents
+        self.collection = Collection(_NAME, retention_days)
 
     async def find(self, tenant: str, rating: str) -> RatingRecord | None:
-        document = await self._documents.get(DocumentKey(RATINGS, tenant, rating))
+        document = await self._documents.get(DocumentKey(self.collection, tenant, rating))
         return None if document is None else _parse(document)
 
     async def change(
@@ -84,7 +87,7 @@ class RatingRecords:
 
         `change` is called again where somebody else has changed the record meanwhile.
         """
-        key = DocumentKey(RATINGS, tenant, rating)
+        key = DocumentKey(self.collection, tenant, rating)
         for _ in range(_MAX_UPDATE_ATTEMPTS):
             document = await self._documents.get(key)
             changed = change(None if document is None else _parse(document))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 
 from app.common.text import replace_lone_surrogates
 from app.databricks.genie_api import GenieApi
 from app.databricks.mlflow_assessments import MlflowAssessments
-from app.databricks.workspace_client import WorkspaceClient
-from app.feedback.feedback_targets import TARGETS, FeedbackTargets
+from app.feedback.feedback_targets import FeedbackTargets
 from app.feedback.rating_delivery import RatingDelivery
 from app.feedback.rating_keys import answer_id, conversation_prefix, person_id, rating_id
-from app.feedback.rating_records import RATINGS, RatingRecord, RatingRecords, Reaction
+from app.feedback.rating_records import RatingRecord, RatingRecords, Reaction
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError
@@ -22,21 +22,30 @@ _PSEUDONYMS = Collection("rating_pseudonyms", retention_days=400)
 
 
 class Ratings:
-    """Every method raises `StorageError`."""
+    """Kept for `retention_days`, as conversations are. Every method raises `StorageError`."""
 
-    def __init__(self, documents: DocumentStore, workspace: WorkspaceClient, *, warehouse_id: str = "") -> None:
+    def __init__(
+        self, documents: DocumentStore, assessments: MlflowAssessments, genie: GenieApi, *, retention_days: float
+    ) -> None:
         self._documents = documents
-        self._records = RatingRecords(documents)
-        self.targets = FeedbackTargets(documents)
-        assessments = MlflowAssessments(workspace, warehouse_id=warehouse_id)
-        self._delivery = RatingDelivery(self._records, self.targets, assessments, GenieApi(workspace))
+        self._records = RatingRecords(documents, retention_days=retention_days)
+        self.targets = FeedbackTargets(documents, retention_days=retention_days)
+        self._delivery = RatingDelivery(self._records, self.targets, assessments, genie)
 
     async def rate(
-        self, conversation: ConversationKey, activity_id: str, person: str, reaction: Reaction, comment: str = ""
+        self,
+        conversation: ConversationKey,
+        activity_id: str,
+        person: str,
+        reaction: Reaction,
+        comment: str = "",
+        *,
+        said_at: float = math.inf,
     ) -> str:
         """Keeps what `person`, the channel's id of them, thinks of an answer from now on; `deliver` tells the others.
 
-        Returns the id of the rating.
+        What was `said_at` an earlier moment than what is kept is a late repeat, and changes nothing. Returns the id of
+        the rating.
         """
         rating = rating_id(conversation, activity_id, person)
         answer = answer_id(conversation, activity_id)
@@ -44,11 +53,14 @@ class Ratings:
         source_id = await self._pseudonym(conversation.tenant, person) if found is None else found.source_id
         comment = replace_lone_surrogates(comment[:MAX_COMMENT_CHARACTERS])
 
-        def rated(record: RatingRecord | None) -> RatingRecord:
-            if record is None:
-                return RatingRecord(answer=answer, source_id=source_id, reaction=reaction, comment=comment)
-            revision = record.revision + 1
-            return record.model_copy(update={"reaction": reaction, "comment": comment, "revision": revision})
+        def rated(record: RatingRecord | None) -> RatingRecord | None:
+            known = RatingRecord(answer=answer, source_id=source_id, reaction=reaction, revision=0)
+            record = record or known
+            if said_at < record.said_at:
+                return None
+            said = {"reaction": reaction, "comment": comment, "revision": record.revision + 1}
+            # One who takes a rating back presses by another clock.
+            return record.model_copy(update=said | ({"said_at": said_at} if said_at < math.inf else {}))
 
         await self._records.change(conversation.tenant, rating, rated)
         return rating
@@ -65,7 +77,7 @@ class Ratings:
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
         """Deletes what is kept here; what MLflow and Genie were told stays there."""
         prefix = conversation_prefix(conversation, threads=threads)
-        for collection in (RATINGS, TARGETS):
+        for collection in (self._records.collection, self.targets.collection):
             while page := (await self._documents.list_page(collection, conversation.tenant, prefix=prefix)).documents:
                 for document in page:
                     await self._documents.delete(document.key)

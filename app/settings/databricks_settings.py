@@ -81,6 +81,18 @@ class DatabricksSettings(Section):
         description="the sampling temperature of the model, from 0 to 2",
     )
 
+    mlflow_base_url: str = setting(
+        "MLFLOW_BASE_URL",
+        default="",
+        left_out="the workspace",
+        description="the workspace that has the traces of answers, where the model is an app; it gets the same tokens",
+    )
+
+    @field_validator("mlflow_base_url")
+    @classmethod
+    def _check_mlflow_base_url(cls, value: str) -> str:
+        return secure_origin(value.strip()) if value.strip() else ""
+
     @field_validator("base_url")
     @classmethod
     def _is_workspace_url(cls, value: str) -> str:

@@ -24,6 +24,7 @@ param genieSpaces = '[{"id": "01ef", "alias": "Sales"}]'
 param genieTimeoutSeconds = 200
 param genieAgentMode = true
 param genieBaseUrl = 'https://genie.example.com'
+param mlflowBaseUrl = 'https://adb-2.azuredatabricks.net'
 param genieQuestionsPerMinute = 20
 param genieRepeatSeconds = 60
 param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp"}]'

@@ -15,6 +15,8 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.composition.schedules import Schedules
+from app.databricks.genie_api import GenieApi
+from app.databricks.mlflow_assessments import MlflowAssessments
 from app.feedback.ratings import Ratings
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
@@ -119,7 +121,7 @@ async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> Async
         ) -> Bot:
             model, references = ScriptedModel(replies), ConversationReferences(documents)
             opened.append(references)
-            ratings = Ratings(documents, workspace)
+            ratings = Ratings(documents, MlflowAssessments(workspace), GenieApi(workspace), retention_days=90)
             backend = TurnBackend(log, log.queue("turns"), log.artifacts(), feedback_targets=lambda: ratings.targets)
             schedules = Schedules(documents, references)
             agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000, review=schedules.review)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from app.content.feedback_target import FeedbackTarget, GenieTarget, TraceTarget
+from app.databricks.genie_api import GenieApi
+from app.databricks.mlflow_assessments import MlflowAssessments
 from app.feedback.rating_delivery import RatingNotDeliveredError
 from app.feedback.rating_records import Reaction
 from app.feedback.ratings import Ratings
@@ -67,7 +69,8 @@ async def an_answer(
         MlflowTraces(*traces) as mlflow,
         workspace_at(f"{mlflow.url}/serving-endpoints", sleep=no_pause) as client,
     ):
-        ratings = Ratings(store.documents(), client, warehouse_id="wh-1")
+        assessments = MlflowAssessments(client, warehouse_id="wh-1")
+        ratings = Ratings(store.documents(), assessments, GenieApi(client), retention_days=90)
         if targets:
             await ratings.targets.save(CHAT, "answer-1", targets)
         yield Rated(ratings, mlflow, store)
@@ -183,6 +186,15 @@ async def test_a_change_of_mind_while_a_rating_is_told_is_told_next(tmp_path: Pa
         await answer.deliver(rating)
         (only,) = answer.mlflow.kept
         assert only["feedback"] == {"value": False}
+
+
+async def test_a_late_repeat_of_what_was_said_before_changes_nothing(tmp_path: Path) -> None:
+    async with an_answer(tmp_path, TraceTarget(TRACE)) as answer:
+        for reaction, said_at in ((LIKE, 10.0), (DISLIKE, 20.0), (LIKE, 10.0)):
+            await answer.deliver(await answer.ratings.rate(CHAT, "answer-1", ANN, reaction, said_at=said_at))
+        assert [each["feedback"] for each in answer.mlflow.kept] == [{"value": False}]
+        await answer.told(NONE)
+        assert answer.mlflow.kept == []
 
 
 async def test_an_assessment_that_somebody_deleted_in_mlflow_is_made_anew_and_need_not_be_deleted_twice(

@@ -30,6 +30,7 @@ FROM_PARAMETERS = {
     "GENIE_SPACES": "genieSpaces",
     "GENIE_TIMEOUT_SECONDS": "genieTimeoutSeconds",
     "GENIE_BASE_URL": "genieBaseUrl",
+    "MLFLOW_BASE_URL": "mlflowBaseUrl",
     "GENIE_QUESTIONS_PER_MINUTE": "genieQuestionsPerMinute",
     "GENIE_REPEAT_SECONDS": "genieRepeatSeconds",
     "GENIE_AGENT_MODE": "genieAgentMode",
