@@ -86,7 +86,7 @@ def test_the_bot_is_everywhere_and_each_place_has_one_list_of_commands() -> None
 def test_a_list_offers_every_command_of_the_agent_and_prompts_that_have_words(index: int) -> None:
     commands = BOT["commandLists"][index]["commands"]
     titles = [each["title"] for each in commands]
-    known = set(re.findall(r'case "(/\w+)"', (ROOT / "app/agent/commands.py").read_text(encoding="utf-8")))
+    known = set(re.findall(r'(?:case|==) "(/\w+)"', (ROOT / "app/agent/commands.py").read_text(encoding="utf-8")))
     assert {title for title in titles if title.startswith("/")} == known
     assert len(set(titles)) == len(titles)
     assert [each for each in commands if (each.get("type") == "prompt") != bool(each.get("prompt"))] == []
