@@ -375,6 +375,24 @@ def test_no_drawn_number_differs_from_the_table(kind: ChartKind, points: list[li
 
 
 @pytest.mark.parametrize(
+    ("labels", "drawn"),
+    [
+        (["2024-01-01T00:00:00.000Z", "2024-02-01 00:00"], ["2024-01-01", "2024-02-01"]),
+        (["2024-02", "2024-01"], ["2024-01-01", "2024-02-01"]),
+        # A client reads a day alone as of another time zone than an hour.
+        (["2024-01-01T00:00:00", "2024-01-01T01:00:00"], ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]),
+        (["2024-Q1", "2024-Q2"], ["2024-Q1", "2024-Q2"]),
+        (["1998", "1999"], ["1998", "1999"]),
+    ],
+)
+def test_a_time_is_drawn_as_a_day_where_all_are_days(labels: list[str], drawn: list[str]) -> None:
+    chart = Chart(ChartKind.LINE, (Series("", tuple(Point(label, 1.0) for label in labels)),), "Sales", "", "")
+    element = chart_element(chart, ENGLISH)
+    assert element is not None
+    assert [value["x"] for value in element["data"][0]["values"]] == drawn
+
+
+@pytest.mark.parametrize(
     ("name", "drawn"),
     [
         ("chart_of_losses", "Chart.Line"),

@@ -107,7 +107,9 @@ def _has_gap(axis: Sequence[str], points: _Points) -> bool:
 
 def _drawn_labels(axis: Sequence[str], kind: ChartKind) -> dict[str, str]:
     """Each label as it is drawn: a time as YYYY-MM-DD, which clients place on an axis of time."""
-    shown = [_MIDNIGHT.sub(r"\1", label) if _MIDNIGHT.fullmatch(label) else label for label in axis]
+    shown = list(axis)
+    if all(_MIDNIGHT.fullmatch(label) for label in axis):
+        shown = [_MIDNIGHT.sub(r"\1", label) for label in axis]
     if kind is ChartKind.LINE and all(_MONTH.fullmatch(label) for label in shown):
         shown = [f"{label}-01" for label in shown]
     most = _MAX_HORIZONTAL_LABEL_CHARACTERS if kind is ChartKind.HORIZONTAL_BAR else _MAX_LABEL_CHARACTERS
