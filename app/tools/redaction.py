@@ -75,17 +75,22 @@ def _may_hold_secret(text: str) -> bool:
 
 
 def redacted(value: T) -> T:
-    """The same dataclass or tuple without secrets in its strings. Buttons stay: their data is the program's own."""
+    """The same dataclass or tuple without secrets in its strings. Buttons stay: their data is the program's own. So
+    do pixels, whose base64 would be long to search and may look like anything.
+    """
     clean: Any = value
     if isinstance(value, str):
         clean = without_secrets(value)
     elif isinstance(value, tuple):
         clean = tuple(redacted(each) for each in value)
-    elif is_dataclass(value) and not isinstance(value, type) and getattr(value, "kind", None) != "actions":
+    elif is_dataclass(value) and not isinstance(value, type) and (kind := getattr(value, "kind", "")) != "actions":
         changed = {
             each.name: new
             for each in fields(value)
-            if each.init and (new := redacted(old := getattr(value, each.name))) is not old and new != old
+            if each.init
+            and (kind, each.name) != ("image", "data")
+            and (new := redacted(old := getattr(value, each.name))) is not old
+            and new != old
         }
         clean = replace(value, **changed) if changed else value
     return clean  # type: ignore[no-any-return]

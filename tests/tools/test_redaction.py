@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.content.blocks import Code, Column, Fact, Facts, Table
+from app.content.blocks import Chart, ChartKind, Code, Column, Fact, Facts, Image, Point, Series, Table
 from app.models.model import Source, ToolCall
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.tools.redaction import REMOVED, redacted, without_secrets
@@ -85,3 +85,13 @@ async def test_neither_results_nor_errors_nor_a_cut_let_a_secret_through() -> No
         assert "dapi" not in result.text
         assert result.is_untrusted
         assert len(result.text) < MAX_RESULT_CHARACTERS + 100
+
+
+def test_pixels_stay_as_they_are_and_the_words_of_an_image_do_not() -> None:
+    looks_like_a_key = f"iVBORw0KGgo{'A' * 40}AKIA{'B' * 16}"
+    image = Image("", f"token dapi{'0' * 32}", looks_like_a_key)
+    chart = Chart(ChartKind.LINE, (Series("", (Point("a", 1.0),)),), image=image)
+    assert redacted((chart, image)) == (
+        Chart(ChartKind.LINE, chart.series, image=Image("", f"token {REMOVED}", looks_like_a_key)),
+        Image("", f"token {REMOVED}", looks_like_a_key),
+    )
