@@ -15,7 +15,7 @@ MAX_POINTS_IN_TIME = 400
 # Clients have nine colors, and begin again.
 MAX_PIE_SLICES = 9
 MAX_SERIES = 6
-_MAX_BARS = 25
+_MAX_BARS = 30
 _TIME_NAME = re.compile(r"(?:^|_)(?:date|day|week|month|quarter|year)$")
 
 
@@ -37,6 +37,8 @@ def chart_of(result: ResultSet, wanted: ChartKind | None = None, title: str = ""
     if len(labels) == 1:
         series = tuple(_series(result, labels[0], number) for number in numbers)
     kind, sums_up_rest = wanted or _kind(series, time=time), False
+    if kind is None:
+        return None
     if kind is ChartKind.PIE:
         if not _fits_a_pie(series):
             return None
@@ -51,12 +53,13 @@ def _is_time(column: ResultColumn) -> bool:
     return column.type in {ColumnType.DATE, ColumnType.TIMESTAMP} or _TIME_NAME.search(column.name.lower()) is not None
 
 
-def _kind(series: Sequence[Series], *, time: bool) -> ChartKind:
+def _kind(series: Sequence[Series], *, time: bool) -> ChartKind | None:
     if time:
         return ChartKind.LINE
     if len(series) > 1:
         return ChartKind.GROUPED_BAR
-    return ChartKind.VERTICAL_BAR if len(series[0].points) <= _MAX_BARS else ChartKind.LINE
+    # A line through more of them would join what has no order.
+    return ChartKind.VERTICAL_BAR if len(series[0].points) <= _MAX_BARS else None
 
 
 def _fits_a_pie(series: Sequence[Series]) -> bool:

@@ -101,3 +101,20 @@ def test_the_smallest_values_of_a_pie_are_one_slice_so_that_its_sum_stays() -> N
     assert other.label == "Other"
     assert chart.sums_up_rest
     assert sum(point.value or 0 for point in chart.series[0].points) == sum(n % 7 for n in range(1, 81))
+
+
+@pytest.mark.parametrize(
+    ("countries", "wanted", "drawn"),
+    [
+        (30, None, ChartKind.VERTICAL_BAR),
+        (31, None, None),
+        (31, ChartKind.LINE, ChartKind.LINE),
+        (31, ChartKind.PIE, ChartKind.PIE),
+    ],
+)
+def test_more_categories_than_a_person_compares_are_drawn_only_where_asked_for(
+    countries: int, wanted: ChartKind | None, drawn: ChartKind | None
+) -> None:
+    columns = (ResultColumn("country", "STRING"), ResultColumn("revenue", "DOUBLE"))
+    chart = chart_of(ResultSet(columns, tuple((f"c{n}", 1.0) for n in range(countries))), wanted)
+    assert (chart.chart if chart else None) is drawn
