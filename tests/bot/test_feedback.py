@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from app.bot import feedback, proactive_messages
-from app.content.feedback_target import GenieTarget
+from app.content.feedback_target import GenieTarget, TraceTarget
+from app.feedback.rating_keys import answer_id
 from app.models.model import Completed, ToolCall
 from app.storage.conversations import ConversationKey
+from app.storage.storage_errors import StorageError
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from tests.fakes.bots import Bot, bots
 from tests.fakes.mlflow_traces import MlflowTraces
@@ -115,6 +117,34 @@ async def test_an_answer_of_genie_is_rated_there_and_at_its_own_trace(make_bot: 
     await rate(bot, await ask(bot), "dislike", "No.")
     assert mlflow.genie == {"m1": {"rating": "NEGATIVE", "comment": "No."}}
     assert len(mlflow.kept) == 1
+
+
+async def test_where_a_rating_counts_is_kept_before_the_turn_is_closed(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = make_bot(ANSWER)
+    end, kept = bot.store.end, list[Any]()
+
+    async def ending(*arguments: Any, **more: Any) -> None:
+        kept.append(await bot.ratings.targets.find("t", answer_id(CHAT, f"activity-{len(bot.connector.calls)}")))
+        await end(*arguments, **more)
+
+    monkeypatch.setattr(bot.store, "end", ending)
+    await ask(bot)
+    assert kept == [(TraceTarget(TRACE),)], "a worker that vanishes between the two leaves both to the next"
+
+
+async def test_storage_that_does_not_take_where_a_rating_counts_costs_no_answer(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: Any) -> None:
+        raise StorageError("down")
+
+    bot = make_bot(ANSWER)
+    monkeypatch.setattr(bot.ratings.targets, "save", fails)
+    await ask(bot)
+    assert (bot.messages, len(await bot.store.recent(CHAT, 9))) == (["Because."], 2)
+    assert "will count here alone" in caplog.text
 
 
 async def test_what_teams_and_the_queue_deliver_twice_is_one_assessment(

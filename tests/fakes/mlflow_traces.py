@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Self
 
 from aiohttp import web
@@ -24,7 +24,7 @@ class MlflowTraces:
         self.genie: dict[str, Json] = {}
         self.asked: list[tuple[str, str]] = []
         self.disturbances: deque[Disturbance] = deque()
-        self.before_answer: Callable[[], None] = lambda: None
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
         app = web.Application()
         for path, version in (
             ("/api/3.0/mlflow/traces/{trace}", 3),
@@ -73,7 +73,8 @@ class MlflowTraces:
             request.transport.abort()
             return web.Response()
         answer = self._done(request, body)
-        self.before_answer()
+        if self.before_answer is not None:
+            await self.before_answer()
         if disturbance == "answer lost":
             request.transport.abort()
         return answer

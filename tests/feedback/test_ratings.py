@@ -149,11 +149,14 @@ async def test_a_worker_that_vanishes_after_it_has_told_mlflow_leaves_one_assess
         async def fails(*_: Any) -> Any:
             raise StorageError("the worker is gone")
 
-        answer.mlflow.before_answer = lambda: monkeypatch.setattr(documents, "put", fails)
+        async def vanish() -> None:
+            monkeypatch.setattr(documents, "put", fails)
+
+        answer.mlflow.before_answer = vanish
         with pytest.raises(StorageError):
             await answer.deliver(rating)
         monkeypatch.undo()
-        answer.mlflow.before_answer = lambda: None
+        answer.mlflow.before_answer = None
         with pytest.raises(RatingNotDeliveredError):
             # Until its lease has ended.
             await answer.deliver(rating)
@@ -177,15 +180,38 @@ async def test_two_workers_that_get_one_rating_tell_it_once(tmp_path: Path) -> N
 async def test_a_change_of_mind_while_a_rating_is_told_is_told_next(tmp_path: Path) -> None:
     async with an_answer(tmp_path, TraceTarget(TRACE)) as answer:
         rating = await answer.rate(LIKE)
-        changed: list[asyncio.Task[str]] = []
-        answer.mlflow.before_answer = lambda: (
-            changed.append(asyncio.ensure_future(answer.rate(DISLIKE))) if not changed else None
-        )
-        await answer.deliver(rating)
-        await asyncio.gather(*changed)
+
+        async def change_mind() -> None:
+            answer.mlflow.before_answer = None
+            await answer.rate(DISLIKE)
+
+        answer.mlflow.before_answer = change_mind
         await answer.deliver(rating)
         (only,) = answer.mlflow.kept
         assert only["feedback"] == {"value": False}
+        assert answer.writes == ["POST", "PATCH"]
+
+
+async def test_a_worker_that_slept_beyond_its_lease_changes_nothing_that_another_has_done_since(tmp_path: Path) -> None:
+    async with an_answer(tmp_path, TraceTarget(TRACE)) as answer:
+        rating, asleep, wake = await answer.rate(LIKE), asyncio.Event(), asyncio.Event()
+
+        async def sleep() -> None:
+            answer.mlflow.before_answer = None
+            asleep.set()
+            await wake.wait()
+
+        answer.mlflow.before_answer = sleep
+        sleeper = asyncio.create_task(answer.deliver(rating))
+        await asleep.wait()
+        answer.ratings._delivery._clock = lambda: 9e12
+        await answer.told(NONE)
+        before = await answer.ratings._records.find("t", rating)
+        wake.set()
+        await sleeper
+        assert answer.mlflow.kept == []
+        assert await answer.ratings._records.find("t", rating) == before
+        assert answer.writes == ["POST", "DELETE"]
 
 
 async def test_a_late_repeat_of_what_was_said_before_changes_nothing(tmp_path: Path) -> None:
@@ -220,6 +246,7 @@ async def test_what_the_workspace_refuses_is_not_tried_again_and_keeps_nothing_f
         assert (answer.mlflow.kept, answer.mlflow.genie) == ([], {"m1": {"rating": "POSITIVE"}})
         await answer.told(DISLIKE)
         assert len(answer.mlflow.kept) == 1
+        assert [method for method, _ in answer.mlflow.asked] == ["POST"] * 4, "nothing that has to be looked up"
 
 
 async def test_a_trace_that_is_not_written_yet_is_waited_for(tmp_path: Path) -> None:
