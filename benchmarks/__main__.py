@@ -11,6 +11,7 @@ from benchmarks.measure import FULL, QUICK, Effort, MeasuredFigures, crowd, dept
 from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectError, running_fakes
 from benchmarks.report import Results, save, table, this_machine
 from benchmarks.storage_overhead import storage_overhead
+from benchmarks.tools import tools
 
 MEASUREMENTS = {
     "turns": turns,
@@ -20,8 +21,9 @@ MEASUREMENTS = {
     "storage_overhead": storage_overhead,
     "depth": depth,
     "loop": loop,
+    "tools": tools,
 }
-OURS_ALONE = ("storage_overhead", "depth", "loop")
+OURS_ALONE = ("storage_overhead", "depth", "loop", "tools")
 REPEATED = ("turns",)
 """In rounds, one subject after the other, so that a busy minute of the machine affects them all."""
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
+from benchmarks import warehouse
 from benchmarks.load import drive
 from benchmarks.load_records import LoadPlan, SentActivity, TurnTiming
 
@@ -65,6 +66,8 @@ def application() -> web.Application:
         [
             web.get("/api/2.0/serving-endpoints/{name}", _describe_endpoint),
             web.post("/serving-endpoints/chat/completions", _complete),
+            web.post("/api/2.0/sql/statements", warehouse.start),
+            web.get("/api/2.0/sql/statements/{statement}", warehouse.result),
             web.post("/v3/conversations/{conversation}/activities", _receive),
             web.post("/v3/conversations/{conversation}/activities/{activity}", _receive),
             web.put("/v3/conversations/{conversation}/activities/{activity}", _receive),
@@ -86,14 +89,33 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     if not body.get("stream"):
         return web.json_response({"error_code": "BAD_REQUEST", "message": "This endpoint only streams."}, status=400)
     turn = _turn_of(body, state)
-    if turn is not None:
+    calls_tools = bool(state.plan.tool_seconds) and body["messages"][-1]["role"] == "user"
+    if turn is not None and body["messages"][-1]["role"] == "user":
         turn.model_asked = asked
+    elif turn is not None:
+        turn.tools_answered = asked
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
     # The caller may have ended.
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
-        await _stream(response, state, turn, str(body.get("model")))
+        if calls_tools:
+            await _call_tools(response, state.plan, str(body.get("model")))
+            if turn is not None:
+                turn.tools_called = time.monotonic()
+        else:
+            await _stream(response, state, turn, str(body.get("model")))
     return response
+
+
+async def _call_tools(response: web.StreamResponse, plan: LoadPlan, model: str) -> None:
+    chunk = _chunks_for(model)
+    for index, seconds in enumerate(plan.tool_seconds):
+        function = {"name": "run_sql", "arguments": json.dumps({"sql": warehouse.statement(seconds, plan.rows)})}
+        call = {"index": index, "id": f"call_{index}", "type": "function", "function": function}
+        await response.write(chunk({"role": "assistant", "tool_calls": [call]}, None))
+    await response.write(chunk({}, "tool_calls"))
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
 
 
 async def _stream(response: web.StreamResponse, state: LoadState, turn: TurnTiming | None, model: str) -> None:
@@ -113,14 +135,15 @@ async def _stream(response: web.StreamResponse, state: LoadState, turn: TurnTimi
 
 
 def _turn_of(body: dict[str, Any], state: LoadState) -> TurnTiming | None:
-    found = _REFERENCE.findall(json.dumps(body["messages"][-1]))
+    question = next((each for each in reversed(body["messages"]) if each["role"] == "user"), None)
+    found = _REFERENCE.findall(json.dumps(question))
     if not found:
         state.asked_without_reference += 1
         return None
     return state.by_reference.get(found[-1])
 
 
-def _chunks_for(model: str) -> Callable[[dict[str, str], str | None], bytes]:
+def _chunks_for(model: str) -> Callable[[dict[str, Any], str | None], bytes]:
     head = {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion.chunk",
@@ -128,7 +151,7 @@ def _chunks_for(model: str) -> Callable[[dict[str, str], str | None], bytes]:
         "model": model,
     }
 
-    def chunk(delta: dict[str, str], finish_reason: str | None) -> bytes:
+    def chunk(delta: dict[str, Any], finish_reason: str | None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return f"data: {json.dumps({**head, 'choices': [choice]})}\n\n".encode()
 

@@ -22,11 +22,11 @@ class Budget:
 
     def __str__(self) -> str:
         sign = "<" if self.strict else "≤"
-        if self.added:
-            return f"{sign} {self.against} + {self.limit:g}"
         if self.against is None:
             return f"{sign} {self.limit:g}"
         of = f" ({FIGURES[self.figure].title})" if self.figure else ""
+        if self.added:
+            return f"{sign} {self.against}{of} + {self.limit:g}"
         return f"{sign} {self.limit:g} × {self.against}{of}"
 
     def verdict(self, figure: str, values: Values) -> str:
@@ -104,6 +104,22 @@ FIGURES: Mapping[str, Figure] = {
     "longest_warm": Figure("… longest, warm turns", "ms"),
     "tick_cold": Figure("a 5 ms timer was late by at most, first turn", "ms"),
     "tick_warm": Figure("a 5 ms timer was late by at most, warm turns", "ms"),
+    "tool_alone": Figure("a tool of 600 ms, and what the turn adds", "ms"),
+    "tools_at_once": Figure(
+        "… three at once, of 400, 500 and 600 ms", "ms", (Budget(50, "ours", figure="tool_alone", added=True),)
+    ),
+    "rows_few": Figure("a result of 20 rows, without the warehouse", "ms"),
+    "rows_many": Figure("… of 5,000 rows", "ms", (Budget(50, "ours", figure="rows_few", added=True),)),
+    "rows_few_cpu": Figure("CPU per turn with a result of 20 rows", "ms"),
+    "rows_many_cpu": Figure("… of 5,000 rows", "ms", (Budget(50, "ours", figure="rows_few_cpu", added=True),)),
+    "first_answer": Figure("cold start to a first answer without a tool", "ms"),
+    "first_answer_configured": Figure(
+        "… with Genie, SQL and a specialist configured", "ms", (Budget(1.05, "ours", figure="first_answer"),)
+    ),
+    "first_memory": Figure("peak memory of that process", "MB"),
+    "first_memory_configured": Figure(
+        "… with Genie, SQL and a specialist configured", "MB", (Budget(1.02, "ours", figure="first_memory"),)
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ class TurnTiming:
     status: int = 0
     acknowledged: float | None = None
     model_asked: float | None = None
+    tools_called: float | None = None
+    tools_answered: float | None = None
     first_token: float | None = None
     last_token: float | None = None
     sends: list[SentActivity] = field(default_factory=list)
@@ -56,6 +58,8 @@ class LoadPlan:
     """What the load driver does: `conversations` at once, in each `turns` one after the other. Times in seconds.
 
     With `connect_for` the driver waits that long for the bot to listen. `first_number` continues earlier conversations.
+    Where there are `tool_seconds`, the model first calls for as many queries at once, each of which takes as long and
+    returns `rows`.
     """
 
     target: str
@@ -73,6 +77,8 @@ class LoadPlan:
     connector_delay: float = 0.0
     connect_for: float = 0.0
     turn_limit: float = 30.0
+    tool_seconds: Sequence[float] = ()
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Effort:
     cold_starts: int = 3
     overhead_turns: int = 40
     overhead_streams: int = 10
+    tool_turns: int = 10
     without_bytecode: bool = True
 
 
@@ -53,6 +54,7 @@ QUICK = Effort(
     deep_conversations=5,
     overhead_turns=15,
     overhead_streams=3,
+    tool_turns=4,
     without_bytecode=False,
 )
 
