@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -20,7 +20,6 @@ MAX_ROWS = 5_000
 MAX_COLUMNS = 100
 _MAX_NUMBER_CHARACTERS = 100
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?")
-_Reader = Callable[[str], Cell]
 
 _INTEGERS = frozenset({"BIGINT", "BYTE", "INT", "INTEGER", "LONG", "SHORT", "SMALLINT", "TINYINT"})
 _FLOATS = frozenset({"DOUBLE", "FLOAT"})
@@ -94,8 +93,10 @@ def result_set(manifest: Mapping[str, Any], data_array: Sequence[Any]) -> Result
 
 
 def _rows(data_array: Sequence[Any], columns: Sequence[ResultColumn]) -> tuple[tuple[Cell, ...], ...]:
-    readers = [_reader(column) for column in columns]
-    return tuple(_row(row, readers) for row in data_array if isinstance(row, list))
+    """Read column by column: row by row it takes half as long again. Where a row is too short, cells are null."""
+    rows = [row for row in data_array if isinstance(row, list)]
+    read = (_cells([row[at] if at < len(row) else None for row in rows], each) for at, each in enumerate(columns))
+    return tuple(zip(*read, strict=True))
 
 
 def _column(described: Mapping[str, Any]) -> ResultColumn:
@@ -103,23 +104,19 @@ def _column(described: Mapping[str, Any]) -> ResultColumn:
     return ResultColumn(str(described.get("name") or ""), str(type_name).upper().partition("(")[0])
 
 
-def _row(row: Sequence[Any], readers: Sequence[_Reader]) -> tuple[Cell, ...]:
-    cells = [None if value is None else read(_text(value)) for value, read in zip(row, readers, strict=False)]
-    return (*cells, *([None] * (len(readers) - len(cells))))
-
-
-def _reader(column: ResultColumn) -> _Reader:
+def _cells(values: Sequence[Any], column: ResultColumn) -> Sequence[Cell]:
+    texts = [value if value is None or isinstance(value, str) else _text(value) for value in values]
     match column.type:
         case ColumnType.BOOLEAN:
-            return _boolean
+            return [text if text is None else _boolean(text) for text in texts]
         case ColumnType.NUMBER:
-            return lambda text: _number(text, column)
+            return [text if text is None else _number(text, column) for text in texts]
     # Dates and times stay as they came: read as times of a zone they would shift.
-    return lambda text: text
+    return texts
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _boolean(text: str) -> Cell:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientConnectionResetError, ClientSession, web
@@ -99,7 +101,7 @@ def test_every_budget_refers_to_figures_that_exist() -> None:
     for figure in FIGURES.values():
         for budget in figure.budgets:
             assert budget.figure is None or budget.figure in FIGURES
-            assert budget.against in (None, "floor", "plain bot")
+            assert budget.against in (None, "floor", "plain bot") or (budget.against == "ours" and budget.figure)
 
 
 def test_the_table_shows_each_measured_figure_with_its_budgets_and_leaves_out_the_rest() -> None:
@@ -212,6 +214,38 @@ async def test_the_load_driver_notes_everything_that_happened_in_a_turn(fakes: C
     assert turn.model_asked is not None
     assert turn.last_token is not None
     assert turn.posted <= turn.model_asked <= turn.last_token <= turn.sends[0].arrived <= turn.sends[1].arrived
+
+
+async def test_the_fakes_call_for_queries_at_once_and_answer_them_when_they_end(fakes: Client) -> None:
+    async def bot(request: web.Request) -> web.Response:
+        activity = await request.json()
+        messages: list[dict[str, Any]] = [{"role": "user", "content": activity["text"]}]
+        completions = "/serving-endpoints/chat/completions"
+        async with fakes.post(completions, json={"stream": True, "messages": messages}) as response:
+            queries = re.findall(r"SELECT [^\\]+", await response.text())
+        for each in queries:
+            async with fakes.post("/api/2.0/sql/statements", json={"statement": each}) as response:
+                statement = (await response.json())["statement_id"]
+            async with fakes.get(f"/api/2.0/sql/statements/{statement}") as response:
+                rows = (await response.json())["result"]["data_array"]
+            messages.append({"role": "tool", "tool_call_id": each, "content": str(len(rows))})
+        await fakes.post(completions, json={"stream": True, "messages": messages})
+        answer = {"type": "message", "text": "".join(answer_tokens(5))}
+        await fakes.post(f"/v3/conversations/{activity['conversation']['id']}/activities", json=answer)
+        assert [each["content"] for each in messages[1:]] == ["7", "7"]
+        return web.Response(status=202)
+
+    app = web.Application()
+    app.add_routes([web.post("/api/messages", bot)])
+    async with TestServer(app) as server:
+        target = str(server.make_url("/api/messages"))
+        plan = LoadPlan(target, "test", first_delay=0, gap=0, turn_limit=5, tool_seconds=(0.02, 0.03), rows=7)
+        async with asyncio.timeout(10), fakes.post("/control/run", json=asdict(plan)) as response:
+            [turn] = LoadRun.from_json(await response.json()).turns
+    assert turn.answered
+    assert turn.tools_called is not None
+    assert turn.tools_answered is not None
+    assert turn.tools_answered - turn.tools_called >= 0.05
 
 
 async def test_a_bot_that_does_not_listen_leaves_its_turn_unanswered(fakes: Client, unused_tcp_port: int) -> None:

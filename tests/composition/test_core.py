@@ -156,6 +156,41 @@ def test_what_only_data_needs_is_not_imported_when_the_app_starts() -> None:
     assert not {*imported} & _NOT_ON_THE_WAY_TO_THE_FIRST_ANSWER
 
 
+_WITH_ITS_TOOLS = """
+import asyncio, sys
+from app.common.caller import UNKNOWN_CALLER
+from app.composition.core import Core
+from app.composition.tool_providers import ToolServices, tool_providers
+from app.config import CoreSettings, load_sections
+
+async def main():
+    settings = load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:]))
+    core = Core(settings)
+    services = ToolServices(settings, core.workspace, core.storage)
+    offered = [tool.name for each in tool_providers(services) for tool in await each.tools(UNKNOWN_CALLER)]
+    await core.close()
+    print(*offered, *sorted(sys.modules))
+
+asyncio.run(main())
+"""
+
+
+def test_what_a_tool_needs_is_imported_when_it_is_called_not_when_the_model_is_told_of_it(tmp_path: Path) -> None:
+    configured = {"GENIE_SPACES": "01ef", "GENIE_AGENT_MODE": "true", "SQL_WAREHOUSE_ID": "abc"}
+    settings = [f"{name}={value}" for name, value in {**WORKSPACE, **configured, "DATA_DIR": str(tmp_path)}.items()]
+    process = subprocess.run(
+        [sys.executable, "-c", _WITH_ITS_TOOLS, *settings],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = {*process.stdout.split()}
+    assert {"run_sql", "genie_01ef", "app.genie.provider"} <= found
+    assert not found & {"sqlglot", "duckdb", "mcp", "databricks", "app.genie.agent_mode", "app.sql.read_only"}
+
+
 async def test_everything_is_closed_in_reverse_even_where_one_part_fails(tmp_path: Path) -> None:
     made = core(tmp_path)
     closed: list[str] = []
