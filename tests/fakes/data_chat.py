@@ -18,6 +18,7 @@ from app.config import load_settings
 from app.local.connector_server import ConnectorServer
 from app.local.model_server import ModelServer
 from app.local.stand_in_workspace import SETTINGS, StandInWorkspace
+from app.schedules.schedule_store import ScheduleStore
 from tests.fakes.sample_data import DATA_TOKEN, DataWorkspace, small_sample_data
 
 _LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
@@ -65,6 +66,15 @@ class DataChat:
         await self.send_only({"type": "invoke", "name": "adaptiveCard/action", "value": value})
         for _ in range(2):
             await self._handle_queue()
+
+    async def comes_by_itself(self, now: float) -> list[Shown]:
+        """What is written once the timer has run at `now`, in seconds since 1970, and the queue after it."""
+        before = len(self._connector.calls)
+        vars(self._host.core.schedules)["store"] = ScheduleStore(self._host.core.storage.documents, clock=lambda: now)
+        await self._host.ask_scheduled_questions()
+        await self._handle_queue()
+        calls = [call for call in self._connector.calls[before:] if call.is_message]
+        return [Shown(call.text, (), tuple(one["content"] for one in call.activity["attachments"])) for call in calls]
 
     @property
     def _last_message_id(self) -> str:

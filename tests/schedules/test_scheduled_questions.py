@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, To
 from app.turns.queue_dispatcher import ShuttingDownError
 from tests.bot.test_approvals import buttons, press
 from tests.fakes.bots import Bot, bots
+from tests.fakes.data_chat import a_data_chat
 
 MakeBot = Callable[..., Bot]
 BERLIN: dict[str, Any] = {"localTimezone": "Europe/Berlin"}
@@ -310,3 +312,30 @@ async def test_a_schedule_ends_where_the_channel_no_longer_lets_the_bot_write(ma
     assert [await tick(bot) for _ in range(2)] == [0, 0]
     assert len(bot.model.requests) == 1
     assert [page async for page in bot.schedules.store.due()] == []
+
+
+async def test_in_a_teams_chat_a_scheduled_answer_is_one_message_without_a_stream(
+    make_bot: MakeBot, clock: Clock
+) -> None:
+    bot = make_bot(["Be", "cause."])
+    await say(bot, "/schedule every day at 8: Why?", **TEAMS)
+    before = len(bot.connector.calls)
+    clock.set("2026-11-28T08:00+01:00")
+    assert await tick(bot) == 1
+    (call,) = bot.connector.calls[before:]
+    assert call.is_message
+    assert call.stream is None
+    assert (call.activity["conversation"]["id"], call.activity["recipient"]["id"]) == ("a:1", "29:ann")
+
+
+async def test_genies_own_number_decides_whether_the_person_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.genie.looking._FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("app.genie.looking._LONGEST_PAUSE_SECONDS", 0.02)
+    async with a_data_chat(tmp_path) as chat:
+        for limit in ("above 1,000", "above 1,000,000 billion"):
+            await chat.ask(f"/schedule every hour Europe/Berlin when {limit}: What was the revenue in March 1997?")
+        (told,) = await chat.comes_by_itself(time.time() + 3600)
+        assert told.text.startswith("> every hour, when above 1000: What was the revenue in March 1997?")
+        assert told.elements("Table")
