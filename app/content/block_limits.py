@@ -57,7 +57,7 @@ _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
 
 
 def within_limits(block: Block) -> Block:
-    """The block, with what is too much left out and lone surrogates replaced. A table keeps the total of its rows."""
+    """The block cut to the limits above, without lone surrogates. A table keeps the total of its rows."""
     match block:
         case Text(text):
             return Text(_cut(text, MAX_TEXT_CHARACTERS))

@@ -108,7 +108,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """`alternative_text` says what the image shows to whoever cannot see it. `data` is a PNG in base64, which is shown
+    """`alternative_text` describes the image, for screen readers. `data` is a PNG in base64, which is shown
     instead of `url`.
     """
 

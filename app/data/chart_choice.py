@@ -58,7 +58,7 @@ def _kind(series: Sequence[Series], *, time: bool) -> ChartKind | None:
         return ChartKind.LINE
     if len(series) > 1:
         return ChartKind.GROUPED_BAR
-    # A line through more of them would join what has no order.
+    # Categories have no order that a line could follow.
     return ChartKind.VERTICAL_BAR if len(series[0].points) <= _MAX_BARS else None
 
 

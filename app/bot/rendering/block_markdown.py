@@ -106,7 +106,7 @@ def _escaped_start(start: re.Match[str]) -> str:
 
 
 def link(source: Link) -> str:
-    """The title alone where nobody may be sent to the address."""
+    """The title alone where the address is no https URL."""
     title, url = as_data(source.title), web_address(source.url)
     return f"[{title or as_data(url)}]({_escaped_url(url)})" if url else title
 

@@ -112,7 +112,7 @@ def end_of(text: str) -> LineEnd:
 def streamable_prefix(text: str) -> str:
     """The beginning of the model's `text` that will look the same whatever follows: no half link, nothing still open.
 
-    What has been open for long is included all the same.
+    Markup that has been open for long is included all the same.
     """
     return text[: _cut(text, ends=False)]
 
