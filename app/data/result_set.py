@@ -5,6 +5,7 @@ https://docs.databricks.com/api/workspace/statementexecution/getstatement: value
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -89,7 +90,7 @@ def result_set(manifest: Mapping[str, Any], data_array: Sequence[Any]) -> Result
         raise ValueError("the result has no columns")
     rows = _rows(data_array[:MAX_ROWS], columns)
     total, truncated = manifest.get("total_row_count"), manifest.get("truncated") is True
-    return ResultSet(columns, rows, total if isinstance(total, int) and total >= len(rows) else None, truncated)
+    return ResultSet(columns, rows, total if type(total) is int and total >= len(rows) else None, truncated)
 
 
 def _rows(data_array: Sequence[Any], columns: Sequence[ResultColumn]) -> tuple[tuple[Cell, ...], ...]:
@@ -116,7 +117,7 @@ def _cells(values: Sequence[Any], column: ResultColumn) -> Sequence[Cell]:
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _boolean(text: str) -> Cell:

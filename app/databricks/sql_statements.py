@@ -21,6 +21,8 @@ _STATEMENTS = "/api/2.0/sql/statements"
 _MAX_RESULT_BYTES = 26 * 1024 * 1024
 """Databricks sends at most 25 MiB of a result inline."""
 _ROW_LIMIT = 5_000
+_BYTE_LIMIT = 16 * 1024 * 1024
+"""Of rows that are larger than that together, the first are sent; without it, none at all would be."""
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 # Together less than the two seconds that a cancelled tool has.
@@ -77,9 +79,8 @@ class SqlStatements:
         except asyncio.CancelledError:
             await self._cancel(statement, identity)
             raise
-        rows = items(mapping(response.get("result")).get("data_array"))
         # CLOSED: it succeeded, and its result can no longer be fetched.
-        if state != "SUCCEEDED" and not (state == "CLOSED" and rows):
+        if state != "SUCCEEDED" and not (state == "CLOSED" and _is_complete(response)):
             error = mapping(mapping(response.get("status")).get("error"))
             code = name_or_empty(text(error.get("error_code"))) or name_or_empty(state)
             raise StatementFailedError(quoted(text(error.get("message"))) or f"the statement ended as {code}", code)
@@ -92,6 +93,7 @@ class SqlStatements:
             "statement": sql,
             "wait_timeout": "0s",
             "row_limit": _ROW_LIMIT,
+            "byte_limit": _BYTE_LIMIT,
             "disposition": "INLINE",
             "format": "JSON_ARRAY",
         }
@@ -125,3 +127,9 @@ class SqlStatements:
 
 def _state(response: Json) -> str:
     return text(mapping(response.get("status")).get("state"))
+
+
+def _is_complete(response: Json) -> bool:
+    """Whether rows came with it, or there are none."""
+    rows = items(mapping(response.get("result")).get("data_array"))
+    return bool(rows) or mapping(response.get("manifest")).get("total_row_count") == 0

@@ -154,6 +154,7 @@ ROWS = {"data_array": [["1"]]}
         ({"status": {"state": "CLOSED"}, "manifest": MANIFEST, "result": ROWS}, ""),
         ({"status": {"state": "SUCCEEDED"}, "manifest": MANIFEST}, ""),
         ({"status": {"state": "CLOSED"}, "manifest": MANIFEST}, "CLOSED"),
+        ({"status": {"state": "CLOSED"}}, "CLOSED"),
         ({"status": {"state": "CANCELED"}}, "CANCELED"),
         (
             {"status": {"state": "FAILED", "error": {"error_code": "BAD_REQUEST", "message": "No such table"}}},
