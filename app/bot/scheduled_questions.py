@@ -43,7 +43,11 @@ class ScheduledQuestions:
         """
         count = 0
         async for page in self._store.due():
-            count += sum(await asyncio.gather(*map(self._ask, page)))
+            asked = await asyncio.gather(*map(self._ask, page), return_exceptions=True)
+            if failed := [each for each in asked if isinstance(each, BaseException)]:
+                # After the others of the page: one that fails holds up none of them.
+                raise failed[0]
+            count += sum(each is True for each in asked)
         if count:
             _log.info("Scheduled questions on the queue: %d", count)
         return count
