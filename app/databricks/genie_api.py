@@ -63,9 +63,12 @@ class GenieApi:
         path = api_path(_SPACES, space, "conversations")
         return await self._workspace.request("GET", path, identity=identity)
 
-    async def list_messages(self, space: str, conversation: str, identity: RequestIdentity) -> Json:
+    async def list_messages(
+        self, space: str, conversation: str, identity: RequestIdentity, page_token: str = ""
+    ) -> Json:
         path = api_path(_SPACES, space, "conversations", conversation, "messages")
-        return await self._workspace.request("GET", path, identity=identity)
+        query = {"page_token": page_token} if page_token else {}
+        return await self._workspace.request("GET", path, identity=identity, query=query)
 
     async def get_message(self, space: str, conversation: str, message: str, identity: RequestIdentity) -> Json:
         return await self._workspace.request("GET", _message(space, conversation, message), identity=identity)

@@ -120,7 +120,7 @@ class AgentQuestion:
 
         services = self._services
         base = (services.api, services.conversations, services.quota, self._space, self._context, services.clock)
-        return Asking(*base, MODE, post)
+        return Asking(*base, MODE, post, services.sleep)
 
     async def _begin_anywhere(self, stack: AsyncExitStack, conversation: str, question: str) -> GenieMessage:
         if conversation:

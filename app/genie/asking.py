@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from app.common.json_values import text
 from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_errors import (
+    WorkspaceError,
     WorkspaceInterruptedError,
     WorkspaceNotFoundError,
     WorkspaceRateLimitError,
@@ -18,6 +22,7 @@ from app.databricks.workspace_errors import (
 from app.genie.genie_conversations import AskedMessage, GenieConversation, GenieConversations, PendingQuestion
 from app.genie.genie_message import GenieMessage, parse_message
 from app.genie.known_questions import known_id
+from app.genie.looking import pauses_seconds
 from app.genie.question_quota import QuestionQuota
 from app.storage.storage_errors import StorageError
 from app.tools.base import ToolContext
@@ -27,6 +32,9 @@ _log = logging.getLogger(__name__)
 # Genie's clock and ours differ by less.
 _MAX_CLOCK_DIFFERENCE_SECONDS = 120.0
 _MAX_CONVERSATIONS = 10
+_MAX_PAGES = 20
+# One that was stopped goes on in Genie for a while.
+_ENDS_WITHIN_SECONDS = 30.0
 # Where Genie does not say.
 _REFUSED_FOR_SECONDS = 60.0
 
@@ -49,6 +57,7 @@ class Asking:
     clock: Callable[[], float] = time.time
     mode: str = ""
     post: PostQuestion | None = None
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     async def ask_once(self, question: str) -> GenieMessage:
         """The message of this call: a new one, or that of an earlier attempt. Raises `WorkspaceError`,
@@ -63,6 +72,7 @@ class Asking:
         else:
             kept = kept.asking(PendingQuestion(call=call, question=question, asked_at_seconds=self.clock()))
             await self._save(kept)
+        await self._wait_for_last(kept)
         try:
             message = await self._in_turn(kept, question)
         except (WorkspaceInterruptedError, WorkspaceUnavailableError):
@@ -82,6 +92,21 @@ class Asking:
         """Whether it began its conversation: then it means the same in any other."""
         messages = (await self._kept()).messages
         return bool(messages) and messages[0].message_id == message.message_id
+
+    async def _wait_for_last(self, kept: GenieConversation) -> None:
+        """Genie refuses a question in a conversation whose last one has not ended."""
+        waited, pauses = 0.0, pauses_seconds()
+        while kept.messages and waited < _ENDS_WITHIN_SECONDS:
+            ids = (kept.conversation_id, kept.messages[-1].message_id)
+            try:
+                told = await self.api.get_message(self.space, *ids, self.context.identity)
+                if parse_message({**told, "conversation_id": ids[0]}).ended:
+                    return
+            except (WorkspaceError, ValueError):
+                return
+            pause = next(pauses)
+            await self.sleep(pause)
+            waited += pause
 
     async def _in_turn(self, kept: GenieConversation, question: str) -> GenieMessage:
         while True:
@@ -108,9 +133,11 @@ class Asking:
 
     async def _find(self, kept: GenieConversation, pending: PendingQuestion) -> GenieMessage | None:
         """The message that `pending` became, if Genie has it."""
-        try:
-            if kept.conversation_id:
+        if kept.conversation_id:
+            # Where it is gone, the question has begun another one.
+            with suppress(WorkspaceNotFoundError):
                 return await self._find_in(kept.conversation_id, kept, pending)
+        try:
             told = await self.api.list_conversations(self.space, self.context.identity)
             for each in _mappings(told.get("conversations"))[:_MAX_CONVERSATIONS]:
                 id = each.get("conversation_id") or each.get("id")
@@ -125,14 +152,23 @@ class Asking:
     async def _find_in(
         self, conversation: str, kept: GenieConversation, pending: PendingQuestion
     ) -> GenieMessage | None:
-        told = await self.api.list_messages(self.space, conversation, self.context.identity)
         known = {each.message_id for each in kept.messages}
-        for each in reversed(_mappings(told.get("messages"))):
+        found: GenieMessage | None = None
+        async for each in self._messages(conversation):
             if each.get("content") == pending.question and _is_since(each, pending):
                 message = parse_message({**each, "conversation_id": conversation})
                 if message.message_id not in known:
-                    return message
-        return None
+                    found = message
+        return found
+
+    async def _messages(self, conversation: str) -> AsyncIterator[Mapping[str, Any]]:
+        token = ""
+        for _ in range(_MAX_PAGES):
+            told = await self.api.list_messages(self.space, conversation, self.context.identity, token)
+            for each in _mappings(told.get("messages")):
+                yield each
+            if not (token := text(told.get("next_page_token"))):
+                return
 
     async def _remembered(self, kept: GenieConversation, question: str, message: GenieMessage) -> GenieMessage:
         is_new = message.conversation_id != kept.conversation_id

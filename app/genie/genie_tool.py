@@ -22,7 +22,7 @@ from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.genie_api import GenieApi
 from app.databricks.statement_chunks import NextChunk
-from app.databricks.workspace_errors import WorkspaceError, WorkspaceNotFoundError
+from app.databricks.workspace_errors import WorkspaceError
 from app.genie.asking import Asking
 from app.genie.chart_image import with_genies_image
 from app.genie.genie_conversations import GenieConversations
@@ -83,7 +83,8 @@ class GenieQuestion:
     async def answer(self, arguments: GenieArguments) -> ToolOutput:
         context, services = self._context, self._services
         one_at_a_time = services.locks.of((context.conversation, self._space, identity_key(context.identity)))
-        asking = Asking(self._api, services.conversations, services.quota, self._space, context, services.clock)
+        base = (services.api, services.conversations, services.quota, self._space, context, services.clock)
+        asking = Asking(*base, sleep=services.sleep)
         try:
             async with asyncio.timeout_at(context.deadline - CANCEL_SECONDS):
                 if (known := await self._known(asking, arguments.question)) is not None:
@@ -119,12 +120,15 @@ class GenieQuestion:
             return None
         try:
             output = await self._output(known.message)
-        except (ToolError, WorkspaceNotFoundError) as error:
+        except (ToolError, WorkspaceError, ValueError) as error:
             _log.info("The SQL of a known question no longer runs (%s)", type(error).__name__)
             return None
         time = datetime.fromtimestamp(known.answered_at_seconds, UTC).strftime("%H:%M")
         said = context.translate(_ASKED_BEFORE, time=time)
-        return replace(output, text=f"{said}\n\n{output.text}", blocks=(Text(said), *output.blocks))
+        # Genie's message is another chat's to rate.
+        return replace(
+            output, text=f"{said}\n\n{output.text}", blocks=(Text(said), *output.blocks), feedback_targets=()
+        )
 
     def _failure(self, sentence: Sentence) -> ToolError:
         told = self._context.translate(sentence)

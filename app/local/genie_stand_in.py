@@ -19,6 +19,7 @@ from app.local.warehouse_stand_in import WAREHOUSE_ID, WarehouseStandIn
 
 SPACE_ID = "01f05a1e000010008000000000000001"
 _MAX_CONVERSATIONS = 200
+_PAGE_SIZE = 20
 _EXAMPLE = "How did revenue develop by month?"
 
 
@@ -264,7 +265,12 @@ class GenieStandIn:
 
     async def _list_messages(self, request: web.Request) -> web.Response:
         conversation = self._conversation(request)
-        return web.json_response({"messages": [message.as_json() for message in conversation.messages.values()]})
+        first = int(request.query.get("page_token") or 0)
+        page = list(conversation.messages.values())[first : first + _PAGE_SIZE]
+        told: dict[str, Any] = {"messages": [message.as_json() for message in page]}
+        if first + _PAGE_SIZE < len(conversation.messages):
+            told["next_page_token"] = str(first + _PAGE_SIZE)
+        return web.json_response(told)
 
     def _space(self, request: web.Request) -> StandInSpace:
         asked = request.match_info["space"]
