@@ -21,6 +21,7 @@ from app.content.blocks import (
     FoldedBlock,
     Image,
     Link,
+    Point,
     Series,
     Table,
     Text,
@@ -131,13 +132,17 @@ def _chart(chart: Chart) -> Chart:
     series: list[Series] = []
     left = MAX_POINTS
     for each in chart.series[:MAX_SERIES]:
-        points = tuple(replace(point, label=_cut(point.label, MAX_LABEL_CHARACTERS)) for point in each.points[:left])
+        points = tuple(_point(point) for point in each.points[:left])
         left -= len(points)
         series.append(Series(_cut(each.name, MAX_LABEL_CHARACTERS), points))
     x_axis, y_axis = _cut(chart.x_axis, MAX_LABEL_CHARACTERS), _cut(chart.y_axis, MAX_LABEL_CHARACTERS)
     title, image = _cut(chart.title, MAX_LABEL_CHARACTERS), chart.image and _image(chart.image)
     source = _link(chart.source)
     return replace(chart, series=tuple(series), title=title, x_axis=x_axis, y_axis=y_axis, source=source, image=image)
+
+
+def _point(point: Point) -> Point:
+    return replace(point, label=_cut(point.label, MAX_LABEL_CHARACTERS), exact=_cut(point.exact, MAX_LABEL_CHARACTERS))
 
 
 def _image(image: Image) -> Image:

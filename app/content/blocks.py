@@ -120,10 +120,13 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Dates and timestamps as ISO 8601 in `label`. Without a `value` (SQL's NULL) there is a gap."""
+    """Dates and timestamps as ISO 8601 in `label`. Without a `value` (SQL's NULL) there is a gap. `exact` has all
+    digits of a number of which a float would lose some: it is written, and `value` is drawn.
+    """
 
     label: str
     value: float | None
+    exact: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 
 from app.content.blocks import Cell, Chart, ChartKind, ColumnType, Point, Series
 from app.data.result_set import ResultColumn, ResultSet
@@ -16,6 +15,8 @@ MAX_POINTS_IN_TIME = 400
 MAX_PIE_SLICES = 9
 MAX_SERIES = 6
 _MAX_BARS = 30
+_SUM_DIGITS = 200
+"""No number of a result is as long."""
 _TIME_NAME = re.compile(r"(?:^|_)(?:date|day|week|month|quarter|year)$")
 
 
@@ -73,12 +74,17 @@ def _largest(series: Series, other: str) -> Series:
         return series
     by_size = sorted(range(len(points)), key=lambda n: -(points[n].value or 0.0))
     kept = set(by_size[: MAX_PIE_SLICES - 1])
-    rest = math.fsum(points[n].value or 0.0 for n in by_size[MAX_PIE_SLICES - 1 :])
-    return Series(series.name, (*(points[n] for n in sorted(kept)), Point(other, rest)))
+    with localcontext(prec=_SUM_DIGITS):
+        rest = sum((_exact(points[n]) for n in by_size[MAX_PIE_SLICES - 1 :]), Decimal(0))
+    return Series(series.name, (*(points[n] for n in sorted(kept)), _point(other, rest)))
+
+
+def _exact(point: Point) -> Decimal:
+    return Decimal(point.exact or repr(point.value or 0.0))
 
 
 def _series(result: ResultSet, label: int, number: int) -> Series:
-    points = tuple(Point(_label(row[label]), _value(row[number])) for row in result.rows)
+    points = tuple(_point(_label(row[label]), _number(row[number])) for row in result.rows)
     return Series(result.columns[number].name, points)
 
 
@@ -86,26 +92,32 @@ def _pivoted(result: ResultSet, labels: Sequence[int], numbers: Sequence[int]) -
     """A series for each value of the second label; none where that is not what the rows hold."""
     if len(labels) != 2 or len(numbers) != 1:
         return ()
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, Point]] = {}
     for row in result.rows:
         points = found.setdefault(_label(row[labels[1]]), {})
         label = _label(row[labels[0]])
         if label in points or len(found) > MAX_SERIES:
             return ()
-        points[label] = _value(row[numbers[0]])
-    return tuple(
-        Series(name, tuple(Point(label, value) for label, value in points.items())) for name, points in found.items()
-    )
+        points[label] = _point(label, _number(row[numbers[0]]))
+    return tuple(Series(name, tuple(points.values())) for name, points in found.items())
 
 
 def _label(cell: Cell) -> str:
     return "–" if cell is None else str(cell)
 
 
-def _value(cell: Cell) -> float | None:
+def _number(cell: Cell) -> Decimal | None:
     if isinstance(cell, bool) or cell is None:
         return None
     try:
-        return float(Decimal(cell)) if isinstance(cell, str) else float(cell)
-    except (InvalidOperation, ValueError, OverflowError):
+        number = Decimal(repr(cell) if isinstance(cell, float) else cell)
+    except InvalidOperation:
         return None
+    return number if number.is_finite() and number.adjusted() < _SUM_DIGITS else None
+
+
+def _point(label: str, number: Decimal | None) -> Point:
+    if number is None:
+        return Point(label, None)
+    value = float(number)
+    return Point(label, value, "" if Decimal(repr(value)) == number else f"{number:f}")

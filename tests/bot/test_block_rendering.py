@@ -437,6 +437,16 @@ def test_the_main_numbers_of_a_chart_stand_in_the_text() -> None:
     assert "8.000" in main_numbers(many, translator_for("de"))
 
 
+def test_a_number_that_no_float_holds_is_written_with_all_its_digits() -> None:
+    points = (Point("A", 1.2345678901234567e19, "12345678901234567890.10"), Point("B", 2.0))
+    chart = Chart(ChartKind.VERTICAL_BAR, (Series("", points),), "Sales", "region", "sales")
+    assert main_numbers(chart, ENGLISH) == "Sales: A: 12,345,678,901,234,567,890.10; B: 2"
+    assert "| A | 12,345,678,901,234,567,890.10 |" in markdown(chart, ENGLISH)
+    element = chart_element(chart, ENGLISH)
+    assert element is not None
+    assert [point["y"] for point in element["data"]] == [12345678.901234567, 2e-12]
+
+
 def test_where_charts_are_not_drawn_there_is_an_image_of_the_chart_or_its_table() -> None:
     (chart,) = CASES["chart_line"]
     assert isinstance(chart, Chart)

@@ -118,3 +118,17 @@ def test_more_categories_than_a_person_compares_are_drawn_only_where_asked_for(
     columns = (ResultColumn("country", "STRING"), ResultColumn("revenue", "DOUBLE"))
     chart = chart_of(ResultSet(columns, tuple((f"c{n}", 1.0) for n in range(countries))), wanted)
     assert (chart.chart if chart else None) is drawn
+
+
+def test_a_chart_keeps_the_digits_that_its_values_lose_and_adds_up_the_rest_exactly() -> None:
+    columns = (ResultColumn("country", "STRING"), ResultColumn("revenue", "DECIMAL"))
+    rows = tuple((f"c{n}", f"{n}2345678901234567890.{n:02}") for n in range(1, 13))
+    bars, pie = (chart_of(ResultSet(columns, rows), kind, other="Other") for kind in (None, ChartKind.PIE))
+    assert bars is not None
+    assert [point.exact for point in bars.series[0].points] == [row[1] for row in rows]
+    assert pie is not None
+    rest = pie.series[0].points[-1]
+    assert (rest.label, rest.exact) == ("Other", "109382715604938271560.10")
+    whole = chart_of(ResultSet(columns, (("a", "0.10"), ("b", 9_007_199_254_740_993))))
+    assert whole is not None
+    assert [point.exact for point in whole.series[0].points] == ["", "9007199254740993"]

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from operator import itemgetter
 
 from app.bot.rendering.number_text import number_text
 from app.content.blocks import (
@@ -23,6 +22,7 @@ from app.content.blocks import (
     Facts,
     Folded,
     Image,
+    Point,
     Table,
     Text,
 )
@@ -139,24 +139,28 @@ def table_of(chart: Chart) -> Table:
     """The numbers of a chart, a column for each series. A label that a series has twice has two rows."""
     axis, series = labelled_points(chart)
     columns = [Column(series.name or chart.y_axis, ColumnType.NUMBER) for series in chart.series]
-    rows = tuple((label, *(points.get(label) for points in series)) for label in axis)
+    rows = tuple((label, *(_number_of(points.get(label)) for points in series)) for label in axis)
     return Table((Column(chart.x_axis), *columns), rows, None, chart.title, chart.source)
 
 
-def labelled_points(chart: Chart) -> tuple[list[str], list[dict[str, float | None]]]:
-    """The labels of the axis, all different, and the values of each series by them."""
+def _number_of(point: Point | None) -> Cell:
+    return None if point is None else point.exact or point.value
+
+
+def labelled_points(chart: Chart) -> tuple[list[str], list[dict[str, Point]]]:
+    """The labels of the axis, all different, and the points of each series by them."""
     keys: dict[tuple[str, int], None] = {}
-    series: list[dict[tuple[str, int], float | None]] = []
+    series: list[dict[tuple[str, int], Point]] = []
     for each in chart.series:
         seen: Counter[str] = Counter()
-        values: dict[tuple[str, int], float | None] = {}
+        values: dict[tuple[str, int], Point] = {}
         for point in each.points:
-            values[point.label, seen[point.label]] = point.value
+            values[point.label, seen[point.label]] = point
             seen[point.label] += 1
         keys.update(dict.fromkeys(values))
         series.append(values)
     labels = dict(zip(keys, distinct([label for label, _ in keys]), strict=True))
-    return list(labels.values()), [{labels[key]: value for key, value in values.items()} for values in series]
+    return list(labels.values()), [{labels[key]: point for key, point in values.items()} for values in series]
 
 
 def distinct(names: Sequence[str]) -> list[str]:
@@ -174,31 +178,33 @@ def distinct(names: Sequence[str]) -> list[str]:
     return told_apart
 
 
+def _value(labelled: tuple[str, Point]) -> float:
+    return labelled[1].value or 0.0
+
+
 def main_numbers(chart: Chart, translate: Translator) -> str:
     """In one line: clients may drop the card that draws the chart."""
     axis, series = labelled_points(chart)
     parts = []
+
+    def said_of(labelled: tuple[str, Point]) -> tuple[str, str]:
+        label, point = labelled
+        return one_line(label, _MAX_CELL_SHOWN), number_text(point.exact or point.value or 0.0, translate)
+
     for each, points in zip(chart.series[:_MAX_SERIES_SAID], series, strict=False):
-        numbers = [(label, value) for label in axis if (value := points.get(label)) is not None]
-        if not numbers:
+        present = [(label, points[label]) for label in axis if label in points and points[label].value is not None]
+        if not present:
             continue
         name = one_line(each.name, _MAX_CELL_SHOWN) if len(series) > 1 else ""
-        if len(numbers) > _MAX_POINTS_SAID and chart.sums_up_rest:
+        if len(present) <= _MAX_POINTS_SAID:
+            said = "; ".join(f"{x}: {y}" for x, y in map(said_of, present))
+        elif chart.sums_up_rest:
             # The lowest value has no slice of its own.
-            (label, value), rest = max(numbers[:-1], key=itemgetter(1)), numbers[-1]
-            highest = translate(_HIGHEST, high=number_text(value, translate), at_high=one_line(label, _MAX_CELL_SHOWN))
-            said = f"{highest}; {one_line(rest[0], _MAX_CELL_SHOWN)}: {number_text(rest[1], translate)}"
-        elif len(numbers) > _MAX_POINTS_SAID:
-            low, high = min(numbers, key=itemgetter(1)), max(numbers, key=itemgetter(1))
-            said = translate(
-                _RANGE,
-                high=number_text(high[1], translate),
-                at_high=one_line(high[0], _MAX_CELL_SHOWN),
-                low=number_text(low[1], translate),
-                at_low=one_line(low[0], _MAX_CELL_SHOWN),
-            )
+            (at_high, high), (at_rest, rest) = said_of(max(present[:-1], key=_value)), said_of(present[-1])
+            said = f"{translate(_HIGHEST, high=high, at_high=at_high)}; {at_rest}: {rest}"
         else:
-            said = "; ".join(f"{one_line(x, _MAX_CELL_SHOWN)}: {number_text(y, translate)}" for x, y in numbers)
+            (at_high, high), (at_low, low) = said_of(max(present, key=_value)), said_of(min(present, key=_value))
+            said = translate(_RANGE, high=high, at_high=at_high, low=low, at_low=at_low)
         parts.append(f"{name}: {said}" if name else said)
     title = one_line(chart.title, _MAX_CELL_SHOWN)
     return f"{title}: {'. '.join(parts)}" if title and parts else title or ". ".join(parts)

@@ -46,7 +46,7 @@ def chart_element(chart: Chart, translate: Translator) -> Json | None:
         # Series that begin at different times have their labels in another order than time.
         axis.sort()
     names = distinct([one_line(each.name or chart.y_axis, _MAX_LABEL_CHARACTERS) or "–" for each in chart.series])
-    drawn = [{label: value for label, value in points.items() if value is not None} for points in series]
+    drawn = [{label: point.value for label, point in points.items() if point.value is not None} for points in series]
     values = [value for points in drawn for value in points.values()]
     kind = _drawable(chart.chart, axis, drawn)
     if kind is None or not values:
