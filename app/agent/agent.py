@@ -39,14 +39,14 @@ from app.translation import Sentence, Translator, translator_for
 
 _log = logging.getLogger(__name__)
 
-Review = Callable[[Turn, Answer], Awaitable[Answer]]
+Review = Callable[[Turn, Answer | Failure], Awaitable[Answer | Failure]]
 
 _UNREAD = Sentence("I cannot read attachments yet, so I have not read: {names}")
 
 
 class Agent:
     """`logs_details`: whether the log quotes an endpoint's errors, which may repeat what a person asked. `review` makes
-    of the answer to a scheduled question what is shown of it: an empty one shows nothing.
+    of the end of a scheduled question what is shown of it: an empty answer shows nothing.
     """
 
     def __init__(
@@ -152,13 +152,16 @@ class Agent:
                 if done := what_was_done(steps.recorded, tools, translate):
                     yield answer.add_block(done)
             finished = answer.finished(target for result in steps.results for target in result.feedback_targets)
-            yield await self._review(turn, finished) if turn.is_scheduled and self._review else finished
+            yield await self._reviewed(turn, finished)
         except JournalError as error:
             raise error.cause from None
         except ModelError as failure:
-            yield self._failed(answer, sentence_for(failure, translate), failure)
+            yield await self._reviewed(turn, self._failed(answer, sentence_for(failure, translate), failure))
         except Exception as error:
-            yield self._failed(answer, translate(UNEXPECTED), error)
+            yield await self._reviewed(turn, self._failed(answer, translate(UNEXPECTED), error))
+
+    async def _reviewed(self, turn: Turn, end: Answer | Failure) -> Answer | Failure:
+        return await self._review(turn, end) if turn.is_scheduled and self._review else end
 
     def _end_of_call(self, turn: Turn, steps: ToolSteps, answer: AnswerBuilder, translate: Translator) -> End:
         if steps.pending_approval:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from app.agent.events import Answer
+from app.agent.events import Answer, Failure
 from app.agent.turn import Turn
 from app.messaging.conversation_references import ConversationReferences
 from app.storage.conversations import ConversationKey
@@ -49,20 +49,21 @@ class Schedules:
         said = await self._command.answer(request)
         return Answer(said.text, by_model=False, blocks=said.blocks)
 
-    async def review(self, turn: Turn, answer: Answer) -> Answer:
-        """An empty one where the condition of the schedule keeps the answer back."""
+    async def review(self, turn: Turn, end: Answer | Failure) -> Answer | Failure:
+        """An empty answer where the condition of the schedule keeps `end` back."""
         from app.schedules.schedule_sentences import NO_NUMBER  # noqa: PLC0415
 
         try:
-            review = await self.store.review(turn.conversation, turn.id, answer.blocks)
+            blocks = None if isinstance(end, Failure) else end.blocks
+            review = await self.store.review(turn.conversation, turn.id, blocks)
         except StorageError as failure:
             _log.warning("A scheduled answer could not be compared (%s): it is shown", type(failure).__name__)
-            return answer
+            return end
         if not review.is_shown:
             return Answer("", by_model=False)
-        if review.has_number:
-            return answer
-        return replace(answer, text=f"{answer.text}\n\n{translator_for(turn.locale)(NO_NUMBER)}")
+        if review.has_number or isinstance(end, Failure):
+            return end
+        return replace(end, text=f"{end.text}\n\n{translator_for(turn.locale)(NO_NUMBER)}")
 
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
         """Raises `StorageError`."""

@@ -15,6 +15,7 @@ class Outcome(StrEnum):
     MET = "met"
     NOT_MET = "not met"
     NO_NUMBER = "no number"
+    FAILED = "failed"
 
 
 class Condition(BaseModel):

@@ -158,8 +158,8 @@ class ScheduleStore:
         """One whose conversation the bot can no longer write to."""
         await self._documents.delete(due.document.key)
 
-    async def review(self, conversation: ConversationKey, turn_id: str, blocks: Iterable[Block]) -> Review:
-        """Whether the answer of an occasion is shown: the same however often it is asked."""
+    async def review(self, conversation: ConversationKey, turn_id: str, blocks: Iterable[Block] | None) -> Review:
+        """Whether the answer of an occasion is shown: the same however often it is asked. A failure has no `blocks`."""
         _, _, name = turn_id.partition("/")
         id, _, occasion = name.partition("/")
         for _ in range(_MAX_TRIES):
@@ -168,7 +168,7 @@ class ScheduleStore:
             if document is None or schedule is None or schedule.condition is None:
                 return SHOWN
             if schedule.reviewed != occasion:
-                outcome = schedule.condition.outcome(blocks)
+                outcome = Outcome.FAILED if blocks is None else schedule.condition.outcome(blocks)
                 is_shown = outcome is not Outcome.NOT_MET and outcome is not schedule.outcome
                 update = {"reviewed": occasion, "outcome": outcome, "was_shown": is_shown}
                 schedule = schedule.model_copy(update=update)

@@ -16,6 +16,7 @@ from app.common.caller import Caller
 from app.content.blocks import Cell, Column, ColumnType, Table
 from app.local.connector_server import ConnectorResponse
 from app.models.model import Completed, ToolCall
+from app.models.model_errors import EndpointFailedError
 from app.schedules.schedule_store import SCHEDULES, ScheduleStore
 from app.storage.documents import DocumentStore
 from app.storage.storage_errors import StorageError
@@ -226,6 +227,18 @@ async def test_a_conversation_has_a_limit_of_schedules_and_a_command_is_never_ru
     clock.set("2026-11-28T08:00+01:00")
     assert await tick(bot) == 20
     assert "20. every day" in await say(bot, "/schedule")
+
+
+async def test_a_condition_that_cannot_be_looked_at_is_told_once_and_not_every_hour(
+    make_bot: MakeBot, clock: Clock
+) -> None:
+    bot = make_bot(*[EndpointFailedError("down")] * 3)
+    await say(bot, "/schedule when above 300: How many?")
+    for hour in (13, 14, 15):
+        clock.set(f"2026-11-27T{hour}:00+01:00")
+        assert await tick(bot) == 1
+    (message,) = came_by_itself(bot)
+    assert "rror id" in message["text"]
 
 
 class NoArguments(ToolArguments):
