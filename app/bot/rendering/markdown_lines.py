@@ -84,6 +84,11 @@ def is_delimiter_row(body: str) -> bool:
     return all(_DELIMITER_CELL.fullmatch(cell.strip(BLANKS)) for cell in cells)
 
 
+def is_heading(line: Line) -> bool:
+    """Whether it is one by its marks."""
+    return _HEADING.match(line.body, line.content) is not None
+
+
 def fence_run(body: str, content: int) -> re.Match[str] | None:
     """The fence and the rest of a line that opens code. After a fence of backticks no other backtick may follow."""
     run = _FENCE_RUN.match(body, content)
