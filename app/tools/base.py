@@ -21,6 +21,7 @@ from app.content.block_json import Blocks
 from app.content.feedback_target import FeedbackTarget
 from app.models.model import Source, ToolDefinition
 from app.storage.conversations import ConversationKey
+from app.tools.foreign_schema import acceptable_schema
 from app.tools.schema import argument_schema
 from app.translation import Sentence, Translator, translator_for
 
@@ -114,8 +115,9 @@ class Tool(Generic[A]):
     """`run` raises `ToolError` for what the model should know. When it is cancelled, it has to end within two seconds.
 
     `name` and `description` are read by the model, `title` by people: in the progress of a turn, in approvals and in
-    `/tools`; a `Sentence` is translated. `schema` is told to the model in place of that of `arguments`. A tool that is
-    not `offered` is called by buttons alone (`app.messaging.actions.call_button`): the model does not know it.
+    `/tools`; a `Sentence` is translated. `schema`, of a tool of others, is told to the model in place of that of
+    `arguments`, as far as every endpoint accepts it. A tool that is not `offered` is called by buttons alone
+    (`app.messaging.actions.call_button`): the model does not know it.
     """
 
     name: str
@@ -132,7 +134,7 @@ class Tool(Generic[A]):
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"endpoints take no tool of the name {self.name!r}")
-        schema = argument_schema(self.arguments) if self.schema is None else self.schema
+        schema = argument_schema(self.arguments) if self.schema is None else acceptable_schema(self.schema)
         object.__setattr__(self, "definition", ToolDefinition(self.name, self.description, schema))
 
     def title_in(self, translate: Translator) -> str:
@@ -141,7 +143,7 @@ class Tool(Generic[A]):
     @property
     def digest(self) -> str:
         """Another one when the description or the schema has changed: then an approval is no longer for this tool."""
-        text = json.dumps(self.definition.function, sort_keys=True)
+        text = json.dumps([self.definition.function, self.schema], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

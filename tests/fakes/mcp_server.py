@@ -17,7 +17,7 @@ SECRET = "dapi" + "0123456789abcdef" * 2
 class FakeMcpServer:
     """`requests` are the headers that arrived. `port` is kept when it is started again."""
 
-    def __init__(self, *, json_response: bool = False, stateless: bool = False) -> None:
+    def __init__(self, *, json_response: bool = False, stateless: bool = False, path: str = "/mcp") -> None:
         self.requests: list[dict[str, str]] = []
         self.calls: list[tuple[str, Any]] = []
         self.refuse_with: int | None = None
@@ -27,13 +27,14 @@ class FakeMcpServer:
         self.called = asyncio.Event()
         self._json_response = json_response
         self._stateless = stateless
+        self._path = path
         self._socket: socket.socket | None = None
         self.port = 0
         self.mcp = self._server()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/mcp"
+        return f"http://127.0.0.1:{self.port}{self._path}"
 
     def _server(self) -> MCPServer:
         mcp = MCPServer("fake")
@@ -99,7 +100,9 @@ class FakeMcpServer:
         await self._inner(scope, receive, send)
 
     async def start(self) -> Self:
-        self._inner = self.mcp.streamable_http_app(json_response=self._json_response, stateless_http=self._stateless)
+        self._inner = self.mcp.streamable_http_app(
+            streamable_http_path=self._path, json_response=self._json_response, stateless_http=self._stateless
+        )
         self._socket = socket.create_server(("127.0.0.1", self.port))
         self.port = self._socket.getsockname()[1]
         config = uvicorn.Config(

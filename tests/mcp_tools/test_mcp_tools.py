@@ -20,6 +20,7 @@ from app.mcp_tools.provider import McpTools
 from app.models.model import ToolCall
 from app.settings.mcp_settings import McpSettings
 from app.tools.base import Effect, ToolResult
+from app.tools.foreign_schema import acceptable_schema
 from app.tools.registry import ToolRegistry
 from tests.fakes.mcp_server import SECRET, FakeMcpServer
 from tests.fakes.tools import tool_context
@@ -57,7 +58,7 @@ async def call(registry: ToolRegistry, tool: str, seconds: float = 20, **argumen
 
 
 @pytest.mark.parametrize("transport", [{}, {"json_response": True}, {"stateless": True}])
-async def test_the_tools_of_a_server_are_offered_as_they_are_and_called(transport: dict[str, bool]) -> None:
+async def test_the_tools_of_a_server_are_offered_as_they_are_and_called(transport: dict[str, Any]) -> None:
     async with (
         FakeMcpServer(**transport) as server,
         mcp_tools({"name": "calc", "url": server.url, "read_only": ["add"], "meta": {"num_results": 3}}) as tools,
@@ -66,7 +67,7 @@ async def test_the_tools_of_a_server_are_offered_as_they_are_and_called(transpor
         add = registry.find("calc__add")
         assert add is not None
         assert add.description == "Adds two numbers"
-        assert add.definition.parameters["properties"]["b"] == {"default": 1, "title": "B", "type": "integer"}
+        assert add.definition.parameters["properties"]["b"] == {"default": 1, "type": "integer"}
         assert add.title == "calc: add"
         assert (await call(registry, "calc__add", a=1, b=2)).text == "3"
         assert "num_results" in (await call(registry, "calc__meta")).text
@@ -104,7 +105,7 @@ async def test_one_broken_server_is_named_and_takes_nothing_from_the_others() ->
 
 
 @pytest.mark.parametrize("transport", [{}, {"json_response": True}])
-async def test_what_hangs_floods_leaks_or_fails_is_told_and_the_server_serves_on(transport: dict[str, bool]) -> None:
+async def test_what_hangs_floods_leaks_or_fails_is_told_and_the_server_serves_on(transport: dict[str, Any]) -> None:
     async with (
         FakeMcpServer(**transport) as server,
         mcp_tools({"name": "s", "url": server.url, "read_only": ["add"]}) as tools,
@@ -178,6 +179,26 @@ async def test_the_token_of_databricks_goes_to_the_workspace_alone_and_a_secret_
         assert {request.get("authorization") for request in plain.requests} == {None}
 
 
+@pytest.mark.parametrize("path", ["ai-search/main/docs/index", "functions/main/sales"])
+async def test_a_managed_server_gets_the_workspaces_token_and_its_meta_and_its_tools_keep_their_names(
+    path: str,
+) -> None:
+    meta = {"num_results": 5, "filters": '{"year": 2026}', "query_type": "HYBRID"}
+    async with FakeMcpServer(path=f"/api/2.0/mcp/{path}", json_response=True) as server:
+        server.rename("meta", "main__docs__index")
+        named = {"name": "docs", "url": server.url, "read_only": ["main__docs__index"], "meta": meta}
+        async with mcp_tools(named, workspace=f"http://127.0.0.1:{server.port}") as tools:
+            registry = await registry_of(tools)
+            search, add = registry.find("docs__main__docs__index"), registry.find("docs__add")
+            assert search is not None
+            assert add is not None
+            assert (search.effect, add.effect) == (Effect.READ_ONLY, Effect.NEEDS_APPROVAL)
+            result = await call(registry, search.name)
+        assert result.is_untrusted
+        assert all(f"{name!r}: {value!r}" in result.text for name, value in meta.items()), result.text
+        assert {request.get("authorization") for request in server.requests} == {f"Bearer {TOKEN}"}
+
+
 async def test_a_redirect_to_another_host_is_not_followed() -> None:
     async with FakeMcpServer() as own, FakeMcpServer() as other:
         own.redirect_to = other.url
@@ -219,7 +240,7 @@ async def test_a_schema_that_is_too_long_costs_no_other_tool(schema: dict[str, A
         registry = await registry_of(tools)
         leak = registry.find("s__leak")
         assert (leak is not None) is is_offered
-        assert leak is None or leak.definition.parameters == schema
+        assert leak is None or leak.definition.parameters == acceptable_schema(schema)
         assert registry.find("s__add") is not None
 
 

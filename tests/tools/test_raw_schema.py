@@ -1,4 +1,4 @@
-"""A tool may bring a schema of its own: the model is given it as it is, and the tool the model's arguments."""
+"""A tool may bring a schema of its own: the model is told what endpoints accept of it, the tool gets its arguments."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 SCHEMA = {"type": "object", "$defs": {"a": {"$ref": "#/$defs/a"}}, "properties": {"model_config": {}, "x-odd": {}}}
+TOLD = {"type": "object", "properties": {"model_config": {}, "x-odd": {}}}
 
 
 @given(st.dictionaries(TEXT | st.sampled_from(["model_config", "values", "__class__", "self"]), VALUES, max_size=5))
@@ -32,7 +33,7 @@ def test_arguments_arrive_as_the_model_wrote_them(arguments: dict[str, Any]) -> 
         return ToolOutput("")
 
     tool = Tool("raw", "", RawArguments, run, Effect.READ_ONLY, schema=SCHEMA)
-    assert tool.definition.parameters == SCHEMA
+    assert tool.definition.parameters == TOLD
     asyncio.run(ToolRegistry([tool]).run(ToolCall("1", "raw", json.dumps(arguments)), tool_context()))
     assert arrived == [arguments]
 
@@ -45,4 +46,4 @@ def test_the_digest_changes_with_what_the_model_and_the_person_were_told() -> No
         return Tool("raw", description, RawArguments, run, Effect.NEEDS_APPROVAL, schema=schema).digest
 
     assert digest("a", {"b": 1, "c": 2}) == digest("a", {"c": 2, "b": 1})
-    assert len({digest("a", {}), digest("b", {}), digest("a", {"type": "object"})}) == 3
+    assert len({digest("a", {}), digest("b", {}), digest("a", {"$comment": "not told to the model"})}) == 3

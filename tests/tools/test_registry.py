@@ -43,7 +43,7 @@ async def echo(arguments: EchoArguments, context: ToolContext) -> ToolOutput:
         case "break":
             raise RuntimeError("secret detail")
         case "flood":
-            return ToolOutput("x" * 100_000, (Text("y" * 100_000),) * 99, (Source("z"),) * 99)
+            return ToolOutput("x" * 50_000_000, (Text("y" * 50_000_000),) * 99, (Source("z"),) * 99)
         case "half":
             return ToolOutput("\ud83d", (Text("\ud83d"),))
     return ToolOutput(f"{arguments.do} {arguments.times}, {context.seconds_left():g} s left")
@@ -110,7 +110,7 @@ def test_a_tool_that_floods_is_cut_and_the_model_is_told() -> None:
     result = result_of('{"do": "flood"}')
     assert result.succeeded
     assert len(result.text) < MAX_RESULT_CHARACTERS + 100
-    assert "80000 characters, was left out" in result.text
+    assert "49980000 characters, was left out" in result.text
     assert len(result.blocks) == MAX_BLOCKS
     assert all(isinstance(block, Text) and len(block.text) <= 20_000 for block in result.blocks)
 
