@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 
 from app.agent.answer_builder import AnswerBuilder
+from app.agent.attached_files import READING_FILES, FileTools, may_have_files, unread_note
 from app.agent.direct_call import ToolCallFailedError, make_call
-from app.agent.events import Answer, End, Event, Failure, Suspended, interrupted, interruption
+from app.agent.events import Answer, End, Event, Failure, Status, Suspended, interrupted, interruption
 from app.agent.history import within_budget
 from app.agent.journal import JournalError, ToolJournal
 from app.agent.loop import AgentLoop
@@ -30,23 +31,22 @@ from app.common.cancellation import Cancellation
 from app.common.identity import APP_IDENTITY, RequestIdentity
 from app.models.model import Message, Model
 from app.models.model_errors import ModelError
-from app.storage.conversations import StoredMessage
+from app.storage.conversations import ConversationKey, StoredMessage
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed
+from app.tools.attached_files import ConversationFiles
 from app.tools.base import ToolContext
 from app.tools.registry import ToolProvider, ToolRegistry
-from app.translation import Sentence, Translator, translator_for
+from app.translation import Translator, translator_for
 
 _log = logging.getLogger(__name__)
 
 Review = Callable[[Turn, Answer | Failure], Awaitable[Answer | Failure]]
 
-_UNREAD = Sentence("I cannot read attachments yet, so I have not read: {names}")
-
 
 class Agent:
     """`logs_details`: whether the log quotes an endpoint's errors, which may repeat what a person asked. `review` makes
-    of the end of a scheduled question what is shown of it: an empty answer shows nothing.
+    of the end of a scheduled question what is shown of it: an empty answer shows nothing. Without `files` none is read.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Agent:
         step_limit: int = 8,
         logs_details: bool = False,
         review: Review | None = None,
+        files: ConversationFiles | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._model = model
@@ -70,11 +71,18 @@ class Agent:
         self._step_limit = step_limit
         self._logs_details = logs_details
         self._review = review
+        self._files = files
         self._clock = clock
 
-    async def tools_for(self, caller: Caller) -> ToolRegistry:
-        """Those that the model is offered."""
-        return (await ToolRegistry.for_turn(self._tool_providers, caller)).offered
+    async def tools_for(self, caller: Caller, conversation: ConversationKey | None = None) -> ToolRegistry:
+        """Those that the model is offered, with those of the conversation's files."""
+        return (await self._registry(caller, conversation)).offered
+
+    async def _registry(self, caller: Caller, with_files_of: ConversationKey | None) -> ToolRegistry:
+        providers = list(self._tool_providers)
+        if self._files is not None and with_files_of is not None:
+            providers.append(FileTools(self._files, with_files_of))
+        return await ToolRegistry.for_turn(providers, caller)
 
     async def answer(
         self,
@@ -111,7 +119,11 @@ class Agent:
             is_scheduled=turn.is_scheduled,
         )
         try:
-            registry = await ToolRegistry.for_turn(self._tool_providers, turn.caller)
+            notes: list[str] = []
+            if self._files is not None and turn.files and not said:
+                yield Status(translate(READING_FILES))
+                notes += await self._files.add(turn.files, context)
+            registry = await self._registry(turn.caller, turn.conversation if may_have_files(turn, history) else None)
             tools = registry.for_buttons if turn.call else registry.offered
             steps = ToolSteps(context, tools, answer, journal, approvals or {}, self._clock)
             await steps.load()
@@ -126,15 +138,16 @@ class Agent:
             if turn.is_scheduled and not said and not steps.recorded.steps:
                 # It comes long after it was asked for, and among other messages.
                 yield answer.add(f"> {turn.schedule}: {turn.question}\n\n", by_model=False)
-            if turn.unread and not said and not steps.recorded.steps:
-                yield answer.add(f"> {translate(_UNREAD, names=', '.join(turn.unread))}\n\n", by_model=False)
+            notes += filter(None, [unread_note(turn, translate, reads_files=self._files is not None)])
+            if notes and not said and not steps.recorded.steps:
+                yield answer.add("".join(f"> {note}\n\n" for note in notes), by_model=False)
             if turn.question.strip():
                 loop = AgentLoop(
                     self._model,
                     tools,
                     steps,
                     answer,
-                    self._opening(turn, history, tools),
+                    self._opening(turn, history, tools, notes),
                     identity=identity,
                     step_limit=self._step_limit,
                     max_answer_characters=self._max_answer_characters,
@@ -171,10 +184,13 @@ class Agent:
             return self._failed(answer, result.sentence or translate(CALL_FAILED), ToolCallFailedError())
         return Answer(result.sentence, tuple(answer.citations), by_model=False, blocks=tuple(answer.blocks))
 
-    def _opening(self, turn: Turn, history: Sequence[StoredMessage], tools: ToolRegistry) -> list[Message]:
+    def _opening(
+        self, turn: Turn, history: Sequence[StoredMessage], tools: ToolRegistry, notes: Sequence[str]
+    ) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
         told = self._system_prompt + unavailable_note(tools)
-        return [Message("system", told), *remembered, Message("user", turn.prompt)]
+        prompt = "\n\n".join([turn.prompt, *(f"(The person is told: {note})" for note in notes)])
+        return [Message("system", told), *remembered, Message("user", prompt)]
 
     def _failed(self, answer: AnswerBuilder, sentence: str, error: Exception) -> Failure:
         turn_failed(error)

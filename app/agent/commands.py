@@ -69,7 +69,7 @@ class Commands:
         self,
         forget: Callable[[ConversationKey], Awaitable[object]],
         about: Callable[[], Awaitable[About]],
-        tools: Callable[[Caller], Awaitable[ToolRegistry]] | None = None,
+        tools: Callable[[Caller, ConversationKey], Awaitable[ToolRegistry]] | None = None,
         schedule: Callable[[Turn, str], Awaitable[Answer]] | None = None,
         remove: Callable[[Turn], Awaitable[Sentence]] | None = None,
     ) -> None:
@@ -104,7 +104,7 @@ class Commands:
             case "/about":
                 return _about_text(await self._about(), translate)
             case "/tools":
-                registry = await self._tools(turn.caller) if self._tools else ToolRegistry()
+                registry = await self._tools(turn.caller, turn.conversation) if self._tools else ToolRegistry()
                 return tool_list(registry, translate)
             case "/forget" | "/reset":
                 await self._forget(turn.conversation)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from app.common.caller import UNKNOWN_CALLER, Caller
 from app.models.model import ToolCall
 from app.storage.conversations import ConversationKey
+from app.tools.attached_files import AttachedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,19 @@ class EmptyReason(StrEnum):
     NOTHING = "nothing"
 
 
+class UnreadReason(StrEnum):
+    """Why attachments are not read."""
+
+    KIND = "kind"
+    NOT_ONE_TO_ONE = "not one to one"
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """`question` is what was typed, without the mention of the bot; where it is empty `empty_reason` says why.
 
-    `unread` names the attachments that came with the question and cannot be read, `quotations` is what others wrote.
+    `unread` names the attachments that came with the question and cannot be read, for the `unread_reason`; `files` are
+    those that can. `quotations` is what others wrote.
     A turn with a `call` has no question: it makes that call of a tool, and no model is asked. `shows_chart_images`:
     where the answer goes charts are not drawn, and images of them are shown. `time_zone` is what the person's client
     says of it: an IANA name, an offset such as `+01:00`, or nothing. A `schedule` says in words when the question is
@@ -60,6 +69,8 @@ class Turn:
     shows_chart_images: bool = False
     time_zone: str = ""
     schedule: str = ""
+    files: tuple[AttachedFile, ...] = ()
+    unread_reason: UnreadReason = UnreadReason.KIND
 
     @property
     def is_scheduled(self) -> bool:
@@ -75,4 +86,5 @@ class Turn:
     @property
     def prompt(self) -> str:
         """The question as the model reads it, after what it refers to."""
-        return "\n\n".join([*(quotation.as_context() for quotation in self.quotations), self.question])
+        context = [*(each.as_context() for each in self.quotations), *(each.prompt for each in self.files)]
+        return "\n\n".join([*context, self.question])

@@ -27,6 +27,8 @@ CONTINUE_PROMPT = (
 )
 # To the model, where a person forwarded a message and wrote nothing beside it.
 FORWARDED_WITHOUT_QUESTION = "(I pass this on to you without words of my own.)"
+# The same, where a person attached a file.
+FILE_WITHOUT_QUESTION = "(I attach this without words of my own.)"
 NO_CARD_TEXT = Sentence("I received what you chose in a card, but no text. Please write your question in words.")
 NO_EDIT_TEXT = Sentence("Your edited message has no text that I can read. Please write your question in words.")
 NO_COPILOT_TEXT = Sentence(

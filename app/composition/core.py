@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from app.agent.agent import Agent
 from app.agent.commands import About, Commands
 from app.agent.turn import Turn
+from app.composition.conversation_files import LazyConversationFiles
 from app.composition.ratings import LazyRatings
 from app.composition.schedules import Schedules
-from app.composition.tool_providers import ConversationTools, ToolServices, tool_providers
+from app.composition.tool_providers import ConversationTools, ToolServices, has_data_tools, tool_providers
 from app.config import CoreSettings
 from app.databricks.credentials import CredentialChoice, choose_credential
 from app.databricks.current_user import CurrentUserLookup
@@ -46,9 +47,16 @@ class Core:
     """Nothing here is slow to make: files, connections and heavy imports come with the first use.
 
     `managed_identity_client_id` names the identity that signs in to Databricks where the settings name no other.
+    `allows_loopback_files`: attached files may come from this machine.
     """
 
-    def __init__(self, settings: CoreSettings, *, managed_identity_client_id: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: CoreSettings,
+        *,
+        managed_identity_client_id: str | None = None,
+        allows_loopback_files: bool = False,
+    ) -> None:
         # httpx logs a line for every request to the model, which would be most of the log.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self.settings = settings
@@ -68,7 +76,13 @@ class Core:
         )
         self.ratings = LazyRatings(settings, self.workspace, self.storage.documents)
         self.schedules = Schedules(self.storage.documents, self.references)
-        self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage))
+        self._files = LazyConversationFiles(
+            self.storage.artifacts,
+            self.workspace,
+            allows_loopback=allows_loopback_files,
+            brings_result_tools=not has_data_tools(settings),
+        )
+        self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage, self._files))
         self.agent = Agent(
             self.model,
             self._tool_providers,
@@ -78,6 +92,7 @@ class Core:
             # On a developer's machine the words are the developer's own.
             logs_details=settings.telemetry.records_text or not settings.host.in_azure,
             review=self.schedules.review,
+            files=self._files if settings.agent.offers_tools else None,
         )
         self.turns = TurnRunner(
             self.agent,
@@ -130,6 +145,7 @@ class Core:
                 self.workspace,
                 self.model,
                 self.ratings,
+                self._files,
             ):
                 closing.push_async_callback(part.close)
             for provider in self._tool_providers:

@@ -38,7 +38,12 @@ def start() -> FunctionsHost | Unconfigured:
 
 class FunctionsHost:
     def __init__(self, settings: Settings) -> None:
-        self.core = core = Core(settings, managed_identity_client_id=settings.bot.app_id)
+        self.core = core = Core(
+            settings,
+            managed_identity_client_id=settings.bot.app_id,
+            # Without an app id the bot talks to this machine alone.
+            allows_loopback_files=not settings.bot.app_id,
+        )
         self.dispatcher = QueueDispatcher(core.telemetry)
         self.bot = build_bot(
             _bot_identity(settings),

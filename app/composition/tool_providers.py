@@ -9,6 +9,7 @@ from app.config import CoreSettings
 from app.databricks.workspace_client import WorkspaceClient
 from app.storage.conversations import ConversationKey
 from app.storage.factory import Storage
+from app.tools.attached_files import FILES
 from app.tools.clock import ClockTools
 from app.tools.registry import ToolProvider
 
@@ -32,6 +33,7 @@ class ToolServices:
     settings: CoreSettings
     workspace: WorkspaceClient
     storage: Storage
+    files: QueryRunner
 
 
 def tool_providers(services: ToolServices) -> list[ToolProvider]:
@@ -42,7 +44,7 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
     if not settings.agent.offers_tools:
         return []
     providers: list[ToolProvider] = [ClockTools()]
-    if settings.genie.spaces or settings.sql.warehouse_id:
+    if has_data_tools(settings):
         providers += _data_tools(services)
     if settings.specialists.specialists:
         from app.specialists.specialists import Specialists  # noqa: PLC0415
@@ -55,6 +57,10 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
     return providers
 
 
+def has_data_tools(settings: CoreSettings) -> bool:
+    return bool(settings.genie.spaces or settings.sql.warehouse_id)
+
+
 def _data_tools(services: ToolServices) -> list[ToolProvider]:
     from app.data.result_tools import ResultTools  # noqa: PLC0415
     from app.data.stored_results import StoredResults  # noqa: PLC0415
@@ -62,7 +68,7 @@ def _data_tools(services: ToolServices) -> list[ToolProvider]:
     settings, workspace, storage = services.settings, services.workspace, services.storage
     results = StoredResults(storage.artifacts)
     providers: list[ToolProvider] = []
-    runners: dict[str, QueryRunner] = {}
+    runners: dict[str, QueryRunner] = {FILES: services.files}
     sql_capability = ""
     if settings.sql.warehouse_id:
         from app.sql.provider import CAPABILITY as SQL  # noqa: PLC0415

@@ -21,7 +21,7 @@ class ResultTools:
         reruns = Reruns(results, runners)
         chunks = StatementChunks(workspace)
         pages = ResultPages(results, chunks, reruns)
-        self._tools = (Redraw(results, chunks).tool, pages.tool, reruns.tool)
+        self.all = (Redraw(results, chunks).tool, pages.tool, reruns.tool)
 
     async def tools(self, caller: Caller) -> Sequence[AnyTool]:
-        return self._tools
+        return self.all

@@ -36,6 +36,7 @@ _GONE = Sentence("The file {name} can no longer be downloaded. Please attach it 
 _UNTRUSTED = Sentence("The file {name} is kept neither in SharePoint nor in OneDrive, so I have not read it.")
 _NOT_DOWNLOADED = Sentence("The file {name} could not be downloaded. Please attach it again.")
 _NO_TEXT = Sentence("The file {name} holds no text. Please save it as CSV or text, and attach it again.")
+_TOO_MANY = Sentence("The files of one question are five at most, so I have not read {name}.")
 _EMPTY = Sentence("The file {name} is empty.")
 _NOT_READ = Sentence("The file {name} could not be read. Please save it as CSV with UTF-8, and attach it again.")
 _ROWS_LEFT_OUT = Sentence("Of the file {name} I have read the first {count} rows.")
@@ -71,7 +72,8 @@ class StoredConversationFiles:
     async def add(self, files: Sequence[AttachedFile], context: ToolContext) -> Sequence[str]:
         known = {each.id for each in await self._files.find_all(context.conversation)}
         ids = [_id(context, number) for number in range(len(files))]
-        wanted = [(id, file) for id, file in zip(ids, files, strict=True) if id not in known][:MAX_FILES_PER_QUESTION]
+        wanted = [(id, file) for id, file in zip(ids, files, strict=True) if id not in known]
+        wanted, too_many = wanted[:MAX_FILES_PER_QUESTION], wanted[MAX_FILES_PER_QUESTION:]
         contents = await asyncio.gather(*(self._content(file) for _, file in wanted))
         said: list[str] = []
         # One after the other: the list of a conversation's files is one artifact.
@@ -83,7 +85,7 @@ class StoredConversationFiles:
                 ]
             except FileRefusedError as error:
                 said.append(context.translate(error.sentence, name=_as_code(file.name)))
-        return said
+        return said + [context.translate(_TOO_MANY, name=_as_code(file.name)) for _, file in too_many]
 
     async def tools(self, conversation: ConversationKey) -> Sequence[AnyTool]:
         files = await self._files.find_all(conversation)

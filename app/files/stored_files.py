@@ -23,7 +23,7 @@ _NOT_IN_A_TABLE = re.compile(r"\W+", re.ASCII)
 
 
 class StoredFile(BaseModel):
-    """`table` is its name in SQL, `columns` are names and DuckDB's types. All attempts of a turn give it the same id."""
+    """`table` is its name in SQL, `columns` are names and DuckDB's types. All attempts of a turn give the same `id`."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 

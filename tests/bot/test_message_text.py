@@ -19,7 +19,7 @@ def asked(message: Activity) -> str:
 
 
 def unread(message: Activity) -> tuple[str, ...]:
-    return read_message(message).unread
+    return read_message(message).attachments.unread
 
 
 def activity(text: str, **more: Any) -> Activity:
@@ -115,7 +115,7 @@ def test_a_malformed_quotation_is_none(fields: dict[str, Any]) -> None:
 def test_an_attached_message_is_a_quotation(content: object, expected: tuple[Quotation, ...]) -> None:
     attached = [{"contentType": "forwardedMessageReference", "content": content}]
     message = read_message(activity("x", attachments=attached))
-    assert (message.quotations, message.unread) == (expected, ())
+    assert (message.quotations, message.attachments.unread) == (expected, ())
 
 
 FORWARD = '<blockquote itemtype="http://schema.skype.com/Forward"><p itemprop="copy">{}</p></blockquote>'

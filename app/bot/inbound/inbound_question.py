@@ -10,7 +10,7 @@ from typing import Any
 from botbuilder.schema import Activity
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.agent.turn import EmptyReason, Quotation, Turn
+from app.agent.turn import EmptyReason, Quotation, Turn, UnreadReason
 from app.bot.channel import Channel, channel_of
 from app.bot.inbound.activity import caller_of, conversation_type, is_from_copilot, locale_of, time_zone_of
 from app.bot.inbound.message_text import read_message
@@ -18,6 +18,7 @@ from app.bot.inbound.reply_target import ReplyTarget
 from app.common.caller import UNKNOWN_CALLER, Caller
 from app.models.model import ToolCall
 from app.storage.conversations import ConversationKey
+from app.tools.attached_files import AttachedFile
 from app.turns.queue_message import UnreadableMessageError
 
 
@@ -37,6 +38,8 @@ class InboundQuestion(BaseModel):
     fields: dict[str, Any]
     question: str
     unread: tuple[str, ...] = ()
+    unread_reason: UnreadReason = UnreadReason.KIND
+    files: tuple[AttachedFile, ...] = ()
     locale: str = ""
     quotations: tuple[Quotation, ...] = ()
     empty_reason: EmptyReason = EmptyReason.MENTION
@@ -57,7 +60,9 @@ class InboundQuestion(BaseModel):
             conversation=target.conversation,
             fields=target.fields,
             question=message.question,
-            unread=message.unread,
+            unread=message.attachments.unread,
+            unread_reason=message.attachments.unread_reason,
+            files=message.attachments.files,
             locale=locale_of(activity),
             quotations=message.quotations,
             empty_reason=message.empty_reason,
@@ -100,6 +105,8 @@ class InboundQuestion(BaseModel):
             self.channel.shows_chart_images,
             self.time_zone,
             self.schedule,
+            self.files,
+            self.unread_reason,
         )
 
 

@@ -1,4 +1,4 @@
-"""Reads a message: the sender's own words, quotations, and the names of attachments that cannot be read."""
+"""Reads a message: the sender's own words, quotations, and attachments."""
 
 from __future__ import annotations
 
@@ -10,28 +10,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from botbuilder.schema import Activity, Attachment
+from botbuilder.schema import Activity
 
 from app.agent.turn import EmptyReason, Quotation
-from app.agent.user_messages import FORWARDED_WITHOUT_QUESTION
+from app.agent.user_messages import FILE_WITHOUT_QUESTION, FORWARDED_WITHOUT_QUESTION
 from app.bot.inbound.activity import is_from_copilot, is_from_teams, is_targeted, locale_of, repair_texts
+from app.bot.inbound.attachments import REFERENCES, Attachments, kind_of, read_attachments
 from app.bot.inbound.html_text import holds_quotation, read_html
-from app.translation import Sentence, Translator, translator_for
+from app.translation import translator_for
 
 _MAX_NAME_CHARACTERS = 80
-_MAX_NAMES = 10
 _MAX_QUOTATIONS = 5
 _MAX_QUOTATION_CHARACTERS = 4000
 _MAX_MENTIONS = 100
 _MAX_SPELLINGS = 3
-_IMAGE = Sentence("an image")
 
 # Teams' placeholder for a quoted message, whose preview is in an entity.
 _QUOTED = re.compile(r"<quoted\s[^<>]{0,60}messageId=[^<>]{0,260}>(?:</quoted>)?", re.IGNORECASE)
 _AT = re.compile(r"<at\b[^<>]{0,200}>([^<>]{0,300})</at>", re.IGNORECASE)
 # Invisible characters that keyboards and right-to-left clients put around words.
 _INVISIBLE = "\u00a0\u00ad\u200b\u200c\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff" + "".join(map(chr, range(33)))
-_REFERENCES = ("messagereference", "forwardedmessagereference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class InboundMessage:
 
     question: str
     quotations: tuple[Quotation, ...]
-    unread: tuple[str, ...]
+    attachments: Attachments
     empty_reason: EmptyReason
 
 
@@ -72,7 +70,7 @@ def read_message(activity: Activity) -> InboundMessage:
     markup = _own_html(activity)
     if activity.text_format == "xml":
         text = read_html(text).text
-    question, translate = _typed(activity, text, markup), translator_for(locale_of(activity))
+    question = _typed(activity, text, markup)
     quotations = [*_quoted_replies(activity), *_references(activity)]
     images = 0
     if markup and (not question.strip() or holds_quotation(markup) or _has_lost_words(question, markup)):
@@ -87,14 +85,15 @@ def read_message(activity: Activity) -> InboundMessage:
     quotations = list(_bounded(quotations))
     seen = question.strip(_INVISIBLE)
     question = question if seen == question.strip() else seen
-    if quotations and not question.strip():
-        question = FORWARDED_WITHOUT_QUESTION
-    return InboundMessage(question, tuple(quotations), _unread(activity, images, translate), _why_no_words(activity))
+    attachments = read_attachments(activity, markup, images, translator_for(locale_of(activity)))
+    if not question.strip() and (quotations or attachments.files):
+        question = FILE_WITHOUT_QUESTION if attachments.files else FORWARDED_WITHOUT_QUESTION
+    return InboundMessage(question, tuple(quotations), attachments, _why_no_words(activity))
 
 
 def _own_html(activity: Activity) -> str:
     """Teams attaches a formatted message's own HTML, and may leave its text empty."""
-    attached = (each.content for each in activity.attachments or () if _kind(each) == "text/html")
+    attached = (each.content for each in activity.attachments or () if kind_of(each) == "text/html")
     return next((content for content in attached if isinstance(content, str) and content), "")
 
 
@@ -157,7 +156,7 @@ def _quoted_replies(activity: Activity) -> Iterator[Quotation]:
 def _references(activity: Activity) -> Iterator[Quotation]:
     """Quoted and forwarded messages that come as attachments, in Microsoft Graph's form."""
     for attachment in activity.attachments or ():
-        if _kind(attachment) in _REFERENCES:
+        if kind_of(attachment) in REFERENCES:
             content = attachment.content
             try:
                 fields = json.loads(content) if isinstance(content, str) else content
@@ -204,34 +203,6 @@ def _why_no_words(activity: Activity) -> EmptyReason:
 def _is_card_submit(activity: Activity) -> bool:
     """https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-actions#actionsubmit"""
     return activity.value not in (None, "")
-
-
-def _unread(activity: Activity, images: int, translate: Translator) -> tuple[str, ...]:
-    """Names of the attachments, safe to show."""
-    unread = [each for each in activity.attachments or () if _is_content(each)]
-    names = [_name_of(attachment, translate) for attachment in unread]
-    if images and not any(_kind(attachment).startswith("image/") for attachment in unread):
-        names.append(translate(_IMAGE))
-    if len(names) > _MAX_NAMES:
-        names = [*names[:_MAX_NAMES], translate(Sentence("and {number} more"), number=len(names) - _MAX_NAMES)]
-    return tuple(names)
-
-
-def _is_content(attachment: Attachment) -> bool:
-    return _kind(attachment) not in ("text/html", *_REFERENCES)
-
-
-def _kind(attachment: Attachment) -> str:
-    return (attachment.content_type or "").partition(";")[0].strip().lower()
-
-
-def _name_of(attachment: Attachment, translate: Translator) -> str:
-    name = "".join(c for c in attachment.name or "" if c.isprintable() and c not in "`*_[]()<>#|~\\").strip()
-    if name:
-        return f"`{name[:_MAX_NAME_CHARACTERS]}`"
-    if _kind(attachment).startswith("image/"):
-        return translate(_IMAGE)
-    return translate(Sentence("a card") if "card" in _kind(attachment) else Sentence("an attachment without a name"))
 
 
 def _text(value: object) -> str:
