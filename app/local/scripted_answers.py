@@ -1,7 +1,8 @@
 """What the stand-in's serving endpoint says by script: calls of the offered tools, which its tiny model cannot make.
 
-A question that looks like data goes to the Genie tool, "as a pie chart" to the one that draws a result again. What
-the script does not know is left to the model.
+A question that looks like data goes to the Genie tool, "as a pie chart" to the one that draws a result again. Where
+there are files, an attached one is shown, and a question in SQL goes to them. What the script does not know is left to
+the model.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _INTRODUCTIONS = (
     "Genie needs to know more. Ask the person exactly this, and do not guess: ",
     "Genie ran no query. It says: ",
 )
+_ATTACHED = "Attached file: "
+_TABLE = re.compile(r'^- "(\w{1,60})" from the file ', re.MULTILINE | re.ASCII)
 _PIECE_CHARACTERS = 12
 _MAX_TEXT = 2000
 
@@ -58,6 +61,8 @@ def scripted_answer(messages: Sequence[Mapping[str, Any]], tools: object) -> Scr
     question = _text(last.get("content"))
     if (chart := _wanted_chart(question)) and (redraw := _named(offered, "redraw")):
         return ScriptedCall(str(redraw["name"]), _chart_arguments(redraw, chart))
+    if (files := _named(offered, "query_files")) and (sql := _wanted_sql(question, files)):
+        return ScriptedCall(str(files["name"]), {"sql": sql})
     if looks_like_data(question) and (genie := _named(offered, "genie")):
         return ScriptedCall(str(genie["name"]), {_question_argument(genie): question})
     return None
@@ -113,6 +118,14 @@ def _wanted_chart(question: str) -> str | None:
     starts = [number for number, word in enumerate(last) if word in _REDRAW_WORDS]
     wanted = " ".join(word for word in last[starts[-1] + 1 :] if word not in _NO_KIND) if starts else ""
     return next((kind for kind, words in _CHARTS.items() if re.fullmatch(words, wanted)), None)
+
+
+def _wanted_sql(question: str, files: Mapping[str, Any]) -> str:
+    *context, words = question.split("\n\n")
+    if words.lower().startswith("select "):
+        return words
+    tables = _TABLE.findall(str(files.get("description") or ""))
+    return f'SELECT * FROM "{tables[-1]}"' if tables and any(each.startswith(_ATTACHED) for each in context) else ""
 
 
 def _functions(tools: object) -> list[Mapping[str, Any]]:
