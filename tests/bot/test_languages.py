@@ -97,7 +97,7 @@ async def test_attachments_and_commands_that_are_not_known_are_told_so_in_french
     await bot.send(bot.activity(" ", locale="fr-FR", attachments=[IMAGE]))
     assert bot.messages == [
         "Je ne connais pas la commande `/hlep`. Vouliez-vous dire **/help** ?",
-        "> Je ne sais pas encore lire les pièces jointes. Je n'ai donc pas lu : une image\n\n",
+        "> Je ne peux pas lire de fichiers ici. Je n'ai donc pas lu : une image\n\n",
     ]
 
 
