@@ -76,13 +76,13 @@ class Core:
         )
         self.ratings = LazyRatings(settings, self.workspace, self.storage.documents)
         self.schedules = Schedules(self.storage.documents, self.references)
-        self._files = LazyConversationFiles(
+        self.files = LazyConversationFiles(
             self.storage.artifacts,
             self.workspace,
             allows_loopback=allows_loopback_files,
             brings_result_tools=not has_data_tools(settings),
         )
-        self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage, self._files))
+        self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage, self.files))
         self.agent = Agent(
             self.model,
             self._tool_providers,
@@ -92,7 +92,7 @@ class Core:
             # On a developer's machine the words are the developer's own.
             logs_details=settings.telemetry.records_text or not settings.host.in_azure,
             review=self.schedules.review,
-            files=self._files if settings.agent.offers_tools else None,
+            files=self.files if settings.agent.offers_tools else None,
         )
         self.turns = TurnRunner(
             self.agent,
@@ -145,7 +145,7 @@ class Core:
                 self.workspace,
                 self.model,
                 self.ratings,
-                self._files,
+                self.files,
             ):
                 closing.push_async_callback(part.close)
             for provider in self._tool_providers:

@@ -142,7 +142,7 @@ def test_the_agent_its_tools_models_and_storage_run_where_neither_bot_framework_
 
 _NOT_ON_THE_WAY_TO_THE_FIRST_ANSWER = {
     *("app.content.blocks", "app.bot.rendering.adaptive_card", "app.data", "app.genie", "app.sql"),
-    *("app.mcp_tools", "app.specialists", "duckdb", "mcp", "sqlglot", "databricks", "azure.storage"),
+    *("app.files", "app.mcp_tools", "app.specialists", "duckdb", "mcp", "sqlglot", "databricks", "azure.storage"),
 }
 
 
@@ -166,7 +166,7 @@ from app.config import CoreSettings, load_sections
 async def main():
     settings = load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:]))
     core = Core(settings)
-    services = ToolServices(settings, core.workspace, core.storage)
+    services = ToolServices(settings, core.workspace, core.storage, core.files)
     offered = [tool.name for each in tool_providers(services) for tool in await each.tools(UNKNOWN_CALLER)]
     await core.close()
     print(*offered, *sorted(sys.modules))
