@@ -46,7 +46,8 @@ Review = Callable[[Turn, Answer | Failure], Awaitable[Answer | Failure]]
 
 class Agent:
     """`logs_details`: whether the log quotes an endpoint's errors, which may repeat what a person asked. `review` makes
-    of the end of a scheduled question what is shown of it: an empty answer shows nothing. Without `files` none is read.
+    of the end of a scheduled question what is shown of it: an empty answer shows nothing. Without `files` none
+    is read.
     """
 
     def __init__(
