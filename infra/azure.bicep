@@ -86,9 +86,9 @@ param sensitivityLabelId string = ''
 @maxLength(8000)
 param genieSpaces string = ''
 
-@description('The time limit of one question to Genie, in seconds.')
+@description('The time limit of one question to Genie, in seconds, below turnTimeoutSeconds.')
 @minValue(10)
-@maxValue(3600)
+@maxValue(539)
 param genieTimeoutSeconds int = 240
 
 @description('Where the API of Genie is asked instead of the workspace, such as a cache; empty for the workspace.')
@@ -145,7 +145,7 @@ param maxAnswerCharacters int = 100000
 param historyTokenBudget int = 3000
 
 @description('The time limit of an answer, in seconds. A turn that is resumed must end before functionTimeout in host.json does.')
-@minValue(10)
+@minValue(11)
 @maxValue(540)
 param turnTimeoutSeconds int = 300
 
