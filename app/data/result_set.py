@@ -106,7 +106,7 @@ def _column(described: Mapping[str, Any]) -> ResultColumn:
 
 
 def _cells(values: Sequence[Any], column: ResultColumn) -> Sequence[Cell]:
-    texts = [value if value is None or isinstance(value, str) else _text(value) for value in values]
+    texts = [value if value is None or isinstance(value, str) else _as_json(value) for value in values]
     match column.type:
         case ColumnType.BOOLEAN:
             return [text if text is None else _boolean(text) for text in texts]
@@ -116,8 +116,8 @@ def _cells(values: Sequence[Any], column: ResultColumn) -> Sequence[Cell]:
     return texts
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _boolean(text: str) -> Cell:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult
 
 from app.common.identity import RequestIdentity
 from app.mcp_tools.authorization import Authorization
@@ -64,6 +65,7 @@ class McpConnection:
             async with self._http() as http:
                 transport = streamable_http_client(self._url, http_client=http, max_sse_event_size=MAX_REPLY_BYTES)
                 async with Client(transport) as client:
+                    client.session.validate_tool_result = _as_it_came  # type: ignore[method-assign]
                     self._client.set_result(client)
                     await self._closing.wait()
         except asyncio.CancelledError:
@@ -133,6 +135,10 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+async def _as_it_came(name: str, result: CallToolResult) -> None:
+    """A model reads a result that is not as its tool's schema says; a refused one would be lost after it was made."""
 
 
 def _cause(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from app.models.model import Source
@@ -29,8 +30,8 @@ def output_of(result: CallToolResult) -> ToolOutput:
             parts.append(text)
         if source := _source(item):
             sources.append(source)
-    if not parts and result.structured_content is not None:
-        parts.append(json.dumps(result.structured_content, ensure_ascii=False)[:_MAX_CHARACTERS])
+    if result.structured_content is not None and not _says(parts, result.structured_content):
+        parts.append(json.dumps(result.structured_content, ensure_ascii=False)[: max(left, 0)])
     text = "\n".join(parts)
     if result.is_error:
         raise ToolError(text or "the server says no more than that")
@@ -44,9 +45,26 @@ def _text(item: ContentBlock) -> str:
         case "resource":
             return getattr(item.resource, "text", "") or f"[{item.resource.mime_type or 'A file'} was left out]"
         case "resource_link":
-            return f"{item.title or item.name}: {item.description or item.uri}"
+            return f"{item.title or item.name}: {item.description or ''}".rstrip(": ") + f" ({item.uri})"
         case _:
             return f"[An item of the kind {item.type} was left out]"
+
+
+def _says(parts: Sequence[str], structured: object) -> bool:
+    """Whether the texts say the same: servers should repeat it there, and many send a summary instead."""
+    said = [_json(part) for part in parts]
+    wrapped = structured
+    if isinstance(structured, Mapping) and structured.keys() == {"result"}:
+        # So the SDKs wrap what is no object.
+        wrapped = structured["result"]
+    return any(value in (structured, wrapped) for value in (*said, *parts, said, list(parts)))
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _source(item: ContentBlock) -> Source | None:

@@ -27,7 +27,10 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 def acceptable_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of an object, without references, nulls and what only some endpoints know. Total: whatever `schema` is."""
-    read = _Reader(schema).read(dict(schema), 0)
+    reader = _Reader(schema)
+    read = reader.read(dict(schema), 0)
+    for choice in [*items(schema.get("anyOf")), *items(schema.get("oneOf"))][:_MAX_CHOICES]:
+        read["properties"] = {**reader.read(choice, 1).get("properties", {}), **read.get("properties", {})}
     return {"type": "object", "properties": {}} | {key: read[key] for key in _OF_ROOT & read.keys()}
 
 
@@ -42,7 +45,9 @@ class _Reader:
         if depth > _MAX_DEPTH or self._parts_left < 0:
             return {}
         told = self._written_out(mapping(schema))
-        choices = [each for each in items(told.get("anyOf")) or items(told.get("oneOf")) if each != {"type": "null"}]
+        choices = [
+            each for each in items(told.get("anyOf")) or items(told.get("oneOf")) if mapping(each).get("type") != "null"
+        ]
         if len(choices) == 1:
             told = {**mapping(choices[0]), **{key: told[key] for key in ("description", "default") if key in told}}
             return self.read(told, depth + 1)
@@ -50,7 +55,9 @@ class _Reader:
         if choices and "type" not in read:
             read["anyOf"] = [self.read(each, depth + 1) for each in choices[:_MAX_CHOICES]]
         if "properties" in told:
-            named = mapping(told["properties"]).items()
+            named = [
+                (name, each) for name, each in mapping(told["properties"]).items() if isinstance(each, dict | bool)
+            ]
             properties = {name: self.read(each, depth + 1) for name, each in named if _NAME.fullmatch(name)}
             read["properties"] = properties
             required = [each for each in items(told.get("required")) if isinstance(each, str) and each in properties]
@@ -61,8 +68,11 @@ class _Reader:
         return read
 
     def _written_out(self, schema: dict[str, Any]) -> dict[str, Any]:
-        for each in items(schema.get("allOf"))[:_MAX_CHOICES]:
-            schema = {**mapping(each), **schema}
+        for each in map(mapping, items(schema.get("allOf"))[:_MAX_CHOICES]):
+            properties = {**mapping(each.get("properties")), **mapping(schema.get("properties"))}
+            required = [*items(schema.get("required")), *items(each.get("required"))]
+            both = {"properties": properties, "required": required}
+            schema = {**each, **schema, **{key: value for key, value in both.items() if value}}
         for _ in range(_MAX_DEPTH):
             path = text(schema.get("$ref"))
             if not path:
