@@ -121,7 +121,7 @@ class Image:
 @dataclass(frozen=True, slots=True)
 class Point:
     """Dates and timestamps as ISO 8601 in `label`. Without a `value` (SQL's NULL) there is a gap. `exact` has all
-    digits of a number of which a float would lose some: it is written, and `value` is drawn.
+    digits of a number where a float has others, such as 0.10: it is written, and `value` is drawn.
     """
 
     label: str

@@ -119,5 +119,5 @@ def _number(cell: Cell) -> Decimal | None:
 def _point(label: str, number: Decimal | None) -> Point:
     if number is None:
         return Point(label, None)
-    value = float(number)
-    return Point(label, value, "" if Decimal(repr(value)) == number else f"{number:f}")
+    value, digits = float(number), f"{number:f}"
+    return Point(label, value, "" if digits in {repr(value), repr(value).removesuffix(".0")} else digits)

@@ -129,6 +129,7 @@ def test_a_chart_keeps_the_digits_that_its_values_lose_and_adds_up_the_rest_exac
     assert pie is not None
     rest = pie.series[0].points[-1]
     assert (rest.label, rest.exact) == ("Other", "109382715604938271560.10")
-    whole = chart_of(ResultSet(columns, (("a", "0.10"), ("b", 9_007_199_254_740_993))))
+    cells: list[Cell] = ["0.10", 9_007_199_254_740_993, 5, 2.0, "134.89", 3.336e8]
+    whole = chart_of(ResultSet(columns, tuple((f"c{n}", cell) for n, cell in enumerate(cells))))
     assert whole is not None
-    assert [point.exact for point in whole.series[0].points] == ["", "9007199254740993"]
+    assert [point.exact for point in whole.series[0].points] == ["0.10", "9007199254740993", "", "", "", ""]
