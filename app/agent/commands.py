@@ -63,6 +63,7 @@ class About:
 class Commands:
     """`forget` deletes what is stored of a conversation, or raises. `tools` finds those of a caller. `schedule` does
     what is asked by the words that follow `/schedule`. `remove` deletes the last answer and says what became of it.
+    `is_wanted` says whether a scheduled question is still to be asked.
     """
 
     def __init__(
@@ -72,15 +73,19 @@ class Commands:
         tools: Callable[[Caller, ConversationKey], Awaitable[ToolRegistry]] | None = None,
         schedule: Callable[[Turn, str], Awaitable[Answer]] | None = None,
         remove: Callable[[Turn], Awaitable[Sentence]] | None = None,
+        is_wanted: Callable[[Turn], Awaitable[bool]] | None = None,
     ) -> None:
         self._forget = forget
         self._about = about
         self._tools = tools
         self._schedule = schedule
         self._remove = remove
+        self._is_wanted = is_wanted
 
     async def answer(self, turn: Turn) -> Answer | None:
         """None if the question is not a command."""
+        if turn.is_scheduled and self._is_wanted is not None and not await self._is_wanted(turn):
+            return Answer("", by_model=False)
         if turn.call is not None or turn.is_scheduled:
             return None
         if self._schedule is not None:

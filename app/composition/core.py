@@ -96,7 +96,14 @@ class Core:
         )
         self.turns = TurnRunner(
             self.agent,
-            Commands(self._forget_chat, self._about, self.agent.tools_for, self.schedules.command, self._remove),
+            Commands(
+                self._forget_chat,
+                self._about,
+                self.agent.tools_for,
+                self.schedules.command,
+                self._remove,
+                self.schedules.is_wanted,
+            ),
             TurnBackend(
                 self.store,
                 self.queue,
@@ -126,7 +133,9 @@ class Core:
 
     async def _forget_chat(self, conversation: ConversationKey) -> None:
         await self.forget(conversation)
-        await self.references.forget(conversation)
+        if not conversation.thread:
+            # Else the others in the channel or group could not be written to any more.
+            await self.references.forget(conversation)
 
     async def _remove(self, turn: Turn) -> Sentence:
         from app.turns.answer_removal import AnswerRemoval  # noqa: PLC0415

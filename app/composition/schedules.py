@@ -49,6 +49,14 @@ class Schedules:
         said = await self._command.answer(request)
         return Answer(said.text, by_model=False, blocks=said.blocks)
 
+    async def is_wanted(self, turn: Turn) -> bool:
+        """False where the schedule was removed while its question stood in the queue."""
+        try:
+            return await self.store.has(turn.conversation, turn.id)
+        except StorageError as failure:
+            _log.warning("Whether a schedule is still there is not known (%s): it is asked", type(failure).__name__)
+            return True
+
     async def review(self, turn: Turn, end: Answer | Failure) -> Answer | Failure:
         """An empty answer where the condition of the schedule keeps `end` back."""
         from app.schedules.schedule_sentences import NO_NUMBER  # noqa: PLC0415

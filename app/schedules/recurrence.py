@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,7 +34,10 @@ class Recurrence(BaseModel):
         local = datetime.fromtimestamp(moment, zone)
         if self.hour is None:
             due = local.replace(minute=self.minute, second=0, microsecond=0).timestamp()
-            return due if due > moment else due + _HOUR_SECONDS
+            # Where clocks change by half an hour, the full hour before may be an hour and a half ago.
+            while due <= moment:
+                due += _HOUR_SECONDS
+            return due
         for number in range(_MAX_DAYS):
             day = local.date() + timedelta(days=number)
             if self._is_on(day):
@@ -59,8 +63,20 @@ def zone_of(name: str) -> ZoneInfo | None:
         return None
     capitals = "/".join("_".join(word.capitalize() for word in part.split("_")) for part in name.split("/"))
     for candidate in (name, capitals, name.upper()):
-        try:
-            return ZoneInfo(candidate)
-        except (KeyError, ValueError, OSError):
-            continue
-    return None
+        if (zone := _zone(candidate)) is not None:
+            return zone
+    # Such as America/Port-au-Prince.
+    return _zone(_names().get(name.lower(), ""))
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name) if name else None
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+@cache
+def _names() -> dict[str, str]:
+    """By their lower case. To find them takes a tenth of a second."""
+    return {name.lower(): name for name in available_timezones()}

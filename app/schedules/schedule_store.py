@@ -158,10 +158,14 @@ class ScheduleStore:
         """One whose conversation the bot can no longer write to."""
         await self._documents.delete(due.document.key)
 
+    async def has(self, conversation: ConversationKey, turn_id: str) -> bool:
+        """Whether the schedule of an occasion is still there."""
+        id, _ = _named(turn_id)
+        return await self._documents.get(_key(conversation, id)) is not None
+
     async def review(self, conversation: ConversationKey, turn_id: str, blocks: Iterable[Block] | None) -> Review:
         """Whether the answer of an occasion is shown: the same however often it is asked. A failure has no `blocks`."""
-        _, _, name = turn_id.partition("/")
-        id, _, occasion = name.partition("/")
+        id, occasion = _named(turn_id)
         for _ in range(_MAX_TRIES):
             document = await self._documents.get(_key(conversation, id))
             schedule = None if document is None else _parse(document)
@@ -178,6 +182,12 @@ class ScheduleStore:
                     continue
             return Review(schedule.was_shown, schedule.outcome is not Outcome.NO_NUMBER)
         return SHOWN
+
+
+def _named(turn_id: str) -> tuple[str, str]:
+    """The id of the schedule, and the occasion: see `DueSchedule.turn_id`."""
+    _, id, occasion = turn_id.split("/", 2)
+    return id, occasion
 
 
 def _digest(text: str) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from app.schedules.condition import Condition
 from app.schedules.recurrence import Recurrence
-from app.schedules.when_words import ABOVE, BELOW, FILLERS, ORDINALS, PHRASES, UNITS, WEEKDAYS
+from app.schedules.when_words import ABOVE, BELOW, EVERY, FILLERS, ORDINALS, PHRASES, UNITS, WEEKDAYS
 
 MAX_WHEN_CHARACTERS = 200
 _DEFAULT_HOUR = 8
@@ -105,6 +105,8 @@ class _Words:
         if not (0 <= hour <= 23 and 0 <= minute <= 59):
             return None
         if "month" in units:
+            if self._weekdays or units & {"week", "workday"}:
+                return None
             day = self._days[0] if self._days else 0
             return Recurrence(hour=hour, minute=minute, month_day=day) if 1 <= day <= 31 else None
         if self._days or ("day" not in units and "workday" not in units and not self._weekdays):
@@ -143,6 +145,11 @@ class _Words:
     def _at(self, position: int) -> str:
         return self._tokens[position] if position < len(self._tokens) else ""
 
+    def _is_interval(self, position: int) -> bool:
+        """Such as every 2 days: the number is no time of day."""
+        following = self._at(position + 2 if self._at(position + 1) == "." else position + 1)
+        return position > 0 and self._tokens[position - 1] in EVERY and (following in UNITS or following in WEEKDAYS)
+
     def _read_number(self, position: int) -> int:
         first, end = self._tokens[position], position + 1
         if len(first) > 2:
@@ -162,7 +169,7 @@ class _Words:
             minutes, end = (more, end + 1) if more.isdecimal() else ("00", end)
         else:
             minutes = "00"
-        if len(minutes) != 2:
+        if len(minutes) != 2 or self._is_interval(position):
             self._understood = False
             return end
         self._times.append((int(first), int(minutes)))

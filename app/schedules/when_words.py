@@ -47,6 +47,7 @@ _FILLERS = (
     "value number result become becomes gets goes"
 )
 FILLERS: Final = frozenset(_FILLERS.split())
+EVERY: Final = frozenset(["every", "each", "jeden", "jede", "jeder", "jedes", "cada", "chaque", "les", "los", "las"])
 
 # What is replaced before words are looked for; Japanese has no spaces between them.
 PHRASES: Final = (

@@ -24,7 +24,7 @@ def commands_of(
 
     async def forget(conversation: ConversationKey) -> None:
         await log.forget(conversation)
-        if references is not None:
+        if references is not None and not conversation.thread:
             await references.forget(conversation)
         if schedules is not None:
             await schedules.forget(conversation)
@@ -34,4 +34,5 @@ def commands_of(
         about,
         schedule=schedules.command if schedules else None,
         remove=removal.remove_last if removal else None,
+        is_wanted=schedules.is_wanted if schedules else None,
     )

@@ -182,6 +182,38 @@ async def test_forget_deletes_the_schedules_of_the_conversation_alone(make_bot: 
     assert came_by_itself(bot)[0]["conversation"]["id"] == "c2"
 
 
+@pytest.mark.parametrize("command", ["/schedule remove", "/forget"])
+async def test_a_question_that_stands_in_the_queue_is_not_asked_once_its_schedule_is_removed(
+    command: str, make_bot: MakeBot, clock: Clock
+) -> None:
+    bot = make_bot()
+    await say(bot, "/schedule every day at 8: Why?")
+    (button,) = buttons(bot).values()
+    clock.set("2026-11-28T08:00+01:00")
+    await ScheduledQuestions(bot.schedules.store, bot.references, bot.queue).ask_due()
+    await say(bot, "/forget" if command == "/forget" else button["data"]["question"])
+    await bot.handle_queue()
+    assert came_by_itself(bot) == []
+    assert bot.model.requests == []
+
+
+async def test_forget_in_one_thread_of_a_channel_leaves_the_schedules_of_another(
+    make_bot: MakeBot, clock: Clock
+) -> None:
+    bot = make_bot("Still.")
+    mention = {"type": "mention", "text": "<at>Bricks</at>", "mentioned": {"id": "28:bot", "name": "Bricks"}}
+
+    def thread(number: int) -> dict[str, Any]:
+        conversation = {"id": f"19:c;messageid={number}", "conversationType": "channel", "tenantId": "t"}
+        return {"channelId": "msteams", "conversation": conversation, "entities": [mention], **BERLIN}
+
+    await bot.send(bot.activity("<at>Bricks</at> /schedule every day at 8: Why?", **thread(1)))
+    await bot.send(bot.activity("<at>Bricks</at> /forget", **thread(2)))
+    clock.set("2026-11-28T08:00+01:00")
+    assert await tick(bot) == 1
+    assert came_by_itself(bot)[-1]["text"].endswith("Still.")
+
+
 async def test_the_time_zone_is_asked_once_where_a_client_names_none(make_bot: MakeBot) -> None:
     bot = make_bot()
     asked = await say(bot, "/schedule every day at 8: Why?", localTimezone=None)

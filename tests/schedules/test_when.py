@@ -66,7 +66,10 @@ def test_a_recurrence_is_read_in_the_languages_of_the_manifest(text: str, expect
     "text",
     ["", "8", "tomorrow at 8", "every Monday at 25", "every Monday at 8:75", "every Monday at 8 or 9", "every moonday",
      "every 2 hours", "every month", "every month on the 32nd at 8", "every hour on Monday", "every 1000 days", "8:5",
-     "every Monday 8" + " " * 300, "on the 1st at 8"],
+     "every Monday 8" + " " * 300, "on the 1st at 8", "on the 1st Monday of every month",
+     "every Monday of the month at 8",
+     "jeden 2. Tag", "jeden 1. Montag im Monat", "cada 2 días", "cada 2 semanas los lunes", "tous les 2 jours",
+     "every 3 month"],
 )  # fmt: skip
 def test_what_is_not_understood_in_every_word_is_not_guessed(text: str) -> None:
     assert parse_when(text) is None
@@ -103,6 +106,7 @@ def test_a_time_zone_may_stand_anywhere() -> None:
     assert str(zone_of("europe/berlin")) == "Europe/Berlin"
     assert str(zone_of("america/new_york")) == "America/New_York"
     assert str(zone_of("utc")) == "UTC"
+    assert str(zone_of("america/port-au-prince")) == "America/Port-au-Prince"
     for wrong in ("", "Europe", "Berlin/Europe", "../etc/passwd", "W. Europe Standard Time", "x" * 99, "+01:00"):
         assert zone_of(wrong) is None
 
@@ -135,6 +139,7 @@ BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
         (at(1, 30), NEW_YORK, "2026-10-31T12:00Z", ["2026-11-01T05:30Z", "2026-11-02T06:30Z"]),
         (HOURLY, BERLIN, "2026-10-24T23:10Z", ["2026-10-25T00:00Z", "2026-10-25T01:00Z", "2026-10-25T02:00Z"]),
         (HOURLY, ZoneInfo("Asia/Kolkata"), "2026-01-01T00:10Z", ["2026-01-01T00:30Z", "2026-01-01T01:30Z"]),
+        (HOURLY, ZoneInfo("Australia/Lord_Howe"), "2026-04-04T15:00Z", ["2026-04-04T16:00Z", "2026-04-04T16:30Z"]),
         (at(8, month_day=31), BERLIN, "2026-01-31T12:00Z", ["2026-02-28T07:00Z", "2026-03-31T06:00Z"]),
         # In Santiago the clocks go forward at midnight.
         (at(0), ZoneInfo("America/Santiago"), "2026-09-05T12:00Z", ["2026-09-06T04:00Z", "2026-09-07T03:00Z"]),
