@@ -11,15 +11,15 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from app.common.identity import APP_IDENTITY, identity_key
 from app.common.json_values import items
-from app.content.block_limits import within_limits
-from app.content.blocks import Block, Code, Folded, FoldedBlock, Link, Text
-from app.content.feedback_target import FeedbackTarget, GenieTarget
-from app.data.present import SHOW_SQL, for_model, present
-from app.data.stored_results import Query, StoredResult, stored_now
+from app.content.blocks import Link
+from app.content.feedback_target import GenieTarget
 from app.databricks.genie_agents_api import GenieAgentsApi
 from app.databricks.workspace_errors import (
     WorkspaceError,
@@ -27,12 +27,12 @@ from app.databricks.workspace_errors import (
     WorkspaceNotFoundError,
     WorkspaceRequestError,
 )
-from app.genie.agent_response import CANCELLED, AgentAnswer, AgentQuery, AgentResponse, query_of, thought_of
-from app.genie.agent_result import result_of
+from app.genie.agent_output import agent_output
+from app.genie.agent_response import CANCELLED, AgentResponse, query_of, thought_of
 from app.genie.asking import Asking
 from app.genie.genie_message import GenieMessage, parse_message
 from app.genie.genie_sentences import BUSY, PROGRESS, THROTTLED, TIMED_OUT, failure_sentence, workspace_sentence
-from app.genie.genie_tool import CANCEL_SECONDS, HOW, SOURCE, GenieArguments, GenieServices, without_query
+from app.genie.genie_tool import CANCEL_SECONDS, SOURCE, GenieArguments, GenieServices
 from app.genie.looking import look, pauses_seconds
 from app.genie.question_quota import QuotaExceededError
 from app.models.sse import EventTooLargeError, SseDecoder
@@ -45,10 +45,8 @@ _log = logging.getLogger(__name__)
 MODE = "agent"
 _NOT_THERE = frozenset({"FEATURE_DISABLED", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED"})
 _MAX_STREAM_BYTES = 64 * 1024 * 1024
+_MAX_CONFLICTS = 6
 _MAX_LINE_CHARACTERS = 120
-_MAX_REPORT_CHARACTERS = 12_000
-_FOLDED_THOUGHTS = 4
-_FOLDED_QUERIES = 5
 _RUNNING = Sentence("Running a query: {title}")
 
 
@@ -84,7 +82,7 @@ class AgentQuestion:
         one_at_a_time = services.locks.of((context.conversation, self._space, identity_key(context.identity)))
         try:
             async with asyncio.timeout_at(context.deadline - CANCEL_SECONDS), one_at_a_time, AsyncExitStack() as stack:
-                message = await self._asking(stack).ask_once(arguments.question)
+                message = await self._asked_once(stack, arguments.question)
                 self._response.conversation_id, self._response.response_id = message.conversation_id, message.message_id
                 await self._read_stream()
                 await self._follow_items()
@@ -109,28 +107,34 @@ class AgentQuestion:
         told = self._context.translate(sentence)
         return ToolError(told, sentence=told)
 
-    def _asking(self, stack: AsyncExitStack) -> Asking:
-        async def post(conversation: str, question: str) -> GenieMessage:
-            try:
-                return await self._begin_anywhere(stack, conversation, question)
-            except WorkspaceError as error:
-                if error.error_code in _NOT_THERE:
-                    raise AgentModeMissingError from error
-                raise
-
-        services = self._services
-        base = (services.api, services.conversations, services.quota, self._space, self._context, services.clock)
-        return Asking(*base, MODE, post, services.sleep)
+    async def _asked_once(self, stack: AsyncExitStack, question: str) -> GenieMessage:
+        services, context = self._services, self._context
+        asking = Asking(
+            *(services.api, services.conversations, services.quota, self._space, context, services.clock),
+            mode=MODE,
+            post=partial(self._begin_anywhere, stack),
+        )
+        try:
+            return await asking.ask_once(question)
+        except WorkspaceError as error:
+            if error.error_code in _NOT_THERE:
+                raise AgentModeMissingError from error
+            raise
 
     async def _begin_anywhere(self, stack: AsyncExitStack, conversation: str, question: str) -> GenieMessage:
-        if conversation:
+        for pause in islice(pauses_seconds(), _MAX_CONFLICTS):
             try:
                 return await self._begin(stack, conversation, question)
             except (WorkspaceNotFoundError, WorkspaceRequestError) as error:
-                if error.error_code in _NOT_THERE or _is_conflict(error):
+                if _is_conflict(error):
+                    # A response that was cancelled ends at its next step.
+                    await self._services.sleep(pause)
+                elif not conversation or error.error_code in _NOT_THERE:
                     raise
-                _log.info("A conversation in Genie does not go on; another is started")
-        return await self._begin(stack, "", question)
+                else:
+                    _log.info("A conversation in Genie does not go on; another is started")
+                    conversation = ""
+        return await self._begin(stack, conversation, question)
 
     async def _begin(self, stack: AsyncExitStack, conversation: str, question: str) -> GenieMessage:
         """The response that the stream begins with; its other events are read later."""
@@ -202,53 +206,18 @@ class AgentQuestion:
         return parse_message({**told, "conversation_id": ids[0], "message_id": ids[1]})
 
     async def _output(self) -> ToolOutput:
-        if self._response.error_code:
-            raise self._failure(failure_sentence(self._response.error_code))
-        answer = self._response.answer()
-        if not answer.queries and not answer.sources:
-            return ToolOutput(without_query(answer.report))
-        report = answer.report[:_MAX_REPORT_CHARACTERS]
-        shown = next((query for query in reversed(answer.queries) if result_of(query) is not None), None)
-        blocks: tuple[Block, ...] = ()
-        if shown is not None and (stored := self._stored(shown)) is not None:
+        services, context, response = self._services, self._context, self._response
+        if response.error_code:
+            raise self._failure(failure_sentence(response.error_code))
+        source = Link(context.translate(SOURCE), f"{services.workspace_url}/genie/rooms/{self._space}")
+        output, stored = agent_output(response.answer(), context, source, self._sql_capability)
+        if stored is not None:
             with suppress(StorageError):
-                await self._services.results.save(self._context.conversation, stored)
-            report = f"{report}\n\n{for_model(stored.result, stored.id)}".strip()
-            blocks = present(stored, self._context.translate)
-            if stored.query is None:
-                sql = Folded(self._context.translate(SHOW_SQL), (Code(shown.sql, "sql"),))
-                blocks += (within_limits(sql),)
-        details = self._details(answer, shown)
-        return ToolOutput(
-            report or "Genie gave no answer.",
-            (*blocks, within_limits(details)) if details is not None else blocks,
-            answer.sources,
-            feedback_targets=self._feedback_targets(),
-        )
-
-    def _feedback_targets(self) -> tuple[FeedbackTarget, ...]:
-        if self._context.identity != APP_IDENTITY:
-            # The rating would have to come from the person, whose token is not kept.
-            return ()
-        return (GenieTarget(self._space, self._response.conversation_id, self._response.response_id),)
-
-    def _stored(self, query: AgentQuery) -> StoredResult | None:
-        result = result_of(query)
-        if result is None:
-            return None
-        return stored_now(
-            self._context,
-            query.title,
-            result,
-            query=Query(capability=self._sql_capability, sql=query.sql) if self._sql_capability else None,
-            source=Link(self._context.translate(SOURCE), f"{self._services.workspace_url}/genie/rooms/{self._space}"),
-        )
-
-    def _details(self, answer: AgentAnswer, shown: AgentQuery | None) -> Folded | None:
-        details: list[FoldedBlock] = [Text(each) for each in answer.thoughts[:_FOLDED_THOUGHTS]]
-        earlier = [query for query in answer.queries if query is not shown]
-        details += [Code(query.sql, "sql", query.title) for query in earlier[:_FOLDED_QUERIES]]
-        return Folded(self._context.translate(HOW), tuple(details)) if details else None
+                await services.results.save(context.conversation, stored)
+        # A rating would have to come from the person, whose token is not kept.
+        is_rated = context.identity == APP_IDENTITY
+        target = GenieTarget(self._space, response.conversation_id, response.response_id)
+        return replace(output, feedback_targets=(target,) if is_rated else ())
 
     async def _cancel(self) -> None:
         """Genie stops at its next step."""

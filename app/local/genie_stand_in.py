@@ -105,10 +105,7 @@ class GenieStandIn:
 
     def messages_of(self, space_id: str, conversation_id: str) -> list[GenieMessage]:
         """Raises `RefusedRequestError` where there is no such conversation."""
-        conversation = self._conversations.get(conversation_id)
-        if conversation is None or conversation.space_id != space_id:
-            raise RefusedRequestError(404, "RESOURCE_DOES_NOT_EXIST", "The conversation does not exist.")
-        return list(conversation.messages.values())
+        return list(self._found(space_id, conversation_id).messages.values())
 
     def advance(self, message: GenieMessage) -> None:
         message.advance(self._warehouse, self._released.__contains__)
@@ -280,9 +277,11 @@ class GenieStandIn:
         raise RefusedRequestError(404, "RESOURCE_DOES_NOT_EXIST", f"Unable to find space [{asked}].")
 
     def _conversation(self, request: web.Request) -> _Conversation:
-        space = self._space(request)
-        conversation = self._conversations.get(request.match_info["conversation"])
-        if conversation is None or conversation.space_id != space.space_id:
+        return self._found(self._space(request).space_id, request.match_info["conversation"])
+
+    def _found(self, space_id: str, conversation_id: str) -> _Conversation:
+        conversation = self._conversations.get(conversation_id)
+        if conversation is None or conversation.space_id != space_id:
             raise RefusedRequestError(404, "RESOURCE_DOES_NOT_EXIST", "The conversation does not exist.")
         return conversation
 

@@ -178,6 +178,25 @@ async def test_a_workspace_without_agent_mode_is_asked_by_the_conversation_api(t
         assert agent.data.genie_agents.responses == 0, "asked once more within ten minutes"
 
 
+async def test_another_worker_resumes_what_was_asked_by_the_conversation_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with an_agent(tmp_path) as agent:
+        agent.data.genie_agents.enabled = False
+        agent.data.warehouse.hold()
+        cancellation = Cancellation()
+        asked = asyncio.create_task(agent.ask(BY_MONTH, cancellation=cancellation))
+        await agent.until_a_query_runs()
+        cancellation.cancel(CancelReason.HANDED_OVER)
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
+        agent.data.warehouse.release()
+        monkeypatch.setattr(agent.tools, "_has_no_agent_mode_until", 0.0)
+        assert (await agent.ask(BY_MONTH)).succeeded
+        assert agent.data.genie.asked == [BY_MONTH]
+
+
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [
@@ -192,11 +211,21 @@ async def test_a_workspace_without_agent_mode_is_asked_by_the_conversation_api(t
 )
 async def test_a_refusal_is_a_sentence_to_act_on(tmp_path: Path, status: int, code: str, said: str) -> None:
     async with an_agent(tmp_path) as agent:
-        agent.data.genie.refusals.extend([RefusedRequestError(status, code, "no")] * 4)
+        agent.data.genie.refusals.extend([RefusedRequestError(status, code, "no")] * 9)
         result = await agent.ask(BY_MONTH, deadline=asyncio.get_running_loop().time() + 40)
         assert not result.succeeded
         assert said in result.text
         assert agent.data.genie.asked == []
+
+
+async def test_a_question_waits_for_the_response_before_it_which_was_cancelled_and_has_not_ended(
+    tmp_path: Path,
+) -> None:
+    async with an_agent(tmp_path) as agent:
+        await agent.ask("How much revenue by region?")
+        agent.data.genie.refusals.extend([RefusedRequestError(409, "RESOURCE_CONFLICT", "not yet")] * 3)
+        assert "quarter" in (await agent.ask("by quarter instead", "2")).text
+        assert len({message.conversation_id for message in agent.data.genie.messages()}) == 1
 
 
 async def test_a_conversation_that_is_gone_is_begun_anew(tmp_path: Path) -> None:
