@@ -170,8 +170,15 @@ def patience(answered: bool, *, acknowledged: bool, passed: float) -> float:
 
 
 def _readable(activity: dict[str, Any]) -> str:
-    cards = [f"[{attachment.get('contentType', 'attachment')}]" for attachment in activity.get("attachments") or ()]
-    return "\n".join([text for text in [str(activity.get("text") or "")] if text] + cards)
+    attached = [_attached(attachment) for attachment in activity.get("attachments") or ()]
+    return "\n\n".join(filter(None, [str(activity.get("text") or ""), *attached]))
+
+
+def _attached(attachment: dict[str, Any]) -> str:
+    """A card as the text that stands in for it."""
+    content = attachment.get("content")
+    fallback = content.get("fallbackText") if isinstance(content, dict) else None
+    return fallback if isinstance(fallback, str) else f"[{attachment.get('contentType', 'attachment')}]"
 
 
 def _sources(activity: dict[str, Any]) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 
 import aiohttp
 import azure.functions as func
 
+_CARD = {"type": "AdaptiveCard", "body": [], "fallbackText": "region | orders\nASIA | 3"}
 _SOURCES: dict[str, object] = {
     "type": "https://schema.org/Message",
     "citation": [
@@ -44,6 +46,8 @@ async def messages(req: func.HttpRequest) -> func.HttpResponse:
         await turn.finish(f"You said {text}.", _SOURCES if text == "with sources" else None)
         if text == "twice":
             await turn.say("And again.")
+        if text == "with a card":
+            await turn.say("", {"contentType": "application/vnd.microsoft.card.adaptive", "content": _CARD})
     return func.HttpResponse(status_code=200)
 
 
@@ -65,16 +69,22 @@ class _Turn:
     async def finish(self, text: str, *more: dict[str, object] | None) -> bool:
         return await self._send("message", text, {"type": "streaminfo", "streamType": "final"}, *more)
 
-    async def say(self, text: str) -> bool:
+    async def say(self, text: str, *attachments: dict[str, object]) -> bool:
         self._stream = None
-        return await self._send("message", text, None)
+        return await self._send("message", text, None, attachments=attachments)
 
     async def _send(
-        self, kind: str, text: str, entity: dict[str, object] | None, *more: dict[str, object] | None
+        self,
+        kind: str,
+        text: str,
+        entity: dict[str, object] | None,
+        *more: dict[str, object] | None,
+        attachments: Sequence[dict[str, object]] = (),
     ) -> bool:
         if entity and self._stream:
             entity["streamId"] = self._stream
-        activity = {"type": kind, "text": text, "entities": [each for each in (entity, *more) if each]}
+        activity: dict[str, object] = {"type": kind, "text": text, "attachments": attachments}
+        activity["entities"] = [each for each in (entity, *more) if each]
         async with self._client.post(self._path, json=activity) as answer:
             self._stream = self._stream or (await answer.json()).get("id")
             if seen := os.environ.get("SEEN"):

@@ -77,6 +77,13 @@ async def test_sources_are_listed_below_the_answer() -> None:
     assert ("finish", "You said with sources.\n[1] Handbook https://example.com/handbook\n[2] Minutes") in display.shown
 
 
+async def test_a_card_is_shown_as_the_text_that_stands_in_for_it() -> None:
+    async with conversation() as (talk, _):
+        display = Display()
+        await talk.ask("with a card", display)
+    assert display.shown[-2:] == [("finish", "region | orders\nASIA | 3"), ("finish", None)]
+
+
 async def test_the_text_of_a_failed_answer_is_shown_and_its_error_sentence_is_reported() -> None:
     async with conversation() as (talk, _):
         display = Display()
