@@ -160,7 +160,8 @@ class GenieQuestion:
             text = f"Genie needs to know more. Ask the person exactly this, and do not guess: {message.clarification}"
             return ToolOutput(text)
         if message.query is None:
-            return ToolOutput(without_query("\n".join(message.texts)))
+            text = without_query("\n".join(message.texts))
+            return ToolOutput(text, feedback_targets=self._feedback_targets(message))
         stored = await self._stored(message, message.query)
         with suppress(StorageError):
             await self._services.results.save(self._context.conversation, stored)

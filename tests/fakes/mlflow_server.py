@@ -38,13 +38,14 @@ server.serve_forever()
 
 def _installed() -> Path:
     """Skips the test where it cannot be installed."""
-    folder = ROOT / ".data" / f"mlflow-{hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:12]}"
+    digest = hashlib.sha256(_LOCK.read_bytes() + sys.version.encode()).hexdigest()
+    folder = ROOT / ".data" / f"mlflow-{digest[:12]}"
     if folder.is_dir():
         return folder
     # Into a folder of its own first: what was interrupted is never taken for whole.
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     options = ["--require-hashes", "--no-deps", "--quiet", "--target", str(fresh), "-r", str(_LOCK)]
-    command = [sys.executable, "-m", "uv", "pip", "install", *options]
+    command = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, *options]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
     if ended.returncode:
         pytest.skip(f"MLflow's tracking server could not be installed: {ended.stderr[-300:]}")
