@@ -18,7 +18,7 @@ from app.files.download import (
     UntrustedAddressError,
 )
 from app.files.query_tool import FileQueries
-from app.files.sandbox import SandboxError, SandboxFile
+from app.files.sandbox import SandboxError
 from app.files.stored_files import StoredFile, table_name
 from app.files.table_loading import CSV, TEXT
 from app.storage.conversations import ConversationKey
@@ -42,6 +42,9 @@ _NOT_READ = Sentence("The file {name} could not be read. Please save it as CSV w
 _ROWS_LEFT_OUT = Sentence("Of the file {name} I have read the first {count} rows.")
 _COLUMNS_LEFT_OUT = Sentence("Of the file {name} I have read the first {count} columns.")
 _LINES_LEFT_OUT = Sentence("{count} lines of the file {name} could not be read and are left out.")
+_OPEN_QUOTE = Sentence(
+    "The last row of the file {name} has many lines in one value: a quotation mark may be missing, and rows with it."
+)
 _CHARACTERS_LEFT_OUT = Sentence("Some characters of the file {name} could not be read and show as \ufffd.")
 _DOWNLOAD_ERRORS: tuple[tuple[type[DownloadError], Sentence], ...] = (
     (NotTheFileError, _WEB_PAGE),
@@ -115,13 +118,17 @@ class StoredConversationFiles:
         if is_html(text):
             raise FileRefusedError(_WEB_PAGE)
         try:
-            described = await self._sandbox.describe(SandboxFile(table, kind, text))
+            loaded = await self._sandbox.load(text, kind)
         except SandboxError as error:
             _log.warning("An attached file could not be read (%s)", type(error).__name__)
             raise FileRefusedError(_NOT_READ) from error
+        described = loaded.described
         rows, columns = described["rows"], tuple((name, type_name) for name, type_name in described["columns"])
-        stored = StoredFile(id=id, name=file.name, table=table, kind=kind, columns=columns, rows=rows)
-        await self._files.save(conversation, stored, content)
+        stored = StoredFile(id=id, name=file.name, table=table, columns=columns, rows=rows)
+        try:
+            await self._files.save(conversation, stored, loaded.content)
+        except ValueError:
+            raise FileRefusedError(_TOO_LARGE) from None
         left_out: list[tuple[Sentence, dict[str, Any]]] = []
         if described["has_more_rows"]:
             left_out.append((_ROWS_LEFT_OUT, {"count": f"{rows:,}"}))
@@ -129,6 +136,8 @@ class StoredConversationFiles:
             left_out.append((_COLUMNS_LEFT_OUT, {"count": len(columns)}))
         if described["lines_left_out"]:
             left_out.append((_LINES_LEFT_OUT, {"count": f"{described['lines_left_out']:,}"}))
+        if described["has_open_quote"]:
+            left_out.append((_OPEN_QUOTE, {}))
         if not is_whole:
             left_out.append((_CHARACTERS_LEFT_OUT, {}))
         return left_out

@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+LOAD_SECONDS = 30.0
 QUERY_SECONDS = 10.0
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_PROCESSES = 2
@@ -32,47 +33,39 @@ class SandboxTimeoutError(SandboxError):
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxFile:
-    """`text` is the whole file; `kind` is one of those of `app.files.table_loading`."""
+class LoadedTable:
+    """`content` is Parquet; `described` is what `app.files.table_loading.load_table` tells of it."""
 
-    table: str
-    kind: str
-    text: str
+    described: Json
+    content: bytes
 
 
 class Sandbox:
     """At most two processes at a time: each may take half a gigabyte."""
 
-    def __init__(self, seconds: float = QUERY_SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, *, load_seconds: float = LOAD_SECONDS, query_seconds: float = QUERY_SECONDS) -> None:
+        self._load_seconds = load_seconds
+        self._query_seconds = query_seconds
         self._free = asyncio.Semaphore(_MAX_PROCESSES)
 
-    async def describe(self, file: SandboxFile) -> Json:
-        """As `app.files.table_loading.load_table` tells it. Raises `SandboxError`."""
-        described: Json = (await self._run([file], ""))["tables"][0]
-        return described
+    async def load(self, text: str, kind: str) -> LoadedTable:
+        """`kind` is one of those of `app.files.table_loading`. Raises `SandboxError`."""
+        async with self._free, _folder() as folder:
+            file, table = folder / "file.txt", folder / "table.parquet"
+            await asyncio.to_thread(lambda: file.write_bytes(text.encode()))
+            request = {"load": {"path": str(file), "kind": kind, "to": str(table)}}
+            described = await self._reply(request, folder, self._load_seconds)
+            return LoadedTable(described, await asyncio.to_thread(table.read_bytes))
 
-    async def query(self, files: Sequence[SandboxFile], sql: str) -> Json:
-        """`columns` with their DuckDB types, `rows` of text or null, and whether they are `truncated`.
-
-        Raises `SandboxError`.
+    async def query(self, tables: Mapping[str, bytes], sql: str) -> Json:
+        """`tables` are Parquet, by name. Returns `columns` with their DuckDB types, `rows` of text or null, and whether
+        they are `truncated`. Raises `SandboxError`.
         """
-        return await self._run(files, sql)
+        async with self._free, _folder() as folder:
+            paths = await asyncio.to_thread(_written, tables, folder)
+            return await self._reply({"query": {"tables": paths, "sql": sql}}, folder, self._query_seconds)
 
-    async def _run(self, files: Sequence[SandboxFile], sql: str) -> Json:
-        async with self._free:
-            folder = TemporaryDirectory(prefix="files-", ignore_cleanup_errors=True)
-            try:
-                tables = await asyncio.to_thread(_written, files, Path(folder.name))
-                request = {"tables": tables, "sql": sql, "seconds": self._seconds}
-                reply = await self._reply(json.dumps(request).encode(), folder.name)
-            finally:
-                await asyncio.to_thread(folder.cleanup)
-        if "error" in reply:
-            raise SandboxError(str(reply["error"]))
-        return reply
-
-    async def _reply(self, request: bytes, folder: str) -> Json:
+    async def _reply(self, request: Json, folder: Path, seconds: float) -> Json:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-s", "-B", "-m", "app.files.sandbox_process"),
             stdin=asyncio.subprocess.PIPE,
@@ -82,11 +75,11 @@ class Sandbox:
             env=_environment(os.environ),
         )
         try:
-            async with asyncio.timeout(self._seconds):
-                content = await _exchange(process, request)
+            async with asyncio.timeout(seconds):
+                content = await _exchange(process, json.dumps({**request, "seconds": seconds}).encode())
                 await process.wait()
         except TimeoutError:
-            raise SandboxTimeoutError(f"it did not end within {self._seconds:g} seconds") from None
+            raise SandboxTimeoutError(f"it did not end within {seconds:g} seconds") from None
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -95,6 +88,8 @@ class Sandbox:
         if process.returncode or not content:
             raise SandboxError("it took more memory or time than there is")
         reply: Json = json.loads(content)
+        if "error" in reply:
+            raise SandboxError(str(reply["error"]))
         return reply
 
 
@@ -113,13 +108,22 @@ async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> byte
     return bytes(content)
 
 
-def _written(files: Sequence[SandboxFile], folder: Path) -> list[Json]:
-    tables = []
-    for number, file in enumerate(files):
-        path = folder / f"{number}.txt"
-        path.write_bytes(file.text.encode())
-        tables.append({"table": file.table, "kind": file.kind, "path": str(path)})
-    return tables
+@asynccontextmanager
+async def _folder() -> AsyncIterator[Path]:
+    folder = await asyncio.to_thread(lambda: TemporaryDirectory(prefix="files-", ignore_cleanup_errors=True))
+    try:
+        yield Path(folder.name)
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
+def _written(tables: Mapping[str, bytes], folder: Path) -> dict[str, str]:
+    paths = {}
+    for number, (table, content) in enumerate(tables.items()):
+        path = folder / f"{number}.parquet"
+        path.write_bytes(content)
+        paths[table] = str(path)
+    return paths
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:

@@ -1,16 +1,13 @@
-"""The files of a conversation, kept as they came, and what each is as a table."""
+"""The files of a conversation, kept as tables in Parquet."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from app.files.decoding import decode
-from app.files.sandbox import SandboxFile
 from app.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from app.storage.conversations import ConversationKey
 
@@ -30,7 +27,6 @@ class StoredFile(BaseModel):
     id: str
     name: str
     table: str
-    kind: str
     columns: tuple[tuple[str, str], ...]
     rows: int
 
@@ -52,8 +48,10 @@ class StoredFiles:
             return ()
 
     async def save(self, conversation: ConversationKey, file: StoredFile, content: bytes) -> None:
-        """In place of one of that id or table, and of the oldest where there are too many. Raises `StorageError`."""
-        await self._artifacts.put(Artifact(_key(conversation, file.id), content, "text/plain"))
+        """In place of one of that id or table, and of the oldest where there are too many. Raises `StorageError`, and
+        `ValueError` for one that is too large.
+        """
+        await self._artifacts.put(Artifact(_key(conversation, file.id), content, "application/vnd.apache.parquet"))
         others = await self.find_all(conversation)
         kept = [each for each in others if each.id != file.id and each.table != file.table]
         kept = [*kept, file][-MAX_FILES:]
@@ -62,13 +60,12 @@ class StoredFiles:
             if each.id not in {one.id for one in kept}:
                 await self._artifacts.delete(_key(conversation, each.id))
 
-    async def read(self, conversation: ConversationKey, files: Iterable[StoredFile]) -> list[SandboxFile]:
-        """Raises `StorageError`. A file that is gone meanwhile is left out."""
-        found = []
+    async def read(self, conversation: ConversationKey, files: Iterable[StoredFile]) -> dict[str, bytes]:
+        """By the names of their tables. Raises `StorageError`. A file that is gone meanwhile is left out."""
+        found = {}
         for file in files:
             if (artifact := await self._artifacts.get(_key(conversation, file.id))) is not None:
-                text, _ = await asyncio.to_thread(decode, artifact.content)
-                found.append(SandboxFile(file.table, file.kind, text))
+                found[file.table] = artifact.content
         return found
 
 

@@ -19,6 +19,8 @@ CSV = "csv"
 TEXT = "text"
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 _SAMPLE_ROWS = 1_000
+# A quotation mark that is not closed takes in all that follows it.
+_MAX_LINE_BREAKS = 20
 _RAW = "_raw"
 
 
@@ -44,7 +46,7 @@ def _load_lines(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -
     )
     (rows,) = _one(connection, f"SELECT count(*) FROM {quoted(table)}")
     connection.execute(f"DELETE FROM {quoted(table)} WHERE line > {MAX_ROWS}")
-    return {"lines_left_out": 0, "columns_left_out": 0, "has_more_rows": rows > MAX_ROWS}
+    return {"lines_left_out": 0, "columns_left_out": 0, "has_more_rows": rows > MAX_ROWS, "has_open_quote": False}
 
 
 def _load_csv(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def _load_csv(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> 
         dialect = dialect_of(file.read(HEAD_CHARACTERS))
     lines_left_out = _read_as_text(connection, path, dialect)
     (rows,) = _one(connection, f"SELECT count(*) FROM {_RAW}")
+    last = _one(connection, f"SELECT * FROM {_RAW} ORDER BY rowid DESC LIMIT 1")
     types = _types(connection, dialect)
     typed = [_typed(connection, name, kind) for name, kind in zip(dialect.names, types, strict=True)]
     connection.execute(f"CREATE TABLE {quoted(table)} AS SELECT {', '.join(typed)} FROM {_RAW} LIMIT {MAX_ROWS}")
@@ -60,6 +63,7 @@ def _load_csv(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> 
         "lines_left_out": lines_left_out,
         "columns_left_out": dialect.width - len(dialect.names),
         "has_more_rows": rows > MAX_ROWS,
+        "has_open_quote": any(text and text.count("\n") >= _MAX_LINE_BREAKS for text in last),
     }
 
 

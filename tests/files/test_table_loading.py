@@ -101,6 +101,12 @@ def test_rows_beyond_the_limit_are_left_out_and_this_is_said(
     assert (described["rows"], described["has_more_rows"]) == (1_000, True)
 
 
+def test_a_quotation_mark_that_is_not_closed_is_noticed(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    assert load(connection, tmp_path, 'a,b\n"x,1\n' + "y,2\n" * 30)["has_open_quote"]
+    connection.execute("DROP TABLE t")
+    assert not load(connection, tmp_path, 'a,b\n"x\nz",1\n' + "y,2\n" * 30)["has_open_quote"]
+
+
 def test_the_lines_of_a_text_are_numbered(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     assert load(connection, tmp_path, "Dear Ann,\n\n1,2\n", "text")["rows"] == 3
     assert rows(connection) == [["1", "Dear Ann,"], ["2", ""], ["3", "1,2"]]
