@@ -159,7 +159,7 @@ class AgentQuestion:
                 self._take(event)
                 if self._response.ended:
                     return
-        except (WorkspaceInterruptedError, EventTooLargeError) as error:
+        except WorkspaceInterruptedError as error:
             _log.info("Genie's stream broke off (%s); the conversation's items tell the rest", type(error).__name__)
 
     def _take(self, event: Mapping[str, Any]) -> None:
@@ -233,18 +233,20 @@ class AgentQuestion:
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Mapping[str, Any]]:
-    """Raises `WorkspaceError` and `EventTooLargeError`."""
+    """Raises `WorkspaceError`."""
     decoder, size = SseDecoder(), 0
     async for chunk in chunks:
         size += len(chunk)
+        try:
+            arrived = decoder.feed(chunk)
+        except EventTooLargeError:
+            size = _MAX_STREAM_BYTES + 1
         if size > _MAX_STREAM_BYTES:
-            raise EventTooLargeError
-        for data in decoder.feed(chunk):
-            if event := _event(data):
-                yield event
+            raise WorkspaceInterruptedError("Genie's stream is too long to be read")
+        for data in arrived:
+            yield _event(data)
     for data in decoder.flush():
-        if event := _event(data):
-            yield event
+        yield _event(data)
 
 
 def _event(data: bytes) -> Mapping[str, Any]:

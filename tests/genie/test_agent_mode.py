@@ -17,6 +17,7 @@ from app.common.cancellation import Cancellation, CancelReason
 from app.content.blocks import Actions, Block, Chart, Code, Folded, Table
 from app.data.stored_results import StoredResults
 from app.databricks.credentials import PersonalAccessToken
+from app.genie.agent_mode import _events
 from app.genie.provider import GenieTools
 from app.local.genie_plans import PLANS, MessagePlan
 from app.local.genie_stand_in import SPACE_ID
@@ -129,6 +130,25 @@ async def test_after_a_cut_the_conversations_items_tell_the_rest_and_nothing_is_
         again = await agent.ask(BY_MONTH)
         assert again.text.splitlines()[0] == result.text.splitlines()[0]
         assert agent.data.genie_agents.responses == 1, "a resumed turn asks again"
+
+
+async def test_of_a_stream_without_end_the_beginning_is_read_and_the_items_tell_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.genie.agent_mode._MAX_STREAM_BYTES", 900)
+    async with an_agent(tmp_path) as agent:
+        result = await agent.ask(BY_MONTH)
+        assert elements(result, Chart)
+        assert agent.data.genie_agents.responses == 1
+
+
+async def test_lines_of_a_stream_that_are_no_events_change_nothing() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in (b": keep-alive\r\n\r\nid: 7\r\ndata: [DO", b"NE]\r\n\r\ndata: [1]\n\n", b"data: {\n\n"):
+            yield chunk
+        yield b'event: x\ndata: {"type": "a"}\n\ndata: {"type":\ndata: "b"}'
+
+    assert [event async for event in _events(chunks()) if event] == [{"type": "a"}, {"type": "b"}]
 
 
 @pytest.mark.parametrize(
