@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -265,8 +266,9 @@ def test_every_block_is_shown_somehow_and_every_card_is_small_enough(blocks: lis
     for block in blocks:
         markdown(block, ENGLISH)
         plain_text(block, ENGLISH)
-    for draws_charts in (True, False):
-        assert units(adaptive_card(blocks, ENGLISH, draws_charts=draws_charts)) <= CARD_LIMIT_UTF16
+    # A channel that finds a message too large gets half of it.
+    for limit, draws_charts in itertools.product((CARD_LIMIT_UTF16, CARD_LIMIT_UTF16 // 2), (True, False)):
+        assert units(adaptive_card(blocks, ENGLISH, limit, draws_charts=draws_charts)) <= limit
 
 
 def test_the_largest_card_is_small_enough_and_says_what_it_leaves_out() -> None:
@@ -277,6 +279,7 @@ def test_the_largest_card_is_small_enough_and_says_what_it_leaves_out() -> None:
         Actions(tuple(Action(long, long, {f"{n}{long}": long for n in range(9)}) for _ in range(9)))
     )
     for blocks in ([table], [table] * 6, [table, within_limits(RUN), actions]):
+        assert units(adaptive_card(blocks, ENGLISH, CARD_LIMIT_UTF16 // 2)) <= CARD_LIMIT_UTF16 // 2
         card = adaptive_card(blocks, ENGLISH)
         assert units(card) <= CARD_LIMIT_UTF16
         drawn = json.dumps(card, ensure_ascii=False)

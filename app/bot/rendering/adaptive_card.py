@@ -83,8 +83,8 @@ def adaptive_card(
     }
     pages = [_action(block.page.next_rows, "") for block in drawn if isinstance(block, Table) and block.page]
     others = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
-    if actions := _told_apart([*pages, *others]):
-        # Room for them: with which row the next page begins is known when the table is drawn.
+    # Room for them: with which row the next page begins is known when the table is drawn.
+    if actions := _told_apart([*pages, *others], limit * 2 // 3):
         card["actions"] = actions
     if any(isinstance(block, Chart) or (isinstance(block, Table) and len(block.columns) > _NARROW) for block in drawn):
         card["msteams"] = {"width": "full"}
@@ -103,16 +103,16 @@ def adaptive_card(
         if isinstance(block, Table) and (following := next_rows(block, _rows_shown(elements))) is not None:
             pages.append(_action(following, ""))
     card.pop("actions", None)
-    if actions := _told_apart([*pages, *others]):
+    if actions := _told_apart([*pages, *others], sum(size_of(action) + 1 for action in actions)):
         card["actions"] = actions
     return card
 
 
-def _told_apart(actions: Sequence[Json]) -> list[Json]:
-    """Two results have the same buttons."""
+def _told_apart(actions: Sequence[Json], units: int) -> list[Json]:
+    """Those that fit. Two results have the same buttons."""
     kept = actions[:_MAX_ACTIONS]
     titles = distinct([action["title"] for action in kept])
-    return [{**action, "title": title} for action, title in zip(kept, titles, strict=True)]
+    return fitting([{**action, "title": title} for action, title in zip(kept, titles, strict=True)], Room(units))
 
 
 def _images_within(characters: int, blocks: Sequence[Block]) -> Iterator[Block]:
