@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from app.common.json_values import items, mapping, text
@@ -43,12 +44,15 @@ class MlflowAssessments:
 
     async def create(self, trace_id: str, feedback: HumanFeedback) -> str:
         """The id of the new assessment. Not repeated where the outcome is unknown: MLflow would keep both."""
-        trace = _Trace.of(trace_id)
+        trace, now = _Trace.of(trace_id), datetime.now(UTC).isoformat()
         assessment: dict[str, Any] = {
             **_fields_of(feedback),
             **trace.fields,
             "assessment_name": ASSESSMENT_NAME,
             "source": {"source_type": "HUMAN", "source_id": feedback.source_id},
+            # As MLflow's own client sends them.
+            "create_time": now,
+            "last_update_time": now,
         }
         path = api_path(trace.path, "assessments")
         reply = await self._request("POST", path, trace, trace.body(assessment))

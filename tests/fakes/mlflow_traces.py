@@ -23,6 +23,7 @@ class MlflowTraces:
         self.assessments: dict[str, dict[str, Json]] = {each: {} for each in trace_ids}
         self.genie: dict[str, Json] = {}
         self.asked: list[tuple[str, str]] = []
+        self.warehouses: set[str] = set()
         self.disturbances: deque[Disturbance] = deque()
         self.before_answer: Callable[[], Awaitable[None]] | None = None
         app = web.Application()
@@ -64,6 +65,8 @@ class MlflowTraces:
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.method, request.path))
+        if "location" in request.match_info:
+            self.warehouses.add(request.query.get("sql_warehouse_id", ""))
         disturbance = self.disturbances.popleft() if self.disturbances else None
         if isinstance(disturbance, int):
             return _refused(disturbance)

@@ -291,3 +291,24 @@ async def test_what_is_forgotten_is_gone_here_and_of_no_other_conversation(tmp_p
         await answer.ratings.forget(CHAT, threads=True)
         found = [await answer.ratings.find(each, "answer-1", ANN) for each in (CHAT, thread, other)]
         assert found == [NONE, NONE, LIKE]
+
+
+async def test_assessments_of_traces_in_unity_catalog_are_written_as_mlflows_own_client_writes_them(
+    tmp_path: Path,
+) -> None:
+    with_prefix = "trace:/main.agents.sales/0af7651916cd43dd8448eb211c80319c"
+    async with an_answer(
+        tmp_path, TraceTarget(IN_CATALOG), TraceTarget(with_prefix), traces=(IN_CATALOG, with_prefix)
+    ) as answer:
+        await answer.told(LIKE)
+        in_schema, in_tables = answer.mlflow.kept
+        place = {"catalog_name": "main", "schema_name": "agents"}
+        assert in_schema["trace_location"] == {"type": "UC_SCHEMA", "uc_schema": place}
+        prefixed = {"type": "UC_TABLE_PREFIX", "uc_table_prefix": {**place, "table_prefix": "sales"}}
+        assert in_tables["trace_location"] == prefixed
+        assert in_schema["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+        assert [path for _, path in answer.mlflow.asked] == [
+            "/api/4.0/mlflow/traces/main.agents/0af7651916cd43dd8448eb211c80319c/assessments",
+            "/api/4.0/mlflow/traces/main.agents.sales/0af7651916cd43dd8448eb211c80319c/assessments",
+        ]
+        assert answer.mlflow.warehouses == {"wh-1"}
