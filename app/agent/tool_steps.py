@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -157,7 +157,8 @@ class ToolSteps:
 
     def run(self, message: str, calls: Sequence[ToolCall]) -> AsyncGenerator[Event, None]:
         """Makes the calls of a new message of the model; else as `resume`."""
-        step = ToolStep(message, tuple(RecordedCall(call) for call in calls))
+        known = {each.call.id for step in self.recorded.steps for each in step.calls}
+        step = ToolStep(message, tuple(RecordedCall(call) for call in _with_own_ids(calls, known)))
         self.recorded = RecordedSteps((*self.recorded.steps, step), self._answer.text, tuple(self._answer.citations))
         return self.resume()
 
@@ -298,6 +299,18 @@ class ToolSteps:
         except Exception as error:
             raise JournalError(error) from error
         return True
+
+
+def _with_own_ids(calls: Sequence[ToolCall], known: set[str]) -> Iterator[ToolCall]:
+    """Claude refuses a conversation in which two calls have one id, and some models count theirs anew in each message:
+    https://github.com/NVIDIA-NeMo/Switchyard/issues/502
+    """
+    for call in calls:
+        id, count = call.id, 1
+        while id in known:
+            id, count = f"{call.id}_{count}", count + 1
+        known.add(id)
+        yield replace(call, id=id)
 
 
 def _continued_in_another_message(recorded: RecordedSteps) -> RecordedSteps:

@@ -82,7 +82,16 @@ class _PartialCall:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def whole(self, index: int) -> ToolCall:
-        return ToolCall(self.id or f"call_{index}", self.name, "".join(self.arguments), self.extra)
+        # gpt-oss leaves marks of its own format behind: https://github.com/openai/harmony
+        name = self.name.partition("<|")[0].strip()
+        return ToolCall(self.id or f"call_{index}", name, "".join(self.arguments), self.extra)
+
+    @property
+    def has_all_arguments(self) -> bool:
+        try:
+            return isinstance(json.loads("".join(self.arguments)), dict)
+        except (ValueError, RecursionError):
+            return False
 
 
 class ChatCompletionReader:
@@ -217,7 +226,7 @@ class ChatCompletionReader:
 
     def _take_call(self, call: dict[str, Any]) -> None:
         function = mapping(call.get("function"))
-        index = self._index_of(call, begins=bool(function.get("name")))
+        index = self._index_of(call, text(function.get("name")))
         if index not in self._calls:
             if len(self._calls) == MAX_TOOL_CALLS:
                 return
@@ -232,16 +241,23 @@ class ChatCompletionReader:
         if isinstance(arguments, dict):
             partial.arguments = [json.dumps(arguments)]
         elif isinstance(arguments, str):
+            if partial.arguments == ["{}"] and arguments.startswith("{"):
+                # Some gateways begin every call of Claude with the empty input that Anthropic's API begins with.
+                partial.arguments = []
             partial.arguments.append(arguments)
 
-    def _index_of(self, call: dict[str, Any], *, begins: bool) -> int:
+    def _index_of(self, call: dict[str, Any], name: str) -> int:
         """Some endpoints leave the index out: then a name or another id begins a call. Some number all calls 0: then
-        another id does."""
+        another id does, or another name after a whole call. Some count the pieces of one call.
+        """
+        begins = bool(name)
         index, call_id = call.get("index"), text(call.get("id"))
         at = index if isinstance(index, int) else max(self._calls, default=0)
         known = self._calls.get(at)
         if known is None:
-            return at
+            return at if begins or call_id or not self._calls else max(self._calls)
+        if begins and known.name not in ("", name) and known.has_all_arguments:
+            return max(self._calls) + 1
         another_id = bool(known.id and call_id and known.id != call_id)
         begins_another = begins and another_id if isinstance(index, int) else another_id or (begins and not call_id)
         return max(self._calls) + 1 if begins_another else at

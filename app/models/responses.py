@@ -172,7 +172,7 @@ class ResponsesReader:
             self.buffer.tool_called()
 
     def _take_call(self, item: dict[str, Any]) -> None:
-        call_id = text(item.get("call_id")) or text(item.get("id"))
+        call_id = text(item.get("call_id")) or text(item.get("id")) or f"call_{len(self._calls)}"
         name = text(item.get("name"))
         if len(self._calls) < MAX_TOOL_CALLS or call_id in self._calls:
             extra = unknown_fields(item, _CALL_FIELDS)

@@ -6,6 +6,7 @@ Tools are added in app/composition/tool_providers.py.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -196,9 +197,7 @@ async def _end(task: asyncio.Future[Any], name: str) -> None:
 def _arguments(tool: AnyTool, call: ToolCall) -> ToolArguments:
     """Raises `ToolError`."""
     try:
-        arguments: ToolArguments = tool.arguments.model_validate_json(
-            replace_lone_surrogates(call.arguments.strip() or "{}")
-        )
+        arguments: ToolArguments = tool.arguments.model_validate_json(_object_of(call.arguments))
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, problem['loc']))} {problem['msg']}".strip()[:_MAX_PROBLEM_CHARACTERS]
@@ -206,6 +205,19 @@ def _arguments(tool: AnyTool, call: ToolCall) -> ToolArguments:
         ]
         raise ToolError(f"its arguments are not as described: {'; '.join(problems)}") from None
     return arguments
+
+
+def _object_of(arguments: str) -> str:
+    """Some models write the object as a text in JSON, or line ends in its texts as they are. Seen in
+    https://github.com/quarkiverse/quarkus-langchain4j/pull/2642 and https://github.com/openclaw/openclaw/pull/141323
+    """
+    written = arguments.strip() or "{}"
+    try:
+        value = json.loads(written, strict=False)
+        written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        pass
+    return replace_lone_surrogates(written)
 
 
 def _shortened(text: str) -> str:

@@ -139,6 +139,16 @@ async def test_each_call_has_a_key_of_its_own() -> None:
     assert all(len(key) <= 64 for key in places.keys)
 
 
+async def test_each_call_has_an_id_of_its_own() -> None:
+    """vllm-project/vllm#50295, NVIDIA-NeMo/Switchyard#502"""
+    model = ScriptedModel([[call(1, "Lisbon"), call(1, "Porto")], [call(1, "Faro")], "Fine."])
+    await answer(model, Places(), MemoryJournal())
+    messages = model.requests[-1].messages
+    ids = [each.id for message in messages for each in message.tool_calls]
+    assert ids == ["call-1", "call-1_1", "call-1_2"]
+    assert [message.tool_call_id for message in messages if message.role == "tool"] == ids
+
+
 async def test_sources_and_blocks_of_tools_are_the_answers_and_the_model_knows_their_numbers() -> None:
     model = ScriptedModel([["See [1].", Source("Own"), call(1, "Lisbon"), call(2, "Porto")], "Fine [2]."])
     events = await answer(model, Places(), MemoryJournal())

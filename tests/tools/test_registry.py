@@ -97,6 +97,9 @@ def test_a_tool_has_no_more_time_than_its_turn() -> None:
 def test_arguments_that_only_look_wrong_are_taken_and_none_are_the_defaults() -> None:
     assert result_of('{"times": "3"}').text.startswith(" 3")
     assert result_of(" ").text.startswith(" 1")
+    assert result_of('"{\\"times\\": 2}"').text.startswith(" 2"), "quarkiverse/quarkus-langchain4j#2642"
+    assert result_of('{"do": "a\nb"}').text.startswith("a\nb"), "openclaw/openclaw#141323"
+    assert result_of('{"do": "\\ud800"}').text.startswith("\ufffd")
 
 
 @settings(deadline=None)
