@@ -41,7 +41,8 @@ _COMMON = (
         "CAST({x} AS TIMESTAMP)",
         "TRY_CAST({x} AS TIMESTAMP) IS NOT NULL",
     ),
-    ColumnType("[-+]?(0|[1-9][0-9]{0,30})([.][0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", "CAST({x} AS DOUBLE)"),
+    # A longer whole number is a reference, of which a double would lose digits.
+    ColumnType("[-+]?(0|[1-9][0-9]{0,14})([.][0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", "CAST({x} AS DOUBLE)"),
 )
 # What "1,234" is tells the separator of the columns; where that is neither, nothing does.
 _BY_SEPARATOR = {
