@@ -18,6 +18,7 @@ from app.bot.inbound.message_text import read_message
 from app.tools.attached_files import AttachedFile
 
 URL = "https://contoso-my.sharepoint.com/personal/ann/_layouts/15/download.aspx?UniqueId=1&tempauth=x"
+LOCAL = "http://localhost:5/a"
 KIND = "application/vnd.microsoft.teams.file.download.info"
 GROUP = {"id": "19:g@thread.v2", "conversationType": "groupChat"}
 CHANNEL = {"id": "19:c@thread.tacv2;messageid=1", "conversationType": "channel"}
@@ -67,8 +68,8 @@ CSV = AttachedFile("a_b.csv", URL)
         (message({"contentType": KIND}), Attachments((), ("an attachment without a name",))),
         (message(file("a.csv", fileType={"a": 1})), Attachments((AttachedFile("a.csv", URL),))),
         (
-            message({"contentType": "text/csv", "contentUrl": "http://[::1]:5/a", "name": "a.csv"}, channelId="emulator"),
-            Attachments((AttachedFile("a.csv", "http://[::1]:5/a"),)),
+            message({"contentType": "text/csv", "contentUrl": LOCAL, "name": "a.csv"}, channelId="emulator"),
+            Attachments((AttachedFile("a.csv", LOCAL),)),
         ),
         (message(file("a_b.csv"), conversation=GROUP), Attachments((), ("`ab.csv`",), UnreadReason.NOT_ONE_TO_ONE)),
         (message(file("b.pdf"), conversation=GROUP), Attachments((), ("`b.pdf`",))),
