@@ -112,6 +112,7 @@ FIGURES: Mapping[str, Figure] = {
     "rows_many": Figure("… of 5,000 rows", "ms", (Budget(50, "ours", figure="rows_few", added=True),)),
     "rows_few_cpu": Figure("CPU per turn with a result of 20 rows", "ms"),
     "rows_many_cpu": Figure("… of 5,000 rows", "ms", (Budget(50, "ours", figure="rows_few_cpu", added=True),)),
+    "rows_many_block": Figure("… longest block of the event loop meanwhile", "ms", (Budget(20),)),
     "first_answer": Figure("cold start to a first answer without a tool", "ms"),
     "first_answer_configured": Figure(
         "… with Genie, SQL and a specialist configured", "ms", (Budget(1.05, "ours", figure="first_answer"),)

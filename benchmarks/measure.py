@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -198,18 +199,14 @@ def _span(bot: RunningSubject, name: str, first: int, length: int) -> tuple[floa
 
 def loop(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
     """What blocked the event loop, in the first turn and in warm ones."""
-    watched = replace(subject, wrapper=("benchmarks.loop_watch",))
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "held"
-        file.touch()
-        with running(watched, fakes, environment={"BENCH_LOOP_WATCH": str(file)}) as bot:
-            began = time.monotonic()
-            bot.run(LoadPlan("", "cold", tokens=20))
-            time.sleep(1.0)  # work that was postponed until after the first turn is counted with it
-            warm_from = time.monotonic()
-            bot.run(LoadPlan("", "warm", conversations=10, turns=2, tokens=120, gap=0.02))
-            bot.run(LoadPlan("", "group", conversation_type="groupChat", conversations=10, turns=5, pause=0))
-        held = [LoopDelay(**json.loads(line)) for line in file.read_text().splitlines()]
+    with watched(subject, fakes) as (bot, delays):
+        began = time.monotonic()
+        bot.run(LoadPlan("", "cold", tokens=20))
+        time.sleep(1.0)  # work that was postponed until after the first turn is counted with it
+        warm_from = time.monotonic()
+        bot.run(LoadPlan("", "warm", conversations=10, turns=2, tokens=120, gap=0.02))
+        bot.run(LoadPlan("", "group", conversation_type="groupChat", conversations=10, turns=5, pause=0))
+    held = delays()
     cold = [each for each in held if began <= each.at < warm_from]
     warm = [each for each in held if each.at >= warm_from]
     blocks = [each for each in cold + warm if each.kind == "callback" and each.held > BLOCK_SECONDS]
@@ -217,6 +214,21 @@ def loop(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
         {**_held("cold", cold), **_held("warm", warm)},
         tuple(f"held the loop for {each.held * 1000:.0f} ms: {each.where}" for each in blocks),
     )
+
+
+@contextmanager
+def watched(
+    subject: Subject, fakes: Fakes, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[RunningSubject, Callable[[], list[LoopDelay]]]]:
+    """A running subject, and what held its event loop, to be asked for once it has ended."""
+    delays: list[LoopDelay] = []
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "held"
+        file.touch()
+        watching = {**(environment or {}), "BENCH_LOOP_WATCH": str(file)}
+        with running(replace(subject, wrapper=("benchmarks.loop_watch",)), fakes, environment=watching) as bot:
+            yield bot, lambda: delays
+        delays += [LoopDelay(**json.loads(line)) for line in file.read_text().splitlines()]
 
 
 def _held(name: str, held: list[LoopDelay]) -> dict[str, float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
 from benchmarks.load_records import LoadPlan, TurnTiming
-from benchmarks.measure import Effort, MeasuredFigures, cpu_per_turn
+from benchmarks.measure import Effort, MeasuredFigures, cpu_per_turn, watched
 from benchmarks.process import Fakes, RunningSubject, Subject, running
 
 _CONFIGURED = {
@@ -37,6 +38,11 @@ def tools(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
             rows: cpu_per_turn(bot, replace(kind, name=f"cpu-{rows}", turns=effort.tool_turns))[0]
             for rows, kind in ((_FEW_ROWS, few), (_MANY_ROWS, many))
         }
+    with watched(subject, fakes, _CONFIGURED) as (bot, delays):
+        bot.run(replace(many, name="warm-up", turns=2))
+        warm_from = time.monotonic()
+        bot.run(replace(many, name="watched", turns=effort.tool_turns))
+    blocks = [each.held for each in delays() if each.kind == "callback" and each.at >= warm_from]
     middle = {name: median(each) for name, each in waited.items()}
     return MeasuredFigures(
         {
@@ -46,6 +52,7 @@ def tools(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
             "rows_many": middle["many"],
             "rows_few_cpu": cpu[_FEW_ROWS],
             "rows_many_cpu": cpu[_MANY_ROWS],
+            "rows_many_block": max(blocks, default=0.0) * 1000,
             **_unused(subject, fakes, effort),
         }
     )
