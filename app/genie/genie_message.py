@@ -27,8 +27,8 @@ class GenieQuery:
 @dataclass(frozen=True, slots=True)
 class GenieMessage:
     """`query` is the last one, which is the answer; `texts` are the answer's, `details` what led to it. `clarification`
-    is a question back. `error_type` is Genie's own word, empty without a failure. `visualization_id` is the attachment
-    with the chart of the `query`, where there is one.
+    is a question back, beside the answer where there is a query. `error_type` is Genie's own word, empty without a
+    failure. `visualization_id` is the attachment with the chart of the `query`, where there is one.
     """
 
     conversation_id: str
@@ -56,6 +56,8 @@ def parse_message(told: Mapping[str, Any]) -> GenieMessage:
     attachments = [each for each in _list(told.get("attachments"))[:_MAX_ATTACHMENTS] if isinstance(each, Mapping)]
     queries = [number for number, each in enumerate(attachments) if isinstance(each.get("query"), Mapping)]
     last_query = queries[-1] if queries else -1
+    # Genie corrects itself by another query; what it says before its only one belongs to the answer.
+    answer_starts = last_query if len(queries) > 1 else -1
     texts: list[str] = []
     details: list[str] = []
     clarification = ""
@@ -65,7 +67,7 @@ def parse_message(told: Mapping[str, Any]) -> GenieMessage:
         if isinstance(text, Mapping) and (content := _text(text.get("content"))):
             if text.get("purpose") == "FOLLOW_UP_QUESTION":
                 clarification = content
-            elif _FOLDED_PHASES & {_text(text.get("phase")), _text(each.get("phase"))} or number < last_query:
+            elif _FOLDED_PHASES & {_text(text.get("phase")), _text(each.get("phase"))} or number < answer_starts:
                 details.append(content)
             else:
                 texts.append(content)

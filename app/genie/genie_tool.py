@@ -156,7 +156,7 @@ class GenieQuestion:
             raise self._failure(CANCELLED)
         if message.status == "FAILED":
             raise self._failure(failure_sentence(message.error_type))
-        if message.clarification:
+        if message.clarification and message.query is None:
             text = f"Genie needs to know more. Ask the person exactly this, and do not guess: {message.clarification}"
             return ToolOutput(text)
         if message.query is None:
@@ -165,7 +165,7 @@ class GenieQuestion:
         stored = await self._stored(message, message.query)
         with suppress(StorageError):
             await self._services.results.save(self._context.conversation, stored)
-        summary = "\n".join(message.texts)
+        summary = "\n".join((*message.texts, message.clarification)).strip()
         text = f"{summary}\n\n{for_model(stored.result, stored.id)}".strip()
         blocks = await self._blocks(message, stored)
         return ToolOutput(text, blocks, feedback_targets=self._feedback_targets(message))
