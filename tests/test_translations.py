@@ -23,7 +23,7 @@ BUSY = Sentence("The model is busy. Please ask again in a minute.")
 SPEAKING = ("app/agent", "app/tools", "app/turns", "app/bot")
 # What is no word to a person: to the translator, to the model, to the caller of an HTTP request.
 NOT_SHOWN = {
-    "Sentence", "CONTINUE_PROMPT", "FORWARDED_WITHOUT_QUESTION", "FILE_WITHOUT_QUESTION",
+    "Sentence", "CONTINUE_PROMPT", "FORWARDED_WITHOUT_QUESTION", "FILE_WITHOUT_QUESTION", "_MAY_BE_HIDDEN",
     "_CUT_OFF", "_LEFT_OUT", "Tool", "Field", "failed",
     "text", "HttpAnswer", "_NOT_DONE",
 }  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 
 from app.agent.answer_builder import AnswerBuilder
-from app.agent.attached_files import READING_FILES, FileTools, may_have_files, unread_note
+from app.agent.attached_files import READING_FILES, FileTools, files_note, may_have_files, unread_note
 from app.agent.direct_call import ToolCallFailedError, make_call
 from app.agent.events import Answer, End, Event, Failure, Status, Suspended, interrupted, interruption
 from app.agent.history import within_budget
@@ -189,7 +189,7 @@ class Agent:
         self, turn: Turn, history: Sequence[StoredMessage], tools: ToolRegistry, notes: Sequence[str]
     ) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
-        told = self._system_prompt + unavailable_note(tools)
+        told = self._system_prompt + unavailable_note(tools) + files_note(turn, reads_files=self._files is not None)
         prompt = "\n\n".join([turn.prompt, *(f"(The person is told: {note})" for note in notes)])
         return [Message("system", told), *remembered, Message("user", prompt)]
 

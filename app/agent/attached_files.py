@@ -16,6 +16,12 @@ _NOT_ONE_TO_ONE = Sentence("I read files in one-to-one chats in Teams alone, so 
 _NOT_READABLE = Sentence("I read CSV and text files alone, so I have not read: {names}")
 _NO_FILES = Sentence("I cannot read files here, so I have not read: {names}")
 
+# In most groups Teams passes on no trace of a file.
+_MAY_BE_HIDDEN = (
+    "\n\nFiles that people attach in this chat do not reach you. Where somebody asks about one that you do not see, say that "
+    "CSV and text files can be attached in a one-to-one chat with you in Teams."
+)
+
 
 class FileTools:
     """A `app.tools.registry.ToolProvider` of one conversation."""
@@ -31,6 +37,11 @@ class FileTools:
 def may_have_files(turn: Turn, history: Sequence[StoredMessage]) -> bool:
     """Whether it is worth to ask the storage: a question in a chat without files does not wait for it."""
     return bool(turn.files or turn.call) or any(each.role == "user" and tells_of_files(each.text) for each in history)
+
+
+def files_note(turn: Turn, *, reads_files: bool) -> str:
+    """For the model."""
+    return _MAY_BE_HIDDEN if reads_files and not turn.receives_files else ""
 
 
 def unread_note(turn: Turn, translate: Translator, *, reads_files: bool) -> str:

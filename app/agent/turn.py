@@ -50,8 +50,8 @@ class Turn:
     """`question` is what was typed, without the mention of the bot; where it is empty `empty_reason` says why.
 
     `unread` names the attachments that came with the question and cannot be read, for the `unread_reason`; `files` are
-    those that can. `quotations` is what others wrote.
-    A turn with a `call` has no question: it makes that call of a tool, and no model is asked. `shows_chart_images`:
+    those that can. Without `receives_files` the channel may keep from us that there are any. `quotations` is what
+    others wrote. A turn with a `call` has no question: it makes that call of a tool, and no model is asked. `shows_chart_images`:
     where the answer goes charts are not drawn, and images of them are shown. `time_zone` is what the person's client
     says of it: an IANA name, an offset such as `+01:00`, or nothing. A `schedule` says in words when the question is
     asked again and again: nobody has just asked it.
@@ -71,6 +71,7 @@ class Turn:
     schedule: str = ""
     files: tuple[AttachedFile, ...] = ()
     unread_reason: UnreadReason = UnreadReason.KIND
+    receives_files: bool = True
 
     @property
     def is_scheduled(self) -> bool:

@@ -89,6 +89,13 @@ async def test_a_resumed_turn_that_has_shown_something_reads_its_files_no_second
     assert text_of(events).count("is empty") == 1
 
 
+async def test_where_files_may_be_kept_from_us_the_model_can_say_where_they_arrive() -> None:
+    turn = Turn("1", KEY, "What is in the file?", receives_files=False)
+    for files, told in ((Files(), True), (None, False)):
+        _, model = await ask(files, turn)
+        assert ("one-to-one chat" in model.requests[0].messages[0].content) is told
+
+
 @pytest.mark.parametrize(
     ("files", "more", "says"),
     [

@@ -100,11 +100,12 @@ def test_a_file_goes_with_the_question_to_another_worker_and_may_stand_alone() -
     activity = message(file("a_b.csv"), text="")
     question = parse_inbound_question(InboundQuestion.of(activity).model_dump_json())
     turn = question.turn("1", conversation_of(activity))
-    assert turn.files == (CSV,)
+    assert (turn.files, turn.receives_files) == ((CSV,), True)
     assert turn.prompt == f'Attached file: "a_b.csv"\n\n{FILE_WITHOUT_QUESTION}'
 
 
 def test_why_a_file_is_not_read_goes_to_another_worker_too() -> None:
     activity = message(file("a.csv"), conversation=GROUP)
     question = parse_inbound_question(InboundQuestion.of(activity).model_dump_json())
-    assert question.turn("1", conversation_of(activity)).unread_reason is UnreadReason.NOT_ONE_TO_ONE
+    turn = question.turn("1", conversation_of(activity))
+    assert (turn.unread_reason, turn.receives_files) == (UnreadReason.NOT_ONE_TO_ONE, False)

@@ -82,6 +82,11 @@ class InboundQuestion(BaseModel):
         return replace(channel, streaming=None, typing=False) if self.schedule else channel
 
     @property
+    def receives_files(self) -> bool:
+        """Teams gives a bot files in one-to-one chats alone, and Copilot gives it none."""
+        return not self.in_copilot and self.conversation_type not in {"groupChat", "channel"}
+
+    @property
     def reply_target(self) -> ReplyTarget:
         return ReplyTarget(self.service_url, self.conversation, self.fields)
 
@@ -107,6 +112,7 @@ class InboundQuestion(BaseModel):
             self.schedule,
             self.files,
             self.unread_reason,
+            self.receives_files,
         )
 
 
