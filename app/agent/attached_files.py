@@ -18,8 +18,8 @@ _NO_FILES = Sentence("I cannot read files here, so I have not read: {names}")
 
 # In most groups Teams passes on no trace of a file.
 _MAY_BE_HIDDEN = (
-    "\n\nFiles that people attach in this chat do not reach you. Where somebody asks about one that you do not see, say that "
-    "CSV and text files can be attached in a one-to-one chat with you in Teams."
+    "\n\nFiles that people attach in this chat do not reach you. Where somebody asks about one that you do not see, "
+    "say that CSV and text files can be attached in a one-to-one chat with you in Teams."
 )
 
 

@@ -51,10 +51,10 @@ class Turn:
 
     `unread` names the attachments that came with the question and cannot be read, for the `unread_reason`; `files` are
     those that can. Without `receives_files` the channel may keep from us that there are any. `quotations` is what
-    others wrote. A turn with a `call` has no question: it makes that call of a tool, and no model is asked. `shows_chart_images`:
-    where the answer goes charts are not drawn, and images of them are shown. `time_zone` is what the person's client
-    says of it: an IANA name, an offset such as `+01:00`, or nothing. A `schedule` says in words when the question is
-    asked again and again: nobody has just asked it.
+    others wrote. A turn with a `call` has no question: it makes that call of a tool, and no model is asked.
+    `shows_chart_images`: where the answer goes charts are not drawn, and images of them are shown. `time_zone` is what
+    the person's client says of it: an IANA name, an offset such as `+01:00`, or nothing. A `schedule` says in
+    words when the question is asked again and again: nobody has just asked it.
     """
 
     id: str
