@@ -380,6 +380,24 @@ def test_no_drawn_number_differs_from_the_table(kind: ChartKind, points: list[li
 @pytest.mark.parametrize(
     ("labels", "drawn"),
     [
+        ([f"2024-0{n}-01T00:00:00.000Z" for n in range(1, 5)], "Chart.VerticalBar"),
+        ([f"2024-0{n}-01T08:00:00.000Z" for n in range(1, 5)], "Chart.HorizontalBar"),
+        ([f"Q{n}" for n in range(1, 9)], "Chart.VerticalBar"),
+        (["MIDDLE EAST", "AFRICA", "ASIA", "EUROPE", "AMERICA"], "Chart.HorizontalBar"),
+        # So many would be higher than any screen.
+        ([f"Customer {n}" for n in range(31)], "Chart.VerticalBar"),
+    ],
+)
+def test_bars_lie_across_where_their_labels_would_be_cut(labels: list[str], drawn: str) -> None:
+    chart = Chart(ChartKind.VERTICAL_BAR, (Series("", tuple(Point(label, 1.0) for label in labels)),))
+    element = chart_element(chart, ENGLISH)
+    assert element is not None
+    assert element["type"] == drawn
+
+
+@pytest.mark.parametrize(
+    ("labels", "drawn"),
+    [
         (["2024-01-01T00:00:00.000Z", "2024-02-01 00:00"], ["2024-01-01", "2024-02-01"]),
         (["2024-02", "2024-01"], ["2024-01-01", "2024-02-01"]),
         # A client reads a day alone as of another time zone than an hour.

@@ -97,7 +97,14 @@ def _drawable(kind: ChartKind, axis: Sequence[str], series: Sequence[_Points]) -
 
 
 def _labels_are_cut(axis: Sequence[str]) -> bool:
-    return len(axis) <= _MAX_HORIZONTAL_BARS and max(map(len, axis)) * len(axis) > _CHARACTERS_BELOW_BARS
+    return len(axis) <= _MAX_HORIZONTAL_BARS and max(map(len, _as_days(axis))) * len(axis) > _CHARACTERS_BELOW_BARS
+
+
+def _as_days(axis: Sequence[str]) -> list[str]:
+    """Times that are all midnights without their hour."""
+    if all(_MIDNIGHT.fullmatch(label) for label in axis):
+        return [_MIDNIGHT.sub(r"\1", label) for label in axis]
+    return list(axis)
 
 
 def _has_gap(axis: Sequence[str], points: _Points) -> bool:
@@ -107,9 +114,7 @@ def _has_gap(axis: Sequence[str], points: _Points) -> bool:
 
 def _drawn_labels(axis: Sequence[str], kind: ChartKind) -> dict[str, str]:
     """Each label as it is drawn: a time as YYYY-MM-DD, which clients place on an axis of time."""
-    shown = list(axis)
-    if all(_MIDNIGHT.fullmatch(label) for label in axis):
-        shown = [_MIDNIGHT.sub(r"\1", label) for label in axis]
+    shown = _as_days(axis)
     if kind is ChartKind.LINE and all(_MONTH.fullmatch(label) for label in shown):
         shown = [f"{label}-01" for label in shown]
     most = _MAX_HORIZONTAL_LABEL_CHARACTERS if kind is ChartKind.HORIZONTAL_BAR else _MAX_LABEL_CHARACTERS
