@@ -59,7 +59,7 @@ class Schedules:
 
     async def review(self, turn: Turn, end: Answer | Failure) -> Answer | Failure:
         """An empty answer where the condition of the schedule keeps `end` back."""
-        from app.schedules.schedule_sentences import NO_NUMBER  # noqa: PLC0415
+        from app.schedules.schedule_sentences import NOT_COMPARED  # noqa: PLC0415
 
         try:
             blocks = None if isinstance(end, Failure) else end.blocks
@@ -69,9 +69,10 @@ class Schedules:
             return end
         if not review.is_shown:
             return Answer("", by_model=False)
-        if review.has_number or isinstance(end, Failure):
+        note = NOT_COMPARED.get(review.outcome) if review.outcome is not None else None
+        if note is None or isinstance(end, Failure):
             return end
-        return replace(end, text=f"{end.text}\n\n{translator_for(turn.locale)(NO_NUMBER)}")
+        return replace(end, text=f"{end.text}\n\n{translator_for(turn.locale)(note)}")
 
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
         """Raises `StorageError`."""

@@ -15,6 +15,8 @@ class Outcome(StrEnum):
     MET = "met"
     NOT_MET = "not met"
     NO_NUMBER = "no number"
+    NOT_ALL_ROWS = "not all rows"
+    """Not met by the rows that are shown; there are others."""
     FAILED = "failed"
 
 
@@ -30,9 +32,15 @@ class Condition(BaseModel):
         for table in reversed(tables):
             values = _figures(table)
             if values:
-                met = any(value > self.limit if self.above else value < self.limit for value in values)
-                return Outcome.MET if met else Outcome.NOT_MET
+                if any(value > self.limit if self.above else value < self.limit for value in values):
+                    return Outcome.MET
+                return Outcome.NOT_MET if _is_whole(table) else Outcome.NOT_ALL_ROWS
         return Outcome.NO_NUMBER
+
+
+def _is_whole(table: Table) -> bool:
+    # Where the total of a page is not known, there are more.
+    return table.page is None if table.total_rows is None else table.total_rows == len(table.rows)
 
 
 def _figures(table: Table) -> list[Decimal]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from app.schedules.condition import Condition
+from app.schedules.condition import Condition, Outcome
 from app.schedules.recurrence import Recurrence
 from app.translation import Sentence, Translator
 
@@ -41,6 +41,10 @@ NOT_THERE: Final = Sentence("There is no such schedule in this chat any more.")
 NO_NUMBER: Final = Sentence(
     "*(I found no number in this answer to compare. I write again when there is one and the condition is true.)*"
 )
+NOT_ALL_ROWS: Final = Sentence(
+    "*(I compare the rows that are shown here, and there are more. Please ask for a single number instead.)*"
+)
+NOT_COMPARED: Final = {Outcome.NO_NUMBER: NO_NUMBER, Outcome.NOT_ALL_ROWS: NOT_ALL_ROWS}
 
 _HOURLY: Final = Sentence("every hour")
 _DAILY: Final = Sentence("every day at {time}")

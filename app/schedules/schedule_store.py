@@ -84,10 +84,10 @@ class DueSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Whether an answer is shown. `has_number`: it had one that could be compared, or needed none."""
+    """Whether an answer is shown, and what its comparison came to, if there was one."""
 
     is_shown: bool
-    has_number: bool = True
+    outcome: Outcome | None = None
 
 
 SHOWN: Final = Review(is_shown=True)
@@ -180,7 +180,7 @@ class ScheduleStore:
                     await self._documents.put(replace(document, value=schedule.model_dump_json()))
                 except ConcurrentUpdateError:
                     continue
-            return Review(schedule.was_shown, schedule.outcome is not Outcome.NO_NUMBER)
+            return Review(schedule.was_shown, schedule.outcome)
         return SHOWN
 
 

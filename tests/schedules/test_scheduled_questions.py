@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from app.content.blocks import Cell, Column, ColumnType, Table
 from app.local.connector_server import ConnectorResponse
 from app.models.model import Completed, ToolCall
 from app.models.model_errors import EndpointFailedError
+from app.schedules.condition import Condition, Outcome
 from app.schedules.schedule_store import SCHEDULES, ScheduleStore
 from app.storage.documents import DocumentStore
 from app.storage.storage_errors import StorageError
@@ -292,6 +294,17 @@ class Figures:
         self.were_scheduled.append(context.is_scheduled)
         column = Column("orders", ColumnType.NUMBER, plain=self._plain)
         return ToolOutput("shown", (Table((column,), ((self._rows.pop(0),),)),))
+
+
+@pytest.mark.parametrize(
+    ("total", "rows", "expected"),
+    [(2, (1, 2), Outcome.NOT_MET), (80, (1, 2), Outcome.NOT_ALL_ROWS), (80, (1, 9), Outcome.MET)],
+)
+def test_a_limit_is_not_taken_for_kept_by_rows_that_nobody_compared(
+    total: int, rows: tuple[int, ...], expected: Outcome
+) -> None:
+    table = Table((Column("orders", ColumnType.NUMBER),), tuple((row,) for row in rows), total)
+    assert Condition(above=True, limit=Decimal(5)).outcome([table]) is expected
 
 
 async def test_an_answer_is_shown_when_its_number_passes_the_limit_and_not_again_while_it_stays_there(
