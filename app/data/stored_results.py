@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
@@ -68,7 +69,9 @@ class StoredResults:
         """Replaces an earlier result of that id. A result that is too large keeps its first rows; the oldest results
         lose their rows and keep their queries. Raises `StorageError`.
         """
-        await self._artifacts.put(Artifact(_key(conversation, stored.id), _content(stored), _JSON))
+        # 5,000 rows as JSON would hold the event loop for milliseconds more.
+        content = await asyncio.to_thread(_content, stored)
+        await self._artifacts.put(Artifact(_key(conversation, stored.id), content, _JSON))
         async with self._locks.of(conversation):
             ids = await self._ids(conversation, stored.identity)
             if stored.id in ids:
