@@ -105,3 +105,18 @@ def test_names_of_tools_are_unique_and_fit_whatever_the_titles_are() -> None:
     )
     assert len(set(names)) == len(names)
     assert all(len(name) <= 64 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("viz", "found"),
+    [
+        ({"attachment_id": "v", "viz": {"query_attachment_id": "a-SELECT 2", "title": "Chart"}}, "v"),
+        ({"id": "v", "viz": {}}, "v"),
+        ({"attachment_id": "v", "viz": {"query_attachment_id": "a-SELECT 1"}}, ""),
+        ({"attachment_id": "v", "viz": None}, ""),
+        ({"attachment_id": 7, "viz": {"query_attachment_id": 7}}, ""),
+    ],
+)
+def test_the_picture_of_the_last_query_is_found(viz: dict[str, Any], found: str) -> None:
+    message = parse_message({**IDS, "attachments": [query("SELECT 1"), query("SELECT 2"), viz]})
+    assert message.visualization_id == found
