@@ -13,6 +13,7 @@ from app.bot.channel import CARD_KINDS, CARD_LIMIT_UTF16
 from app.bot.rendering.block_markdown import as_data, link
 from app.bot.rendering.block_text import (
     distinct,
+    in_its_order,
     next_rows,
     of_kinds,
     one_line,
@@ -20,7 +21,7 @@ from app.bot.rendering.block_text import (
     table_of,
 )
 from app.bot.rendering.card_chart import chart_element
-from app.bot.rendering.card_elements import Json, Room, fitting, heading, size_of, text_block
+from app.bot.rendering.card_elements import NOTHING, Json, Room, fitting, heading, size_of, text_block
 from app.bot.rendering.card_table import table_elements
 from app.bot.rendering.markdown import render
 from app.content.block_limits import MAX_IMAGE_CHARACTERS
@@ -135,7 +136,7 @@ def _elements(block: Block, translate: Translator, room: Room, name: str) -> Ite
             yield from _folded(block, translate, room, name)
         case Text(text):
             paragraph = text_block(render(text))
-            if room.takes(paragraph):
+            if paragraph["text"].strip() and room.takes(paragraph):
                 yield paragraph
         case Code():
             yield from _code(block, room)
@@ -148,11 +149,12 @@ def _elements(block: Block, translate: Translator, room: Room, name: str) -> Ite
             yield from table_elements(block, translate, room)
         case Facts(facts, title):
             yield from heading(title, room)
-            listed = [{"title": as_data(fact.label), "value": as_data(fact.value)} for fact in facts]
+            listed = [
+                {"title": as_data(fact.label) or NOTHING, "value": as_data(fact.value) or NOTHING} for fact in facts
+            ]
             fact_set: Json = {"type": "FactSet", "facts": []}
-            if room.takes(fact_set):
-                fact_set["facts"] = fitting(listed, room)
-                yield fact_set
+            if room.takes(fact_set) and (fitting_facts := fitting(listed, room)):
+                yield {**fact_set, "facts": fitting_facts}
 
 
 def _chart(chart: Chart, translate: Translator, room: Room, *, is_drawn: bool) -> Iterator[Json]:
@@ -220,7 +222,9 @@ def _hidden(folded: Folded, translate: Translator, room: Room) -> Iterator[Json]
 def _code(code: Code, room: Room) -> Iterator[Json]:
     """https://adaptivecards.microsoft.com/?topic=CodeBlock, with the same in fixed width for clients without it."""
     yield from heading(code.title, room)
-    text = code.code.rstrip()
+    text = in_its_order(code.code.rstrip())
+    if not text.strip():
+        return
     run = {"type": "TextRun", "text": text, "fontType": "Monospace"}
     fallback: Json = {"type": "RichTextBlock", "inlines": [run]}
     drawn: Json = {

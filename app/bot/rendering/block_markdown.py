@@ -11,6 +11,7 @@ from app.bot.rendering.block_text import (
     MAX_COLUMNS_SHOWN,
     MAX_ROWS_SHOWN,
     cell_text,
+    in_its_order,
     left_out,
     no_buttons,
     one_line,
@@ -48,6 +49,7 @@ def _paragraphs(block: Block, translate: Translator) -> Iterator[str]:
         case Chart():
             yield from _heading(block.title) if block.beside_table else _table(table_of(block), translate)
         case Code(code, language, title):
+            code = in_its_order(code)
             yield from _heading(title)
             fence = "`" * max(3, 1 + max((len(run[0]) for run in _BACKTICKS.finditer(code)), default=0))
             yield f"{fence}{_NOT_IN_A_LANGUAGE.sub('', language)[:30]}\n{code.rstrip()}\n{fence}"

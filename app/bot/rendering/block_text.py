@@ -35,6 +35,8 @@ MAX_ROWS_SHOWN = 30
 _MAX_CELL_SHOWN = 200
 # Control characters, and those that Unicode leaves to programs: this one marks interruptions with them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef]")
+# They let a text read otherwise than it is: https://nvd.nist.gov/vuln/detail/CVE-2021-42574
+_REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _MAX_SERIES_SAID = 3
 _MAX_POINTS_SAID = 6
 _RANGE = Sentence("highest {high} ({at_high}), lowest {low} ({at_low})")
@@ -63,7 +65,7 @@ def _lines(block: Block, translate: Translator) -> Iterator[str]:
             title = [one_line(block.title)] if block.title else []
             yield from title if block.beside_table else _table_lines(table_of(block), translate)
         case Code(code, _, title):
-            yield from filter(None, (title, code))
+            yield from filter(None, (title, in_its_order(code)))
         case Facts(facts, title):
             yield from filter(None, (title, *(f"{one_line(fact.label)}: {one_line(fact.value)}" for fact in facts)))
         case Folded(title, blocks):
@@ -223,8 +225,12 @@ def cell_text(cell: Cell, column: Column, translate: Translator) -> str:
 
 
 def one_line(text: str, most: int = 1_000) -> str:
-    text = " ".join(_CONTROL.sub(" ", text[: most * 2]).split())
+    text = " ".join(_CONTROL.sub(" ", in_its_order(text[: most * 2])).split())
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def in_its_order(text: str) -> str:
+    return _REORDERING.sub("\ufffd", text)
 
 
 def web_address(url: str) -> str:

@@ -32,6 +32,8 @@ _UNITS = (
     (6, Sentence("{title} (millions)"), Sentence("in millions")),
     (3, Sentence("{title} (thousands)"), Sentence("in thousands")),
 )
+# Readers of JSON take no longer integer.
+_EXACT = 2.0**53
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}")
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]00:00(?::00(?:\.0{1,9})?)?(?:Z|[+-]00:?00)?")
@@ -138,4 +140,4 @@ def _scaled_titles(
 def _scaled(value: float, power: int) -> float:
     # Through decimal: 333600000 / 1e6 may be 333.59999999999997 in binary.
     scaled = float(Decimal(repr(value)).scaleb(-power))
-    return int(scaled) if scaled.is_integer() else scaled
+    return int(scaled) if scaled.is_integer() and abs(scaled) < _EXACT else scaled

@@ -11,6 +11,9 @@ from app.bot.rendering.markdown import utf16_units
 
 Json = dict[str, Any]
 
+# Teams on phones shows no card in which a text is empty: https://github.com/microsoft/AdaptiveCards/issues/4478
+NOTHING = "\u00a0"
+
 
 class Room:
     """What is left of a card's size."""

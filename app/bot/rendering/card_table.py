@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from app.bot.rendering.block_markdown import link
 from app.bot.rendering.block_text import MAX_COLUMNS_SHOWN, MAX_ROWS_SHOWN, cell_text, left_out, one_line
-from app.bot.rendering.card_elements import Json, Room, fitting, text_block
+from app.bot.rendering.card_elements import NOTHING, Json, Room, fitting, text_block
 from app.content.blocks import Column, ColumnType, Table
 from app.translation import Translator
 
@@ -52,7 +52,7 @@ def _row(cells: Sequence[str], columns: Sequence[Column], **run: str) -> Json:
 
 
 def _cell(text: str, column: Column, **run: str) -> Json:
-    cell: Json = {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **run}]}
+    cell: Json = {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text or NOTHING, **run}]}
     if column.type is ColumnType.NUMBER:
         cell["horizontalAlignment"] = "Right"
     return cell
