@@ -26,7 +26,9 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def acceptable_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of an object, without references, nulls and what only some endpoints know. Total: whatever `schema` is."""
+    """The schema of an object, without references, nulls and keywords that only some endpoints know. It raises nothing,
+    whatever `schema` is.
+    """
     reader = _Reader(schema)
     read = reader.read(dict(schema), 0)
     for choice in [*items(schema.get("anyOf")), *items(schema.get("oneOf"))][:_MAX_CHOICES]:
@@ -68,6 +70,7 @@ class _Reader:
         return read
 
     def _written_out(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """With what its `allOf` and its reference say in their place."""
         for each in map(mapping, items(schema.get("allOf"))[:_MAX_CHOICES]):
             properties = {**mapping(each.get("properties")), **mapping(schema.get("properties"))}
             required = [*items(schema.get("required")), *items(each.get("required"))]
@@ -84,6 +87,7 @@ class _Reader:
         return schema
 
     def _plain(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords that have no schemas in them."""
         read: dict[str, Any] = {}
         kinds = [each for each in _listed(schema.get("type")) if isinstance(each, str) and each in _TYPES]
         if len(kinds) == 1:
