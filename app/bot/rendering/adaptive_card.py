@@ -12,6 +12,7 @@ from dataclasses import replace
 from app.bot.channel import CARD_KINDS, CARD_LIMIT_UTF16
 from app.bot.rendering.block_markdown import as_data, link
 from app.bot.rendering.block_text import (
+    MAX_ROWS_SHOWN,
     distinct,
     in_its_order,
     next_rows,
@@ -26,6 +27,7 @@ from app.bot.rendering.card_table import table_elements
 from app.bot.rendering.markdown import render
 from app.content.block_limits import MAX_IMAGE_CHARACTERS
 from app.content.blocks import (
+    FIRST_ROW,
     Action,
     Actions,
     ActionStyle,
@@ -35,6 +37,7 @@ from app.content.blocks import (
     Facts,
     Folded,
     Image,
+    Page,
     Table,
     Text,
 )
@@ -82,7 +85,7 @@ def adaptive_card(
         "fallbackText": fallback if len(fallback) <= _FALLBACK_LIMIT else fallback[: _FALLBACK_LIMIT - 1] + "…",
         "body": [],
     }
-    pages = [_action(block.page.next_rows, "") for block in drawn if isinstance(block, Table) and block.page]
+    pages = [_action(_longest_next_rows(block.page), "") for block in drawn if isinstance(block, Table) and block.page]
     others = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
     # Room for them: with which row the next page begins is known when the table is drawn.
     if actions := _told_apart([*pages, *others], limit * 2 // 3):
@@ -107,6 +110,10 @@ def adaptive_card(
     if actions := _told_apart([*pages, *others], sum(size_of(action) + 1 for action in actions)):
         card["actions"] = actions
     return card
+
+
+def _longest_next_rows(page: Page) -> Action:
+    return replace(page.next_rows, data={**page.next_rows.data, FIRST_ROW: str(page.first_row + MAX_ROWS_SHOWN)})
 
 
 def _told_apart(actions: Sequence[Json], units: int) -> list[Json]:
