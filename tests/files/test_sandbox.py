@@ -114,12 +114,15 @@ async def test_no_process_is_left_when_nobody_waits_any_more(monkeypatch: pytest
         return made[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", remembered)
-    task = asyncio.create_task(Sandbox().query({}, "SELECT count(*) FROM range(100000) a, range(10000000) b"))
+    # The limit of its CPU time would end it much later.
+    patient = Sandbox(query_seconds=600)
+    task = asyncio.create_task(patient.query({}, "SELECT count(*) FROM range(100000) a, range(10000000) b"))
     while not made:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
+        async with asyncio.timeout(20):
+            await task
     assert made[0].returncode is not None
 
 
