@@ -22,6 +22,7 @@ from app.files.sandbox import SandboxError
 from app.files.stored_files import StoredFile, table_name
 from app.files.table_loading import CSV, TEXT
 from app.storage.conversations import ConversationKey
+from app.storage.storage_errors import StorageError
 from app.tools.attached_files import MAX_FILES_PER_QUESTION, TABLE_TYPES, AttachedFile, file_type
 from app.tools.base import AnyTool, ToolContext
 from app.translation import Sentence
@@ -39,6 +40,7 @@ _NO_TEXT = Sentence("The file {name} holds no text. Please save it as CSV or tex
 _TOO_MANY = Sentence("The files of one question are five at most, so I have not read {name}.")
 _EMPTY = Sentence("The file {name} is empty.")
 _NOT_READ = Sentence("The file {name} could not be read. Please save it as CSV with UTF-8, and attach it again.")
+_NOT_KEPT = Sentence("The files cannot be kept at the moment. Please attach them again in a minute.")
 _ROWS_LEFT_OUT = Sentence("Of the file {name} I have read the first {count} rows.")
 _COLUMNS_LEFT_OUT = Sentence("Of the file {name} I have read the first {count} columns.")
 _LINES_LEFT_OUT = Sentence("{count} lines of the file {name} could not be read and are left out.")
@@ -73,6 +75,13 @@ class StoredConversationFiles:
         self._sandbox = queries.sandbox
 
     async def add(self, files: Sequence[AttachedFile], context: ToolContext) -> Sequence[str]:
+        try:
+            return await self._add_all(files, context)
+        except StorageError:
+            _log.exception("Attached files could not be kept")
+            return [context.translate(_NOT_KEPT)]
+
+    async def _add_all(self, files: Sequence[AttachedFile], context: ToolContext) -> Sequence[str]:
         known = {each.id for each in await self._files.find_all(context.conversation)}
         ids = [_id(context, number) for number in range(len(files))]
         wanted = [(id, file) for id, file in zip(ids, files, strict=True) if id not in known]

@@ -37,7 +37,7 @@ class ConversationFiles(Protocol):
 
     async def add(self, files: Sequence[AttachedFile], context: ToolContext) -> Sequence[str]:
         """Downloads and keeps them, once in all attempts of the turn. What could not be read, or not whole, is said in
-        sentences for the person. Raises nothing else than `StorageError`.
+        sentences for the person.
         """
         ...
 

@@ -22,7 +22,9 @@ from app.files.download import MAX_FILE_BYTES, Downloads
 from app.files.query_tool import FileQueries, FileQueryArguments
 from app.files.sandbox import Sandbox
 from app.files.stored_files import StoredFiles, table_name
+from app.storage.artifacts import Artifact
 from app.storage.factory import Storage, open_storage
+from app.storage.storage_errors import StorageError
 from app.tools.attached_files import AttachedFile, tells_of_files
 from app.tools.base import AnyTool, ToolContext, ToolError
 from tests.fakes.tools import tool_context
@@ -202,6 +204,15 @@ async def test_a_million_rows_are_asked_and_the_limit_is_said(chat: Chat) -> Non
     (said,) = await chat.add("big.csv", content="n\n" + "7\n" * 1_000_001)
     assert "first 1,000,000 rows" in said
     assert (await chat.ask("SELECT sum(n) AS total FROM big")).blocks[0].rows == ((7_000_000,),)
+
+
+async def test_where_nothing_can_be_kept_the_person_is_told_so(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(artifact: Artifact) -> None:
+        raise StorageError("away")
+
+    monkeypatch.setattr(chat.storage.artifacts, "put", fail)
+    (said,) = await chat.add("a.csv")
+    assert "cannot be kept" in said
 
 
 async def test_a_query_that_fails_tells_the_model_why(chat: Chat) -> None:
