@@ -34,7 +34,7 @@ _MAX_CLOCK_DIFFERENCE_SECONDS = 120.0
 _MAX_CONVERSATIONS = 10
 _MAX_PAGES = 20
 # One that was stopped goes on in Genie for a while.
-_ENDS_WITHIN_SECONDS = 30.0
+_ENDS_WITHIN_SECONDS = 120.0
 # Where Genie does not say.
 _REFUSED_FOR_SECONDS = 60.0
 
@@ -66,22 +66,27 @@ class Asking:
         call, kept = self.context.idempotency_key, await self._kept()
         if (message_id := kept.message_of(call)) is not None:
             return GenieMessage(kept.conversation_id, message_id, "SUBMITTED")
-        if kept.pending is not None and kept.pending.call == call:
-            if (found := await self._find(kept, kept.pending)) is not None:
-                return await self._remembered(kept, question, found)
-        else:
-            kept = kept.asking(PendingQuestion(call=call, question=question, asked_at_seconds=self.clock()))
+        pending = PendingQuestion(call=call, question=question, asked_at_seconds=self.clock())
+        if (earlier := kept.pending) is not None:
+            if (found := await self._find_earlier(kept, earlier)) is not None:
+                kept = await self._remembered(kept, earlier, found)
+                if earlier.call == call:
+                    return found
+            elif earlier.call == call:
+                pending = earlier
+        if kept.pending != pending:
+            kept = kept.asking(pending)
             await self._save(kept)
         await self._wait_for_last(kept)
         try:
             message = await self._in_turn(kept, question)
         except (WorkspaceInterruptedError, WorkspaceUnavailableError):
             # Whether the question arrived is not known. Where it cannot be found, nothing is asked again.
-            found = await self._find(kept, kept.pending) if kept.pending is not None else None
-            if found is None:
+            if (found := await self._find(kept, pending)) is None:
                 raise
             message = found
-        return await self._remembered(kept, question, message)
+        await self._remembered(kept, pending, message)
+        return message
 
     async def has_asked(self) -> bool:
         """Whether an earlier attempt of this call may have asked."""
@@ -131,6 +136,15 @@ class Asking:
         inner = told.get("message")
         return parse_message({**told, **inner} if isinstance(inner, Mapping) else told)
 
+    async def _find_earlier(self, kept: GenieConversation, earlier: PendingQuestion) -> GenieMessage | None:
+        """What became of a question whose answer never came: one of this call, or one that was stopped meanwhile."""
+        try:
+            return await self._find(kept, earlier)
+        except (WorkspaceError, ValueError):
+            if earlier.call == self.context.idempotency_key:
+                raise
+            return None
+
     async def _find(self, kept: GenieConversation, pending: PendingQuestion) -> GenieMessage | None:
         """The message that `pending` became, if Genie has it."""
         if kept.conversation_id:
@@ -170,14 +184,17 @@ class Asking:
             if not (token := text(told.get("next_page_token"))):
                 return
 
-    async def _remembered(self, kept: GenieConversation, question: str, message: GenieMessage) -> GenieMessage:
+    async def _remembered(
+        self, kept: GenieConversation, pending: PendingQuestion, message: GenieMessage
+    ) -> GenieConversation:
         is_new = message.conversation_id != kept.conversation_id
         if is_new and not await self._owns(kept, message.conversation_id):
-            return message
-        asked = AskedMessage(call=self.context.idempotency_key, message_id=message.message_id)
-        known = known_id(self.space, self.context.identity, question)
-        await self._save(kept.asked(message.conversation_id, asked, known))
-        return message
+            return kept
+        asked = AskedMessage(call=pending.call, message_id=message.message_id)
+        known = known_id(self.space, self.context.identity, pending.question)
+        kept = kept.asked(message.conversation_id, asked, known)
+        await self._save(kept)
+        return kept
 
     async def _owns(self, kept: GenieConversation, id: str) -> bool:
         if not kept.identity:

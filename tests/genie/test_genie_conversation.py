@@ -11,7 +11,7 @@ import pytest
 from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_errors import WorkspaceRequestError
 from app.genie.asking import Asking
-from tests.genie.test_genie_tool import BOB, BY_MONTH, BY_REGION, a_space
+from tests.genie.test_genie_tool import ANN, BOB, BY_MONTH, BY_REGION, a_space
 
 
 async def test_a_question_after_a_stop_waits_until_the_stopped_one_has_ended_in_genie(tmp_path: Path) -> None:
@@ -24,6 +24,33 @@ async def test_a_question_after_a_stop_waits_until_the_stopped_one_has_ended_in_
             await stopped
         assert (await space.ask(BY_MONTH, "3")).succeeded
         assert space.genie.overlaps == 0
+
+
+@pytest.mark.parametrize("earlier", [0, 1], ids=["a new conversation", "a conversation that goes on"])
+async def test_a_question_that_was_stopped_while_it_was_asked_is_neither_in_the_way_nor_left_behind(
+    earlier: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, post = asyncio.Event(), Asking._post
+
+    async def never_answered(asking: Asking, *arguments: str) -> None:
+        await post(asking, *arguments)
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with a_space(tmp_path) as space:
+        for number in range(earlier):
+            assert (await space.ask(BY_MONTH, f"earlier-{number}")).succeeded
+        with monkeypatch.context() as asking:
+            asking.setattr(Asking, "_post", never_answered)
+            stopped = asyncio.create_task(space.ask(BY_REGION, "1"))
+            await arrived.wait()
+            stopped.cancel()
+            with suppress(asyncio.CancelledError):
+                await stopped
+        assert (await space.ask(BY_MONTH, "2")).succeeded
+        assert space.genie.overlaps == 0
+        await space.tools.forget(ANN)
+        assert space.genie.messages() == []
 
 
 @pytest.mark.parametrize("is_crash", [False, True], ids=["lost reply", "crash"])
