@@ -44,6 +44,11 @@ class McpConnection:
         self._task = asyncio.create_task(self._hold())
 
     @property
+    def refused_with(self) -> int | None:
+        """The status of HTTP with which the server refused the last message, None where it took it."""
+        return self._status
+
+    @property
     def is_open(self) -> bool:
         return not self._task.done()
 
@@ -91,8 +96,8 @@ class McpConnection:
         )
 
     async def _received(self, response: httpx2.Response) -> None:
-        if response.status_code >= 400:
-            self._status = response.status_code
+        if response.request.method == "POST":
+            self._status = response.status_code if response.status_code >= 400 else None
         response.stream = _Bounded(response)
 
     async def token(self) -> str:

@@ -33,6 +33,7 @@ _MAX_TOOLS = 100
 _CONNECTION_CLOSED = -32000
 _INVALID_REQUEST = -32600
 _SESSION_NOT_FOUND = -32001
+_METHOD_NOT_FOUND = -32601
 _MAX_PAGES = 20
 _MAX_CONNECTIONS = 20
 _MAX_SCHEMA_CHARACTERS = 20_000
@@ -148,6 +149,7 @@ class McpServerTools:
                 context.progress(message[:1000])
 
         identity = context.identity if self._authorization.personal else APP_IDENTITY
+        may_be_lost = True
         for is_last in (tool not in self._server.read_only, True):
             try:
                 client = await self._connected(identity)
@@ -160,7 +162,8 @@ class McpServerTools:
                 raise ToolError(f"the MCP server {self.name} does not answer ({error})") from None
             except MCPError as error:
                 self._list_again_at = 0.0
-                session_lost = _is_lost_session(error.code, str(error))
+                session_lost = self._is_lost_session(identity, error.code, str(error), tool) and may_be_lost
+                may_be_lost = False
                 if error.code != _CONNECTION_CLOSED and not session_lost:
                     raise ToolError(str(error)[:1000]) from None
                 await self._drop(identity)
@@ -175,6 +178,17 @@ class McpServerTools:
                     self._list_again_at = 0.0
                 return output_of(result)
         raise ToolError(f"the MCP server {self.name} does not answer")
+
+    def _is_lost_session(self, identity: RequestIdentity, code: int, message: str, tool: str) -> bool:
+        """A server that was started anew knows no session, and did nothing. mcp does not begin another one by itself:
+        https://github.com/modelcontextprotocol/python-sdk/issues/3556. Not every server says so with 404.
+        """
+        if code in (_INVALID_REQUEST, _SESSION_NOT_FOUND) and message.lower().startswith("session "):
+            return True
+        status = self._connections[identity].refused_with if identity in self._connections else None
+        if tool in self._server.read_only:
+            return status in (400, 401, 403, 404)
+        return status == 404 and code in (_INVALID_REQUEST, -_INVALID_REQUEST, _METHOD_NOT_FOUND)
 
     async def _connected(self, identity: RequestIdentity) -> Any:  # noqa: ANN401 - mcp's Client, not imported here
         # Asked for here as well, since the connection would break with what it raises.
@@ -204,13 +218,6 @@ def _is_acceptable(schema: Mapping[str, Any]) -> bool:
         return len(json.dumps(schema)) <= _MAX_SCHEMA_CHARACTERS
     except (ValueError, RecursionError):
         return False
-
-
-def _is_lost_session(code: int, message: str) -> bool:
-    """A server that was started anew knows no session, and did nothing. mcp does not begin another one by itself:
-    https://github.com/modelcontextprotocol/python-sdk/issues/3556
-    """
-    return code in (_INVALID_REQUEST, _SESSION_NOT_FOUND) and message.lower().startswith("session ")
 
 
 def _import_connection() -> Any:  # noqa: ANN401 - the module

@@ -23,6 +23,10 @@ class FakeMcpServer:
         self.refuse_with: int | None = None
         self.redirect_to = ""
         self.lost_sessions = 0
+        self.lost_session_reply = (
+            404,
+            '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}',
+        )
         self.released = asyncio.Event()
         self.called = asyncio.Event()
         self._json_response = json_response
@@ -84,10 +88,10 @@ class FakeMcpServer:
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and self.lost_sessions:
             self.lost_sessions -= 1
-            headers = [(b"content-type", b"application/json")]
-            await send({"type": "http.response.start", "status": 404, "headers": headers})
-            error = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}'
-            await send({"type": "http.response.body", "body": error})
+            status, body = self.lost_session_reply
+            kind = b"application/json" if body.startswith("{") else b"text/plain"
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+            await send({"type": "http.response.body", "body": body.encode()})
             return
         if scope["type"] == "http":
             self.requests.append({name.decode(): value.decode() for name, value in scope["headers"]})

@@ -146,3 +146,32 @@ async def test_a_result_that_is_not_as_its_schema_says_is_told_and_made_once(sch
         server.mcp._tool_manager._tools["odd"].__dict__["output_schema"] = schema
         result = await call(await registry_of(tools), "s__odd")
     assert (result.succeeded, result.text, made) == (True, "42 rows", [1])
+
+
+LOST_SESSIONS = {
+    "modelcontextprotocol/python-sdk#1676": (404, ""),
+    "zhayujie/CowAgent#3092": (404, "Not Found: Session not found"),
+    "modelcontextprotocol/python-sdk#1004": (400, "Bad Request: No valid session ID provided"),
+    "open-webui/mcpo#310": (404, '{"jsonrpc":"2.0","id":null,"error":{"code":32600,"message":"Session terminated"}}'),
+    "LanternOps/breeze#3744": (
+        403,
+        '{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Mcp-Session-Id principal mismatch"}}',
+    ),
+    "punkpeye/mcp-proxy#108": (401, '{"error":"invalid_token"}'),
+}
+
+
+async def test_a_lost_session_is_begun_anew_however_the_server_says_so() -> None:
+    async with FakeMcpServer() as server, mcp_tools({"name": "s", "url": server.url, "read_only": ["add"]}) as tools:
+        registry = await registry_of(tools)
+        for report, reply in LOST_SESSIONS.items():
+            server.lost_session_reply, server.lost_sessions = reply, 1
+            server.calls.clear()
+            assert (report, (await call(registry, "s__add", a=1)).text) == (report, "2")
+            server.lost_sessions = 1
+            dropped = await call(registry, "s__drop_table", name="t")
+            # Whether more than the session was refused is not known: nobody approved to try it twice.
+            assert (report, dropped.succeeded) == (report, reply[0] == 404)
+            assert len(server.calls) == 1 + dropped.succeeded
+        server.lost_sessions = 9
+        assert not (await call(registry, "s__add", a=1)).succeeded
