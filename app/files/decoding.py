@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -13,6 +14,8 @@ _BOMS = (
 )
 _HTML_STARTS = ("<!doctype html", "<html")
 _START_CHARACTERS = 200
+# Kana, or two of the usual kanji in a row. In Windows-1252 the first bytes are quotation marks and dashes.
+_JAPANESE = re.compile(rb"\x82[\x9f-\xf1]|\x83[\x40-\x96]|(?:[\x88-\x9f][\x40-\x7e\x80-\xfc]){2}")
 
 
 class NoTextError(Exception):
@@ -40,5 +43,13 @@ def _decoded(content: bytes) -> str:
     broken = text.count("\ufffd")
     # Broken UTF-8 has characters of several bytes that are whole. What has none was written by an older Windows.
     if broken and broken >= sum(not c.isascii() for c in text) - broken:
-        return content.decode("cp1252", "replace")
+        return _japanese(content) or content.decode("cp1252", "replace")
     return text
+
+
+def _japanese(content: bytes) -> str:
+    """As Excel writes CSV in Japan, or nothing. Short texts have too few characters for statistics."""
+    try:
+        return content.decode("cp932") if _JAPANESE.search(content) else ""
+    except UnicodeDecodeError:
+        return ""

@@ -20,10 +20,15 @@ from app.files.table_loading import load_table, quoted
 if TYPE_CHECKING:
     import duckdb
 
+    _Result = duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation
+
 MAX_RESULT_ROWS = 5_000
 MAX_RESULT_CHARACTERS = 8_000_000
 MAX_CELL_CHARACTERS = 20_000
 _LOADED = "loaded"
+_WITH_TIME_ZONE = "WITH TIME ZONE"
+# No file's table has a name like this.
+_VIEW = "_result"
 _MAX_TABLE_BYTES = 64 * 1024 * 1024
 _MEMORY_BYTES = 512 * 1024 * 1024
 _ADDRESS_SPACE_BYTES = 2 * 1024 * 1024 * 1024
@@ -84,12 +89,15 @@ def query(connection: duckdb.DuckDBPyConnection, tables: dict[str, str], sql: st
     connection.execute("SET lock_configuration = true")
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type.name != "SELECT":
-        raise RefusedQueryError("only one query that reads is run, such as SELECT")
-    connection.execute(statements[0])
-    columns = [[str(each[0]), str(each[1])] for each in connection.description or ()]
+        raise RefusedQueryError("only one query that reads is run, such as SELECT; PIVOT needs IN (values)")
+    result: _Result = connection.execute(statements[0])
+    columns = _columns(result)
+    if any(_WITH_TIME_ZONE in kind for _, kind in columns):
+        result = _with_times_as_text(connection, statements[0].query, [kind for _, kind in columns])
+        columns = [[name, kind] for (name, _), (_, kind) in zip(columns, _columns(result), strict=True)]
     rows: list[list[str | None]] = []
     left, truncated = MAX_RESULT_CHARACTERS, False
-    while row := connection.fetchone():
+    while row := result.fetchone():
         cells = [_text(cell) for cell in row]
         left -= sum(len(cell or "") + 6 for cell in cells)
         if len(rows) == MAX_RESULT_ROWS or left < 0:
@@ -97,6 +105,20 @@ def query(connection: duckdb.DuckDBPyConnection, tables: dict[str, str], sql: st
             break
         rows.append(cells)
     return {"columns": columns, "rows": rows, "truncated": truncated}
+
+
+def _columns(result: _Result) -> list[list[str]]:
+    return [[str(each[0]), str(each[1])] for each in result.description or ()]
+
+
+def _with_times_as_text(connection: duckdb.DuckDBPyConnection, sql: str, kinds: list[str]) -> duckdb.DuckDBPyRelation:
+    """DuckDB makes Python values of times with a zone only where pytz is installed."""
+    names = [f"c{number}" for number in range(len(kinds))]
+    cells = [
+        f"CAST({name} AS VARCHAR)" if _WITH_TIME_ZONE in kind else name for name, kind in zip(names, kinds, strict=True)
+    ]
+    columns = ", ".join(names)
+    return connection.from_query(sql).query(_VIEW, f"SELECT {', '.join(cells)} FROM {_VIEW} AS v({columns})")  # noqa: S608
 
 
 def _text(value: object) -> str | None:

@@ -45,6 +45,23 @@ async def test_a_query_reads_the_files_by_their_names(sales: bytes) -> None:
     assert regions.described["columns"] == [["name", "VARCHAR"], ["country", "VARCHAR"]]
 
 
+def test_times_with_a_zone_are_shown_as_text_in_the_order_of_the_query(sales: bytes, tmp_path: Path) -> None:
+    table = tmp_path / "sales.parquet"
+    table.write_bytes(sales)
+    sql = (
+        "SELECT revenue AS a, TIMESTAMPTZ '2024-01-01 10:00:00+02' AT TIME ZONE 'UTC' AS a, "
+        "TIMESTAMPTZ '2024-01-01 10:00:00+02' = t AS same, [t] AS t FROM sales, "
+        "(SELECT TIMESTAMPTZ '2024-01-01 08:00:00Z' AS t) ORDER BY revenue DESC; -- newest"
+    )
+    with duckdb.connect(":memory:", config=CONFIG) as connection:
+        reply = query(connection, {"sales": str(table)}, sql)
+    assert reply["columns"][1:] == [["a", "TIMESTAMP"], ["same", "BOOLEAN"], ["t", "VARCHAR"]]
+    assert [row[:3] for row in reply["rows"]] == [
+        ["1.10", "2024-01-01 08:00:00", "true"],
+        ["-2.25", "2024-01-01 08:00:00", "true"],
+    ]
+
+
 @pytest.mark.parametrize(
     "sql",
     [
