@@ -26,7 +26,9 @@ MAX_RESULT_ROWS = 5_000
 MAX_RESULT_CHARACTERS = 8_000_000
 MAX_CELL_CHARACTERS = 20_000
 _LOADED = "loaded"
-_WITH_TIME_ZONE = "WITH TIME ZONE"
+# Types of which DuckDB itself writes the text: Python's values of them take pytz, count a month as 30 days, and have
+# keys that JSON does not know.
+_WRITTEN_BY_DUCKDB = ("WITH TIME ZONE", "INTERVAL", "MAP(")
 # No file's table has a name like this.
 _VIEW = "_result"
 _MAX_TABLE_BYTES = 64 * 1024 * 1024
@@ -92,8 +94,8 @@ def query(connection: duckdb.DuckDBPyConnection, tables: dict[str, str], sql: st
         raise RefusedQueryError("only one query that reads is run, such as SELECT; PIVOT needs IN (values)")
     result: _Result = connection.execute(statements[0])
     columns = _columns(result)
-    if any(_WITH_TIME_ZONE in kind for _, kind in columns):
-        result = _with_times_as_text(connection, statements[0].query, [kind for _, kind in columns])
+    if any(map(_is_written_by_duckdb, (kind for _, kind in columns))):
+        result = _as_text(connection, statements[0].query, [kind for _, kind in columns])
         columns = [[name, kind] for (name, _), (_, kind) in zip(columns, _columns(result), strict=True)]
     rows: list[list[str | None]] = []
     left, truncated = MAX_RESULT_CHARACTERS, False
@@ -111,11 +113,15 @@ def _columns(result: _Result) -> list[list[str]]:
     return [[str(each[0]), str(each[1])] for each in result.description or ()]
 
 
-def _with_times_as_text(connection: duckdb.DuckDBPyConnection, sql: str, kinds: list[str]) -> duckdb.DuckDBPyRelation:
-    """DuckDB makes Python values of times with a zone only where pytz is installed."""
+def _is_written_by_duckdb(kind: str) -> bool:
+    return any(each in kind for each in _WRITTEN_BY_DUCKDB)
+
+
+def _as_text(connection: duckdb.DuckDBPyConnection, sql: str, kinds: list[str]) -> duckdb.DuckDBPyRelation:
     names = [f"c{number}" for number in range(len(kinds))]
     cells = [
-        f"CAST({name} AS VARCHAR)" if _WITH_TIME_ZONE in kind else name for name, kind in zip(names, kinds, strict=True)
+        f"CAST({name} AS VARCHAR)" if _is_written_by_duckdb(kind) else name
+        for name, kind in zip(names, kinds, strict=True)
     ]
     columns = ", ".join(names)
     return connection.from_query(sql).query(_VIEW, f"SELECT {', '.join(cells)} FROM {_VIEW} AS v({columns})")  # noqa: S608

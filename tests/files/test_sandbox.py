@@ -63,6 +63,20 @@ def test_times_with_a_zone_are_shown_as_text_in_the_order_of_the_query(sales: by
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("age(DATE '2024-03-15', DATE '2024-01-15')", "2 months"),
+        ("INTERVAL 100000000 MONTH", "8333333 years 4 months"),
+        ("(SELECT histogram(x) FROM (VALUES (1.5), (2)) AS v(x))", "{1.5=1, 2.0=1}"),
+        ("[MAP {DATE '2024-01-01': 1}]", "[{2024-01-01=1}]"),
+    ],
+)
+def test_what_python_has_no_value_for_is_shown_as_duckdb_writes_it(value: str, text: str) -> None:
+    with duckdb.connect(":memory:", config=CONFIG) as connection:
+        assert query(connection, {}, f"SELECT {value}, 1")["rows"] == [[text, "1"]]
+
+
+@pytest.mark.parametrize(
     "sql",
     [
         "SELECT * FROM read_csv('{file}')",
