@@ -42,6 +42,9 @@ _EMPTY = Sentence("The file {name} is empty.")
 _NOT_READ = Sentence("The file {name} could not be read. Please save it as CSV with UTF-8, and attach it again.")
 _NOT_KEPT = Sentence("The files cannot be kept at the moment. Please attach them again in a minute.")
 _ROWS_LEFT_OUT = Sentence("Of the file {name} I have read the first {count} rows.")
+_ABOVE_LEFT_OUT = Sentence(
+    "The table in the file {name} seems to begin below line {line}, so what is above has been left out."
+)
 _COLUMNS_LEFT_OUT = Sentence("Of the file {name} I have read the first {count} columns.")
 _LINES_LEFT_OUT = Sentence("{count} lines of the file {name} could not be read and are left out.")
 _OPEN_QUOTE = Sentence(
@@ -139,6 +142,8 @@ class StoredConversationFiles:
         except ValueError:
             raise FileRefusedError(_TOO_LARGE) from None
         left_out: list[tuple[Sentence, dict[str, Any]]] = []
+        if described["left_out_above"]:
+            left_out.append((_ABOVE_LEFT_OUT, {"line": described["left_out_above"]}))
         if described["has_more_rows"]:
             left_out.append((_ROWS_LEFT_OUT, {"count": f"{rows:,}"}))
         if described["columns_left_out"]:

@@ -23,13 +23,15 @@ _VALUE = re.compile(r"[-+]?[0-9][0-9.,:/ -]{0,60}(?:[eE][-+]?[0-9]{1,3})?%?")
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """`skip_lines` are above the first row of data, the header among them. `names` differ in more than their case.
-    Rows may have more columns than `names`, which has `MAX_COLUMNS` at most.
+    Rows may have more columns than `names`, which has `MAX_COLUMNS` at most. `left_out_above` is the last line of text
+    above the table, or 0.
     """
 
     separator: str
     skip_lines: int
     names: tuple[str, ...]
     width: int
+    left_out_above: int = 0
 
 
 def dialect_of(head: str) -> Dialect:
@@ -60,7 +62,7 @@ def _dialect(head: str, separator: str, first_line: int) -> Dialect:
     has_header = not all(_VALUE.fullmatch(cell.strip()) for cell in first if cell.strip())
     above = line if has_header else rows[start - 1][0] if start else first_line
     names = _distinct(first if has_header else [""] * width, min(width, MAX_COLUMNS))
-    return Dialect(separator, above, names, width)
+    return Dialect(separator, above, names, width, left_out_above=rows[start - 1][0] if start else 0)
 
 
 def _rows(head: str, separator: str) -> Iterable[tuple[int, Sequence[str]]]:

@@ -46,7 +46,13 @@ def _load_lines(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -
     )
     (rows,) = _one(connection, f"SELECT count(*) FROM {quoted(table)}")
     connection.execute(f"DELETE FROM {quoted(table)} WHERE line > {MAX_ROWS}")
-    return {"lines_left_out": 0, "columns_left_out": 0, "has_more_rows": rows > MAX_ROWS, "has_open_quote": False}
+    return {
+        "left_out_above": 0,
+        "lines_left_out": 0,
+        "columns_left_out": 0,
+        "has_more_rows": rows > MAX_ROWS,
+        "has_open_quote": False,
+    }
 
 
 def _load_csv(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> dict[str, Any]:
@@ -60,6 +66,7 @@ def _load_csv(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> 
     connection.execute(f"CREATE TABLE {quoted(table)} AS SELECT {', '.join(typed)} FROM {_RAW} LIMIT {MAX_ROWS}")
     connection.execute(f"DROP TABLE {_RAW}")
     return {
+        "left_out_above": dialect.left_out_above,
         "lines_left_out": lines_left_out,
         "columns_left_out": dialect.width - len(dialect.names),
         "has_more_rows": rows > MAX_ROWS,

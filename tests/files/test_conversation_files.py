@@ -190,6 +190,7 @@ async def test_a_file_is_followed_to_another_address_that_is_trusted(chat: Chat)
         (b"PK\x03\x04\x00\x00", "holds no text"),
         (b"\xef\xbb\xbf <HTML><body>Sign in", "came a web page"),
         ("größe\nß\n".encode() + b"\xff\n", "Some characters"),
+        ("name\nMüller, Anna\nSchmidt, Bob\n".encode(), "below line 1"),
         (b'a,b\n"x,1\n' + b"y,2\n" * 30, "quotation mark"),
         ((",".join(f"c{n}" for n in range(250)) + "\n").encode(), "first 200 columns"),
     ],
