@@ -138,9 +138,11 @@ class Core:
             await self.references.forget(conversation)
 
     async def _remove(self, turn: Turn) -> Sentence:
+        from app.data.stored_results import StoredResults  # noqa: PLC0415
         from app.turns.answer_removal import AnswerRemoval  # noqa: PLC0415
 
-        removal = AnswerRemoval(self.store, self.queue, self.references, self.storage.documents)
+        remove_results = StoredResults(self.storage.artifacts).remove
+        removal = AnswerRemoval(self.store, self.queue, self.references, self.storage.documents, remove_results)
         return await removal.remove_last(turn)
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -100,6 +100,18 @@ class StoredResults:
         if stored is None:
             return None
         return _without_rows(stored)
+
+    async def remove(self, conversation: ConversationKey, ids: Sequence[str]) -> None:
+        """Raises `StorageError`."""
+        for id in ids:
+            stored = await self._get(conversation, id)
+            if stored is None:
+                continue
+            async with self._locks.of(conversation):
+                others = [each for each in await self._ids(conversation, stored.identity) if each != id]
+                index = _IDS.dump_json(others)
+                await self._artifacts.put(Artifact(_index_key(conversation, stored.identity), index, _JSON))
+                await self._artifacts.delete(_key(conversation, id))
 
     async def _forget_rows(self, conversation: ConversationKey, id: str) -> None:
         if (stored := await self._get(conversation, id)) is not None:

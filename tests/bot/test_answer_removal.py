@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.agent.turn import Turn
+from app.content.blocks import Actions
 from app.local.connector_server import ConnectorCall, ConnectorResponse
+from app.messaging.result_files import file_button
+from app.models.model import Completed, ToolCall
 from app.storage.conversations import ConversationKey
+from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from app.turns.answer_removal import AnswerRemoval
 from tests.fakes.bots import Bot, bots
+from tests.fakes.tools import StaticTools
 
 MakeBot = Callable[..., Bot]
 CHAT = ConversationKey("", "emulator/c1")
@@ -57,6 +62,31 @@ async def test_answers_are_deleted_from_the_last_on_and_the_model_is_not_told_of
     assert "no answer of mine" in await say(bot, "/remove")
     assert await bot.handle_queue() == 2
     assert len(set(deleted(bot))) == 3
+
+
+class NoArguments(ToolArguments):
+    pass
+
+
+async def test_the_results_that_no_other_answer_shows_are_deleted_with_the_last_one(make_bot: MakeBot) -> None:
+    shown, removed = [["r1"], ["r1", "r2"]], list[str]()
+
+    async def show(_: NoArguments, __: ToolContext) -> ToolOutput:
+        buttons = [file_button("As a CSV file", result) for result in shown.pop(0)]
+        return ToolOutput("shown", tuple(Actions((button,)) for button in buttons))
+
+    async def remove_results(key: ConversationKey, results: Sequence[str]) -> None:
+        removed.extend(results)
+
+    tool = Tool("show", "Shows.", NoArguments, show, Effect.READ_ONLY)
+    call = [Completed((ToolCall("1", "show", "{}"),))]
+    bot = make_bot(call, "First.", call, "Second.", tool_providers=[StaticTools([tool])])
+    await say(bot, "One?")
+    await say(bot, "As a pie chart")
+    turn, services = Turn("t1", CHAT, "/remove"), (bot.store, bot.queue, bot.references, bot.documents)
+    for _ in range(2):
+        await AnswerRemoval(*services, remove_results).remove_last(turn)
+    assert removed == ["r2", "r2"], "each attempt deletes the same"
 
 
 async def test_a_turn_that_is_attempted_again_removes_no_second_answer(make_bot: MakeBot) -> None:

@@ -176,6 +176,11 @@ async def test_the_last_results_are_kept_and_each_can_be_drawn_by_its_id(tmp_pat
         (chart,) = [block for block in drawn.blocks if isinstance(block, Chart)]
         assert [point.value for point in chart.series[0].points] == [2.0, 2.0]
         assert not (await tools.run("redraw_result", {"result": oldest})).succeeded
+        await tools.results.remove(context.conversation, [last.id, oldest, "unknown"])
+        assert await tools.results.find_query(context.conversation, last.id) is None
+        before = await tools.results.last(context.conversation, "app")
+        assert before is not None
+        assert before.result.rows[0] == ("a", MAX_KEPT)
 
 
 async def test_a_result_whose_rows_had_to_go_is_read_by_running_its_query_again(tmp_path: Path) -> None:
