@@ -82,6 +82,10 @@ def test_the_bot_is_everywhere_and_each_place_has_one_list_of_commands() -> None
     assert sorted(listed) == sorted(BOT["scopes"])
 
 
+def test_people_can_attach_files_and_take_results_as_files() -> None:
+    assert BOT["supportsFiles"] is True
+
+
 @pytest.mark.parametrize("index", range(len(BOT["commandLists"])))
 def test_a_list_offers_every_command_of_the_agent_and_prompts_that_have_words(index: int) -> None:
     commands = BOT["commandLists"][index]["commands"]
