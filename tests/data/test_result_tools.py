@@ -26,6 +26,7 @@ from app.local.warehouse_stand_in import WAREHOUSE_ID
 from app.models.model import ToolCall
 from app.settings.sql_settings import SqlSettings
 from app.sql.provider import SqlTools
+from app.storage.conversations import ConversationKey
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.tools.base import ToolContext, ToolResult
 from app.tools.registry import ToolRegistry
@@ -156,6 +157,21 @@ async def test_a_result_of_many_chunks_is_read_whole_and_one_that_was_cut_says_s
         assert "of more than 5000 rows" in cut.text
         notes = [block.text for block in cut.blocks if isinstance(block, Text)]
         assert notes == ["The query found more rows than the 5000 that were read."]
+
+
+async def test_a_press_that_was_changed_reads_no_result_of_another_chat(tmp_path: Path) -> None:
+    async with data(tmp_path) as tools:
+        table = table_of(await tools.sql(ORDERS))
+        assert table.page is not None
+        id = table.page.next_rows.data[RESULT]
+        here, elsewhere = tools.context().conversation, ConversationKey("t", "elsewhere")
+        for conversation, wanted in ((elsewhere, id), (here, "of/app"), (elsewhere, f"../{id}")):
+            context = replace(tools.context(), conversation=conversation)
+            for tool, more in (("next_rows", {FIRST_ROW: "0"}), ("run_again", {})):
+                result = await tools.run(tool, {RESULT: wanted, **more}, context=context)
+                assert result.sentence.startswith("This result is no longer kept")
+                assert result.blocks == ()
+        assert tools.executed == 1
 
 
 async def test_the_last_results_are_kept_and_each_can_be_drawn_by_its_id(tmp_path: Path) -> None:
