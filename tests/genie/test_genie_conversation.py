@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,26 @@ import pytest
 from app.databricks.genie_api import GenieApi
 from app.databricks.workspace_errors import WorkspaceRequestError
 from app.genie.asking import Asking
+from app.local.genie_plans import USUAL
 from tests.genie.test_genie_tool import ANN, BOB, BY_MONTH, BY_REGION, a_space
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sleeps here, while queries take their time."""
+    monkeypatch.setattr("app.genie.asking._ENDS_WITHIN_SECONDS", 1e6)
 
 
 async def test_a_question_after_a_stop_waits_until_the_stopped_one_has_ended_in_genie(tmp_path: Path) -> None:
     async with a_space(tmp_path) as space:
         assert (await space.ask(BY_MONTH)).succeeded
+        space.genie.plans.append(replace(USUAL, held_in="ASKING_AI"))
         stopped = asyncio.create_task(space.ask(BY_REGION, "2"))
         await space.until("ASKING_AI")
         stopped.cancel()
         with suppress(asyncio.CancelledError):
             await stopped
+        space.genie.release("ASKING_AI")
         assert (await space.ask(BY_MONTH, "3")).succeeded
         assert space.genie.overlaps == 0
 
