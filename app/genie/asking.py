@@ -26,6 +26,7 @@ from app.genie.looking import pauses_seconds
 from app.genie.question_quota import QuestionQuota
 from app.storage.storage_errors import StorageError
 from app.tools.base import ToolContext
+from app.translation import Sentence
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ _ENDS_WITHIN_SECONDS = 120.0
 # Where Genie does not say.
 _REFUSED_FOR_SECONDS = 60.0
 
+_STILL_BUSY = Sentence("Genie is still working on the question before; yours is next…")
 
 PostQuestion = Callable[[str, str], Awaitable[GenieMessage]]
 """Asks Genie in the conversation of that id, or in a new one where it is empty or gone."""
@@ -109,6 +111,8 @@ class Asking:
                     return
             except (WorkspaceError, ValueError):
                 return
+            if not waited:
+                self.context.progress(self.context.translate(_STILL_BUSY))
             pause = next(pauses)
             await self.sleep(pause)
             waited += pause

@@ -57,7 +57,9 @@ async def test_a_question_that_was_stopped_while_it_was_asked_is_neither_in_the_
             stopped.cancel()
             with suppress(asyncio.CancelledError):
                 await stopped
-        assert (await space.ask(BY_MONTH, "2")).succeeded
+        shown: list[str] = []
+        assert (await space.ask(BY_MONTH, "2", progress=shown.append)).succeeded
+        assert "the question before" in shown[0]
         assert space.genie.overlaps == 0
         await space.tools.forget(ANN)
         assert space.genie.messages() == []
