@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from app.tools.base import AnyTool, ToolContext
 
 if TYPE_CHECKING:
     from app.data.result_set import ResultSet
-    from app.data.stored_results import Query
+    from app.data.stored_results import Query, StoredResults
     from app.databricks.statement_chunks import NextChunk
     from app.files.conversation_files import StoredConversationFiles
     from app.files.query_tool import FileQueries
@@ -28,10 +28,17 @@ class LazyConversationFiles:
     """
 
     def __init__(
-        self, artifacts: ArtifactStore, workspace: WorkspaceClient, *, allows_loopback: bool, brings_result_tools: bool
+        self,
+        artifacts: ArtifactStore,
+        workspace: WorkspaceClient,
+        results: Callable[[], StoredResults],
+        *,
+        allows_loopback: bool,
+        brings_result_tools: bool,
     ) -> None:
         self._artifacts = artifacts
         self._workspace = workspace
+        self._results = results
         self._session = HttpSession()
         self._allows_loopback = allows_loopback
         self._brings_result_tools = brings_result_tools
@@ -51,12 +58,11 @@ class LazyConversationFiles:
 
     @cached_property
     def _queries(self) -> FileQueries:
-        from app.data.stored_results import StoredResults  # noqa: PLC0415
         from app.files.query_tool import FileQueries  # noqa: PLC0415
         from app.files.sandbox import Sandbox  # noqa: PLC0415
         from app.files.stored_files import StoredFiles  # noqa: PLC0415
 
-        return FileQueries(StoredFiles(self._artifacts), StoredResults(self._artifacts), Sandbox())
+        return FileQueries(StoredFiles(self._artifacts), self._results(), Sandbox())
 
     @cached_property
     def _files(self) -> StoredConversationFiles:
@@ -69,6 +75,5 @@ class LazyConversationFiles:
     @cached_property
     def _result_tools(self) -> Sequence[AnyTool]:
         from app.data.result_tools import ResultTools  # noqa: PLC0415
-        from app.data.stored_results import StoredResults  # noqa: PLC0415
 
-        return ResultTools(StoredResults(self._artifacts), self._workspace, {FILES: self}).all
+        return ResultTools(self._results(), self._workspace, {FILES: self}).all

@@ -6,7 +6,9 @@ import logging
 import platform
 import time
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.agent.agent import Agent
@@ -37,6 +39,9 @@ from app.translation import Sentence
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from app.version import VERSION, read_build
+
+if TYPE_CHECKING:
+    from app.data.stored_results import StoredResults
 
 TURN_QUEUE = "turns"
 
@@ -79,10 +84,13 @@ class Core:
         self.files = LazyConversationFiles(
             self.storage.artifacts,
             self.workspace,
+            self.stored_results,
             allows_loopback=allows_loopback_files,
             brings_result_tools=not has_data_tools(settings),
         )
-        self._tool_providers = tool_providers(ToolServices(settings, self.workspace, self.storage, self.files))
+        self._tool_providers = tool_providers(
+            ToolServices(settings, self.workspace, self.storage, self.stored_results, self.files)
+        )
         self.agent = Agent(
             self.model,
             self._tool_providers,
@@ -137,11 +145,20 @@ class Core:
             # Else the others in the channel or group could not be written to any more.
             await self.references.forget(conversation)
 
-    async def _remove(self, turn: Turn) -> Sentence:
+    def stored_results(self) -> StoredResults:
+        """One for all: what is saved at the same time has to take its turn."""
+        return self._stored_results
+
+    @cached_property
+    def _stored_results(self) -> StoredResults:
         from app.data.stored_results import StoredResults  # noqa: PLC0415
+
+        return StoredResults(self.storage.artifacts)
+
+    async def _remove(self, turn: Turn) -> Sentence:
         from app.turns.answer_removal import AnswerRemoval  # noqa: PLC0415
 
-        remove_results = StoredResults(self.storage.artifacts).remove
+        remove_results = self.stored_results().remove
         removal = AnswerRemoval(self.store, self.queue, self.references, self.storage.documents, remove_results)
         return await removal.remove_last(turn)
 

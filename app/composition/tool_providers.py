@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from app.tools.registry import ToolProvider
 
 if TYPE_CHECKING:
     from app.data.rerun import QueryRunner
+    from app.data.stored_results import StoredResults
 
 
 @runtime_checkable
@@ -33,6 +35,7 @@ class ToolServices:
     settings: CoreSettings
     workspace: WorkspaceClient
     storage: Storage
+    results: Callable[[], StoredResults]
     files: QueryRunner
 
 
@@ -63,10 +66,9 @@ def has_data_tools(settings: CoreSettings) -> bool:
 
 def _data_tools(services: ToolServices) -> list[ToolProvider]:
     from app.data.result_tools import ResultTools  # noqa: PLC0415
-    from app.data.stored_results import StoredResults  # noqa: PLC0415
 
     settings, workspace, storage = services.settings, services.workspace, services.storage
-    results = StoredResults(storage.artifacts)
+    results = services.results()
     providers: list[ToolProvider] = []
     runners: dict[str, QueryRunner] = {FILES: services.files}
     sql_capability = ""

@@ -166,7 +166,7 @@ from app.config import CoreSettings, load_sections
 async def main():
     settings = load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:]))
     core = Core(settings)
-    services = ToolServices(settings, core.workspace, core.storage, core.files)
+    services = ToolServices(settings, core.workspace, core.storage, core.stored_results, core.files)
     offered = [tool.name for each in tool_providers(services) for tool in await each.tools(UNKNOWN_CALLER)]
     await core.close()
     print(*offered, *sorted(sys.modules))
