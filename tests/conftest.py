@@ -25,6 +25,12 @@ def azurite() -> Iterator[Azurite]:
     yield from started()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("alone") and item.path.parent.name != "faults":
+            raise pytest.UsageError(f"{item.nodeid}: dev.py looks for tests that run alone in tests/faults only")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:

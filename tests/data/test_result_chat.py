@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.fakes.data_chat import Shown, a_data_chat
-
-# Genie is looked at every second or more.
-pytestmark = pytest.mark.slow
 
 
 def button(shown: Shown, title: str) -> Mapping[str, Any]:

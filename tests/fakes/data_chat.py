@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestServer
 
 from app.composition.functions_host import FunctionsHost
@@ -146,7 +147,10 @@ async def a_data_chat(folder: Path, data: Path | None = None, **settings: str) -
         }
         host = FunctionsHost(load_settings(environment))
         try:
-            yield DataChat(host, connector, workspace)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("app.genie.looking._FIRST_PAUSE_SECONDS", 0.02)
+                patch.setattr("app.genie.looking._LONGEST_PAUSE_SECONDS", 0.02)
+                yield DataChat(host, connector, workspace)
         finally:
             await host.close()
             workspace.database.close()

@@ -6,16 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from app.local.genie_plans import USUAL
 from tests.fakes.data_chat import a_data_chat
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.genie.looking._FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("app.genie.looking._LONGEST_PAUSE_SECONDS", 0.02)
 
 
 async def test_a_question_about_data_shows_progress_a_chart_its_table_its_sql_and_follow_ups(tmp_path: Path) -> None:
