@@ -1,0 +1,88 @@
+"""What a mail transport is: it hands one message to a mail server, and says who was refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Protocol
+
+MAX_RECIPIENTS = 50
+_MAX_ADDRESS_CHARACTERS = 254
+
+_ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,189}")
+
+
+class MailError(Exception):
+    """The message reached nobody. Its text is one sentence for a person."""
+
+
+class TemporaryMailError(MailError):
+    """Worth another attempt in some minutes. Where no answer came, the mail may have been taken all the same.
+
+    `server_is_unreachable` means that other mails would fail in the same way now.
+    """
+
+    def __init__(self, sentence: str, *, server_is_unreachable: bool = False) -> None:
+        super().__init__(sentence)
+        self.server_is_unreachable = server_is_unreachable
+
+
+class PermanentMailError(MailError):
+    """The same attempt would fail again: somebody has to change a setting, or the mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecipient:
+    """`code` is the server's reply code, 0 where the mail was never offered; `reason` is one line."""
+
+    address: str
+    code: int
+    reason: str
+
+    @property
+    def is_temporary(self) -> bool:
+        return 400 <= self.code < 500
+
+
+class MailTransport(Protocol):
+    @property
+    def sender(self) -> str: ...
+
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> tuple[RefusedRecipient, ...]:
+        """Returns those who were refused; all others have the mail. Raises MailError."""
+        ...
+
+    async def test_connection(self) -> None:
+        """Connects and signs in, and sends nothing. Raises MailError."""
+        ...
+
+
+def usable_address(text: str) -> str | None:
+    """The address with its domain in ASCII, or None. No display name, comment or quotes."""
+    address = text.strip()
+    if not _ADDRESS.fullmatch(address) or not address.isprintable():
+        return None
+    local, _, domain = address.rpartition("@")
+    try:
+        address = f"{local}@{domain.encode('idna').decode('ascii')}"
+        address.encode()
+    except UnicodeError:
+        return None
+    return address if len(address) <= _MAX_ADDRESS_CHARACTERS else None
+
+
+def split_addresses(addresses: Sequence[str]) -> tuple[tuple[str, ...], tuple[RefusedRecipient, ...]]:
+    """Usable addresses, each once, at most `MAX_RECIPIENTS`; and the others, refused."""
+    usable: dict[str, str] = {}
+    refused: list[RefusedRecipient] = []
+    for text in addresses:
+        address = usable_address(text[:1000])
+        if address is None:
+            refused.append(RefusedRecipient(text[:100], 0, "This is not an email address."))
+        elif len(usable) >= MAX_RECIPIENTS and address.lower() not in usable:
+            refused.append(RefusedRecipient(address, 0, f"A mail goes to {MAX_RECIPIENTS} people at most."))
+        else:
+            usable.setdefault(address.lower(), address)
+    return tuple(usable.values()), tuple(refused[:MAX_RECIPIENTS])
