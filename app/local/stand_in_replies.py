@@ -28,6 +28,10 @@ class RefusedRequestError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+def invalid_parameter(message: str) -> RefusedRequestError:
+    return RefusedRequestError(400, "INVALID_PARAMETER_VALUE", message)
+
+
 def api_application(token: str, parts: Sequence[ApiPart]) -> web.Application:
     """`parts` behind one access token."""
     application = web.Application(middlewares=[_authenticated(token)], client_max_size=MAX_BODY_BYTES)
