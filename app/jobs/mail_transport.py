@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.message import EmailMessage
+from email.message import Message
 from typing import Protocol
 
 MAX_RECIPIENTS = 50
@@ -19,13 +19,15 @@ class MailError(Exception):
 
 
 class TemporaryMailError(MailError):
-    """Worth another attempt in some minutes. Where no answer came, the mail may have been taken all the same.
+    """Worth another attempt in some minutes.
 
-    `server_is_unreachable` means that other mails would fail in the same way now.
+    `may_have_arrived`: the mail was under way when no answer came. `server_is_unreachable`: other mails would fail now
+    too.
     """
 
-    def __init__(self, sentence: str, *, server_is_unreachable: bool = False) -> None:
+    def __init__(self, sentence: str, *, may_have_arrived: bool = False, server_is_unreachable: bool = False) -> None:
         super().__init__(sentence)
+        self.may_have_arrived = may_have_arrived
         self.server_is_unreachable = server_is_unreachable
 
 
@@ -50,7 +52,7 @@ class MailTransport(Protocol):
     @property
     def sender(self) -> str: ...
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> tuple[RefusedRecipient, ...]:
+    async def send(self, message: Message, recipients: Sequence[str]) -> tuple[RefusedRecipient, ...]:
         """Returns those who were refused; all others have the mail. Raises MailError."""
         ...
 

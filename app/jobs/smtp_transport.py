@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from email.message import EmailMessage
+from email.message import Message
 from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 587
 _TLS_PORT = 465
 _ANSWER_SECONDS = 20.0
-_SEND_SECONDS = 60.0
+# RFC 5321 allows a server ten minutes to take what it was sent; those that scan for viruses need some of them.
+_DELIVERY_SECONDS = 120.0
+_SEND_SECONDS = 150.0
 _QUIT_SECONDS = 5.0
 
 AccessToken = Callable[[], Awaitable[str]]
@@ -52,6 +54,7 @@ class SmtpTransport:
         tls_context: ssl.SSLContext | None = None,
         implicit_tls: bool | None = None,
         answer_seconds: float = _ANSWER_SECONDS,
+        delivery_seconds: float = _DELIVERY_SECONDS,
         send_seconds: float = _SEND_SECONDS,
     ) -> None:
         address = usable_address(sender)
@@ -68,9 +71,10 @@ class SmtpTransport:
         self._tls_context = tls_context
         self._implicit_tls = port == _TLS_PORT if implicit_tls is None else implicit_tls
         self._answer_seconds = answer_seconds
+        self._delivery_seconds = delivery_seconds
         self._send_seconds = send_seconds
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> tuple[RefusedRecipient, ...]:
+    async def send(self, message: Message, recipients: Sequence[str]) -> tuple[RefusedRecipient, ...]:
         import aiosmtplib  # noqa: PLC0415 - only a process that mails pays for it
 
         async with self._session() as client:
@@ -85,7 +89,9 @@ class SmtpTransport:
             if not offered:
                 return tuple(refused)
             try:
-                replies, _ = await client.send_message(message, sender=self.sender, recipients=offered)
+                replies, _ = await client.send_message(
+                    message, sender=self.sender, recipients=offered, timeout=self._delivery_seconds
+                )
             except aiosmtplib.SMTPRecipientsRefused as error:
                 return (*refused, *(_refused(each.recipient, each.code, each.message) for each in error.recipients))
         return (*refused, *(_refused(address, reply.code, reply.message) for address, reply in replies.items()))
@@ -108,15 +114,17 @@ class SmtpTransport:
             start_tls=False,
             tls_context=self._tls_context or await asyncio.to_thread(ssl.create_default_context),
         )
+        is_signed_in = False
         try:
             async with asyncio.timeout(self._send_seconds):
                 await client.connect()
                 await self._encrypt_and_sign_in(client)
+                is_signed_in = True
                 yield client
         except MailError:
             raise
         except (aiosmtplib.SMTPException, OSError, TimeoutError, UnicodeError, ValueError) as error:
-            raise self._translated(error) from error
+            raise self._translated(error, may_have_arrived=is_signed_in) from error
         else:
             # The mail is sent: whatever the server says to QUIT changes nothing.
             with suppress(aiosmtplib.SMTPException, OSError):
@@ -151,7 +159,7 @@ class SmtpTransport:
                 f"No access token for {self._name}: check the identity that sends mail.", server_is_unreachable=True
             ) from error
 
-    def _translated(self, error: Exception) -> MailError:
+    def _translated(self, error: Exception, *, may_have_arrived: bool) -> MailError:
         import aiosmtplib  # noqa: PLC0415
 
         if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
@@ -169,7 +177,9 @@ class SmtpTransport:
             return PermanentMailError(f"{self._name} cannot take this mail or sign-in: {quoted(str(error))}")
         if isinstance(error, OSError | TimeoutError):
             return TemporaryMailError(
-                f"{self._name} could not be reached or did not answer.", server_is_unreachable=True
+                f"{self._name} could not be reached or did not answer.",
+                may_have_arrived=may_have_arrived,
+                server_is_unreachable=True,
             )
         return PermanentMailError(f"{self._name} could not be used: {quoted(str(error))}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from email.message import EmailMessage
+from email.message import Message
 
 import pytest
 from pydantic import SecretStr
@@ -31,7 +31,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 @pytest.fixture
 def transport_to(tls: Tls) -> Callable[..., SmtpTransport]:
     def make(server: MailServer, **options: object) -> SmtpTransport:
-        chosen = {"tls_context": tls[1], "answer_seconds": 5.0, **options}
+        chosen = {"tls_context": tls[1], **options}
         return SmtpTransport("localhost", SENDER, port=server.port, **chosen)  # type: ignore[arg-type]
 
     return make
@@ -40,7 +40,7 @@ def transport_to(tls: Tls) -> Callable[..., SmtpTransport]:
 TransportTo = Callable[..., SmtpTransport]
 
 
-def message(*recipients: str) -> EmailMessage:
+def message(*recipients: str) -> Message:
     return mime_message(
         CONTENT, message_key="incident-1", sender=SENDER, recipients=recipients or [ANN], sent_at_seconds=1_800_000_000
     )
@@ -153,12 +153,15 @@ async def test_a_server_that_falls_silent_or_is_gone_is_worth_another_attempt(
     tls: Tls, transport_to: TransportTo
 ) -> None:
     async with running(MailServer(is_silent_after_data=True), tls[0]) as server:
-        for limits in ({"answer_seconds": 0.2}, {"send_seconds": 0.4}):
+        for limits in ({"delivery_seconds": 0.2}, {"send_seconds": 0.4}):
             with pytest.raises(TemporaryMailError) as silence:
                 await transport_to(server, **limits).send(message(), [ANN])
             assert silence.value.server_is_unreachable
-    with pytest.raises(TemporaryMailError, match="could not be reached"):
+            # On a busy machine the limit of the whole may end before the mail is under way.
+            assert silence.value.may_have_arrived or "send_seconds" in limits
+    with pytest.raises(TemporaryMailError, match="could not be reached") as absence:
         await transport_to(server).test_connection()
+    assert not absence.value.may_have_arrived
 
 
 async def test_the_connection_is_tested_without_a_mail(tls: Tls, transport_to: TransportTo) -> None:

@@ -1,0 +1,84 @@
+"""Tells people by mail what became of an incident."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.jobs.mail_content import MailContent
+from app.jobs.mail_transport import MailError, MailTransport
+from app.jobs.outbox import Enqueued, Mail, Outbox, attempt, new_mail
+from app.jobs.synchronous import run_synchronously
+from app.storage.documents import DocumentStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTest:
+    """True where mails can be sent; `message` is one sentence for a person."""
+
+    is_working: bool
+    message: str
+
+    def __bool__(self) -> bool:
+        return self.is_working
+
+
+class EmailNotifier:
+    """Without `documents` a mail is tried once and nothing is remembered: the same incident is mailed again.
+
+    Each method has a twin that waits for it: `send` for `send_async`. `clock` is in seconds since 1970. Methods raise
+    `app.storage.storage_errors.StorageError` where there are documents.
+    """
+
+    def __init__(
+        self,
+        transport: MailTransport,
+        documents: DocumentStore | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._outbox = None if documents is None else Outbox(documents, transport, clock=clock)
+
+    async def send_async(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued:
+        """Sends the one mail of this incident; returns what became of it. Raises no `MailError`."""
+        if self._outbox is not None:
+            return await self._outbox.send(incident_id, content, recipients)
+        mail = new_mail(incident_id, content, recipients, self._clock())
+        if mail.pending:
+            mail = (await attempt(self._transport, mail.model_copy(update={"attempts": 1}), self._clock)).mail
+        return Enqueued(mail.given_up(mail.failure), is_new=True)
+
+    async def deliver_due_async(self) -> list[Mail]:
+        """Tries again what the mail server did not take; to be called once a pass."""
+        return [] if self._outbox is None else await self._outbox.deliver_due()
+
+    async def find_async(self, incident_id: str) -> Mail | None:
+        """Who was mailed what about this incident, and when."""
+        return None if self._outbox is None else await self._outbox.find(incident_id)
+
+    async def test_connection_async(self) -> ConnectionTest:
+        """Connects and signs in, and sends nothing."""
+        try:
+            await self._transport.test_connection()
+        except MailError as error:
+            _log.warning("The mail connection does not work", exc_info=error)
+            return ConnectionTest(False, str(error))
+        return ConnectionTest(True, f"Mails can be sent as {self._transport.sender}.")
+
+    def send(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued:
+        return run_synchronously(lambda: self.send_async(incident_id, content, recipients))
+
+    def deliver_due(self) -> list[Mail]:
+        return run_synchronously(self.deliver_due_async)
+
+    def find(self, incident_id: str) -> Mail | None:
+        return run_synchronously(lambda: self.find_async(incident_id))
+
+    def test_connection(self) -> ConnectionTest:
+        return run_synchronously(self.test_connection_async)
