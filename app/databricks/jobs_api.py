@@ -38,7 +38,7 @@ _MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 _MAX_RUN_BYTES = 16 * 1024 * 1024
 _MAX_IDEMPOTENCY_TOKEN_CHARACTERS = 64
 _PAGED_SETTINGS = ("tasks", "job_clusters", "parameters", "environments")
-_MISSING = re.compile(r"(?:Run|Job) \d{1,20} does not exist")
+_MISSING = re.compile(r"(?:Run|Job|Cluster) \S{1,80} does not exist|Cannot access cluster \S{1,80} that was terminated")
 
 
 class UnclearOutcomeError(WorkspaceError):
@@ -216,7 +216,7 @@ class JobsApi:
 
 
 async def _asked(request: Awaitable[Json]) -> Json:
-    """What is missing is 404 in some calls and 400 in others."""
+    """What is missing, or gone for long, is 404 in some calls and 400 in others."""
     try:
         return await request
     except WorkspaceRequestError as error:

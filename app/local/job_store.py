@@ -188,24 +188,18 @@ class JobStore:
         if ends_at is None or ends_at > now:
             return False
         plan = self.jobs.get(run.job_id)
-        pause = 0.0 if plan is None else plan.retry_pause_seconds
-        was_canceled = any(round_.canceled_at is not None for round_ in run.rounds)
-        is_over = run.was_followed_up or plan is None or was_canceled or run.refused is not None
-        if not is_over and ends_at + pause > now:
+        trigger = "" if plan is None else _next_trigger(run, plan)
+        at = ends_at if plan is None else ends_at + plan.retry_pause_seconds
+        if trigger and at > now:
             return False
         del self._unsettled[run.run_id]
-        if is_over or plan is None:
+        if plan is None or not trigger:
             return False
         run.was_followed_up = True
-        at = ends_at + pause
-        if plan.is_continuous and not plan.is_paused:
-            self._new_run(run.job_id, plan, at, "CONTINUOUS", run.parameters)
-        elif not run.outcome().succeeded and run.attempt_number < plan.max_retries:
-            again = self._new_run(run.job_id, plan, at, "RETRY", run.parameters)
+        again = self._new_run(run.job_id, plan, at, trigger, run.parameters)
+        if trigger == "RETRY":
             again.attempt_number = run.attempt_number + 1
             again.original_attempt_run_id = run.original_attempt_run_id
-        else:
-            return False
         return True
 
     def _new_run(self, job_id: int, plan: JobPlan, at: float, trigger: str, parameters: Mapping[str, str]) -> JobRun:
@@ -251,3 +245,13 @@ class JobStore:
             message = f"User does not have View permissions on {name}."
             raise RefusedRequestError(403, "PERMISSION_DENIED", message)
         return plan
+
+
+def _next_trigger(run: JobRun, plan: JobPlan) -> str:
+    """Of the run that begins because this one has ended; empty where none does."""
+    if run.was_followed_up or run.refused is not None:
+        return ""
+    if plan.is_continuous:
+        return "" if plan.is_paused else "CONTINUOUS"
+    was_canceled = any(round_.canceled_at is not None for round_ in run.rounds)
+    return "RETRY" if run.attempt_number < plan.max_retries and not (was_canceled or run.outcome().succeeded) else ""

@@ -42,6 +42,7 @@ Fault = Literal["rate limited", "unavailable", "carried out, unavailable", "carr
 
 _MAX_RUNS, _MAX_JOBS = 24, 100
 _MAX_TOKEN_CHARACTERS = 64
+_CLUSTER_KEPT_SECONDS = 30 * 24 * 3600.0
 _URL = "https://workspace.example"
 _NO_PARENT_OUTPUT = (
     "Retrieving the output of runs with multiple tasks is not supported. "
@@ -126,7 +127,7 @@ class JobsStandIn:
                 job["has_more"] = len(tasks) > MAX_ELEMENTS
             jobs.append(job)
         more = {"next_page_token": str(start + limit)} if start + limit < len(found) else {}
-        return web.json_response({"jobs": jobs, "has_more": bool(more), **more})
+        return web.json_response({"jobs": jobs, **more})
 
     async def _get_job(self, request: web.Request) -> web.Response:
         job_id = needed_number(request, "job_id")
@@ -143,7 +144,7 @@ class JobsStandIn:
         found = list(islice(self._matching(request, active=active, completed=completed), limit + 1))
         runs = [self._listed(run, with_tasks=is_true(request, "expand_tasks")) for run in found[:limit]]
         more = {"next_page_token": token_of(found[limit - 1])} if len(found) > limit else {}
-        return web.json_response({"runs": runs, "has_more": bool(more), **more})
+        return web.json_response({"runs": runs, **more})
 
     def _matching(self, request: web.Request, *, active: bool, completed: bool) -> Iterator[JobRun]:
         """Those after the run of the page token."""
@@ -250,6 +251,9 @@ class JobsStandIn:
         found = self.store.task_run(int(number)) if number.isdecimal() else None
         if found is None or cluster_id(found[1].run_id) != cluster:
             raise invalid_parameter(f"Cluster {cluster} does not exist")
+        if self._clock() - found[1].ends_at > _CLUSTER_KEPT_SECONDS:
+            message = f"Cannot access cluster {cluster} that was terminated or unpinned more than 30 days ago."
+            raise invalid_parameter(message)
         return found[1]
 
     async def _pipeline_events(self, request: web.Request) -> web.Response:

@@ -235,6 +235,20 @@ async def test_a_cancelled_run_ends_after_a_while_and_frees_the_queue() -> None:
         await jobs.api.cancel_run(first)
 
 
+@pytest.mark.parametrize(("is_continuous", "triggers"), [(False, ["ONE_TIME"]), (True, ["CONTINUOUS", "ONE_TIME"])])
+async def test_a_cancelled_run_is_not_retried_but_a_continuous_job_goes_on(
+    is_continuous: bool, triggers: list[str]
+) -> None:
+    async with job_service() as jobs:
+        long = TaskPlan("load", in_turn(Outcome(seconds=100_000)))
+        job = jobs.add(long, max_retries=3, is_continuous=is_continuous)
+        run_id = jobs.store.start(job).run_id
+        jobs.now += 60
+        await jobs.api.cancel_run(run_id)
+        jobs.now += 3600
+        assert [run["trigger"] async for run in jobs.api.runs()] == triggers
+
+
 async def test_a_run_of_many_tasks_and_a_for_each_of_many_inputs_are_read_whole() -> None:
     async with job_service() as jobs:
         each = TaskPlan("each", iterations=tuple(in_turn(BROKEN if n == 150 else SUCCESS) for n in range(250)))
@@ -268,6 +282,10 @@ async def test_the_cluster_of_a_task_says_why_it_ended() -> None:
         reason = (await jobs.api.cluster(cluster))["termination_reason"]
         events = await jobs.api.cluster_events(cluster)
         serverless = (await jobs.api.run(jobs.run(ALWAYS, is_serverless=True)))["tasks"][0]
+        jobs.now += 31 * 24 * 3600
+        for gone in (cluster, "0101-000000-1"):
+            with pytest.raises(WorkspaceNotFoundError):
+                await jobs.api.cluster(gone)
     expected = {"code": "SPOT_INSTANCE_TERMINATION", "type": "CLOUD_FAILURE", "parameters": {"instance_id": "i-1"}}
     assert (code(task), reason, events[0]["details"]["reason"]) == ("CLUSTER_ERROR", expected, expected)
     assert "cluster_instance" not in serverless
