@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Protocol
@@ -11,7 +11,12 @@ from typing import Protocol
 MAX_RECIPIENTS = 50
 _MAX_ADDRESS_CHARACTERS = 254
 
-_ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,189}")
+# The domain in ASCII: Python's own encoding of others makes "größe.de" the name of somebody else, "grösse.de".
+_ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,12}")
+
+
+AccessToken = Callable[[], Awaitable[str]]
+"""An OAuth access token that is valid now. Raises what its source raises."""
 
 
 class MailError(Exception):
@@ -62,17 +67,14 @@ class MailTransport(Protocol):
 
 
 def usable_address(text: str) -> str | None:
-    """The address with its domain in ASCII, or None. No display name, comment or quotes."""
+    """The address, or None. No display name, comment, quotes, or domain beyond ASCII."""
     address = text.strip()
-    if not _ADDRESS.fullmatch(address) or not address.isprintable():
-        return None
-    local, _, domain = address.rpartition("@")
-    try:
-        address = f"{local}@{domain.encode('idna').decode('ascii')}"
-        address.encode()
-    except UnicodeError:
-        return None
-    return address if len(address) <= _MAX_ADDRESS_CHARACTERS else None
+    is_usable = (
+        len(address) <= _MAX_ADDRESS_CHARACTERS
+        and _ADDRESS.fullmatch(address) is not None
+        and address.isprintable()  # half a surrogate pair is not
+    )
+    return address if is_usable else None
 
 
 def split_addresses(addresses: Sequence[str]) -> tuple[tuple[str, ...], tuple[RefusedRecipient, ...]]:
@@ -82,7 +84,13 @@ def split_addresses(addresses: Sequence[str]) -> tuple[tuple[str, ...], tuple[Re
     for text in addresses:
         address = usable_address(text[:1000])
         if address is None:
-            refused.append(RefusedRecipient(text[:100], 0, "This is not an email address."))
+            refused.append(
+                RefusedRecipient(
+                    text[:100],
+                    0,
+                    "This is no email address that mail can go to; a domain beyond ASCII is written as xn--…",
+                )
+            )
         elif len(usable) >= MAX_RECIPIENTS and address.lower() not in usable:
             refused.append(RefusedRecipient(address, 0, f"A mail goes to {MAX_RECIPIENTS} people at most."))
         else:

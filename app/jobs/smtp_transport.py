@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from email.message import Message
 from typing import TYPE_CHECKING, Final
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from app.common.log_text import quoted
 from app.jobs.mail_transport import (
+    AccessToken,
     MailError,
     PermanentMailError,
     RefusedRecipient,
@@ -30,9 +31,6 @@ _ANSWER_SECONDS = 20.0
 _DELIVERY_SECONDS = 120.0
 _SEND_SECONDS = 150.0
 _QUIT_SECONDS = 5.0
-
-AccessToken = Callable[[], Awaitable[str]]
-"""An OAuth access token that is valid now. Raises what its source raises."""
 
 
 class SmtpTransport:
