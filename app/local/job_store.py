@@ -121,9 +121,11 @@ class JobStore:
         """The id of the repair. It runs the tasks of the job as they are today; parameters do not carry over."""
         run, now = self.run(run_id), self.clock()
         plan = self.job(run.job_id)
-        latest = run.rounds[-1].repair_id if run.rounds else None
         if run.is_active(now):
             raise invalid_parameter(f"Run {run_id} is in progress and cannot be repaired.")
+        if not run.rounds:
+            raise invalid_parameter(f"Run {run_id} never began, so there is nothing to repair.")
+        latest = run.rounds[-1].repair_id
         if latest_repair_id != latest:
             raise invalid_parameter(
                 LATEST_REPAIR_NEEDED if latest is not None else "The latest repair ID is not valid."
@@ -143,7 +145,6 @@ class JobStore:
         if not chosen:
             raise invalid_parameter(f"Run {run_id} has no failed tasks to repair.")
         run.plan = plan
-        run.refused = None
         repair_id = next(self._ids)
         self._begin_round(run, repair_id, now, parameters or {}, chosen)
         self.settle()

@@ -1,4 +1,4 @@
-"""A stand-in Databricks workspace on loopback: a serving endpoint with a real and very small model, and sample data."""
+"""A stand-in Databricks workspace on loopback: sample data and jobs, and a serving endpoint with a real small model."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, po
 from app.local.local_settings import ROOT
 from app.local.model_server import CONTEXT_TOKENS, MODEL_NAME, ModelNotInstalledError, ModelServer, model_server
 from app.local.sample_data import SCALE_FACTOR, SampleDatabase
+from app.local.sample_jobs import sample_jobs
 from app.local.scripted_answers import ScriptedAnswer, completion, completion_chunks, scripted_answer
 from app.local.stand_in_replies import ApiPart, api_application, refusal
 from app.local.warehouse_stand_in import WAREHOUSE_ID, WarehouseStandIn
@@ -174,7 +175,8 @@ async def serve(model: ModelServer, listener: socket.socket, parent: int | None 
         print(f"DATABRICKS_TOKEN={token}")
     warehouse = WarehouseStandIn(SampleDatabase(SAMPLE_DATA_FILE))
     genie = GenieStandIn(warehouse)
-    application = StandInWorkspace(model, token, [warehouse, genie, GenieAgentStandIn(genie)]).application()
+    data: Sequence[ApiPart] = [warehouse, genie, GenieAgentStandIn(genie), sample_jobs()]
+    application = StandInWorkspace(model, token, data).application()
     runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener).start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,9 +22,9 @@ NOON = 1_790_000_000.0
 class JobService:
     """`stand_in` behind `url`, and our client of it, which does not wait between its attempts."""
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: Callable[[Callable[[], float]], JobsStandIn]) -> None:
         self.now = NOON
-        self.stand_in = JobsStandIn(lambda: self.now)
+        self.stand_in = jobs(lambda: self.now)
         self.store = self.stand_in.store
         self.url = ""
         self.api: JobsApi
@@ -40,8 +40,8 @@ class JobService:
 
 
 @asynccontextmanager
-async def job_service() -> AsyncIterator[JobService]:
-    service = JobService()
+async def job_service(jobs: Callable[[Callable[[], float]], JobsStandIn] = JobsStandIn) -> AsyncIterator[JobService]:
+    service = JobService(jobs)
     async with TestServer(api_application(TOKEN, [service.stand_in]), host="127.0.0.1") as server:
         service.url = f"http://127.0.0.1:{server.port}"
         async with workspace_at(service.url, sleep=lambda _: asyncio.sleep(0)) as workspace:

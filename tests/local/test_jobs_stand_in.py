@@ -20,6 +20,7 @@ from app.databricks.workspace_errors import (
 from app.local.job_plans import SUCCESS, Outcome, TaskPlan, cluster_failure, failure, in_turn
 from app.local.job_store import LATEST_REPAIR_NEEDED
 from app.local.jobs_stand_in import Fault
+from app.local.sample_jobs import sample_jobs
 from tests.fakes.job_service import JobService, job_service
 from tests.fakes.serving_endpoint import TOKEN
 
@@ -335,6 +336,35 @@ async def test_a_job_is_found_by_name_and_tells_who_may_view_it() -> None:
         assert len([each async for each in jobs.api.jobs()]) == 121
         users = (await jobs.api.permissions(job))["access_control_list"]
         assert [user["user_name"] for user in users] == ["ann@example.com"]
+
+
+async def test_what_was_submitted_without_a_job_is_listed_as_such() -> None:
+    async with job_service() as jobs:
+        run_id = jobs.run(ALWAYS, is_one_time=True)
+        other = jobs.run(ALWAYS)
+        assert [run["run_id"] async for run in jobs.api.runs(run_type="SUBMIT_RUN")] == [run_id]
+        assert [run["run_id"] async for run in jobs.api.runs(run_type="JOB_RUN")] == [other]
+        assert [run["run_type"] async for run in jobs.api.runs()] == ["JOB_RUN", "SUBMIT_RUN"]
+        assert len([job async for job in jobs.api.jobs()]) == 1
+
+
+async def test_the_sample_job_heals_with_a_smaller_batch() -> None:
+    async with job_service(sample_jobs) as jobs:
+        jobs.now += 60
+        runs = [run async for run in jobs.api.runs(only="completed")]
+        assert sorted((run["run_name"], code(run)) for run in runs) == [
+            ("hourly_sales", "SUCCESS"),
+            ("nightly_etl", "RUN_EXECUTION_ERROR"),
+        ]
+        failed = next(run["run_id"] for run in runs if run["run_name"] == "nightly_etl")
+        task = next(task for task in (await jobs.api.run(failed))["tasks"] if task["task_key"] == "load")
+        assert "OutOfMemoryError" in (await jobs.api.output(task["run_id"]))["error"]
+        first = await jobs.api.repair_run(failed)
+        jobs.now += 300
+        assert code(await jobs.api.run(failed)) == "RUN_EXECUTION_ERROR"
+        await jobs.api.repair_run(failed, job_parameters={"batch_size": "5000"}, latest_repair_id=first)
+        jobs.now += 300
+        assert code(await jobs.api.run(failed)) == "SUCCESS"
 
 
 def _through_the_sdk(jobs: JobService, job: int) -> None:
