@@ -26,7 +26,7 @@ def as_html(content: MailContent) -> str:
 
 
 def _text_parts(section: MailSection) -> list[str]:
-    parts = [section.title.upper()] if section.title else []
+    parts = [f"{section.title}\n{'-' * len(section.title)}"] if section.title else []
     parts += section.paragraphs
     if section.facts:
         width = max(len(name) for name, _ in section.facts) + 2

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Protocol
 
-MAX_RECIPIENTS = 50
+MAX_RECIPIENTS = 20
+MAX_REASON_CHARACTERS = 150
 _MAX_ADDRESS_CHARACTERS = 254
 
 # The domain in ASCII: Python's own encoding of others makes "größe.de" the name of somebody else, "grösse.de".
@@ -42,7 +43,7 @@ class PermanentMailError(MailError):
 
 @dataclass(frozen=True, slots=True)
 class RefusedRecipient:
-    """`code` is the server's reply code, 0 where the mail was never offered; `reason` is one line."""
+    """`code` is the server's reply code, 0 where there is none. `reason` is one line."""
 
     address: str
     code: int
@@ -92,7 +93,7 @@ def split_addresses(addresses: Sequence[str]) -> tuple[tuple[str, ...], tuple[Re
                 )
             )
         elif len(usable) >= MAX_RECIPIENTS and address.lower() not in usable:
-            refused.append(RefusedRecipient(address, 0, f"A mail goes to {MAX_RECIPIENTS} people at most."))
+            refused.append(RefusedRecipient(address, 0, f"A mail goes to {MAX_RECIPIENTS} addresses at most."))
         else:
             usable.setdefault(address.lower(), address)
     return tuple(usable.values()), tuple(refused[:MAX_RECIPIENTS])

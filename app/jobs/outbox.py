@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.jobs.mail_content import MailContent
 from app.jobs.mail_transport import (
+    MAX_REASON_CHARACTERS,
     MailError,
     MailTransport,
     RefusedRecipient,
@@ -81,7 +82,7 @@ class Mail(BaseModel):
 
     def given_up(self, reason: str) -> Mail:
         """Without further attempts for those who are pending."""
-        refused = tuple(RefusedRecipient(each, 0, reason) for each in self.pending)
+        refused = tuple(RefusedRecipient(each, 0, reason[:MAX_REASON_CHARACTERS]) for each in self.pending)
         return self.model_copy(
             update={
                 "pending": (),

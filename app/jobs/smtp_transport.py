@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from app.common.log_text import quoted
 from app.jobs.mail_transport import (
+    MAX_REASON_CHARACTERS,
     AccessToken,
     MailError,
     PermanentMailError,
@@ -187,4 +188,4 @@ class SmtpTransport:
 
 
 def _refused(address: str, code: int, reason: str) -> RefusedRecipient:
-    return RefusedRecipient(address, code, quoted(reason))
+    return RefusedRecipient(address, code, quoted(reason)[:MAX_REASON_CHARACTERS])

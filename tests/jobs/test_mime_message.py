@@ -54,7 +54,7 @@ def test_subjects_that_broke_other_mailers_arrive(subject: str) -> None:
     assert "Bcc" not in message
 
 
-def test_fifty_recipients_fit_into_the_lines_of_a_mail() -> None:
+def test_many_recipients_fit_into_the_lines_of_a_mail() -> None:
     many = tuple(f"{'n' * 60}{n}@{'contoso' * 8}.com" for n in range(50))
     source = raw(MailContent(subject="x", sections=(MailSection(code="y" * 5000),)), many)
     assert max(map(len, source.split(b"\r\n"))) < 998
