@@ -109,19 +109,17 @@ class Attempt:
 
 
 class Outbox:
-    """`tenant` separates those who share a store; `clock` is in seconds since 1970. Methods raise `StorageError`."""
+    """`clock` is in seconds since 1970. Methods raise `StorageError`."""
 
     def __init__(
         self,
         documents: DocumentStore,
         transport: MailTransport,
         *,
-        tenant: str = "job-watch",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._documents = documents
         self._transport = transport
-        self._tenant = tenant
         self._clock = clock
 
     async def send(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued:
@@ -134,7 +132,7 @@ class Outbox:
         claimed = mail.model_copy(update={"attempts": 1, "claim_id": uuid.uuid4().hex})
         due_at = now + _CLAIM_SECONDS if mail.pending else None
         try:
-            document = await self._put(Document(self._key(incident_id), claimed.model_dump_json(), due_at))
+            document = await self._put(Document(_key(incident_id), claimed.model_dump_json(), due_at))
         except ConcurrentUpdateError:
             existing = await self.find(incident_id)
             return Enqueued(existing or mail, is_new=False)
@@ -143,7 +141,7 @@ class Outbox:
         return Enqueued((await self._attempt(document, claimed)).mail, is_new=True)
 
     async def find(self, incident_id: str) -> Mail | None:
-        document = await self._documents.get(self._key(incident_id))
+        document = await self._documents.get(_key(incident_id))
         return _parse(document) if document is not None else None
 
     async def deliver_due(self) -> list[Mail]:
@@ -194,9 +192,6 @@ class Outbox:
 
     async def _put(self, document: Document) -> Document:
         return await retry(lambda: self._documents.put(document), _WRITES.after(StorageError))
-
-    def _key(self, incident_id: str) -> DocumentKey:
-        return DocumentKey(MAILS, self._tenant, incident_id)
 
 
 def new_mail(incident_id: str, content: MailContent, recipients: Sequence[str], now: float) -> Mail:
@@ -261,6 +256,11 @@ def _put_off(mail: Mail, now: float) -> Mail:
     if pause is None:
         return mail.given_up(mail.failure)
     return mail.model_copy(update={"next_attempt_at_seconds": now + pause, "claim_id": ""})
+
+
+def _key(incident_id: str) -> DocumentKey:
+    # `due_before` knows no tenants: whoever runs next sends what is due, so all mails are of one.
+    return DocumentKey(MAILS, "job-watch", incident_id)
 
 
 def _parse(document: Document) -> Mail | None:

@@ -161,8 +161,12 @@ class SmtpTransport:
     def _translated(self, error: Exception, *, may_have_arrived: bool) -> MailError:
         import aiosmtplib  # noqa: PLC0415
 
-        if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
-            return PermanentMailError(f"{self._name} could not be trusted, or speaks no TLS: check its certificate.")
+        cause = error if isinstance(error, ssl.SSLError) else error.__cause__
+        if isinstance(cause, ssl.SSLError):
+            said = f"{self._name} could not be trusted, or speaks no TLS: check its certificate and SMTP_PORT."
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return PermanentMailError(said)
+            return TemporaryMailError(said, may_have_arrived=may_have_arrived, server_is_unreachable=True)
         if isinstance(error, aiosmtplib.SMTPResponseException):
             said = f"{self._name} answered {error.code}: {quoted(error.message)}"
             if 400 <= error.code < 500:

@@ -97,7 +97,7 @@ CASES = {
                 tasks=(replace(TASK, task_key=HOSTILE, error=f"{HOSTILE}\ntoken=dapi{'0' * 32}"),),
             )
         ],
-        Decision(DecisionAction.ESCALATE_EMAIL, HOSTILE, "", (), {}, 0.0, "guard rail"),
+        Decision(DecisionAction.ESCALATE_EMAIL, HOSTILE, HOSTILE, (), {}, 0.0, "guard rail"),
     ),
 }
 

@@ -223,3 +223,12 @@ async def test_the_notifier_can_be_called_where_an_event_loop_runs_and_where_non
     assert notifier.send("incident-1", CONTENT, [ANN]).mail.state == "sent"
     assert await asyncio.to_thread(notifier.deliver_due) == []
     assert notifier.find("incident-1") is None
+
+
+async def test_a_store_serves_the_notifier_from_several_event_loops(documents: DocumentStore, clock: Clock) -> None:
+    notifier = EmailNotifier(ScriptedTransport([GREYLISTED]), documents, clock=clock)
+    assert notifier.send("incident-1", CONTENT, [ANN]).mail.state == "waiting"
+    clock.now += 61
+    (mail,) = await asyncio.to_thread(notifier.deliver_due)
+    assert (mail.state, notifier.find("incident-1")) == ("sent", mail)
+    assert await notifier.find_async("incident-1") == mail
