@@ -42,7 +42,9 @@ _MISSING = re.compile(r"(?:Run|Job|Cluster) \S{1,80} does not exist|Cannot acces
 
 
 class UnclearOutcomeError(WorkspaceError):
-    """Whether the repair, the run or the cancellation was begun is not known: read the run again before you act."""
+    """Whether the repair, the run or the cancellation was begun is not known: read the run again before you act.
+    The same holds where the task that awaits the call is cancelled.
+    """
 
 
 class JobsApi:

@@ -414,6 +414,17 @@ def _through_the_sdk(jobs: JobService, job: int) -> None:
     jobs.stand_in.faults["runs/get"].extend(["rate limited"] * 20)
     with pytest.raises((TooManyRequests, TimeoutError)):
         w.jobs.get_run(first)
+    jobs.stand_in.faults.clear()
+
+
+def _code_by_the_sdk(jobs: JobService, run_id: int) -> object:
+    from databricks.sdk import WorkspaceClient
+
+    tasks = WorkspaceClient(host=jobs.url, token=TOKEN).jobs.get_run(run_id).tasks or []
+    status = tasks[0].status
+    assert status is not None
+    assert status.termination_details is not None
+    return status.termination_details.code
 
 
 @pytest.mark.slow
@@ -422,3 +433,7 @@ async def test_the_sdk_of_databricks_is_served() -> None:
         more = (TaskPlan(f"task_{number}") for number in range(120))
         job = jobs.add(*more, TaskPlan("load", in_turn(BROKEN)), name="Nightly ETL", parameters={"batch": "9"})
         await asyncio.to_thread(_through_the_sdk, jobs, job)
+        new_code = Outcome("QUOTA_OF_TOMORROW", "NEW_TYPE")
+        run_id = jobs.run(TaskPlan("load", in_turn(new_code)))
+        assert await asyncio.to_thread(_code_by_the_sdk, jobs, run_id) is None
+        assert code((await jobs.api.run(run_id))["tasks"][0]) == "QUOTA_OF_TOMORROW"
