@@ -62,7 +62,7 @@ Behaviour = Callable[[Attempt], Outcome]
 
 
 def in_turn(*outcomes: Outcome) -> Behaviour:
-    """One attempt after the other, whoever began it; the last outcome repeats."""
+    """The outcomes of the first attempt, the second and so on, of retries and repairs alike; the last one repeats."""
     return lambda attempt: outcomes[min(attempt.number + attempt.run_attempt, len(outcomes) - 1)]
 
 
