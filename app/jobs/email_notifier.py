@@ -30,8 +30,8 @@ class ConnectionTest:
 class EmailNotifier:
     """Without `documents` a mail is tried once and nothing is remembered: the same incident is mailed again.
 
-    Each method has a twin that waits for it: `send` for `send_async`. `clock` is in seconds since 1970. Methods raise
-    `app.storage.storage_errors.StorageError` where there are documents.
+    Each `_async` method has a synchronous one beside it, which also works where an event loop runs. `clock` is in
+    seconds since 1970. Methods raise `app.storage.storage_errors.StorageError` where there are documents.
     """
 
     def __init__(

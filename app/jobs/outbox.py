@@ -38,7 +38,7 @@ _ATTEMPTS: Final = Backoff(first_seconds=60.0, longest_seconds=1800.0, attempts=
 _CLAIM_SECONDS = 300.0
 # A mail that a newer version stored is looked at again after that.
 _UNREADABLE_SECONDS = 3600.0
-# A mail whose fate the server did not tell is sent once more, not as often as one that it put off: each may be a copy.
+# An attempt that got no answer may have delivered the mail: there are two of them at most.
 _MAX_UNCLEAR_ATTEMPTS = 2
 _BATCH = 32
 _WRITES = Backoff(first_seconds=0.5, attempts=3)
@@ -210,7 +210,7 @@ def new_mail(incident_id: str, content: MailContent, recipients: Sequence[str], 
 
 
 async def attempt(transport: MailTransport, mail: Mail, clock: Callable[[], float]) -> Attempt:
-    """Offers the mail once to those who are pending, unless its fate was unclear too often."""
+    """Offers the mail once to those who are pending, or gives it up after too many attempts without an answer."""
     if mail.unclear_attempts >= _MAX_UNCLEAR_ATTEMPTS:
         return Attempt(mail.given_up(_UNCLEAR))
     message = mime_message(
