@@ -16,12 +16,15 @@ _MAX_ERROR_CHARACTERS = 1_200
 _MAX_NORMALISED_CHARACTERS = 400
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+# dbt shows the trace of a Python model as the notebook coloured it.
+_SPAN = re.compile(r"</?span(?: class='ansi-[a-z-]{1,40}')?>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.$]{0,200})(?::(?:\s(.*))?)?$", re.DOTALL)
 # Spark Connect puts the type of the server's exception in front of its message.
 _REMOTE = re.compile(r"\(([\w.$]{1,200})\)\s?(.*)$", re.DOTALL)
 _EXCEPTION_SUFFIXES = ("Error", "Exception", "Interrupt", "Exit", "Failure", "Timeout", "NotFound", "Throwable")
 _IN_LOST_TASK = re.compile(r"Lost task [^)]{0,200}\)(?: \([^)]{0,200}\))?: ")
+_EXECUTOR_LOST = "ExecutorLostFailure"
 _DBT = re.compile(
     r"(?:[\d:.]{5,15}\s{1,4})?((?:Database|Compilation|Runtime|Dependency|Parsing) Error(?: in .{0,300})?)$"
 )
@@ -93,7 +96,7 @@ def bounded_trace(trace: str) -> str:
     """The beginning and the end of it, without secrets, colours and control characters."""
     if len(trace) > 2 * MAX_TRACE_CHARACTERS:
         trace = f"{trace[:MAX_TRACE_CHARACTERS]}\n{trace[-MAX_TRACE_CHARACTERS:]}"
-    clean = without_secrets(_CONTROL.sub("", _ANSI.sub("", trace.replace("\r\n", "\n"))))
+    clean = without_secrets(_CONTROL.sub("", _SPAN.sub("", _ANSI.sub("", trace.replace("\r\n", "\n")))))
     half = MAX_TRACE_CHARACTERS // 2
     return clean if len(clean) <= MAX_TRACE_CHARACTERS else f"{clean[: half - 2]}\n…\n{clean[1 - half :]}"
 
@@ -132,7 +135,10 @@ def _raised_on(number: int, line: str) -> list[_Raised]:
         kind, line = "java", line.rpartition('" ')[2]
     found = [] if (one := _exception(number, kind, line)) is None else [one]
     if lost := _IN_LOST_TASK.search(line):
-        inner = _exception(number, "java", line[lost.end() :])
+        reason = line[lost.end() :]
+        inner = _exception(number, "java", reason)
+        if reason.startswith(_EXECUTOR_LOST):
+            inner = _Raised(number, "java", _EXECUTOR_LOST, reason.removeprefix(_EXECUTOR_LOST).strip())
         found += [] if inner is None else [inner]
     return found
 
@@ -181,7 +187,8 @@ def _first_of_last_chain(raised: Sequence[_Raised], lines: Sequence[str]) -> _Ra
 def _dbt_error(lines: Sequence[str]) -> str:
     for number, line in enumerate(lines):
         if found := _DBT.match(line[:_MAX_LINE_CHARACTERS].strip()):
-            return _message(lines, number, found[1])
+            following = next(iter(lines[number + 1 : number + 2]), "")
+            return "" if "failed with traceback" in following else _message(lines, number, found[1])
     return ""
 
 

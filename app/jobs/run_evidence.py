@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from app.common.json_values import count, items, mapping, text
 from app.databricks.jobs_api import JobsApi
@@ -185,6 +185,19 @@ def has_ended(run: Json) -> bool:
 def termination_code(run: Json) -> str:
     """Of a run or the run of a task, raw; where the service sends none, the `result_state` that it replaces."""
     return text(_termination_details(run).get("code")) or text(mapping(run.get("state")).get("result_state"))
+
+
+def newer_run(run: Json, runs_of_job: Iterable[Json]) -> Literal["", "green", "active", "failed"]:
+    """What became of the runs of the job that began after `run`, in any order: active where one has not ended, else
+    green where one succeeded. Those that never ran do not count.
+    """
+    newer = [each for each in runs_of_job if count(each.get("start_time")) > count(run.get("start_time"))]
+    if any(not has_ended(each) for each in newer):
+        return "active"
+    codes = {termination_code(each) for each in newer} - _NOT_RUN - {"MAX_CONCURRENT_RUNS_EXCEEDED"}
+    if codes & _SUCCESS:
+        return "green"
+    return "failed" if codes else ""
 
 
 def failed_tasks(run: Json, *, key: str = "task_key") -> Sequence[Json]:
