@@ -65,7 +65,8 @@ class RunEvidence:
         code = termination_code(run)
         if not has_ended(run) or code in _SUCCESS:
             return None
-        tasks = failed_tasks(run)[:_MAX_FAILED_TASKS]
+        # A run that was submitted in the old way, or never began, has no tasks.
+        tasks = failed_tasks(run)[:_MAX_FAILED_TASKS] if items(run.get("tasks")) else [run]
         clusters = await self._clusters(tasks)
         failures = await asyncio.gather(*(self._task_failure(task, clusters, depth) for task in tasks))
         return RunFailure(

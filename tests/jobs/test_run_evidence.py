@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.databricks.workspace_errors import WorkspaceNotFoundError
+from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspaceRateLimitError
 from app.jobs.run_evidence import RunEvidence, failed_tasks, has_ended, newer_run, termination_code
 from app.jobs.run_failure import ClusterTermination, RunFailure
 from app.local.job_plans import SUCCESS, Outcome, TaskPlan, cluster_failure, failure, in_turn
@@ -121,6 +121,24 @@ async def test_an_unknown_code_is_kept_and_evidence_that_is_gone_is_left_out() -
         found = await read(jobs, jobs.run(plan))
     assert (found.tasks[0].termination_code, found.tasks[0].termination_type) == ("MOON_PHASE", "ASTRAL_FAILURE")
     assert found.tasks[0].error == "The moon was full"
+
+
+async def test_a_run_that_never_began_says_why() -> None:
+    async with job_service() as jobs:
+        job = jobs.add(LOAD, is_queued=False)
+        jobs.store.start(job)
+        found = await read(jobs, jobs.store.start(job).run_id)
+    assert found.termination_code == "MAX_CONCURRENT_RUNS_EXCEEDED"
+    assert [each.termination_code for each in found.tasks] == ["MAX_CONCURRENT_RUNS_EXCEEDED"]
+    assert found.tasks[0].message
+
+
+async def test_evidence_that_a_later_look_may_give_is_not_left_out() -> None:
+    async with job_service() as jobs:
+        run_id = jobs.run(LOAD)
+        jobs.stand_in.faults["runs/get-output"].extend(["rate limited"] * 20)
+        with pytest.raises(WorkspaceRateLimitError):
+            await RunEvidence(jobs.api, "main").failure(run_id)
 
 
 ENDED: dict[str, Any] = {"status": {"state": "TERMINATED", "termination_details": {"code": "DRIVER_ERROR"}}}
