@@ -143,6 +143,7 @@ def test_the_agent_its_tools_models_and_storage_run_where_neither_bot_framework_
 _NOT_ON_THE_WAY_TO_THE_FIRST_ANSWER = {
     *("app.content.blocks", "app.bot.rendering.adaptive_card", "app.data", "app.genie", "app.sql"),
     *("app.files", "app.mcp_tools", "app.specialists", "duckdb", "mcp", "sqlglot", "databricks", "azure.storage"),
+    *("oauthlib.oauth2.rfc6749", "requests_oauthlib.oauth2_session", "charset_normalizer.api"),
 }
 
 
@@ -189,6 +190,27 @@ def test_what_a_tool_needs_is_imported_when_it_is_called_not_when_the_model_is_t
     found = {*process.stdout.split()}
     assert {"run_sql", "genie_01ef", "app.genie.provider"} <= found
     assert not found & {"sqlglot", "duckdb", "mcp", "databricks", "app.genie.agent_mode", "app.sql.read_only"}
+
+
+def test_what_the_sdk_would_have_imported_works_for_whoever_uses_it() -> None:
+    program = """
+        import app.bot
+        import botframework.connector, requests, requests_oauthlib
+        from oauthlib import oauth2
+        answer = requests.Response()
+        answer._content = "Grüße aus Köln, größer".encode()
+        print(answer.text, requests_oauthlib.OAuth2Session("id").client_id, oauth2.OAuth2Error("x").description)
+    """
+    process = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", textwrap.dedent(program)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert process.stdout == "Grüße aus Köln, größer id x\n", process.stderr
 
 
 async def test_everything_is_closed_in_reverse_even_where_one_part_fails(tmp_path: Path) -> None:
