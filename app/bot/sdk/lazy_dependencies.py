@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -31,8 +30,5 @@ def install() -> None:
     for name in _NAMES:
         if name not in sys.modules:
             sys.modules[name] = lazy = _LazyModule(name)
-            try:
-                # requests looks whether it knows the version.
-                lazy.__dict__["__version__"] = version(name.partition(".")[0])
-            except PackageNotFoundError:
-                del sys.modules[name]
+            # requests looks whether it is between 2 and 4; to find the true one takes longer than the rest.
+            lazy.__dict__["__version__"] = "3.0.0"
