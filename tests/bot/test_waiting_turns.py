@@ -46,8 +46,9 @@ async def test_a_claimed_turn_that_has_to_wait_shows_typing_and_opens_no_stream(
     second, message = await two_that_wait(bot, question, **more)
     await other.app.queue.dispatch(message)
     shown = [call for call in bot.connector.calls if call.activity.get("replyToId") == second]
-    assert [call.activity["type"] for call in shown] == ["typing"]
-    assert not shown[0].activity.get("entities")
+    # Shown again after some seconds, on a machine that takes that long.
+    assert {call.activity["type"] for call in shown} == {"typing"}
+    assert not any(call.activity.get("entities") for call in shown)
     assert any(second.encode() in body for body in bot.on_the_queue()), "it waits no longer"
 
 
