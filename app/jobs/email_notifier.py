@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.jobs.mail_content import MailContent
-from app.jobs.mail_transport import MailError, MailTransport
-from app.jobs.outbox import Enqueued, Mail, Outbox, attempt, new_mail
+from app.jobs.mail.mail_content import MailContent
+from app.jobs.mail.mail_transport import MailError, MailTransport
+from app.jobs.mail.outbox import Enqueued, Mail, Outbox, attempt, new_mail
 from app.jobs.synchronous import run_synchronously
 from app.storage.documents import DocumentStore
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from app.jobs.email_notifier import EmailNotifier
-from app.jobs.incident_mail import incident_mail
-from app.jobs.smtp_transport import SmtpTransport
+from app.jobs.mail.incident_mail import incident_mail
+from app.jobs.mail.smtp_transport import SmtpTransport
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes import certificate
 from tests.fakes.mail_server import MailServer, running
 from tests.fakes.stores import Clock
-from tests.jobs.test_incident_mail import DECISION, RUN
+from tests.jobs.mail.test_incident_mail import DECISION, RUN
 
 SENDER, ANN, BOB, EVE = "watch@contoso.com", "ann@contoso.com", "bob@contoso.com", "eve@contoso.com"
 
@@ -65,7 +65,7 @@ async def test_an_incident_is_mailed_once_though_the_server_is_choosy_and_the_pr
 
 
 def test_the_mail_library_is_imported_with_the_first_mail_alone() -> None:
-    modules = "app.jobs, app.jobs.email_notifier, app.jobs.smtp_transport"
+    modules = "app.jobs, app.jobs.email_notifier, app.jobs.mail.smtp_transport"
     program = f"import sys, {modules}; print([each for each in sys.modules if each.startswith('aiosmtp')])"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout.strip() == "[]"

@@ -9,10 +9,10 @@ from email.message import Message
 import pytest
 from pydantic import SecretStr
 
-from app.jobs.mail_content import MailContent, MailSection
-from app.jobs.mail_transport import PermanentMailError, TemporaryMailError
-from app.jobs.mime_message import mime_message
-from app.jobs.smtp_transport import SmtpTransport
+from app.jobs.mail.mail_content import MailContent, MailSection
+from app.jobs.mail.mail_transport import PermanentMailError, TemporaryMailError
+from app.jobs.mail.mime_message import mime_message
+from app.jobs.mail.smtp_transport import SmtpTransport
 from tests.fakes import certificate
 from tests.fakes.mail_server import MailServer, running
 

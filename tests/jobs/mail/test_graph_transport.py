@@ -12,10 +12,10 @@ from email.policy import default
 import pytest
 from aiohttp import web
 
-from app.jobs.graph_transport import GraphTransport
-from app.jobs.mail_content import MailContent, MailSection
-from app.jobs.mail_transport import MailError, PermanentMailError, TemporaryMailError
-from app.jobs.mime_message import mime_message
+from app.jobs.mail.graph_transport import GraphTransport
+from app.jobs.mail.mail_content import MailContent, MailSection
+from app.jobs.mail.mail_transport import MailError, PermanentMailError, TemporaryMailError
+from app.jobs.mail.mime_message import mime_message
 
 SENDER, ANN, BOB = "watch@contoso.com", "ann@contoso.com", "bob@contoso.com"
 CONTENT = MailContent(subject="Größe: nightly_etl", sections=(MailSection(paragraphs=("表 failed",)),))

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from app.common.json_values import count, items, mapping, text
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspacePermissionError, WorkspaceRequestError
-from app.jobs.causing_error import bounded_trace, causing_error
-from app.jobs.run_failure import ClusterTermination, RunFailure, TaskFailure
+from app.jobs.runs.causing_error import bounded_trace, causing_error
+from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailure
 from app.tools.redaction import without_secrets
 
 Json = Mapping[str, Any]

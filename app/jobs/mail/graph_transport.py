@@ -17,7 +17,7 @@ import aiohttp
 from app.common.http_body import json_object, read_beginning
 from app.common.http_session import HttpSession
 from app.common.log_text import name_or_empty, quoted
-from app.jobs.mail_transport import (
+from app.jobs.mail.mail_transport import (
     AccessToken,
     MailError,
     PermanentMailError,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.jobs.email_notifier import EmailNotifier
-from app.jobs.mail_content import MailContent, MailSection
-from app.jobs.mail_transport import MAX_RECIPIENTS, PermanentMailError, RefusedRecipient, TemporaryMailError
-from app.jobs.outbox import MAILS, Outbox
+from app.jobs.mail.mail_content import MailContent, MailSection
+from app.jobs.mail.mail_transport import MAX_RECIPIENTS, PermanentMailError, RefusedRecipient, TemporaryMailError
+from app.jobs.mail.outbox import MAILS, Outbox
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, Document, DocumentKey, DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.stores import Clock

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.decision import Decision, DecisionAction, Hypothesis
-from app.jobs.incident_mail import incident_mail
-from app.jobs.mail_content import MailContent
-from app.jobs.mail_rendering import as_html, as_text
-from app.jobs.mail_transport import MAX_RECIPIENTS
-from app.jobs.outbox import new_mail
-from app.jobs.run_failure import ClusterTermination, RunFailure, TaskFailure
+from app.jobs.decisions.decision import Decision, DecisionAction, Hypothesis
+from app.jobs.mail.incident_mail import incident_mail
+from app.jobs.mail.mail_content import MailContent
+from app.jobs.mail.mail_rendering import as_html, as_text
+from app.jobs.mail.mail_transport import MAX_RECIPIENTS
+from app.jobs.mail.outbox import new_mail
+from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailure
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "job_mail"
+GOLDEN = Path(__file__).parents[2] / "golden" / "job_mail"
 
 TASK = TaskFailure(
     task_key="load_orders",

@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.jobs.mail_content import MailContent
-from app.jobs.mail_transport import (
+from app.jobs.mail.mail_content import MailContent
+from app.jobs.mail.mail_transport import (
     MAX_REASON_CHARACTERS,
     MailError,
     MailTransport,
@@ -24,7 +24,7 @@ from app.jobs.mail_transport import (
     TemporaryMailError,
     split_addresses,
 )
-from app.jobs.mime_message import mime_message
+from app.jobs.mail.mime_message import mime_message
 from app.resilience.retry import Backoff, retry
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.jobs.decision import Decision, DecisionAction
-from app.jobs.run_failure import TaskFailure
+from app.jobs.decisions.decision import Decision, DecisionAction
+from app.jobs.runs.run_failure import TaskFailure
 
 _RETRIED = frozenset(
     ["CLOUD_FAILURE", "CLUSTER_REQUEST_LIMIT_EXCEEDED", "WORKSPACE_RUN_LIMIT_EXCEEDED", "INTERNAL_ERROR"]

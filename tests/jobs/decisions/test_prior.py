@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.jobs.prior import prior_decision
-from app.jobs.run_failure import ClusterTermination, TaskFailure
+from app.jobs.decisions.prior import prior_decision
+from app.jobs.runs.run_failure import ClusterTermination, TaskFailure
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
-from app.jobs.decision import Decision, DecisionAction
-from app.jobs.mail_content import (
+from app.jobs.decisions.decision import Decision, DecisionAction
+from app.jobs.mail.mail_content import (
     MAX_SUBJECT_CHARACTERS,
     MailContent,
     MailLink,
@@ -18,7 +18,7 @@ from app.jobs.mail_content import (
     clean_url,
     facts,
 )
-from app.jobs.run_failure import RunFailure, TaskFailure
+from app.jobs.runs.run_failure import RunFailure, TaskFailure
 
 # All of it, escaped, fits into one document of the store.
 _MAX_RUNS = 10

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.jobs.causing_error import MAX_TRACE_CHARACTERS, bounded_trace, causing_error, normalised_error
+from app.jobs.runs.causing_error import MAX_TRACE_CHARACTERS, bounded_trace, causing_error, normalised_error
 
-_GOLDEN = Path(__file__).parents[1] / "golden" / "job_errors"
+_GOLDEN = Path(__file__).parents[2] / "golden" / "job_errors"
 _TRACES = sorted(_GOLDEN.glob("*.trace.txt"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from app.jobs.mail_content import MailContent, MailSection
+from app.jobs.mail.mail_content import MailContent, MailSection
 
 _TITLE = "font-size:16px;margin:24px 0 8px"
 _CELL = "padding:2px 16px 2px 0;vertical-align:top;text-align:left"

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from app.jobs.entra_token import GRAPH_SCOPE, EntraClientCredentials, EntraTokenError
+from app.jobs.mail.entra_token import GRAPH_SCOPE, EntraClientCredentials, EntraTokenError
 
 GRANTED = {"token_type": "Bearer", "expires_in": 3599, "access_token": "token-1"}
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspaceRateLimitError
-from app.jobs.run_evidence import RunEvidence, failed_tasks, has_ended, newer_run, termination_code
-from app.jobs.run_failure import ClusterTermination, RunFailure
+from app.jobs.runs.run_evidence import RunEvidence, failed_tasks, has_ended, newer_run, termination_code
+from app.jobs.runs.run_failure import ClusterTermination, RunFailure
 from app.local.job_plans import SUCCESS, Outcome, TaskPlan, cluster_failure, failure, in_turn
 from tests.fakes.job_service import JobService, job_service
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import SecretStr
 
 from app.common.log_text import quoted
-from app.jobs.mail_transport import (
+from app.jobs.mail.mail_transport import (
     MAX_REASON_CHARACTERS,
     AccessToken,
     MailError,

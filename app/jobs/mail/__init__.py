@@ -1,0 +1,1 @@
+"""Mail about incidents: what it says, and how it is sent."""

@@ -1,0 +1,1 @@
+"""Failed runs of jobs, and the evidence of why they failed."""
