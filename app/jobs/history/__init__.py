@@ -1,0 +1,1 @@
+"""Every decision and its outcome: stored, exported, shown, and learned from."""

@@ -1,0 +1,1 @@
+"""Incidents: what failed for one cause, what is proposed, and what became of it."""

@@ -1,0 +1,1 @@
+"""Who is told of an incident besides chats and mail: webhooks, Slack, PagerDuty."""

@@ -1,0 +1,1 @@
+"""Repairs of failed runs: begun once, whoever asks and however often."""
