@@ -11,7 +11,7 @@ from enum import Enum
 TEXT_LIMIT_UTF16 = 18_000
 # 40 KB, so that card, text and entities stay below the 80 KB that Teams recommends.
 CARD_LIMIT_UTF16 = 20_000
-CARD_KINDS = frozenset({"table", "chart", "facts", "actions", "folded"})
+CARD_KINDS = frozenset({"table", "chart", "facts", "actions", "forms", "folded"})
 """The content blocks that an Adaptive Card shows."""
 
 
@@ -108,7 +108,7 @@ COPILOT = Channel(
     "Microsoft 365 Copilot",
     streaming=Streaming(1.0, 105, AfterClosing.NEW_MESSAGE, keep_alive_seconds=35),
     welcome=False,
-    cards=frozenset({"actions", "folded"}),
+    cards=frozenset({"actions", "forms", "folded"}),
 )
 # Both draw cards with npm adaptivecards, which knows no charts.
 WEB_CHAT = Channel("Web Chat or Direct Line", cards=CARD_KINDS, draws_charts=False)

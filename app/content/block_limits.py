@@ -14,12 +14,16 @@ from app.content.blocks import (
     Block,
     Cell,
     Chart,
+    Choice,
     Code,
     Fact,
     Facts,
     Folded,
     FoldedBlock,
+    Form,
+    Forms,
     Image,
+    Input,
     Link,
     Point,
     Series,
@@ -37,6 +41,9 @@ MAX_FACTS = 50
 MAX_FOLDED_BLOCKS = 4
 MAX_ACTIONS = 6
 MAX_ACTION_FIELDS = 5
+MAX_FORMS = 4
+MAX_INPUTS = 10
+MAX_CHOICES = 10
 # In characters.
 MAX_LABEL_CHARACTERS = 200
 MAX_ACTION_TEXT = 100
@@ -89,6 +96,8 @@ def within_limits(block: Block) -> Block:
             return Actions(
                 tuple(_action(action) for action in actions[:MAX_ACTIONS]), _cut(decision_id, MAX_LABEL_CHARACTERS)
             )
+        case Forms():
+            return _forms(block)
         case Folded(title, blocks):
             return Folded(_cut(title, MAX_LABEL_CHARACTERS), tuple(_folded(blocks)))
 
@@ -165,6 +174,27 @@ def _action(action: Action) -> Action:
     fields = list(action.data.items())[:MAX_ACTION_FIELDS]
     data = {_cut(name, MAX_ACTION_TEXT): _cut(value, MAX_ACTION_TEXT) for name, value in fields}
     return Action(_cut(action.verb, MAX_ACTION_TEXT), _cut(action.title, MAX_ACTION_TEXT), data, action.style)
+
+
+def _forms(block: Forms) -> Forms:
+    names: set[str] = set()
+    kept = []
+    for form in block.forms[:MAX_FORMS]:
+        inputs = [each for each in map(_input, form.inputs[:MAX_INPUTS]) if each.name not in names]
+        inputs = list({each.name: each for each in inputs}.values())
+        names |= {each.name for each in inputs}
+        title, id = _cut(form.title, MAX_ACTION_TEXT), _cut(form.id, MAX_LABEL_CHARACTERS)
+        kept.append(Form(title, tuple(inputs), _action(form.action), id))
+    return Forms(tuple(kept))
+
+
+def _input(shown: Input) -> Input:
+    choices = [
+        Choice(_cut(each.value, MAX_ACTION_TEXT), _cut(each.title, MAX_ACTION_TEXT))
+        for each in shown.choices[:MAX_CHOICES]
+    ]
+    name, label = _cut(shown.name, MAX_ACTION_TEXT), _cut(shown.label, MAX_LABEL_CHARACTERS)
+    return Input(name, label, _cut(shown.value, MAX_CELL_CHARACTERS), tuple(choices))
 
 
 def _link(link: Link | None) -> Link | None:

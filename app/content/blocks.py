@@ -209,6 +209,47 @@ class Actions:
     kind: Literal["actions"] = field(default="actions", kw_only=True, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    value: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`name` is the field of the press's data that brings what was entered, or which of the `choices` was chosen."""
+
+    name: str
+    label: str
+    value: str = ""
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Opened by its `title`. `action` sends the inputs beside its own data; `id` is as in `Actions`. The person can send
+    any text as any input.
+    """
+
+    title: str
+    inputs: tuple[Input, ...]
+    action: Action
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """What a person can fill in and send, hidden until it is opened. No two inputs have one name."""
+
+    forms: tuple[Form, ...]
+    kind: Literal["forms"] = field(default="forms", kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        names = [each.name for form in self.forms for each in form.inputs]
+        if len(names) != len({*names}):
+            raise ValueError("two inputs of a message have one name")
+
+
 FoldedBlock = Text | Table | Code | Facts
 
 
@@ -221,4 +262,4 @@ class Folded:
     kind: Literal["folded"] = field(default="folded", kw_only=True, repr=False)
 
 
-Block = Text | Table | Chart | Code | Facts | Image | Citation | Actions | Folded
+Block = Text | Table | Chart | Code | Facts | Image | Citation | Actions | Forms | Folded

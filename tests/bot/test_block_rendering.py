@@ -32,13 +32,17 @@ from app.content.blocks import (
     Block,
     Chart,
     ChartKind,
+    Choice,
     Code,
     Column,
     ColumnType,
     Fact,
     Facts,
     Folded,
+    Form,
+    Forms,
     Image,
+    Input,
     Link,
     Point,
     Series,
@@ -154,6 +158,25 @@ CASES: dict[str, list[Block]] = {
     ],
     "answer_about_data": result_of_months(12),
     "facts_and_actions": [RUN, REPAIR],
+    "forms": [
+        RUN,
+        REPAIR,
+        Forms(
+            (
+                Form(
+                    "Change *parameters*",
+                    (Input("p0", "batch_size", "500"), Input("p1", "<b>mode</b>", "fast")),
+                    Action("repair", "Repair with these", {"proposal": "p-1"}, ActionStyle.POSITIVE),
+                    "p-1",
+                ),
+                Form(
+                    "Snooze",
+                    (Input("hours", "For how long", "4", (Choice("1", "1 hour"), Choice("4", "4 hours"))),),
+                    Action("snooze", "Snooze", {"incident": "i-1"}),
+                ),
+            )
+        ),
+    ],
     "code": [Code("SELECT `a`\n-- ```\nFROM t;\n", "sql", "Query")],
     "text_left_open": [Text("See **this** and ![x](https://evil.example/?d=1):\n\n```py\nx = 1")],
     "image": [Image("https://charts.example/a.png", "Orders per [quarter]")],

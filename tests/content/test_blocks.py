@@ -21,6 +21,7 @@ from app.content.blocks import (
     Block,
     Cell,
     Chart,
+    Choice,
     ChartKind,
     Code,
     Column,
@@ -29,7 +30,10 @@ from app.content.blocks import (
     Facts,
     Folded,
     FoldedBlock,
+    Form,
+    Forms,
     Image,
+    Input,
     Link,
     Point,
     Series,
@@ -77,6 +81,17 @@ FOLDABLE: st.SearchStrategy[FoldedBlock] = st.one_of(
     st.builds(Code, WORDS, WORDS, WORDS),
     st.builds(Facts, st.lists(st.builds(Fact, WORDS, WORDS), max_size=3).map(tuple), WORDS),
 )
+INPUTS = st.builds(Input, WORDS, WORDS, WORDS, st.lists(st.builds(Choice, WORDS, WORDS), max_size=2).map(tuple))
+
+
+@st.composite
+def forms(draw: st.DrawFn) -> Forms:
+    inputs = draw(st.lists(INPUTS, max_size=5, unique_by=lambda each: each.name))
+    split = draw(st.integers(0, len(inputs)))
+    made = (Form(draw(WORDS), tuple(part), draw(ACTIONS), draw(WORDS)) for part in (inputs[:split], inputs[split:]))
+    return Forms(tuple(made))
+
+
 BLOCKS: st.SearchStrategy[Block] = st.one_of(
     FOLDABLE,
     charts(),
@@ -84,6 +99,7 @@ BLOCKS: st.SearchStrategy[Block] = st.one_of(
     IMAGES,
     st.builds(Citation, st.integers(0, 99), WORDS, st.none() | URLS, WORDS),
     st.builds(Actions, st.lists(ACTIONS, max_size=3).map(tuple), WORDS),
+    forms(),
 )
 
 
@@ -114,6 +130,7 @@ def test_the_largest_blocks_can_be_saved() -> None:
     long = "\u20ac" * 100_000
     link = Link(long, "https://example.com")
     row: tuple[Cell, ...] = (long,) * 100
+    many = tuple(Input(f"{n}{long}", long, long, (Choice(long, long),) * 99) for n in range(100))
     biggest: list[Block] = [
         Text(long),
         Table((Column(long),) * 100, (row,) * 5_000, None, long, link),
@@ -124,10 +141,21 @@ def test_the_largest_blocks_can_be_saved() -> None:
         Folded(long, (Text(long), Code(long)) * 20),
         Citation(1, long, "https://example.com/" + long, long),
         Actions((Action(long, long, {f"{n}{long}": long for n in range(100)}),) * 100, long),
+        Forms(tuple(Form(long, inputs, Action(long, long, {long: long}), long) for inputs in (many, *((),) * 9))),
     ]
     written = blocks_to_json([within_limits(block) for block in biggest])
     assert len(written) < MAX_JSON_CHARACTERS
     assert len(blocks_from_json(written)) == len(biggest)
+
+
+def test_inputs_of_one_name_are_refused_and_what_a_cut_makes_equal_is_one_input() -> None:
+    button = Action("send", "Send")
+    with pytest.raises(ValueError, match="one name"):
+        Forms((Form("a", (Input("x", "X"),), button), Form("b", (Input("x", "Y"),), button)))
+    long = Form("a", (Input("x" * 200, "X"), Input("x" * 201, "Y")), button)
+    cut = within_limits(Forms((long, Form("b", (Input("x" * 202, "Z"),), button))))
+    assert isinstance(cut, Forms)
+    assert [len(form.inputs) for form in cut.forms] == [1, 0]
 
 
 def test_a_table_that_is_cut_says_how_many_rows_there_are() -> None:

@@ -22,7 +22,8 @@ from app.bot.rendering.block_text import (
     table_of,
 )
 from app.bot.rendering.card_chart import chart_element
-from app.bot.rendering.card_elements import NOTHING, Json, Room, fitting, heading, size_of, text_block
+from app.bot.rendering.card_elements import NOTHING, Json, Room, action_element, fitting, heading, size_of, text_block
+from app.bot.rendering.card_forms import form_elements
 from app.bot.rendering.card_table import table_elements
 from app.bot.rendering.markdown import render
 from app.content.block_limits import MAX_IMAGE_CHARACTERS
@@ -30,12 +31,12 @@ from app.content.blocks import (
     FIRST_ROW,
     Action,
     Actions,
-    ActionStyle,
     Block,
     Chart,
     Code,
     Facts,
     Folded,
+    Forms,
     Image,
     Page,
     Table,
@@ -85,8 +86,12 @@ def adaptive_card(
         "fallbackText": fallback if len(fallback) <= _FALLBACK_LIMIT else fallback[: _FALLBACK_LIMIT - 1] + "…",
         "body": [],
     }
-    pages = [_action(_longest_next_rows(block.page), "") for block in drawn if isinstance(block, Table) and block.page]
-    others = [_action(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions]
+    pages = [
+        action_element(_longest_next_rows(block.page), "") for block in drawn if isinstance(block, Table) and block.page
+    ]
+    others = [
+        action_element(action, block.id) for block in drawn if isinstance(block, Actions) for action in block.actions
+    ]
     # Room for them: with which row the next page begins is known when the table is drawn.
     if actions := _told_apart([*pages, *others], limit * 2 // 3):
         card["actions"] = actions
@@ -105,7 +110,7 @@ def adaptive_card(
         left -= sum(size_of(element) + 1 for element in elements)
         card["body"] += elements
         if isinstance(block, Table) and (following := next_rows(block, _rows_shown(elements))) is not None:
-            pages.append(_action(following, ""))
+            pages.append(action_element(following, ""))
     card.pop("actions", None)
     if actions := _told_apart([*pages, *others], sum(size_of(action) + 1 for action in actions)):
         card["actions"] = actions
@@ -141,6 +146,8 @@ def _elements(block: Block, translate: Translator, room: Room, name: str) -> Ite
     match block:
         case Folded():
             yield from _folded(block, translate, room, name)
+        case Forms():
+            yield from form_elements(block, room, name)
         case Text(text):
             paragraph = text_block(render(text))
             if paragraph["text"].strip() and room.takes(paragraph):
@@ -246,12 +253,3 @@ def _code(code: Code, room: Room) -> Iterator[Json]:
         if not room.takes(drawn):
             return
     yield drawn
-
-
-def _action(action: Action, decision_id: str) -> Json:
-    """https://learn.microsoft.com/adaptive-cards/authoring-cards/universal-action-model"""
-    data = {**action.data, "action_id": decision_id} if decision_id else dict(action.data)
-    drawn: Json = {
-        "type": "Action.Execute", "verb": action.verb, "title": one_line(action.title), "data": data
-    }  # fmt: skip
-    return drawn if action.style is ActionStyle.DEFAULT else {**drawn, "style": action.style.value}

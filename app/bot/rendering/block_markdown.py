@@ -19,7 +19,7 @@ from app.bot.rendering.block_text import (
     web_address,
 )
 from app.bot.rendering.markdown import closable, end_of, render
-from app.content.blocks import Actions, Block, Chart, Code, ColumnType, Facts, Folded, Image, Link, Table, Text
+from app.content.blocks import Actions, Block, Chart, Code, ColumnType, Facts, Folded, Forms, Image, Link, Table, Text
 from app.content.citation import Citation
 from app.translation import Translator
 
@@ -65,7 +65,7 @@ def _paragraphs(block: Block, translate: Translator) -> Iterator[str]:
             yield f"![{label}]({_escaped_url(url)})" if web_address(url) else as_data(alternative_text)
         case Citation(position, title, url):
             yield f"\\[{position}\\] {link(Link(title, url or ''))}"
-        case Actions():
+        case Actions() | Forms():
             yield f"*({as_data(no_buttons(block, translate))})*"
 
 

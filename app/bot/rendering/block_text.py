@@ -21,6 +21,7 @@ from app.content.blocks import (
     ColumnType,
     Facts,
     Folded,
+    Forms,
     Image,
     Point,
     Table,
@@ -74,7 +75,7 @@ def _lines(block: Block, translate: Translator) -> Iterator[str]:
             yield _link_line(alternative_text, url)
         case Citation(position, title, url):
             yield f"[{position}] {_link_line(title, url or '')}"
-        case Actions():
+        case Actions() | Forms():
             yield no_buttons(block, translate)
 
 
@@ -133,8 +134,9 @@ def pages_of(blocks: Sequence[Block]) -> list[Block]:
     return [Actions((action,)) for action in found if action is not None]
 
 
-def no_buttons(block: Actions, translate: Translator) -> str:
-    return translate(_NO_BUTTONS, titles=", ".join(one_line(action.title) for action in block.actions))
+def no_buttons(block: Actions | Forms, translate: Translator) -> str:
+    buttons = block.actions if isinstance(block, Actions) else block.forms
+    return translate(_NO_BUTTONS, titles=", ".join(one_line(button.title) for button in buttons))
 
 
 def table_of(chart: Chart) -> Table:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from app.bot.rendering.block_markdown import as_data
+from app.bot.rendering.block_text import one_line
 from app.bot.rendering.markdown import utf16_units
+from app.content.blocks import Action, ActionStyle
 
 Json = dict[str, Any]
 
@@ -53,3 +55,12 @@ def heading(title: str, room: Room) -> Iterator[Json]:
 
 def text_block(markdown: str, **look: object) -> Json:
     return {"type": "TextBlock", "text": markdown, "wrap": True, **look}
+
+
+def action_element(action: Action, decision_id: str) -> Json:
+    """https://learn.microsoft.com/adaptive-cards/authoring-cards/universal-action-model"""
+    data = {**action.data, "action_id": decision_id} if decision_id else dict(action.data)
+    drawn: Json = {
+        "type": "Action.Execute", "verb": action.verb, "title": one_line(action.title), "data": data
+    }  # fmt: skip
+    return drawn if action.style is ActionStyle.DEFAULT else {**drawn, "style": action.style.value}
