@@ -227,8 +227,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Opened by its `title`. `action` sends the inputs beside its own data; `id` is as in `Actions`. The person can send
-    any text as any input.
+    """Opened by its `title`. `action` sends the inputs beside its own data: each of them can be any text. `id` is as in
+    `Actions`.
     """
 
     title: str
