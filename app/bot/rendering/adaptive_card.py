@@ -10,14 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from app.bot.channel import CARD_KINDS, CARD_LIMIT_UTF16
-from app.bot.rendering.block_markdown import as_data, link
+from app.bot.rendering.block_markdown import link
 from app.bot.rendering.block_text import (
     MAX_ROWS_SHOWN,
     distinct,
-    in_its_order,
     next_rows,
     of_kinds,
-    one_line,
     plain_text,
     table_of,
 )
@@ -42,6 +40,7 @@ from app.content.blocks import (
     Table,
     Text,
 )
+from app.content.data_text import as_data, in_its_order, one_line
 from app.translation import Translator
 
 CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"

@@ -11,20 +11,17 @@ from app.bot.rendering.block_text import (
     MAX_COLUMNS_SHOWN,
     MAX_ROWS_SHOWN,
     cell_text,
-    in_its_order,
     left_out,
     no_buttons,
-    one_line,
     table_of,
     web_address,
 )
 from app.bot.rendering.markdown import closable, end_of, render
 from app.content.blocks import Actions, Block, Chart, Code, ColumnType, Facts, Folded, Forms, Image, Link, Table, Text
 from app.content.citation import Citation
+from app.content.data_text import as_data, in_its_order, one_line
 from app.translation import Translator
 
-# An underscore between letters marks nothing, and names in data are full of them.
-_MARKUP = re.compile(r"[\\`*\[\]<>|~&!#]|(?<![^\W_])_|_(?![^\W_])")
 _AT_LINE_START = re.compile(r"[-+=]|[0-9]{1,9}(?=[.)])")
 _BACKTICKS = re.compile(r"`+")
 # What `render` may show as an image has a label of these alone.
@@ -91,11 +88,6 @@ def _table(table: Table, translate: Translator) -> Iterator[str]:
 def _heading(title: str) -> Iterator[str]:
     if title.strip():
         yield f"**{as_data(title)}**"
-
-
-def as_data(text: str) -> str:
-    """One line that reads as `text` does, whatever marks stand in it; not to begin a line with."""
-    return _MARKUP.sub(r"\\\g<0>", one_line(text))
 
 
 def _starting_a_line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -28,16 +27,13 @@ from app.content.blocks import (
     Text,
 )
 from app.content.citation import Citation
+from app.content.data_text import in_its_order, one_line
 from app.translation import Sentence, Translator
 
 # Beyond these a table in a chat is not read but opened where it comes from.
 MAX_COLUMNS_SHOWN = 8
 MAX_ROWS_SHOWN = 30
 _MAX_CELL_SHOWN = 200
-# Control characters, and those that Unicode leaves to programs: this one marks interruptions with them.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef]")
-# They let a text read otherwise than it is: https://nvd.nist.gov/vuln/detail/CVE-2021-42574
-_REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _MAX_SERIES_SAID = 3
 _MAX_POINTS_SAID = 6
 _RANGE = Sentence("highest {high} ({at_high}), lowest {low} ({at_low})")
@@ -224,15 +220,6 @@ def cell_text(cell: Cell, column: Column, translate: Translator) -> str:
         plain = column.plain or column.type is not ColumnType.NUMBER
         return one_line(number_text(cell, translate, plain=plain), _MAX_CELL_SHOWN)
     return one_line(cell, _MAX_CELL_SHOWN)
-
-
-def one_line(text: str, most: int = 1_000) -> str:
-    text = " ".join(_CONTROL.sub(" ", in_its_order(text[: most * 2])).split())
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def in_its_order(text: str) -> str:
-    return _REORDERING.sub("\ufffd", text)
 
 
 def web_address(url: str) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from app.bot.rendering.block_text import distinct, labelled_points, one_line
+from app.bot.rendering.block_text import distinct, labelled_points
 from app.content.blocks import Chart, ChartKind
+from app.content.data_text import one_line
 from app.translation import Sentence, Translator
 
 Json = dict[str, Any]

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.bot.rendering.block_markdown import as_data
-from app.bot.rendering.block_text import one_line
 from app.bot.rendering.markdown import utf16_units
 from app.content.blocks import Action, ActionStyle
+from app.content.data_text import as_data, one_line
 
 Json = dict[str, Any]
 

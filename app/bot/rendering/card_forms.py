@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.bot.rendering.block_text import one_line
 from app.bot.rendering.card_elements import NOTHING, Json, Room, action_element
 from app.content.blocks import Form, Forms, Input
+from app.content.data_text import one_line
 
 _MAX_TOGGLE_CHARACTERS = 60
 _MAX_INPUT_CHARACTERS = 500

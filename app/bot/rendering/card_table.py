@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from app.bot.rendering.block_markdown import link
-from app.bot.rendering.block_text import MAX_COLUMNS_SHOWN, MAX_ROWS_SHOWN, cell_text, left_out, one_line
+from app.bot.rendering.block_text import MAX_COLUMNS_SHOWN, MAX_ROWS_SHOWN, cell_text, left_out
 from app.bot.rendering.card_elements import NOTHING, Json, Room, fitting, text_block
 from app.content.blocks import Column, ColumnType, Table
+from app.content.data_text import one_line
 from app.translation import Translator
 
 _MIN_COLUMN_CHARACTERS = 4

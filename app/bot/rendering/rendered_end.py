@@ -81,8 +81,9 @@ class RenderedEnd:
     def _blocks_in_text(self) -> list[str]:
         if not self._blocks:
             return []
-        from app.bot.rendering.block_markdown import as_data, markdown  # noqa: PLC0415
+        from app.bot.rendering.block_markdown import markdown  # noqa: PLC0415
         from app.bot.rendering.block_text import main_numbers  # noqa: PLC0415
+        from app.content.data_text import as_data  # noqa: PLC0415
 
         cards, image_hosts = self.channel.cards, self.channel.image_hosts
         blocks = [markdown(block, self.translate, image_hosts) for block in self._blocks if block.kind not in cards]
