@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.agent.events import Answer
@@ -61,9 +61,10 @@ class About:
 
 
 class Commands:
-    """`forget` deletes what is stored of a conversation, or raises. `tools` finds those of a caller. `schedule` does
-    what is asked by the words that follow `/schedule`. `remove` deletes the last answer and says what became of it.
-    `is_wanted` says whether a scheduled question is still to be asked.
+    """`forget` deletes what is stored of a conversation, or raises. `tools` finds those of a caller. `with_words` are
+    the commands that are followed by words, each with what does as they say; `help_lines` tell of those that not every
+    installation has. `remove` deletes the last answer and says what became of it. `is_wanted` says whether a scheduled
+    question is still to be asked.
     """
 
     def __init__(
@@ -71,16 +72,19 @@ class Commands:
         forget: Callable[[ConversationKey], Awaitable[object]],
         about: Callable[[], Awaitable[About]],
         tools: Callable[[Caller, ConversationKey], Awaitable[ToolRegistry]] | None = None,
-        schedule: Callable[[Turn, str], Awaitable[Answer]] | None = None,
+        with_words: Mapping[str, Callable[[Turn, str], Awaitable[Answer]]] | None = None,
         remove: Callable[[Turn], Awaitable[Sentence]] | None = None,
         is_wanted: Callable[[Turn], Awaitable[bool]] | None = None,
+        help_lines: Sequence[Sentence] = (),
     ) -> None:
         self._forget = forget
         self._about = about
         self._tools = tools
-        self._schedule = schedule
+        self._with_words = with_words or {}
         self._remove = remove
         self._is_wanted = is_wanted
+        self._help_lines = help_lines
+        self._known = (*_KNOWN, *(command for command in self._with_words if command not in _KNOWN))
 
     async def answer(self, turn: Turn) -> Answer | None:
         """None if the question is not a command."""
@@ -88,10 +92,9 @@ class Commands:
             return Answer("", by_model=False)
         if turn.call is not None or turn.is_scheduled:
             return None
-        if self._schedule is not None:
-            command, *words = turn.question.split(None, 1) or [""]
-            if _as_command(command) == "/schedule":
-                return await self._schedule(turn, words[0] if words else "")
+        command, *words = turn.question.split(None, 1) or [""]
+        if (do := self._with_words.get(_as_command(command))) is not None:
+            return await do(turn, words[0] if words else "")
         text = await self._text(turn)
         return None if text is None else Answer(text, by_model=False)
 
@@ -99,13 +102,16 @@ class Commands:
         translate = translator_for(turn.locale)
         question = turn.question.strip()
         if not question:
-            return None if turn.unread else translate(_NO_WORDS_TEXTS.get(turn.empty_reason, HELP))
+            if turn.unread:
+                return None
+            said = _NO_WORDS_TEXTS.get(turn.empty_reason)
+            return self._help(translate) if said is None else translate(said)
         word = _as_command(question)
         if word in _HELP_WORDS:
-            return translate(HELP)
+            return self._help(translate)
         match word:
             case "/help":
-                return translate(HELP)
+                return self._help(translate)
             case "/about":
                 return _about_text(await self._about(), translate)
             case "/tools":
@@ -116,7 +122,10 @@ class Commands:
                 return translate(FORGOTTEN)
             case "/remove" if self._remove is not None:
                 return translate(await self._remove(turn))
-        return _unknown_command_text(word, translate)
+        return _unknown_command_text(word, self._known, translate)
+
+    def _help(self, translate: Translator) -> str:
+        return "\n\n".join(map(translate, (HELP, *self._help_lines)))
 
 
 def _as_command(question: str) -> str:
@@ -162,10 +171,10 @@ def _as_code(name: str) -> str:
     return f"`{shown}`" if shown else ""
 
 
-def _unknown_command_text(word: str, translate: Translator) -> str | None:
+def _unknown_command_text(word: str, known: Sequence[str], translate: Translator) -> str | None:
     """The answer to an unknown command, or to one with words after it; None for every other question."""
     command, _, more = word.partition(" ")
-    if more and command in _KNOWN:
+    if more and command in known:
         # A model would answer that it has forgotten everything, while nothing is deleted.
         alone = Sentence("If you mean the command **{command}**, send it alone, without other words.")
         return translate(alone, command=command)
@@ -173,7 +182,7 @@ def _unknown_command_text(word: str, translate: Translator) -> str | None:
         return None
     from difflib import get_close_matches  # noqa: PLC0415 - a millisecond that no first answer needs
 
-    (nearest,) = get_close_matches(command, _KNOWN, n=1) or ("",)
+    (nearest,) = get_close_matches(command, known, n=1) or ("",)
     if nearest:
         suggestion = Sentence("I do not know the command `{command}`. Did you mean **{nearest}**?")
         return translate(suggestion, command=command, nearest=nearest)

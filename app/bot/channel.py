@@ -59,7 +59,7 @@ class Channel:
     """`text_limit_utf16` is in UTF-16 code units; `time_limit_seconds` is what a turn may take. Images in answers are
     shown where they come from `image_hosts`, and else become links. `cards` are the kinds of content blocks that are
     shown on an Adaptive Card; all others are written into the text. Without `draws_charts` a card has a chart's image
-    or table. `takes_files`: the bot can send files (a consent card).
+    or table. `takes_files`: the bot can send files (a consent card). `mentions_people`: a mention notifies its person.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Channel:
     cards: frozenset[str] = frozenset()
     draws_charts: bool = True
     takes_files: bool = False
+    mentions_people: bool = False
     shows_sensitivity_labels: bool = False
     sensitivity_label: SensitivityLabel | None = None
 
@@ -98,9 +99,16 @@ TEAMS_PERSONAL = Channel(
     welcome=False,
     cards=CARD_KINDS,
     takes_files=True,
+    mentions_people=True,
     shows_sensitivity_labels=True,
 )
-TEAMS_GROUP = Channel("Teams group or channel", needs_mention=True, cards=CARD_KINDS, shows_sensitivity_labels=True)
+TEAMS_GROUP = Channel(
+    "Teams group or channel",
+    needs_mention=True,
+    cards=CARD_KINDS,
+    mentions_people=True,
+    shows_sensitivity_labels=True,
+)
 # Copilot shows tables in Markdown, and its app on phones shows no card: what can stand in the text stands there.
 # It gives up after 45 seconds without an update, cannot edit, shows no sensitivity label, and keeps feedback to itself
 # (https://learn.microsoft.com/microsoft-365-copilot/extensibility/known-issues).

@@ -108,7 +108,7 @@ class Core:
                 self._forget_chat,
                 self._about,
                 self.agent.tools_for,
-                self.schedules.command,
+                {"/schedule": self.schedules.command},
                 self._remove,
                 self.schedules.is_wanted,
             ),

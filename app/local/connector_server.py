@@ -70,11 +70,13 @@ class ConnectorResponse:
 class ConnectorServer:
     """Records every call. Responds as Teams does, unless `script` or `rule` says otherwise.
 
-    `rule` is called where no scripted response is left; None leaves the response to the server.
+    `rule` is called where no scripted response is left; None leaves the response to the server. `members` are those of
+    every conversation.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.calls: list[ConnectorCall] = []
+        self.members: list[JsonObject] = []
         self.rule: Callable[[ConnectorCall], ConnectorResponse | None] | None = None
         self.service_url = ""
         self._clock = clock
@@ -88,6 +90,7 @@ class ConnectorServer:
         conversation = "/v3/conversations/{conversation}/activities"
         application.router.add_post(conversation, self._handle)
         application.router.add_route("*", conversation + "/{activity}", self._handle)
+        application.router.add_get("/v3/conversations/{conversation}/members/{member}", self._member)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         listener = listen(0)
@@ -144,6 +147,14 @@ class ConnectorServer:
             self._arrived.notify_all()
         await asyncio.sleep(response.after)
         return _web_response(response)
+
+    async def _member(self, request: web.Request) -> web.Response:
+        """https://learn.microsoft.com/microsoftteams/platform/bots/how-to/get-teams-context"""
+        wanted = request.match_info["member"]
+        for member in self.members:
+            if wanted in (member.get("id"), member.get("aadObjectId")):
+                return web.json_response(member)
+        return _web_response(ConnectorResponse.error(404, "MemberNotFoundInConversation", "There is no such member."))
 
     def _respond(self, call: ConnectorCall) -> ConnectorResponse:
         scripted = self._scripted.popleft() if self._scripted else None

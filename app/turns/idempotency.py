@@ -109,6 +109,12 @@ class IdempotentActions:
             if result is not None:
                 return result
 
+    async def result_of(self, action: IdempotentAction) -> Json | None:
+        """What the action returned; None where it has not been done. Raises `StorageError`."""
+        document = await self._documents.get(_key(action))
+        claim = _parse(document) if document is not None else None
+        return claim.result if claim is not None else None
+
     async def close(self, *, grace_seconds: float = 1.0) -> None:
         """Starts no more actions. Running ones get `grace` seconds to end, and can be requested again afterwards."""
         self._closed = True

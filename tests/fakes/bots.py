@@ -14,9 +14,11 @@ from app.agent.agent import Agent
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
+from app.composition.job_chat import JobChat
 from app.composition.schedules import Schedules
 from app.databricks.genie_api import GenieApi
 from app.databricks.mlflow_assessments import MlflowAssessments
+from app.databricks.workspace_client import WorkspaceClient
 from app.feedback.ratings import Ratings
 from app.http import HttpAnswer
 from app.local.connector_server import ConnectorServer
@@ -25,6 +27,7 @@ from app.messaging.conversation_references import ConversationReferences
 from app.messaging.result_files import ResultFiles
 from app.models.scripted_model import ScriptedModel
 from app.storage.documents import DocumentStore
+from app.storage.queue import Queue
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
@@ -35,6 +38,7 @@ from app.turns.runner import TurnRunner
 from tests.fakes.commands import commands_of
 from tests.fakes.workspaces import workspace_at
 
+MakeJobChat = Callable[[DocumentStore, ConversationReferences, Queue, WorkspaceClient], JobChat]
 LAPTOP = BotIdentity()
 LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
 
@@ -118,15 +122,20 @@ async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> Async
             action_handlers: Sequence[ActionHandler] = (),
             tool_providers: Sequence[ToolProvider] = (),
             result_files: ResultFiles | None = None,
+            jobs: MakeJobChat | None = None,
         ) -> Bot:
             model, references = ScriptedModel(replies), ConversationReferences(documents)
             opened.append(references)
             ratings = Ratings(documents, MlflowAssessments(workspace), GenieApi(workspace), retention_days=90)
             backend = TurnBackend(log, log.queue("turns"), log.artifacts(), feedback_targets=lambda: ratings.targets)
             schedules = Schedules(documents, references)
+            job_chat = jobs(documents, references, log.queue("turns"), workspace) if jobs else None
+            if job_chat is not None:
+                tool_providers = [*tool_providers, job_chat]
+                action_handlers = [*action_handlers, *job_chat.action_handlers]
             agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000, review=schedules.review)
             removal = AnswerRemoval(log, backend.queue, references, documents)
-            commands = commands_of(log, references=references, schedules=schedules, removal=removal)
+            commands = commands_of(log, references=references, schedules=schedules, removal=removal, job_chat=job_chat)
             turns = TurnRunner(agent, commands, backend, time_limit_seconds=30)
             options: dict[str, Any] = {
                 "work_queue": backend.queue,
@@ -137,6 +146,8 @@ async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> Async
                 "result_files": result_files,
             }
             apps.append(build_bot(identity, turns, log, documents, references, telemetry, **options))
+            if job_chat is not None:
+                job_chat.attach(apps[-1])
             file = folder / "c.sqlite"
             return Bot(apps[-1], model, connector, log, documents, references, file, backend, ratings, schedules)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from app.agent.commands import About, Commands
+from app.composition.job_chat import HELP as JOB_HELP
+from app.composition.job_chat import JobChat
 from app.composition.schedules import Schedules
 from app.databricks.current_user import CurrentUser
 from app.messaging.conversation_references import ConversationReferences
@@ -18,6 +20,7 @@ def commands_of(
     references: ConversationReferences | None = None,
     schedules: Schedules | None = None,
     removal: AnswerRemoval | None = None,
+    job_chat: JobChat | None = None,
 ) -> Commands:
     async def about() -> About:
         return About("m", "w.example", "personal access token", user)
@@ -28,11 +31,17 @@ def commands_of(
             await references.forget(conversation)
         if schedules is not None:
             await schedules.forget(conversation)
+        if job_chat is not None:
+            await job_chat.forget(conversation)
 
     return Commands(
         forget,
         about,
-        schedule=schedules.command if schedules else None,
+        with_words={
+            **({"/schedule": schedules.command} if schedules else {}),
+            **(job_chat.commands if job_chat else {}),
+        },
         remove=removal.remove_last if removal else None,
         is_wanted=schedules.is_wanted if schedules else None,
+        help_lines=[JOB_HELP] if job_chat else [],
     )

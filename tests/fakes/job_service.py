@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp.test_utils import TestServer
 
 from app.databricks.jobs_api import JobsApi
+from app.databricks.workspace_client import WorkspaceClient
 from app.local.job_plans import JobPlan, TaskPlan
 from app.local.jobs_stand_in import JobsStandIn
 from app.local.stand_in_replies import api_application
@@ -27,6 +28,7 @@ class JobService:
         self.stand_in = jobs(lambda: self.now)
         self.store = self.stand_in.store
         self.url = ""
+        self.workspace: WorkspaceClient
         self.api: JobsApi
 
     def add(self, *tasks: TaskPlan, name: str = "nightly_etl", **settings: Any) -> int:
@@ -45,5 +47,6 @@ async def job_service(jobs: Callable[[Callable[[], float]], JobsStandIn] = JobsS
     async with TestServer(api_application(TOKEN, [service.stand_in]), host="127.0.0.1") as server:
         service.url = f"http://127.0.0.1:{server.port}"
         async with workspace_at(service.url, sleep=lambda _: asyncio.sleep(0)) as workspace:
+            service.workspace = workspace
             service.api = JobsApi(workspace)
             yield service

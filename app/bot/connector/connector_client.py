@@ -123,6 +123,11 @@ class ConnectorClient:
         url = self._url(service_url, conversation_id, "activities", activity_id)
         await self._send(_Request("deletion", "DELETE", url), retry_seconds)
 
+    async def member(self, service_url: str, conversation_id: str, user_id: str, *, retry_seconds: float = 0.0) -> Json:
+        """What the channel tells of a member of the conversation; Teams also takes an Entra object id."""
+        url = self._url(service_url, conversation_id, "members", user_id)
+        return (await self._send(_Request("member", "GET", url), retry_seconds)).fields
+
     async def create_conversation(self, service_url: str, parameters: Json, *, retry_seconds: float = 0.0) -> Json:
         """Returns the channel's answer: `id`, and where the channel gives them `activityId` and `serviceUrl`."""
         request = _Request("conversation", "POST", self._url(service_url), _encoded(parameters))

@@ -1,0 +1,332 @@
+"""The message about an incident, and what its thread is told. Pure. All that comes from outside is bounded, without
+secrets, and stands where it cannot be read as Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from app.content.blocks import (
+    Action,
+    Actions,
+    ActionStyle,
+    Block,
+    Choice,
+    Code,
+    Fact,
+    Facts,
+    Folded,
+    FoldedBlock,
+    Form,
+    Forms,
+    Input,
+)
+from app.content.data_text import as_data
+from app.jobs.chat import incident_sentences as sentences
+from app.jobs.decisions.decision import DecisionAction
+from app.jobs.incidents.incident import Incident, IncidentState, NoticeKind, Proposal
+from app.jobs.job_policy import JobPolicy, ParameterRule
+from app.jobs.mail.mail_content import clean_block, clean_line, clean_url
+from app.jobs.runs.run_failure import TaskFailure
+from app.messaging import job_messages as verbs
+from app.messaging.job_messages import INCIDENT
+from app.translation import Sentence, Translator
+
+PARAMETER_INPUT: Final = "parameter_"
+"""With the number of the rule in the policy: the name of an input of the form that changes parameters."""
+SNOOZE_HOURS: Final = "hours"
+ASSIGNED_TO: Final = "assigned_to"
+NOTE: Final = "note"
+HOURS_TO_SNOOZE: Final = (1, 4, 24)
+MAX_PARAMETER_INPUTS: Final = 8
+
+_NAME = 100
+_SENTENCE = 300
+_ERROR = 1_500
+_MAX_TASKS_SHOWN = 2
+_MAX_HYPOTHESES = 3
+_MAX_PARAMETERS = 10
+
+_STATES: Final = {
+    IncidentState.OPEN: Sentence("Open"),
+    IncidentState.PROPOSED: Sentence("Waits for a decision"),
+    IncidentState.DELAYED: Sentence("Is retried automatically"),
+    IncidentState.APPROVED: Sentence("Approved, the retry is about to begin"),
+    IncidentState.RETRYING: Sentence("The retry is running"),
+    IncidentState.ESCALATED: Sentence("Escalated"),
+    IncidentState.RECOVERED: Sentence("Recovered"),
+    IncidentState.SKIPPED: Sentence("Skipped"),
+    IncidentState.CLOSED: Sentence("Closed"),
+}
+DECIDABLE: Final = {
+    IncidentState.OPEN,
+    IncidentState.PROPOSED,
+    IncidentState.DELAYED,
+    IncidentState.ESCALATED,
+}
+_NOT_PROPOSED: Final = {
+    DecisionAction.RETRY: sentences.RETRY,
+    DecisionAction.RETRY_WITH_PARAMS: sentences.RETRY_WITH_PARAMS,
+    DecisionAction.ESCALATE_EMAIL: sentences.NEEDS_A_PERSON,
+    DecisionAction.SKIP: sentences.NOTHING_TO_DO,
+}
+_PROPOSED: Final = {
+    "RETRY": sentences.RETRY,
+    "RETRY_WITH_PARAMS": sentences.RETRY_WITH_PARAMS,
+    "CANCEL": sentences.CANCEL,
+}
+_HEADLINES: Final = {
+    "failure": sentences.FAILED,
+    "late": sentences.LATE,
+    "never_started": sentences.NEVER_STARTED,
+    "too_long": sentences.TOO_LONG,
+}
+
+
+def headline(incident: Incident, translate: Translator) -> str:
+    """In Markdown: what happened to which job, and why, with a link to the run."""
+    job = as_data(job_name(incident))
+    others = len(incident.job_ids) - 1
+    said = f"**{translate(_HEADLINES[incident.kind], job=job)}**"
+    if incident.state is IncidentState.RECOVERED:
+        said = f"**{translate(sentences.HAS_RECOVERED, job=job)}**"
+    if others > 0:
+        said += f" {translate(sentences.MORE_JOBS, count=others)}"
+    if cause := cause_of(incident):
+        said += f" {as_data(cause)}"
+    if url := clean_url(incident.failure.url):
+        safe = url.replace("(", "%28").replace(")", "%29").replace("[", "%5B").replace("]", "%5D")
+        said += f"\n\n[{translate(sentences.OPEN_RUN)}]({safe})"
+    return said
+
+
+def incident_blocks(incident: Incident, policy: JobPolicy, translate: Translator) -> tuple[Block, ...]:
+    """What the card of the incident shows now, and the buttons for what may be decided now."""
+    blocks: list[Block] = [Facts(tuple(_facts(incident, translate)), job_name(incident))]
+    if details := tuple(_evidence(incident, translate)):
+        blocks.append(Folded(translate(sentences.EVIDENCE), details))
+    return (*blocks, *_buttons(incident, policy, translate))
+
+
+def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translator) -> str:
+    """What the thread is told, in Markdown; empty where the card alone changes."""
+    who = as_data(_person(incident)) or translate(sentences.SOMEBODY)
+    match kind:
+        case "repeated":
+            said = translate(sentences.REPEATED, count=incident.run_count)
+        case "proposed":
+            said = translate(sentences.PROPOSED, action=as_data(action_text(incident, translate)))
+        case "decided" if incident.state is IncidentState.SKIPPED:
+            said = translate(sentences.SKIPPED_BY, name=who)
+        case "decided":
+            said = translate(sentences.APPROVED_BY, name=who, action=as_data(action_text(incident, translate)))
+        case "retry_started":
+            said = translate(sentences.RETRY_STARTED)
+        case "retry_refused":
+            said = translate(sentences.RETRY_REFUSED)
+        case "retry_failed":
+            said = translate(sentences.RETRY_FAILED)
+        case "recovered":
+            said = translate(sentences.HAS_RECOVERED, job=f"**{as_data(job_name(incident))}**")
+        case "escalated" if incident.decided_by is not None:
+            said = translate(sentences.ESCALATED_BY, name=who)
+        case "escalated":
+            said = translate(sentences.ESCALATED)
+        case "expired":
+            said = translate(sentences.EXPIRED)
+        case _:
+            said = ""
+    return "\n\n".join(filter(None, (said, as_data(clean_line(text, 2 * _SENTENCE)))))
+
+
+def job_name(incident: Incident) -> str:
+    return clean_line(incident.job_name, _NAME) or f"Job {incident.job_id}"
+
+
+def cause_of(incident: Incident) -> str:
+    return clean_line(incident.decision.cause, _SENTENCE)
+
+
+def state_of(incident: Incident, translate: Translator) -> str:
+    said = translate(_STATES[incident.state])
+    who = _person(incident)
+    if who and incident.state in {IncidentState.APPROVED, IncidentState.ESCALATED, IncidentState.SKIPPED}:
+        return f"{said} ({who})"
+    if incident.state is IncidentState.PROPOSED and incident.proposal is not None:
+        until = time_text(incident.proposal.expires_at_seconds)
+        return f"{said}, {translate(sentences.UNTIL, time=until)}"
+    if incident.state is IncidentState.DELAYED and (moment := time_text(incident.act_at_seconds)):
+        return f"{said}, {moment}"
+    return said
+
+
+def action_text(incident: Incident, translate: Translator) -> str:
+    """What is proposed or was approved, with each parameter that changes; in plain text."""
+    proposal = incident.proposal
+    if proposal is None:
+        return translate(_NOT_PROPOSED[incident.decision.action])
+    said = translate(_PROPOSED[proposal.action])
+    before = dict(_pairs(incident.failure.parameters))
+    changes = [
+        f"{name}: {before[name]} → {value}" if name in before else f"{name} = {value}"
+        for name, value in _pairs(proposal.parameters)
+    ]
+    if proposal.performance_target:
+        changes.append(f"performance_target = {clean_line(proposal.performance_target, _NAME)}")
+    return f"{said}: {', '.join(changes)}" if changes else said
+
+
+def time_text(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC" if seconds > 0 else ""
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _person(incident: Incident) -> str:
+    return clean_line(incident.decided_by.name, _NAME) if incident.decided_by is not None else ""
+
+
+def _facts(incident: Incident, translate: Translator) -> Iterator[Fact]:
+    failure, proposal = incident.failure, incident.proposal
+    tasks = ", ".join(clean_line(task.task_key, _NAME) for task in failure.tasks[:5])
+    acknowledged = incident.acknowledged_by
+    rows: Iterable[tuple[Sentence, str]] = (
+        (sentences.STATE, state_of(incident, translate)),
+        (sentences.CAUSE, cause_of(incident)),
+        (sentences.TASK, tasks),
+        (sentences.ERROR, _first_error(incident)),
+        (sentences.ACTION, action_text(incident, translate)),
+        (sentences.TASKS, ", ".join(clean_line(task, _NAME) for task in (proposal.tasks if proposal else ()))),
+        (sentences.WHY, clean_line(incident.decision.reason, _SENTENCE)),
+        (sentences.ASKED_BECAUSE, clean_line(proposal.reason_not_automatic, _SENTENCE) if proposal else ""),
+        (sentences.RUN, f"{failure.run_id}" if failure.run_id else ""),
+        (sentences.RUNS, f"{incident.run_count}" if incident.run_count > 1 else ""),
+        (sentences.ENDED, time_text(failure.ended_at_seconds)),
+        (sentences.NOTICE, " ".join(translate(each) for each in _warnings(incident))),
+        (sentences.TAKEN_BY, clean_line(acknowledged.name, _NAME) if acknowledged else ""),
+        (sentences.ASSIGNED, clean_line(incident.assigned_to, _NAME)),
+        (sentences.NOTE, clean_line(incident.note, _SENTENCE)),
+        (sentences.SNOOZED, time_text(incident.snoozed_until_seconds)),
+        (sentences.WRONG, f"{len(incident.wrong_diagnosis_by)}" if incident.wrong_diagnosis_by else ""),
+    )
+    for label, value in rows:
+        if value:
+            yield Fact(translate(label), value)
+
+
+def _first_error(incident: Incident) -> str:
+    errors = (task.error or task.message for task in incident.failure.tasks)
+    return clean_line(next(errors, "").strip().partition("\n")[0], _SENTENCE)
+
+
+def _warnings(incident: Incident) -> Iterator[Sentence]:
+    if incident.failure.was_edited_since:
+        yield sentences.EDITED_SINCE
+    if incident.failure.newer_run == "green":
+        yield sentences.NEWER_GREEN
+    if incident.failure.newer_run == "active":
+        yield sentences.NEWER_ACTIVE
+
+
+def _evidence(incident: Incident, translate: Translator) -> Iterator[FoldedBlock]:
+    for task in incident.failure.tasks[:_MAX_TASKS_SHOWN]:
+        if shown := clean_block(task.error or task.message, _ERROR):
+            yield Code(shown, title=_task_title(task))
+    hypotheses = tuple(
+        Fact(f"{number}", clean_line(f"{each.text} ({each.evidence})", _SENTENCE))
+        for number, each in enumerate(incident.decision.hypotheses[:_MAX_HYPOTHESES], 1)
+    )
+    if hypotheses:
+        yield Facts(hypotheses, translate(sentences.HYPOTHESES))
+    if parameters := tuple(Fact(name, value) for name, value in _pairs(incident.failure.parameters)):
+        yield Facts(parameters, translate(sentences.PARAMETERS))
+
+
+def _task_title(task: TaskFailure) -> str:
+    codes = [task.termination_code, task.cluster.code if task.cluster is not None else ""]
+    return ": ".join(
+        filter(None, (clean_line(task.task_key, _NAME), clean_line(", ".join(filter(None, codes)), _NAME)))
+    )
+
+
+def _pairs(parameters: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, value in list(parameters.items())[:_MAX_PARAMETERS]:
+        # Redacted as the pair that it is, since only the name may say that the value is a secret.
+        shown_name, _, shown = clean_line(f"{name}={value}", 2 * _NAME).partition("=")
+        yield shown_name, shown or "–"
+
+
+def _buttons(incident: Incident, policy: JobPolicy, translate: Translator) -> Iterator[Block]:
+    data = {INCIDENT: incident.id}
+    proposal, decision_id = _decision_of(incident)
+    decisions = []
+    if proposal is not None:
+        decisions.append(Action(verbs.APPROVE_RETRY, translate(sentences.APPROVE), data, ActionStyle.POSITIVE))
+    if incident.state in DECIDABLE:
+        if incident.state is not IncidentState.ESCALATED:
+            decisions.append(Action(verbs.ESCALATE, translate(sentences.ESCALATE), data))
+        decisions.append(Action(verbs.SKIP, translate(sentences.SKIP), data))
+    if decisions:
+        yield Actions(tuple(decisions), decision_id)
+    if not incident.state.is_closed:
+        yield Forms(tuple(_forms(incident, policy, proposal, translate)))
+    if incident.kind == "failure":
+        yield Actions((Action(verbs.WRONG_DIAGNOSIS, translate(sentences.WRONG_DIAGNOSIS), data),))
+
+
+def _decision_of(incident: Incident) -> tuple[Proposal | None, str]:
+    """The proposal that waits, and what names the decision: the same on every card that shows it."""
+    if incident.state is IncidentState.PROPOSED and incident.proposal is not None:
+        return incident.proposal, incident.proposal.id
+    return None, decision_id(incident)
+
+
+def decision_id(incident: Incident) -> str:
+    """Of what may be decided about an incident without a proposal."""
+    return f"{incident.id}/{incident.state}"
+
+
+def _forms(incident: Incident, policy: JobPolicy, proposal: Proposal | None, translate: Translator) -> Iterator[Form]:
+    data = {INCIDENT: incident.id}
+    inputs = tuple(_parameter_inputs(incident, policy, proposal, translate)) if proposal is not None else ()
+    if proposal is not None and proposal.action != "CANCEL" and inputs:
+        send = Action(verbs.CHANGE_RETRY, translate(sentences.RETRY_WITH_THESE), data, ActionStyle.POSITIVE)
+        yield Form(translate(sentences.CHANGE_PARAMETERS), inputs, send, proposal.id)
+    if incident.state in DECIDABLE:
+        choices = tuple(Choice(str(hours), translate(sentences.HOURS, count=hours)) for hours in HOURS_TO_SNOOZE)
+        hours = Input(SNOOZE_HOURS, translate(sentences.SNOOZE_FOR), choices[1].value, choices)
+        yield Form(translate(sentences.SNOOZE), (hours,), Action(verbs.SNOOZE, translate(sentences.SNOOZE_NOW), data))
+    yield Form(
+        translate(sentences.ACKNOWLEDGE),
+        (
+            Input(ASSIGNED_TO, translate(sentences.ASSIGN_TO), clean_line(incident.assigned_to, _NAME)),
+            Input(NOTE, translate(sentences.NOTE), clean_line(incident.note, _SENTENCE)),
+        ),
+        Action(verbs.ACKNOWLEDGE, translate(sentences.TAKE_IT), data),
+    )
+
+
+def _parameter_inputs(
+    incident: Incident, policy: JobPolicy, proposal: Proposal, translate: Translator
+) -> Iterator[Input]:
+    for number, rule in enumerate(policy.parameters[:MAX_PARAMETER_INPUTS]):
+        value = proposal.parameters.get(rule.name, incident.failure.parameters.get(rule.name, ""))
+        choices = ("true", "false") if rule.type == "boolean" else rule.choices
+        yield Input(
+            f"{PARAMETER_INPUT}{number}",
+            _parameter_label(rule, translate),
+            clean_line(value, _NAME),
+            tuple(Choice(choice, choice) for choice in choices),
+        )
+
+
+def _parameter_label(rule: ParameterRule, translate: Translator) -> str:
+    bounds = [
+        translate(sentence, value=f"{bound:g}")
+        for sentence, bound in ((sentences.AT_LEAST, rule.minimum), (sentences.AT_MOST, rule.maximum))
+        if bound is not None
+    ]
+    return f"{clean_line(rule.name, _NAME)} ({', '.join(bounds)})" if bounds else clean_line(rule.name, _NAME)

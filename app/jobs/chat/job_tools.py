@@ -1,0 +1,258 @@
+"""What the model may ask about failed jobs, as the person who asks may see them, and how it proposes a retry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import Field
+
+from app.common.caller import Caller
+from app.databricks.workspace_errors import WorkspaceError
+from app.jobs.chat.incident_decisions import AllowedParameters
+from app.jobs.chat.incident_threads import IncidentThreads
+from app.jobs.chat.job_notice import ChatNotifier, JobNotice
+from app.jobs.chat.job_sentences import WORKSPACE_UNAVAILABLE
+from app.jobs.chat.job_tool_texts import evidence_text, line_of, table_of
+from app.jobs.chat.job_viewers import Asker, JobViewers, PolicyOf, UnknownAskerError
+from app.jobs.history.decision_record import DecisionRecord
+from app.jobs.history.decision_records import DecisionRecords
+from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, Proposal
+from app.jobs.incidents.incident_store import IncidentStore
+from app.jobs.job_policy import JobPolicy, WatchMode
+from app.jobs.mail.mail_content import clean_line
+from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
+from app.translation import Sentence
+
+PROPOSAL_SECONDS: Final = 12 * 3600.0
+
+_DECIDABLE: Final = {IncidentState.OPEN, IncidentState.PROPOSED, IncidentState.DELAYED, IncidentState.ESCALATED}
+_MAX_LISTED = 50
+_MAX_READ = 5_000
+_RECENT_SECONDS = 7 * 24 * 3600.0
+_MAX_INCIDENTS = 5
+_NAME = 100
+_JOB = Field(
+    default="",
+    max_length=300,
+    description="the name or the id of the job; empty for the incident that this thread or chat is about",
+)
+
+
+class Period(ToolArguments):
+    hours: int = Field(default=24, ge=1, le=168, description="how many hours to look back from now")
+
+
+class OfJob(ToolArguments):
+    job: str = _JOB
+
+
+class RetryOfJob(ToolArguments):
+    job: str = _JOB
+    parameters: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="job parameters to change, with their new values; none to retry it as it was",
+    )
+
+
+class JobTools:
+    """An `app.tools.registry.ToolProvider`. `clock` is in seconds since 1970."""
+
+    def __init__(
+        self,
+        incidents: IncidentStore,
+        records: DecisionRecords,
+        threads: IncidentThreads,
+        viewers: JobViewers,
+        policy_of: PolicyOf,
+        allowed_parameters: AllowedParameters,
+        notifier: ChatNotifier,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._incidents = incidents
+        self._records = records
+        self._threads = threads
+        self._viewers = viewers
+        self._policy_of = policy_of
+        self._allowed_parameters = allowed_parameters
+        self._notifier = notifier
+        self._clock = clock
+
+    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
+        return [
+            Tool(
+                "list_failed_jobs",
+                "Lists runs of Databricks jobs that failed lately, with the cause and what was done about it.",
+                Period,
+                self._list,
+                Effect.READ_ONLY,
+                title=Sentence("Looking up failed jobs"),
+            ),
+            Tool(
+                "explain_job_failure",
+                "Gives the evidence of why a run of a Databricks job failed: errors, traces, hypotheses, parameters, "
+                "retries. In the thread of a failed job, leave `job` empty for questions about that failure.",
+                OfJob,
+                self._explain,
+                Effect.READ_ONLY,
+                title=Sentence("Reading why a job failed"),
+            ),
+            Tool(
+                "propose_job_retry",
+                "Proposes to retry a failed Databricks job, as it was or with other job parameters. Nothing is run "
+                "before one of the job's approvers has approved it on the card in the chat. Only parameters that "
+                "explain_job_failure names as changeable can be changed; clusters cannot.",
+                RetryOfJob,
+                self._propose,
+                # It runs nothing, and a proposal that is made again is the same one.
+                Effect.READ_ONLY,
+                title=Sentence("Proposing a retry"),
+            ),
+        ]
+
+    async def _list(self, period: Period, context: ToolContext) -> ToolOutput:
+        asker = await self._asker(context)
+        since = self._clock() - period.hours * 3600.0
+        found = [record async for record in self._records_since(since)]
+        visible = await self._visible(asker, [record.job_id for record in found], context)
+        shown = [record for record in found if record.job_id in visible]
+        if not shown:
+            return ToolOutput(f"No run of a job that this person may see has failed in the last {period.hours} hours.")
+        lines = [line_of(record) for record in shown[:_MAX_LISTED]]
+        left_out = [f"[{len(shown) - _MAX_LISTED} more were left out]"] if len(shown) > _MAX_LISTED else []
+        return ToolOutput("\n".join([*lines, *left_out]), blocks=(table_of(shown[:_MAX_LISTED], context),))
+
+    async def _explain(self, asked: OfJob, context: ToolContext) -> ToolOutput:
+        incident = await self._incident(asked.job, context)
+        policy = self._policy_of(incident.job_id)
+        from app.jobs.chat.incident_message import incident_blocks  # noqa: PLC0415
+
+        blocks = incident_blocks(incident, policy, context.translate)
+        shown = tuple(block for block in blocks if block.kind in {"facts", "folded"})
+        return ToolOutput(evidence_text(incident, policy), blocks=shown)
+
+    async def _propose(self, asked: RetryOfJob, context: ToolContext) -> ToolOutput:
+        if context.is_scheduled:
+            raise ToolError("a scheduled question cannot propose a retry: a person has to ask for it")
+        incident = await self._incident(asked.job, context)
+        policy = self._policy_of(incident.job_id)
+        parameters = self._changed(asked.parameters, incident, policy)
+        _check_can_be_retried(incident, policy)
+        now, id = self._clock(), context.idempotency_key[:32]
+        notice = PendingNotice(id=f"propose-{id}", kind="proposed", at_seconds=now)
+        proposal = Proposal(
+            id=id,
+            action="RETRY_WITH_PARAMS" if parameters else "RETRY",
+            run_id=incident.failure.run_id,
+            parameters=parameters,
+            expires_at_seconds=now + PROPOSAL_SECONDS,
+        )
+
+        def change(current: Incident) -> Incident | None:
+            if current.proposal is not None and current.proposal.id == id:
+                return None
+            _check_can_be_retried(current, policy)
+            return current.model_copy(
+                update={
+                    "state": IncidentState.PROPOSED,
+                    "proposal": proposal,
+                    "decided_by": None,
+                    "changed_at_seconds": now,
+                    "notices": (*current.notices, notice),
+                }
+            )
+
+        await self._incidents.update(incident.id, change)
+        told = JobNotice(id=notice.id, incident=incident.id, what="proposed")
+        await self._notifier.put(told)
+        chat = context.conversation
+        # This chat is told too where it does not watch the job.
+        await self._notifier.put(told.model_copy(update={"tenant": chat.tenant, "conversation": chat.conversation}))
+        names = ", ".join(clean_line(person.name, _NAME) for person in policy.approvers if person.name)
+        changed = ", ".join(f"{name}={value}" for name, value in parameters.items()) or "no parameter changed"
+        return ToolOutput(
+            f"Proposed: retry run {incident.failure.run_id} of {clean_line(incident.job_name, _NAME)} ({changed}). "
+            f"Nothing has been run yet. A card in the chat asks for approval by {names or 'an approver of the job'}."
+        )
+
+    async def _asker(self, context: ToolContext) -> Asker:
+        try:
+            return await self._viewers.identify(context.conversation, context.caller)
+        except UnknownAskerError as refusal:
+            raise ToolError(str(refusal), sentence=context.translate(refusal.sentence)) from None
+
+    async def _visible(self, asker: Asker, job_ids: Sequence[int], context: ToolContext) -> frozenset[int]:
+        try:
+            return await self._viewers.visible(asker, job_ids)
+        except WorkspaceError:
+            sentence = context.translate(WORKSPACE_UNAVAILABLE)
+            raise ToolError("the workspace did not say which jobs this person may see", sentence=sentence) from None
+
+    async def _incident(self, job: str, context: ToolContext) -> Incident:
+        """The newest one of the job that the person may see."""
+        asker = await self._asker(context)
+        job = " ".join(job.split())
+        candidates = await self._of_job(job) if job else await self._of_conversation(context)
+        visible = await self._visible(asker, [incident.job_id for incident in candidates], context)
+        found = [incident for incident in candidates if incident.job_id in visible]
+        if not found:
+            what = f"of a job {job!r} " if job else "that this conversation is about "
+            raise ToolError(
+                f"there is no failure {what}that this person may see; list_failed_jobs lists those there are"
+            )
+        return max(found, key=lambda incident: (not incident.state.is_closed, incident.opened_at_seconds))
+
+    async def _of_conversation(self, context: ToolContext) -> list[Incident]:
+        incident = await self._incidents.find(await self._threads.find(context.conversation))
+        return [] if incident is None else [incident]
+
+    async def _of_job(self, job: str) -> list[Incident]:
+        def is_meant(job_id: int, name: str) -> bool:
+            return job == str(job_id) or job.casefold() == name.casefold()
+
+        found = {each.id: each for each in await self._incidents.open() if is_meant(each.job_id, each.job_name)}
+        ids = {
+            record.incident_id: None
+            async for record in self._records_since(self._clock() - _RECENT_SECONDS)
+            if is_meant(record.job_id, record.job_name) and record.incident_id
+        }
+        for id in list(ids)[-_MAX_INCIDENTS:]:
+            if id not in found and (incident := await self._incidents.find(id)) is not None:
+                found[id] = incident
+        return list(found.values())
+
+    async def _records_since(self, since: float) -> AsyncIterator[DecisionRecord]:
+        first_key, read = f"{datetime.fromtimestamp(max(since, 0.0), UTC):%Y%m%dT%H%M%S}", 0
+        async for record in self._records.between(since, self._clock()):
+            read += 1
+            if read > _MAX_READ:
+                return
+            if record.strategy == "primary" and record.key >= first_key:
+                yield record
+
+    def _changed(self, asked: Mapping[str, str], incident: Incident, policy: JobPolicy) -> dict[str, str]:
+        declared = incident.failure.parameters
+        wanted = {name: value for name, value in asked.items() if value != declared.get(name)}
+        allowed, problems = self._allowed_parameters(wanted, declared, policy.parameters)
+        if problems:
+            raise ToolError(" ".join(problems))
+        return dict(allowed)
+
+
+def _check_can_be_retried(incident: Incident, policy: JobPolicy) -> None:
+    """Raises `ToolError`."""
+    failure = incident.failure
+    if policy.mode is WatchMode.OBSERVE:
+        raise ToolError("the watch only observes this job (JOB_WATCH_MODE): nothing can be retried from here")
+    if not policy.approvers:
+        raise ToolError("nobody may approve a retry of this job yet: JOB_APPROVERS names no one for it")
+    if incident.kind != "failure" or failure.run_type == "SUBMIT_RUN":
+        raise ToolError("a run of this kind cannot be repaired")
+    if failure.newer_run in {"green", "active"}:
+        raise ToolError(f"a newer run of the job is {failure.newer_run}: repairing the old one could do harm")
+    if incident.state not in _DECIDABLE:
+        raise ToolError(f"the failure is {incident.state} already")
