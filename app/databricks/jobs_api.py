@@ -7,7 +7,7 @@ Calls return the JSON as it came, as the service adds states and termination cod
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, Literal
 
 from app.common.json_values import count, items, mapping, text
@@ -75,7 +75,7 @@ class JobsApi:
         run_type: str = "",
         start_time_from_ms: int | None = None,
         start_time_to_ms: int | None = None,
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         """Without tasks, in no order to be relied on; the time limits are of the start. A run that comes or ends
         meanwhile may be missing or told twice.
         """

@@ -73,6 +73,8 @@ def run_json(run: JobRun, now: float, *, workspace_url: str, with_tasks: bool = 
         "cleanup_duration": 0,
         **status_json(state, run.outcome()),
     }
+    if run.parent_task_run_id:
+        told["trigger_info"] = {"run_id": run.parent_task_run_id}
     if run.plan.is_serverless:
         told["effective_performance_target"] = "PERFORMANCE_OPTIMIZED"
     if state == "TERMINATED" and ends_at is not None:

@@ -14,7 +14,7 @@ TOO_MANY_RUNS = Outcome(
     "MAX_CONCURRENT_RUNS_EXCEEDED", "CLIENT_ERROR", "The maximum number of concurrent runs has been reached.", 0.0
 )
 
-StartChild = Callable[[int, float, Mapping[str, str]], "JobRun"]
+StartChild = Callable[[int, float, int], "JobRun"]
 
 
 @dataclass(slots=True)
@@ -74,6 +74,7 @@ class JobRun:
     parameters: Mapping[str, str]
     attempt_number: int = 0
     original_attempt_run_id: int = 0
+    parent_task_run_id: int = 0
     begins_at: float | None = None
     refused: Outcome | None = None
     rounds: list[Round] = field(default_factory=list)
@@ -138,7 +139,7 @@ class JobRun:
 class RoundPlanner:
     """Plans what a round of `run` will do: the attempts of every task, with their times.
 
-    `new_id` gives run ids; `start_child` starts the run of a job that a task runs.
+    `new_id` gives run ids; `start_child` starts the run of a job that a task runs, whose run id comes last.
     """
 
     def __init__(self, run: JobRun, new_id: Callable[[], int], start_child: StartChild) -> None:
@@ -190,7 +191,7 @@ class RoundPlanner:
         attempt = Attempt(number, self._run.attempt_number, self._parameters)
         run_id = self._new_id()
         if task.job_id:
-            child = self._start_child(task.job_id, begins_at, {})
+            child = self._start_child(task.job_id, begins_at, run_id)
             ends_at = child.ends_at or begins_at
             outcome = child.outcome()
             if not outcome.succeeded:

@@ -213,13 +213,13 @@ class JobStore:
             insort(self._by_start[key], (at, run_id))
         return run
 
-    def _start_child(self, job_id: int, at: float, parameters: Mapping[str, str]) -> JobRun:
+    def _start_child(self, job_id: int, at: float, parent_task_run_id: int) -> JobRun:
         plan = self.jobs.get(job_id)
         if plan is None:
             gone = Outcome("RESOURCE_NOT_FOUND", "CLIENT_ERROR", f"Job {job_id} does not exist.", 0.0)
             return JobRun(next(self._ids), job_id, JobPlan("", ()), at, "RUN_JOB_TASK", {}, refused=gone)
-        run = self._new_run(job_id, plan, at, "RUN_JOB_TASK", parameters)
-        run.begins_at = at
+        run = self._new_run(job_id, plan, at, "RUN_JOB_TASK", {})
+        run.begins_at, run.parent_task_run_id = at, parent_task_run_id
         self._begin_round(run, None, at, run.parameters, None)
         return run
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from app.common.json_values import count, items, mapping, text
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspacePermissionError, WorkspaceRequestError
 from app.jobs.runs.causing_error import bounded_trace, causing_error
 from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailure
+from app.jobs.runs.run_summary import (
+    CANCELED,
+    NOT_RUN,
+    SUCCEEDED,
+    NewerRun,
+    has_ended,
+    termination_code,
+    termination_details,
+)
 from app.tools.redaction import without_secrets
 
 Json = Mapping[str, Any]
@@ -25,12 +34,9 @@ _MAX_NAME_CHARACTERS = 300
 _MAX_MESSAGE_CHARACTERS = 1_000
 _MAX_CLUSTER_PARAMETERS = 20
 
-_SUCCESS = frozenset({"SUCCESS", "SUCCESS_WITH_FAILURES"})
-_NOT_RUN = frozenset({"SKIPPED", "UPSTREAM_FAILED", "UPSTREAM_CANCELED", "EXCLUDED", "DISABLED"})
-_CANCELED = frozenset({"CANCELED", "USER_CANCELED"})
 _CLUSTER_IS_NO_CAUSE = frozenset(
     [
-        *("RUN_EXECUTION_ERROR", "USER_CANCELED", "UNAUTHORIZED_ERROR", "RESOURCE_NOT_FOUND", "FEATURE_DISABLED"),
+        *("RUN_EXECUTION_ERROR", "USERCANCELED", "UNAUTHORIZED_ERROR", "RESOURCE_NOT_FOUND", "FEATURE_DISABLED"),
         *("INVALID_RUN_CONFIGURATION", "REPOSITORY_CHECKOUT_FAILED", "MAX_CONCURRENT_RUNS_EXCEEDED"),
     ]
 )
@@ -51,19 +57,21 @@ class RunEvidence:
         self._workspace = workspace
         self._calls = asyncio.Semaphore(_MAX_CONCURRENT_CALLS)
 
-    async def failure(self, run_id: int) -> RunFailure | None:
-        """None where the run has not ended, or succeeded, even "with failures".
+    async def failure(self, run_id: int, *, newer_run: NewerRun = "") -> RunFailure | None:
+        """None where the run has not ended, or succeeded, even "with failures". `newer_run` is what the list of runs
+        told.
 
         What is gone, not allowed or refused is left out of the evidence. Raises WorkspaceError where the run cannot be
         read, or where asking again later may give the evidence.
         """
         async with self._calls:
             run = await self._api.run(run_id)
-        return await self._failure(run, depth=0)
+        failure = await self._failure(run, depth=0)
+        return None if failure is None else replace(failure, newer_run=newer_run)
 
     async def _failure(self, run: Json, depth: int) -> RunFailure | None:
         code = termination_code(run)
-        if not has_ended(run) or code in _SUCCESS:
+        if not has_ended(run) or code in SUCCEEDED:
             return None
         # A run that was submitted in the old way, or never began, has no tasks.
         tasks = failed_tasks(run)[:_MAX_FAILED_TASKS] if items(run.get("tasks")) else [run]
@@ -89,7 +97,7 @@ class RunEvidence:
         )
 
     async def _task_failure(self, task: Json, clusters: Mapping[str, ClusterTermination], depth: int) -> TaskFailure:
-        details = _termination_details(task)
+        details = termination_details(task)
         message = without_secrets(text(details.get("message")) or text(mapping(task.get("state")).get("state_message")))
         run_id = count(task.get("run_id"))
         failure = TaskFailure(
@@ -103,7 +111,7 @@ class RunEvidence:
             attempt_number=count(task.get("attempt_number")),
             cluster=clusters.get(_cluster_id(task)),
         )
-        if not run_id or failure.termination_code in _NOT_RUN:
+        if not run_id or failure.termination_code in NOT_RUN:
             return failure
         if "for_each_task" in task:
             return await self._with_iterations(failure, clusters, depth)
@@ -177,30 +185,6 @@ class RunEvidence:
         return ClusterTermination(code, type_, clean) if code and type_ != "SUCCESS" else None
 
 
-def has_ended(run: Json) -> bool:
-    state = text(mapping(run.get("status")).get("state"))
-    old = text(mapping(run.get("state")).get("life_cycle_state"))
-    return state == "TERMINATED" if state else old in {"TERMINATED", "INTERNAL_ERROR", "SKIPPED"}
-
-
-def termination_code(run: Json) -> str:
-    """Of a run or the run of a task, raw; where the service sends none, the `result_state` that it replaces."""
-    return text(_termination_details(run).get("code")) or text(mapping(run.get("state")).get("result_state"))
-
-
-def newer_run(run: Json, runs_of_job: Iterable[Json]) -> Literal["", "green", "active", "failed"]:
-    """What became of the runs of the job that began after `run`, in any order: active where one has not ended, else
-    green where one succeeded. Those that never ran do not count.
-    """
-    newer = [each for each in runs_of_job if count(each.get("start_time")) > count(run.get("start_time"))]
-    if any(not has_ended(each) for each in newer):
-        return "active"
-    codes = {termination_code(each) for each in newer} - _NOT_RUN - {"MAX_CONCURRENT_RUNS_EXCEEDED"}
-    if codes & _SUCCESS:
-        return "green"
-    return "failed" if codes else ""
-
-
 def failed_tasks(run: Json, *, key: str = "task_key") -> Sequence[Json]:
     """The last attempt of each task that failed, the causing ones first: those that failed by themselves, the earliest
     first, then canceled ones. Those that never ran are there only where nothing else is.
@@ -210,22 +194,18 @@ def failed_tasks(run: Json, *, key: str = "task_key") -> Sequence[Json]:
         name = str(task.get(key))
         if name not in last or _attempt(task) >= _attempt(last[name]):
             last[name] = task
-    failed = [each for each in last.values() if has_ended(each) and termination_code(each) not in _SUCCESS]
+    failed = [each for each in last.values() if has_ended(each) and termination_code(each) not in SUCCEEDED]
     ran = [each for each in failed if not _never_ran(each)] or failed
-    return sorted(ran, key=lambda each: (termination_code(each) in _CANCELED, count(each.get("end_time"))))
+    return sorted(ran, key=lambda each: (termination_code(each) in CANCELED, count(each.get("end_time"))))
 
 
 def _never_ran(task: Json) -> bool:
     result = text(mapping(task.get("state")).get("result_state"))
-    return termination_code(task) in _NOT_RUN or result in _NOT_RUN
+    return termination_code(task) in NOT_RUN or result in NOT_RUN
 
 
 def _attempt(task: Json) -> tuple[int, int]:
     return count(task.get("attempt_number")), count(task.get("start_time"))
-
-
-def _termination_details(run: Json) -> Json:
-    return mapping(mapping(run.get("status")).get("termination_details"))
 
 
 def _cluster_id(task: Json) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspaceRateLimitError
-from app.jobs.runs.run_evidence import RunEvidence, failed_tasks, has_ended, newer_run, termination_code
+from app.jobs.runs.run_evidence import RunEvidence, failed_tasks
 from app.jobs.runs.run_failure import ClusterTermination, RunFailure
+from app.jobs.runs.run_summary import has_ended, termination_code
 from app.local.job_plans import SUCCESS, Outcome, TaskPlan, cluster_failure, failure, in_turn
 from tests.fakes.job_service import JobService, job_service
 
@@ -188,22 +189,3 @@ def test_the_old_state_counts_where_there_is_no_status() -> None:
     old = {"state": {"life_cycle_state": "TERMINATED", "result_state": "TIMEDOUT"}}
     assert has_ended(old)
     assert termination_code(old) == "TIMEDOUT"
-
-
-@pytest.mark.parametrize(
-    ("others", "expected"),
-    [
-        ([], ""),
-        ([(5, "TERMINATED", "SUCCESS"), (1, "RUNNING", "")], ""),
-        ([(7, "TERMINATED", "SUCCESS"), (8, "TERMINATED", "DRIVER_ERROR")], "green"),
-        ([(8, "QUEUED", ""), (7, "TERMINATED", "SUCCESS")], "active"),
-        ([(8, "TERMINATED", "DRIVER_ERROR")], "failed"),
-        ([(8, "TERMINATED", "MAX_CONCURRENT_RUNS_EXCEEDED"), (9, "TERMINATED", "SKIPPED")], ""),
-    ],
-)
-def test_what_became_of_newer_runs_depends_on_no_order(others: list[tuple[int, str, str]], expected: str) -> None:
-    runs = [
-        {"start_time": start, "status": {"state": state, "termination_details": {"code": code}}}
-        for start, state, code in others
-    ]
-    assert newer_run({"start_time": 5}, runs) == newer_run({"start_time": 5}, runs[::-1]) == expected
