@@ -121,27 +121,21 @@ async def test_what_the_queue_delivers_again_is_carried_out_until_it_succeeds_an
     assert len([text for text in replies(bot) if "approved" in text]) == 1
 
 
-@pytest.mark.parametrize("title", ["Approve", "Retry with these", "Escalate", "Skip", "Snooze now", "Acknowledge now"])
 @pytest.mark.parametrize(
     "stranger",
-    [
-        BOB,
-        Person("another tenant", ANN.entra_object_id, "Ann Approver"),
-        Person(TENANT, "", "Ann Approver"),
-    ],
+    [BOB, Person("another tenant", ANN.entra_object_id, "Ann Approver"), Person(TENANT, "", "Ann Approver")],
 )
-async def test_who_is_no_approver_gets_a_polite_no_and_an_approver_still_may(
-    chats: JobChats, title: str, stranger: Person
-) -> None:
+async def test_who_is_no_approver_gets_a_polite_no_and_an_approver_still_may(chats: JobChats, stranger: Person) -> None:
     bot, button = await proposed(chats)
     data = {"channelData": {"tenant": {"id": stranger.tenant_id}}}
-    conversation = {**GROUP, "tenantId": stranger.tenant_id}
-    inputs = {"parameter_0": "50", "hours": "1"}
-    said = await press(bot, stranger, button[title], conversation, inputs, **data)
-    assert "may not decide" in said or "cannot decide" in said, said
+    conversation, inputs = {**GROUP, "tenantId": stranger.tenant_id}, {"parameter_0": "50", "hours": "1"}
+    for title in {*button} - {"Wrong diagnosis"}:
+        said = await press(bot, stranger, button[title], conversation, inputs, **data)
+        assert "may not decide" in said or "cannot decide" in said, (title, said)
     await handle_all(bot)
     assert await stored(bot, chats) == chats.incident()
-    assert "may not" not in await press(bot, ANN, button[title], inputs=inputs)
+    for title in ("Snooze now", "Acknowledge now", "Retry with these"):
+        assert " not " not in await press(bot, ANN, button[title], inputs=inputs), title
 
 
 async def test_a_no_names_those_who_may(chats: JobChats) -> None:
