@@ -1,0 +1,84 @@
+"""Decision records in the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.jobs.history.decision_record import DECISION_SCHEMA, DecisionRecord
+from app.jobs.history.decision_records import DecisionRecords, record_key
+from app.storage.sqlite.sqlite_store import SqliteStore
+
+DAY = 24 * 3600.0
+NOON = 1_795_780_800.0
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[DecisionRecords]:
+    store = SqliteStore(tmp_path / "store.db")
+    documents = store.documents()
+    yield DecisionRecords(documents, workspace="adb-1.azuredatabricks.net")
+    await documents.close()
+    await store.close()
+
+
+def a_record(ended_at_seconds: float = NOON, run_id: int = 456, **changes: str | int) -> DecisionRecord:
+    fields: dict[str, str | int] = {
+        "key": record_key(ended_at_seconds, f"{run_id}-{ended_at_seconds * 1000:.0f}"),
+        "pass_id": "p1",
+        "at": "2026-11-27T12:00:00Z",
+        "workspace": "adb-1.azuredatabricks.net",
+        "mode": "observe",
+        "run_id": run_id,
+        "job_id": 123,
+        "job_name": "nightly_etl",
+        "decision": "RETRY",
+        "cause": "Java heap space",
+        "reason": "It may pass.",
+        "source": "model",
+        "action": "proposed",
+    }
+    return DecisionRecord.model_validate(fields | changes)
+
+
+async def test_a_failure_is_recorded_once_however_many_passes_see_it(records: DecisionRecords) -> None:
+    added = await asyncio.gather(*(records.add(a_record(pass_id=f"p{n}")) for n in range(4)))
+    assert sorted(added) == [False, False, False, True]
+
+
+async def test_the_outcome_is_added_to_the_record(records: DecisionRecords) -> None:
+    record = a_record()
+    await records.add(record)
+    changed = await records.update(record.key, {"outcome": "succeeded", "outcome_at": "2026-11-27T13:00:00Z"})
+    assert changed == record.model_copy(update={"outcome": "succeeded", "outcome_at": "2026-11-27T13:00:00Z"})
+    assert await records.find(record.key) == changed
+    assert await records.update("unknown", {"outcome": "failed"}) is None
+
+
+async def test_the_history_has_the_records_of_the_days_asked_for(records: DecisionRecords) -> None:
+    for days in range(5):
+        for run in range(3):
+            await records.add(a_record(NOON - days * DAY, 100 * days + run))
+    found = [each.run_id async for each in records.between(NOON - 2 * DAY, NOON)]
+    assert sorted(found) == [0, 1, 2, 100, 101, 102, 200, 201, 202]
+
+
+async def test_more_records_than_a_page_holds_are_all_found(records: DecisionRecords) -> None:
+    await asyncio.gather(*(records.add(a_record(NOON, run)) for run in range(450)))
+    found = {each.run_id async for each in records.between(NOON, NOON)}
+    assert len(found) == 450
+
+
+def test_the_schema_names_every_column_of_a_record() -> None:
+    columns = dict(each.split(" ") for each in DECISION_SCHEMA.split(", "))
+    row = a_record().model_dump()
+    assert list(columns) == list(row)
+    assert {name: {str: "STRING", int: "BIGINT"}[type(value)] for name, value in row.items()} == columns
+
+
+@pytest.mark.parametrize("moment", [-1.0, 0.0, 1e18])
+def test_a_run_without_a_usable_end_has_a_key_too(moment: float) -> None:
+    assert record_key(moment, "7-0").endswith("-7-0")
