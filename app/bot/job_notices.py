@@ -25,7 +25,7 @@ from app.jobs.chat.incident_message import headline, incident_blocks, said_of
 from app.jobs.chat.incident_sentences import OWNERS
 from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
-from app.jobs.chat.job_viewers import PolicyOf
+from app.jobs.chat.job_viewers import PolicyOf, policy_for
 from app.jobs.chat.watches import Watch, Watches, chat_digest
 from app.jobs.incidents.incident import Incident, NoticeKind
 from app.jobs.incidents.incident_store import IncidentStore
@@ -171,7 +171,7 @@ class JobNotices:
         incident = await self._incidents.find(incident_id)
         if incident is None:
             return {}
-        mentioned = await self._mentioned(chat, self._policy_of(incident.job_id).owners)
+        mentioned = await self._mentioned(chat, policy_for(incident, self._policy_of).owners)
         sender = self._adapter.sender_to(target_of(chat.reference))
         activity_id = await sender.post(self._card_message(chat, incident, mentioned)) or ""
         try:
@@ -211,7 +211,7 @@ class JobNotices:
     def _card_message(self, chat: _Chat, incident: Incident, mentioned: Sequence[Json]) -> Json:
         reference, translate = chat.reference, translator_for(self._locale(chat))
         channel = channel_of(reference.channel_id, conversation_type=reference.conversation_type)
-        blocks = incident_blocks(incident, self._policy_of(incident.job_id), translate)
+        blocks = incident_blocks(incident, policy_for(incident, self._policy_of), translate)
         in_text = [markdown(block, translate) for block in blocks if block.kind not in channel.cards]
         said = [render(headline(incident, translate)), *in_text]
         if mentioned:

@@ -79,7 +79,7 @@ class JobChats:
             queue,
             self.jobs.workspace,
             workspace=WORKSPACE,
-            policy_of=lambda _: self.policy,
+            policy_of=lambda *_: self.policy,
             allowed_parameters=allowed_parameters,
             carry_out=carry_out,
             clock=lambda: self.now,

@@ -10,7 +10,7 @@ from app.common.caller import Caller
 from app.jobs.chat import decision_sentences as sentences
 from app.jobs.chat.incident_decisions import DECISIONS, NOTICES, IncidentDecisions, NotAllowedError, Press
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
-from app.jobs.chat.job_viewers import PolicyOf
+from app.jobs.chat.job_viewers import PolicyOf, policy_for
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
@@ -58,7 +58,7 @@ class IncidentActions:
             return ActionAnswer(translate(sentences.GONE), is_accepted=False)
         press = self._press(action)
         try:
-            self._decisions.decide(incident, self._policy_of(incident.job_id), press, "")
+            self._decisions.decide(incident, policy_for(incident, self._policy_of), press, "")
         except NotAllowedError as refusal:
             return ActionAnswer(translate(refusal.sentence, **refusal.values), is_accepted=False)
         return ActionAnswer(translate(sentences.ACCEPTED[action.verb], name=press.by.name or "–"))
@@ -72,7 +72,7 @@ class IncidentActions:
             if _is_done(incident, press, notice_id):
                 return None
             try:
-                return self._decisions.decide(incident, self._policy_of(incident.job_id), press, notice_id)
+                return self._decisions.decide(incident, policy_for(incident, self._policy_of), press, notice_id)
             except NotAllowedError as refusal:
                 refusals.append(refusal)
                 return None

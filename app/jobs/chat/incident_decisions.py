@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.jobs.chat import decision_sentences as sentences
-from app.jobs.chat.incident_message import (
+from app.jobs.chat.incident_buttons import (
     ASSIGNED_TO,
     DECIDABLE,
     HOURS_TO_SNOOZE,
@@ -16,8 +16,8 @@ from app.jobs.chat.incident_message import (
     PARAMETER_INPUT,
     SNOOZE_HOURS,
     decision_id,
-    time_text,
 )
+from app.jobs.chat.incident_message import time_text
 from app.jobs.incidents.incident import Incident, IncidentState, NoticeKind, PendingNotice
 from app.jobs.job_policy import JobPolicy, ParameterRule, Person
 from app.jobs.mail.mail_content import clean_line

@@ -9,38 +9,22 @@ from datetime import UTC, datetime
 from typing import Final
 
 from app.content.blocks import (
-    Action,
-    Actions,
-    ActionStyle,
     Block,
-    Choice,
     Code,
     Fact,
     Facts,
     Folded,
     FoldedBlock,
-    Form,
-    Forms,
-    Input,
 )
 from app.content.data_text import as_data
 from app.jobs.chat import incident_sentences as sentences
+from app.jobs.chat.incident_buttons import incident_buttons
 from app.jobs.decisions.decision import DecisionAction
-from app.jobs.incidents.incident import Incident, IncidentState, NoticeKind, Proposal
-from app.jobs.job_policy import JobPolicy, ParameterRule
+from app.jobs.incidents.incident import Incident, IncidentState, NoticeKind
+from app.jobs.job_policy import JobPolicy
 from app.jobs.mail.mail_content import clean_block, clean_line, clean_url
 from app.jobs.runs.run_failure import TaskFailure
-from app.messaging import job_messages as verbs
-from app.messaging.job_messages import INCIDENT
 from app.translation import Sentence, Translator
-
-PARAMETER_INPUT: Final = "parameter_"
-"""With the number of the rule in the policy: the name of an input of the form that changes parameters."""
-SNOOZE_HOURS: Final = "hours"
-ASSIGNED_TO: Final = "assigned_to"
-NOTE: Final = "note"
-HOURS_TO_SNOOZE: Final = (1, 4, 24)
-MAX_PARAMETER_INPUTS: Final = 8
 
 _NAME = 100
 _SENTENCE = 300
@@ -59,12 +43,6 @@ _STATES: Final = {
     IncidentState.RECOVERED: Sentence("Recovered"),
     IncidentState.SKIPPED: Sentence("Skipped"),
     IncidentState.CLOSED: Sentence("Closed"),
-}
-DECIDABLE: Final = {
-    IncidentState.OPEN,
-    IncidentState.PROPOSED,
-    IncidentState.DELAYED,
-    IncidentState.ESCALATED,
 }
 _NOT_PROPOSED: Final = {
     DecisionAction.RETRY: sentences.RETRY,
@@ -107,7 +85,7 @@ def incident_blocks(incident: Incident, policy: JobPolicy, translate: Translator
     blocks: list[Block] = [Facts(tuple(_facts(incident, translate)), job_name(incident))]
     if details := tuple(_evidence(incident, translate)):
         blocks.append(Folded(translate(sentences.EVIDENCE), details))
-    return (*blocks, *_buttons(incident, policy, translate))
+    return (*blocks, *incident_buttons(incident, policy, translate))
 
 
 def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translator) -> str:
@@ -257,76 +235,3 @@ def _pairs(parameters: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         # Redacted as the pair that it is, since only the name may say that the value is a secret.
         shown_name, _, shown = clean_line(f"{name}={value}", 2 * _NAME).partition("=")
         yield shown_name, shown or "–"
-
-
-def _buttons(incident: Incident, policy: JobPolicy, translate: Translator) -> Iterator[Block]:
-    data = {INCIDENT: incident.id}
-    proposal, decision_id = _decision_of(incident)
-    decisions = []
-    if proposal is not None:
-        decisions.append(Action(verbs.APPROVE_RETRY, translate(sentences.APPROVE), data, ActionStyle.POSITIVE))
-    if incident.state in DECIDABLE:
-        if incident.state is not IncidentState.ESCALATED:
-            decisions.append(Action(verbs.ESCALATE, translate(sentences.ESCALATE), data))
-        decisions.append(Action(verbs.SKIP, translate(sentences.SKIP), data))
-    if decisions:
-        yield Actions(tuple(decisions), decision_id)
-    if not incident.state.is_closed:
-        yield Forms(tuple(_forms(incident, policy, proposal, translate)))
-    if incident.kind == "failure":
-        yield Actions((Action(verbs.WRONG_DIAGNOSIS, translate(sentences.WRONG_DIAGNOSIS), data),))
-
-
-def _decision_of(incident: Incident) -> tuple[Proposal | None, str]:
-    """The proposal that waits, and what names the decision: the same on every card that shows it."""
-    if incident.state is IncidentState.PROPOSED and incident.proposal is not None:
-        return incident.proposal, incident.proposal.id
-    return None, decision_id(incident)
-
-
-def decision_id(incident: Incident) -> str:
-    """Of what may be decided about an incident without a proposal."""
-    return f"{incident.id}/{incident.state}"
-
-
-def _forms(incident: Incident, policy: JobPolicy, proposal: Proposal | None, translate: Translator) -> Iterator[Form]:
-    data = {INCIDENT: incident.id}
-    inputs = tuple(_parameter_inputs(incident, policy, proposal, translate)) if proposal is not None else ()
-    if proposal is not None and proposal.action != "CANCEL" and inputs:
-        send = Action(verbs.CHANGE_RETRY, translate(sentences.RETRY_WITH_THESE), data, ActionStyle.POSITIVE)
-        yield Form(translate(sentences.CHANGE_PARAMETERS), inputs, send, proposal.id)
-    if incident.state in DECIDABLE:
-        choices = tuple(Choice(str(hours), translate(sentences.HOURS, count=hours)) for hours in HOURS_TO_SNOOZE)
-        hours = Input(SNOOZE_HOURS, translate(sentences.SNOOZE_FOR), choices[1].value, choices)
-        yield Form(translate(sentences.SNOOZE), (hours,), Action(verbs.SNOOZE, translate(sentences.SNOOZE_NOW), data))
-    yield Form(
-        translate(sentences.ACKNOWLEDGE),
-        (
-            Input(ASSIGNED_TO, translate(sentences.ASSIGN_TO), clean_line(incident.assigned_to, _NAME)),
-            Input(NOTE, translate(sentences.NOTE), clean_line(incident.note, _SENTENCE)),
-        ),
-        Action(verbs.ACKNOWLEDGE, translate(sentences.TAKE_IT), data),
-    )
-
-
-def _parameter_inputs(
-    incident: Incident, policy: JobPolicy, proposal: Proposal, translate: Translator
-) -> Iterator[Input]:
-    for number, rule in enumerate(policy.parameters[:MAX_PARAMETER_INPUTS]):
-        value = proposal.parameters.get(rule.name, incident.failure.parameters.get(rule.name, ""))
-        choices = ("true", "false") if rule.type == "boolean" else rule.choices
-        yield Input(
-            f"{PARAMETER_INPUT}{number}",
-            _parameter_label(rule, translate),
-            clean_line(value, _NAME),
-            tuple(Choice(choice, choice) for choice in choices),
-        )
-
-
-def _parameter_label(rule: ParameterRule, translate: Translator) -> str:
-    bounds = [
-        translate(sentence, value=f"{bound:g}")
-        for sentence, bound in ((sentences.AT_LEAST, rule.minimum), (sentences.AT_MOST, rule.maximum))
-        if bound is not None
-    ]
-    return f"{clean_line(rule.name, _NAME)} ({', '.join(bounds)})" if bounds else clean_line(rule.name, _NAME)

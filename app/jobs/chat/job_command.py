@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.common.caller import Caller
-from app.common.json_values import count, mapping, text
 from app.content.data_text import as_data
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceError, WorkspaceNotFoundError, WorkspacePermissionError
 from app.jobs.chat import job_sentences as sentences
-from app.jobs.chat.job_viewers import Asker, JobViewers, UnknownAskerError
+from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError
 from app.jobs.chat.watches import MAX_WATCHES, TooManyWatchesError, Watch, Watches
 from app.jobs.incidents.incident import Incident
 from app.jobs.incidents.incident_store import IncidentStore
@@ -46,12 +45,6 @@ class JobRequest:
 class JobAnswer:
     text: str
     blocks: tuple[Block, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    id: int
-    name: str
 
 
 class JobCommand:
@@ -113,7 +106,7 @@ class JobCommand:
         """The jobs that the chat watches, and their open incidents."""
         return await self._list(request, translator_for(request.locale))
 
-    async def _watch(self, job: _Job, request: JobRequest, translate: Translator) -> JobAnswer:
+    async def _watch(self, job: Job, request: JobRequest, translate: Translator) -> JobAnswer:
         chat = request.conversation
         watch = Watch(
             job_id=job.id,
@@ -129,27 +122,25 @@ class JobCommand:
         said = sentences.WATCHED if is_new else sentences.WATCHED_ALREADY
         return JobAnswer(translate(said, job=as_data(job.name)), (_buttons([watch], translate),))
 
-    async def _visible_jobs(self, wanted: str, asker: Asker) -> list[_Job]:
+    async def _visible_jobs(self, wanted: str, asker: Asker) -> list[Job]:
         """By the id, or else by the whole name."""
         jobs = await self._job_of_id(wanted)
         if not jobs:
             async for found in self._api.jobs(name=wanted):
-                name = text(mapping(found.get("settings")).get("name"))
-                jobs.append(_Job(count(found.get("job_id")), name))
+                jobs.append(Job.of(found))
                 if len(jobs) > 4 * _MAX_CANDIDATES:
                     break
-        visible = await self._viewers.visible(asker, [job.id for job in jobs])
+        visible = await self._viewers.visible(asker, jobs)
         return [job for job in jobs if job.id in visible][:_MAX_CANDIDATES]
 
-    async def _job_of_id(self, wanted: str) -> list[_Job]:
+    async def _job_of_id(self, wanted: str) -> list[Job]:
         if not wanted.isascii() or not wanted.isdigit() or len(wanted) > _MAX_ID_DIGITS:
             return []
         try:
             found = await self._api.job(int(wanted))
         except (WorkspaceNotFoundError, WorkspacePermissionError):
             return []
-        name = text(mapping(found.get("settings")).get("name"))
-        return [_Job(int(wanted), name or wanted)]
+        return [Job.of(found, int(wanted))]
 
     async def _list(self, request: JobRequest, translate: Translator) -> JobAnswer:
         if PRIVATE_THREAD in request.conversation.thread:
@@ -166,7 +157,7 @@ def _name_in(words: str) -> str:
     return " ".join(words.split())[:_MAX_NAME_CHARACTERS].strip(_QUOTES)
 
 
-def _which(jobs: Sequence[_Job], translate: Translator) -> JobAnswer:
+def _which(jobs: Sequence[Job], translate: Translator) -> JobAnswer:
     from app.content.blocks import Actions  # noqa: PLC0415
     from app.messaging.actions import ask_button  # noqa: PLC0415
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,7 +16,7 @@ from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_sentences import WORKSPACE_UNAVAILABLE
 from app.jobs.chat.job_tool_texts import evidence_text, line_of, table_of
-from app.jobs.chat.job_viewers import Asker, JobViewers, PolicyOf, UnknownAskerError
+from app.jobs.chat.job_viewers import Asker, Job, JobViewers, PolicyOf, UnknownAskerError, policy_for
 from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, Proposal
@@ -118,7 +118,7 @@ class JobTools:
         asker = await self._asker(context)
         since = self._clock() - period.hours * 3600.0
         found = [record async for record in self._records_since(since)]
-        visible = await self._visible(asker, [record.job_id for record in found], context)
+        visible = await self._visible(asker, [Job(record.job_id, record.job_name) for record in found], context)
         shown = [record for record in found if record.job_id in visible]
         if not shown:
             return ToolOutput(f"No run of a job that this person may see has failed in the last {period.hours} hours.")
@@ -128,7 +128,7 @@ class JobTools:
 
     async def _explain(self, asked: OfJob, context: ToolContext) -> ToolOutput:
         incident = await self._incident(asked.job, context)
-        policy = self._policy_of(incident.job_id)
+        policy = policy_for(incident, self._policy_of)
         from app.jobs.chat.incident_message import incident_blocks  # noqa: PLC0415
 
         blocks = incident_blocks(incident, policy, context.translate)
@@ -139,7 +139,7 @@ class JobTools:
         if context.is_scheduled:
             raise ToolError("a scheduled question cannot propose a retry: a person has to ask for it")
         incident = await self._incident(asked.job, context)
-        policy = self._policy_of(incident.job_id)
+        policy = policy_for(incident, self._policy_of)
         parameters = self._changed(asked.parameters, incident, policy)
         _check_can_be_retried(incident, policy)
         now, id = self._clock(), context.idempotency_key[:32]
@@ -185,9 +185,9 @@ class JobTools:
         except UnknownAskerError as refusal:
             raise ToolError(str(refusal), sentence=context.translate(refusal.sentence)) from None
 
-    async def _visible(self, asker: Asker, job_ids: Sequence[int], context: ToolContext) -> frozenset[int]:
+    async def _visible(self, asker: Asker, jobs: Iterable[Job], context: ToolContext) -> frozenset[int]:
         try:
-            return await self._viewers.visible(asker, job_ids)
+            return await self._viewers.visible(asker, jobs)
         except WorkspaceError:
             sentence = context.translate(WORKSPACE_UNAVAILABLE)
             raise ToolError("the workspace did not say which jobs this person may see", sentence=sentence) from None
@@ -197,7 +197,7 @@ class JobTools:
         asker = await self._asker(context)
         job = " ".join(job.split())
         candidates = await self._of_job(job) if job else await self._of_conversation(context)
-        visible = await self._visible(asker, [incident.job_id for incident in candidates], context)
+        visible = await self._visible(asker, map(_job_of, candidates), context)
         found = [incident for incident in candidates if incident.job_id in visible]
         if not found:
             what = f"of a job {job!r} " if job else "that this conversation is about "
@@ -241,6 +241,10 @@ class JobTools:
         if problems:
             raise ToolError(" ".join(problems))
         return dict(allowed)
+
+
+def _job_of(incident: Incident) -> Job:
+    return Job(incident.job_id, incident.job_name, incident.job_tags)
 
 
 def _check_can_be_retried(incident: Incident, policy: JobPolicy) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from app.common.caller import Caller
-from app.common.json_values import items, mapping, text
+from app.common.json_values import count, items, mapping, text
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceError, WorkspaceNotFoundError, WorkspacePermissionError
 from app.databricks.workspace_users import WorkspaceUsers
+from app.jobs.incidents.incident import Incident
 from app.jobs.job_policy import JobPolicy
 from app.messaging.conversation_members import ConversationMembers, MembersUnavailableError
 from app.storage.conversations import ConversationKey
@@ -24,13 +26,34 @@ UNKNOWN_PERSON = Sentence("I do not know who you are here, so I cannot show you 
 GUEST = Sentence("Guests cannot see jobs. Please ask somebody of the organization.")
 MEMBERS_UNAVAILABLE = Sentence("Microsoft Teams did not tell me who you are. Please try again in a minute.")
 
-PolicyOf = Callable[[int], JobPolicy]
-"""Of the job with this id."""
+PolicyOf = Callable[[int, str, Mapping[str, str]], JobPolicy]
+"""Of the job with this id, name and tags."""
 
 # A group that every user of the workspace is in, and that is not always told.
 _ALL_USERS = "users"
 _MAX_JOBS = 50
 _MAX_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`tags` may be unknown: then only a policy for its id or name counts."""
+
+    id: int
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any], id: int = 0) -> Job:
+        """As the Jobs API tells of it."""
+        settings = mapping(told.get("settings"))
+        id = count(told.get("job_id")) or id
+        tags = {name: text(value) for name, value in mapping(settings.get("tags")).items()}
+        return cls(id, text(settings.get("name")) or str(id), tags)
+
+
+def policy_for(incident: Incident, policy_of: PolicyOf) -> JobPolicy:
+    return policy_of(incident.job_id, incident.job_name, incident.job_tags)
 
 
 class UnknownAskerError(Exception):
@@ -74,14 +97,12 @@ class JobViewers:
             raise UnknownAskerError(UNKNOWN_PERSON)
         return Asker(caller.tenant_id, caller.entra_object_id, caller.name, member.addresses)
 
-    async def may_view(self, asker: Asker, job_id: int) -> bool:
-        """Raises `app.databricks.workspace_errors.WorkspaceError`."""
-        return job_id in await self.visible(asker, [job_id])
-
-    async def visible(self, asker: Asker, job_ids: Iterable[int]) -> frozenset[int]:
-        """Those of the first 50 that the person may see. Raises `app.databricks.workspace_errors.WorkspaceError`."""
-        wanted = list(dict.fromkeys(job_ids))[:_MAX_JOBS]
-        named = {job_id for job_id in wanted if self._is_named(asker, job_id)}
+    async def visible(self, asker: Asker, jobs: Iterable[Job]) -> frozenset[int]:
+        """The ids of those of the first 50 that the person may see. Raises
+        `app.databricks.workspace_errors.WorkspaceError`.
+        """
+        wanted = dict(islice({job.id: job for job in jobs}.items(), _MAX_JOBS))
+        named = {job_id for job_id, job in wanted.items() if self._is_named(asker, job)}
         at_once = asyncio.Semaphore(_MAX_AT_ONCE)
 
         async def entries(job_id: int) -> tuple[int, list[Mapping[str, Any]]]:
@@ -96,8 +117,8 @@ class JobViewers:
         mine = await self._groups(asker) if undecided else frozenset()
         return frozenset(named | direct | {job_id for job_id, groups in undecided.items() if groups & mine})
 
-    def _is_named(self, asker: Asker, job_id: int) -> bool:
-        policy = self._policy_of(job_id)
+    def _is_named(self, asker: Asker, job: Job) -> bool:
+        policy = self._policy_of(job.id, job.name, job.tags)
         people = (*policy.viewers, *policy.approvers, *policy.owners)
         return any(person.is_same(asker.tenant_id, asker.entra_object_id) for person in people)
 

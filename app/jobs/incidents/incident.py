@@ -111,7 +111,8 @@ class PendingNotice(_Stored):
 
 class Incident(_Stored):
     """`failure` is that of the first run, its traces cut; it stands for all. `error_fingerprint` is the same for the
-    same normalised error. Times are in seconds since 1970; 0 is never.
+    same normalised error. `job_tags` are those of the job when it failed, since a policy may be for a tag. Times are in
+    seconds since 1970; 0 is never.
     """
 
     id: str
@@ -119,6 +120,7 @@ class Incident(_Stored):
     workspace: str
     job_id: int
     job_name: str
+    job_tags: Mapping[str, str] = {}
     error_fingerprint: str
     state: IncidentState
     mode: WatchMode
