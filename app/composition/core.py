@@ -15,6 +15,8 @@ from app.agent.agent import Agent
 from app.agent.commands import About, Commands
 from app.agent.turn import Turn
 from app.composition.conversation_files import LazyConversationFiles
+from app.composition.job_chat import HELP as JOB_HELP
+from app.composition.job_chat import JobChat, JobWatchParts
 from app.composition.ratings import LazyRatings
 from app.composition.schedules import Schedules
 from app.composition.tool_providers import ConversationTools, ToolServices, has_data_tools, tool_providers
@@ -52,7 +54,7 @@ class Core:
     """Nothing here is slow to make: files, connections and heavy imports come with the first use.
 
     `managed_identity_client_id` names the identity that signs in to Databricks where the settings name no other.
-    `allows_loopback_files`: attached files may come from this machine.
+    `allows_loopback_files`: attached files may come from this machine. With a `job_watch` chats can watch jobs.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Core:
         *,
         managed_identity_client_id: str | None = None,
         allows_loopback_files: bool = False,
+        job_watch: JobWatchParts | None = None,
     ) -> None:
         # httpx logs a line for every request to the model, which would be most of the log.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -88,9 +91,16 @@ class Core:
             allows_loopback=allows_loopback_files,
             brings_result_tools=not has_data_tools(settings),
         )
+        self.job_chat = (
+            JobChat(self.storage.documents, self.references, self.queue, self.workspace, job_watch)
+            if job_watch is not None
+            else None
+        )
         self._tool_providers = tool_providers(
             ToolServices(settings, self.workspace, self.storage, self.stored_results, self.files)
         )
+        if self.job_chat is not None and settings.agent.offers_tools:
+            self._tool_providers.append(self.job_chat.tool_provider)
         self.agent = Agent(
             self.model,
             self._tool_providers,
@@ -108,9 +118,10 @@ class Core:
                 self._forget_chat,
                 self._about,
                 self.agent.tools_for,
-                {"/schedule": self.schedules.command},
+                {"/schedule": self.schedules.command, **(self.job_chat.commands if self.job_chat else {})},
                 self._remove,
                 self.schedules.is_wanted,
+                [JOB_HELP] if self.job_chat else [],
             ),
             TurnBackend(
                 self.store,
@@ -137,6 +148,8 @@ class Core:
                 await provider.forget(key, threads=threads)
         await self.ratings().forget(key, threads=threads)
         await self.schedules.forget(key, threads=threads)
+        if self.job_chat is not None:
+            await self.job_chat.forget(key, threads=threads)
         await self.store.forget(key, threads=threads)
 
     async def _forget_chat(self, conversation: ConversationKey) -> None:

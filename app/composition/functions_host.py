@@ -57,7 +57,10 @@ class FunctionsHost:
             result_files=LazyResultFiles(core.storage.artifacts, core.workspace),
             ratings=core.ratings,
             display=_display(settings),
+            action_handlers=core.job_chat.action_handlers if core.job_chat else (),
         )
+        if core.job_chat is not None:
+            core.job_chat.attach(self.bot)
         self.health = Health(
             DependencyChecks(
                 {

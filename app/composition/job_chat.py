@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from app.storage.conversations import ConversationKey
 from app.storage.documents import DocumentStore
 from app.storage.queue import Queue
 from app.tools.base import AnyTool
+from app.tools.registry import ToolProvider
 from app.translation import Sentence
 
 if TYPE_CHECKING:
@@ -44,10 +46,20 @@ About jobs:
 - **/jobs** – what is watched here, and what has failed""")
 
 
-class JobChat:
-    """`workspace` names the workspace in the store. `carry_out` begins an approved retry. `clock` is in seconds since
-    1970.
+@dataclass(frozen=True, slots=True)
+class JobWatchParts:
+    """What chats need of the job watch. `workspace` names the workspace in the store. `carry_out` begins an approved
+    retry.
     """
+
+    workspace: str
+    policy_of: PolicyOf
+    allowed_parameters: AllowedParameters
+    carry_out: CarryOut
+
+
+class JobChat:
+    """`clock` is in seconds since 1970."""
 
     def __init__(
         self,
@@ -55,21 +67,15 @@ class JobChat:
         references: ConversationReferences,
         queue: Queue,
         client: WorkspaceClient,
+        parts: JobWatchParts,
         *,
-        workspace: str,
-        policy_of: PolicyOf,
-        allowed_parameters: AllowedParameters,
-        carry_out: CarryOut,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._documents = documents
         self._references = references
         self._queue = queue
         self._client = client
-        self._workspace = workspace
-        self._policy_of = policy_of
-        self._allowed_parameters = allowed_parameters
-        self._carry_out = carry_out
+        self._parts = parts
         self._clock = clock
         self._bot: BotApp | None = None
 
@@ -86,8 +92,11 @@ class JobChat:
         self._bot = bot
         bot.queue.register(JOB_NOTICE_KIND, self._deliver)
 
+    @property
+    def tool_provider(self) -> ToolProvider:
+        return _JobToolProvider(self)
+
     async def tools(self, caller: Caller) -> Sequence[AnyTool]:
-        """As an `app.tools.registry.ToolProvider`."""
         return await self._tools.tools(caller)
 
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
@@ -134,19 +143,19 @@ class JobChat:
     def _incidents(self) -> IncidentStore:
         from app.jobs.incidents.incident_store import IncidentStore  # noqa: PLC0415
 
-        return IncidentStore(self._documents, workspace=self._workspace)
+        return IncidentStore(self._documents, workspace=self._parts.workspace)
 
     @cached_property
     def _records(self) -> DecisionRecords:
         from app.jobs.history.decision_records import DecisionRecords  # noqa: PLC0415
 
-        return DecisionRecords(self._documents, workspace=self._workspace)
+        return DecisionRecords(self._documents, workspace=self._parts.workspace)
 
     @cached_property
     def _watches(self) -> Watches:
         from app.jobs.chat.watches import Watches  # noqa: PLC0415
 
-        return Watches(self._documents, workspace=self._workspace)
+        return Watches(self._documents, workspace=self._parts.workspace)
 
     @cached_property
     def _threads(self) -> IncidentThreads:
@@ -165,7 +174,7 @@ class JobChat:
         from app.databricks.workspace_users import WorkspaceUsers  # noqa: PLC0415
         from app.jobs.chat.job_viewers import JobViewers  # noqa: PLC0415
 
-        return JobViewers(self._api, WorkspaceUsers(self._client), self._members, self._policy_of)
+        return JobViewers(self._api, WorkspaceUsers(self._client), self._members, self._parts.policy_of)
 
     @cached_property
     def _command(self) -> JobCommand:
@@ -178,14 +187,14 @@ class JobChat:
         from app.jobs.chat.incident_actions import IncidentActions  # noqa: PLC0415
         from app.jobs.chat.incident_decisions import IncidentDecisions  # noqa: PLC0415
 
-        decisions = IncidentDecisions(self._allowed_parameters)
+        decisions = IncidentDecisions(self._parts.allowed_parameters)
         return IncidentActions(
             self._incidents,
             self._records,
             decisions,
-            self._policy_of,
+            self._parts.policy_of,
             self._notifier,
-            self._carry_out,
+            self._parts.carry_out,
             clock=self._clock,
         )
 
@@ -194,10 +203,15 @@ class JobChat:
         from app.jobs.chat.job_tools import JobTools  # noqa: PLC0415
 
         return JobTools(
-            self._incidents, self._records, self._threads, self._viewers, self._policy_of, self._allowed_parameters,
+            self._incidents,
+            self._records,
+            self._threads,
+            self._viewers,
+            self._parts.policy_of,
+            self._parts.allowed_parameters,
             self._notifier,
             clock=self._clock,
-        )  # fmt: skip
+        )
 
     @cached_property
     def _notices(self) -> JobNotices:
@@ -214,7 +228,7 @@ class JobChat:
             self._watches,
             self._threads,
             self._notifier,
-            self._policy_of,
+            self._parts.policy_of,
         )
 
 
@@ -226,6 +240,13 @@ class _NoMembers:
 
     async def find_by_entra_id(self, conversation: ConversationKey, entra_object_id: str) -> ConversationMember | None:
         return None
+
+
+class _JobToolProvider:
+    """An `app.tools.registry.ToolProvider`."""
+
+    def __init__(self, chat: JobChat) -> None:
+        self.tools = chat.tools
 
 
 class _IncidentAction:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.composition.job_chat import JobChat
+from app.composition.job_chat import JobChat, JobWatchParts
 from app.jobs.chat.job_notice import ChatNotifier
 from app.jobs.incidents.incident import Incident, NoticeKind
 from app.jobs.incidents.incident_store import IncidentStore
@@ -73,17 +73,8 @@ class JobChats:
                 await self.carry_out(incident_id)
             self.carried_out.append(incident_id)
 
-        return JobChat(
-            documents,
-            references,
-            queue,
-            self.jobs.workspace,
-            workspace=WORKSPACE,
-            policy_of=lambda *_: self.policy,
-            allowed_parameters=allowed_parameters,
-            carry_out=carry_out,
-            clock=lambda: self.now,
-        )
+        parts = JobWatchParts(WORKSPACE, lambda *_: self.policy, allowed_parameters, carry_out)
+        return JobChat(documents, references, queue, self.jobs.workspace, parts, clock=lambda: self.now)
 
     def incident(self, **changes: Any) -> Incident:
         """Of the stand-in's job."""

@@ -250,3 +250,28 @@ async def test_mcp_servers_and_specialists_bring_their_tools_and_are_closed(tmp_
         assert [each.name for each in registry.unavailable] == ["gone"]
         await made.close()
         assert not any("McpConnection" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+
+_CHATS_WATCH_JOBS = """
+import asyncio, sys
+from app.composition.core import Core
+from app.composition.job_chat import JobWatchParts
+from app.config import CoreSettings, load_sections
+
+async def main():
+    settings = load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:]))
+    core = Core(settings, job_watch=JobWatchParts("w", None, None, None))
+    print(*core.job_chat.commands, *(handler.verb for handler in core.job_chat.action_handlers), *sorted(sys.modules))
+    await core.close()
+
+asyncio.run(main())
+"""
+
+
+def test_what_chats_need_to_watch_jobs_is_imported_when_one_first_does(tmp_path: Path) -> None:
+    settings = [f"{name}={value}" for name, value in {**WORKSPACE, "DATA_DIR": str(tmp_path)}.items()]
+    program = [sys.executable, "-c", _CHATS_WATCH_JOBS, *settings]
+    process = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    found = {*process.stdout.split()}
+    assert {"/watch", "/unwatch", "/jobs", "approve_job_retry"} <= found
+    assert not {name for name in found if name.startswith(("app.jobs", "app.bot", "app.databricks.jobs_api"))}

@@ -131,7 +131,7 @@ async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> Async
             schedules = Schedules(documents, references)
             job_chat = jobs(documents, references, log.queue("turns"), workspace) if jobs else None
             if job_chat is not None:
-                tool_providers = [*tool_providers, job_chat]
+                tool_providers = [*tool_providers, job_chat.tool_provider]
                 action_handlers = [*action_handlers, *job_chat.action_handlers]
             agent = Agent(model, tool_providers, system_prompt="", history_token_budget=1000, review=schedules.review)
             removal = AnswerRemoval(log, backend.queue, references, documents)
