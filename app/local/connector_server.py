@@ -151,7 +151,9 @@ class ConnectorServer:
     async def _member(self, request: web.Request) -> web.Response:
         """https://learn.microsoft.com/microsoftteams/platform/bots/how-to/get-teams-context"""
         wanted = request.match_info["member"]
-        for member in self.members:
+        # A thread has none: https://github.com/microsoft/botframework-sdk/issues/3062
+        is_thread = ";messageid=" in request.match_info["conversation"]
+        for member in () if is_thread else self.members:
             if wanted in (member.get("id"), member.get("aadObjectId")):
                 return web.json_response(member)
         return _web_response(ConnectorResponse.error(404, "MemberNotFoundInConversation", "There is no such member."))

@@ -121,3 +121,12 @@ def test_facts_read_as_they_are_and_buttons_say_what_was_decided(drawn: Callable
 @pytest.mark.parametrize("name", ["no_rows", "wide_table", "chart_with_a_gap", "chart_pie", "result_with_sql"])
 def test_every_other_card_is_drawn_without_a_complaint(name: str, drawn: Callable[[str], Seen]) -> None:
     assert drawn(name)["rows"]
+
+
+def test_a_form_opens_and_its_button_says_what_was_decided(drawn: Callable[[str], Seen]) -> None:
+    seen = drawn("forms")
+    for label in ("batch_size", "<b>mode</b>", "For how long", "4 hours", "Repair with these"):
+        assert label in seen["text"]
+    assert {"verb": "snooze", "data": {"incident": "i-1"}} in [
+        {"verb": action["verb"], "data": action["data"]} for action in seen["pressed"] if "verb" in action
+    ]

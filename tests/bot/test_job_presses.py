@@ -151,6 +151,7 @@ async def test_changed_parameters_are_checked_and_then_carried_out_exactly(chats
     assert "batch_size may not be 9000" in too_many
     none = await press(bot, ANN, button["Retry with these"], inputs={"parameter_0": "500", "parameter_7": "x"})
     assert "No parameter was changed" in none
+    assert "did not send what you entered" in await press(bot, ANN, button["Retry with these"], inputs={"hours": "1"})
     await handle_all(bot)
     assert await stored(bot, chats) == chats.incident()
     said = await press(bot, ANN, button["Retry with these"], inputs={"parameter_0": " 50 ", "parameter_1": "new"})
@@ -160,6 +161,17 @@ async def test_changed_parameters_are_checked_and_then_carried_out_exactly(chats
     assert incident.proposal is not None
     assert incident.proposal.parameters == {"batch_size": "50", "mode": "new"}
     assert chats.carried_out == [incident.id]
+
+
+async def test_a_client_that_leaves_out_what_was_not_touched_keeps_what_was_proposed(chats: JobChats) -> None:
+    bot, button = await proposed(chats)
+    await press(bot, ANN, button["Retry with these"], inputs={"parameter_1": "new"})
+    await press(bot, ANN, button["Snooze now"])
+    await handle_all(bot)
+    incident = await stored(bot, chats)
+    assert incident.proposal is not None
+    assert incident.proposal.parameters == {"batch_size": "100", "mode": "new"}
+    assert incident.state is IncidentState.APPROVED
 
 
 async def test_after_its_time_a_proposal_cannot_be_approved_and_a_press_in_time_counts_though_the_queue_was_slow(
@@ -226,7 +238,8 @@ async def test_acknowledging_assigns_and_snoozing_keeps_quiet_and_both_stand_on_
     inputs = {"assigned_to": "Bob", "note": "Disk\nis *full*" + "x" * 1000}
     assert "Acknowledged" in await press(bot, ANN, button["Acknowledge now"], inputs=inputs)
     assert "Please choose" in await press(bot, ANN, button["Snooze now"], inputs={"hours": "1000000"})
-    assert "Snoozed" in await press(bot, ANN, button["Snooze now"], inputs={"hours": "4"})
+    for inputs in ({"hours": "1"}, {}):
+        assert "Snoozed" in await press(bot, ANN, button["Snooze now"], inputs=inputs)
     await handle_all(bot)
     incident = await stored(bot, chats)
     assert incident.acknowledged_by is not None

@@ -55,7 +55,7 @@ async def test_who_may_view_a_job_watches_it_by_name_or_id_and_is_told_of_its_fa
 
 async def test_unwatching_ends_it_by_name_or_id_for_this_chat_alone(chats: JobChats) -> None:
     bot = chats.bot()
-    for conversation in (GROUP, CHANNEL, PERSONAL):
+    for conversation in (GROUP, {**CHANNEL, "id": f"{CHANNEL['id']};messageid=77"}, PERSONAL):
         await say(bot, BOB, "/watch nightly_etl", conversation)
     assert "no longer" in await say(bot, ANN, "/unwatch Nightly_ETL", GROUP)
     assert "no longer" in await say(bot, BOB, f"/unwatch {chats.job_id}", PERSONAL)

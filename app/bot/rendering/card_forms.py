@@ -37,7 +37,9 @@ def form_elements(forms: Forms, room: Room, name: str) -> Iterator[Json]:
 
 
 def _hidden(form: Form, name: str) -> list[Json]:
-    sent = {"type": "ActionSet", "id": name, "actions": [action_element(form.action, form.id)]}
+    # It is the default, and yet inputs were left out in channels: MicrosoftDocs/msteams-docs#9291.
+    action = {**action_element(form.action, form.id), "associatedInputs": "auto"}
+    sent = {"type": "ActionSet", "id": name, "actions": [action]}
     return [{**element, "isVisible": False} for element in (*map(_input, form.inputs), sent)]
 
 

@@ -31,6 +31,9 @@ DECIDED: Final = Sentence("{name} decided about this already.")
 DECIDED_BY_OTHER: Final = Sentence("Somebody decided about this already.")
 NOT_WAITING: Final = Sentence("This does not wait for a decision any more. The card above says where it stands.")
 CLOSED: Final = Sentence("This is closed, and nothing more is done about it.")
+NOTHING_ENTERED: Final = Sentence(
+    "Your client did not send what you entered, so nothing was done. Please try it in Microsoft Teams on a computer."
+)
 NOTHING_CHANGED: Final = Sentence("No parameter was changed. Press Approve to retry as it is proposed.")
 NOT_ALLOWED_VALUES: Final = Sentence("The retry was not begun: {problems}")
 FOR_HOW_LONG: Final = Sentence("Please choose for how long.")

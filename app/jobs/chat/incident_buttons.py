@@ -20,6 +20,7 @@ SNOOZE_HOURS: Final = "hours"
 ASSIGNED_TO: Final = "assigned_to"
 NOTE: Final = "note"
 HOURS_TO_SNOOZE: Final = (1, 4, 24)
+DEFAULT_HOURS: Final = 4
 MAX_PARAMETER_INPUTS: Final = 8
 
 DECIDABLE: Final = {
@@ -72,7 +73,7 @@ def _forms(incident: Incident, policy: JobPolicy, proposal: Proposal | None, tra
         yield Form(translate(sentences.CHANGE_PARAMETERS), inputs, send, proposal.id)
     if incident.state in DECIDABLE:
         choices = tuple(Choice(str(hours), translate(sentences.HOURS, count=hours)) for hours in HOURS_TO_SNOOZE)
-        hours = Input(SNOOZE_HOURS, translate(sentences.SNOOZE_FOR), choices[1].value, choices)
+        hours = Input(SNOOZE_HOURS, translate(sentences.SNOOZE_FOR), str(DEFAULT_HOURS), choices)
         yield Form(translate(sentences.SNOOZE), (hours,), Action(verbs.SNOOZE, translate(sentences.SNOOZE_NOW), data))
     yield Form(
         translate(sentences.ACKNOWLEDGE),

@@ -10,6 +10,7 @@ from app.jobs.chat import decision_sentences as sentences
 from app.jobs.chat.incident_buttons import (
     ASSIGNED_TO,
     DECIDABLE,
+    DEFAULT_HOURS,
     HOURS_TO_SNOOZE,
     MAX_PARAMETER_INPUTS,
     NOTE,
@@ -88,16 +89,21 @@ class IncidentDecisions:
 
     def _with_parameters(self, incident: Incident, policy: JobPolicy, press: Press) -> Incident:
         proposal, declared = incident.proposal, incident.failure.parameters
+        inputs = [
+            (rule.name, f"{PARAMETER_INPUT}{n}") for n, rule in enumerate(policy.parameters[:MAX_PARAMETER_INPUTS])
+        ]
+        if proposal is None or not any(field in press.data for _, field in inputs):
+            # Some clients leave all inputs out: https://github.com/MicrosoftDocs/msteams-docs/issues/9291
+            raise NotAllowedError(sentences.NOTHING_ENTERED)
+        # And some leave out those that were not touched: https://github.com/MicrosoftDocs/msteams-docs/issues/4242
         entered = {
-            rule.name: value.strip()
-            for number, rule in enumerate(policy.parameters[:MAX_PARAMETER_INPUTS])
-            if (value := press.data.get(f"{PARAMETER_INPUT}{number}", "")).strip()
+            name: press.data.get(field, "").strip() or proposal.parameters.get(name, "") for name, field in inputs
         }
-        changed = {name: value for name, value in entered.items() if value != declared.get(name)}
+        changed = {name: value for name, value in entered.items() if value and value != declared.get(name)}
         allowed, problems = self._allowed_parameters(changed, declared, policy.parameters)
         if problems:
             raise NotAllowedError(sentences.NOT_ALLOWED_VALUES, problems=" ".join(problems))
-        if not allowed or proposal is None:
+        if not allowed:
             raise NotAllowedError(sentences.NOTHING_CHANGED)
         update = {"action": "RETRY_WITH_PARAMS", "parameters": dict(allowed)}
         return incident.model_copy(update={"proposal": proposal.model_copy(update=update)})
@@ -153,7 +159,7 @@ def _skip(incident: Incident, press: Press) -> Incident:
 
 def _snooze(incident: Incident, press: Press) -> Incident:
     _check_is_not_closed(incident)
-    hours = press.data.get(SNOOZE_HOURS, "")
+    hours = press.data.get(SNOOZE_HOURS, str(DEFAULT_HOURS))
     if hours not in {str(each) for each in HOURS_TO_SNOOZE}:
         raise NotAllowedError(sentences.FOR_HOW_LONG)
     return incident.model_copy(update={"snoozed_until_seconds": press.at_seconds + int(hours) * 3600.0})
