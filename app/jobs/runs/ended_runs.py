@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.common.json_values import count
@@ -33,7 +32,7 @@ class SortedRuns:
 
 
 def sorted_runs(
-    runs: Iterable[RunSummary],
+    by_job: Mapping[int, Sequence[RunSummary]],
     state: RunsState,
     *,
     jobs: Mapping[int, WatchedJob],
@@ -41,12 +40,9 @@ def sorted_runs(
     evidence_of_others: Collection[int],
     now_ms: int,
 ) -> SortedRuns:
-    """`runs` are all that were listed, in any order. `evidence_of_others`: ids of runs whose failure is told with the
-    run that began them.
+    """`by_job` has all runs that were listed, in any order. `evidence_of_others`: ids of runs whose failure is told
+    with the run that began them.
     """
-    by_job: defaultdict[int, list[RunSummary]] = defaultdict(list)
-    for run in runs:
-        by_job[run.job_id].append(run)
     found = SortedRuns(streaks=dict(state.streaks))
     ended = sorted((run for each in by_job.values() for run in each if state.is_new(run)), key=_by_end)
     for run in ended:
@@ -65,8 +61,9 @@ def sorted_runs(
 
 
 def _add_success(found: SortedRuns, run: RunSummary) -> None:
-    found.handled[run.run_id] = run.ended_ms
+    """A plain success is looked at again as long as lists show it, which changes nothing."""
     if run.code == "SUCCESS_WITH_FAILURES":
+        found.handled[run.run_id] = run.ended_ms
         found.with_failures.append(ended_run(run))
     streak = found.streaks.get(run.job_id)
     if streak is not None and streak.ended_ms < run.ended_ms:

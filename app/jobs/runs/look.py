@@ -32,8 +32,8 @@ class EndedRun:
 
 @dataclass(frozen=True, slots=True)
 class LateJob:
-    """A job of which no run has begun since it was due. `never_started`: the next time it was due has passed too.
-    `key` is the same in every pass until a run has begun. `run_id` is that of a run that waits in the queue, else 0.
+    """A job of which no run has begun since it was due. `never_started`: the next time it was due has passed too; it is
+    told with the same `key` as before. `run_id` is that of a run that waits in the queue, else 0.
     """
 
     key: str
@@ -62,8 +62,9 @@ class LongRun:
 @dataclass(frozen=True, slots=True)
 class Look:
     """`failed` are those that somebody is to be told of, earliest first. `with_failures` succeeded with failures, for
-    the digest. `healed` are the first successes of jobs that had failed. `notes` are sentences about what could not be
-    watched. `state` is what the watch will remember.
+    the digest. `healed` are the first successes of jobs that had failed. `late` and `too_long` are new; `over` has the
+    keys of those that were told and are so no more: a run has begun, or has ended. `notes` are sentences about what
+    could not be watched. `state` is what the watch will remember.
     """
 
     failed: tuple[EndedRun, ...] = ()
@@ -71,6 +72,7 @@ class Look:
     healed: tuple[EndedRun, ...] = ()
     late: tuple[LateJob, ...] = ()
     too_long: tuple[LongRun, ...] = ()
+    over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     runs_listed: int = 0
     state: WatchState = field(default=WatchState(), repr=False)

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from itertools import pairwise
 
 from app.common.concurrency import gather_or_cancel
+from app.common.json_values import count, items, mapping
 from app.databricks.jobs_api import JobsApi
 from app.jobs.runs.run_summary import RunSummary, run_summary
 from app.jobs.runs.watched_jobs import JOB_REFUSALS
@@ -55,6 +56,15 @@ class RunLists:
                 return run_summary(await self._api.run(run_id))
         except JOB_REFUSALS:
             return None
+
+    async def last_began_ms(self, run: RunSummary) -> int:
+        """When the run began, or its last repair."""
+        try:
+            async with self._lists:
+                history = items((await self._api.run(run.run_id)).get("repair_history"))
+        except JOB_REFUSALS:
+            history = []
+        return max([run.started_ms, *(count(mapping(each).get("start_time")) for each in history)])
 
     async def _in_ranges(self, from_ms: int, to_ms: int | None, end_ms: int, parts: int) -> Runs:
         """`to_ms` is the last moment of the last range, None for no limit; `end_ms` is where to divide up to."""

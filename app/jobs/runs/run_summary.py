@@ -24,7 +24,8 @@ _MAX_CODE_CHARACTERS = 100
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """Times are in milliseconds since 1970; `ended_ms` is 0 for a run that has not ended. A repair changes the end of a
-    run, never its start. `code` is the termination code, raw; `original_run_id` is that of the first attempt.
+    run, never its start. `code` is the termination code, raw; `original_run_id` is that of the first attempt;
+    `parent_task_run_id` that of the task that began a nested run, else 0.
     """
 
     run_id: int
@@ -36,6 +37,7 @@ class RunSummary:
     started_ms: int
     ended_ms: int
     duration_ms: int
+    queued_ms: int
     code: str
     has_begun: bool
     attempt_number: int
@@ -78,6 +80,7 @@ def run_summary(run: Json) -> RunSummary:
         # A run that never began may end without a time.
         ended_ms=(count(run.get("end_time")) or started_ms or 1) if has_ended(run) else 0,
         duration_ms=count(run.get("run_duration")),
+        queued_ms=count(run.get("queue_duration")),
         code=termination_code(run)[:_MAX_CODE_CHARACTERS],
         has_begun=_state(run) not in _NOT_BEGUN,
         attempt_number=count(run.get("attempt_number")),

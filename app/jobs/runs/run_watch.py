@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 
 from app.common.concurrency import gather_or_cancel
 from app.databricks.jobs_api import JobsApi
 from app.jobs.job_policy import JobPolicy
 from app.jobs.runs.ended_runs import PolicyOf, SortedRuns, sorted_runs
+from app.jobs.runs.lateness import late_jobs
+from app.jobs.runs.long_runs import durations_after, long_runs
 from app.jobs.runs.look import Look
 from app.jobs.runs.run_lists import RunLists, Runs
 from app.jobs.runs.run_summary import RunSummary
-from app.jobs.runs.watch_state import RunsState, WatchState, WatchStateStore
+from app.jobs.runs.watch_state import JobsState, RunsState, WatchState, WatchStateStore
 from app.jobs.runs.watched_jobs import (
     JOB_REFUSALS,
     MAX_JOBS_READ_ONE_BY_ONE,
@@ -69,8 +72,9 @@ class RunWatch:
         jobs = await watched_jobs(self._api, self._selection)
         runs, notes = await self._runs(jobs, before, from_ms, now_ms)
         watched = [run for run in runs.values() if jobs.has(run.job_id) and run.run_type != _NO_RUN_OF_A_JOB]
+        by_job = _by_job(watched)
         found = sorted_runs(
-            watched,
+            by_job,
             before,
             jobs=jobs.jobs,
             policy_of=self._policy_of,
@@ -78,14 +82,32 @@ class RunWatch:
             # The service's clock may be ahead of ours.
             now_ms=max([now_ms, *(run.ended_ms for run in watched)]),
         )
-        after = _after(before, found, runs.values(), watched, now_ms)
+        late = late_jobs(
+            jobs.jobs.values(), by_job, state.jobs, policy_of=self._policy_of, from_ms=from_ms, now_ms=now_ms
+        )
+        too_long = await long_runs(
+            watched, jobs.jobs, state.jobs, policy_of=self._policy_of, lists=self._lists, now_ms=now_ms
+        )
+        after = WatchState(
+            _runs_after(before, found, runs.values(), watched, now_ms),
+            JobsState(
+                until_ms=max([state.jobs.until_ms, *(run.ended_ms for run in watched)]),
+                durations_seconds=durations_after(watched, state.jobs),
+                late=late.since,
+                long_runs=too_long.since,
+                schedules=late.schedules,
+            ).bounded(),
+        )
         return Look(
             failed=tuple(found.failed),
             with_failures=tuple(found.with_failures),
             healed=tuple(found.healed),
-            notes=(*jobs.notes, *notes),
+            late=tuple(late.late),
+            too_long=tuple(too_long.new),
+            over=(*late.over, *too_long.over),
+            notes=(*jobs.notes, *notes, *late.notes),
             runs_listed=len(runs),
-            state=WatchState(after, state.jobs),
+            state=after,
         )
 
     async def save(self, look: Look) -> None:
@@ -138,13 +160,20 @@ class RunWatch:
         return 0 if task_run is None else task_run.job_id
 
 
+def _by_job(runs: Iterable[RunSummary]) -> dict[int, list[RunSummary]]:
+    found: defaultdict[int, list[RunSummary]] = defaultdict(list)
+    for run in runs:
+        found[run.job_id].append(run)
+    return found
+
+
 def _tells_of_it(parent_job: int | None, jobs: WatchedJobs) -> bool:
     if parent_job is None:
         return jobs.ids is None
     return parent_job > 0 and jobs.has(parent_job)
 
 
-def _after(
+def _runs_after(
     before: RunsState, found: SortedRuns, listed: Collection[RunSummary], watched: Iterable[RunSummary], now_ms: int
 ) -> RunsState:
     latest_end_ms = max((run.ended_ms for run in listed), default=0)

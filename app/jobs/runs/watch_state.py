@@ -21,9 +21,9 @@ WATCH_STATE: Final = Collection("job_watch_state", retention_days=100)
 _MAX_HANDLED = 1_000
 _MAX_OPEN_RUNS = 800
 _MAX_STREAKS = 250
-_MAX_JOBS = 500
-_MAX_DURATIONS = 8
-_MAX_TOLD = 400
+_MAX_JOBS = 400
+_MAX_DURATIONS = 6
+_MAX_TOLD = 300
 _MAX_TRIES = 8
 
 _log = logging.getLogger(__name__)
@@ -76,19 +76,43 @@ class RunsState(BaseModel):
         return self.model_copy(update=changes)
 
 
+class LateSince(NamedTuple):
+    """The first time of which no run has begun."""
+
+    due_ms: int
+    never_started: bool
+
+
+class ScheduleSeen(NamedTuple):
+    """`digest` is that of the schedule; `since_ms` is when a look found it changed, 0 if none did."""
+
+    digest: str
+    since_ms: int
+
+
 class JobsState(BaseModel):
-    """By job id, how long its last successful runs took, the newest last. `told`: by key, when a late job or a long run
-    was told.
+    """By job id: how long its last successful runs took, the newest last, of those that ended until `until_ms`; late
+    jobs that were told; schedules. `long_runs`: by run id, since when a long run that was told has been running.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
+    until_ms: int = 0
     durations_seconds: Mapping[int, tuple[int, ...]] = {}
-    told: Mapping[str, int] = {}
+    late: Mapping[int, LateSince] = {}
+    long_runs: Mapping[int, int] = {}
+    schedules: Mapping[int, ScheduleSeen] = {}
 
     def bounded(self) -> JobsState:
-        durations = {job: each[-_MAX_DURATIONS:] for job, each in _newest(self.durations_seconds, _MAX_JOBS).items()}
-        return JobsState(durations_seconds=durations, told=_newest(self.told, _MAX_TOLD))
+        """So small that it can be stored."""
+        durations = _newest(self.durations_seconds, _MAX_JOBS)
+        changes = {
+            "durations_seconds": {job_id: each[-_MAX_DURATIONS:] for job_id, each in durations.items()},
+            "late": _newest(self.late, _MAX_TOLD),
+            "long_runs": _newest(self.long_runs, _MAX_TOLD),
+            "schedules": _newest(self.schedules, _MAX_TOLD),
+        }
+        return self.model_copy(update=changes)
 
 
 class WatchState(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -58,6 +58,7 @@ class WatchedJob:
     job_id: int
     name: str
     settings: Json
+    created_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ async def _job(api: JobsApi, job_id: int) -> WatchedJob | str:
         return f"Job {job_id} may not be seen by this identity: it needs the permission CAN VIEW."
     except JOB_REFUSALS:
         return _missing_note(job_id)
-    return WatchedJob(job_id, job.name, job.settings)
+    return replace(job, job_id=job_id)
 
 
 def _missing_note(job_id: int) -> str:
@@ -110,4 +111,5 @@ def _missing_note(job_id: int) -> str:
 
 def _watched_job(job: Json) -> WatchedJob:
     settings = mapping(job.get("settings"))
-    return WatchedJob(count(job.get("job_id")), text(settings.get("name"))[:_MAX_NAME_CHARACTERS], settings)
+    name = text(settings.get("name"))[:_MAX_NAME_CHARACTERS]
+    return WatchedJob(count(job.get("job_id")), name, settings, count(job.get("created_time")))

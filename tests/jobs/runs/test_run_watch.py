@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from app.databricks.workspace_errors import WorkspaceUnavailableError
 from app.jobs.job_policy import JobPolicy
-from app.jobs.runs.look import EndedRun, Look
+from app.jobs.runs.look import EndedRun, LongRun, Look
 from app.jobs.runs.run_watch import RunWatch
 from app.jobs.runs.watched_jobs import JobSelection
 from app.local.job_plans import SUCCESS, Outcome, TaskPlan, failure, in_turn
@@ -334,6 +335,81 @@ async def test_a_workspace_that_cannot_be_read_is_an_error_and_loses_nothing(job
         await watch.look()
     jobs.stand_in.faults.clear()
     assert ids((await watch.look()).failed) == [run_id]
+
+
+async def test_a_job_that_does_not_begin_is_late_then_never_started_then_over(
+    jobs: JobService, documents: DocumentStore
+) -> None:
+    jobs.now = datetime(2026, 11, 27, 3, 20, tzinfo=UTC).timestamp()
+    schedule = {"quartz_cron_expression": "0 0 3 * * ?", "timezone_id": "Europe/London", "pause_status": "UNPAUSED"}
+    job = jobs.add(WORKS, settings={"schedule": schedule})
+    jobs.store.created_at[job] -= 48 * HOUR
+    kinds, keys = [], set()
+    for _ in range(30):
+        # A new process each time.
+        look = await pass_of(watch_of(jobs, documents, max_late_minutes=30))
+        kinds += [(late.kind, datetime.fromtimestamp(jobs.now, UTC).hour) for late in look.late]
+        keys |= {late.key for late in look.late}
+        assert look.over == ()
+        jobs.now += HOUR
+    # The first look is at 03:20: not late yet for today, and nobody came yesterday.
+    assert kinds == [("never_started", 3)]
+    jobs.store.start(job, trigger="PERIODIC")
+    assert (await pass_of(watch_of(jobs, documents, max_late_minutes=30))).over == tuple(keys)
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "source"),
+    [
+        ({"max_minutes": 30}, {}, "policy"),
+        ({}, {"health": {"rules": [{"metric": "RUN_DURATION_SECONDS", "op": "GREATER_THAN", "value": 1800}]}}, "job"),
+        ({}, {}, "history"),
+    ],
+)
+async def test_a_run_that_goes_on_for_too_long_is_told_once_until_it_ends(
+    jobs: JobService, documents: DocumentStore, policy: Any, settings: Any, source: str
+) -> None:
+    durations = iter([600, 610, 590, 605, 600, 20_000])
+    job = jobs.add(TaskPlan("load", lambda _: replace(SUCCESS, seconds=next(durations))), settings=settings)
+    for _ in range(5):
+        jobs.store.start(job)
+        jobs.now += HOUR
+        assert (await pass_of(watch_of(jobs, documents, **policy))).too_long == ()
+    run_id = jobs.store.start(job).run_id
+    told: list[LongRun] = []
+    for _ in range(6):
+        jobs.now += 1200
+        told += (await pass_of(watch_of(jobs, documents, **policy))).too_long
+    (long,) = told
+    assert (long.run_id, long.source, long.running_seconds) == (run_id, source, 2400)
+    assert long.expected_seconds < 2400
+    jobs.now += 20_000
+    look = await pass_of(watch_of(jobs, documents, **policy))
+    assert (look.over, look.too_long) == ((long.key,), ())
+
+
+async def test_the_time_of_a_repair_counts_from_its_beginning(jobs: JobService) -> None:
+    watch = watch_of(jobs, max_minutes=30)
+    run_id = jobs.run(TaskPlan("load", in_turn(BROKEN, replace(SUCCESS, seconds=2 * HOUR))))
+    await pass_of(watch)
+    jobs.now += 5 * HOUR
+    await jobs.api.repair_run(run_id)
+    repaired_at = jobs.now
+    jobs.now += 600
+    assert (await pass_of(watch)).too_long == ()
+    jobs.now += 1800
+    (long,) = (await pass_of(watch)).too_long
+    assert (long.run_id, long.started_at_seconds, long.running_seconds) == (run_id, repaired_at, 2400)
+
+
+async def test_a_continuous_job_has_no_usual_duration(jobs: JobService) -> None:
+    durations = iter([60] * 5 + [50 * HOUR] * 9)
+    job = jobs.add(TaskPlan("load", lambda _: replace(SUCCESS, seconds=next(durations))), is_continuous=True)
+    jobs.store.start(job, trigger="CONTINUOUS")
+    watch = watch_of(jobs)
+    for _ in range(20):
+        jobs.now += 2 * HOUR
+        assert (await pass_of(watch)).too_long == ()
 
 
 def add_runs(jobs: JobService, *, of_jobs: int, each: int, seconds_between: float, task: TaskPlan = WORKS) -> None:
