@@ -240,7 +240,7 @@ async def test_acknowledging_assigns_and_snoozing_keeps_quiet_and_both_stand_on_
     assert "Please choose" in await press(bot, ANN, button["Snooze now"], inputs={"hours": "1000000"})
     for inputs in ({"hours": "1"}, {}):
         assert "Snoozed" in await press(bot, ANN, button["Snooze now"], inputs=inputs)
-    await handle_all(bot)
+        await handle_all(bot)
     incident = await stored(bot, chats)
     assert incident.acknowledged_by is not None
     assert (incident.assigned_to, incident.note[:14], len(incident.note)) == ("Bob", "Disk is *full*", 300)
