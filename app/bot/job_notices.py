@@ -26,7 +26,7 @@ from app.jobs.chat.incident_sentences import OWNERS
 from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_viewers import PolicyOf, policy_for
-from app.jobs.chat.watches import Watch, Watches, chat_digest
+from app.jobs.chat.watches import Watches, chat_digest
 from app.jobs.incidents.incident import Incident, NoticeKind
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import Person
@@ -55,8 +55,13 @@ _MAX_UPDATES = 3
 
 @dataclass(frozen=True, slots=True)
 class _Chat:
-    watch: Watch
+    key: ConversationKey
     reference: ConversationReference
+    locale: str
+
+    def thread(self, activity_id: str) -> str:
+        """Of the message with that id: Teams has threads in channels alone."""
+        return activity_id if self.reference.conversation_type == "channel" else ""
 
 
 class JobNotices:
@@ -101,23 +106,15 @@ class JobNotices:
         elif notice.key is None:
             await self._spread(notice, incident)
         else:
-            await self._deliver_to(notice.key, notice, incident)
-
-    async def _watching(self, incident: Incident) -> dict[ConversationKey, Watch]:
-        found = [watch for job_id in incident.job_ids for watch in await self._watches.of_job(job_id)]
-        return {watch.key: watch for watch in reversed(found)}
+            await self._deliver_to(notice.key, notice)
 
     async def _spread(self, notice: JobNotice, incident: Incident) -> None:
         """To a message for each chat: one that fails holds up none of the others."""
-        for chat in await self._watching(incident):
-            update = {"tenant": chat.tenant, "conversation": chat.conversation}
+        for watch in await self._watches.of_jobs(frozenset(incident.job_ids)):
+            update = {"tenant": watch.tenant, "conversation": watch.conversation, "locale": watch.locale}
             await self._notifier.put(notice.model_copy(update=update))
 
-    async def _deliver_to(self, key: ConversationKey, notice: JobNotice, incident: Incident) -> None:
-        watch = (await self._watching(incident)).get(key)
-        if watch is None:
-            # A press in a chat that has stopped to watch the job: its card is still brought up to date.
-            watch = Watch(job_id=incident.job_id, job_name="", tenant=key.tenant, conversation=key.conversation)
+    async def _deliver_to(self, key: ConversationKey, notice: JobNotice) -> None:
         reference = await self._references.find(key)
         if reference is None:
             _log.info("The watches of a chat are removed: the bot cannot write to it any more")
@@ -129,7 +126,7 @@ class JobNotices:
             return
         await self._sleep(wait_seconds)
         try:
-            await self._tell_once(_Chat(watch, reference), notice)
+            await self._tell_once(_Chat(key, reference, reference.locale or notice.locale), notice)
         except ConversationClosedError as refusal:
             _log.info("A chat is closed to the bot (%s); its watches are deleted", refusal)
             await self._references.forget(key)
@@ -144,11 +141,11 @@ class JobNotices:
             await self._tell(chat, notice)
             return {}
 
-        key = chat.watch.key
+        key = chat.key
         await self._actions.once(IdempotentAction(key.tenant, f"job_notice/{notice.id}/{chat_digest(key)}"), tell)
 
     async def _tell(self, chat: _Chat, notice: JobNotice) -> None:
-        key = chat.watch.key
+        key = chat.key
         is_new = False
         card = IdempotentAction(key.tenant, f"job_card/{notice.incident}/{chat_digest(key)}")
 
@@ -175,7 +172,7 @@ class JobNotices:
         sender = self._adapter.sender_to(target_of(chat.reference))
         activity_id = await sender.post(self._card_message(chat, incident, mentioned)) or ""
         try:
-            await self._threads.add(chat.watch.key, activity_id, incident.id)
+            await self._threads.add(chat.key, activity_id, incident.id)
         except StorageError as failure:
             # Raised, it would post the card again.
             _log.warning("Which incident a thread is about could not be stored (%s)", type(failure).__name__)
@@ -184,7 +181,7 @@ class JobNotices:
     async def _update_card(self, chat: _Chat, incident_id: str, posted: Json) -> None:
         """Until it shows what the store says: another worker may bring older news in the same moment."""
         activity_id, mentioned = text(posted.get("activity_id")), [*map(mapping, items(posted.get("mentioned")))]
-        sender = self._adapter.sender_to(target_of(chat.reference, _thread(chat, activity_id)))
+        sender = self._adapter.sender_to(target_of(chat.reference, chat.thread(activity_id)))
         shown: Incident | None = None
         for _ in range(_MAX_UPDATES):
             incident = await self._incidents.find(incident_id)
@@ -203,13 +200,13 @@ class JobNotices:
         incident = await self._incidents.find(notice.incident)
         if incident is None:
             return
-        said = said_of(notice.what, incident, notice.text, translator_for(self._locale(chat)))
+        said = said_of(notice.what, incident, notice.text, translator_for(chat.locale))
         if said:
-            sender = self._adapter.sender_to(target_of(chat.reference, _thread(chat, activity_id)))
+            sender = self._adapter.sender_to(target_of(chat.reference, chat.thread(activity_id)))
             await sender.post(activities.message(render(said)))
 
     def _card_message(self, chat: _Chat, incident: Incident, mentioned: Sequence[Json]) -> Json:
-        reference, translate = chat.reference, translator_for(self._locale(chat))
+        reference, translate = chat.reference, translator_for(chat.locale)
         channel = channel_of(reference.channel_id, conversation_type=reference.conversation_type)
         blocks = incident_blocks(incident, policy_for(incident, self._policy_of), translate)
         in_text = [markdown(block, translate) for block in blocks if block.kind not in channel.cards]
@@ -230,9 +227,9 @@ class JobNotices:
         channel = channel_of(reference.channel_id, conversation_type=reference.conversation_type)
         for owner in owners[:_MAX_OWNERS]:
             member = None
-            if channel.mentions_people and owner.tenant_id.casefold() == chat.watch.tenant.casefold():
+            if channel.mentions_people and owner.tenant_id.casefold() == chat.key.tenant.casefold():
                 try:
-                    member = await self._members.find_by_entra_id(chat.watch.key, owner.entra_object_id)
+                    member = await self._members.find_by_entra_id(chat.key, owner.entra_object_id)
                 except MembersUnavailableError:
                     _log.warning("The owner of a job is not mentioned: the channel does not tell of its members")
             if member is not None and member.user_id:
@@ -240,9 +237,6 @@ class JobNotices:
             elif owner.name:
                 found.append({"shown": render(as_data(owner.name))})
         return found
-
-    def _locale(self, chat: _Chat) -> str:
-        return chat.reference.locale or chat.watch.locale
 
 
 def _mention(user_id: str, name: str) -> Json:
@@ -253,8 +247,3 @@ def _mention(user_id: str, name: str) -> Json:
     shown = f"<at>{plain}</at>"
     entity = {"type": "mention", "text": shown, "mentioned": {"id": user_id, "name": plain}}
     return {"shown": shown, "entity": entity}
-
-
-def _thread(chat: _Chat, activity_id: str) -> str:
-    """Teams has threads in channels alone."""
-    return activity_id if chat.reference.conversation_type == "channel" else ""

@@ -195,6 +195,15 @@ async def test_a_chat_that_does_not_watch_the_job_gets_the_card_that_was_asked_f
     assert "Approve" in buttons(card)
 
 
+async def test_a_group_does_not_see_what_one_of_it_asked_in_private(chats: JobChats) -> None:
+    bot = chats.bot(called("propose_job_retry", job="nightly_etl"), "I have proposed it.")
+    await opened(bot, chats)
+    targeted = {"recipient": {"id": "28:bot", "name": "Bricks", "isTargeted": True}}
+    assert "Proposed" in await asked(bot, BOB, GROUP, **targeted)
+    await handle_all(bot)
+    assert cards(bot) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "policy", "parameters", "said"),
     [

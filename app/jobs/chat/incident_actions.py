@@ -104,6 +104,7 @@ class IncidentActions:
             text=translate(sentences.TOO_LATE, name=press.by.name or "–", reason=reason),
             tenant=chat.tenant,
             conversation=chat.conversation,
+            locale=action.locale,
         )
         await self._notifier.put(notice)
 

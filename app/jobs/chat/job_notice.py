@@ -20,7 +20,7 @@ MAX_TEXT_CHARACTERS = 1_000
 
 class JobNotice(BaseModel):
     """`id` is the idempotency key of what happened. Without a `conversation` it is for all chats that watch the job;
-    the bot makes one with a conversation for each of them. `text` is what a person added.
+    the bot makes one for each of them, with the locale in which it is told. `text` is what a person added.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
@@ -34,6 +34,7 @@ class JobNotice(BaseModel):
     text: str = ""
     tenant: str = ""
     conversation: str = ""
+    locale: str = ""
 
     @property
     def key(self) -> ConversationKey | None:

@@ -23,6 +23,7 @@ from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, 
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import JobPolicy, WatchMode
 from app.jobs.mail.mail_content import clean_line
+from app.messaging.conversation_references import PRIVATE_THREAD
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence
 
@@ -170,8 +171,10 @@ class JobTools:
         told = JobNotice(id=notice.id, incident=incident.id, what="proposed")
         await self._notifier.put(told)
         chat = context.conversation
-        # This chat is told too where it does not watch the job.
-        await self._notifier.put(told.model_copy(update={"tenant": chat.tenant, "conversation": chat.conversation}))
+        if PRIVATE_THREAD not in chat.thread:
+            # This chat is told too where it does not watch the job.
+            here = {"tenant": chat.tenant, "conversation": chat.conversation, "locale": context.locale}
+            await self._notifier.put(told.model_copy(update=here))
         names = ", ".join(clean_line(person.name, _NAME) for person in policy.approvers if person.name)
         changed = ", ".join(f"{name}={value}" for name, value in parameters.items()) or "no parameter changed"
         return ToolOutput(

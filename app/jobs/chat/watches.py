@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
 
@@ -16,6 +17,9 @@ from app.storage.storage_errors import ConcurrentUpdateError
 JOB_WATCHES: Final = Collection("job_watches")
 MAX_WATCHES: Final = 50
 """Of one chat."""
+
+# With more jobs than that, all watches are read once.
+_MAX_PREFIXES = 4
 
 
 class TooManyWatchesError(Exception):
@@ -61,8 +65,11 @@ class Watches:
     async def remove(self, job_id: int, chat: ConversationKey) -> None:
         await self._documents.delete(self._key(job_id, chat))
 
-    async def of_job(self, job_id: int) -> list[Watch]:
-        return [watch async for watch in self._all(f"{job_id}/")]
+    async def of_jobs(self, job_ids: AbstractSet[int]) -> list[Watch]:
+        """One for each chat that watches any of the jobs."""
+        prefixes = [f"{job_id}/" for job_id in job_ids] if len(job_ids) <= _MAX_PREFIXES else [""]
+        found = [watch for prefix in prefixes async for watch in self._all(prefix) if watch.job_id in job_ids]
+        return list({watch.key: watch for watch in found}.values())
 
     async def of_chat(self, chat: ConversationKey) -> list[Watch]:
         """In the order of their jobs' names."""
