@@ -1,0 +1,168 @@
+"""What no decision gets past."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.jobs.decisions.decision import Decision, DecisionAction
+from app.jobs.decisions.guard_rails import GuardFacts, guard
+from app.jobs.decisions.parameter_rules import MAX_PARAMETERS, allowed_parameters
+from app.jobs.job_policy import JobPolicy, ParameterRule
+from app.jobs.runs.run_failure import RunFailure
+
+BATCH = ParameterRule("batch_size", "integer", 1, 10_000)
+POLICY = JobPolicy(is_rerun_safe=True, parameters=(BATCH,))
+FAILURE = RunFailure(
+    workspace="w",
+    job_id=1,
+    job_name="nightly_etl",
+    run_id=2,
+    url="",
+    started_at_seconds=0.0,
+    ended_at_seconds=1.0,
+    termination_code="RUN_EXECUTION_ERROR",
+    run_type="JOB_RUN",
+    trigger="PERIODIC",
+    parameters={"batch_size": "50000"},
+    tasks=(),
+)
+FACTS = GuardFacts(0, 0, same_error_after_our_retry=False, failed_jobs_in_pass=1, breaker_jobs=10)
+RETRY = Decision(DecisionAction.RETRY, "It may pass.", "A lost node", (), {}, 0.9, "model")
+SMALLER = replace(RETRY, action=DecisionAction.RETRY_WITH_PARAMS, suggested_params={"batch_size": "10000"})
+
+
+def test_a_safe_job_is_retried_automatically() -> None:
+    guarded = guard(RETRY, FAILURE, POLICY, FACTS)
+    assert (guarded.may_act, guarded.decision, guarded.rule) == (True, RETRY, "")
+
+
+def test_a_parameter_within_its_bounds_is_changed_automatically() -> None:
+    guarded = guard(SMALLER, FAILURE, POLICY, FACTS)
+    assert guarded.may_act
+    assert guarded.decision.suggested_params == {"batch_size": "10000"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "action", "failure", "facts"),
+    [
+        ("newer_run_green", DecisionAction.SKIP, {"newer_run": "green"}, {}),
+        ("newer_run_active", DecisionAction.ESCALATE_EMAIL, {"newer_run": "active"}, {}),
+        ("submitted_run", DecisionAction.ESCALATE_EMAIL, {"run_type": "SUBMIT_RUN"}, {}),
+        ("continuous_job", DecisionAction.ESCALATE_EMAIL, {"is_continuous": True}, {}),
+        ("same_error_again", DecisionAction.ESCALATE_EMAIL, {}, {"same_error_after_our_retry": True}),
+        ("retries_used_up", DecisionAction.ESCALATE_EMAIL, {}, {"retries": 3}),
+    ],
+)
+def test_what_is_forbidden_is_not_even_proposed(
+    rule: str, action: DecisionAction, failure: dict[str, object], facts: dict[str, object]
+) -> None:
+    guarded = guard(RETRY, replace(FAILURE, **failure), POLICY, replace(FACTS, **facts))  # type: ignore[arg-type]
+    assert (guarded.rule, guarded.decision.action, guarded.may_act) == (rule, action, False)
+    assert guarded.decision.source == "guard rail"
+    assert guarded.decision.cause == RETRY.cause
+    assert guarded.sentence
+
+
+@pytest.mark.parametrize(
+    ("rule", "policy", "failure", "facts"),
+    [
+        ("breaker", {}, {}, {"failed_jobs_in_pass": 10}),
+        ("rerun_not_declared_safe", {"is_rerun_safe": False}, {}, {}),
+        ("job_was_edited", {}, {"was_edited_since": True}, {}),
+        ("newer_run_failed", {}, {"newer_run": "failed"}, {}),
+    ],
+)
+def test_what_needs_a_person_is_proposed_and_not_done(
+    rule: str, policy: dict[str, object], failure: dict[str, object], facts: dict[str, object]
+) -> None:
+    guarded = guard(
+        SMALLER,
+        replace(FAILURE, **failure),  # type: ignore[arg-type]
+        replace(POLICY, **policy),  # type: ignore[arg-type]
+        replace(FACTS, **facts),  # type: ignore[arg-type]
+    )
+    assert (guarded.rule, guarded.decision.action, guarded.may_act) == (rule, DecisionAction.RETRY_WITH_PARAMS, False)
+    assert guarded.sentence
+
+
+@pytest.mark.parametrize(
+    ("suggested", "said"),
+    [
+        ({"workers": "8"}, "declares no parameter workers"),
+        ({"batch_size": "50000"}, "at most 10000"),
+        ({"batch_size": "0"}, "at least 1"),
+        ({"batch_size": "1e3"}, "whole number"),
+        ({}, "None was suggested"),
+    ],
+)
+def test_a_retry_whose_parameters_may_not_be_set_goes_to_a_person_who_is_told_why(
+    suggested: dict[str, str], said: str
+) -> None:
+    guarded = guard(replace(SMALLER, suggested_params=suggested), FAILURE, POLICY, FACTS)
+    assert guarded.decision.action is DecisionAction.ESCALATE_EMAIL
+    assert said in guarded.sentence
+
+
+def test_a_retry_that_asks_for_more_than_is_allowed_is_proposed_without_it() -> None:
+    decision = replace(SMALLER, suggested_params={"batch_size": "100", "workers": "8"})
+    guarded = guard(decision, FAILURE, POLICY, FACTS)
+    assert guarded.decision.suggested_params == {"batch_size": "100"}
+    assert not guarded.may_act
+    assert "workers" in guarded.sentence
+
+
+def test_a_plain_retry_changes_no_parameter_whatever_the_model_adds() -> None:
+    guarded = guard(replace(RETRY, suggested_params={"batch_size": "5"}), FAILURE, POLICY, FACTS)
+    assert guarded.decision.suggested_params == {}
+
+
+def test_retries_with_parameters_have_a_limit_of_their_own() -> None:
+    facts = replace(FACTS, retries=2, retries_with_params=2)
+    assert guard(SMALLER, FAILURE, POLICY, facts).rule == "retries_used_up"
+    assert guard(RETRY, FAILURE, POLICY, facts).may_act
+
+
+RULES = (
+    BATCH,
+    ParameterRule("ratio", "number", 0.0, 1.0),
+    ParameterRule("full", "boolean"),
+    ParameterRule("env", "text", choices=("test", "dev")),
+)
+DECLARED = {rule.name: "" for rule in RULES} | {"target": "prod"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("batch_size", " 10000 ", "10000"),
+        ("batch_size", "10001", None),
+        ("batch_size", "1_000", None),
+        ("batch_size", "٣", None),
+        ("batch_size", "", None),
+        ("ratio", "0.25", "0.25"),
+        ("ratio", "nan", None),
+        ("ratio", "inf", None),
+        ("full", "true", "true"),
+        ("full", "True", None),
+        ("env", "dev", "dev"),
+        ("env", "dev; DROP TABLE", None),
+        ("target", "test", None),
+        ("BATCH_SIZE", "10", None),
+    ],
+)
+def test_only_a_value_that_its_rule_has_room_for_is_set(name: str, value: str, allowed: str | None) -> None:
+    found, problems = allowed_parameters({name: value}, DECLARED, RULES)
+    assert found == ({} if allowed is None else {name: allowed})
+    assert len(problems) == (allowed is None)
+
+
+@given(st.dictionaries(st.text(), st.text(), max_size=40))
+def test_nothing_is_set_that_no_rule_names(suggested: dict[str, str]) -> None:
+    allowed, problems = allowed_parameters(suggested, DECLARED, RULES)
+    assert set(allowed) <= {rule.name for rule in RULES}
+    assert len(allowed) + len(problems) >= min(len(suggested), MAX_PARAMETERS)
+    assert all("\n" not in problem and len(problem) < 400 for problem in problems)
