@@ -162,7 +162,7 @@ class JobNotices:
             return
         if not is_new:
             await self._update_card(chat, notice.incident, posted)
-            await self._reply(chat, notice, text(posted.get("activity_id")))
+            await self._reply(chat, notice, posted)
 
     async def _post_card(self, chat: _Chat, incident_id: str) -> Json:
         incident = await self._incidents.find(incident_id)
@@ -176,7 +176,8 @@ class JobNotices:
         except StorageError as failure:
             # Raised, it would post the card again.
             _log.warning("Which incident a thread is about could not be stored (%s)", type(failure).__name__)
-        return {"activity_id": activity_id, "mentioned": mentioned}
+        proposal = incident.proposal.id if incident.proposal is not None else ""
+        return {"activity_id": activity_id, "mentioned": mentioned, "proposal": proposal}
 
     async def _update_card(self, chat: _Chat, incident_id: str, posted: Json) -> None:
         """Until it shows what the store says: another worker may bring older news in the same moment."""
@@ -196,9 +197,12 @@ class JobNotices:
                 return
             shown = incident
 
-    async def _reply(self, chat: _Chat, notice: JobNotice, activity_id: str) -> None:
-        incident = await self._incidents.find(notice.incident)
+    async def _reply(self, chat: _Chat, notice: JobNotice, posted: Json) -> None:
+        incident, activity_id = await self._incidents.find(notice.incident), text(posted.get("activity_id"))
         if incident is None:
+            return
+        if notice.what == "proposed" and incident.proposal and incident.proposal.id == posted.get("proposal"):
+            # It stood on the first message.
             return
         said = said_of(notice.what, incident, notice.text, translator_for(chat.locale))
         if said:
