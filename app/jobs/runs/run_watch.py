@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from app.common.concurrency import gather_or_cancel
 from app.databricks.jobs_api import JobsApi
@@ -21,6 +21,7 @@ from app.jobs.runs.watched_jobs import (
     MAX_JOBS_READ_ONE_BY_ONE,
     JobSelection,
     WatchedJobs,
+    watched_job,
     watched_jobs,
 )
 from app.storage.documents import DocumentStore
@@ -64,39 +65,25 @@ class RunWatch:
 
         Raises `WorkspaceError` where the workspace cannot be read, and `StorageError`.
         """
-        state = await self._states.load()
-        now_ms = int(self._clock() * 1000)
-        since_ms = state.runs.since_ms or now_ms - FIRST_LOOK_HOURS * _HOUR_MS
-        before = state.runs.model_copy(update={"since_ms": since_ms})
-        from_ms = max(since_ms - LOOK_BACK_HOURS * _HOUR_MS, now_ms - _LONGEST_LOOK_BACK_HOURS * _HOUR_MS)
+        state, before, now_ms = await self._state()
+        from_ms = max(before.since_ms - LOOK_BACK_HOURS * _HOUR_MS, now_ms - _LONGEST_LOOK_BACK_HOURS * _HOUR_MS)
         jobs = await watched_jobs(self._api, self._selection)
         runs, notes = await self._runs(jobs, before, from_ms, now_ms)
-        watched = [run for run in runs.values() if jobs.has(run.job_id) and run.run_type != _NO_RUN_OF_A_JOB]
-        by_job = _by_job(watched)
-        found = sorted_runs(
-            by_job,
-            before,
-            jobs=jobs.jobs,
-            policy_of=self._policy_of,
-            evidence_of_others=await self._evidence_of_others(watched, before, jobs),
-            # The service's clock may be ahead of ours.
-            now_ms=max([now_ms, *(run.ended_ms for run in watched)]),
-        )
+        by_job = _by_job(runs.values(), jobs)
+        watched = [run for each in by_job.values() for run in each]
+        found = await self._sorted(by_job, before, jobs, now_ms)
         late = late_jobs(
             jobs.jobs.values(), by_job, state.jobs, policy_of=self._policy_of, from_ms=from_ms, now_ms=now_ms
         )
         too_long = await long_runs(
             watched, jobs.jobs, state.jobs, policy_of=self._policy_of, lists=self._lists, now_ms=now_ms
         )
-        after = WatchState(
-            _runs_after(before, found, runs.values(), watched, now_ms),
-            JobsState(
-                until_ms=max([state.jobs.until_ms, *(run.ended_ms for run in watched)]),
-                durations_seconds=durations_after(watched, state.jobs),
-                late=late.since,
-                long_runs=too_long.since,
-                schedules=late.schedules,
-            ).bounded(),
+        jobs_state = JobsState(
+            until_ms=max([state.jobs.until_ms, *(run.ended_ms for run in watched)]),
+            durations_seconds=durations_after(watched, state.jobs),
+            late=late.since,
+            long_runs=too_long.since,
+            schedules=late.schedules,
         )
         return Look(
             failed=tuple(found.failed),
@@ -107,7 +94,36 @@ class RunWatch:
             over=(*late.over, *too_long.over),
             notes=(*jobs.notes, *notes, *late.notes),
             runs_listed=len(runs),
-            state=after,
+            state=WatchState(_runs_after(before, found, runs.values(), watched, now_ms), jobs_state.bounded()),
+        )
+
+    async def look_at(self, run_id: int) -> Look:
+        """What became of one run, such as one that a notification named: what `look` would find, at once. Nothing where
+        the run has not ended, is not watched, cannot be read, was handled before, or belongs to another run.
+
+        Raises as `look` does.
+        """
+        state, before, now_ms = await self._state()
+        run = await self._lists.one(run_id)
+        if run is None or not before.is_new(run) or run.trigger == "RUN_JOB_TASK":
+            return Look(state=state)
+        jobs = await watched_job(self._api, run.job_id, self._selection)
+        listed = await self._lists.of_job(run.job_id, run.started_ms)
+        # What ended beside it is for a look that sees what came before that.
+        others = {each.run_id: each.ended_ms for each in listed.values() if each.run_id != run_id}
+        known = before.model_copy(update={"handled": {**before.handled, **others}})
+        found = await self._sorted(_by_job({**listed, run_id: run}.values(), jobs), known, jobs, now_ms)
+        changes = {
+            "handled": {**before.handled, **found.handled},
+            "open_runs": (*before.open_runs, *found.waiting),
+            "streaks": found.streaks,
+        }
+        return Look(
+            failed=tuple(found.failed),
+            with_failures=tuple(found.with_failures),
+            healed=tuple(found.healed),
+            runs_listed=len(listed),
+            state=WatchState(before.model_copy(update=changes).bounded(), state.jobs),
         )
 
     async def save(self, look: Look) -> None:
@@ -116,6 +132,27 @@ class RunWatch:
         Raises `StorageError`.
         """
         await self._states.save(look.state)
+
+    async def _state(self) -> tuple[WatchState, RunsState, int]:
+        """What is remembered, the same with the beginning of a first look, and the time in milliseconds."""
+        state = await self._states.load()
+        now_ms = int(self._clock() * 1000)
+        since_ms = state.runs.since_ms or now_ms - FIRST_LOOK_HOURS * _HOUR_MS
+        return state, state.runs.model_copy(update={"since_ms": since_ms}), now_ms
+
+    async def _sorted(
+        self, by_job: Mapping[int, Sequence[RunSummary]], state: RunsState, jobs: WatchedJobs, now_ms: int
+    ) -> SortedRuns:
+        runs = [run for each in by_job.values() for run in each]
+        return sorted_runs(
+            by_job,
+            state,
+            jobs=jobs.jobs,
+            policy_of=self._policy_of,
+            evidence_of_others=await self._evidence_of_others(runs, state, jobs),
+            # The service's clock may be ahead of ours.
+            now_ms=max([now_ms, *(run.ended_ms for run in runs)]),
+        )
 
     async def _runs(
         self, jobs: WatchedJobs, state: RunsState, from_ms: int, now_ms: int
@@ -160,10 +197,12 @@ class RunWatch:
         return 0 if task_run is None else task_run.job_id
 
 
-def _by_job(runs: Iterable[RunSummary]) -> dict[int, list[RunSummary]]:
+def _by_job(runs: Iterable[RunSummary], jobs: WatchedJobs) -> dict[int, list[RunSummary]]:
+    """The runs of watched jobs."""
     found: defaultdict[int, list[RunSummary]] = defaultdict(list)
     for run in runs:
-        found[run.job_id].append(run)
+        if jobs.has(run.job_id) and run.run_type != _NO_RUN_OF_A_JOB:
+            found[run.job_id].append(run)
     return found
 
 

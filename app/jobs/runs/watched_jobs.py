@@ -89,6 +89,16 @@ async def watched_jobs(api: JobsApi, selection: JobSelection) -> WatchedJobs:
     return WatchedJobs(jobs, frozenset([*jobs, *selection.ids]), tuple(missing))
 
 
+async def watched_job(api: JobsApi, job_id: int, selection: JobSelection) -> WatchedJobs:
+    """The one job, if it is watched; raises WorkspaceError as `watched_jobs` does."""
+    job = await _job(api, job_id)
+    found = {job_id: job} if isinstance(job, WatchedJob) else {}
+    if selection.is_everything:
+        return WatchedJobs(found, None)
+    is_watched = job_id in selection.ids or any(selection.matches(each) for each in found.values())
+    return WatchedJobs(found, frozenset([job_id] if is_watched else []))
+
+
 async def _jobs_by_id(api: JobsApi, ids: Sequence[int]) -> WatchedJobs:
     found = await gather_or_cancel(_job(api, job_id) for job_id in ids)
     jobs = {job.job_id: job for job in found if isinstance(job, WatchedJob)}

@@ -412,6 +412,55 @@ async def test_a_continuous_job_has_no_usual_duration(jobs: JobService) -> None:
         assert (await pass_of(watch)).too_long == ()
 
 
+async def test_a_run_that_a_notification_names_is_found_at_once_and_once(
+    jobs: JobService, documents: DocumentStore
+) -> None:
+    watch = watch_of(jobs, documents, JobSelection(name_pattern="nightly*"))
+    await pass_of(watch)
+    other, not_watched, run_id = jobs.run(FAILS), jobs.run(FAILS, name="hourly"), jobs.run(FAILS)
+    jobs.store.start(jobs.store.run(run_id).job_id)
+    jobs.stand_in.calls.clear()
+    look = await watch.look_at(run_id)
+    assert [(run.run_id, run.newer_run) for run in look.failed] == [(run_id, "active")]
+    assert jobs.stand_in.calls == {"runs/get": 1, "get": 1, "runs/list": 1}
+    assert (await watch.look_at(run_id)).failed == look.failed
+    await watch.save(look)
+    for nothing in (run_id, not_watched, 5):
+        assert (await watch.look_at(nothing)).failed == ()
+    assert ids((await pass_of(watch)).failed) == [other]
+
+
+async def test_a_notification_of_a_run_that_goes_on_will_be_retried_or_is_nested_says_nothing(jobs: JobService) -> None:
+    watch = watch_of(jobs)
+    active = jobs.store.start(jobs.add(TaskPlan("load", in_turn(replace(BROKEN, seconds=HOUR))))).run_id
+    retried = jobs.store.start(jobs.add(FAILS, max_retries=1, retry_pause_seconds=HOUR)).run_id
+    child = jobs.add(FAILS, name="child")
+    jobs.store.start(jobs.add(TaskPlan("run child", job_id=child), name="parent"))
+    jobs.now += 600
+    nested = next(jobs.store.runs_by_start(job_id=child)).run_id
+    for run_id in (active, retried, nested):
+        look = await watch.look_at(run_id)
+        assert (look.failed, look.healed) == ((), ())
+        await watch.save(look)
+    jobs.now += 3 * HOUR
+    assert sorted(run.job_name for run in (await watch.look()).failed) == ["nightly_etl", "nightly_etl", "parent"]
+
+
+async def test_a_notification_of_a_success_heals_what_had_failed(jobs: JobService) -> None:
+    outcomes = iter([BROKEN, SUCCESS])
+    job = jobs.add(TaskPlan("load", lambda _: next(outcomes)))
+    jobs.store.start(job)
+    jobs.now += HOUR
+    watch = watch_of(jobs)
+    await pass_of(watch)
+    run_id = jobs.store.start(job).run_id
+    jobs.now += HOUR
+    look = await watch.look_at(run_id)
+    assert ids(look.healed) == [run_id]
+    await watch.save(look)
+    assert (await watch.look()).healed == ()
+
+
 def add_runs(jobs: JobService, *, of_jobs: int, each: int, seconds_between: float, task: TaskPlan = WORKS) -> None:
     """They began in the hours before now, and have ended."""
     for job in range(of_jobs):
