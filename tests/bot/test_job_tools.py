@@ -86,11 +86,15 @@ async def test_what_failed_last_night_lists_the_runs_of_the_jobs_that_the_person
     await record(bot, chats, 2.0, outcome="succeeded")
     await record(bot, chats, 13.0, cause="Too long ago.")
     await record(bot, chats, 3.0, cause="Of a strategy that only observes.", strategy="observed")
-    await record(bot, chats, 4.0, job_id=chats.jobs.add(name="payroll"), job_name="payroll")
+    payroll = chats.jobs.add(name="payroll")
+    await record(bot, chats, 4.0, job_id=payroll, job_name="payroll")
+    await opened(bot, chats, kind="never_started")
+    await opened(bot, chats, id="p", error_fingerprint="f2", runs=(), job_id=payroll, job_name="payroll", kind="late")
     told = await asked(bot)
     assert "nightly_etl" in told
     assert "The driver ran out of memory." in told
     assert "outcome: succeeded" in told
+    assert "never started" in told
     for hidden in ("payroll", "Too long ago", "only observes"):
         assert hidden not in told
     assert "ran out of memory" in str(bot.connector.calls[-1].activity["attachments"])

@@ -33,6 +33,11 @@ def line_of(record: DecisionRecord) -> str:
     return "- " + "; ".join(filter(None, parts))
 
 
+def lateness_line(incident: Incident) -> str:
+    what = incident.kind.replace("_", " ")
+    return f"- {clean_line(incident.job_name, _NAME)} (job {incident.job_id}); {what}; {incident.state}"
+
+
 def table_of(records: Sequence[DecisionRecord], context: ToolContext) -> Block:
     from app.content.blocks import Column, ColumnType, Table  # noqa: PLC0415
 

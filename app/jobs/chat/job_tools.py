@@ -15,7 +15,7 @@ from app.jobs.chat.incident_decisions import AllowedParameters
 from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_sentences import WORKSPACE_UNAVAILABLE
-from app.jobs.chat.job_tool_texts import evidence_text, line_of, table_of
+from app.jobs.chat.job_tool_texts import evidence_text, lateness_line, line_of, table_of
 from app.jobs.chat.job_viewers import Asker, Job, JobViewers, PolicyOf, UnknownAskerError, policy_for
 from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
@@ -87,7 +87,8 @@ class JobTools:
         return [
             Tool(
                 "list_failed_jobs",
-                "Lists runs of Databricks jobs that failed lately, with the cause and what was done about it.",
+                "Lists runs of Databricks jobs that failed lately, with the cause and what was done about it, and jobs "
+                "that are late or run too long now.",
                 Period,
                 self._list,
                 Effect.READ_ONLY,
@@ -119,13 +120,17 @@ class JobTools:
         asker = await self._asker(context)
         since = self._clock() - period.hours * 3600.0
         found = [record async for record in self._records_since(since)]
-        visible = await self._visible(asker, [Job(record.job_id, record.job_name) for record in found], context)
+        slow = [each for each in await self._incidents.open() if each.kind != "failure"]
+        jobs = [*map(_job_of, slow), *(Job(record.job_id, record.job_name) for record in found)]
+        visible = await self._visible(asker, jobs, context)
         shown = [record for record in found if record.job_id in visible]
-        if not shown:
-            return ToolOutput(f"No run of a job that this person may see has failed in the last {period.hours} hours.")
         lines = [line_of(record) for record in shown[:_MAX_LISTED]]
-        left_out = [f"[{len(shown) - _MAX_LISTED} more were left out]"] if len(shown) > _MAX_LISTED else []
-        return ToolOutput("\n".join([*lines, *left_out]), blocks=(table_of(shown[:_MAX_LISTED], context),))
+        lines += [f"[{len(shown) - _MAX_LISTED} more were left out]"] if len(shown) > _MAX_LISTED else []
+        lines += [lateness_line(each) for each in slow[:_MAX_LISTED] if each.job_id in visible]
+        if not lines:
+            return ToolOutput(f"No run of a job that this person may see has failed in the last {period.hours} hours.")
+        blocks = (table_of(shown[:_MAX_LISTED], context),) if shown else ()
+        return ToolOutput("\n".join(lines), blocks=blocks)
 
     async def _explain(self, asked: OfJob, context: ToolContext) -> ToolOutput:
         incident = await self._incident(asked.job, context)
