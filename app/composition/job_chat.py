@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from app.bot.job_notices import JobNotices
     from app.databricks.jobs_api import JobsApi
     from app.jobs.chat.incident_actions import CarryOut, IncidentActions
-    from app.jobs.chat.incident_decisions import AllowedParameters
     from app.jobs.chat.incident_threads import IncidentThreads
     from app.jobs.chat.job_command import JobAnswer, JobCommand, JobRequest
     from app.jobs.chat.job_notice import ChatNotifier
@@ -54,7 +53,6 @@ class JobWatchParts:
 
     workspace: str
     policy_of: PolicyOf
-    allowed_parameters: AllowedParameters
     carry_out: CarryOut
 
 
@@ -185,13 +183,10 @@ class JobChat:
     @cached_property
     def _actions(self) -> IncidentActions:
         from app.jobs.chat.incident_actions import IncidentActions  # noqa: PLC0415
-        from app.jobs.chat.incident_decisions import IncidentDecisions  # noqa: PLC0415
 
-        decisions = IncidentDecisions(self._parts.allowed_parameters)
         return IncidentActions(
             self._incidents,
             self._records,
-            decisions,
             self._parts.policy_of,
             self._notifier,
             self._parts.carry_out,
@@ -208,7 +203,6 @@ class JobChat:
             self._threads,
             self._viewers,
             self._parts.policy_of,
-            self._parts.allowed_parameters,
             self._notifier,
             clock=self._clock,
         )

@@ -21,7 +21,7 @@ from app.storage.documents import DocumentStore
 from app.storage.queue import Queue
 from tests.fakes.bots import Bot, bots
 from tests.fakes.job_service import JobService, job_service
-from tests.jobs.chat.sample_incidents import ANN, BOB, INCIDENT, NOW, OLGA, POLICY, TENANT, allowed_parameters
+from tests.jobs.chat.sample_incidents import ANN, BOB, INCIDENT, NOW, OLGA, POLICY, TENANT
 
 WORKSPACE = INCIDENT.workspace
 CHANNEL = {"id": "19:team@thread.tacv2", "conversationType": "channel", "tenantId": TENANT}
@@ -73,7 +73,7 @@ class JobChats:
                 await self.carry_out(incident_id)
             self.carried_out.append(incident_id)
 
-        parts = JobWatchParts(WORKSPACE, lambda *_: self.policy, allowed_parameters, carry_out)
+        parts = JobWatchParts(WORKSPACE, lambda *_: self.policy, carry_out)
         return JobChat(documents, references, queue, self.jobs.workspace, parts, clock=lambda: self.now)
 
     def incident(self, **changes: Any) -> Incident:

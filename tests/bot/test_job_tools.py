@@ -213,11 +213,12 @@ async def test_a_group_does_not_see_what_one_of_it_asked_in_private(chats: JobCh
     [
         ({}, {"mode": WatchMode.OBSERVE}, {}, "only observes"),
         ({}, {"approvers": ()}, {}, "JOB_APPROVERS"),
-        ({"kind": "late"}, {}, {}, "cannot be repaired"),
-        ({"run_type": "SUBMIT_RUN"}, {}, {}, "cannot be repaired"),
-        ({"newer_run": "green"}, {}, {}, "newer run of the job is green"),
+        ({"kind": "late"}, {}, {}, "no failed run to retry"),
+        ({"run_type": "SUBMIT_RUN"}, {}, {}, "was submitted without a job"),
+        ({"newer_run": "green"}, {}, {}, "A newer run of the job has succeeded"),
+        ({}, {"max_retry_attempts": 0}, {}, "which is the limit"),
         ({}, {}, {"batch_size": "9000"}, "batch_size may not be 9000"),
-        ({}, {}, {"num_workers": "8"}, "num_workers may not be 8"),
+        ({}, {}, {"num_workers": "8"}, "declares no parameter num_workers"),
     ],
 )
 async def test_what_cannot_be_retried_is_not_proposed_and_the_model_learns_why(

@@ -260,7 +260,7 @@ from app.config import CoreSettings, load_sections
 
 async def main():
     settings = load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:]))
-    core = Core(settings, job_watch=JobWatchParts("w", None, None, None))
+    core = Core(settings, job_watch=JobWatchParts("w", None, None))
     print(*core.job_chat.commands, *(handler.verb for handler in core.job_chat.action_handlers), *sorted(sys.modules))
     await core.close()
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from app.common.caller import Caller
 from app.jobs.chat import decision_sentences as sentences
-from app.jobs.chat.incident_decisions import DECISIONS, NOTICES, IncidentDecisions, NotAllowedError, Press
+from app.jobs.chat.incident_decisions import DECISIONS, NOTICES, NotAllowedError, Press, decide
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_viewers import PolicyOf, policy_for
 from app.jobs.history.decision_records import DecisionRecords, record_key
@@ -36,7 +36,6 @@ class IncidentActions:
         self,
         incidents: IncidentStore,
         records: DecisionRecords,
-        decisions: IncidentDecisions,
         policy_of: PolicyOf,
         notifier: ChatNotifier,
         carry_out: CarryOut,
@@ -45,7 +44,6 @@ class IncidentActions:
     ) -> None:
         self._incidents = incidents
         self._records = records
-        self._decisions = decisions
         self._policy_of = policy_of
         self._notifier = notifier
         self._carry_out = carry_out
@@ -58,7 +56,7 @@ class IncidentActions:
             return ActionAnswer(translate(sentences.GONE), is_accepted=False)
         press = self._press(action)
         try:
-            self._decisions.decide(incident, policy_for(incident, self._policy_of), press, "")
+            decide(incident, policy_for(incident, self._policy_of), press, "")
         except NotAllowedError as refusal:
             return ActionAnswer(translate(refusal.sentence, **refusal.values), is_accepted=False)
         return ActionAnswer(translate(sentences.ACCEPTED[action.verb], name=press.by.name or "–"))
@@ -72,7 +70,7 @@ class IncidentActions:
             if _is_done(incident, press, notice_id):
                 return None
             try:
-                return self._decisions.decide(incident, policy_for(incident, self._policy_of), press, notice_id)
+                return decide(incident, policy_for(incident, self._policy_of), press, notice_id)
             except NotAllowedError as refusal:
                 refusals.append(refusal)
                 return None

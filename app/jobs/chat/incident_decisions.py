@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,16 +19,12 @@ from app.jobs.chat.incident_buttons import (
     decision_id,
 )
 from app.jobs.chat.incident_message import time_text
+from app.jobs.decisions.parameter_rules import allowed_parameters
 from app.jobs.incidents.incident import Incident, IncidentState, NoticeKind, PendingNotice
-from app.jobs.job_policy import JobPolicy, ParameterRule, Person
+from app.jobs.job_policy import JobPolicy, Person
 from app.jobs.mail.mail_content import clean_line
 from app.messaging import job_messages as verbs
 from app.translation import Sentence
-
-AllowedParameters = Callable[
-    [Mapping[str, str], Mapping[str, str], Sequence[ParameterRule]], tuple[Mapping[str, str], tuple[str, ...]]
-]
-"""Of what is suggested beside what the job declares: what the rules let pass, and a sentence for each other one."""
 
 MAX_WRONG_DIAGNOSES: Final = 50
 DECISIONS: Final = {verbs.APPROVE_RETRY, verbs.CHANGE_RETRY, verbs.ESCALATE, verbs.SKIP}
@@ -69,44 +65,37 @@ class NotAllowedError(Exception):
         self.values = values
 
 
-class IncidentDecisions:
-    def __init__(self, allowed_parameters: AllowedParameters) -> None:
-        self._allowed_parameters = allowed_parameters
+def decide(incident: Incident, policy: JobPolicy, press: Press, notice_id: str) -> Incident:
+    """The incident after the press. Raises `NotAllowedError`."""
+    _check_person(policy, press)
+    if press.verb in DECISIONS:
+        _check_is_open(incident, press)
+    if press.verb == verbs.CHANGE_RETRY:
+        incident = _with_parameters(incident, policy, press)
+    changed = _CHANGES[press.verb](incident, press)
+    if press.verb in DECISIONS:
+        changed = changed.model_copy(update={"decided_by": press.by})
+    pending = PendingNotice(id=notice_id, kind=NOTICES.get(press.verb, "changed"), at_seconds=press.at_seconds)
+    update = {"notices": (*changed.notices, pending), "changed_at_seconds": press.at_seconds}
+    return changed.model_copy(update=update)
 
-    def decide(self, incident: Incident, policy: JobPolicy, press: Press, notice_id: str) -> Incident:
-        """The incident after the press. Raises `NotAllowedError`."""
-        _check_person(policy, press)
-        if press.verb in DECISIONS:
-            _check_is_open(incident, press)
-        if press.verb == verbs.CHANGE_RETRY:
-            incident = self._with_parameters(incident, policy, press)
-        changed = _CHANGES[press.verb](incident, press)
-        if press.verb in DECISIONS:
-            changed = changed.model_copy(update={"decided_by": press.by})
-        pending = PendingNotice(id=notice_id, kind=NOTICES.get(press.verb, "changed"), at_seconds=press.at_seconds)
-        update = {"notices": (*changed.notices, pending), "changed_at_seconds": press.at_seconds}
-        return changed.model_copy(update=update)
 
-    def _with_parameters(self, incident: Incident, policy: JobPolicy, press: Press) -> Incident:
-        proposal, declared = incident.proposal, incident.failure.parameters
-        inputs = [
-            (rule.name, f"{PARAMETER_INPUT}{n}") for n, rule in enumerate(policy.parameters[:MAX_PARAMETER_INPUTS])
-        ]
-        if proposal is None or not any(field in press.data for _, field in inputs):
-            # Some clients leave all inputs out: https://github.com/MicrosoftDocs/msteams-docs/issues/9291
-            raise NotAllowedError(sentences.NOTHING_ENTERED)
-        # And some leave out those that were not touched: https://github.com/MicrosoftDocs/msteams-docs/issues/4242
-        entered = {
-            name: press.data.get(field, "").strip() or proposal.parameters.get(name, "") for name, field in inputs
-        }
-        changed = {name: value for name, value in entered.items() if value and value != declared.get(name)}
-        allowed, problems = self._allowed_parameters(changed, declared, policy.parameters)
-        if problems:
-            raise NotAllowedError(sentences.NOT_ALLOWED_VALUES, problems=" ".join(problems))
-        if not allowed:
-            raise NotAllowedError(sentences.NOTHING_CHANGED)
-        update = {"action": "RETRY_WITH_PARAMS", "parameters": dict(allowed)}
-        return incident.model_copy(update={"proposal": proposal.model_copy(update=update)})
+def _with_parameters(incident: Incident, policy: JobPolicy, press: Press) -> Incident:
+    proposal, declared = incident.proposal, incident.failure.parameters
+    inputs = [(rule.name, f"{PARAMETER_INPUT}{n}") for n, rule in enumerate(policy.parameters[:MAX_PARAMETER_INPUTS])]
+    if proposal is None or not any(field in press.data for _, field in inputs):
+        # Some clients leave all inputs out: https://github.com/MicrosoftDocs/msteams-docs/issues/9291
+        raise NotAllowedError(sentences.NOTHING_ENTERED)
+    # And some leave out those that were not touched: https://github.com/MicrosoftDocs/msteams-docs/issues/4242
+    entered = {name: press.data.get(field, "").strip() or proposal.parameters.get(name, "") for name, field in inputs}
+    changed = {name: value for name, value in entered.items() if value and value != declared.get(name)}
+    allowed, problems = allowed_parameters(changed, declared, policy.parameters)
+    if problems:
+        raise NotAllowedError(sentences.NOT_ALLOWED_VALUES, problems=" ".join(problems))
+    if not allowed:
+        raise NotAllowedError(sentences.NOTHING_CHANGED)
+    update = {"action": "RETRY_WITH_PARAMS", "parameters": dict(allowed)}
+    return incident.model_copy(update={"proposal": proposal.model_copy(update=update)})
 
 
 def _check_person(policy: JobPolicy, press: Press) -> None:

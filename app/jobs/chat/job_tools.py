@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,12 +12,15 @@ from pydantic import Field
 
 from app.common.caller import Caller
 from app.databricks.workspace_errors import WorkspaceError
-from app.jobs.chat.incident_decisions import AllowedParameters
+from app.jobs.chat.incident_buttons import DECIDABLE
 from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_sentences import WORKSPACE_UNAVAILABLE
 from app.jobs.chat.job_tool_texts import evidence_text, lateness_line, line_of, table_of
 from app.jobs.chat.job_viewers import Asker, Job, JobViewers, PolicyOf, UnknownAskerError, policy_for
+from app.jobs.decisions.decision import DecisionAction
+from app.jobs.decisions.guard_rails import GuardFacts, guard
+from app.jobs.decisions.parameter_rules import allowed_parameters
 from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, Proposal
@@ -29,7 +33,6 @@ from app.translation import Sentence
 
 PROPOSAL_SECONDS: Final = 12 * 3600.0
 
-_DECIDABLE: Final = {IncidentState.OPEN, IncidentState.PROPOSED, IncidentState.DELAYED, IncidentState.ESCALATED}
 _MAX_LISTED = 50
 _MAX_READ = 5_000
 _RECENT_SECONDS = 7 * 24 * 3600.0
@@ -69,7 +72,6 @@ class JobTools:
         threads: IncidentThreads,
         viewers: JobViewers,
         policy_of: PolicyOf,
-        allowed_parameters: AllowedParameters,
         notifier: ChatNotifier,
         *,
         clock: Callable[[], float] = time.time,
@@ -79,7 +81,6 @@ class JobTools:
         self._threads = threads
         self._viewers = viewers
         self._policy_of = policy_of
-        self._allowed_parameters = allowed_parameters
         self._notifier = notifier
         self._clock = clock
 
@@ -146,8 +147,8 @@ class JobTools:
             raise ToolError("a scheduled question cannot propose a retry: a person has to ask for it")
         incident = await self._incident(asked.job, context)
         policy = policy_for(incident, self._policy_of)
-        parameters = self._changed(asked.parameters, incident, policy)
-        _check_can_be_retried(incident, policy)
+        parameters = _changed(asked.parameters, incident, policy)
+        _check_can_be_retried(incident, policy, parameters)
         now, id = self._clock(), context.idempotency_key[:32]
         notice = PendingNotice(id=f"propose-{id}", kind="proposed", at_seconds=now)
         proposal = Proposal(
@@ -161,7 +162,7 @@ class JobTools:
         def change(current: Incident) -> Incident | None:
             if current.proposal is not None and current.proposal.id == id:
                 return None
-            _check_can_be_retried(current, policy)
+            _check_can_be_retried(current, policy, parameters)
             return current.model_copy(
                 update={
                     "state": IncidentState.PROPOSED,
@@ -242,29 +243,43 @@ class JobTools:
             if record.strategy == "primary" and record.key >= first_key:
                 yield record
 
-    def _changed(self, asked: Mapping[str, str], incident: Incident, policy: JobPolicy) -> dict[str, str]:
-        declared = incident.failure.parameters
-        wanted = {name: value for name, value in asked.items() if value != declared.get(name)}
-        allowed, problems = self._allowed_parameters(wanted, declared, policy.parameters)
-        if problems:
-            raise ToolError(" ".join(problems))
-        return dict(allowed)
+
+def _changed(asked: Mapping[str, str], incident: Incident, policy: JobPolicy) -> dict[str, str]:
+    declared = incident.failure.parameters
+    wanted = {name: value for name, value in asked.items() if value != declared.get(name)}
+    allowed, problems = allowed_parameters(wanted, declared, policy.parameters)
+    if problems:
+        raise ToolError(" ".join(problems))
+    return dict(allowed)
 
 
 def _job_of(incident: Incident) -> Job:
     return Job(incident.job_id, incident.job_name, incident.job_tags)
 
 
-def _check_can_be_retried(incident: Incident, policy: JobPolicy) -> None:
+def _check_can_be_retried(incident: Incident, policy: JobPolicy, parameters: Mapping[str, str]) -> None:
     """Raises `ToolError`."""
     failure = incident.failure
     if policy.mode is WatchMode.OBSERVE:
         raise ToolError("the watch only observes this job (JOB_WATCH_MODE): nothing can be retried from here")
     if not policy.approvers:
         raise ToolError("nobody may approve a retry of this job yet: JOB_APPROVERS names no one for it")
-    if incident.kind != "failure" or failure.run_type == "SUBMIT_RUN":
-        raise ToolError("a run of this kind cannot be repaired")
-    if failure.newer_run in {"green", "active"}:
-        raise ToolError(f"a newer run of the job is {failure.newer_run}: repairing the old one could do harm")
-    if incident.state not in _DECIDABLE:
+    if incident.kind != "failure":
+        raise ToolError("there is no failed run to retry")
+    if incident.state not in DECIDABLE:
         raise ToolError(f"the failure is {incident.state} already")
+    action = DecisionAction.RETRY_WITH_PARAMS if parameters else DecisionAction.RETRY
+    decision = replace(incident.decision, action=action, suggested_params=parameters)
+    retries = max(len(incident.retries), len(failure.repair_ids))
+    with_parameters = sum(bool(retry.parameters) for retry in incident.retries)
+    # A person may try again what failed after a retry, and while much fails.
+    facts = GuardFacts(
+        retries=retries,
+        retries_with_params=with_parameters,
+        same_error_after_our_retry=False,
+        failed_jobs_in_pass=0,
+        breaker_jobs=1,
+    )
+    guarded = guard(decision, failure, policy, facts)
+    if guarded.decision.action is not action:
+        raise ToolError(guarded.sentence)

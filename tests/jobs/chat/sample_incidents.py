@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -113,16 +112,3 @@ def hostile_incident() -> Incident:
         note=HOSTILE,
         decided_by=Person(TENANT, BOB.entra_object_id, HOSTILE),
     )
-
-
-def allowed_parameters(
-    suggested: Mapping[str, str], declared: Mapping[str, str], rules: Sequence[ParameterRule]
-) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    allowed, problems = {}, []
-    for name, value in suggested.items():
-        rule = next((rule for rule in rules if rule.name == name), None)
-        if rule is None or (rule.maximum is not None and not (value.isdigit() and int(value) <= rule.maximum)):
-            problems.append(f"{name} may not be {value}.")
-        else:
-            allowed[name] = value
-    return allowed, tuple(problems)
