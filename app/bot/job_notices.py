@@ -25,11 +25,11 @@ from app.jobs.chat.incident_message import headline, incident_blocks, said_of
 from app.jobs.chat.incident_sentences import OWNERS
 from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
-from app.jobs.chat.job_viewers import PolicyOf, policy_for
+from app.jobs.chat.job_viewers import policy_for
 from app.jobs.chat.watches import Watches, chat_digest
 from app.jobs.incidents.incident import Incident, NoticeKind
 from app.jobs.incidents.incident_store import IncidentStore
-from app.jobs.job_policy import Person
+from app.jobs.job_policy import Person, PolicyOf
 from app.messaging.conversation_members import ConversationMembers, MembersUnavailableError
 from app.messaging.conversation_references import ConversationReference, ConversationReferences
 from app.storage.conversations import ConversationKey

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from app.jobs.chat.job_command import JobAnswer, JobCommand, JobRequest
     from app.jobs.chat.job_notice import ChatNotifier
     from app.jobs.chat.job_tools import JobTools
-    from app.jobs.chat.job_viewers import JobViewers, PolicyOf
+    from app.jobs.chat.job_viewers import JobViewers
     from app.jobs.chat.watches import Watches
     from app.jobs.history.decision_records import DecisionRecords
     from app.jobs.incidents.incident_store import IncidentStore
+    from app.jobs.job_policy import PolicyOf
 
 HELP: Final = Sentence("""\
 About jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -58,3 +59,7 @@ class JobPolicy:
     viewers: tuple[Person, ...] = ()
     owners: tuple[Person, ...] = ()
     escalation_emails: tuple[str, ...] = ()
+
+
+PolicyOf = Callable[[int, str, Mapping[str, str]], JobPolicy]
+"""Of the job with this id, name and tags."""

@@ -10,11 +10,11 @@ from app.common.caller import Caller
 from app.jobs.chat import decision_sentences as sentences
 from app.jobs.chat.incident_decisions import DECISIONS, NOTICES, NotAllowedError, Press, decide
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
-from app.jobs.chat.job_viewers import PolicyOf, policy_for
+from app.jobs.chat.job_viewers import policy_for
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
-from app.jobs.job_policy import Person
+from app.jobs.job_policy import Person, PolicyOf
 from app.messaging.actions import ActionAnswer, CardAction
 from app.messaging.job_messages import INCIDENT, WRONG_DIAGNOSIS
 from app.translation import translator_for

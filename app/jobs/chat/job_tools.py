@@ -17,7 +17,7 @@ from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_sentences import WORKSPACE_UNAVAILABLE
 from app.jobs.chat.job_tool_texts import evidence_text, lateness_line, line_of, table_of
-from app.jobs.chat.job_viewers import Asker, Job, JobViewers, PolicyOf, UnknownAskerError, policy_for
+from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError, policy_for
 from app.jobs.decisions.decision import DecisionAction
 from app.jobs.decisions.guard_rails import GuardFacts, guard
 from app.jobs.decisions.parameter_rules import allowed_parameters
@@ -25,7 +25,7 @@ from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, Proposal
 from app.jobs.incidents.incident_store import IncidentStore
-from app.jobs.job_policy import JobPolicy, WatchMode
+from app.jobs.job_policy import JobPolicy, PolicyOf, WatchMode
 from app.jobs.mail.mail_content import clean_line
 from app.messaging.conversation_references import PRIVATE_THREAD
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,7 +15,7 @@ from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceError, WorkspaceNotFoundError, WorkspacePermissionError
 from app.databricks.workspace_users import WorkspaceUsers
 from app.jobs.incidents.incident import Incident
-from app.jobs.job_policy import JobPolicy
+from app.jobs.job_policy import JobPolicy, PolicyOf
 from app.messaging.conversation_members import ConversationMembers, MembersUnavailableError
 from app.storage.conversations import ConversationKey
 from app.translation import Sentence
@@ -25,9 +25,6 @@ _log = logging.getLogger(__name__)
 UNKNOWN_PERSON = Sentence("I do not know who you are here, so I cannot show you jobs. Ask me in Microsoft Teams.")
 GUEST = Sentence("Guests cannot see jobs. Please ask somebody of the organization.")
 MEMBERS_UNAVAILABLE = Sentence("Microsoft Teams did not tell me who you are. Please try again in a minute.")
-
-PolicyOf = Callable[[int, str, Mapping[str, str]], JobPolicy]
-"""Of the job with this id, name and tags."""
 
 # A group that every user of the workspace is in, and that is not always told.
 _ALL_USERS = "users"

@@ -23,7 +23,9 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`cause` is one line; `confidence` is from 0 to 1; `source` is who decided."""
+    """`cause` is one line; `confidence` is from 0 to 1; `source` is who decided. A retry that is done automatically is
+    begun after `delay_seconds`.
+    """
 
     action: DecisionAction
     reason: str
@@ -32,3 +34,4 @@ class Decision:
     suggested_params: Mapping[str, str]
     confidence: float
     source: Literal["model", "prior", "guard rail"]
+    delay_seconds: float = 0.0

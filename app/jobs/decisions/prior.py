@@ -12,6 +12,8 @@ _SKIPPED = frozenset(["USER_CANCELED", "DISABLED", "SKIPPED", "MAX_CONCURRENT_RU
 _CLUSTER_FAILURES = frozenset(["CLUSTER_ERROR", "CLOUD_FAILURE", "DRIVER_ERROR"])
 _TRANSIENT_CLUSTER_TYPES = frozenset(["SERVICE_FAULT", "CLOUD_FAILURE"])
 _MAX_CODE_CHARACTERS = 100
+_RETRY_DELAY_SECONDS = 600.0
+"""What is transient has not passed at once: between 5 and 30 minutes."""
 
 
 def prior_decision(task: TaskFailure) -> Decision:
@@ -31,4 +33,5 @@ def prior_decision(task: TaskFailure) -> Decision:
 
 
 def _decision(action: DecisionAction, reason: str, cause: str) -> Decision:
-    return Decision(action, f"{reason}.", cause, (), {}, 0.5, "prior")
+    delay_seconds = _RETRY_DELAY_SECONDS if action is DecisionAction.RETRY else 0.0
+    return Decision(action, f"{reason}.", cause, (), {}, 0.5, "prior", delay_seconds)

@@ -58,7 +58,9 @@ class _Stored(BaseModel):
 
 
 class IncidentRun(_Stored):
-    """`key` names this ended attempt of the run, also after repairs."""
+    """`key` names this ended attempt of the run, also after repairs. `may_retry`: a retry of the incident is one of
+    this run too.
+    """
 
     key: str
     run_id: int
@@ -66,6 +68,7 @@ class IncidentRun(_Stored):
     job_name: str
     url: str
     ended_at_seconds: float
+    may_retry: bool = False
 
 
 class Proposal(_Stored):
@@ -85,11 +88,14 @@ class Proposal(_Stored):
 
 
 class Retry(_Stored):
-    """A retry that was begun: a repair of `run_id` (`repair_id`), or a run of its own (0). `approved_by` is empty where
-    it was automatic. `outcome` is "" while it runs.
+    """A retry that was begun: a repair of `run_id` (`repair_id`), or a run of its own (0). `proposal` is the id of what
+    was approved, and `of_run` the key of the run that had failed. `approved_by` is empty where it was automatic.
+    `outcome` is "" while it runs.
     """
 
     id: str
+    proposal: str
+    of_run: str
     kind: Literal["repair", "run"]
     run_id: int
     repair_id: int = 0

@@ -12,7 +12,7 @@ from app.jobs.runs.run_summary import RunSummary, newer_run
 from app.jobs.runs.watch_state import FailureStreak, RunsState
 from app.jobs.runs.watched_jobs import WatchedJob
 
-PolicyOf = Callable[[int], JobPolicy]
+PolicyOfId = Callable[[int], JobPolicy]
 
 _RETRY_GRACE_MS = 10 * 60_000
 """For a retry to appear after its pause; without one by then, the failed attempt was the last."""
@@ -36,7 +36,7 @@ def sorted_runs(
     state: RunsState,
     *,
     jobs: Mapping[int, WatchedJob],
-    policy_of: PolicyOf,
+    policy_of: PolicyOfId,
     evidence_of_others: Collection[int],
     now_ms: int,
 ) -> SortedRuns:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.jobs.runs.ended_runs import PolicyOf
+from app.jobs.runs.ended_runs import PolicyOfId
 from app.jobs.runs.job_schedule import Occasion, PeriodicSchedule, Schedule, schedule_of
 from app.jobs.runs.look import LateJob
 from app.jobs.runs.run_summary import RunSummary
@@ -34,7 +34,7 @@ def late_jobs(
     runs: Mapping[int, Sequence[RunSummary]],
     state: JobsState,
     *,
-    policy_of: PolicyOf,
+    policy_of: PolicyOfId,
     from_ms: int,
     now_ms: int,
 ) -> Lateness:

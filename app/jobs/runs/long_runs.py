@@ -10,7 +10,7 @@ from typing import Literal
 from app.common.concurrency import gather_or_cancel
 from app.common.json_values import count, items, mapping
 from app.jobs.job_policy import JobPolicy
-from app.jobs.runs.ended_runs import PolicyOf
+from app.jobs.runs.ended_runs import PolicyOfId
 from app.jobs.runs.look import LongRun
 from app.jobs.runs.run_lists import RunLists
 from app.jobs.runs.run_summary import RunSummary
@@ -63,7 +63,7 @@ async def long_runs(
     jobs: Mapping[int, WatchedJob],
     state: JobsState,
     *,
-    policy_of: PolicyOf,
+    policy_of: PolicyOfId,
     lists: RunLists,
     now_ms: int,
 ) -> LongRuns:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from app.jobs.runs.run_summary import NewerRun, RunSummary
 from app.jobs.runs.watch_state import WatchState
+from app.jobs.runs.watched_jobs import WatchedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Look:
     """`failed` are those that somebody is to be told of, earliest first. `with_failures` succeeded with failures, for
     the digest. `healed` are the first successes of jobs that had failed. `late` and `too_long` are new; `over` has the
     keys of those that were told and are so no more: a run has begun, or has ended. `notes` are sentences about what
-    could not be watched. `state` is what the watch will remember.
+    could not be watched. `jobs` are those that are watched, as they are set today. `state` is what the watch will
+    remember.
     """
 
     failed: tuple[EndedRun, ...] = ()
@@ -75,6 +78,7 @@ class Look:
     over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     runs_listed: int = 0
+    jobs: Mapping[int, WatchedJob] = field(default_factory=dict, repr=False)
     state: WatchState = field(default=WatchState(), repr=False)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from app.common.concurrency import gather_or_cancel
 from app.databricks.jobs_api import JobsApi
-from app.jobs.job_policy import JobPolicy
-from app.jobs.runs.ended_runs import PolicyOf, SortedRuns, sorted_runs
+from app.jobs.job_policy import JobPolicy, PolicyOf
+from app.jobs.runs.ended_runs import PolicyOfId, SortedRuns, sorted_runs
 from app.jobs.runs.lateness import late_jobs
 from app.jobs.runs.long_runs import durations_after, long_runs
 from app.jobs.runs.look import Look
@@ -49,7 +49,7 @@ class RunWatch:
         *,
         workspace: str,
         jobs: JobSelection | None = None,
-        policy_of: PolicyOf = lambda _: JobPolicy(),
+        policy_of: PolicyOf = lambda *_: JobPolicy(),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._api = api
@@ -73,10 +73,10 @@ class RunWatch:
         watched = [run for each in by_job.values() for run in each]
         found = await self._sorted(by_job, before, jobs, now_ms)
         late = late_jobs(
-            jobs.jobs.values(), by_job, state.jobs, policy_of=self._policy_of, from_ms=from_ms, now_ms=now_ms
+            jobs.jobs.values(), by_job, state.jobs, policy_of=self._policies(jobs), from_ms=from_ms, now_ms=now_ms
         )
         too_long = await long_runs(
-            watched, jobs.jobs, state.jobs, policy_of=self._policy_of, lists=self._lists, now_ms=now_ms
+            watched, jobs.jobs, state.jobs, policy_of=self._policies(jobs), lists=self._lists, now_ms=now_ms
         )
         jobs_state = JobsState(
             until_ms=max([state.jobs.until_ms, *(run.ended_ms for run in watched)]),
@@ -94,6 +94,7 @@ class RunWatch:
             over=(*late.over, *too_long.over),
             notes=(*jobs.notes, *notes, *late.notes),
             runs_listed=len(runs),
+            jobs=jobs.jobs,
             state=WatchState(_runs_after(before, found, runs.values(), watched, now_ms), jobs_state.bounded()),
         )
 
@@ -123,6 +124,7 @@ class RunWatch:
             with_failures=tuple(found.with_failures),
             healed=tuple(found.healed),
             runs_listed=len(listed),
+            jobs=jobs.jobs,
             state=WatchState(before.model_copy(update=changes).bounded(), state.jobs),
         )
 
@@ -140,6 +142,13 @@ class RunWatch:
         since_ms = state.runs.since_ms or now_ms - FIRST_LOOK_HOURS * _HOUR_MS
         return state, state.runs.model_copy(update={"since_ms": since_ms}), now_ms
 
+    def _policies(self, jobs: WatchedJobs) -> PolicyOfId:
+        def policy_of(job_id: int) -> JobPolicy:
+            job = jobs.jobs.get(job_id)
+            return self._policy_of(job_id, "", {}) if job is None else self._policy_of(job_id, job.name, job.tags)
+
+        return policy_of
+
     async def _sorted(
         self, by_job: Mapping[int, Sequence[RunSummary]], state: RunsState, jobs: WatchedJobs, now_ms: int
     ) -> SortedRuns:
@@ -148,7 +157,7 @@ class RunWatch:
             by_job,
             state,
             jobs=jobs.jobs,
-            policy_of=self._policy_of,
+            policy_of=self._policies(jobs),
             evidence_of_others=await self._evidence_of_others(runs, state, jobs),
             # The service's clock may be ahead of ours.
             now_ms=max([now_ms, *(run.ended_ms for run in runs)]),

@@ -60,6 +60,10 @@ class WatchedJob:
     settings: Json
     created_ms: int = 0
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return {name: text(value) for name, value in mapping(self.settings.get("tags")).items()}
+
 
 @dataclass(frozen=True, slots=True)
 class WatchedJobs:

@@ -48,7 +48,7 @@ def watch_of(
         documents,
         workspace="main",
         jobs=selection,
-        policy_of=lambda _: JobPolicy(**policy),
+        policy_of=lambda *_: JobPolicy(**policy),
         clock=lambda: jobs.now,
     )
 
