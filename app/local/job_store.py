@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,16 +74,26 @@ class JobStore:
         return found
 
     def runs_by_start(
-        self, *, newest_first: bool = True, job_id: int | None = None, after: tuple[float, int] | None = None
+        self,
+        *,
+        newest_first: bool = True,
+        job_id: int | None = None,
+        after: tuple[float, int] | None = None,
+        earliest: float = -math.inf,
+        latest: float = math.inf,
     ) -> Iterator[JobRun]:
-        """Those that may be seen. `after` is the start and the id of the last one that was told."""
+        """Those that may be seen and began from `earliest` to `latest`. `after` is the start and the id of the last one
+        that was told.
+        """
         self.settle()
         keys = self._by_start[job_id]
-        if newest_first:
-            places = range(len(keys) if after is None else bisect_left(keys, after))[::-1]
-        else:
-            places = range(0 if after is None else bisect_right(keys, after), len(keys))
-        for place in places:
+        first, end = bisect_left(keys, (earliest, 0)), bisect_right(keys, (latest, sys.maxsize))
+        if after is not None and newest_first:
+            end = min(end, bisect_left(keys, after))
+        elif after is not None:
+            first = max(first, bisect_right(keys, after))
+        places = range(first, end)
+        for place in places[::-1] if newest_first else places:
             run = self._runs[keys[place][1]]
             if self._is_kept(run) and not self.jobs.get(run.job_id, run.plan).is_hidden:
                 yield run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -151,11 +152,15 @@ class JobsStandIn:
         now, token = self._clock(), request.query.get("page_token")
         job_id, run_type = number_of(request, "job_id"), request.query.get("run_type")
         earliest, latest = number_of(request, "start_time_from"), number_of(request, "start_time_to")
-        newest_first = self.order == "newest first"
-        for run in self.store.runs_by_start(newest_first=newest_first, job_id=job_id, after=cursor_of(token)):
-            started = milliseconds(run.started_at)
-            if (latest is not None and started > latest) or (earliest is not None and started < earliest):
-                continue
+        found = self.store.runs_by_start(
+            newest_first=self.order == "newest first",
+            job_id=job_id,
+            after=cursor_of(token),
+            # Starts are told in rounded milliseconds.
+            earliest=-math.inf if earliest is None else (earliest - 0.5) / 1000,
+            latest=math.inf if latest is None else (latest + 0.5) / 1000,
+        )
+        for run in found:
             is_active = run.is_active(now)
             kind = "SUBMIT_RUN" if run.plan.is_one_time else "JOB_RUN"
             if run_type in {None, kind} and not (active and not is_active) and not (completed and is_active):

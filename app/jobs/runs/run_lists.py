@@ -17,7 +17,7 @@ MAX_CONCURRENT_LISTS = 8
 _FIRST_RANGES = 24
 _RUNS_PER_RANGE = 240
 _MAX_RANGES = 64
-_MAX_RUNS_BEFORE_SPLIT = 1_200
+_MAX_RUNS_BEFORE_SPLIT = 480
 _PARTS_OF_SPLIT = 8
 _SHORTEST_RANGE_MS = 60_000
 
@@ -79,16 +79,21 @@ class RunLists:
 
     async def _range(self, from_ms: int, to_ms: int | None, end_ms: int) -> Runs:
         may_split = end_ms - from_ms > _SHORTEST_RANGE_MS
-        async with self._lists:
-            read: list[RunSummary] = []
-            async with aclosing(self._api.runs(start_time_from_ms=from_ms, start_time_to_ms=to_ms)) as runs:
-                async for run in runs:
-                    read.append(run_summary(run))
-                    if may_split and len(read) > _MAX_RUNS_BEFORE_SPLIT:
-                        break
-                else:
-                    return _by_id(read)
-        return _by_id(read) | await self._in_ranges(from_ms, to_ms, end_ms, _PARTS_OF_SPLIT)
+        read: list[RunSummary] = []
+        async with self._lists, aclosing(self._api.runs(start_time_from_ms=from_ms, start_time_to_ms=to_ms)) as runs:
+            async for run in runs:
+                read.append(run_summary(run))
+                if may_split and len(read) >= _MAX_RUNS_BEFORE_SPLIT:
+                    break
+            else:
+                return _by_id(read)
+        # What was read need not be read again, unless this list has no order.
+        starts = [run.started_ms for run in read]
+        if starts == sorted(starts):
+            from_ms = starts[-1]
+        elif starts == sorted(starts, reverse=True):
+            to_ms, end_ms = starts[-1], starts[-1] + 1
+        return _by_id(read) | await self._in_ranges(from_ms, to_ms, max(end_ms, from_ms + 1), _PARTS_OF_SPLIT)
 
 
 def _by_id(runs: Sequence[RunSummary]) -> Runs:
