@@ -93,6 +93,11 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     return load_sections(Settings, environment)
 
 
+def is_job_watch_on(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the Function App watches jobs; `app.jobs.environment` has the settings."""
+    return any(name.startswith("JOB_WATCH_") and value.strip() for name, value in environment.items())
+
+
 def load_sections(kind: type[_Kind], environment: Mapping[str, str] = os.environ) -> _Kind:
     """The sections of `kind`, and no setting of any other. Raises `SettingsError` with every problem at once."""
     names = setting_names(kind)

@@ -128,6 +128,13 @@ param specialists string = ''
 @maxLength(64)
 param sqlWarehouseId string = ''
 
+@description('The job watch: its settings by their names, such as { JOB_WATCH_MODE: \'observe\' }; docs/settings.md has them all. Secrets are Key Vault references that the identity of the agent may read. Empty: no job is watched.')
+param jobWatch object = {}
+
+@description('The alert on a job watch that does not look any more: how long it may be silent. Longer than JOB_WATCH_SCHEDULE waits.')
+@allowed(['PT30M', 'PT1H', 'PT2H', 'PT6H', 'P1D', 'P2D'])
+param alertJobWatchSilence string = 'PT1H'
+
 @description('True lets these queries read files, streams and other databases, and use AI functions.')
 param sqlAllowsExternal bool = false
 
@@ -321,6 +328,7 @@ module keyVault 'modules/keyVault.bicep' = if (databricksCredential != 'managed-
 
 // One application setting for each line, named as app/config.py names it. What is empty is not written at all.
 var agentSettings = union(
+  jobWatch,
   {
     MicrosoftAppId: identity.properties.clientId
     MicrosoftAppType: 'UserAssignedMSI'
@@ -371,6 +379,10 @@ var agentSettings = union(
   empty(specialists) ? {} : { SPECIALISTS: specialists },
   empty(sqlWarehouseId) ? {} : { SQL_WAREHOUSE_ID: sqlWarehouseId }
 )
+
+// As app/config.py and app/jobs/environment.py judge it.
+var jobWatchSchedule = jobWatch.?JOB_WATCH_SCHEDULE ?? ''
+var jobWatchPasses = contains(join(map(items(jobWatch), setting => setting.key), ' '), 'JOB_WATCH_') && jobWatchSchedule != 'off'
 
 module functionApp 'modules/functionApp.bicep' = {
   name: 'functionApp-${suffix}'
@@ -431,6 +443,8 @@ module alerts 'modules/alerts.bicep' = {
     minimumActivities: alertMinimumActivities
     minimumRefused: alertMinimumRefused
     minimumServerErrors: alertMinimumServerErrors
+    jobWatch: jobWatchPasses
+    jobWatchSilence: alertJobWatchSilence
   }
 }
 

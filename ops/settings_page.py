@@ -1,4 +1,4 @@
-"""`python dev.py docs`: writes docs/settings.md from the sections of `Settings` in app/config.py."""
+"""`python dev.py docs`: writes docs/settings.md from the sections in app/settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.config import Settings
+from app.jobs.environment import WatchSettings
 from app.settings.section import Section
 
 PAGE = "docs/settings.md"
@@ -24,8 +25,14 @@ setting is described.
 
 
 def settings_page() -> str:
-    tables = (line for section in Settings.sections().values() for line in _table(section))
+    tables = (line for section in sections() for line in _table(section))
     return "\n".join([_INTRODUCTION, *tables])
+
+
+def sections() -> list[type[Section]]:
+    """Those of the Function App, then those of its job watch alone."""
+    of_the_app = list(Settings.sections().values())
+    return of_the_app + [each for each in WatchSettings.sections().values() if not issubclass(each, tuple(of_the_app))]
 
 
 def _table(section: type[Section]) -> Iterator[str]:

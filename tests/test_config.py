@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.config import CoreSettings, HostSettings, Settings, SettingsError, load_sections, load_settings, setting_names
+from app.config import CoreSettings, HostSettings, Settings, SettingsError, load_sections, load_settings
+from app.jobs.environment import all_setting_names
 from app.settings.databricks_settings import AUTH_TYPES, DatabricksSettings
-from ops.settings_page import PAGE, settings_page
+from ops.settings_page import PAGE, sections, settings_page
 
 ROOT = Path(__file__).parent.parent
 GOOD = {
@@ -194,27 +195,25 @@ def test_an_empty_setting_counts_as_not_set() -> None:
 def test_the_sample_file_lists_every_setting() -> None:
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())
     of_the_host = {"FUNCTIONS_WORKER_RUNTIME"}
-    assert set(sample["Values"]) - of_the_host == set(setting_names())
+    assert set(sample["Values"]) - of_the_host == set(all_setting_names())
 
 
 def test_the_page_of_settings_is_what_the_code_says() -> None:
     assert (ROOT / PAGE).read_text(encoding="utf-8") == settings_page()
     listed = re.findall(r"^\| `([A-Za-z_]+)` \|", settings_page(), re.MULTILINE)
-    assert sorted(listed) == sorted(setting_names())
+    assert sorted(listed) == sorted(all_setting_names())
 
 
 def test_what_to_put_there_names_the_largest_and_the_smallest_number() -> None:
     bounds = {"minimum", "maximum"}
     silent = []
     fields = {
-        name: field
-        for section in Settings.sections().values()
-        for name, field in section.model_json_schema()["properties"].items()
+        name: field for section in sections() for name, field in section.model_json_schema()["properties"].items()
     }
     for name, field in fields.items():
         for kind in [field, *field.get("anyOf", [])]:
             silent += [name for bound in bounds & kind.keys() if f"{kind[bound]:.0f}" not in field["description"]]
-    assert fields.keys() == setting_names().keys()
+    assert fields.keys() == all_setting_names().keys()
     assert silent == []
 
 
@@ -225,8 +224,8 @@ def test_settings_cannot_be_changed_after_start() -> None:
 
 def test_every_field_has_a_name_and_a_description() -> None:
     assert set(Settings.model_fields) - set(Settings.sections()) == {"host"}
-    assert len(setting_names()) == sum(len(section.model_fields) for section in Settings.sections().values())
-    assert all(setting_names().values())
+    assert len(all_setting_names()) == sum(len(section.model_fields) for section in sections())
+    assert all(all_setting_names().values())
 
 
 def test_a_secret_that_key_vault_did_not_give_is_named_with_the_role_that_is_missing() -> None:

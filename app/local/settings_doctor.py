@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.config import Settings, SettingsError, load_settings, setting_names
+from app.config import Settings, SettingsError, is_job_watch_on, load_settings
+from app.jobs.environment import all_setting_names, load_watch_settings
 from app.local.local_settings import FILE_NAME, LocalSettingsError, read_local_settings, workspace_is_configured
 from app.local.printable import printable
 
@@ -51,13 +52,16 @@ class LocalSettings:
 
     def validated(self) -> Settings:
         """Raises `app.config.SettingsError`."""
-        return load_settings(self.values if workspace_is_configured(self.values) else {**self.values, **_STAND_IN})
+        values = self.values if workspace_is_configured(self.values) else {**self.values, **_STAND_IN}
+        if is_job_watch_on(values):
+            load_watch_settings(values)
+        return load_settings(values)
 
     def findings(self) -> list[Finding]:
         return [*self._unknown_names(), *self._invalid(), *self._without_a_workspace(), *self._overridden()]
 
     def _unknown_names(self) -> Iterable[Finding]:
-        known = setting_names()
+        known = all_setting_names()
         for name, value in {**self.in_environment, **self.in_file}.items():
             from_file = name in self.in_file
             if name in known or name.startswith(_OTHER_PREFIXES) or not value.strip():
@@ -92,7 +96,7 @@ class LocalSettings:
     def _overridden(self) -> Iterable[Finding]:
         """Values of the file that the environment overrides."""
         for name, value in self.in_file.items():
-            if value and self.in_environment.get(name, value) != value and name in setting_names():
+            if value and self.in_environment.get(name, value) != value and name in all_setting_names():
                 yield Finding(
                     f"{name} in {FILE_NAME} is not used, because the environment has another value of it",
                     f"unset {name} in the environment to use that of the file",

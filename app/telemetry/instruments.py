@@ -24,6 +24,7 @@ TURN_DURATION = Instrument("agent.turn.duration", "s", "From the activity to the
 TIME_TO_FIRST_UPDATE = Instrument(
     "agent.turn.time_to_first_update", "s", "From the activity to the first thing the person sees", _SECONDS
 )
+JOB_WATCH_PASSES = Instrument("job_watch.pass", "{pass}", "Passes of the job watch that ended well")
 OPERATION_DURATION = Instrument("gen_ai.client.operation.duration", "s", "Calls to models and tools", _SECONDS)
 TOKEN_USAGE = Instrument("gen_ai.client.token.usage", "{token}", "Tokens, as the endpoint counts them", _TOKENS)
 
@@ -36,6 +37,7 @@ INSTRUMENTS = (
     FAILURES,
     TURN_DURATION,
     TIME_TO_FIRST_UPDATE,
+    JOB_WATCH_PASSES,
     OPERATION_DURATION,
     TOKEN_USAGE,
 )

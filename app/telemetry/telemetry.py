@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.telemetry.destination import Destination
+from app.telemetry.instruments import JOB_WATCH_PASSES
 from app.telemetry.recorder import Recorder
-from app.telemetry.span_records import SpanKind
+from app.telemetry.span_records import Measurement, SpanKind
 from app.telemetry.spans import Span
 from app.telemetry.turn_span import TurnSpan
 
 if TYPE_CHECKING:
     from app.telemetry.pipeline import Pipeline
+
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +52,16 @@ class Telemetry:
             with Span("retention", SpanKind.SERVER, {}, self._recorder) as span:
                 rows = span.attributes["agent.rows"] = await deleting
                 return rows
+        finally:
+            self.answered()
+
+    async def job_watch_pass(self, passing: Awaitable[_Result]) -> _Result:
+        """Awaits `passing`, which looks at the jobs once, and counts it if it ends well. Raises what it raises."""
+        try:
+            with Span("job_watch pass", SpanKind.SERVER, {}, self._recorder):
+                result = await passing
+            self._recorder.measured(Measurement(JOB_WATCH_PASSES, 1, {}))
+            return result
         finally:
             self.answered()
 

@@ -42,6 +42,12 @@ param minimumRefused int
 @description('Answers of 500 and above within 15 minutes.')
 param minimumServerErrors int
 
+@description('Whether the app is to look at jobs by itself.')
+param jobWatch bool
+
+@description('How long it may not look.')
+param jobWatchSilence string
+
 // A turn that was handed over has not ended: its row is a success, and says nothing about the turn.
 // A new workspace may not know these tables before their first rows: Azure makes the rules without trying the queries.
 var failureQuery = 'AppRequests | where Name == "turn" and tostring(Properties["agent.outcome"]) != "handed over" | summarize Turns = sum(ItemCount), Failed = sumif(ItemCount, Success == false) | where Turns >= ${minimumTurns} | project FailedPercent = 100.0 * Failed / Turns'
@@ -66,6 +72,9 @@ var retentionQuery = 'AppRequests | summarize Done = countif(Name == "retention"
 
 // https://learn.microsoft.com/azure/azure-monitor/logs/daily-cap
 var cappedQuery = '_LogOperation | where Category == "Ingestion" and Detail contains "OverQuota"'
+
+// No rows at all are a row here, with 0.
+var jobWatchQuery = 'AppMetrics | summarize Passes = sumif(Sum, Name == "job_watch.pass") | where Passes == 0'
 
 var unreachableQuery = 'AppAvailabilityResults | where Name == "${probeName}" | summarize Failed = countif(Success == false), Answered = countif(Success == true) | where Failed >= 2 and Answered == 0'
 
@@ -186,8 +195,19 @@ var rules = [
   }
 ]
 
+var jobWatchRules = [
+  {
+    name: 'job-watch'
+    title: 'nobody looks at the jobs'
+    description: 'The job watch has ended no pass within ${jobWatchSilence}: jobs that fail meanwhile are neither told nor repaired. Look at AppExceptions for the pass that failed: WorkspaceError is the workspace or its permissions, StorageError the storage account and its roles. No run at all: look at the function watch_jobs in FunctionAppLogs; an app whose settings are not valid has none, and /api/health/dependencies with the function key says which. Also check JOB_WATCH_SCHEDULE: alertJobWatchSilence has to be longer than it waits.'
+    severity: 1
+    windowSize: jobWatchSilence
+    query: jobWatchQuery
+  }
+]
+
 resource onRows 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
-  for rule in rules: {
+  for rule in concat(rules, jobWatch ? jobWatchRules : []): {
     name: 'alert-${rule.name}-${baseName}'
     location: location
     tags: tags

@@ -16,6 +16,8 @@ from app.models.model_errors import RateLimitedError
 from app.storage.sqlite.sqlite_queue import SqliteQueue
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
+from app.telemetry.destination import Destination
+from app.telemetry.telemetry import Telemetry
 from app.turns.queue_message import UnreadableMessageError
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.log_analytics import Row, run, tables_of
@@ -190,3 +192,20 @@ async def test_the_error_id_that_a_person_reads_finds_their_turn_and_no_other(ma
         )
         assert [row["Name"] for row in rows if row["Name"]] == ["turn"]
         assert [row["OuterMessage"] for row in rows if row["OuterMessage"]] == ["RateLimitedError"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_pass_of_the_job_watch_counts_where_it_ended_well(*, fails: bool) -> None:
+    async def look() -> str:
+        if fails:
+            raise StorageError("the table is away")
+        return "three failures"
+
+    async with ApplicationInsights() as insights:
+        telemetry = Telemetry(Destination("agent", "1", "i", insights.connection_string))
+        try:
+            assert (await telemetry.job_watch_pass(look()), fails) == ("three failures", False)
+        except StorageError:
+            assert fails
+        await telemetry.close()
+        assert bool(alert("job-watch", insights)) is fails

@@ -22,17 +22,23 @@ Resource = dict[str, Any]
 _ID = re.compile(r"/subscriptions/(?:[\w.-]+/)*?(\w+)/([\w.-]+)(?![\w./-])")
 _REFERENCE = re.compile(r"reference\('<(\w+)>', '[\w-]+'\)")
 _FORMAT = re.compile(r"format\('([^']*)', (.*)\)")
+_OBJECT = re.compile(r"^param (\w+) = \{\n(.*?)^\}$", re.MULTILINE | re.DOTALL)
+_PROPERTY = re.compile(r"^  (\w+): '(.*)'$", re.MULTILINE)
 _PARAMETER = re.compile(r"^param (\w+) = (?:'(.*)'|(\S+))$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where one resource names another, its id is `<type>`, and a reference to it `type.property`."""
+    """Where one resource names another, its id is `<type>`, and a reference to it `type.property`.
+
+    `objects` has the parameters that are objects of texts, of several lines each.
+    """
 
     plan: str
     credential: str
     parameters: Mapping[str, str]
     resources: list[Resource]
+    objects: Mapping[str, Mapping[str, str]]
 
     def of(self, resource_type: str) -> list[Resource]:
         return [resource for resource in self.resources if resource["type"] == resource_type]
@@ -58,7 +64,8 @@ def deployment(name: str) -> Deployment:
     texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in defaults.items()}
     parameters = texts | given
     resources = [_short(resource) | {"id": resource["id"]} for resource in content["predictedResources"]]
-    return Deployment(parameters["hostingPlan"], parameters["databricksCredential"], parameters, resources)
+    objects = {found[1]: dict(_PROPERTY.findall(found[2])) for found in _OBJECT.finditer(text)}
+    return Deployment(parameters["hostingPlan"], parameters["databricksCredential"], parameters, resources, objects)
 
 
 @cache

@@ -138,6 +138,17 @@ def test_no_answer_needs_two_failures_and_no_success(answers: list[bool], fires:
     assert bool(run(query("unreachable"), {"AppAvailabilityResults": rows})) is fires
 
 
+@pytest.mark.parametrize(
+    ("metrics", "fires"), [([], True), (["agent.hand_overs.missing"], True), (["job_watch.pass"], False)]
+)
+def test_a_job_watch_that_does_not_look_is_told(metrics: list[str], fires: bool) -> None:
+    rows: list[Row] = [{"Name": name, "Sum": 1} for name in metrics]
+
+    assert bool(run(query("job-watch"), {"AppMetrics": rows})) is fires
+    properties = alerts()["job-watch"]["properties"]
+    assert properties["windowSize"] == deployment("flex-token").parameters["alertJobWatchSilence"]
+
+
 def queries() -> dict[str, str]:
     """Of the alerts, and of the workbook's tiles."""
     workbook = json.loads((ROOT / "infra/workbook.json").read_text(encoding="utf-8"))
@@ -172,7 +183,7 @@ def test_a_query_asks_for_what_the_app_writes(name: str) -> None:
     asked = re.findall(r"\b(?:App[A-Z]|_Log)\w+", re.sub(r'"[^"]*"', '""', text))
     assert asked
     assert set(asked) <= TABLES
-    recorded = {word for word in literals if re.fullmatch(r"(?:agent|bot|error|gen_ai)\.[\w.]+", word)}
+    recorded = {word for word in literals if re.fullmatch(r"(?:agent|bot|error|gen_ai|job_watch)\.[\w.]+", word)}
     assert recorded <= words_of("app/telemetry")
     probe = deployment("flex-token").one("Microsoft.Insights/webtests")["name"]
     assert set(re.findall(r'\bName (?:==|startswith) "([^"]*)"', text)) <= SPANS | recorded | {probe}
@@ -192,7 +203,7 @@ def test_every_rule_is_on_and_writes_to_people(name: str) -> None:
     assert people["enabled"]
     assert [each["emailAddress"] for each in people["emailReceivers"]] == ([address] if address else [])
     rules = deployed.of("Microsoft.Insights/scheduledQueryRules")
-    assert len(rules) == 9
+    assert len(rules) == (10 if "jobWatch" in deployed.objects else 9)
     for rule in rules:
         properties = rule["properties"]
         (criterion,) = properties["criteria"]["allOf"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.bot.inbound.activity import MAX_ACTIVITY_BYTES
-from app.config import load_settings, setting_names
+from app.config import is_job_watch_on, load_settings
+from app.jobs.environment import WatchSettings, all_setting_names, load_watch_settings
 from ops.deploy.builds import CURRENT
 from tests.ops.files.deployments import NAMES, Deployment, deployment, template
 
@@ -76,6 +77,15 @@ BY_CREDENTIAL = {
     "service-principal": {"DATABRICKS_CLIENT_ID": "PARAMETER", "DATABRICKS_CLIENT_SECRET": "VAULT"},
     "token": {"DATABRICKS_TOKEN": "VAULT"},
 }
+# What the Key Vault has for those that are more than any text.
+RESOLVED = {
+    "JOB_WATCH_STORE": "UseDevelopmentStorage=true",
+    "JOB_NOTIFICATION_PASSWORD": "a long password",
+    "JOB_WATCH_HEARTBEAT_URL": "https://heartbeat.contoso.com",
+    "JOB_WEBHOOK_SECRET": "a secret to sign with",
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/X",
+    "PAGERDUTY_ROUTING_KEY": "0123456789abcdef0123456789abcdef",
+}
 UNLIMITED = ("OPENAI_MAX_TOKENS", "0")
 # For a developer's machine, or for a bot that somebody registered without Bicep.
 NOT_FROM_BICEP = {"AzureWebJobsStorage", "DATABRICKS_CONFIG_PROFILE", "DATA_DIR", "MicrosoftAppPassword"}
@@ -95,6 +105,7 @@ def expected(deployed: Deployment) -> dict[str, str]:
     given = {name: deployed.parameters[parameter] for name, parameter in FROM_PARAMETERS.items()}
     # What is empty is not written, and 0 tokens are no limit.
     settings |= {name: value for name, value in given.items() if value and (name, value) != UNLIMITED}
+    settings |= deployed.objects.get("jobWatch", {})
     if "DATABRICKS_CLIENT_ID" in settings:
         settings["DATABRICKS_CLIENT_ID"] = deployed.parameters["databricksClientId"]
     for name in (name for name, value in settings.items() if value == "VAULT"):
@@ -110,6 +121,7 @@ def in_azure(deployed: Deployment) -> dict[str, str]:
     settings = {name: FILLED_IN.get(value, value) for name, value in deployed.app_settings.items()}
     settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"] = f"Authorization=AAD;ClientId={FILLED_IN[CLIENT]}"
     resolved = {name: "a secret" for name, value in settings.items() if value.startswith("@Microsoft.KeyVault(")}
+    resolved |= {name: value for name, value in RESOLVED.items() if name in resolved}
     if "MCP_SECRETS" in resolved:
         resolved["MCP_SECRETS"] = '{"tickets": "a secret"}'
     return {**settings, **resolved, "WEBSITE_SITE_NAME": "func", "WEBSITE_INSTANCE_ID": "1"}
@@ -122,12 +134,15 @@ def test_every_setting_is_written_and_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_app_starts_with_what_is_written(name: str) -> None:
-    assert load_settings(in_azure(deployment(name))).host.in_azure
+    settings = in_azure(deployment(name))
+    assert load_settings(settings).host.in_azure
+    assert is_job_watch_on(settings) is ("jobWatch" in deployment(name).objects)
+    assert isinstance(load_watch_settings(settings), WatchSettings)
 
 
 def test_no_setting_is_left_to_be_set_by_hand_and_lost_at_the_next_provision() -> None:
     written = {setting for name in NAMES for setting in deployment(name).app_settings}
-    assert set(setting_names()) - written == NOT_FROM_BICEP
+    assert set(all_setting_names()) - written == NOT_FROM_BICEP
 
 
 # One has to be below the other.

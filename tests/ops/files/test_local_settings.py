@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from app.config import load_settings, setting_names
+from app.config import is_job_watch_on, load_settings
+from app.jobs.environment import all_setting_names, load_watch_settings
 from ops import architecture_page as architecture
 from ops import settings_page as settings
 from tests.ops.files.deployments import ROOT
@@ -20,13 +21,19 @@ EXAMPLES = {"DATABRICKS_BASE_URL": "https://workspace.example/serving-endpoints"
 def test_the_app_starts_with_what_is_there(name: str) -> None:
     values = json.loads((ROOT / name).read_text(encoding="utf-8"))["Values"]
     assert [key for key, value in values.items() if not isinstance(value, str)] == [], "put it in quotation marks"
-    load_settings(EXAMPLES | {key: value for key, value in values.items() if value.strip()})
+    given = EXAMPLES | {key: value for key, value in values.items() if value.strip()}
+    load_settings(given)
+    load_watch_settings(given)
+
+
+def test_the_sample_watches_no_jobs_before_somebody_says_so() -> None:
+    assert not is_job_watch_on(json.loads((ROOT / "local.settings.sample.json").read_text(encoding="utf-8"))["Values"])
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_setting_is_misspelt(name: str) -> None:
-    unknown = json.loads((ROOT / name).read_text(encoding="utf-8"))["Values"].keys() - setting_names().keys()
-    meant = {key: difflib.get_close_matches(key, setting_names(), n=1, cutoff=0.85) for key in unknown}
+    unknown = json.loads((ROOT / name).read_text(encoding="utf-8"))["Values"].keys() - all_setting_names().keys()
+    meant = {key: difflib.get_close_matches(key, all_setting_names(), n=1, cutoff=0.85) for key in unknown}
     assert {key: close for key, close in meant.items() if close} == {}
 
 
