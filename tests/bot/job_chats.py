@@ -127,14 +127,16 @@ async def press(
     inputs: Mapping[str, str] | None = None,
     **more: Any,
 ) -> str:
-    """What the person reads, whether it is a message or an error."""
+    """What the person reads: the first fact of a card, or else a message or an error."""
     data = {**button["data"], **(inputs or {})}
     value = {"action": {"type": "Action.Execute", "verb": button["verb"], "data": data}, "trigger": "manual"}
     activity = said_by(bot, person, "", conversation, type="invoke", name="adaptiveCard/action", value=value)
     answer = await bot.send({**activity, **more})
     assert answer.status == 200
     shown = json.loads(answer.body)["value"]
-    return str(shown if isinstance(shown, str) else shown["message"])
+    if isinstance(shown, str):
+        return shown
+    return str(shown["body"][0]["facts"][0]["value"] if "body" in shown else shown["message"])
 
 
 async def tell(bot: Bot, incident: Incident, kind: NoticeKind = "opened", id: str = "") -> None:

@@ -20,6 +20,7 @@ ACCEPTED: Final[Mapping[str, Sentence]] = {
     verbs.WRONG_DIAGNOSIS: Sentence("Thank you. I remember that this diagnosis was wrong."),
 }
 
+NOW: Final = Sentence("Now")
 GONE: Final = Sentence("There is nothing to decide here any more.")
 UNKNOWN_PERSON: Final = Sentence("I do not know who you are here, so you cannot decide about jobs.")
 NO_APPROVERS: Final = Sentence("Nobody may decide about this job yet: JOB_APPROVERS names no one for it.")

@@ -7,8 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from app.common.caller import Caller
+from app.content.blocks import Fact, Facts
 from app.jobs.chat import decision_sentences as sentences
 from app.jobs.chat.incident_decisions import DECISIONS, NOTICES, NotAllowedError, Press, decide
+from app.jobs.chat.incident_message import incident_blocks
 from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_viewers import policy_for
 from app.jobs.history.decision_records import DecisionRecords, record_key
@@ -54,12 +56,15 @@ class IncidentActions:
         incident = await self._incidents.find(action.data.get(INCIDENT, ""))
         if incident is None:
             return ActionAnswer(translate(sentences.GONE), is_accepted=False)
-        press = self._press(action)
+        press, policy = self._press(action), policy_for(incident, self._policy_of)
         try:
-            decide(incident, policy_for(incident, self._policy_of), press, "")
+            decided = decide(incident, policy, press, "")
         except NotAllowedError as refusal:
             return ActionAnswer(translate(refusal.sentence, **refusal.values), is_accepted=False)
-        return ActionAnswer(translate(sentences.ACCEPTED[action.verb], name=press.by.name or "–"))
+        said = translate(sentences.ACCEPTED[action.verb], name=press.by.name or "–")
+        now = Facts((Fact(translate(sentences.NOW), said),))
+        # At once for who pressed; everybody's card is edited from the queue.
+        return ActionAnswer(said, (now, *incident_blocks(decided, policy, translate)))
 
     async def run(self, action: CardAction) -> None:
         id, press, notice_id = action.data.get(INCIDENT, ""), self._press(action, _QUEUE_SECONDS), _notice_id(action)
