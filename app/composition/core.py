@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from pathlib import Path
@@ -63,7 +64,7 @@ class Core:
         *,
         managed_identity_client_id: str | None = None,
         allows_loopback_files: bool = False,
-        job_watch: JobWatchParts | None = None,
+        job_watch: Callable[[], JobWatchParts] | None = None,
     ) -> None:
         # httpx logs a line for every request to the model, which would be most of the log.
         logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -11,9 +11,10 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import build_bot
 from app.bot.channel import DisplaySettings, SensitivityLabel
 from app.composition.core import Core
+from app.composition.job_chat import JobWatchParts
 from app.composition.result_files import LazyResultFiles
 from app.composition.sigterm import SigtermHandler
-from app.config import Settings, SettingsError, load_settings
+from app.config import Settings, SettingsError, is_job_watch_on, load_settings
 from app.health.dependency_checks import DependencyChecks
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
@@ -43,6 +44,7 @@ class FunctionsHost:
             managed_identity_client_id=settings.bot.app_id,
             # Without an app id the bot talks to this machine alone.
             allows_loopback_files=not settings.bot.app_id,
+            job_watch=_job_watch_parts if is_job_watch_on() else None,
         )
         self.dispatcher = QueueDispatcher(core.telemetry)
         self.bot = build_bot(
@@ -118,6 +120,18 @@ class FunctionsHost:
         # Hosts on a developer's machine call `close` themselves.
         if self._in_azure:
             self.install_sigterm_handler()
+
+
+def _job_watch_parts() -> JobWatchParts:
+    from app.jobs.environment import load_watch_settings  # noqa: PLC0415
+    from app.jobs.policies import JobPolicies  # noqa: PLC0415
+
+    settings = load_watch_settings(os.environ)
+    return JobWatchParts(settings.workspace_url, JobPolicies.from_settings(settings.job_watch).of, _left_to_the_pass)
+
+
+async def _left_to_the_pass(incident_id: str) -> None:
+    """An approved retry is due at once: the next pass of the job watch begins it."""
 
 
 def _bot_identity(settings: Settings) -> BotIdentity:

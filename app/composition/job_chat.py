@@ -58,7 +58,7 @@ class JobWatchParts:
 
 
 class JobChat:
-    """`clock` is in seconds since 1970."""
+    """`parts` is called with the first use. `clock` is in seconds since 1970."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class JobChat:
         references: ConversationReferences,
         queue: Queue,
         client: WorkspaceClient,
-        parts: JobWatchParts,
+        parts: Callable[[], JobWatchParts],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -74,7 +74,7 @@ class JobChat:
         self._references = references
         self._queue = queue
         self._client = client
-        self._parts = parts
+        self._load_parts = parts
         self._clock = clock
         self._bot: BotApp | None = None
 
@@ -123,6 +123,10 @@ class JobChat:
 
     async def _jobs(self, turn: Turn, words: str) -> Answer:
         return _answer(await self._command.jobs(_request(turn, words)))
+
+    @cached_property
+    def _parts(self) -> JobWatchParts:
+        return self._load_parts()
 
     @cached_property
     def _members(self) -> ConversationMembers:

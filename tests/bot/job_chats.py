@@ -74,7 +74,7 @@ class JobChats:
             self.carried_out.append(incident_id)
 
         parts = JobWatchParts(WORKSPACE, lambda *_: self.policy, carry_out)
-        return JobChat(documents, references, queue, self.jobs.workspace, parts, clock=lambda: self.now)
+        return JobChat(documents, references, queue, self.jobs.workspace, lambda: parts, clock=lambda: self.now)
 
     def incident(self, **changes: Any) -> Incident:
         """Of the stand-in's job."""

@@ -255,12 +255,11 @@ async def test_mcp_servers_and_specialists_bring_their_tools_and_are_closed(tmp_
 _CHATS_WATCH_JOBS = """
 import asyncio, sys
 from app.composition.core import Core
-from app.composition.job_chat import JobWatchParts
 from app.config import CoreSettings, load_sections
 
 async def main():
     settings = load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:]))
-    core = Core(settings, job_watch=JobWatchParts("w", None, None))
+    core = Core(settings, job_watch=lambda: 1 / 0)
     print(*core.job_chat.commands, *(handler.verb for handler in core.job_chat.action_handlers), *sorted(sys.modules))
     await core.close()
 

@@ -18,6 +18,7 @@ import pytest
 
 from app.composition.functions_host import FunctionsHost
 from app.config import load_settings
+from app.turns.queue_message import UnreadableMessageError
 
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
 GUID = "11111111-2222-3333-4444-555555555555"
@@ -60,6 +61,7 @@ async def test_the_credential_is_logged_by_name_at_the_first_invocation_and_once
 _ASKED_AND_STOPPED = """
 import asyncio, json, os, signal, sqlite3, sys
 from app.config import load_settings
+from app.turns.queue_message import UnreadableMessageError
 from app.composition.functions_host import FunctionsHost
 
 async def main():
@@ -102,3 +104,20 @@ def test_a_worker_that_is_stopped_leaves_its_question_to_the_next_at_once(tmp_pa
             ("started", 0, 1)
         ]
         assert file.execute("SELECT visible_at <= ? FROM queue_message", (time.time(),)).fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("mode", ["", "observe"])
+async def test_chats_watch_jobs_where_the_job_watch_is_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    for name, value in {**WORKSPACE, "DATABRICKS_TOKEN": "t", "JOB_WATCH_MODE": mode}.items():
+        monkeypatch.setenv(name, value)
+    made = host(tmp_path)
+    notice = json.dumps({"v": 1, "kind": "job_notice", "id": "n", "incident": "none", "what": "opened"}).encode()
+    if mode:
+        await made.process_queue_message(notice)
+    else:
+        with pytest.raises(UnreadableMessageError):
+            await made.process_queue_message(notice)
+    assert (made.core.job_chat is not None) is bool(mode)
+    await made.close()
