@@ -21,7 +21,7 @@ from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError,
 from app.jobs.decisions.decision import DecisionAction
 from app.jobs.decisions.guard_rails import GuardFacts, guard
 from app.jobs.decisions.parameter_rules import allowed_parameters
-from app.jobs.history.decision_record import DecisionRecord
+from app.jobs.history.decision_record import PRIMARY, DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, Proposal
 from app.jobs.incidents.incident_store import IncidentStore
@@ -240,7 +240,7 @@ class JobTools:
             read += 1
             if read > _MAX_READ:
                 return
-            if record.strategy == "primary" and record.key >= first_key:
+            if record.strategy == PRIMARY and record.key >= first_key:
                 yield record
 
 

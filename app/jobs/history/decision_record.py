@@ -6,6 +6,10 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+PRIMARY: Final = "primary"
+OBSERVED: Final = "observed"
+"""Strategies: the one that acts, and a second one that never does."""
+
 RecordedOutcome = Literal["", "succeeded", "failed", "canceled", "unknown"]
 
 
@@ -26,7 +30,7 @@ class DecisionRecord(BaseModel):
     at: str
     workspace: str
     mode: str
-    strategy: str = "primary"
+    strategy: str = PRIMARY
     model: str = ""
     run_id: int
     job_id: int

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from app.jobs.history.decision_record import DecisionRecord
+from app.jobs.history.decision_record import PRIMARY, DecisionRecord
 from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError
 
@@ -20,10 +20,10 @@ _MAX_TRIES = 5
 _log = logging.getLogger(__name__)
 
 
-def record_key(ended_at_seconds: float, run_key: str, strategy: str = "primary") -> str:
+def record_key(ended_at_seconds: float, run_key: str, strategy: str = PRIMARY) -> str:
     """The same in every pass and process; keys of later ends sort later, and begin with their day."""
     ended_at = datetime.fromtimestamp(max(0.0, min(ended_at_seconds, 4e9)), UTC)
-    suffix = "" if strategy == "primary" else f"-{strategy}"
+    suffix = "" if strategy == PRIMARY else f"-{strategy}"
     return f"{ended_at:%Y%m%dT%H%M%S}-{run_key}{suffix}"
 
 

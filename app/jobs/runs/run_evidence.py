@@ -88,7 +88,7 @@ class RunEvidence:
             termination_code=code,
             run_type=text(run.get("run_type")),
             trigger=text(run.get("trigger")),
-            parameters=_parameters(run),
+            parameters=job_parameters(run),
             tasks=tuple(failures),
             repair_ids=tuple(repair for each in items(run.get("repair_history")) if (repair := _repair_id(each))),
             original_attempt_run_id=count(run.get("original_attempt_run_id")),
@@ -216,7 +216,7 @@ def _repair_id(repair: object) -> int:
     return count(mapping(repair).get("id"))
 
 
-def _parameters(run: Json) -> dict[str, str]:
+def job_parameters(run: Json) -> dict[str, str]:
     """Whole, as a repair sends them again."""
     parameters = map(mapping, items(run.get("job_parameters")))
     return {
