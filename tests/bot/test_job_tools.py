@@ -175,6 +175,7 @@ async def test_a_retry_with_a_smaller_batch_goes_through_the_approval_of_the_car
     assert "Ann Approver" in told
     await handle_all(bot)
     assert chats.carried_out == []
+    assert "Bob asked for it in a chat." in str(cards(bot)[-1].activity["attachments"])
     button = buttons(cards(bot)[-1])
     assert replies(bot)[-1] == (
         "I propose: Retry with other parameters: batch_size: 500 → 50. The card above has the buttons."

@@ -37,6 +37,7 @@ _MAX_LISTED = 50
 _MAX_READ = 5_000
 _RECENT_SECONDS = 7 * 24 * 3600.0
 _MAX_INCIDENTS = 5
+_MAX_ID_DIGITS = 18
 _NAME = 100
 _JOB = Field(
     default="",
@@ -120,11 +121,13 @@ class JobTools:
     async def _list(self, period: Period, context: ToolContext) -> ToolOutput:
         asker = await self._asker(context)
         since = self._clock() - period.hours * 3600.0
-        found = [record async for record in self._records_since(since)]
+        newest_first = sorted(
+            [each async for each in self._records_since(since)], key=lambda each: each.key, reverse=True
+        )
         slow = [each for each in await self._incidents.open() if each.kind != "failure"]
-        jobs = [*map(_job_of, slow), *(Job(record.job_id, record.job_name) for record in found)]
+        jobs = [*map(_job_of, slow), *(Job(record.job_id, record.job_name) for record in newest_first)]
         visible = await self._visible(asker, jobs, context)
-        shown = [record for record in found if record.job_id in visible]
+        shown = [record for record in newest_first if record.job_id in visible]
         lines = [line_of(record) for record in shown[:_MAX_LISTED]]
         lines += [f"[{len(shown) - _MAX_LISTED} more were left out]"] if len(shown) > _MAX_LISTED else []
         lines += [lateness_line(each) for each in slow[:_MAX_LISTED] if each.job_id in visible]
@@ -157,6 +160,7 @@ class JobTools:
             run_id=incident.failure.run_id,
             parameters=parameters,
             expires_at_seconds=now + PROPOSAL_SECONDS,
+            reason_not_automatic=f"{clean_line(context.caller.name, _NAME) or 'Somebody'} asked for it in a chat.",
         )
 
         def change(current: Incident) -> Incident | None:
@@ -223,7 +227,9 @@ class JobTools:
         def is_meant(job_id: int, name: str) -> bool:
             return job == str(job_id) or job.casefold() == name.casefold()
 
-        found = {each.id: each for each in await self._incidents.open() if is_meant(each.job_id, each.job_name)}
+        is_id = job.isascii() and job.isdigit() and len(job) <= _MAX_ID_DIGITS
+        unclosed = await (self._incidents.open_of_job(int(job)) if is_id else self._incidents.open())
+        found = {each.id: each for each in unclosed if is_id or is_meant(each.job_id, each.job_name)}
         ids = {
             record.incident_id: None
             async for record in self._records_since(self._clock() - _RECENT_SECONDS)
