@@ -167,9 +167,10 @@ def lock(environment: VirtualEnvironment, arguments: list[str]) -> int:
         file.write_text("\n".join(extras[extra]) + "\n")
         return str(file)
 
+    app = ["pyproject.toml", "--extra", "function-app"]
     locks = {
-        RUNTIME_LOCK: ["pyproject.toml"],
-        DEVELOPMENT_LOCK: ["pyproject.toml", "--extra", "dev", "--constraints", RUNTIME_LOCK],
+        RUNTIME_LOCK: app,
+        DEVELOPMENT_LOCK: [*app, "--extra", "dev", "--constraints", RUNTIME_LOCK],
         TERMINAL_LOCK: [wanted("terminal"), "--constraints", DEVELOPMENT_LOCK],
         LOCAL_MODEL_LOCK: [wanted("local-model"), "--no-deps"],
     }

@@ -42,7 +42,7 @@ class WatchSettings(HostSettings):
 
     @property
     def workspace_url(self) -> str:
-        """`https://<workspace>`, where the jobs are."""
+        """`https://<workspace>`, where the jobs are; it names the workspace in the store too."""
         return self.job_watch.host or WorkspaceUrl.parse(self.databricks.base_url).host
 
     @property

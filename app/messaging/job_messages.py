@@ -1,4 +1,6 @@
-"""The verbs of a card about a failed job, and the kind of the queue message that brings news of one to chats."""
+"""The verbs of a card about a failed job, and the kinds of queue messages: news of one for chats, and a run to
+look at.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +19,4 @@ INCIDENT: Final = "incident"
 """The field of a button's data that names the incident."""
 
 JOB_NOTICE_KIND: Final = "job_notice"
+JOB_RUN_KIND: Final = "job_run"

@@ -1,0 +1,152 @@
+"""The command `job-watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from app.jobs.cli import main
+from app.jobs.incidents.incident import Incident, IncidentState
+from app.jobs.incidents.incident_store import IncidentStore
+from app.storage.factory import open_storage
+from tests.jobs.test_approval import proposed
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "https://adb-1.azuredatabricks.net"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command finds its settings: a folder with a `.env` and a store."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATABRICKS_BASE_URL", "DATABRICKS_HOST", "JOB_WATCH_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "incidents.sqlite"
+    (tmp_path / ".env").write_text(f"DATABRICKS_HOST={HOST}\nDATABRICKS_TOKEN=t\nJOB_WATCH_STORE={file}\n")
+    return file
+
+
+def in_store(file: Path, incident: Incident | None = None) -> Incident | None:
+    """Stores the incident, or reads it where it is there."""
+
+    async def stored() -> Incident | None:
+        storage = open_storage(file)
+        incidents = IncidentStore(storage.documents, workspace=HOST)
+        try:
+            made = incident if incident is not None else proposed()
+            return await incidents.create(made) if incident is not None else await incidents.find(made.id)
+        finally:
+            await storage.close()
+
+    return asyncio.run(stored())
+
+
+def test_a_proposal_is_approved_once_by_the_user_of_the_machine(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_store(store, proposed())
+    assert main(["approve", "p-1"]) == 0
+    assert "Approved for nightly_etl" in capsys.readouterr().out
+    approved = in_store(store)
+    assert approved is not None
+    assert approved.decided_by is not None
+    assert (approved.state, "the command line" in approved.decided_by.name) == (IncidentState.APPROVED, True)
+    assert main(["approve", "p-1"]) == 1
+    assert "has already decided" in capsys.readouterr().err
+
+
+def test_without_a_store_nothing_can_be_approved(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (store.parent / ".env").write_text(f"DATABRICKS_HOST={HOST}\nDATABRICKS_TOKEN=t\n")
+    assert main(["approve", "p-1"]) == 1
+    assert "JOB_WATCH_STORE" in capsys.readouterr().err
+
+
+def test_settings_that_are_wrong_are_said_without_a_traceback(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (store.parent / ".env").write_text("DATABRICKS_TOKEN=t\nSMTP_PORT=x\n")
+    assert main(["approve", "p-1"]) == 2
+    said = capsys.readouterr().err
+    assert "DATABRICKS_BASE_URL: missing" in said
+    assert "SMTP_PORT: not valid" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["watch"], ["approve"], ["approve", "a", "b"]])
+def test_wrong_arguments_are_said_with_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: job-watch")
+
+
+def _closure(names: list[str]) -> Iterator[str]:
+    """Every distribution that these need."""
+    found: set[str] = set()
+    while names:
+        requirement = Requirement(names.pop())
+        name = canonicalize_name(requirement.name)
+        extras = sorted(requirement.extras) or [""]
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if name in found and not requirement.extras:
+            continue
+        found.add(name)
+        yield name
+        try:
+            needed = distribution(name).requires or []
+        except PackageNotFoundError:
+            continue
+        for each in map(Requirement, needed):
+            if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in ["", *extras]):
+                each.marker = None
+                names.append(str(each))
+
+
+_IMPORTING = """
+import sys
+allowed = set(sys.argv[1].split(","))
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        own = {"app", *allowed, *sys.stdlib_module_names}
+        if path is None and name not in own and not name.startswith("_sysconfigdata"):
+            raise ModuleNotFoundError(f"{name} is not installed by pip install .")
+        if name.startswith(("azure.functions", "azure.monitor", "app.bot", "app.local")):
+            raise ModuleNotFoundError(f"{name} is not installed by pip install .")
+
+sys.meta_path.insert(0, Blocked())
+import importlib, pkgutil, app.jobs
+for module in pkgutil.walk_packages(app.jobs.__path__, "app.jobs."):
+    importlib.import_module(module.name)
+import app.storage.azure.azure_clients, app.databricks.credentials, databricks.sdk, openai, msal, aiosmtplib
+print("imported")
+"""
+
+
+def test_what_pip_installs_is_all_that_the_job_watch_imports() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    installed = set(_closure(list(wanted)))
+    assert not {name for name in installed if name.startswith(("botbuilder", "botframework", "azure-functions"))}
+    modules = set()
+    for name in installed:
+        try:
+            files = distribution(name).files or []
+        except PackageNotFoundError:
+            continue
+        modules |= {file.parts[0].partition(".")[0] for file in files if file.suffix in {".py", ".so", ".pyd"}}
+    process = subprocess.run(
+        [sys.executable, "-c", _IMPORTING, ",".join(sorted(modules))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.stdout == "imported\n", process.stderr
