@@ -18,10 +18,11 @@ from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import JobPolicy, PolicyOf, WatchMode
 from app.jobs.repairs.job_repairs import JobRepairs
+from app.jobs.runs.error_fingerprint import error_fingerprint
 from app.jobs.runs.look import EndedRun, Look
 from app.jobs.runs.run_evidence import RunEvidence
 from app.jobs.runs.run_failure import RunFailure
-from app.jobs.watching.found_failure import FoundFailure, error_fingerprint
+from app.jobs.watching.found_failure import FoundFailure
 
 _MAX_CONCURRENT_RUNS = 8
 _log = logging.getLogger(__name__)
