@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from app.jobs.mail.mail_content import MailContent
 from app.jobs.mail.mail_transport import MailError, MailTransport
-from app.jobs.mail.outbox import Enqueued, Mail, Outbox, attempt, new_mail
+from app.jobs.mail.outbox import Mail, attempt, mail_outbox, new_mail
+from app.jobs.notifications.outbox import Enqueued
 from app.jobs.synchronous import run_synchronously
 from app.storage.documents import DocumentStore
 
@@ -43,15 +44,15 @@ class EmailNotifier:
     ) -> None:
         self._transport = transport
         self._clock = clock
-        self._outbox = None if documents is None else Outbox(documents, transport, clock=clock)
+        self._outbox = None if documents is None else mail_outbox(documents, transport, clock=clock)
 
-    async def send_async(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued:
+    async def send_async(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued[Mail]:
         """Sends the one mail of this incident; returns what became of it. Raises no `MailError`."""
-        if self._outbox is not None:
-            return await self._outbox.send(incident_id, content, recipients)
         mail = new_mail(incident_id, content, recipients, self._clock())
+        if self._outbox is not None:
+            return await self._outbox.send(incident_id, mail)
         if mail.pending:
-            mail = (await attempt(self._transport, mail.model_copy(update={"attempts": 1}), self._clock)).mail
+            mail = (await attempt(self._transport, mail.model_copy(update={"attempts": 1}), self._clock)).delivery
         return Enqueued(mail.given_up(mail.failure), is_new=True)
 
     async def deliver_due_async(self) -> list[Mail]:
@@ -71,7 +72,7 @@ class EmailNotifier:
             return ConnectionTest(False, str(error))
         return ConnectionTest(True, f"Mails can be sent as {self._transport.sender}.")
 
-    def send(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued:
+    def send(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued[Mail]:
         return run_synchronously(lambda: self.send_async(incident_id, content, recipients))
 
     def deliver_due(self) -> list[Mail]:

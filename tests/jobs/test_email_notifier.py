@@ -50,7 +50,7 @@ async def test_an_incident_is_mailed_once_though_the_server_is_choosy_and_the_pr
         assert (connection.is_working, connection.message) == (True, f"Mails can be sent as {SENDER}.")
         content = incident_mail([RUN], DECISION)
         first = await asyncio.to_thread(notifier().send, "incident-1", content, [ANN, BOB, EVE])
-        assert (first.mail.state, server.received) == ("waiting", [])
+        assert (first.delivery.state, server.received) == ("waiting", [])
         del server.recipient_replies[EVE]
         for _ in range(5):
             clock.now += 600

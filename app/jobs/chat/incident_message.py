@@ -100,7 +100,8 @@ def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translat
             said = translate(sentences.SKIPPED_BY, name=who)
         case "decided":
             said = translate(sentences.APPROVED_BY, name=who, action=as_data(action_text(incident, translate)))
-        case "retry_started":
+        case "retry_started" if incident.decided_by is None:
+            # After an approval it is the same news, and messages of a queue may overtake each other.
             said = translate(sentences.RETRY_STARTED)
         case "retry_refused":
             said = translate(sentences.RETRY_REFUSED)

@@ -18,7 +18,7 @@ from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import PolicyOf, WatchMode
 from app.jobs.notifications.notifier import Notice, Notifier, NotifyError
-from app.jobs.runs.look import Look
+from app.jobs.runs.look import EndedRun, Look
 from app.jobs.runs.run_watch import RunWatch
 from app.jobs.watching.failure_reader import FailureReader, retried_incident
 from app.jobs.watching.found_failure import FoundFailure
@@ -213,9 +213,7 @@ class JobWatch:
         now = self._clock()
         for healed in look.healed:
             for incident in await self._incidents.open_of_job(healed.job_id):
-                is_older = incident.failure.ended_at_seconds < healed.ended_at_seconds
-                # That of a retry of ours is followed, so that its outcome is recorded.
-                if incident.kind == "failure" and is_older and incident.state is not IncidentState.RETRYING:
+                if _is_healed_by(incident, healed):
                     this.add(await self._incidents.update(incident.id, lambda each: _recovered(each, now)))
         if look.over:
             for incident in await self._incidents.open():
@@ -253,6 +251,16 @@ def _by_cause(failures: Sequence[FoundFailure]) -> list[list[FoundFailure]]:
     for each in failures:
         groups.setdefault((each.fingerprint, each.mode), []).append(each)
     return list(groups.values())
+
+
+def _is_healed_by(incident: Incident, healed: EndedRun) -> bool:
+    """Not by a retry of ours, even one whose worker died: it is followed, so that its outcome is recorded."""
+    if incident.kind != "failure" or incident.failure.ended_at_seconds >= healed.ended_at_seconds:
+        return False
+    is_retried = any(run.run_id == healed.run_id for run in incident.runs)
+    return incident.state is not IncidentState.RETRYING and not (
+        incident.state is IncidentState.APPROVED and is_retried
+    )
 
 
 def _recovered(incident: Incident, now: float) -> Incident | None:
