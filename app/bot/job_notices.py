@@ -24,7 +24,7 @@ from app.content.data_text import as_data
 from app.jobs.chat.incident_message import headline, incident_blocks, said_of
 from app.jobs.chat.incident_sentences import OWNERS
 from app.jobs.chat.incident_threads import IncidentThreads
-from app.jobs.chat.job_notice import ChatNotifier, JobNotice
+from app.jobs.chat.job_notice import PRESS, ChatNotifier, JobNotice
 from app.jobs.chat.job_viewers import policy_for
 from app.jobs.chat.watches import Watches, chat_digest
 from app.jobs.incidents.incident import Incident, NoticeKind
@@ -204,7 +204,8 @@ class JobNotices:
         if notice.what == "proposed" and incident.proposal and incident.proposal.id == posted.get("proposal"):
             # It stood on the first message.
             return
-        said = said_of(notice.what, incident, notice.text, translator_for(chat.locale))
+        by_press = notice.id.startswith(PRESS)
+        said = said_of(notice.what, incident, notice.text, translator_for(chat.locale), by_press=by_press)
         if said:
             sender = self._adapter.sender_to(target_of(chat.reference, chat.thread(activity_id)))
             await sender.post(activities.message(render(said)))

@@ -11,7 +11,7 @@ from app.content.blocks import Fact, Facts
 from app.jobs.chat import decision_sentences as sentences
 from app.jobs.chat.incident_decisions import DECISIONS, NOTICES, NotAllowedError, Press, decide
 from app.jobs.chat.incident_message import incident_blocks
-from app.jobs.chat.job_notice import ChatNotifier, JobNotice
+from app.jobs.chat.job_notice import PRESS, ChatNotifier, JobNotice
 from app.jobs.chat.job_viewers import policy_for
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentState
@@ -127,7 +127,7 @@ def _person(caller: Caller) -> Person:
 def _notice_id(action: CardAction) -> str:
     """The same whenever the press is run."""
     text = f"{action.conversation.tenant}\0{action.verb}\0{action.id}"
-    return f"press-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+    return f"{PRESS}{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
 def _is_done(incident: Incident, press: Press, notice_id: str) -> bool:

@@ -32,12 +32,13 @@ _ERROR = 1_500
 _MAX_TASKS_SHOWN = 2
 _MAX_HYPOTHESES = 3
 _MAX_PARAMETERS = 10
+_MAX_RUNS = 5
 
 _STATES: Final = {
     IncidentState.OPEN: Sentence("Open"),
     IncidentState.PROPOSED: Sentence("Waits for a decision"),
     IncidentState.DELAYED: Sentence("Is retried automatically"),
-    IncidentState.APPROVED: Sentence("Approved, the retry is about to begin"),
+    IncidentState.APPROVED: Sentence("The retry is about to begin"),
     IncidentState.RETRYING: Sentence("The retry is running"),
     IncidentState.ESCALATED: Sentence("Escalated"),
     IncidentState.RECOVERED: Sentence("Recovered"),
@@ -88,8 +89,8 @@ def incident_blocks(incident: Incident, policy: JobPolicy, translate: Translator
     return (*blocks, *incident_buttons(incident, policy, translate))
 
 
-def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translator) -> str:
-    """What the thread is told, in Markdown; empty where the card alone changes."""
+def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translator, *, by_press: bool = False) -> str:
+    """What the thread is told, in Markdown; empty where the card alone changes. `by_press`: a person caused it."""
     who = as_data(_person(incident)) or translate(sentences.SOMEBODY)
     match kind:
         case "repeated":
@@ -109,7 +110,7 @@ def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translat
             said = translate(sentences.RETRY_FAILED)
         case "recovered":
             said = translate(sentences.HAS_RECOVERED, job=f"**{as_data(job_name(incident))}**")
-        case "escalated" if incident.decided_by is not None:
+        case "escalated" if by_press:
             said = translate(sentences.ESCALATED_BY, name=who)
         case "escalated":
             said = translate(sentences.ESCALATED)
@@ -130,9 +131,6 @@ def cause_of(incident: Incident) -> str:
 
 def state_of(incident: Incident, translate: Translator) -> str:
     said = translate(_STATES[incident.state])
-    who = _person(incident)
-    if who and incident.state in {IncidentState.APPROVED, IncidentState.ESCALATED, IncidentState.SKIPPED}:
-        return f"{said} ({who})"
     if incident.state is IncidentState.PROPOSED and incident.proposal is not None:
         until = time_text(incident.proposal.expires_at_seconds)
         return f"{said}, {translate(sentences.UNTIL, time=until)}"
@@ -174,10 +172,12 @@ def _facts(incident: Incident, translate: Translator) -> Iterator[Fact]:
     acknowledged = incident.acknowledged_by
     rows: Iterable[tuple[Sentence, str]] = (
         (sentences.STATE, state_of(incident, translate)),
+        (sentences.DECIDED_BY, _person(incident)),
         (sentences.CAUSE, cause_of(incident)),
         (sentences.TASK, tasks),
         (sentences.ERROR, _first_error(incident)),
         (sentences.ACTION, action_text(incident, translate)),
+        (sentences.RETRIED, _retried_runs(incident)),
         (sentences.TASKS, ", ".join(clean_line(task, _NAME) for task in (proposal.tasks if proposal else ()))),
         (sentences.WHY, clean_line(incident.decision.reason, _SENTENCE)),
         (sentences.ASKED_BECAUSE, clean_line(proposal.reason_not_automatic, _SENTENCE) if proposal else ""),
@@ -199,6 +199,16 @@ def _facts(incident: Incident, translate: Translator) -> Iterator[Fact]:
 def _first_error(incident: Incident) -> str:
     errors = (task.error or task.message for task in incident.failure.tasks)
     return clean_line(next(errors, "").strip().partition("\n")[0], _SENTENCE)
+
+
+def _retried_runs(incident: Incident) -> str:
+    """Where a retry is of more than one run: they failed for the same cause, and the same people decide about them."""
+    if incident.proposal is None or incident.proposal.action != "RETRY":
+        return ""
+    runs = {run.run_id: run for run in incident.runs if run.may_retry or run.run_id == incident.proposal.run_id}
+    named = [f"{clean_line(run.job_name, _NAME)} ({run.run_id})" for run in list(runs.values())[:_MAX_RUNS]]
+    more = [f"+{len(runs) - _MAX_RUNS}"] if len(runs) > _MAX_RUNS else []
+    return ", ".join([*named, *more]) if len(runs) > 1 else ""
 
 
 def _warnings(incident: Incident) -> Iterator[Sentence]:

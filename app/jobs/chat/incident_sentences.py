@@ -15,6 +15,8 @@ MORE_JOBS: Final = Sentence("(and {count} more jobs, for the same cause)")
 OPEN_RUN: Final = Sentence("Open the run in Databricks")
 
 STATE: Final = Sentence("State")
+DECIDED_BY: Final = Sentence("Decided by")
+RETRIED: Final = Sentence("Runs to be retried")
 CAUSE: Final = Sentence("Cause")
 ERROR: Final = Sentence("Error")
 TASK: Final = Sentence("Failed task")

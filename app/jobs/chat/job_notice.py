@@ -5,7 +5,7 @@ Put by a pass, in the Functions app or anywhere else that shares the store and i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +16,8 @@ from app.storage.conversations import ConversationKey
 from app.storage.queue import Queue
 
 MAX_TEXT_CHARACTERS = 1_000
+PRESS: Final = "press-"
+"""With which the id of a notice begins that a person caused by a button."""
 
 
 class JobNotice(BaseModel):

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
 
 from pydantic import Field
 
@@ -27,11 +26,10 @@ from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, 
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import JobPolicy, PolicyOf, WatchMode
 from app.jobs.mail.mail_content import clean_line
+from app.jobs.watching.incident_opening import PROPOSAL_SECONDS
 from app.messaging.conversation_references import PRIVATE_THREAD
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence
-
-PROPOSAL_SECONDS: Final = 12 * 3600.0
 
 _MAX_LISTED = 50
 _MAX_READ = 5_000

@@ -18,7 +18,17 @@ from app.jobs.chat.incident_message import headline, incident_blocks, said_of
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.messaging.job_messages import JOB_VERBS
 from app.translation import ENGLISH, translator_for
-from tests.jobs.chat.sample_incidents import ANN, BOB, INCIDENT, NOW, POLICY, an_incident, hostile_incident
+from tests.jobs.chat.sample_incidents import (
+    ANN,
+    BOB,
+    INCIDENT,
+    NOW,
+    POLICY,
+    PROPOSAL,
+    RUN,
+    an_incident,
+    hostile_incident,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "job_chat"
 CASES = {
@@ -115,6 +125,25 @@ def test_a_channel_without_cards_is_told_the_same_in_words() -> None:
     text = "\n\n".join(markdown(block, ENGLISH) for block in incident_blocks(INCIDENT, POLICY, ENGLISH))
     for words in ("Java heap space", "500 → 100", "The data has grown.", "Approve", "Change parameters"):
         assert words in text
+
+
+def test_a_retry_of_several_runs_names_them() -> None:
+    runs = tuple(
+        RUN.model_copy(update={"run_id": 70 + n, "key": f"{n}", "job_name": f"job_{n}", "may_retry": n != 2})
+        for n in range(9)
+    )
+    retry = PROPOSAL.model_copy(update={"action": "RETRY", "parameters": {}})
+    incident = an_incident(runs=runs, run_count=9, proposal=retry)
+    shown = str(incident_blocks(incident, POLICY, ENGLISH)[0])
+    assert "job_0 (70), job_1 (71), job_3 (73), job_4 (74), job_5 (75), +3" in shown
+    assert "Runs to be retried" not in str(incident_blocks(an_incident(proposal=retry), POLICY, ENGLISH)[0])
+
+
+@pytest.mark.parametrize(("by_press", "said"), [(True, "Ann Approver escalated it."), (False, "I escalated it.")])
+def test_who_approved_a_retry_did_not_escalate_what_came_of_it(by_press: bool, said: str) -> None:
+    escalated = an_incident(state=IncidentState.ESCALATED, decided_by=ANN)
+    assert said_of("escalated", escalated, "", ENGLISH, by_press=by_press) == said
+    assert "Decided by" in str(incident_blocks(escalated, POLICY, ENGLISH)[0])
 
 
 def test_a_time_that_no_clock_shows_is_left_out() -> None:
