@@ -139,7 +139,8 @@ class JobPlan:
         if self.is_continuous:
             told["continuous"] = {"pause_status": "UNPAUSED"}
         if self.max_retries:
-            told["max_retries"] = self.max_retries
+            told |= {"max_retries": self.max_retries}
+            told |= {"min_retry_interval_millis": int(self.retry_pause_seconds * 1000)}
         return told | dict(self.settings)
 
     @property

@@ -163,11 +163,23 @@ async def test_nothing_is_said_of_a_run_that_a_retry_healed(jobs: JobService) ->
 
 async def test_a_retry_that_never_comes_makes_the_failed_attempt_the_last(jobs: JobService) -> None:
     watch = watch_of(jobs)
-    job = jobs.add(FAILS, max_retries=1, retry_pause_seconds=10 * 24 * HOUR)
+    job = jobs.add(FAILS, max_retries=1, retry_pause_seconds=5 * HOUR)
     run_id = jobs.store.start(job).run_id
+    for number in range(4):
+        jobs.run(WORKS, name=f"job {number}")
+        assert (await pass_of(watch)).failed == ()
+    jobs.store.delete(job)
+    assert ids((await pass_of(watch)).failed) == [run_id]
+    assert (await pass_of(watch)).failed == ()
+
+
+async def test_a_retry_that_is_late_by_more_than_its_grace_is_waited_for_no_longer(jobs: JobService) -> None:
+    watch = watch_of(jobs)
+    settings = {"max_retries": 1, "min_retry_interval_millis": 60_000}
+    run_id = jobs.store.start(jobs.add(FAILS, settings=settings)).run_id
     jobs.now += 600
     assert (await pass_of(watch)).failed == ()
-    jobs.now += 3 * HOUR
+    jobs.now += 3600
     assert ids((await pass_of(watch)).failed) == [run_id]
 
 
