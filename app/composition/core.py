@@ -22,13 +22,10 @@ from app.composition.ratings import LazyRatings
 from app.composition.schedules import Schedules
 from app.composition.tool_providers import ConversationTools, ToolServices, has_data_tools, tool_providers
 from app.config import CoreSettings
-from app.databricks.credentials import CredentialChoice, choose_credential
 from app.databricks.current_user import CurrentUserLookup
-from app.databricks.workspace_client import WorkspaceClient
-from app.databricks.workspace_url import WorkspaceUrl
+from app.databricks.open_workspace import open_workspace
 from app.databricks_client import DatabricksModel
 from app.messaging.conversation_references import ConversationReferences
-from app.settings.databricks_settings import DatabricksSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.storage_settings import StorageSettings
 from app.settings.telemetry_settings import TelemetrySettings
@@ -74,7 +71,7 @@ class Core:
         self.store = self.storage.conversations
         self.queue = self.storage.open_queue(TURN_QUEUE)
         self.references = ConversationReferences(self.storage.documents)
-        self.workspace = _workspace(settings.databricks, managed_identity_client_id)
+        self.workspace = open_workspace(settings.databricks, managed_identity_client_id)
         self._current_user = CurrentUserLookup(self.workspace)
         self.model = DatabricksModel(
             settings.databricks.model_name,
@@ -225,16 +222,3 @@ def _storage_location(settings: StorageSettings) -> Path | StorageAccount:
         blobs=settings.blob_service_uri or "",
         client_id=settings.client_id,
     )
-
-
-def _workspace(settings: DatabricksSettings, managed_identity_client_id: str | None) -> WorkspaceClient:
-    url = WorkspaceUrl.parse(settings.base_url)
-    choice = CredentialChoice(
-        token=settings.token,
-        client_id=settings.client_id,
-        client_secret=settings.client_secret,
-        auth_type=settings.auth_type,
-        config_profile=settings.config_profile,
-        managed_identity_client_id=managed_identity_client_id,
-    )
-    return WorkspaceClient(url, choose_credential(url.host, choice))
