@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from app.jobs.chat.watches import Watches, chat_digest
 from app.jobs.incidents.incident import Incident, NoticeKind
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import Person, PolicyOf
-from app.messaging.conversation_members import ConversationMembers, MembersUnavailableError
+from app.messaging.conversation_members import ConversationMember, ConversationMembers, MembersUnavailableError
 from app.messaging.conversation_references import ConversationReference, ConversationReferences
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
@@ -78,9 +78,6 @@ class JobNotices:
         threads: IncidentThreads,
         notifier: ChatNotifier,
         policy_of: PolicyOf,
-        *,
-        throttle: ConversationThrottle | None = None,
-        sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
         self._adapter = adapter
         self._actions = actions
@@ -91,8 +88,7 @@ class JobNotices:
         self._threads = threads
         self._notifier = notifier
         self._policy_of = policy_of
-        self._throttle = throttle or ConversationThrottle(_SECONDS_BETWEEN_MESSAGES)
-        self._sleep = sleep
+        self._throttle = ConversationThrottle(_SECONDS_BETWEEN_MESSAGES)
 
     async def deliver(self, body: bytes) -> None:
         """What it raises lets the host deliver the message again."""
@@ -124,7 +120,7 @@ class JobNotices:
         if not reserved:
             await self._notifier.put(notice, after_seconds=wait_seconds)
             return
-        await self._sleep(wait_seconds)
+        await asyncio.sleep(wait_seconds)
         try:
             await self._tell_once(_Chat(key, reference, reference.locale or notice.locale), notice)
         except ConversationClosedError as refusal:
@@ -228,20 +224,25 @@ class JobNotices:
 
     async def _mentioned(self, chat: _Chat, owners: Sequence[Person]) -> list[Json]:
         """As they are shown, with the entity that notifies those who are members of the chat."""
-        reference, found = chat.reference, []
-        channel = channel_of(reference.channel_id, conversation_type=reference.conversation_type)
-        for owner in owners[:_MAX_OWNERS]:
-            member = None
-            if channel.mentions_people and owner.tenant_id.casefold() == chat.key.tenant.casefold():
-                try:
-                    member = await self._members.find_by_entra_id(chat.key, owner.entra_object_id)
-                except MembersUnavailableError:
-                    _log.warning("The owner of a job is not mentioned: the channel does not tell of its members")
+        members = await asyncio.gather(*(self._member(chat, owner) for owner in owners[:_MAX_OWNERS]))
+        found = []
+        for owner, member in zip(owners, members, strict=False):
             if member is not None and member.user_id:
                 found.append(_mention(member.user_id, member.name or owner.name))
             elif owner.name:
                 found.append({"shown": render(as_data(owner.name))})
         return found
+
+    async def _member(self, chat: _Chat, person: Person) -> ConversationMember | None:
+        reference = chat.reference
+        channel = channel_of(reference.channel_id, conversation_type=reference.conversation_type)
+        if not channel.mentions_people or person.tenant_id.casefold() != chat.key.tenant.casefold():
+            return None
+        try:
+            return await self._members.find_by_entra_id(chat.key, person.entra_object_id)
+        except MembersUnavailableError:
+            _log.warning("The owner of a job is not mentioned: the channel does not tell of its members")
+            return None
 
 
 def _mention(user_id: str, name: str) -> Json:
