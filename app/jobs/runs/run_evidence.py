@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from app.common.concurrency import gather_or_cancel
 from app.common.json_values import count, items, mapping, text
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspacePermissionError, WorkspaceRequestError
@@ -76,7 +77,7 @@ class RunEvidence:
         # A run that was submitted in the old way, or never began, has no tasks.
         tasks = failed_tasks(run)[:_MAX_FAILED_TASKS] if items(run.get("tasks")) else [run]
         clusters = await self._clusters(tasks)
-        failures = await asyncio.gather(*(self._task_failure(task, clusters, depth) for task in tasks))
+        failures = await gather_or_cancel(self._task_failure(task, clusters, depth) for task in tasks)
         return RunFailure(
             workspace=self._workspace,
             job_id=count(run.get("job_id")),
@@ -144,7 +145,7 @@ class RunEvidence:
         failed = failed_tasks({"tasks": run.get("iterations")}, key="run_id")[:_MAX_INNER_RUNS]
         clusters = {**clusters, **await self._clusters(failed)}
         inner = [self._task_failure(each, clusters, depth) for each in failed]
-        return _folded(failure, await asyncio.gather(*inner))
+        return _folded(failure, await gather_or_cancel(inner))
 
     async def _with_nested_job(self, failure: TaskFailure, run_id: int, depth: int) -> TaskFailure:
         child = await self._failure(await self._inner_run(run_id), depth + 1)
@@ -166,7 +167,7 @@ class RunEvidence:
         """By cluster id, each asked for once."""
         ids = {_cluster_id(task): None for task in tasks if termination_code(task) not in _CLUSTER_IS_NO_CAUSE}
         wanted = [each for each in ids if each]
-        found = await asyncio.gather(*(self._cluster(each) for each in wanted))
+        found = await gather_or_cancel(self._cluster(each) for each in wanted)
         return {id_: reason for id_, reason in zip(wanted, found, strict=True) if reason is not None}
 
     async def _cluster(self, cluster_id: str) -> ClusterTermination | None:

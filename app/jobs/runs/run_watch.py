@@ -181,7 +181,17 @@ class RunWatch:
             runs = listed[0] | listed[1]
         forgotten = [run_id for run_id in state.open_runs if run_id not in runs]
         again = await gather_or_cancel(self._lists.one(run_id) for run_id in forgotten)
-        return runs | {run.run_id: run for run in again if run is not None}, notes
+        old = {run.run_id: run for run in again if run is not None}
+        return runs | await self._newer_than(old.values(), state) | old, notes
+
+    async def _newer_than(self, old: Iterable[RunSummary], state: RunsState) -> Runs:
+        """The runs of jobs that began after an old one that has failed now: the lists do not reach as far back."""
+        failed: dict[int, int] = {}
+        for run in old:
+            if run.failed and state.is_new(run):
+                failed[run.job_id] = min(run.started_ms, failed.get(run.job_id, run.started_ms))
+        found = await gather_or_cancel(self._runs_of_job(*each) for each in failed.items())
+        return {run_id: run for each in found if isinstance(each, dict) for run_id, run in each.items()}
 
     async def _runs_of_job(self, job_id: int, from_ms: int) -> Runs | str:
         try:

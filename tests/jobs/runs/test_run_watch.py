@@ -218,6 +218,18 @@ async def test_a_failed_run_says_what_became_of_newer_ones(jobs: JobService, lat
     assert {run.run_id: run.newer_run for run in found}[first] == expected
 
 
+async def test_an_old_run_that_fails_says_what_became_of_runs_that_are_as_old(jobs: JobService) -> None:
+    outcomes = iter([replace(BROKEN, seconds=72 * HOUR), SUCCESS])
+    job = jobs.add(TaskPlan("load", lambda _: next(outcomes)), max_concurrent_runs=2)
+    watch, old = watch_of(jobs), jobs.store.start(job).run_id
+    for hours in (30, 10, 10, 10, 13):
+        jobs.now += hours * HOUR
+        if hours == 30:
+            jobs.store.start(job)
+        look = await pass_of(watch)
+    assert [(run.run_id, run.newer_run) for run in look.failed] == [(old, "green")]
+
+
 async def test_nobody_is_told_before_n_failures_in_a_row(jobs: JobService) -> None:
     watch = watch_of(jobs, failures_in_a_row=3)
     outcomes = iter([BROKEN, BROKEN, SUCCESS, BROKEN, BROKEN, BROKEN, BROKEN, SUCCESS])
