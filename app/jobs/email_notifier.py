@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from app.jobs.environment import load_watch_settings
+from app.jobs.mail.configured_transport import configured_transport
 from app.jobs.mail.mail_content import MailContent
 from app.jobs.mail.mail_transport import MailError, MailTransport
 from app.jobs.mail.outbox import Mail, attempt, mail_outbox, new_mail
@@ -29,7 +31,9 @@ class ConnectionTest:
 
 
 class EmailNotifier:
-    """Without `documents` a mail is tried once and nothing is remembered: the same incident is mailed again.
+    """Without a `transport` it is the one of the process's settings, with its `.env` file: `SMTP_SERVER`, `SMTP_PORT`,
+    `SENDER_EMAIL`, `SENDER_PASSWORD`, or Microsoft Graph; raises `app.config.SettingsError` where they name none.
+    Without `documents` a mail is tried once and nothing is remembered: the same incident is mailed again.
 
     Each `_async` method has a synchronous one beside it, which also works where an event loop runs. `clock` is in
     seconds since 1970. Methods raise `app.storage.storage_errors.StorageError` where there are documents.
@@ -37,14 +41,18 @@ class EmailNotifier:
 
     def __init__(
         self,
-        transport: MailTransport,
+        transport: MailTransport | None = None,
         documents: DocumentStore | None = None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._transport = transport
+        self._transport = transport or configured_transport(load_watch_settings().mail)
         self._clock = clock
-        self._outbox = None if documents is None else mail_outbox(documents, transport, clock=clock)
+        self._outbox = None if documents is None else mail_outbox(documents, self._transport, clock=clock)
+
+    def with_documents(self, documents: DocumentStore) -> EmailNotifier:
+        """The same with an outbox in that store."""
+        return EmailNotifier(self._transport, documents, clock=self._clock)
 
     async def send_async(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued[Mail]:
         """Sends the one mail of this incident; returns what became of it. Raises no `MailError`."""

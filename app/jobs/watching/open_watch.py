@@ -1,0 +1,188 @@
+"""A job watch with all that it needs: built from the settings for one pass, or around what a host keeps open."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.databricks.jobs_api import JobsApi
+from app.jobs.chat.job_notice import ChatNotifier
+from app.jobs.chat.watches import Watches
+from app.jobs.decisions.similar_incident import SimilarIncident
+from app.jobs.email_notifier import EmailNotifier
+from app.jobs.environment import WatchSettings
+from app.jobs.history.decision_records import DecisionRecords
+from app.jobs.incidents.incident import Incident
+from app.jobs.incidents.incident_store import IncidentStore
+from app.jobs.job_policy import PolicyOf, WatchMode
+from app.jobs.mail.mail_notifier import MailNotifier
+from app.jobs.notifications.notifier import Notice, Notifier
+from app.jobs.policies import JobPolicies
+from app.jobs.repairs.job_repairs import JobRepairs
+from app.jobs.runs.run_evidence import RunEvidence
+from app.jobs.runs.run_failure import RunFailure
+from app.jobs.runs.run_watch import RunWatch
+from app.jobs.runs.watched_jobs import JobSelection
+from app.jobs.watching.failure_reader import FailureReader, SimilarTo, Strategies
+from app.jobs.watching.incident_retries import IncidentRetries
+from app.jobs.watching.job_watch import JobWatch
+from app.storage.documents import DocumentStore
+from app.storage.factory import open_storage
+from app.storage.queue import Queue
+
+TURN_QUEUE: Final = "turns"
+"""The bot's queue, in the store that it shares with passes elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStore:
+    """`is_durable`: it outlives the process. `queue` is the bot's, None where there is none to share."""
+
+    documents: DocumentStore
+    is_durable: bool
+    queue: Queue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWatch:
+    """`mail` is None where nothing is mailed. `notes` are sentences about what the settings ask for and cannot have."""
+
+    watch: JobWatch
+    incidents: IncidentStore
+    records: DecisionRecords
+    mail: MailNotifier | None
+    email: EmailNotifier | None
+    notes: tuple[str, ...] = ()
+
+
+@asynccontextmanager
+async def open_store(settings: WatchSettings) -> AsyncIterator[WatchStore]:
+    """That of the settings, or one that is gone at the end."""
+    async with AsyncExitStack() as closing:
+        where = settings.store
+        if where is None:
+            folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="job-watch-"))
+            storage = open_storage(Path(folder) / "job_watch.sqlite")
+            closing.push_async_callback(storage.close)
+            yield WatchStore(storage.documents, is_durable=False)
+            return
+        storage = open_storage(where)
+        closing.push_async_callback(storage.close)
+        queue = storage.open_queue(TURN_QUEUE)
+        closing.push_async_callback(queue.close)
+        yield WatchStore(storage.documents, is_durable=True, queue=queue)
+
+
+def build_watch(
+    settings: WatchSettings,
+    api: JobsApi,
+    store: WatchStore,
+    strategies: Strategies,
+    *,
+    similar_to: SimilarTo | None = None,
+    email: EmailNotifier | None = None,
+    escalation_emails: Sequence[str] = (),
+    notifiers: Sequence[Notifier] = (),
+    job_ids: Sequence[int] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> OpenWatch:
+    """`job_ids` are watched instead of those that the settings name; `escalation_emails` are mailed besides those."""
+    workspace = settings.workspace_url
+    policies = JobPolicies.from_settings(settings.job_watch)
+    most_mode = WatchMode.AUTO if store.is_durable else WatchMode.OBSERVE
+    incidents = IncidentStore(store.documents, workspace=workspace)
+    records = DecisionRecords(store.documents, workspace=workspace)
+    chats = None if store.queue is None else _WatchedChats(store.documents, store.queue, workspace)
+    mail = None
+    if email is not None:
+        email = email.with_documents(store.documents) if store.is_durable else email
+        recipients_of = _recipients(policies.of, escalation_emails)
+        mail = MailNotifier(email, recipients_of, records, is_told_in_chat=chats.has_any if chats else _nobody)
+    repairs = JobRepairs(api, store.documents, workspace=workspace, clock=clock)
+    reader = FailureReader(
+        RunEvidence(api, workspace),
+        strategies,
+        repairs,
+        incidents,
+        records,
+        policies.of,
+        similar_to or _nothing_similar,
+        breaker_jobs=settings.job_watch.breaker_jobs,
+        most_mode=most_mode,
+    )
+    watch = JobWatch(
+        RunWatch(
+            api,
+            store.documents,
+            workspace=workspace,
+            jobs=_selection(settings, job_ids),
+            policy_of=policies.of,
+            clock=clock,
+        ),
+        reader,
+        IncidentRetries(repairs, incidents, records, clock=clock),
+        incidents,
+        records,
+        policies.of,
+        [each for each in (chats, mail, *notifiers) if each is not None],
+        workspace=workspace,
+        most_mode=most_mode,
+        clock=clock,
+    )
+    return OpenWatch(watch, incidents, records, mail, email, tuple(_refused_modes(policies, store)))
+
+
+class _WatchedChats:
+    """A `Notifier` of the chats that watch the job: a queue without a bot would only grow."""
+
+    name = ChatNotifier.name
+
+    def __init__(self, documents: DocumentStore, queue: Queue, workspace: str) -> None:
+        self._watches = Watches(documents, workspace=workspace)
+        self._notifier = ChatNotifier(queue)
+
+    async def notify(self, notice: Notice) -> None:
+        if await self.has_any(notice.incident):
+            await self._notifier.notify(notice)
+
+    async def has_any(self, incident: Incident) -> bool:
+        return bool(await self._watches.of_jobs(frozenset(incident.job_ids)))
+
+
+async def _nobody(_: Incident) -> bool:
+    return False
+
+
+async def _nothing_similar(_: RunFailure) -> Sequence[SimilarIncident]:
+    return ()
+
+
+def _recipients(policy_of: PolicyOf, more: Sequence[str]) -> Callable[[Incident], Sequence[str]]:
+    def recipients_of(incident: Incident) -> Sequence[str]:
+        policy = policy_of(incident.job_id, incident.job_name, incident.job_tags)
+        return tuple(dict.fromkeys([*more, *policy.escalation_emails]))
+
+    return recipients_of
+
+
+def _selection(settings: WatchSettings, job_ids: Sequence[int] | None) -> JobSelection:
+    if job_ids is not None:
+        return JobSelection(ids=tuple(job_ids))
+    watch = settings.job_watch
+    return JobSelection(ids=watch.ids, name_pattern=watch.name_pattern, tag=watch.tag)
+
+
+def _refused_modes(policies: JobPolicies, store: WatchStore) -> list[str]:
+    modes = {policies.default.mode, *(WatchMode(each.mode) for each in policies.by_key.values() if each.mode)}
+    refused = sorted(modes - {WatchMode.OBSERVE})
+    if store.is_durable or not refused:
+        return []
+    return [
+        f"JOB_WATCH_MODE {' and '.join(refused)} need a store that outlives the process: put JOB_WATCH_STORE. "
+        "Until then this pass only observes."
+    ]
