@@ -13,6 +13,7 @@ from app.common.json_values import count, items, mapping, text
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspacePermissionError, WorkspaceRequestError
 from app.jobs.runs.causing_error import bounded_trace, causing_error
+from app.jobs.runs.job_edits import with_edits
 from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailure
 from app.jobs.runs.run_summary import (
     CANCELED,
@@ -69,6 +70,11 @@ class RunEvidence:
             run = await self._api.run(run_id)
         failure = await self._failure(run, depth=0)
         return None if failure is None else replace(failure, newer_run=newer_run)
+
+    async def with_edits(self, failure: RunFailure) -> RunFailure:
+        """As `app.jobs.runs.job_edits.with_edits`; two calls, of use where a repair is thought of."""
+        async with self._calls:
+            return await with_edits(self._api, failure)
 
     async def _failure(self, run: Json, depth: int) -> RunFailure | None:
         code = termination_code(run)

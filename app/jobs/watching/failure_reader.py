@@ -10,7 +10,7 @@ from typing import Protocol
 
 from app.common.concurrency import gather_or_cancel
 from app.databricks.workspace_errors import WorkspaceError
-from app.jobs.decisions.decision import Decision
+from app.jobs.decisions.decision import Decision, DecisionAction
 from app.jobs.decisions.guard_rails import GuardFacts, guard
 from app.jobs.decisions.similar_incident import SimilarIncident
 from app.jobs.history.decision_records import DecisionRecords, record_key
@@ -25,6 +25,7 @@ from app.jobs.runs.run_failure import RunFailure
 from app.jobs.watching.found_failure import FoundFailure
 
 _MAX_CONCURRENT_RUNS = 8
+_RETRIES = frozenset({DecisionAction.RETRY, DecisionAction.RETRY_WITH_PARAMS})
 _log = logging.getLogger(__name__)
 
 SimilarTo = Callable[[RunFailure], Awaitable[Sequence[SimilarIncident]]]
@@ -120,6 +121,8 @@ class FailureReader:
         policy = self._policy_of(run.job_id, run.job_name, tags)
         similar = await self._similar_to(failure)
         decided = await self._strategies.primary.decide(failure, policy, similar)
+        if decided.action in _RETRIES:
+            failure = await self._evidence.with_edits(failure)
         observed = self._strategies.observed
         attempts = await self._repairs.attempts(failure)
         facts = GuardFacts(

@@ -61,6 +61,18 @@ async def test_a_safe_job_is_repaired_and_people_are_told_when_it_is_green(w: Wa
     assert (await w.only_incident()).state is IncidentState.RECOVERED
 
 
+async def test_a_job_that_was_edited_since_the_run_began_is_not_repaired_without_a_person(w: Watcher) -> None:
+    w.policy = AUTO
+    run_id = a_failed_run(w)
+    job_id = w.jobs.store.run(run_id).job_id
+    w.jobs.store.edit(job_id, replace(w.jobs.store.job(job_id), parameters={"batch_size": "9"}))
+    [record] = (await w.watch().run_pass()).records
+    assert (record.action, w.jobs.stand_in.repairs) == ("proposed", [])
+    incident = await w.only_incident()
+    assert incident.failure.was_edited_since
+    assert incident.rule == "job_was_edited"
+
+
 async def test_a_retry_that_was_approved_is_begun_once_and_followed(w: Watcher) -> None:
     w.policy = APPROVE
     a_failed_run(w)
