@@ -1,37 +1,126 @@
-"""The decision that the termination codes alone support, before any model is asked."""
+"""What the termination codes alone support, before any model is asked. Pure."""
 
 from __future__ import annotations
 
-from app.jobs.decisions.decision import Decision, DecisionAction
-from app.jobs.runs.run_failure import TaskFailure
+import re
+from dataclasses import dataclass
 
-_RETRIED = frozenset(
-    ["CLOUD_FAILURE", "CLUSTER_REQUEST_LIMIT_EXCEEDED", "WORKSPACE_RUN_LIMIT_EXCEEDED", "INTERNAL_ERROR"]
-)
-_SKIPPED = frozenset(["USER_CANCELED", "DISABLED", "SKIPPED", "MAX_CONCURRENT_RUNS_EXCEEDED"])
+from app.jobs.decisions.decision import Decision, DecisionAction
+from app.jobs.runs.run_failure import RunFailure, TaskFailure
+
+_RETRY = DecisionAction.RETRY
+_ESCALATE = DecisionAction.ESCALATE_EMAIL
+_SKIP = DecisionAction.SKIP
+
+SOON_SECONDS = 5 * 60.0
+LATER_SECONDS = 10 * 60.0
+LATEST_SECONDS = 30 * 60.0
+
+# How long each usually takes to pass.
+_TRANSIENT = {
+    "INTERNAL_ERROR": SOON_SECONDS,
+    "CLOUD_FAILURE": LATER_SECONDS,
+    "CLUSTER_REQUEST_LIMIT_EXCEEDED": LATER_SECONDS,
+    "WORKSPACE_RUN_LIMIT_EXCEEDED": LATEST_SECONDS,
+}
+_TRANSIENT_CLUSTER_TYPES = {"SERVICE_FAULT": SOON_SECONDS, "CLOUD_FAILURE": LATER_SECONDS}
+_NO_FAILURE = {
+    "USER_CANCELED": "A person canceled the run",
+    "CLUSTER_TERMINATED_BY_USER": "A person terminated the cluster",
+    "DISABLED": "The task is disabled",
+    "SKIPPED": "The run was skipped",
+    "MAX_CONCURRENT_RUNS_EXCEEDED": "As many runs of the job as it allows were active already",
+    "MAXIMUM_CONCURRENT_RUNS_REACHED": "As many runs of the job as it allows were active already",
+    "EXCLUDED": "The condition of the task was not met",
+    "BREAKING_CHANGE": "The platform itself runs it again with a mitigation",
+}
+_SAME_AGAIN = {
+    "CANCELED": "The platform canceled the run, as it does at a time limit",
+    "TIMEDOUT": "The run reached its time limit",
+    "UNAUTHORIZED_ERROR": "A permission or a credential is missing",
+    "INVALID_CLUSTER_REQUEST": "The cluster is not configured as it has to be",
+    "INVALID_RUN_CONFIGURATION": "The run is not configured as it has to be",
+    "RESOURCE_NOT_FOUND": "Something that the run needs does not exist",
+    "FEATURE_DISABLED": "A feature is disabled that the run needs",
+    "BUDGET_POLICY_LIMIT_EXCEEDED": "The budget is used up",
+    "MAX_JOB_QUEUE_SIZE_EXCEEDED": "The queue of the job is full",
+}
+"""Running it again unchanged gives the same."""
 _CLUSTER_FAILURES = frozenset(["CLUSTER_ERROR", "CLOUD_FAILURE", "DRIVER_ERROR"])
-_TRANSIENT_CLUSTER_TYPES = frozenset(["SERVICE_FAULT", "CLOUD_FAILURE"])
 _MAX_CODE_CHARACTERS = 100
-_RETRY_DELAY_SECONDS = 600.0
-"""What is transient has not passed at once: between 5 and 30 minutes."""
+_MAX_SEARCHED_CHARACTERS = 20_000
+_OUT_OF_MEMORY = re.compile(
+    r"outofmemory|out[ _]of[ _]memory|\boom\b|oom[- ]?kill|java heap space|gc overhead limit|memoryerror"
+    r"|exit (?:code|status)[: ]{1,2}137|exitcode[= ]137|cannot allocate memory|unable to allocate|maxresultsize"
+    r"|memory limit"
+)
+_CANCELED_BY_PERSON = re.compile(r"cancell?ed by (?:a |the )?user")
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """`rules_out` is what a model may not decide. One that `is_final` needs no model."""
+
+    decision: Decision
+    rules_out: frozenset[DecisionAction] = frozenset()
+    is_final: bool = False
+
+
+def prior_of(failure: RunFailure) -> Prior:
+    """Of its tasks: what one of them needs a person for does, and is skipped only where all are."""
+    tasks = failure.tasks or (_whole_run(failure),)
+    priors = [_prior(task) for task in tasks]
+    for action in (_ESCALATE, _RETRY):
+        chosen = [prior for prior in priors if prior.decision.action is action]
+        if chosen:
+            ruled_out = frozenset[DecisionAction]().union(*(prior.rules_out for prior in priors if not prior.is_final))
+            longest = max(chosen, key=lambda prior: prior.decision.delay_seconds)
+            return Prior(longest.decision, ruled_out)
+    return priors[0]
 
 
 def prior_decision(task: TaskFailure) -> Decision:
     """RETRY only for a known transient code; an unknown code escalates. For failures of a cluster the type of its
-    termination decides; DRIVER_ERROR without one escalates, since the driver may have run out of memory.
+    termination decides. A driver is started again only where its cluster says why it failed and nothing speaks of
+    memory.
     """
+    return _prior(task).decision
+
+
+def is_out_of_memory(task: TaskFailure) -> bool:
+    half = _MAX_SEARCHED_CHARACTERS // 2
+    cluster = "" if task.cluster is None else " ".join([task.cluster.code, *task.cluster.parameters.values()])
+    told = "\n".join([cluster, task.message, task.error, task.trace[:half], task.trace[-half:]])
+    return _OUT_OF_MEMORY.search(told[: 2 * _MAX_SEARCHED_CHARACTERS].lower()) is not None
+
+
+def _prior(task: TaskFailure) -> Prior:
     code = task.termination_code[:_MAX_CODE_CHARACTERS]
+    if code == "CANCELED" and _CANCELED_BY_PERSON.search(task.message[:1_000].lower()):
+        code = "USER_CANCELED"
+    if code in _NO_FAILURE:
+        return Prior(_decision(_SKIP, _NO_FAILURE[code], code), is_final=True)
+    if code in _SAME_AGAIN:
+        return Prior(_decision(_ESCALATE, _SAME_AGAIN[code], code), frozenset([_RETRY, _SKIP]))
+    if code in _CLUSTER_FAILURES and is_out_of_memory(task):
+        reason = "The driver or the cluster ran out of memory, and would again"
+        return Prior(_decision(_ESCALATE, reason, "Out of memory"), frozenset([_RETRY, _SKIP]))
     if code in _CLUSTER_FAILURES and task.cluster is not None and task.cluster.type != "SUCCESS":
-        reason = f"The cluster ended with {task.cluster.code[:_MAX_CODE_CHARACTERS]}"
-        transient = task.cluster.type in _TRANSIENT_CLUSTER_TYPES
-        return _decision(DecisionAction.RETRY if transient else DecisionAction.ESCALATE_EMAIL, reason, code)
-    if code in _RETRIED:
-        return _decision(DecisionAction.RETRY, f"{code} is usually transient", code)
-    if code in _SKIPPED:
-        return _decision(DecisionAction.SKIP, f"{code} is no failure of the job", code)
-    return _decision(DecisionAction.ESCALATE_EMAIL, f"{code or 'No termination code'} does not support a retry", code)
+        cause = task.cluster.code[:_MAX_CODE_CHARACTERS] or code
+        if delay_seconds := _TRANSIENT_CLUSTER_TYPES.get(task.cluster.type, 0.0):
+            return Prior(_decision(_RETRY, f"The cluster ended with {cause}", cause, delay_seconds), frozenset([_SKIP]))
+        return Prior(_decision(_ESCALATE, f"The cluster ended with {cause}", cause), frozenset([_RETRY, _SKIP]))
+    if code in _TRANSIENT:
+        return Prior(_decision(_RETRY, f"{code} is usually transient", code, _TRANSIENT[code]), frozenset([_SKIP]))
+    if code == "DRIVER_ERROR":
+        reason = "The driver failed, and nothing says that it was not for lack of memory"
+        return Prior(_decision(_ESCALATE, reason, code), frozenset([_RETRY, _SKIP]))
+    return Prior(_decision(_ESCALATE, f"{code or 'No termination code'} does not support a retry", code))
 
 
-def _decision(action: DecisionAction, reason: str, cause: str) -> Decision:
-    delay_seconds = _RETRY_DELAY_SECONDS if action is DecisionAction.RETRY else 0.0
+def _decision(action: DecisionAction, reason: str, cause: str, delay_seconds: float = 0.0) -> Decision:
     return Decision(action, f"{reason}.", cause, (), {}, 0.5, "prior", delay_seconds)
+
+
+def _whole_run(failure: RunFailure) -> TaskFailure:
+    return TaskFailure("", failure.run_id, failure.termination_code, "", "", "", "")
