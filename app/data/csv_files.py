@@ -7,6 +7,7 @@ import io
 import re
 
 from app.common.identity import RequestIdentity, identity_key
+from app.common.spreadsheet import without_formula
 from app.common.text import replace_lone_surrogates
 from app.content.blocks import Cell
 from app.data.more_rows import with_more_rows
@@ -23,10 +24,6 @@ from app.translation import Sentence
 _NOT_WHOLE = Sentence("Not all rows of the result can be read any more. Please run the query again first.")
 _MAX_NAME_CHARACTERS = 60
 _NOT_IN_A_NAME = re.compile(r"\W+")
-# With separators of any language: nothing in it is an operator but the sign.
-_NUMBER = re.compile(r"[+-]?[0-9.,]{0,200}(?:(?<=[0-9])[eE][+-]?[0-9]{1,4})?")
-# Excel and others run what begins so: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 
 
 class CsvFiles:
@@ -55,7 +52,7 @@ def to_csv(result: ResultSet) -> bytes:
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([_safe(column.name) for column in result.columns])
+    writer.writerow([without_formula(column.name) for column in result.columns])
     writer.writerows([[_field(cell) for cell in row] for row in result.rows])
     return replace_lone_surrogates(text.getvalue()).encode("utf-8-sig")
 
@@ -65,13 +62,7 @@ def _field(cell: Cell) -> str:
         return ""
     if isinstance(cell, bool):
         return str(cell).lower()
-    return _safe(without_secrets(cell)) if isinstance(cell, str) else repr(cell)
-
-
-def _safe(text: str) -> str:
-    if text.lstrip(" ")[:1] in _FORMULA_STARTS and text and not _NUMBER.fullmatch(text):
-        return f"'{text}"
-    return text
+    return without_formula(without_secrets(cell)) if isinstance(cell, str) else repr(cell)
 
 
 def _file_name(title: str) -> str:
