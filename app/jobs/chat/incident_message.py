@@ -83,7 +83,7 @@ def headline(incident: Incident, translate: Translator) -> str:
 
 def incident_blocks(incident: Incident, policy: JobPolicy, translate: Translator) -> tuple[Block, ...]:
     """What the card of the incident shows now, and the buttons for what may be decided now."""
-    blocks: list[Block] = [Facts(tuple(_facts(incident, translate)), job_name(incident))]
+    blocks: list[Block] = [Facts(tuple(facts_of(incident, translate)), job_name(incident))]
     if details := tuple(_evidence(incident, translate)):
         blocks.append(Folded(translate(sentences.EVIDENCE), details))
     return (*blocks, *incident_buttons(incident, policy, translate))
@@ -166,7 +166,8 @@ def _person(incident: Incident) -> str:
     return clean_line(incident.decided_by.name, _NAME) if incident.decided_by is not None else ""
 
 
-def _facts(incident: Incident, translate: Translator) -> Iterator[Fact]:
+def facts_of(incident: Incident, translate: Translator) -> Iterator[Fact]:
+    """Where it stands, in plain text; only what there is."""
     failure, proposal = incident.failure, incident.proposal
     tasks = ", ".join(clean_line(task.task_key, _NAME) for task in failure.tasks[:5])
     acknowledged = incident.acknowledged_by

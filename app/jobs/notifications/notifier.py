@@ -9,11 +9,24 @@ from app.jobs.incidents.incident import Incident, NoticeKind
 
 
 class NotifyError(Exception):
-    """Nobody was told; its text is one sentence for an administrator. `is_temporary`: worth another attempt."""
+    """Nobody was told; its text is one sentence for an administrator. `is_temporary`: worth another attempt, not before
+    `retry_after_seconds`. `may_have_arrived`: no answer came. `is_unreachable`: other notices would fail now too.
+    """
 
-    def __init__(self, sentence: str, *, is_temporary: bool) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        is_temporary: bool,
+        retry_after_seconds: float = 0.0,
+        may_have_arrived: bool = False,
+        is_unreachable: bool = False,
+    ) -> None:
         super().__init__(sentence)
         self.is_temporary = is_temporary
+        self.retry_after_seconds = retry_after_seconds
+        self.may_have_arrived = may_have_arrived
+        self.is_unreachable = is_unreachable
 
 
 @dataclass(frozen=True, slots=True)

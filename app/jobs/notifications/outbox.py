@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -16,7 +17,7 @@ from typing import Final, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.resilience.retry import Backoff, retry
-from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 
 # 1, 2, 4, 8, 16 minutes, then every half hour: about two hours in all, since greylisting wants minutes and an outage of
@@ -27,6 +28,8 @@ _CLAIM_SECONDS = 300.0
 # What a newer version stored is looked at again after that.
 _UNREADABLE_SECONDS = 3600.0
 _BATCH = 32
+# A server that is slow is left to the next pass.
+_BATCH_SECONDS = 120.0
 _WRITES = Backoff(first_seconds=0.5, attempts=3)
 _TENANT = "job-watch"
 
@@ -133,7 +136,7 @@ class Outbox(Generic[_Delivery]):
 
     async def first_waiting(self, prefix: str) -> str:
         """The id of the first delivery that waits among those whose id begins with `prefix`; "" where none does."""
-        page = await self._documents.list_page(self._collection, _TENANT, prefix=prefix)
+        page = await self._documents.list_page(self._collection, _TENANT, prefix=prefix, limit=MAX_PAGE_SIZE)
         waiting = (
             document.key.id
             for document in page.documents
@@ -146,14 +149,17 @@ class Outbox(Generic[_Delivery]):
 
         Stops at the first sign that the server cannot be reached, since each further delivery would wait for it too.
         """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _BATCH_SECONDS
         tried: list[_Delivery] = []
-        for document in await self._documents.due_before(self._collection, self._clock(), limit=_BATCH):
+        due = await self._documents.due_before(self._collection, self._clock(), limit=_BATCH)
+        for document in sorted(due, key=lambda each: each.key.id):
             claimed = await self._claim(document)
             if claimed is None:
                 continue
             result = await self._attempt(*claimed)
             tried.append(result.delivery)
-            if result.server_is_unreachable:
+            if result.server_is_unreachable or loop.time() >= ends_at:
                 break
         return tried
 

@@ -1,0 +1,60 @@
+"""The targets that the settings name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+from pydantic import SecretStr
+
+from app.jobs.notifications.http_notifier import HttpNotifier, Target
+from app.jobs.notifications.notice_delivery import NoticeOutbox
+from app.jobs.notifications.pagerduty import pagerduty_target
+from app.jobs.notifications.quiet_hours import QuietHours
+from app.jobs.notifications.slack import slack_target
+from app.jobs.notifications.ticket import ticket_target
+from app.jobs.notifications.webhook import webhook_target
+from app.settings.job_notice_settings import JobNoticeSettings
+from app.storage.documents import DocumentStore
+
+
+def notice_outboxes(
+    settings: JobNoticeSettings, documents: DocumentStore, *, clock: Callable[[], float] = time.time
+) -> tuple[NoticeOutbox, ...]:
+    """Only people have quiet hours: PagerDuty has its own, and programs never sleep. Raises `ValueError`."""
+    quiet = quiet_hours(settings)
+    return tuple(
+        NoticeOutbox(
+            documents,
+            HttpNotifier(target, clock=clock),
+            quiet_hours=quiet if target.name == "slack" else None,
+            clock=clock,
+        )
+        for target in targets(settings)
+    )
+
+
+def quiet_hours(settings: JobNoticeSettings) -> QuietHours | None:
+    if settings.quiet is None:
+        return None
+    return QuietHours(*settings.quiet, ZoneInfo(settings.time_zone))
+
+
+def targets(settings: JobNoticeSettings) -> tuple[Target, ...]:
+    """Raises `ValueError` for a template or a secret that cannot be used."""
+    found = []
+    if settings.webhook_url is not None:
+        found.append(webhook_target(_secret(settings.webhook_url), _secret(settings.webhook_secret)))
+    if settings.slack_webhook_url is not None:
+        found.append(slack_target(_secret(settings.slack_webhook_url)))
+    if settings.pagerduty_routing_key is not None:
+        found.append(pagerduty_target(_secret(settings.pagerduty_routing_key), url=settings.pagerduty_url))
+    if settings.ticket_url is not None:
+        authorization = _secret(settings.ticket_authorization)
+        found.append(ticket_target(_secret(settings.ticket_url), settings.ticket_template, authorization))
+    return tuple(found)
+
+
+def _secret(value: SecretStr | None) -> str:
+    return "" if value is None else value.get_secret_value()
