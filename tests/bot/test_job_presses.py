@@ -233,6 +233,20 @@ async def test_escalating_and_skipping_work_with_and_without_a_proposal(chats: J
     assert chats.carried_out == []
 
 
+async def test_what_is_open_again_can_be_decided_again(chats: JobChats) -> None:
+    bot, button = await proposed(chats)
+    store, id = incidents_of(bot), chats.incident().id
+    for number in range(2):
+        last = PROPOSAL.model_copy(update={"id": f"p-{number}"})
+        update = {"state": IncidentState.OPEN, "proposal": last, "decided_by": None}
+        await store.update(id, lambda incident, update=update: incident.model_copy(update=update))  # type: ignore[misc]
+        await tell(bot, chats.incident(), "expired", f"n-{number}")
+        button = buttons(cards(bot)[-1])
+        assert "escalated it" in await press(bot, ANN, button["Escalate"])
+        await handle_all(bot)
+        assert (await stored(bot, chats)).state is IncidentState.ESCALATED
+
+
 async def test_acknowledging_assigns_and_snoozing_keeps_quiet_and_both_stand_on_the_card(chats: JobChats) -> None:
     bot, button = await proposed(chats)
     inputs = {"assigned_to": "Bob", "note": "Disk\nis *full*" + "x" * 1000}

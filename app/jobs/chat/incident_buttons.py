@@ -61,8 +61,9 @@ def _decision_of(incident: Incident) -> tuple[Proposal | None, str]:
 
 
 def decision_id(incident: Incident) -> str:
-    """Of what may be decided about an incident without a proposal."""
-    return f"{incident.id}/{incident.state}"
+    """Of what may be decided about an incident without a proposal: another one where it is in this state again."""
+    last = incident.proposal.id if incident.proposal is not None else ""
+    return f"{incident.id}/{incident.state}/{last}/{len(incident.retries)}"
 
 
 def _forms(incident: Incident, policy: JobPolicy, proposal: Proposal | None, translate: Translator) -> Iterator[Form]:

@@ -10,10 +10,13 @@ from app.jobs.chat.incident_decisions import DECISIONS, NotAllowedError, Press, 
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.job_policy import Person
 from app.messaging.job_messages import JOB_VERBS
-from tests.jobs.chat.sample_incidents import ANN, BOB, INCIDENT, NOW, POLICY, PROPOSAL, TENANT, an_incident
+from tests.jobs.chat.sample_incidents import ANN, BOB, NOW, POLICY, PROPOSAL, TENANT, an_incident
 
 PEOPLE = st.sampled_from([ANN, BOB, Person(TENANT, "", "Nobody"), Person("", ANN.entra_object_id, "Ann")])
-IDS = st.sampled_from([PROPOSAL.id, decision_id(INCIDENT), f"{INCIDENT.id}/open", f"{INCIDENT.id}/escalated", "x", ""])
+IDS = st.sampled_from(
+    [PROPOSAL.id, "x", ""]
+    + [decision_id(an_incident(state=state, proposal=last)) for state in IncidentState for last in (PROPOSAL, None)]
+)
 DATA = st.dictionaries(
     st.sampled_from(["parameter_0", "parameter_1", "parameter_99", "hours", "assigned_to", "note", "incident"]),
     st.sampled_from(["", "50", "500", "9000", "full", "1", "-1", "\u0663", "**x**\n" * 500]),
