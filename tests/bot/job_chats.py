@@ -17,6 +17,7 @@ from app.jobs.job_policy import JobPolicy, Person
 from app.jobs.notifications.notifier import Notice
 from app.local.connector_server import ConnectorCall
 from app.messaging.conversation_references import ConversationReferences
+from app.messaging.job_messages import JOB_VERBS
 from app.storage.documents import DocumentStore
 from app.storage.queue import Queue
 from tests.fakes.bots import Bot, bots
@@ -156,7 +157,7 @@ async def handle_all(bot: Bot) -> None:
 
 def cards(bot: Bot) -> list[ConnectorCall]:
     """Every message with a card of an incident, edits among them."""
-    return [call for call in bot.connector.calls if "approve_job_retry" in _text(call) or "wrong_job" in _text(call)]
+    return [call for call in bot.connector.calls if any(verb in _text(call) for verb in JOB_VERBS)]
 
 
 def id_of(bot: Bot, posted: ConnectorCall) -> str:

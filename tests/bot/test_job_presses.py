@@ -233,6 +233,20 @@ async def test_escalating_and_skipping_work_with_and_without_a_proposal(chats: J
     assert chats.carried_out == []
 
 
+async def test_a_run_that_takes_too_long_is_canceled_by_the_same_press(chats: JobChats) -> None:
+    bot = chats.bot()
+    await say(bot, ANN, "/watch nightly_etl")
+    cancel = PROPOSAL.model_copy(update={"action": "CANCEL", "parameters": {}})
+    await tell(bot, chats.incident(kind="too_long", proposal=cancel))
+    (card,) = cards(bot)
+    assert card.text.startswith("**nightly_etl runs too long.**")
+    assert {*buttons(card)} == {"Approve", "Escalate", "Skip", "Snooze now", "Acknowledge now"}
+    assert "The run is canceled now." in await press(bot, ANN, buttons(card)["Approve"])
+    await handle_all(bot)
+    assert replies(bot)[-1] == "Ann Approver approved: Cancel the run."
+    assert chats.carried_out == [chats.incident().id]
+
+
 async def test_what_is_open_again_can_be_decided_again(chats: JobChats) -> None:
     bot, button = await proposed(chats)
     store, id = incidents_of(bot), chats.incident().id

@@ -20,6 +20,7 @@ ACCEPTED: Final[Mapping[str, Sentence]] = {
     verbs.WRONG_DIAGNOSIS: Sentence("Thank you. I remember that this diagnosis was wrong."),
 }
 
+CANCEL_ACCEPTED: Final = Sentence("{name} approved it. The run is canceled now.")
 NOW: Final = Sentence("Now")
 GONE: Final = Sentence("There is nothing to decide here any more.")
 UNKNOWN_PERSON: Final = Sentence("I do not know who you are here, so you cannot decide about jobs.")

@@ -18,8 +18,8 @@ from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import Person, PolicyOf
 from app.messaging.actions import ActionAnswer, CardAction
-from app.messaging.job_messages import INCIDENT, WRONG_DIAGNOSIS
-from app.translation import translator_for
+from app.messaging.job_messages import APPROVE_RETRY, INCIDENT, WRONG_DIAGNOSIS
+from app.translation import Sentence, translator_for
 
 CarryOut = Callable[[str], Awaitable[object]]
 """Begins the approved retry of the incident of that id, if nobody has yet; a pass does it too."""
@@ -61,7 +61,7 @@ class IncidentActions:
             decided = decide(incident, policy, press, "")
         except NotAllowedError as refusal:
             return ActionAnswer(translate(refusal.sentence, **refusal.values), is_accepted=False)
-        said = translate(sentences.ACCEPTED[action.verb], name=press.by.name or "–")
+        said = translate(_accepted(decided, action.verb), name=press.by.name or "–")
         now = Facts((Fact(translate(sentences.NOW), said),))
         # At once for who pressed; everybody's card is edited from the queue.
         return ActionAnswer(said, (now, *incident_blocks(decided, policy, translate)))
@@ -118,6 +118,12 @@ class IncidentActions:
 
     def _press(self, action: CardAction, grace_seconds: float = 0.0) -> Press:
         return Press(action.id, action.verb, _person(action.caller), self._clock(), action.data, grace_seconds)
+
+
+def _accepted(decided: Incident, verb: str) -> Sentence:
+    if verb == APPROVE_RETRY and decided.proposal is not None and decided.proposal.action == "CANCEL":
+        return sentences.CANCEL_ACCEPTED
+    return sentences.ACCEPTED[verb]
 
 
 def _person(caller: Caller) -> Person:

@@ -38,7 +38,7 @@ _STATES: Final = {
     IncidentState.OPEN: Sentence("Open"),
     IncidentState.PROPOSED: Sentence("Waits for a decision"),
     IncidentState.DELAYED: Sentence("Is retried automatically"),
-    IncidentState.APPROVED: Sentence("The retry is about to begin"),
+    IncidentState.APPROVED: Sentence("About to be carried out"),
     IncidentState.RETRYING: Sentence("The retry is running"),
     IncidentState.ESCALATED: Sentence("Escalated"),
     IncidentState.RECOVERED: Sentence("Recovered"),
@@ -105,7 +105,8 @@ def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translat
             # After an approval it is the same news, and messages of a queue may overtake each other.
             said = translate(sentences.RETRY_STARTED)
         case "retry_refused":
-            said = translate(sentences.RETRY_REFUSED)
+            is_cancel = incident.proposal is not None and incident.proposal.action == "CANCEL"
+            said = translate(sentences.CANCEL_REFUSED if is_cancel else sentences.RETRY_REFUSED)
         case "retry_failed":
             said = translate(sentences.RETRY_FAILED)
         case "recovered":

@@ -71,6 +71,7 @@ SKIPPED_BY: Final = Sentence("{name} skipped it: nothing is done about this fail
 ESCALATED_BY: Final = Sentence("{name} escalated it.")
 ESCALATED: Final = Sentence("I escalated it.")
 RETRY_STARTED: Final = Sentence("The retry has begun. I write here how it ends.")
+CANCEL_REFUSED: Final = Sentence("The run could not be canceled.")
 RETRY_REFUSED: Final = Sentence("The retry could not be begun.")
 RETRY_FAILED: Final = Sentence("The retry failed too.")
 OWNERS: Final = Sentence("Owners: {names}")
