@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import subprocess
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from app.local.printable import printable
 from app.local.processes import Child, ChildFailedError, Children
@@ -19,6 +21,11 @@ PACKAGE = "@microsoft/m365agentsplayground"
 _LOCK = Path(__file__).with_name("npm")
 VERSION: str = json.loads((_LOCK / "package.json").read_text(encoding="utf-8"))["dependencies"][PACKAGE]
 DEFAULT_PORT = 56150
+TENANT_ID = "00000000-0000-0000-0000-000000000001"
+USER_ID = "00000000-0000-0000-0000-000000000020"
+USER_NAME = "Alex Wilber"
+"""Who writes in the Playground, by their ids in Microsoft Entra."""
+_NAMES = (USER_NAME, "Megan Bowen", "Adele Vance", "Isaiah Langer", "Patti Fernandez", "Lynne Robbins")
 _LOOPBACK_ONLY = Path(__file__).with_name("loopback_only.cjs")
 _INSTALL_SECONDS = 300.0
 _START_SECONDS = 60.0
@@ -117,6 +124,43 @@ def why_npm_failed(said: str) -> str:
     return " ".join(" ".join(lines[-3:]).split())[:500] or "it gave no reason"
 
 
+def _people() -> dict[str, Any]:
+    """The Playground's own people and chats, with ids as Microsoft Entra has them, and new chats each time.
+
+    Its file is YAML, which JSON is too: https://aka.ms/teams-app-test-tool-config-guide
+    """
+    users = [_user(number, name) for number, name in enumerate(_NAMES)]
+    return {
+        "version": "0.1.1",
+        "tenantId": TENANT_ID,
+        "bot": {"id": "00000000-0000-0000-0000-000000000011", "name": "Test Bot"},
+        "currentUser": users[0],
+        "users": users[1:],
+        "personalChat": {"id": str(uuid.uuid4())},
+        "groupChat": {"id": str(uuid.uuid4()), "name": "Group Chat"},
+        "team": {
+            "id": "team-id",
+            "name": "My Team",
+            "aadGroupId": "00000000-0000-0000-0000-000000000031",
+            "channels": [{"id": "channel-announcements-id", "name": "Announcements"}],
+        },
+    }
+
+
+def _user(number: int, name: str) -> dict[str, str]:
+    given_name, _, surname = name.partition(" ")
+    email = f"{given_name}{surname[0]}@example.com".lower()
+    return {
+        "id": f"user-id-{number}",
+        "name": name,
+        "userPrincipleName": email,
+        "aadObjectId": f"00000000-0000-0000-0000-0000000000{20 + number}",
+        "givenName": given_name,
+        "surname": surname,
+        "email": email,
+    }
+
+
 def _program(folder: Path) -> Path:
     return folder / "node_modules" / PACKAGE / "cli.js"
 
@@ -142,6 +186,8 @@ async def start_playground(
     log = program.parents[3] / "playground.log"
     # It holds conversations.
     log.parent.chmod(0o700)
+    people = log.with_name("playground_people.json")
+    people.write_text(json.dumps(_people()), encoding="utf-8")
     options = ["-e", endpoint, "-c", channel, "-p", str(port), "--disable-telemetry"]
     try:
         child = await children.start(
@@ -150,7 +196,11 @@ async def start_playground(
             ready=r"^Listening on (\d+)",
             # It would open a browser itself, and end where there is none.
             environment=node_environment(os.environ)
-            | {"TEAMSAPPTESTER_BROWSER": "none", "M365_AGENTS_PLAYGROUND_LOGFILE": str(log)},
+            | {
+                "TEAMSAPPTESTER_BROWSER": "none",
+                "M365_AGENTS_PLAYGROUND_LOGFILE": str(log),
+                "M365_AGENTS_PLAYGROUND_CONFIG_PATH": str(people),
+            },
         )
     except OSError as error:
         raise PlaygroundError(f"Node.js, at {node}, cannot be run: {error.strerror}") from None

@@ -23,6 +23,8 @@ Py4JJavaError: An error occurred while calling o412.save.
 """,
     seconds=15,
 )
+_VIEWERS = ("you@localhost", "alexw@example.com")
+"""Who signs in here, and who writes in the Playground."""
 _SHORT = Outcome(seconds=5)
 
 
@@ -45,9 +47,9 @@ def sample_jobs(clock: Callable[[], float] = time.time) -> JobsStandIn:
         {"batch_size": "50000"},
         tags={"team": "data"},
         settings={"schedule": {"quartz_cron_expression": "0 0 3 * * ?", "timezone_id": "UTC"}},
-        viewers=("you@localhost",),
+        viewers=_VIEWERS,
     )
-    hourly = JobPlan("hourly_sales", (TaskPlan("refresh", lambda _: _SHORT),), viewers=("you@localhost",))
+    hourly = JobPlan("hourly_sales", (TaskPlan("refresh", lambda _: _SHORT),), viewers=_VIEWERS)
     for plan in (nightly, hourly):
         stand_in.store.start(stand_in.store.add(plan), trigger="PERIODIC")
     return stand_in
