@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -32,6 +33,10 @@ class JobPasses(Protocol):
         """A pass over one run. Raises as `run_pass` does."""
         ...
 
+    async def begin_retry(self, incident_id: str) -> object:
+        """Begins what a person approved. Raises as `run_pass` does."""
+        ...
+
 
 class _RunMessage(Envelope):
     run_id: int
@@ -43,8 +48,8 @@ class JobTriggers:
     def __init__(
         self, settings: JobWatchSettings, passes: Callable[[], JobPasses], queue: Queue, telemetry: Telemetry
     ) -> None:
+        self._make_passes = passes
         self.schedule = None if settings.schedule == NO_TIMER else settings.schedule
-        self._passes = passes
         self._telemetry = telemetry
         self._heartbeat = Heartbeat(settings.heartbeat_url) if settings.heartbeat_url is not None else None
         password = settings.notification_password
@@ -57,9 +62,13 @@ class JobTriggers:
 
     async def run_pass(self) -> None:
         """Raises `WorkspaceError`, `StorageError`, and `TimeoutError` where the pass takes too long."""
-        await self._telemetry.job_watch_pass(_limited(self._passes().run_pass()))
+        await self._telemetry.job_watch_pass(_limited(self._passes.run_pass()))
         if self._heartbeat is not None:
             await self._heartbeat.beat()
+
+    async def begin_retry(self, incident_id: str) -> None:
+        """Begins what a person approved. Raises `WorkspaceError` and `StorageError`."""
+        await _limited(self._passes.begin_retry(incident_id))
 
     async def receive_notification(self, method: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """404 where no credentials are set."""
@@ -67,12 +76,16 @@ class JobTriggers:
             return HttpAnswer(HTTPStatus.NOT_FOUND)
         return await self._endpoint.receive(method, headers, body)
 
+    @cached_property
+    def _passes(self) -> JobPasses:
+        return self._make_passes()
+
     async def _look_at_run(self, body: bytes) -> None:
         try:
             message = _RunMessage.model_validate_json(body)
         except ValidationError as error:
             raise UnreadableMessageError(wrong_fields(error)) from None
-        await _limited(self._passes().run_pass_for(message.run_id))
+        await _limited(self._passes.run_pass_for(message.run_id))
 
 
 async def _limited(passing: Awaitable[object]) -> None:

@@ -10,17 +10,26 @@ import asyncio
 import getpass
 import logging
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.jobs.environment import WatchSettings
+    from app.jobs.history.decision_record import DecisionRecord
     from app.storage.storage_account import StorageAccount
 
 Command = Callable[[argparse.Namespace, "WatchSettings"], Coroutine[Any, Any, int]]
 
 _FAILED, _WRONG_USE, _INTERRUPTED = 1, 2, 130
+_MAX_DAYS = 400
+
+
+def command() -> None:
+    """What the console script and a Databricks job call: in a job also `sys.exit(0)` is a failure."""
+    if code := main():
+        sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         carry_out: Command = options.command
-        return asyncio.run(carry_out(options, load_watch_settings()))
+        return asyncio.run(carry_out(options, load_watch_settings(env_file=options.env_file, host=options.host)))
     except SettingsError as error:
         _say(str(error))
         return _WRONG_USE
@@ -58,12 +67,31 @@ class CommandError(Exception):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="job-watch", description="Watches Databricks jobs; docs/jobs.md says how.")
+    parser.add_argument("--env-file", type=Path, help="settings, one NAME=value a line; .env where it is left out")
+    parser.add_argument("--host", default="", help="the workspace, where DATABRICKS_HOST is not set")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     approve = commands.add_parser("approve", help="approve the retry that an incident proposes")
     approve.add_argument("id", help="of the incident or of the proposal, as in the mail and the history")
     approve.set_defaults(command=_approve)
+
+    history = commands.add_parser("history", help="what was decided about failed runs, and what became of it")
+    history.add_argument("--format", choices=["csv", "json", "delta"], default="csv")
+    history.add_argument("--output", metavar="FILE", help="a file, or for delta the path or URI of the table")
+    _add_filters(history)
+    history.set_defaults(command=_history)
     return parser
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=_days, default=30, help="of runs that ended in so many days (1 to 400, 30)")
+    parser.add_argument("--job", type=int, metavar="ID", help="of this job alone")
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= _MAX_DAYS):
+        raise argparse.ArgumentTypeError(f"a number of days from 1 to {_MAX_DAYS}")
+    return int(text)
 
 
 async def _approve(options: argparse.Namespace, settings: WatchSettings) -> int:
@@ -79,6 +107,50 @@ async def _approve(options: argparse.Namespace, settings: WatchSettings) -> int:
         await storage.close()
     _print(f"Approved for {incident.job_name}: the next pass begins it.")
     return 0
+
+
+async def _history(options: argparse.Namespace, settings: WatchSettings) -> int:
+    from app.jobs.history.history_export import HistoryExportError, to_csv, to_json, write_delta  # noqa: PLC0415
+
+    if options.format == "delta" and not options.output:
+        raise CommandError("A Delta table needs its place: put --output.")
+    records = await _read_history(options, settings)
+    try:
+        if options.format == "delta":
+            await asyncio.to_thread(write_delta, options.output, records)
+        else:
+            text = to_csv(records) if options.format == "csv" else to_json(records)
+            await asyncio.to_thread(_write, text, options.output)
+    except (HistoryExportError, OSError) as error:
+        raise CommandError(f"The history could not be written: {error}") from error
+    if options.output:
+        _say(f"{len(records)} decisions are in {options.output}.")
+    return 0
+
+
+async def _read_history(options: argparse.Namespace, settings: WatchSettings) -> list[DecisionRecord]:
+    from app.jobs.history.decision_records import DecisionRecords  # noqa: PLC0415
+    from app.jobs.history.history_reading import DAY_SECONDS, read_history  # noqa: PLC0415
+    from app.storage.factory import open_storage  # noqa: PLC0415
+
+    now = time.time()
+    storage = open_storage(_store(settings))
+    try:
+        records = DecisionRecords(storage.documents, workspace=settings.workspace_url)
+        return await read_history(records, now - options.days * DAY_SECONDS, now, job_id=options.job)
+    finally:
+        await storage.close()
+
+
+def _write(text: str, output: str | None) -> None:
+    """Raises `OSError`."""
+    if not output:
+        sys.stdout.write(text)
+        return
+    # What is there stays whole where the disk is full; csv has its own ends of lines.
+    unfinished = Path(f"{output}.part")
+    unfinished.write_text(text, encoding="utf-8", newline="")
+    unfinished.replace(output)
 
 
 def _store(settings: WatchSettings) -> Path | StorageAccount:

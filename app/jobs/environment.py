@@ -25,6 +25,7 @@ ENV_FILE = Path(".env")
 class WatchedWorkspaceSettings(DatabricksSettings):
     """Without a model, Azure OpenAI is asked or none."""
 
+    base_url: str = setting("DATABRICKS_BASE_URL", description="the workspace; DATABRICKS_HOST is enough")
     model_name: str = setting(
         "DATABRICKS_MODEL_NAME", default="", description="the name of the serving endpoint that answers"
     )
@@ -67,19 +68,24 @@ def all_setting_names() -> dict[str, str]:
     return setting_names(WatchSettings) | setting_names()
 
 
-def load_watch_settings(environment: Mapping[str, str] | None = None, *, env_file: Path | None = None) -> WatchSettings:
-    """`environment` is that of the process by default, with `.env` for what it lacks.
+def load_watch_settings(
+    environment: Mapping[str, str] | None = None, *, env_file: Path | None = None, host: str = ""
+) -> WatchSettings:
+    """`environment` is that of the process by default, with `.env` for what it lacks; `host` is the workspace where
+    neither names one.
 
     Raises `SettingsError` with every problem at once.
     """
     given = dict(os.environ if environment is None else environment)
+    if env_file is not None and not env_file.is_file():
+        raise SettingsError([f"{env_file}: there is no such file of settings"])
     if env_file is None and environment is None:
         env_file = ENV_FILE
     if env_file is not None:
         given = read_env_file(env_file) | {name: value for name, value in given.items() if value.strip()}
-    host, base_url = given.get("DATABRICKS_HOST", "").strip(), given.get("DATABRICKS_BASE_URL", "").strip()
-    if host and not base_url:
-        given["DATABRICKS_BASE_URL"] = host if "://" in host else f"https://{host}"
+    named, base_url = given.get("DATABRICKS_HOST", "").strip(), given.get("DATABRICKS_BASE_URL", "").strip()
+    if not base_url and (workspace := named or host):
+        given["DATABRICKS_BASE_URL"] = workspace if "://" in workspace else f"https://{workspace}"
     return load_sections(WatchSettings, given)
 
 

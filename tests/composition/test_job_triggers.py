@@ -31,6 +31,10 @@ class Passes:
         self.made.append("all")
         return None
 
+    async def begin_retry(self, incident_id: str) -> object:
+        self.made.append(incident_id)
+        return None
+
     async def run_pass_for(self, run_id: int) -> object:
         self.made.append(run_id)
         return None
@@ -95,8 +99,9 @@ async def test_a_pass_ends_before_the_host_ends_the_function(tmp_path: Path, mon
         await made.run_pass()
 
 
-async def test_the_timer_makes_a_pass(tmp_path: Path) -> None:
+async def test_the_timer_makes_a_pass_and_an_approval_begins_a_retry(tmp_path: Path) -> None:
     passes = Passes()
-    made, _ = triggers(tmp_path, passes)
+    made, imported = triggers(tmp_path, passes)
     await made.run_pass()
-    assert passes.made == ["all"]
+    await made.begin_retry("incident")
+    assert (passes.made, len(imported)) == (["all", "incident"], 1)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import json
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
@@ -15,9 +18,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app.jobs.cli import main
+from app.jobs.history.decision_record import DecisionRecord
+from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
 from app.storage.factory import open_storage
+from tests.jobs.history.sample_records import a_record
 from tests.jobs.test_approval import proposed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,10 +70,51 @@ def test_a_proposal_is_approved_once_by_the_user_of_the_machine(
     assert "has already decided" in capsys.readouterr().err
 
 
-def test_without_a_store_nothing_can_be_approved(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("arguments", [["approve", "p-1"], ["history"]])
+def test_without_a_store_there_is_nothing_to_approve_or_read(
+    store: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     (store.parent / ".env").write_text(f"DATABRICKS_HOST={HOST}\nDATABRICKS_TOKEN=t\n")
-    assert main(["approve", "p-1"]) == 1
+    assert main(arguments) == 1
     assert "JOB_WATCH_STORE" in capsys.readouterr().err
+
+
+def recorded(file: Path, *records: DecisionRecord) -> None:
+    async def store_them() -> None:
+        storage = open_storage(file)
+        for each in records:
+            assert await DecisionRecords(storage.documents, workspace=HOST).add(each)
+        await storage.close()
+
+    asyncio.run(store_them())
+
+
+def test_the_history_is_printed_or_written_whole(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    now = time.time()
+    recorded(
+        store,
+        a_record(1, now - 3600, job_id=11),
+        a_record(2, now - 40 * 24 * 3600, job_id=11),
+        a_record(3, now - 60, job_id=12),
+    )
+    assert main(["history", "--format", "json"]) == 0
+    assert [row["run_id"] for row in json.loads(capsys.readouterr().out)] == [1, 3]
+    assert main(["history", "--format", "json", "--days", "90", "--job", "11"]) == 0
+    assert [row["run_id"] for row in json.loads(capsys.readouterr().out)] == [2, 1]
+    assert main(["history", "--output", "history.csv"]) == 0
+    with (store.parent / "history.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["run_id"] for row in csv.DictReader(file)] == ["1", "3"]
+    assert capsys.readouterr().out == ""
+    assert main(["history", "--output", "/nowhere/history.csv"]) == 1
+    assert main(["history", "--format", "delta"]) == 1
+    assert "put --output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["0", "401", "x", "-1", "1e2", "٣"])
+def test_days_are_a_number_within_limits(days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["history", f"--days={days}"])
+    assert "from 1 to 400" in capsys.readouterr().err
 
 
 def test_settings_that_are_wrong_are_said_without_a_traceback(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

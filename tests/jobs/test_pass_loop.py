@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -142,3 +145,19 @@ async def test_a_heartbeat_asks_its_address_once(caplog: pytest.LogCaptureFixtur
     assert asked == ["GET /ping/s3cret", "GET /gone/s3cret"]
     assert len(caplog.records) == 2
     assert "s3cret" not in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_the_loop(number: signal.Signals) -> None:
+    async def run_pass() -> None:
+        os.kill(os.getpid(), number)
+
+    looping = PassLoop(run_pass, 3600.0)
+    looping.stop_at_signals()
+    try:
+        async with asyncio.timeout(5):
+            await looping.run()
+    finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(each)
