@@ -51,9 +51,10 @@ class ChatNotifier:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    async def notify(self, notice: Notice) -> None:
+    async def notify(self, notice: Notice, *, after_seconds: float = 0.0) -> None:
         text = notice.text[:MAX_TEXT_CHARACTERS]
-        await self.put(JobNotice(id=notice.id, incident=notice.incident.id, what=notice.kind, text=text))
+        told = JobNotice(id=notice.id, incident=notice.incident.id, what=notice.kind, text=text)
+        await self.put(told, after_seconds=after_seconds)
 
     async def put(self, notice: JobNotice, *, after_seconds: float = 0.0) -> None:
         """Raises `StorageError` and `NotifyError`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +13,26 @@ from typing import Final
 from app.databricks.jobs_api import JobsApi
 from app.jobs.chat.job_notice import ChatNotifier
 from app.jobs.chat.watches import Watches
-from app.jobs.decisions.similar_incident import SimilarIncident
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.environment import WatchSettings
 from app.jobs.history.decision_records import DecisionRecords
+from app.jobs.history.similar_incidents import SimilarIncidents
 from app.jobs.incidents.incident import Incident
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import PolicyOf, WatchMode
 from app.jobs.mail.mail_notifier import MailNotifier
-from app.jobs.notifications.notifier import Notice, Notifier
+from app.jobs.notifications.configured_targets import notice_outboxes, quiet_hours
+from app.jobs.notifications.notice_delivery import NoticeOutbox, deliver_due
+from app.jobs.notifications.notifier import Notice
+from app.jobs.notifications.quiet_hours import QuietHours, held_until
 from app.jobs.policies import JobPolicies
 from app.jobs.repairs.job_repairs import JobRepairs
 from app.jobs.runs.run_evidence import RunEvidence
-from app.jobs.runs.run_failure import RunFailure
 from app.jobs.runs.run_watch import RunWatch
 from app.jobs.runs.watched_jobs import JobSelection
-from app.jobs.watching.failure_reader import FailureReader, SimilarTo, Strategies
+from app.jobs.watching.failure_reader import FailureReader, Strategies
 from app.jobs.watching.incident_retries import IncidentRetries
-from app.jobs.watching.job_watch import JobWatch
+from app.jobs.watching.job_watch import JobWatch, PassResult
 from app.storage.documents import DocumentStore
 from app.storage.factory import open_storage
 from app.storage.queue import Queue
@@ -50,14 +52,37 @@ class WatchStore:
 
 @dataclass(frozen=True, slots=True)
 class OpenWatch:
-    """`mail` is None where nothing is mailed. `notes` are sentences about what the settings ask for and cannot have."""
+    """`mailed`: whom this watch mailed, by incident. `notes` are sentences about what the settings ask for and cannot
+    have.
+    """
 
     watch: JobWatch
     incidents: IncidentStore
     records: DecisionRecords
-    mail: MailNotifier | None
+    mailed: Mapping[str, Sequence[str]]
     email: EmailNotifier | None
+    outboxes: tuple[NoticeOutbox, ...] = ()
     notes: tuple[str, ...] = ()
+
+    async def run_pass(self) -> PassResult:
+        """Raises `WorkspaceError` and `StorageError`."""
+        try:
+            return await self.watch.run_pass()
+        finally:
+            await self.deliver_due()
+
+    async def run_pass_for(self, run_id: int) -> PassResult:
+        """Raises `WorkspaceError` and `StorageError`."""
+        try:
+            return await self.watch.run_pass_for(run_id)
+        finally:
+            await self.deliver_due()
+
+    async def deliver_due(self) -> None:
+        """What mail servers and other services are to be told now, also from passes before. Raises `StorageError`."""
+        if self.email is not None:
+            await self.email.deliver_due_async()
+        await deliver_due(self.outboxes)
 
 
 @asynccontextmanager
@@ -84,10 +109,8 @@ def build_watch(
     store: WatchStore,
     strategies: Strategies,
     *,
-    similar_to: SimilarTo | None = None,
     email: EmailNotifier | None = None,
     escalation_emails: Sequence[str] = (),
-    notifiers: Sequence[Notifier] = (),
     job_ids: Sequence[int] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> OpenWatch:
@@ -97,7 +120,11 @@ def build_watch(
     most_mode = WatchMode.AUTO if store.is_durable else WatchMode.OBSERVE
     incidents = IncidentStore(store.documents, workspace=workspace)
     records = DecisionRecords(store.documents, workspace=workspace)
-    chats = None if store.queue is None else _WatchedChats(store.documents, store.queue, workspace)
+    chats = None
+    if store.queue is not None:
+        quiet = quiet_hours(settings.notices)
+        chats = _WatchedChats(store.documents, store.queue, workspace, quiet, clock)
+    outboxes = notice_outboxes(settings.notices, store.documents, clock=clock)
     mail = None
     if email is not None:
         email = email.with_documents(store.documents) if store.is_durable else email
@@ -111,7 +138,7 @@ def build_watch(
         incidents,
         records,
         policies.of,
-        similar_to or _nothing_similar,
+        SimilarIncidents(records, clock=clock).similar_to,
         breaker_jobs=settings.job_watch.breaker_jobs,
         most_mode=most_mode,
     )
@@ -129,12 +156,13 @@ def build_watch(
         incidents,
         records,
         policies.of,
-        [each for each in (chats, mail, *notifiers) if each is not None],
+        [each for each in (chats, mail, *outboxes) if each is not None],
         workspace=workspace,
         most_mode=most_mode,
         clock=clock,
     )
-    return OpenWatch(watch, incidents, records, mail, email, tuple(_refused_modes(policies, store)))
+    mailed = {} if mail is None else mail.mailed
+    return OpenWatch(watch, incidents, records, mailed, email, outboxes, tuple(_refused_modes(policies, store)))
 
 
 class _WatchedChats:
@@ -142,13 +170,23 @@ class _WatchedChats:
 
     name = ChatNotifier.name
 
-    def __init__(self, documents: DocumentStore, queue: Queue, workspace: str) -> None:
+    def __init__(
+        self,
+        documents: DocumentStore,
+        queue: Queue,
+        workspace: str,
+        quiet: QuietHours | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._watches = Watches(documents, workspace=workspace)
         self._notifier = ChatNotifier(queue)
+        self._quiet = quiet
+        self._clock = clock
 
     async def notify(self, notice: Notice) -> None:
         if await self.has_any(notice.incident):
-            await self._notifier.notify(notice)
+            now = self._clock()
+            await self._notifier.notify(notice, after_seconds=held_until(notice, self._quiet, now) - now)
 
     async def has_any(self, incident: Incident) -> bool:
         return bool(await self._watches.of_jobs(frozenset(incident.job_ids)))
@@ -156,10 +194,6 @@ class _WatchedChats:
 
 async def _nobody(_: Incident) -> bool:
     return False
-
-
-async def _nothing_similar(_: RunFailure) -> Sequence[SimilarIncident]:
-    return ()
 
 
 def _recipients(policy_of: PolicyOf, more: Sequence[str]) -> Callable[[Incident], Sequence[str]]:
