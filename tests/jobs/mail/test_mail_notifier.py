@@ -1,0 +1,95 @@
+"""Which incidents are mailed, to whom, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.jobs.email_notifier import EmailNotifier
+from app.jobs.history.decision_records import DecisionRecords, record_key
+from app.jobs.incidents.incident import Incident, IncidentRun, IncidentState, NoticeKind, Proposal
+from app.jobs.job_policy import WatchMode
+from app.jobs.mail.mail_notifier import MailNotifier, mail_of
+from app.jobs.mail.mail_transport import RefusedRecipient
+from app.jobs.notifications.notifier import Notice
+from app.storage.sqlite.sqlite_store import SqliteStore
+from tests.jobs.history.test_decision_records import NOON, a_record
+from tests.jobs.incidents.test_incident_store import WORKSPACE, an_incident
+
+RUN = IncidentRun(key="456-1", run_id=456, job_id=123, job_name="nightly_etl", url="", ended_at_seconds=NOON)
+
+
+class RecordingTransport:
+    sender = "watch@example.com"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, tuple[str, ...]]] = []
+
+    async def send(self, message: Message, recipients: Sequence[str]) -> tuple[RefusedRecipient, ...]:
+        self.sent.append((str(message["Subject"]), tuple(recipients)))
+        return ()
+
+    async def test_connection(self) -> None:
+        pass
+
+
+def notice(kind: NoticeKind, incident: Incident) -> Notice:
+    return Notice(f"n-{kind}", kind, NOON, incident)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "in_chat", "is_mailed"),
+    [
+        ("escalated", WatchMode.AUTO, True, True),
+        ("opened", WatchMode.OBSERVE, True, True),
+        ("opened", WatchMode.AUTO, True, False),
+        ("opened", WatchMode.AUTO, False, True),
+        ("proposed", WatchMode.APPROVE, True, False),
+        ("proposed", WatchMode.APPROVE, False, True),
+        ("recovered", WatchMode.OBSERVE, False, False),
+        ("repeated", WatchMode.OBSERVE, False, False),
+    ],
+)
+async def test_a_person_is_mailed_what_is_escalated_and_what_no_chat_tells(
+    tmp_path: Path, kind: NoticeKind, mode: WatchMode, in_chat: bool, is_mailed: bool
+) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    documents = store.documents()
+    records = DecisionRecords(documents, workspace=WORKSPACE)
+    key = record_key(NOON, RUN.key)
+    await records.add(a_record(key=key))
+    transport = RecordingTransport()
+
+    async def is_told_in_chat(_: Incident) -> bool:
+        return in_chat
+
+    email = EmailNotifier(transport, documents, clock=lambda: NOON)
+    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    incident = an_incident(mode=mode, runs=(RUN,))
+    for _ in range(2):
+        await notifier.notify(notice(kind, incident))
+    assert len(transport.sent) == is_mailed
+    record = await records.find(key)
+    assert record is not None
+    assert record.recipients == ("team@example.com" if is_mailed else "")
+    await documents.close()
+    await store.close()
+
+
+def test_a_mail_about_a_proposal_says_how_to_approve_it_and_has_no_link_that_does() -> None:
+    proposal = Proposal(id="p1", action="RETRY", run_id=456, expires_at_seconds=NOON)
+    content = mail_of(an_incident(state=IncidentState.PROPOSED, proposal=proposal))
+    shown = [section.code for section in content.sections if "approve" in section.title]
+    assert shown == [f"job-watch approve {an_incident().id}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("late", "is late"), ("never_started", "never started"), ("too_long", "runs for too long")]
+)
+def test_a_mail_about_a_job_that_did_not_fail_says_what_is_wrong(kind: Any, said: str) -> None:
+    content = mail_of(an_incident(kind=kind))
+    assert content.subject == f"nightly_etl {said}"
