@@ -254,7 +254,7 @@ class JobWatchSettings(Section):
     notification_username: str = setting(
         "JOB_NOTIFICATION_USERNAME",
         default="",
-        max_length=_MAX_TEXT_CHARACTERS,
+        pattern=r"^[!-9;-~]{0,100}$",
         description="the user name with which Databricks' notification webhook calls /api/job-notifications",
     )
     notification_password: SecretStr | None = setting(
@@ -262,7 +262,7 @@ class JobWatchSettings(Section):
         default=None,
         min_length=12,
         left_out="no webhook is taken",
-        description="that webhook's password, of at least 12 characters",
+        description="that webhook's password, of at least 12 ASCII characters",
     )
     heartbeat_url: SecretStr | None = setting(
         "JOB_WATCH_HEARTBEAT_URL",
@@ -276,6 +276,15 @@ class JobWatchSettings(Section):
     def _is_a_workspace(cls, value: str) -> str:
         url = value.strip()
         return secure_origin(url if "://" in url else f"https://{url}") if url else ""
+
+    @field_validator("notification_password")
+    @classmethod
+    def _is_ascii(cls, value: SecretStr | None) -> SecretStr | None:
+        # Clients do not agree on how others are written in Basic credentials: UTF-8 or Latin-1.
+        text = value.get_secret_value() if value is not None else ""
+        if not (text.isascii() and text.isprintable()):
+            raise PydanticCustomError("password", "has characters beyond ASCII")
+        return value
 
     @field_validator("heartbeat_url")
     @classmethod

@@ -126,6 +126,8 @@ def test_people_may_have_names_for_mentions() -> None:
         ("JOB_WATCH_SCHEDULE", "*/5 * * * *"),
         ("JOB_WATCH_SCHEDULE", "every five minutes"),
         ("JOB_NOTIFICATION_PASSWORD", "short"),
+        ("JOB_NOTIFICATION_PASSWORD", "a löng password"),
+        ("JOB_NOTIFICATION_USERNAME", "data:bricks"),
         ("JOB_WATCH_HEARTBEAT_URL", "http://heartbeat.example"),
         ("JOB_MAX_MINUTES", "0"),
         ("JOB_MAX_MINUTES", "inf"),
