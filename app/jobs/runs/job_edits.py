@@ -6,32 +6,25 @@ The service tells no time of the last edit: what a run tells of its tasks, param
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from app.common.json_values import count, items, mapping, text
-from app.databricks.jobs_api import JobsApi
-from app.jobs.runs.run_failure import RunFailure
-from app.jobs.runs.watched_jobs import JOB_REFUSALS
 
 Json = Mapping[str, Any]
 
 _COMPUTE_FIELDS = ("existing_cluster_id", "job_cluster_key", "environment_key")
+_TASK_FIELDS = ("depends_on", "run_if", "libraries")
 _OWN_WORDS = frozenset({"base_parameters", "parameters", "named_parameters", "job_parameters", "commands"})
 """What only the owner writes, so that a value which is not there any more is an edit too."""
 
 
-async def with_edits(api: JobsApi, failure: RunFailure) -> RunFailure:
-    """`failure` with `was_edited_since`, for which the run and its job are read. It stays as it is where they are gone,
-    may not be seen, or were never a job's.
-
-    Raises WorkspaceError where asking again later may tell.
-    """
-    try:
-        run, job = await api.run(failure.run_id), await api.job(failure.job_id)
-    except JOB_REFUSALS:
-        return failure
-    return replace(failure, was_edited_since=was_edited(run, mapping(job.get("settings"))))
+def definition(run: Json) -> Json:
+    """What `was_edited` needs of a run."""
+    tasks = [
+        {name: task[name] for name in task if _is_compared(name)} for task in map(mapping, items(run.get("tasks")))
+    ]
+    rest = {name: run[name] for name in ("job_parameters", "job_clusters", "git_source") if name in run}
+    return {**rest, "tasks": tasks}
 
 
 def was_edited(run: Json, settings: Json) -> bool:
@@ -44,6 +37,10 @@ def was_edited(run: Json, settings: Json) -> bool:
         or _clusters_differ(run, settings)
         or _differs(mapping(run.get("git_source")), mapping(settings.get("git_source")))
     )
+
+
+def _is_compared(name: str) -> bool:
+    return name.endswith("_task") or name in {"task_key", "attempt_number", *_COMPUTE_FIELDS, *_TASK_FIELDS}
 
 
 def _last_attempts(run: Json) -> dict[str, Json]:

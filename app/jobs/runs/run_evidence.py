@@ -13,7 +13,7 @@ from app.common.json_values import count, items, mapping, text
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspacePermissionError, WorkspaceRequestError
 from app.jobs.runs.causing_error import bounded_trace, causing_error
-from app.jobs.runs.job_edits import with_edits
+from app.jobs.runs.job_edits import definition, was_edited
 from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailure
 from app.jobs.runs.run_summary import (
     CANCELED,
@@ -32,6 +32,7 @@ _MAX_FAILED_TASKS = 50
 _MAX_INNER_RUNS = 5
 _MAX_NESTED_JOBS = 3
 _MAX_CONCURRENT_CALLS = 8
+_MAX_DEFINITIONS = 32
 _MAX_NAME_CHARACTERS = 300
 _MAX_MESSAGE_CHARACTERS = 1_000
 _MAX_CLUSTER_PARAMETERS = 20
@@ -57,6 +58,7 @@ class RunEvidence:
     def __init__(self, api: JobsApi, workspace: str) -> None:
         self._api = api
         self._workspace = workspace
+        self._definitions: dict[int, Json] = {}
         self._calls = asyncio.Semaphore(_MAX_CONCURRENT_CALLS)
 
     async def failure(self, run_id: int, *, newer_run: NewerRun = "") -> RunFailure | None:
@@ -68,13 +70,27 @@ class RunEvidence:
         """
         async with self._calls:
             run = await self._api.run(run_id)
+        self._definitions[run_id] = definition(run)
+        if len(self._definitions) > _MAX_DEFINITIONS:
+            del self._definitions[next(iter(self._definitions))]
         failure = await self._failure(run, depth=0)
         return None if failure is None else replace(failure, newer_run=newer_run)
 
     async def with_edits(self, failure: RunFailure) -> RunFailure:
-        """As `app.jobs.runs.job_edits.with_edits`; two calls, of use where a repair is thought of."""
-        async with self._calls:
-            return await with_edits(self._api, failure)
+        """`failure` with `was_edited_since`, for which its job is read. It stays as it is where the job is gone or may
+        not be seen, where there was none, and for a run that is not among the last that were read here.
+
+        Raises WorkspaceError where asking again later may tell.
+        """
+        run = self._definitions.get(failure.run_id)
+        if run is None:
+            return failure
+        try:
+            async with self._calls:
+                job = await self._api.job(failure.job_id)
+        except _NO_EVIDENCE:
+            return failure
+        return replace(failure, was_edited_since=was_edited(run, mapping(job.get("settings"))))
 
     async def _failure(self, run: Json, depth: int) -> RunFailure | None:
         code = termination_code(run)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs.runs.job_edits import was_edited, with_edits
+from app.jobs.runs.job_edits import definition, was_edited
 from app.jobs.runs.run_evidence import RunEvidence
 from app.local.job_plans import SUCCESS, JobPlan, TaskPlan, failure, in_turn
 from tests.fakes.job_service import job_service
@@ -38,11 +38,12 @@ async def test_the_settings_of_today_are_compared_with_those_of_the_run(edited: 
         run_id = jobs.store.start(job, {"batch_size": "9", "only here": "x"}).run_id
         jobs.now += 3600
         jobs.store.edit(job, edited)
-        found = await RunEvidence(jobs.api, "main").failure(run_id)
+        evidence = RunEvidence(jobs.api, "main")
+        found = await evidence.failure(run_id)
         assert found is not None
-        assert (await with_edits(jobs.api, found)).was_edited_since is expected
+        assert (await evidence.with_edits(found)).was_edited_since is expected
         jobs.store.delete(job)
-        assert await with_edits(jobs.api, found) == found
+        assert await evidence.with_edits(found) == found
 
 
 async def test_what_a_run_adds_to_its_tasks_is_no_edit() -> None:
@@ -56,9 +57,10 @@ async def test_what_a_run_adds_to_its_tasks_is_no_edit() -> None:
         run_id = jobs.run(*tasks)
         await jobs.api.repair_run(run_id)
         jobs.now += 3600
-        found = await RunEvidence(jobs.api, "main").failure(run_id)
+        evidence = RunEvidence(jobs.api, "main")
+        found = await evidence.failure(run_id)
         assert found is not None
-        assert not (await with_edits(jobs.api, found)).was_edited_since
+        assert not (await evidence.with_edits(found)).was_edited_since
 
 
 NOTEBOOK = {"notebook_path": "/a", "source": "WORKSPACE", "base_parameters": {"x": "1"}}
@@ -93,9 +95,9 @@ RUN = {
 )
 def test_only_what_both_tell_is_compared(path: tuple[Any, ...], value: Any, expected: bool) -> None:
     settings: Any = deepcopy(SETTINGS)
-    assert not was_edited(RUN, settings)
+    assert not was_edited(definition(RUN), settings)
     place = settings
     for name in path[:-1]:
         place = place[name]
     place[path[-1]] = value
-    assert was_edited(RUN, settings) is expected
+    assert was_edited(definition(RUN), settings) is expected
