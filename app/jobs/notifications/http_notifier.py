@@ -14,6 +14,7 @@ from app.common.http_body import read_beginning
 from app.common.http_session import HttpSession
 from app.common.log_text import quoted
 from app.common.net import secure_origin
+from app.jobs.notifications.digest import Digest
 from app.jobs.notifications.incident_message import IncidentMessage, incident_message
 from app.jobs.notifications.notifier import Notice, NotifyError
 from app.resilience.retry_after import retry_after_seconds
@@ -40,20 +41,26 @@ class Post:
 class Target:
     """Where a post goes, and what it says. `url` and `secrets` are never told to anybody.
 
-    `render` makes the post, at that moment in seconds since 1970; None where this target need not know. `may_repeat`:
-    the same post twice does no harm. `tells_once`: one post for an incident, whatever happens to it later. Raises
-    `ValueError` for a URL that is not https, or holds a password.
+    `render` makes the post, at that moment in seconds since 1970; None where this target need not know. Without
+    `render_digest` it gets no digests. `may_repeat`: the same post twice does no harm. `tells_once`: one post for an
+    incident, whatever happens to it later. Raises `ValueError` for a URL that is not https, or holds a password.
     """
 
     name: str
     url: str = field(repr=False)
     render: Callable[[IncidentMessage, float], Post | None]
+    render_digest: Callable[[Digest, float], Post] | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
     may_repeat: bool = True
     tells_once: bool = False
 
     def __post_init__(self) -> None:
         secure_origin(self.url)
+
+    def post_of(self, message: IncidentMessage | Digest, now: float) -> Post | None:
+        if isinstance(message, IncidentMessage):
+            return self.render(message, now)
+        return None if self.render_digest is None else self.render_digest(message, now)
 
 
 class HttpNotifier:
@@ -73,9 +80,9 @@ class HttpNotifier:
     async def notify(self, notice: Notice) -> None:
         await self.tell(incident_message(notice))
 
-    async def tell(self, message: IncidentMessage) -> None:
+    async def tell(self, message: IncidentMessage | Digest) -> None:
         """Raises `NotifyError`."""
-        if (post := self.target.render(message, self._clock())) is not None:
+        if (post := self.target.post_of(message, self._clock())) is not None:
             await self.post(post)
 
     async def post(self, post: Post) -> None:

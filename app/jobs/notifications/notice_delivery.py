@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, Self
 
 from app.common.concurrency import gather_or_cancel
+from app.jobs.notifications.digest import Digest
 from app.jobs.notifications.http_notifier import HttpNotifier
 from app.jobs.notifications.incident_message import IncidentMessage, incident_message
 from app.jobs.notifications.notifier import Notice, NotifyError
 from app.jobs.notifications.outbox import MAX_UNCLEAR_ATTEMPTS, Attempt, Delivery, Outbox
-from app.jobs.notifications.quiet_hours import QuietHours, held_until, is_urgent
+from app.jobs.notifications.quiet_hours import QuietHours, held_until, passes_quiet_hours
 from app.storage.documents import Collection, DocumentStore
 from app.storage.storage_errors import StorageError
 
@@ -25,10 +26,12 @@ _log = logging.getLogger(__name__)
 
 
 class NoticeDelivery(Delivery):
-    """What became of a notice at one target. An urgent one waits for no earlier notice."""
+    """What became of a notice or a digest at one target. `id` begins with what it is about; an urgent one does not
+    wait for earlier ones.
+    """
 
     id: str
-    message: IncidentMessage
+    message: IncidentMessage | Digest
     is_urgent: bool = False
     state: Literal["waiting", "sent", "failed"] = "waiting"
 
@@ -71,18 +74,29 @@ class NoticeOutbox:
         now = self._clock()
         message = incident_message(notice)
         target = self._notifier.target
-        if target.render(message, now) is None:
+        if target.post_of(message, now) is None:
             return
         # Ids of one incident are in the order in which things happened.
         id_ = "once" if target.tells_once else f"{max(0, round(notice.at_seconds * 1000)):015d}/{notice.id}"
+        held = held_until(notice, self._quiet_hours, now)
+        await self._put(f"{message.incident_id}/{id_}", message, held, is_urgent=passes_quiet_hours(notice))
+
+    async def put_digest(self, digest: Digest) -> None:
+        """Raises `StorageError`."""
+        if self._notifier.target.render_digest is not None:
+            await self._put(f"{digest.id}/", digest, self._clock())
+
+    async def _put(
+        self, id_: str, message: IncidentMessage | Digest, at_seconds: float, *, is_urgent: bool = False
+    ) -> None:
         delivery = NoticeDelivery(
-            id=f"{message.incident_id}/{id_}",
+            id=id_,
             message=message,
-            is_urgent=is_urgent(notice),
-            queued_at_seconds=now,
-            next_attempt_at_seconds=held_until(notice, self._quiet_hours, now),
+            is_urgent=is_urgent,
+            queued_at_seconds=self._clock(),
+            next_attempt_at_seconds=at_seconds,
         )
-        await self._outbox.put(delivery.id, delivery)
+        await self._outbox.put(id_, delivery)
 
     async def deliver_due(self) -> list[NoticeDelivery]:
         """Those that were tried now. Raises `StorageError`."""
@@ -90,7 +104,9 @@ class NoticeOutbox:
 
     async def _attempt(self, delivery: NoticeDelivery) -> Attempt[NoticeDelivery]:
         now = self._clock()
-        if not delivery.is_urgent and await self._waits_behind(delivery):
+        # Only people are told what is urgent before what has waited for the morning.
+        may_overtake = delivery.is_urgent and self._quiet_hours is not None
+        if not may_overtake and await self._waits_behind(delivery):
             untried = delivery.model_copy(update={"attempts": delivery.attempts - 1})
             return Attempt(untried.put_off_until(now + _BEHIND_SECONDS))
         most_unclear = _MAX_UNCLEAR_REPEATS if self._notifier.target.may_repeat else MAX_UNCLEAR_ATTEMPTS
@@ -114,7 +130,7 @@ class NoticeOutbox:
         return Attempt(put_off, error.is_unreachable)
 
     async def _waits_behind(self, delivery: NoticeDelivery) -> bool:
-        first = await self._outbox.first_waiting(f"{delivery.message.incident_id}/")
+        first = await self._outbox.first_waiting(f"{delivery.id.partition('/')[0]}/")
         return "" < first < delivery.id
 
 

@@ -39,14 +39,16 @@ class QuietHours:
         return end
 
 
-def is_urgent(notice: Notice, *, many_jobs: int = MANY_JOBS) -> bool:
-    """An escalation of that many jobs is told at any time."""
-    return notice.kind == "escalated" and len(notice.incident.job_ids) >= many_jobs
+def passes_quiet_hours(notice: Notice, *, many_jobs: int = MANY_JOBS) -> bool:
+    """An escalation of many jobs does, and what follows the decision of somebody who is awake."""
+    if notice.kind == "escalated" and len(notice.incident.job_ids) >= many_jobs:
+        return True
+    return notice.kind in {"decided", "changed"} or notice.incident.decided_by is not None
 
 
 def held_until(notice: Notice, quiet_hours: QuietHours | None, now: float) -> float:
     """When it is told, in seconds since 1970."""
-    if quiet_hours is None or is_urgent(notice):
+    if quiet_hours is None or passes_quiet_hours(notice):
         return now
     end = quiet_hours.end_after(now)
     return now if end is None else end

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from app.jobs.notifications.digest import Digest, DigestSection
 from app.jobs.notifications.http_notifier import Post, Target
 from app.jobs.notifications.incident_message import IncidentMessage
 
@@ -13,6 +14,7 @@ MAX_TEXT_CHARACTERS: Final = 3_000
 MAX_BLOCKS: Final = 50
 _MAX_FIELDS = 10
 _MAX_FIELD_CHARACTERS = 2_000
+_LEFT_OUT_CHARACTERS = 40
 _SHOWN_ELSEWHERE: Final = {"Cause", "Error"}
 # Slack's own escapes, and no others: https://docs.slack.dev/messaging/formatting-message-text#escaping
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -20,11 +22,12 @@ _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def slack_target(url: str) -> Target:
     """Raises `ValueError` as `Target` does."""
-    return Target("slack", url, lambda message, now: slack_post(slack_message(message)))
-
-
-def slack_post(message: dict[str, Any]) -> Post:
-    return Post(json.dumps(message, ensure_ascii=False).encode())
+    return Target(
+        "slack",
+        url,
+        lambda message, now: _post(slack_message(message)),
+        render_digest=lambda digest, now: _post(slack_digest(digest)),
+    )
 
 
 def slack_message(message: IncidentMessage) -> dict[str, Any]:
@@ -40,6 +43,12 @@ def slack_message(message: IncidentMessage) -> dict[str, Any]:
     if message.links:
         blocks.append(section("\n".join(link(label, url) for label, url in message.links)))
     return {"text": mrkdwn(f"{message.title} {message.outcome}".strip(), MAX_TEXT_CHARACTERS), "blocks": blocks}
+
+
+def slack_digest(digest: Digest) -> dict[str, Any]:
+    blocks = [section(f"*Job digest of {mrkdwn(digest.workspace, 200)}*\n{mrkdwn(digest.title, 500)}")]
+    blocks += [section(_digest_lines(part)) for part in digest.sections]
+    return {"text": mrkdwn(digest.title, MAX_TEXT_CHARACTERS), "blocks": blocks}
 
 
 def mrkdwn(text: str, most: int) -> str:
@@ -77,6 +86,24 @@ def link(label: str, url: str) -> str:
     """`url` is one that `clean_url` let pass."""
     shown = mrkdwn(label, 300).replace("|", "∣")
     return f"<{url.replace('&', '&amp;').replace('|', '%7C')}|{shown}>" if url else shown
+
+
+def _digest_lines(part: DigestSection) -> str:
+    lines = [f"*{mrkdwn(part.title, 100)} ({part.count})*"]
+    left = MAX_TEXT_CHARACTERS - len(lines[0]) - _LEFT_OUT_CHARACTERS
+    shown = 0
+    for line in part.lines:
+        text = f"• {link(line.job, line.url)}: {mrkdwn(line.text, 400)}"
+        left -= len(text) + 1
+        if left < 0:
+            break
+        lines.append(text)
+        shown += 1
+    return "\n".join(filter(None, (*lines, part.left_out(shown))))
+
+
+def _post(message: dict[str, Any]) -> Post:
+    return Post(json.dumps(message, ensure_ascii=False).encode())
 
 
 def _verbatim(text: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 
+from app.jobs.notifications.digest import Digest
 from app.jobs.notifications.http_notifier import Post, Target
 from app.jobs.notifications.incident_message import IncidentMessage
 from app.jobs.watching.iso_time import iso_time
@@ -22,6 +23,7 @@ def webhook_target(url: str, secret: str) -> Target:
         "webhook",
         url,
         lambda message, now: signed_post(webhook_body(message), message.notice_id, key, now),
+        lambda digest, now: signed_post(digest_body(digest), digest.id, key, now),
         secrets=(secret,),
     )
 
@@ -31,6 +33,11 @@ def webhook_body(message: IncidentMessage) -> bytes:
     data["facts"] = dict(message.facts)
     data["links"] = [{"label": label, "url": url} for label, url in message.links]
     event = {"type": f"job.incident.{message.kind}", "timestamp": iso_time(message.at_seconds), "data": data}
+    return json.dumps(event, ensure_ascii=False).encode()
+
+
+def digest_body(digest: Digest) -> bytes:
+    event = {"type": "job.digest", "timestamp": iso_time(digest.until_seconds), "data": digest.model_dump(mode="json")}
     return json.dumps(event, ensure_ascii=False).encode()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.jobs.incidents.incident import IncidentRun
 from app.jobs.notifications.notifier import Notice
 from app.jobs.notifications.quiet_hours import MANY_JOBS, QuietHours, held_until
-from tests.jobs.chat.sample_incidents import an_incident
+from tests.jobs.chat.sample_incidents import ANN, an_incident
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = QuietHours(time(22), time(7), BERLIN)
@@ -79,7 +79,7 @@ def test_on_a_day_without_change_of_the_clocks_the_local_time_decides(hours: Qui
     assert (hours.end_after(moment) is not None) == is_quiet
 
 
-def test_an_escalation_of_many_jobs_is_told_at_any_time() -> None:
+def test_an_escalation_of_many_jobs_and_what_a_person_decided_are_told_at_any_time() -> None:
     night = at("2026-11-28 03:00")
     runs = tuple(
         IncidentRun(key=f"{n}", run_id=n, job_id=n, job_name="", url="", ended_at_seconds=0.0)
@@ -90,3 +90,6 @@ def test_an_escalation_of_many_jobs_is_told_at_any_time() -> None:
     assert held_until(Notice("n", "escalated", night, fewer), NIGHT, night) == at("2026-11-28 07:00")
     assert held_until(Notice("n", "opened", night, many), NIGHT, night) == at("2026-11-28 07:00")
     assert held_until(Notice("n", "opened", night, fewer), None, night) == night
+    assert held_until(Notice("n", "recovered", night, fewer), NIGHT, night) > night
+    assert held_until(Notice("n", "recovered", night, an_incident(decided_by=ANN)), NIGHT, night) == night
+    assert held_until(Notice("n", "changed", night, fewer), NIGHT, night) == night
