@@ -22,17 +22,19 @@ _FAILED = (
 )
 
 
-def add_runs(jobs: JobService, *, hours: float) -> set[int]:
+def add_runs(
+    jobs: JobService, *, hours: float, of_jobs: int = JOBS, runs: int = RUNS, failures: int = FAILURES
+) -> set[int]:
     """Runs that began within the last `hours`, each job's one after the other; the ids of those that failed."""
     outcomes: list[Outcome] = []
     task = TaskPlan("load", lambda _: outcomes[-1])
-    ids = [jobs.add(task, name=f"job {number}", max_concurrent_runs=1_000) for number in range(JOBS)]
+    ids = [jobs.add(task, name=f"job {number}", max_concurrent_runs=1_000) for number in range(of_jobs)]
     failed: set[int] = set()
-    for number in range(RUNS):
-        fails = number % (RUNS // FAILURES) == 0 and len(failed) < FAILURES
+    for number in range(runs):
+        fails = number % (runs // failures) == 0 and len(failed) < failures
         outcomes.append(_FAILED[len(failed) % len(_FAILED)] if fails else SUCCESS)
-        started_at = jobs.now - 300 - hours * 3600 * number / RUNS
-        run = jobs.store.start(ids[number % JOBS], at=started_at)
+        started_at = jobs.now - 300 - hours * 3600 * number / runs
+        run = jobs.store.start(ids[number % of_jobs], at=started_at)
         failed |= {run.run_id} if fails else set()
     return failed
 
