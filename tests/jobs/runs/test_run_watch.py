@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceUnavailableError
 from app.jobs.job_policy import JobPolicy
 from app.jobs.runs.look import EndedRun, LongRun, Look
@@ -19,6 +20,7 @@ from app.local.job_plans import SUCCESS, Outcome, TaskPlan, failure, in_turn
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.job_service import JobService, job_service
+from tests.fakes.workspaces import workspace_at
 
 HOUR = 3600.0
 BROKEN = failure("ValueError: bad row")
@@ -484,6 +486,29 @@ async def test_a_notification_of_a_success_heals_what_had_failed(jobs: JobServic
     assert ids(look.healed) == [run_id]
     await watch.save(look)
     assert (await watch.look()).healed == ()
+
+
+async def test_a_run_that_was_submitted_counts_where_every_job_is_watched(jobs: JobService) -> None:
+    run_id = jobs.run(FAILS, is_one_time=True)
+    watched = jobs.add(FAILS, name="other")
+    (found,) = (await watch_of(jobs).look()).failed
+    assert (found.run_id, found.run_type) == (run_id, "SUBMIT_RUN")
+    assert (await watch_of(jobs, selection=JobSelection(ids=(watched,))).look()).failed == ()
+
+
+class NotebookRuns(JobsApi):
+    """Every run was begun by a notebook."""
+
+    async def runs(self, **query: Any) -> AsyncGenerator[Mapping[str, Any], None]:
+        async for run in super().runs(**query):
+            yield {**run, "run_type": "WORKFLOW_RUN"}
+
+
+async def test_a_run_that_a_notebook_began_is_an_error_of_that_notebook(jobs: JobService) -> None:
+    jobs.run(FAILS)
+    async with workspace_at(jobs.url) as workspace:
+        watch = RunWatch(NotebookRuns(workspace), None, workspace="main", clock=lambda: jobs.now)
+        assert (await watch.look()).failed == ()
 
 
 def add_runs(jobs: JobService, *, of_jobs: int, each: int, seconds_between: float, task: TaskPlan = WORKS) -> None:
