@@ -28,6 +28,7 @@ HELP = """COMMAND
   test [--all | pytest arguments]    run the tests; --all: the long ones too, half as long again
   check                              format, lint, types, import rules, what deployment reads
   bench [arguments]                  run the benchmarks
+  evals [--model ENDPOINT]           have recorded failures of jobs diagnosed, by the rules alone or by a model
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   lock [--upgrade]                   write the requirements files from pyproject.toml
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     commands = {
         each.__name__: each
-        for each in (run, chat, doctor, test, check, bench, package, deploy, lock, docs, snapshots, translate)
+        for each in (run, chat, doctor, test, check, bench, evals, package, deploy, lock, docs, snapshots, translate)
     }
     if command not in commands:
         usage = f"{DEV} {HELP}"
@@ -140,6 +141,11 @@ def _program(name: str) -> str:
 def bench(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("benchmarks", *arguments)
+
+
+def evals(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("evals", *arguments)
 
 
 def package(environment: VirtualEnvironment, arguments: list[str]) -> int:

@@ -13,7 +13,7 @@ from ops.package import PackageError
 IGNORE_FILE = ".funcignore"
 _NEEDED = ("function_app.py", "host.json", "app/__init__.py")
 _NEVER = re.compile(
-    r"""(app/local|ops|tests|benchmarks|env|infra|appPackage)/.*
+    r"""(app/local|ops|tests|benchmarks|evals|env|infra|appPackage)/.*
     | (.*/)?(local\.settings[^/]*\.json | [^/]*\.(user|env|pem|key|pfx|p12|publishsettings) | \.env[^/]*)""",
     re.VERBOSE | re.IGNORECASE,
 )

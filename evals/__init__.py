@@ -1,0 +1,1 @@
+"""How well failed jobs are diagnosed: recorded failures, and what was decided about them."""
