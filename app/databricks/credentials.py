@@ -142,13 +142,21 @@ class ServicePrincipal:
 
 
 class ManagedIdentity:
-    """A token for Azure Databricks from the host's managed identity, through msal (its client blocks: a thread)."""
+    """A token for `resource` from the host's managed identity, through msal (its client blocks: a thread)."""
 
     name = Sentence("Azure managed identity").english
 
-    def __init__(self, client_id: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client_id: str | None,
+        *,
+        resource: str = AZURE_DATABRICKS_RESOURCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client_id = client_id
-        self._token = RenewingToken("The Databricks token", self._fetch, clock=clock)
+        self._resource = resource
+        name = "The Databricks token" if resource == AZURE_DATABRICKS_RESOURCE else f"The token for {resource}"
+        self._token = RenewingToken(name, self._fetch, clock=clock)
 
     async def token(self) -> str:
         return await self._token.get()
@@ -184,7 +192,7 @@ class ManagedIdentity:
             http.trust_env = False  # the endpoint is on this host, no proxy leads there
             http.request = functools.partial(http.request, timeout=TOKEN_TIMEOUT_SECONDS / 2)  # type: ignore[method-assign]
             client = msal.ManagedIdentityClient(identity, http_client=http)
-            result: Mapping[str, Any] = client.acquire_token_for_client(resource=AZURE_DATABRICKS_RESOURCE)
+            result: Mapping[str, Any] = client.acquire_token_for_client(resource=self._resource)
         return result
 
 

@@ -63,6 +63,10 @@ class WatchSettings(HostSettings):
         return None
 
 
+class _AzureOpenAI(HostSettings):
+    azure_openai: AzureOpenAISettings
+
+
 def all_setting_names() -> dict[str, str]:
     """Those of the Function App with its job watch: every setting's name and what to put there."""
     return setting_names(WatchSettings) | setting_names()
@@ -89,6 +93,11 @@ def load_watch_settings(
     return load_sections(WatchSettings, given)
 
 
+def load_azure_openai_settings() -> AzureOpenAISettings:
+    """Those of the process alone, which needs no workspace. Raises `SettingsError`."""
+    return load_sections(_AzureOpenAI, _given(None, None)).azure_openai
+
+
 def read_env_file(file: Path) -> dict[str, str]:
     """Empty where there is no such file. Raises `SettingsError`."""
     if not file.is_file():
@@ -101,6 +110,15 @@ def read_env_file(file: Path) -> dict[str, str]:
     except (OSError, UnicodeError) as error:
         raise SettingsError([f"{file}: cannot be read ({type(error).__name__}); make it a UTF-8 text file"]) from None
     return {name: value for name, value in values.items() if value}
+
+
+def _given(environment: Mapping[str, str] | None, env_file: Path | None) -> dict[str, str]:
+    given = dict(os.environ if environment is None else environment)
+    if env_file is None and environment is None:
+        env_file = ENV_FILE
+    if env_file is None:
+        return given
+    return read_env_file(env_file) | {name: value for name, value in given.items() if value.strip()}
 
 
 def _store(text: str, client_id: str | None) -> Path | StorageAccount:

@@ -54,6 +54,9 @@ def request_body(
         body["temperature"] = temperature
     if asks_for_trace and supports("databricks_options"):
         body["databricks_options"] = {"return_trace": True}
+    if (wanted := request.answer_schema) is not None:
+        schema = {"name": wanted.name, "strict": True, "schema": dict(wanted.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
 
 

@@ -48,12 +48,23 @@ class ToolDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """The JSON that an answer is: `schema` is a JSON Schema as strict structured outputs take it. `name` has letters,
+    digits, `_` and `-`, at most 64.
+    """
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """`identity` is as whom the model is asked."""
+    """`identity` is as whom the model is asked. An endpoint that knows no `answer_schema` refuses the request."""
 
     messages: tuple[Message, ...]
     tools: tuple[ToolDefinition, ...] = ()
     identity: RequestIdentity = APP_IDENTITY
+    answer_schema: AnswerSchema | None = None
 
 
 @dataclass(frozen=True, slots=True)
