@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
+from app.config import SettingsError
 from app.jobs.notifications.http_notifier import HttpNotifier, Target
 from app.jobs.notifications.notice_delivery import NoticeOutbox
 from app.jobs.notifications.pagerduty import pagerduty_target
@@ -22,7 +24,7 @@ from app.storage.documents import DocumentStore
 def notice_outboxes(
     settings: JobNoticeSettings, documents: DocumentStore, *, clock: Callable[[], float] = time.time
 ) -> tuple[NoticeOutbox, ...]:
-    """Only people have quiet hours: PagerDuty has its own, and programs never sleep. Raises `ValueError`."""
+    """Only people have quiet hours: PagerDuty has its own, and programs never sleep. Raises `SettingsError`."""
     quiet = quiet_hours(settings)
     return tuple(
         NoticeOutbox(
@@ -42,18 +44,30 @@ def quiet_hours(settings: JobNoticeSettings) -> QuietHours | None:
 
 
 def targets(settings: JobNoticeSettings) -> tuple[Target, ...]:
-    """Raises `ValueError` for a template or a secret that cannot be used."""
+    """Raises `SettingsError` for a template or a secret that cannot be used."""
     found = []
     if settings.webhook_url is not None:
-        found.append(webhook_target(_secret(settings.webhook_url), _secret(settings.webhook_secret)))
+        with _checked("JOB_WEBHOOK_SECRET"):
+            found.append(webhook_target(_secret(settings.webhook_url), _secret(settings.webhook_secret)))
     if settings.slack_webhook_url is not None:
-        found.append(slack_target(_secret(settings.slack_webhook_url)))
+        with _checked("SLACK_WEBHOOK_URL"):
+            found.append(slack_target(_secret(settings.slack_webhook_url)))
     if settings.pagerduty_routing_key is not None:
-        found.append(pagerduty_target(_secret(settings.pagerduty_routing_key), url=settings.pagerduty_url))
+        with _checked("PAGERDUTY_URL"):
+            found.append(pagerduty_target(_secret(settings.pagerduty_routing_key), url=settings.pagerduty_url))
     if settings.ticket_url is not None:
         authorization = _secret(settings.ticket_authorization)
-        found.append(ticket_target(_secret(settings.ticket_url), settings.ticket_template, authorization))
+        with _checked("TICKET_TEMPLATE"):
+            found.append(ticket_target(_secret(settings.ticket_url), settings.ticket_template, authorization))
     return tuple(found)
+
+
+@contextmanager
+def _checked(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError([f"{name}: {error}"]) from None
 
 
 def _secret(value: SecretStr | None) -> str:

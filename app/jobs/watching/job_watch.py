@@ -16,6 +16,7 @@ from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
+from app.jobs.incidents.runs_with_failures import RunsWithFailures
 from app.jobs.job_policy import PolicyOf, WatchMode
 from app.jobs.notifications.notifier import Notice, Notifier, NotifyError
 from app.jobs.runs.look import EndedRun, Look
@@ -59,7 +60,9 @@ class _Pass:
 
 
 class JobWatch:
-    """`clock` is in seconds since 1970. `most_mode` is what the pass may do at most, whatever the policies say."""
+    """`clock` is in seconds since 1970. `most_mode` is what the pass may do at most, whatever the policies say.
+    `runs_with_failures` are remembered for a digest.
+    """
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class JobWatch:
         *,
         workspace: str,
         most_mode: WatchMode,
+        runs_with_failures: RunsWithFailures | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._watch = watch
@@ -84,6 +88,7 @@ class JobWatch:
         self._notifiers = notifiers
         self._workspace = workspace
         self._most_mode = most_mode
+        self._runs_with_failures = runs_with_failures
         self._clock = clock
 
     async def run_pass(self) -> PassResult:
@@ -103,6 +108,8 @@ class JobWatch:
         for incident in self._timing_incidents(look):
             this.add(await self._open_timing_incident(incident))
         await self._recover(look, this)
+        if self._runs_with_failures is not None:
+            await self._runs_with_failures.add(look.with_failures)
         if read.is_complete:
             await self._watch.save(look)
         else:

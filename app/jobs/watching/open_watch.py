@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from app.databricks.jobs_api import JobsApi
 from app.jobs.chat.job_notice import ChatNotifier
@@ -19,9 +21,11 @@ from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.history.similar_incidents import SimilarIncidents
 from app.jobs.incidents.incident import Incident
 from app.jobs.incidents.incident_store import IncidentStore
+from app.jobs.incidents.runs_with_failures import RunsWithFailures
 from app.jobs.job_policy import PolicyOf, WatchMode
 from app.jobs.mail.mail_notifier import MailNotifier
 from app.jobs.notifications.configured_targets import notice_outboxes, quiet_hours
+from app.jobs.notifications.daily_digest import DailyDigest
 from app.jobs.notifications.notice_delivery import NoticeOutbox, deliver_due
 from app.jobs.notifications.notifier import Notice
 from app.jobs.notifications.quiet_hours import QuietHours, held_until
@@ -36,9 +40,12 @@ from app.jobs.watching.job_watch import JobWatch, PassResult
 from app.storage.documents import DocumentStore
 from app.storage.factory import open_storage
 from app.storage.queue import Queue
+from app.storage.storage_errors import StorageError
 
 TURN_QUEUE: Final = "turns"
 """The bot's queue, in the store that it shares with passes elsewhere."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,15 @@ class OpenWatch:
     mailed: Mapping[str, Sequence[str]]
     email: EmailNotifier | None
     outboxes: tuple[NoticeOutbox, ...] = ()
+    digest: DailyDigest | None = None
     notes: tuple[str, ...] = ()
 
     async def run_pass(self) -> PassResult:
         """Raises `WorkspaceError` and `StorageError`."""
         try:
-            return await self.watch.run_pass()
+            result = await self.watch.run_pass()
+            await self._make_digest()
+            return result
         finally:
             await self.deliver_due()
 
@@ -83,6 +93,13 @@ class OpenWatch:
         if self.email is not None:
             await self.email.deliver_due_async()
         await deliver_due(self.outboxes)
+
+    async def _make_digest(self) -> None:
+        if self.digest is not None:
+            try:
+                await self.digest.put_if_due()
+            except StorageError as error:
+                _log.warning("The digest cannot be made now; the next pass tries again", exc_info=error)
 
 
 @asynccontextmanager
@@ -120,6 +137,7 @@ def build_watch(
     most_mode = WatchMode.AUTO if store.is_durable else WatchMode.OBSERVE
     incidents = IncidentStore(store.documents, workspace=workspace)
     records = DecisionRecords(store.documents, workspace=workspace)
+    with_failures = RunsWithFailures(store.documents, workspace=workspace)
     chats = None
     if store.queue is not None:
         quiet = quiet_hours(settings.notices)
@@ -159,10 +177,34 @@ def build_watch(
         [each for each in (chats, mail, *outboxes) if each is not None],
         workspace=workspace,
         most_mode=most_mode,
+        runs_with_failures=with_failures,
         clock=clock,
     )
-    mailed = {} if mail is None else mail.mailed
-    return OpenWatch(watch, incidents, records, mailed, email, outboxes, tuple(_refused_modes(policies, store)))
+    digest = None
+    if settings.notices.digest_at is not None and store.is_durable:
+        digest = DailyDigest(
+            store.documents,
+            incidents,
+            records,
+            with_failures,
+            outboxes,
+            workspace=workspace,
+            at=settings.notices.digest_at,
+            zone=ZoneInfo(settings.notices.time_zone),
+            email=email,
+            recipients=tuple(dict.fromkeys([*escalation_emails, *policies.default.escalation_emails])),
+            clock=clock,
+        )
+    return OpenWatch(
+        watch,
+        incidents,
+        records,
+        {} if mail is None else mail.mailed,
+        email,
+        outboxes,
+        digest,
+        tuple(_not_possible(policies, store, has_digest=bool(settings.notices.digest_time))),
+    )
 
 
 class _WatchedChats:
@@ -211,12 +253,17 @@ def _selection(settings: WatchSettings, job_ids: Sequence[int] | None) -> JobSel
     return JobSelection(ids=watch.ids, name_pattern=watch.name_pattern, tag=watch.tag)
 
 
-def _refused_modes(policies: JobPolicies, store: WatchStore) -> list[str]:
+def _not_possible(policies: JobPolicies, store: WatchStore, *, has_digest: bool) -> list[str]:
     modes = {policies.default.mode, *(WatchMode(each.mode) for each in policies.by_key.values() if each.mode)}
     refused = sorted(modes - {WatchMode.OBSERVE})
-    if store.is_durable or not refused:
+    if store.is_durable:
         return []
-    return [
-        f"JOB_WATCH_MODE {' and '.join(refused)} need a store that outlives the process: put JOB_WATCH_STORE. "
-        "Until then this pass only observes."
-    ]
+    notes = []
+    if refused:
+        notes.append(
+            f"JOB_WATCH_MODE {' and '.join(refused)} need a store that outlives the process: put JOB_WATCH_STORE. "
+            "Until then this pass only observes."
+        )
+    if has_digest:
+        notes.append("JOB_DIGEST_AT needs a store that outlives the process: put JOB_WATCH_STORE.")
+    return notes

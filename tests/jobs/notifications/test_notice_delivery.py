@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.config import SettingsError
 from app.jobs.incidents.incident import IncidentRun, IncidentState, NoticeKind
-from app.jobs.notifications.configured_targets import notice_outboxes
+from app.jobs.notifications.configured_targets import notice_outboxes, targets
 from app.jobs.notifications.http_notifier import HttpNotifier
 from app.jobs.notifications.incident_message import IncidentMessage
 from app.jobs.notifications.notice_delivery import NoticeDelivery, NoticeOutbox, deliver_due
@@ -208,3 +209,20 @@ async def test_the_settings_name_the_targets(documents: DocumentStore, clock: Cl
         await outbox.notify(a_notice(clock))
     assert [each.state for each in await deliver_due(outboxes)] == ["sent"] * 4
     assert len(server.received) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"TICKET_URL": "https://x.example", "TICKET_TEMPLATE": '{"a": "{password}"}'}, "TICKET_TEMPLATE: .*password"),
+        ({"JOB_WEBHOOK_URL": "https://x.example"}, "JOB_WEBHOOK_SECRET: .*no secret"),
+        (
+            {"JOB_WEBHOOK_URL": "https://x.example", "JOB_WEBHOOK_SECRET": "whsec_!!!!!!!!!!!!!!"},
+            "JOB_WEBHOOK_SECRET: ",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(given: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem) as failure:
+        targets(JobNoticeSettings.model_validate(given))
+    assert "!!!!" not in str(failure.value)
