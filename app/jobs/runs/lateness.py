@@ -11,7 +11,7 @@ from app.jobs.runs.ended_runs import PolicyOfId
 from app.jobs.runs.job_schedule import Occasion, PeriodicSchedule, Schedule, schedule_of
 from app.jobs.runs.look import LateJob
 from app.jobs.runs.run_summary import RunSummary
-from app.jobs.runs.watch_state import JobsState, LateSince, ScheduleSeen
+from app.jobs.runs.watch_state import MAX_SCHEDULES, JobsState, LateSince, ScheduleSeen
 from app.jobs.runs.watched_jobs import WatchedJob
 
 _EARLY_MS = 10_000
@@ -104,8 +104,9 @@ def _schedule_seen(job: WatchedJob, state: JobsState, now_ms: int) -> ScheduleSe
     before = state.schedules.get(job.job_id)
     if before is not None and before.digest == digest:
         return before
-    # In a first look nothing is known to have changed.
-    return ScheduleSeen(digest, 0 if before is None and not state.schedules else now_ms)
+    # In a first look nothing is known to have changed, and of more jobs than are remembered never.
+    is_unknown = before is None and (not state.schedules or len(state.schedules) >= MAX_SCHEDULES)
+    return ScheduleSeen(digest, 0 if is_unknown else now_ms)
 
 
 def _key(job_id: int, due_ms: int) -> str:

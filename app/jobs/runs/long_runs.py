@@ -14,7 +14,7 @@ from app.jobs.runs.ended_runs import PolicyOfId
 from app.jobs.runs.look import LongRun
 from app.jobs.runs.run_lists import RunLists
 from app.jobs.runs.run_summary import RunSummary
-from app.jobs.runs.watch_state import JobsState
+from app.jobs.runs.watch_state import DurationsState, WatchState
 from app.jobs.runs.watched_jobs import WatchedJob
 
 _FEWEST_DURATIONS = 5
@@ -61,7 +61,7 @@ class LongRuns:
 async def long_runs(
     runs: Iterable[RunSummary],
     jobs: Mapping[int, WatchedJob],
-    state: JobsState,
+    state: WatchState,
     *,
     policy_of: PolicyOfId,
     lists: RunLists,
@@ -69,11 +69,11 @@ async def long_runs(
 ) -> LongRuns:
     """A run that seems too long is read once, as it may have been repaired since it began. Raises WorkspaceError."""
     active = {run.run_id: run for run in runs if run.has_begun and not run.has_ended}
-    found = LongRuns(since={run_id: began for run_id, began in state.long_runs.items() if run_id in active})
-    found.over += [_key(run_id, began) for run_id, began in state.long_runs.items() if run_id not in active]
+    found = LongRuns(since={run_id: began for run_id, began in state.jobs.long_runs.items() if run_id in active})
+    found.over += [_key(run_id, began) for run_id, began in state.jobs.long_runs.items() if run_id not in active]
     suspects: list[tuple[RunSummary, ExpectedDuration]] = []
     for run in active.values():
-        durations = state.durations_seconds.get(run.job_id, ())
+        durations = state.durations.seconds.get(run.job_id, ())
         expected = expected_duration(run, jobs.get(run.job_id), policy_of(run.job_id), durations)
         if expected is not None and run.run_id not in found.since and _is_over(run, run.started_ms, expected, now_ms):
             suspects.append((run, expected))
@@ -108,11 +108,12 @@ def _key(run_id: int, began_ms: int) -> str:
     return f"{run_id}-long-{began_ms}"
 
 
-def durations_after(runs: Iterable[RunSummary], state: JobsState) -> Mapping[int, tuple[int, ...]]:
-    """Those of `state`, with the successful runs that ended since; the jobs with the newest runs come last."""
-    durations = dict(state.durations_seconds)
+def durations_after(runs: Iterable[RunSummary], state: DurationsState) -> DurationsState:
+    """With the successful runs that ended since `state`."""
+    seconds, until_ms = dict(state.seconds), state.until_ms
     for run in sorted(runs, key=lambda each: each.ended_ms):
         if run.code == "SUCCESS" and run.ended_ms > state.until_ms:
-            seconds = max(1, (run.duration_ms or run.ended_ms - run.started_ms - run.queued_ms) // 1000)
-            durations[run.job_id] = (*durations.pop(run.job_id, ()), seconds)
-    return durations
+            taken = max(1, (run.duration_ms or run.ended_ms - run.started_ms - run.queued_ms) // 1000)
+            seconds[run.job_id] = (*seconds.pop(run.job_id, ()), taken)
+            until_ms = run.ended_ms
+    return DurationsState(until_ms=until_ms, seconds=seconds)

@@ -76,14 +76,12 @@ class RunWatch:
             jobs.jobs.values(), by_job, state.jobs, policy_of=self._policies(jobs), from_ms=from_ms, now_ms=now_ms
         )
         too_long = await long_runs(
-            watched, jobs.jobs, state.jobs, policy_of=self._policies(jobs), lists=self._lists, now_ms=now_ms
+            watched, jobs.jobs, state, policy_of=self._policies(jobs), lists=self._lists, now_ms=now_ms
         )
-        jobs_state = JobsState(
-            until_ms=max([state.jobs.until_ms, *(run.ended_ms for run in watched)]),
-            durations_seconds=durations_after(watched, state.jobs),
-            late=late.since,
-            long_runs=too_long.since,
-            schedules=late.schedules,
+        after = WatchState(
+            _runs_after(before, found, runs.values(), watched, now_ms),
+            JobsState(late=late.since, long_runs=too_long.since, schedules=late.schedules).bounded(),
+            durations_after(watched, state.durations).bounded(),
         )
         return Look(
             failed=tuple(found.failed),
@@ -95,7 +93,7 @@ class RunWatch:
             notes=(*jobs.notes, *notes, *late.notes),
             runs_listed=len(runs),
             jobs=jobs.jobs,
-            state=WatchState(_runs_after(before, found, runs.values(), watched, now_ms), jobs_state.bounded()),
+            state=after,
         )
 
     async def look_at(self, run_id: int) -> Look:
@@ -125,7 +123,7 @@ class RunWatch:
             healed=tuple(found.healed),
             runs_listed=len(listed),
             jobs=jobs.jobs,
-            state=WatchState(before.model_copy(update=changes).bounded(), state.jobs),
+            state=state._replace(runs=before.model_copy(update=changes).bounded()),
         )
 
     async def save(self, look: Look) -> None:

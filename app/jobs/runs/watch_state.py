@@ -17,13 +17,14 @@ from app.storage.storage_errors import ConcurrentUpdateError
 
 WATCH_STATE: Final = Collection("job_watch_state", retention_days=100)
 
-# Together they fit into a document with ids and times of 19 digits.
+# What is in one document together fits into it, with ids of 19 digits.
 _MAX_HANDLED = 1_000
 _MAX_OPEN_RUNS = 800
 _MAX_STREAKS = 250
-_MAX_JOBS = 400
-_MAX_DURATIONS = 6
+MAX_SCHEDULES = 1_000
 _MAX_TOLD = 300
+_MAX_JOBS_WITH_DURATIONS = 1_000
+_MAX_DURATIONS = 5
 _MAX_TRIES = 8
 
 _log = logging.getLogger(__name__)
@@ -91,33 +92,46 @@ class ScheduleSeen(NamedTuple):
 
 
 class JobsState(BaseModel):
-    """By job id: how long its last successful runs took, the newest last, of those that ended until `until_ms`; late
-    jobs that were told; schedules. `long_runs`: by run id, since when a long run that was told has been running.
+    """By job id: late jobs that were told; schedules, of the first `MAX_SCHEDULES` jobs. `long_runs`: by run id, since
+    when a long run that was told has been running.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    until_ms: int = 0
-    durations_seconds: Mapping[int, tuple[int, ...]] = {}
     late: Mapping[int, LateSince] = {}
     long_runs: Mapping[int, int] = {}
     schedules: Mapping[int, ScheduleSeen] = {}
 
     def bounded(self) -> JobsState:
         """So small that it can be stored."""
-        durations = _newest(self.durations_seconds, _MAX_JOBS)
         changes = {
-            "durations_seconds": {job_id: each[-_MAX_DURATIONS:] for job_id, each in durations.items()},
             "late": _newest(self.late, _MAX_TOLD),
             "long_runs": _newest(self.long_runs, _MAX_TOLD),
-            "schedules": _newest(self.schedules, _MAX_TOLD),
+            "schedules": dict(list(self.schedules.items())[:MAX_SCHEDULES]),
         }
         return self.model_copy(update=changes)
+
+
+class DurationsState(BaseModel):
+    """By job id, how many seconds its last successful runs took, the newest last, of those that ended until `until_ms`;
+    the jobs whose runs ended last come last.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    until_ms: int = 0
+    seconds: Mapping[int, tuple[int, ...]] = {}
+
+    def bounded(self) -> DurationsState:
+        """So small that it can be stored."""
+        jobs = _newest(self.seconds, _MAX_JOBS_WITH_DURATIONS)
+        return self.model_copy(update={"seconds": {job_id: each[-_MAX_DURATIONS:] for job_id, each in jobs.items()}})
 
 
 class WatchState(NamedTuple):
     runs: RunsState = RunsState()
     jobs: JobsState = JobsState()
+    durations: DurationsState = DurationsState()
 
 
 class WatchStateStore:
@@ -129,20 +143,25 @@ class WatchStateStore:
         name = hashlib.sha256(repr(selection).encode()).hexdigest()[:16]
         self._runs_key = DocumentKey(WATCH_STATE, workspace, f"{name}/runs")
         self._jobs_key = DocumentKey(WATCH_STATE, workspace, f"{name}/jobs")
+        self._durations_key = DocumentKey(WATCH_STATE, workspace, f"{name}/durations")
 
     async def load(self) -> WatchState:
         if self._documents is None:
             return self._in_memory
-        runs = _parse(await self._documents.get(self._runs_key), RunsState)
-        return WatchState(runs, _parse(await self._documents.get(self._jobs_key), JobsState))
+        return WatchState(
+            _parse(await self._documents.get(self._runs_key), RunsState),
+            _parse(await self._documents.get(self._jobs_key), JobsState),
+            _parse(await self._documents.get(self._durations_key), DurationsState),
+        )
 
     async def save(self, state: WatchState) -> None:
         """Keeps what another watch of the same jobs has handled since `state` was made."""
         if self._documents is None:
-            self._in_memory = WatchState(_merged(self._in_memory.runs, state.runs), state.jobs)
+            self._in_memory = state._replace(runs=_merged(self._in_memory.runs, state.runs))
             return
         await self._save_runs(self._documents, state.runs)
-        await self._put(self._documents, self._jobs_key, state.jobs)
+        await _put(self._documents, self._jobs_key, state.jobs)
+        await _put(self._documents, self._durations_key, state.durations)
 
     async def _save_runs(self, documents: DocumentStore, runs: RunsState) -> None:
         for remaining in reversed(range(_MAX_TRIES)):
@@ -156,13 +175,16 @@ class WatchStateStore:
                 if not remaining:
                     raise
 
-    async def _put(self, documents: DocumentStore, key: DocumentKey, state: JobsState) -> None:
-        """The last one wins: it is advice, which the next look makes anew."""
-        stored = await documents.get(key)
-        try:
-            await documents.put(replace(stored or Document(key, ""), value=state.model_dump_json()))
-        except ConcurrentUpdateError:
-            _log.info("Another watch of the same jobs saved its look in the same moment")
+
+async def _put(documents: DocumentStore, key: DocumentKey, state: BaseModel) -> None:
+    """The last one wins: it is advice, which the next look makes anew."""
+    stored, value = await documents.get(key), state.model_dump_json()
+    if stored is not None and stored.value == value:
+        return
+    try:
+        await documents.put(replace(stored or Document(key, ""), value=value))
+    except ConcurrentUpdateError:
+        _log.info("Another watch of the same jobs saved its look in the same moment")
 
 
 def _merged(stored: RunsState, mine: RunsState) -> RunsState:

@@ -16,7 +16,7 @@ from app.jobs.job_policy import JobPolicy
 from app.jobs.runs.job_schedule import schedule_of
 from app.jobs.runs.lateness import Lateness, late_jobs
 from app.jobs.runs.run_summary import RunSummary, run_summary
-from app.jobs.runs.watch_state import JobsState
+from app.jobs.runs.watch_state import JobsState, ScheduleSeen
 from app.jobs.runs.watched_jobs import WatchedJob
 
 MINUTE_MS = 60_000
@@ -138,6 +138,14 @@ def test_a_schedule_that_was_changed_or_resumed_is_judged_from_then_on() -> None
     assert watch.look("2026-11-28T03:40:00Z").over == [late.key]
     assert watch.kinds("2026-11-28T05:30:00Z") == ["late"]
     assert Watch(DAILY, created_ms=ms("2026-11-27T03:10:00Z")).kinds("2026-11-27T12:00:00Z") == []
+
+
+def test_of_more_jobs_than_are_remembered_the_others_are_judged_too() -> None:
+    seen = {number: ScheduleSeen("f" * 12, 0) for number in range(1_000, 2_000)}
+    watch = Watch(DAILY, state=JobsState(schedules=seen))
+    assert watch.kinds("2026-11-27T12:00:00Z") == ["late"]
+    watch = Watch(DAILY, state=JobsState(schedules=dict(list(seen.items())[:5])))
+    assert watch.kinds("2026-11-27T12:00:00Z") == []
 
 
 def test_a_simple_schedule_counts_from_the_last_run() -> None:

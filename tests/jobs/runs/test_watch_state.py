@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from app.jobs.runs.run_summary import RunSummary, run_summary
 from app.jobs.runs.watch_state import (
     WATCH_STATE,
+    DurationsState,
     FailureStreak,
     JobsState,
     LateSince,
@@ -55,14 +56,14 @@ def test_the_largest_state_fits_into_documents() -> None:
         streaks={run_id: FailureStreak(10**6, NOW_MS, run_id) for run_id in IDS},
     )
     jobs = JobsState(
-        until_ms=NOW_MS,
-        durations_seconds=dict.fromkeys(IDS, (60 * 24 * 3600,) * 50),
         late={run_id: LateSince(NOW_MS, never_started=False) for run_id in IDS},
         long_runs=dict.fromkeys(IDS, NOW_MS),
         schedules={run_id: ScheduleSeen("f" * 12, NOW_MS) for run_id in IDS},
     )
     assert len(runs.bounded().model_dump_json()) < MAX_DOCUMENT_CHARACTERS
     assert len(jobs.bounded().model_dump_json()) < MAX_DOCUMENT_CHARACTERS
+    durations = DurationsState(until_ms=NOW_MS, seconds=dict.fromkeys(IDS, (60 * 24 * 3600,) * 50))
+    assert len(durations.bounded().model_dump_json()) < MAX_DOCUMENT_CHARACTERS
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 100)), max_size=60), st.integers(0, 100))
@@ -85,12 +86,11 @@ async def test_a_state_comes_back_as_it_was(documents: DocumentStore) -> None:
             streaks={4: FailureStreak(failures=2, ended_ms=8, run_id=1)},
         ),
         JobsState(
-            until_ms=9,
-            durations_seconds={4: (60, 61)},
             late={4: LateSince(5, never_started=True)},
             long_runs={2: 4},
             schedules={4: ScheduleSeen("f", 0)},
         ),
+        DurationsState(until_ms=9, seconds={4: (60, 61)}),
     )
     for place in (documents, None):
         store = store_of(place)
