@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
+from app.jobs.job_matching import has_tag, name_matches
 from app.jobs.job_policy import JobPolicy, ParameterRule, Person, WatchMode
 from app.settings.job_watch_settings import JobSetting, JobWatchSettings, ParameterSetting, PersonSetting
 
@@ -40,8 +40,10 @@ class JobPolicies:
     def of(self, job_id: int, name: str = "", tags: Mapping[str, str] | None = None) -> JobPolicy:
         """What is said of the id wins over what is said of the name, and that over a tag; later words over earlier."""
         policy = self.default
-        tagged = [each for key, each in self.by_key.items() if key.startswith(_TAG) and _has_tag(key, tags or {})]
-        named = [each for key, each in self.by_key.items() if not _is_id(key) and _matches(key, name)]
+        keys_of_tags = {key: key.removeprefix(_TAG) for key in self.by_key if key.startswith(_TAG)}
+        tagged = [self.by_key[key] for key, tag in keys_of_tags.items() if has_tag(tags or {}, tag)]
+        others = [(key, each) for key, each in self.by_key.items() if key not in keys_of_tags and not _is_id(key)]
+        named = [each for key, each in others if name_matches(name, key)]
         identified = [each for key, each in self.by_key.items() if _is_id(key) and int(key) == job_id]
         for differences in (*tagged, *named, *identified):
             policy = _with(policy, differences)
@@ -50,15 +52,6 @@ class JobPolicies:
 
 def _is_id(key: str) -> bool:
     return key.isascii() and key.isdigit()
-
-
-def _matches(key: str, name: str) -> bool:
-    return not key.startswith(_TAG) and fnmatchcase(name.casefold(), key.casefold())
-
-
-def _has_tag(key: str, tags: Mapping[str, str]) -> bool:
-    tag, _, value = key.removeprefix(_TAG).partition("=")
-    return tag in tags and value in {"", tags[tag]}
 
 
 def _with(policy: JobPolicy, differences: JobSetting) -> JobPolicy:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from app.common.concurrency import gather_or_cancel
 from app.common.json_values import count, mapping, text
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceNotFoundError, WorkspacePermissionError, WorkspaceRequestError
+from app.jobs.job_matching import has_tag, name_matches
 
 Json = Mapping[str, Any]
 
@@ -22,10 +22,8 @@ _MAX_NAME_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class JobSelection:
-    """A job is watched if any of these holds; without any, every job that may be seen is.
-
-    `name_pattern` is the whole name, in any case, where `*` and `?` stand for characters. `tag` is a key, or
-    `key=value`.
+    """A job is watched if any of these holds, as `app.jobs.job_matching` says of `name_pattern` and `tag`; without any,
+    every job that may be seen is.
     """
 
     ids: tuple[int, ...] = ()
@@ -43,12 +41,9 @@ class JobSelection:
     def matches(self, job: WatchedJob) -> bool:
         if self.is_everything or job.job_id in self.ids:
             return True
-        pattern = self.name_pattern.casefold().replace("[", "[[]")
-        if pattern and fnmatchcase(job.name.casefold(), pattern):
+        if self.name_pattern and name_matches(job.name, self.name_pattern):
             return True
-        key, _, value = self.tag.partition("=")
-        tags = mapping(job.settings.get("tags"))
-        return bool(key) and key in tags and value in {"", tags[key]}
+        return bool(self.tag) and has_tag(job.tags, self.tag)
 
 
 @dataclass(frozen=True, slots=True)
