@@ -7,21 +7,34 @@ a model answers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 REMOVED_INSTRUCTION = "[words to the reader removed]"
 
 _MAX_LINE_CHARACTERS = 2_000
-_ACTIONS = r"(?-i:\b(?:RETRY(?:_WITH_PARAMS)?|ESCALATE(?:_EMAIL)?|SKIP)\b)"
+_NEARBY_CHARACTERS = 60
 _ADDRESSES_READER = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|guideline|above|previous|prior)s?\b"
-    r"|\b(?:system|developer) (?:prompt|message|instruction)s?\b|\bnew instructions?\b"
+    r"\b(?:system|developer) (?:prompt|message|instruction)s?\b|\bnew instructions?\b"
     r"|\bnote to (?:the |any )?(?:ai|assistant|model|llm|agent)s?\b"
     r"|\b(?:you are|act as|pretend to be|as) (?:now )?(?:an? )?(?:ai|assistant|language model|llm|chatbot)\b"
-    r"|\b(?:ai|llm|gpt|chatgpt|assistant|copilot)s?\b.{0,40}\b(?:must|should|shall|please|has to|have to)\b"
-    rf"|\b(?:respond|reply|answer|return|output|decide|choose|classify|mark|decision)\b.{{0,60}}{_ACTIONS}"
     r"|\"(?:decision|suggested_params)\"\s{0,5}:"
     r"|<\|(?:im_start|im_end|system|endoftext)|\[/?inst\]|</?(?:system|instructions?|data)>",
     re.IGNORECASE,
+)
+# The second stands a few words behind the first.
+_WORDS_TOGETHER = (
+    (
+        re.compile(r"\b(?:ignore|disregard|forget|override)\b", re.IGNORECASE),
+        re.compile(r"\b(?:instruction|prompt|rule|guideline|above|previous|prior)s?\b", re.IGNORECASE),
+    ),
+    (
+        re.compile(r"\b(?:ai|llm|gpt|chatgpt|assistant|copilot)s?\b", re.IGNORECASE),
+        re.compile(r"\b(?:must|should|shall|please|has to|have to)\b", re.IGNORECASE),
+    ),
+    (
+        re.compile(r"\b(?:respond|reply|answer|return|output|decide|choose|classify|mark|decision)\b", re.IGNORECASE),
+        re.compile(r"\b(?:RETRY|RETRY_WITH_PARAMS|ESCALATE|ESCALATE_EMAIL|SKIP)\b"),
+    ),
 )
 
 
@@ -33,5 +46,15 @@ def without_instructions(text: str) -> tuple[str, bool]:
 
 
 def _kept(line: str) -> str:
-    found = _ADDRESSES_READER.search(line)
-    return line if found is None else line[: found.start()] + REMOVED_INSTRUCTION
+    start = min(_instructions_in(line), default=None)
+    return line if start is None else line[:start] + REMOVED_INSTRUCTION
+
+
+def _instructions_in(line: str) -> Iterator[int]:
+    if found := _ADDRESSES_READER.search(line):
+        yield found.start()
+    for first, second in _WORDS_TOGETHER:
+        for found in second.finditer(line):
+            if before := first.search(line, max(0, found.start() - _NEARBY_CHARACTERS), found.start()):
+                yield before.start()
+                break
