@@ -49,14 +49,18 @@ def late_jobs(
         except ValueError:
             found.notes.append(f"The schedule of job {job.job_id} cannot be read, so nobody is told when it is late.")
             continue
-        seen = found.schedules[job.job_id] = _schedule_seen(job, state, now_ms)
+        runs_of_job = runs.get(job.job_id, ())
+        seen = found.schedules[job.job_id] = _schedule_seen(job, runs_of_job, state, now_ms)
         if schedule is not None:
             due_by_ms = now_ms - int(max_late_minutes * 60_000)
             known = state.late.get(job.job_id)
             known = None if known is None or known.due_ms < seen.since_ms else known
-            judged_from_ms = max(from_ms, job.created_ms, seen.since_ms)
-            late = _late_job(job, schedule, runs.get(job.job_id, ()), known, judged_from_ms, due_by_ms, now_ms)
-            if late is not None:
+            # An interval counts from the last run, however long ago that was.
+            since_ms = 0 if isinstance(schedule, PeriodicSchedule) else max(from_ms, job.created_ms)
+            after_ms = max(since_ms, seen.since_ms, seen.begun_ms + _EARLY_MS)
+            due = _due(schedule, known, seen, after_ms, due_by_ms)
+            if due is not None:
+                late = _late_job(job, schedule, due, runs_of_job, now_ms)
                 since = LateSince(int(late.due_at_seconds * 1000), late.kind == "never_started")
                 found.since[job.job_id] = since
                 found.late += [late] if since != known else []
@@ -65,26 +69,19 @@ def late_jobs(
     return found
 
 
-def _late_job(
-    job: WatchedJob,
-    schedule: Schedule,
-    runs: Sequence[RunSummary],
-    known: LateSince | None,
-    from_ms: int,
-    due_by_ms: int,
-    now_ms: int,
-) -> LateJob | None:
-    last_ms = max((run.started_ms for run in runs if run.has_begun and run.trigger != "RETRY"), default=0)
-    if last_ms == 0 and isinstance(schedule, PeriodicSchedule) and known is None:
-        # It counts from a run that is older than the lists.
+def _due(
+    schedule: Schedule, known: LateSince | None, seen: ScheduleSeen, after_ms: int, due_by_ms: int
+) -> Occasion | None:
+    """The first time of which no run has begun, where it is long enough ago."""
+    if known is not None and known.due_ms > seen.begun_ms + _EARLY_MS:
+        return Occasion(known.due_ms, known.due_ms)
+    if not seen.begun_ms and isinstance(schedule, PeriodicSchedule):
         return None
-    after_ms = max(from_ms, last_ms + _EARLY_MS)
-    if known is not None and known.due_ms > last_ms + _EARLY_MS:
-        due: Occasion | None = Occasion(known.due_ms, known.due_ms)
-    else:
-        due = schedule.next_after(after_ms, due_by_ms)
-    if due is None or due.latest_ms > due_by_ms:
-        return None
+    due = schedule.next_after(after_ms, due_by_ms)
+    return due if due is not None and due.latest_ms <= due_by_ms else None
+
+
+def _late_job(job: WatchedJob, schedule: Schedule, due: Occasion, runs: Sequence[RunSummary], now_ms: int) -> LateJob:
     following = schedule.next_after(due.earliest_ms, now_ms)
     queued = next((run.run_id for run in runs if not run.has_begun and not run.has_ended), 0)
     never_started = following is not None and following.latest_ms <= now_ms and not queued
@@ -98,15 +95,17 @@ def _late_job(
     )
 
 
-def _schedule_seen(job: WatchedJob, state: JobsState, now_ms: int) -> ScheduleSeen:
+def _schedule_seen(job: WatchedJob, runs: Sequence[RunSummary], state: JobsState, now_ms: int) -> ScheduleSeen:
     told = json.dumps([job.settings.get("schedule"), job.settings.get("trigger")], sort_keys=True, default=str)
-    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     before = state.schedules.get(job.job_id)
+    begun = [run.started_ms for run in runs if run.has_begun and run.trigger != "RETRY"]
+    begun_ms = max([before.begun_ms if before is not None else 0, *begun])
     if before is not None and before.digest == digest:
-        return before
+        return before._replace(begun_ms=begun_ms)
     # In a first look nothing is known to have changed, and of more jobs than are remembered never.
     is_unknown = before is None and (not state.schedules or len(state.schedules) >= MAX_SCHEDULES)
-    return ScheduleSeen(digest, 0 if is_unknown else now_ms)
+    return ScheduleSeen(digest, 0 if is_unknown else now_ms, begun_ms)
 
 
 def _key(job_id: int, due_ms: int) -> str:

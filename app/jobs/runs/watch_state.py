@@ -21,7 +21,7 @@ WATCH_STATE: Final = Collection("job_watch_state", retention_days=100)
 _MAX_HANDLED = 1_000
 _MAX_OPEN_RUNS = 800
 _MAX_STREAKS = 250
-MAX_SCHEDULES = 1_000
+MAX_SCHEDULES = 800
 _MAX_TOLD = 300
 _MAX_JOBS_WITH_DURATIONS = 1_000
 _MAX_DURATIONS = 5
@@ -85,10 +85,13 @@ class LateSince(NamedTuple):
 
 
 class ScheduleSeen(NamedTuple):
-    """`digest` is that of the schedule; `since_ms` is when a look found it changed, 0 if none did."""
+    """`digest` is that of the schedule; `since_ms` is when a look found it changed, 0 if none did; `begun_ms` is when
+    the last run began that a look has seen.
+    """
 
     digest: str
     since_ms: int
+    begun_ms: int = 0
 
 
 class JobsState(BaseModel):

@@ -141,7 +141,7 @@ def test_a_schedule_that_was_changed_or_resumed_is_judged_from_then_on() -> None
 
 
 def test_of_more_jobs_than_are_remembered_the_others_are_judged_too() -> None:
-    seen = {number: ScheduleSeen("f" * 12, 0) for number in range(1_000, 2_000)}
+    seen = {number: ScheduleSeen("f" * 12, 0) for number in range(1_000, 1_800)}
     watch = Watch(DAILY, state=JobsState(schedules=seen))
     assert watch.kinds("2026-11-27T12:00:00Z") == ["late"]
     watch = Watch(DAILY, state=JobsState(schedules=dict(list(seen.items())[:5])))
@@ -155,6 +155,16 @@ def test_a_simple_schedule_counts_from_the_last_run() -> None:
     assert watch.kinds("2026-11-27T12:31:00Z", last) == ["late"]
     assert watch.kinds("2026-11-27T14:31:00Z", last) == ["never_started"]
     assert Watch(watch.settings).kinds("2026-11-27T12:31:00Z") == []
+
+
+def test_a_simple_schedule_of_a_week_counts_from_a_run_that_lists_show_no_more() -> None:
+    watch = Watch({"trigger": {"periodic": {"interval": 1, "unit": "WEEKS"}}})
+    assert watch.kinds("2026-11-20T10:30:00Z", run("2026-11-20T10:00:00Z")) == []
+    assert watch.kinds("2026-11-25T10:30:00Z") == []
+    assert watch.kinds("2026-11-27T10:29:00Z") == []
+    assert watch.kinds("2026-11-27T10:31:00Z") == ["late"]
+    assert watch.kinds("2026-11-28T10:31:00Z") == []
+    assert watch.look("2026-11-28T12:31:00Z", [run("2026-11-28T12:00:00Z")]).over != []
 
 
 @pytest.mark.parametrize(

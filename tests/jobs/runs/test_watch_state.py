@@ -58,7 +58,7 @@ def test_the_largest_state_fits_into_documents() -> None:
     jobs = JobsState(
         late={run_id: LateSince(NOW_MS, never_started=False) for run_id in IDS},
         long_runs=dict.fromkeys(IDS, NOW_MS),
-        schedules={run_id: ScheduleSeen("f" * 12, NOW_MS) for run_id in IDS},
+        schedules={run_id: ScheduleSeen("f" * 8, NOW_MS, NOW_MS) for run_id in IDS},
     )
     assert len(runs.bounded().model_dump_json()) < MAX_DOCUMENT_CHARACTERS
     assert len(jobs.bounded().model_dump_json()) < MAX_DOCUMENT_CHARACTERS
