@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.local.local_settings import add_local_settings, workspace_is_configured
 from app.local.processes import Children
-from app.local.stand_in_workspace import SETTINGS
+from app.local.stand_in_workspace import JOB_WATCH_SETTINGS, SETTINGS
 
 _START_SECONDS = 90.0
 
@@ -45,6 +45,7 @@ async def start_bot(
     stand_in = not workspace_is_configured(settings)
     if stand_in:
         settings |= await _start_stand_in(children)
+        settings = JOB_WATCH_SETTINGS | settings
     options = ["--port", str(port), "--root", str(root), "--parent", str(os.getpid())]
     host = await children.start(
         "The function host",

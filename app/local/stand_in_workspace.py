@@ -20,9 +20,11 @@ from app.local.genie_stand_in import SPACE_ID, GenieStandIn
 from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
 from app.local.local_settings import ROOT
 from app.local.model_server import CONTEXT_TOKENS, MODEL_NAME, ModelNotInstalledError, ModelServer, model_server
+from app.local.playground import TENANT_ID, USER_ID, USER_NAME
 from app.local.sample_data import SCALE_FACTOR, SampleDatabase
 from app.local.sample_jobs import sample_jobs
 from app.local.scripted_answers import ScriptedAnswer, completion, completion_chunks, scripted_answer
+from app.local.scripted_decisions import scripted_decision
 from app.local.stand_in_replies import ApiPart, api_application, refusal
 from app.local.warehouse_stand_in import WAREHOUSE_ID, WarehouseStandIn
 
@@ -39,6 +41,14 @@ _SILENCE_SECONDS = 120.0
 SAMPLE_DATA_FILE = ROOT / ".data" / f"tpch-{SCALE_FACTOR:g}.duckdb"
 SETTINGS = {"DATABRICKS_MODEL_NAME": MODEL_NAME, "GENIE_SPACES": SPACE_ID, "SQL_WAREHOUSE_ID": WAREHOUSE_ID}
 """What makes the agent use it, besides its address and its token."""
+
+JOB_WATCH_SETTINGS = {
+    "JOB_WATCH_MODE": "approve",
+    "JOB_WATCH_SCHEDULE": "*/10 * * * * *",
+    "JOB_WATCH_ALLOW": json.dumps({"batch_size": {"type": "integer", "min": 1, "max": 50_000}}),
+    "JOB_APPROVERS": json.dumps([{"tenant": TENANT_ID, "id": USER_ID, "name": USER_NAME}]),
+}
+"""What makes the agent watch its jobs, with the person of the Playground as their approver."""
 
 
 class StandInWorkspace:
@@ -88,7 +98,9 @@ class StandInWorkspace:
         try:
             asked = json.loads(await request.read())
             messages = _simplified(asked["messages"])
-            scripted = scripted_answer(asked["messages"], asked.get("tools"))
+            scripted: ScriptedAnswer | None = scripted_decision(asked["messages"], asked.get("response_format"))
+            if scripted is None:
+                scripted = scripted_answer(asked["messages"], asked.get("tools"))
         except (ValueError, TypeError, LookupError, AttributeError):
             return refusal(400, "BAD_REQUEST", "The body must be a chat completions request with messages.")
         if asked.get("model") != MODEL_NAME:
