@@ -90,7 +90,7 @@ class Proposal(_Stored):
 class Retry(_Stored):
     """A retry that was begun: a repair of `run_id` (`repair_id`), or a run of its own (0). `proposal` is the id of what
     was approved, and `of_run` the key of the run that had failed. `approved_by` is empty where it was automatic.
-    `outcome` is "" while it runs.
+    `by_us`: False where somebody else had begun it before. `outcome` is "" while it runs.
     """
 
     id: str
@@ -102,6 +102,7 @@ class Retry(_Stored):
     parameters: Mapping[str, str] = {}
     started_at_seconds: float
     approved_by: str = ""
+    by_us: bool = True
     outcome: Literal["", "succeeded", "failed", "canceled", "unknown"] = ""
     ended_at_seconds: float = 0.0
 

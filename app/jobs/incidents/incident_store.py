@@ -48,7 +48,8 @@ def stored_failure(failure: RunFailure) -> RunFailure:
     """Such that an incident fits into one document. A retry therefore takes the parameters from the run itself."""
     tasks = tuple(replace(task, trace=task.trace[:_MAX_TRACE_CHARACTERS]) for task in failure.tasks[:_MAX_TASKS])
     parameters = dict(list(failure.parameters.items())[:_MAX_PARAMETERS])
-    return replace(failure, tasks=tasks, parameters=parameters)
+    is_whole = failure.has_all_parameters and len(parameters) == len(failure.parameters)
+    return replace(failure, tasks=tasks, parameters=parameters, has_all_parameters=is_whole)
 
 
 class IncidentStore:
@@ -151,7 +152,8 @@ def _document(key: DocumentKey, incident: Incident) -> Document:
     value = bounded.model_dump_json()
     if len(value) > MAX_DOCUMENT_CHARACTERS:
         # Evidence is the only part without a limit of its own that is this small.
-        bare = replace(bounded.failure, tasks=bounded.failure.tasks[:1], parameters={})
+        is_whole = bounded.failure.has_all_parameters and not bounded.failure.parameters
+        bare = replace(bounded.failure, tasks=bounded.failure.tasks[:1], parameters={}, has_all_parameters=is_whole)
         value = bounded.model_copy(update={"failure": bare}).model_dump_json()
     return Document(key, value, incident.due_at_seconds)
 

@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.jobs.repairs.repair_request import StartedRetry
+from app.jobs.repairs.repair_history import SAME_END_SECONDS
+from app.jobs.repairs.repair_request import RepairRequest, RepairResult, StartedRetry
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 
@@ -23,7 +24,10 @@ _MAX_TRIES = 8
 
 class RepairEntry(BaseModel):
     """One request. `ended_at_seconds` is that of the attempt that it repairs, `latest_repair_id` that of the run when
-    the request was made, 0 for none. `claimed_until_seconds` is 0 where nobody works on it.
+    the request was made, 0 for none. `kind` is known before it is begun: "run" where a repair is not possible.
+
+    `claimed_until_seconds` is 0 where nobody works on it. What we asked the service for was asked between
+    `asked_from_seconds` and `asked_until_seconds`. `note` and `refusal` are sentences for a person.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -34,11 +38,14 @@ class RepairEntry(BaseModel):
     latest_repair_id: int = 0
     claim_id: str = ""
     claimed_until_seconds: float = 0.0
+    asked_from_seconds: float = 0.0
+    asked_until_seconds: float = 0.0
     has_parameters: bool = False
     kind: Literal["repair", "run"] = "repair"
     run_id: int = 0
     repair_id: int = 0
     by_us: bool = True
+    note: str = ""
     refusal: str = ""
 
     @property
@@ -46,6 +53,13 @@ class RepairEntry(BaseModel):
         if self.state != "started":
             return None
         return StartedRetry(self.kind, self.run_id, self.repair_id, self.by_us)
+
+    @property
+    def result(self) -> RepairResult:
+        return RepairResult(self.started, self.refusal, self.note if self.state == "started" else "")
+
+    def is_of(self, ended_at_seconds: float) -> bool:
+        return abs(self.ended_at_seconds - ended_at_seconds) <= SAME_END_SECONDS
 
 
 class RunRepairs(BaseModel):
@@ -62,18 +76,42 @@ class RunRepairs(BaseModel):
     def find(self, id_: str) -> RepairEntry | None:
         return next((each for each in self.entries if each.id == id_), None)
 
+    def intended_run(self, ended_at_seconds: float) -> RepairEntry | None:
+        """The intent to begin a run in place of the attempt that ended then."""
+        mine = (each for each in self.entries if each.is_of(ended_at_seconds))
+        return next((each for each in mine if each.kind == "run" and each.state == "intended"), None)
+
+    def asked_repairs(self, ended_at_seconds: float) -> list[RepairEntry]:
+        """The requests for which the service may have been asked to repair the attempt that ended then."""
+        mine = (each for each in self.entries if each.is_of(ended_at_seconds))
+        return [each for each in mine if each.kind == "repair" and each.asked_until_seconds]
+
     def with_entry(self, entry: RepairEntry) -> RunRepairs:
         others = tuple(each for each in self.entries if each.id != entry.id)
         return self.model_copy(update={"entries": (*others, entry)[-MAX_ENTRIES:]})
 
     @property
     def retries(self) -> int:
-        return self.retries_before + sum(each.state == "started" and each.by_us for each in self.entries)
+        return self.retries_before + len(self._started())
 
     @property
     def retries_with_params(self) -> int:
-        mine = (each for each in self.entries if each.state == "started" and each.by_us)
-        return self.retries_with_params_before + sum(each.has_parameters for each in mine)
+        return self.retries_with_params_before + sum(self._started().values())
+
+    def _started(self) -> dict[StartedRetry, bool]:
+        """What we began, once where two requests name it, and whether that was with other parameters."""
+        ours = (each for each in self.entries if each.by_us)
+        return {started: each.has_parameters for each in ours if (started := each.started) is not None}
+
+
+def new_entry(request: RepairRequest, now: float) -> RepairEntry:
+    return RepairEntry(
+        id=request.id,
+        state="intended",
+        ended_at_seconds=request.ended_at_seconds,
+        asked_from_seconds=now,
+        has_parameters=bool(request.parameters),
+    )
 
 
 class RepairLog:

@@ -13,7 +13,8 @@ RetryOutcome = Literal["active", "succeeded", "failed", "canceled", "unknown"]
 @dataclass(frozen=True, slots=True)
 class RepairRequest:
     """`id` is the idempotency key. `ended_at_seconds` is that of the attempt that failed, so that a later attempt is
-    not taken for it. `parameters` are those that change; `tasks` are empty for all that failed.
+    not taken for it. `parameters` are those that change; `tasks` are empty for all that failed. `run_parameters` are
+    all of the run as they were when it failed, for the case that it is gone by now; None where they are not known.
     """
 
     id: str
@@ -23,11 +24,14 @@ class RepairRequest:
     parameters: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
     performance_target: str = ""
+    run_parameters: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StartedRetry:
-    """A repair of `run_id`, or a run of its own (`repair_id` is 0). `by_us`: False where somebody else began it."""
+    """A repair of `run_id`, or a run of its own. `repair_id` is 0 for the latter, and where the service does not name
+    the repair yet. `by_us`: False where somebody else began it.
+    """
 
     kind: Literal["repair", "run"]
     run_id: int
@@ -39,10 +43,13 @@ class StartedRetry:
 class RepairResult:
     """One of: `started`; `refusal`, a sentence for a person, where asking again would be refused again; or neither,
     where it is not known yet whether it was begun, or the service asks for patience: ask again with the same request.
+
+    `note` is a sentence for a person about what was started, where it is no repair of ours.
     """
 
     started: StartedRetry | None = None
     refusal: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

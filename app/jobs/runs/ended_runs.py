@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.common.json_values import count
 from app.jobs.job_policy import JobPolicy
@@ -51,7 +52,7 @@ def sorted_runs(
             _add_success(found, run)
         elif _has_later_attempt(run, siblings):
             found.handled[run.run_id] = run.ended_ms
-        elif _may_be_retried(run, jobs.get(run.job_id), now_ms):
+        elif (job := jobs.get(run.job_id)) is not None and may_be_retried(run, job.settings, now_ms):
             found.waiting.append(run.run_id)
         else:
             found.handled[run.run_id] = run.ended_ms
@@ -95,15 +96,16 @@ def _has_later_attempt(run: RunSummary, siblings: Iterable[RunSummary]) -> bool:
     )
 
 
-def _may_be_retried(run: RunSummary, job: WatchedJob | None, now_ms: int) -> bool:
-    if job is None or not run.ran or run.code == "USER_CANCELED":
+def may_be_retried(run: RunSummary, settings: Mapping[str, Any], now_ms: int) -> bool:
+    """Whether the job, whose settings these are, may still retry the failed run by itself."""
+    if not run.ran or run.code == "USER_CANCELED":
         return False
-    if run.code == "CANCELED" and not job.settings.get("retry_on_timeout"):
+    if run.code == "CANCELED" and not settings.get("retry_on_timeout"):
         return False
-    most = job.settings.get("max_retries")
+    most = settings.get("max_retries")
     if most != _UNLIMITED_RETRIES and run.attempt_number >= count(most):
         return False
-    pause_ms = count(job.settings.get("min_retry_interval_millis"))
+    pause_ms = count(settings.get("min_retry_interval_millis"))
     return now_ms < run.ended_ms + pause_ms + _RETRY_GRACE_MS
 
 

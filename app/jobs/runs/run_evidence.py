@@ -115,8 +115,9 @@ class RunEvidence:
             tasks=tuple(failures),
             repair_ids=tuple(repair for each in items(run.get("repair_history")) if (repair := _repair_id(each))),
             original_attempt_run_id=count(run.get("original_attempt_run_id")),
+            attempt_number=count(run.get("attempt_number")),
             is_continuous=run.get("trigger") == "CONTINUOUS",
-            is_serverless=_is_serverless(run),
+            is_serverless=is_serverless(run),
         )
 
     async def _task_failure(self, task: Json, clusters: Mapping[str, ClusterTermination], depth: int) -> TaskFailure:
@@ -249,7 +250,7 @@ def job_parameters(run: Json) -> dict[str, str]:
     }
 
 
-def _is_serverless(run: Json) -> bool:
+def is_serverless(run: Json) -> bool:
     tasks = map(mapping, items(run.get("tasks")))
     return bool(run.get("effective_performance_target")) or any("environment_key" in each for each in tasks)
 

@@ -41,8 +41,9 @@ class TaskFailure:
 class RunFailure:
     """Times are in seconds since 1970. `run_type` is JOB_RUN, WORKFLOW_RUN or SUBMIT_RUN.
 
-    `parameters` are those of the job as they were resolved. `tasks` has the causing ones first. `was_edited_since`: the
-    job was changed after the run began.
+    `parameters` are those of the job as they were resolved; `has_all_parameters`: False where some were left out to
+    store it. `tasks` has the causing ones first. `attempt_number` counts the retries of the job before this run.
+    `was_edited_since`: the job was changed after the run began.
     """
 
     workspace: str
@@ -59,6 +60,8 @@ class RunFailure:
     tasks: tuple[TaskFailure, ...]
     repair_ids: tuple[int, ...] = ()
     original_attempt_run_id: int = 0
+    attempt_number: int = 0
+    has_all_parameters: bool = True
     is_continuous: bool = False
     is_serverless: bool = False
     was_edited_since: bool = False

@@ -150,7 +150,9 @@ class FailureReader:
     async def _same_error_after_our_retry(self, run: EndedRun, failure: RunFailure) -> bool:
         fingerprint = error_fingerprint(failure)
         incident = await retried_incident(self._incidents, run)
-        return incident is not None and incident.error_fingerprint == fingerprint
+        if incident is None or incident.error_fingerprint != fingerprint:
+            return False
+        return any(each.by_us and each.run_id == run.run_id for each in incident.retries)
 
 
 async def retried_incident(incidents: IncidentStore, run: EndedRun) -> Incident | None:

@@ -41,19 +41,16 @@ class IncidentRetries:
         if proposal.action == "CANCEL":
             return await self._cancel(incident, proposal)
         begun: list[Retry] = []
-        refusals: list[str] = []
+        told: list[str] = []
         for run in _runs(incident, proposal):
             result = await self._repairs.start(_request(incident, proposal, run))
             if result.started is not None:
                 begun.append(self._retry(incident, proposal, run, result.started))
-            elif result.refusal:
-                refusals.append(result.refusal)
-            else:
+            elif not result.refusal:
                 # What is begun is found again under the same request.
                 return incident
-        return await self._incidents.update(
-            incident.id, lambda each: self._after_begin(each, proposal, begun, refusals)
-        )
+            told += filter(None, (result.note, result.refusal))
+        return await self._incidents.update(incident.id, lambda each: self._after_begin(each, proposal, begun, told))
 
     async def follow(self, incident: Incident) -> Incident | None:
         """Looks at the retries that had not ended; the incident after that, or None where nothing changed."""
@@ -94,23 +91,23 @@ class IncidentRetries:
         return with_notice(changed, "changed", now, f"{proposal.id} canceled")
 
     def _after_begin(
-        self, incident: Incident, proposal: Proposal, begun: Sequence[Retry], refusals: Sequence[str]
+        self, incident: Incident, proposal: Proposal, begun: Sequence[Retry], told: Sequence[str]
     ) -> Incident | None:
         if incident.state is not IncidentState.APPROVED or incident.proposal != proposal:
             return None
         now = self._clock()
         if not begun:
-            return self._refused(incident, proposal, refusals, now)
+            return self._refused(incident, proposal, told, now)
         changes = {
             "state": IncidentState.RETRYING,
             "retries": (*incident.retries, *begun),
             "changed_at_seconds": now,
         }
-        return with_notice(incident.model_copy(update=changes), "retry_started", now, proposal.id, " ".join(refusals))
+        return with_notice(incident.model_copy(update=changes), "retry_started", now, proposal.id, _once(told))
 
     def _refused(self, incident: Incident, proposal: Proposal, refusals: Sequence[str], now: float) -> Incident:
         changed = incident.model_copy(update={"state": IncidentState.ESCALATED, "changed_at_seconds": now})
-        changed = with_notice(changed, "retry_refused", now, proposal.id, " ".join(dict.fromkeys(refusals)))
+        changed = with_notice(changed, "retry_refused", now, proposal.id, _once(refusals))
         return with_notice(changed, "escalated", now, proposal.id)
 
     def _looked_at(self, incident: Incident) -> Incident | None:
@@ -143,6 +140,7 @@ class IncidentRetries:
             repair_id=started.repair_id,
             parameters=proposal.parameters,
             started_at_seconds=self._clock(),
+            by_us=started.by_us,
             approved_by=incident.decided_by.name or incident.decided_by.entra_object_id if incident.decided_by else "",
         )
 
@@ -155,7 +153,13 @@ def _runs(incident: Incident, proposal: Proposal) -> list[IncidentRun]:
     return list(last.values())
 
 
+def _once(sentences: Sequence[str]) -> str:
+    return " ".join(dict.fromkeys(sentences))
+
+
 def _request(incident: Incident, proposal: Proposal, run: IncidentRun) -> RepairRequest:
+    failure = incident.failure
+    is_known = failure.run_id == run.run_id and failure.has_all_parameters
     return RepairRequest(
         id=f"{proposal.id}/{run.key}",
         run_id=run.run_id,
@@ -164,4 +168,5 @@ def _request(incident: Incident, proposal: Proposal, run: IncidentRun) -> Repair
         parameters=proposal.parameters,
         tasks=proposal.tasks if run.run_id == proposal.run_id else (),
         performance_target=proposal.performance_target,
+        run_parameters=failure.parameters if is_known else None,
     )

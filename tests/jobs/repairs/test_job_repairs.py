@@ -91,16 +91,17 @@ async def test_two_incidents_that_name_the_same_failure_repair_it_once(
 
 
 @pytest.mark.parametrize("fault", ["carried out, unavailable", "carried out, page", "carried out, cut"])
-async def test_a_repair_without_a_clear_answer_is_found_and_not_begun_again(
+async def test_a_repair_without_a_clear_answer_is_found_in_the_run_and_not_begun_again(
     jobs: JobService, documents: DocumentStore, fault: str
 ) -> None:
     asked = failed_run(jobs)
     jobs.stand_in.faults["runs/repair"].append(fault)  # type: ignore[arg-type]
-    assert await repairs_of(jobs, documents).start(asked) == RepairResult()
-    jobs.now += 600
     result = await repairs_of(jobs, documents).start(asked)
     assert result.started is not None
     assert result.started.by_us
+    assert result.note == ""
+    jobs.now += 600
+    assert await repairs_of(jobs, documents).start(asked) == result
     assert await repairs_of(jobs, documents).outcome(result.started) == "succeeded"
     assert len(jobs.stand_in.repairs) == 1
 
@@ -213,14 +214,20 @@ async def test_attempts_are_the_larger_of_ours_and_the_services(jobs: JobService
     assert await repairs_of(jobs, documents).attempts(found) == RetryAttempts(3, 1)
 
 
-async def test_a_run_that_goes_on_for_too_long_is_canceled(jobs: JobService, documents: DocumentStore) -> None:
+async def test_a_run_that_goes_on_for_too_long_is_canceled_however_often_that_is_asked(
+    jobs: JobService, documents: DocumentStore
+) -> None:
     run = jobs.store.start(jobs.add(TaskPlan("load")))
-    assert await repairs_of(jobs, documents).cancel(run.run_id) == ""
+    green = jobs.store.start(jobs.add(TaskPlan("load")))
+    repairs = repairs_of(jobs, documents)
+    assert await repairs.cancel(run.run_id) == ""
     jobs.now += 3600
-    assert "ended already" in await repairs_of(jobs, documents).cancel(run.run_id)
-    assert "gone" in await repairs_of(jobs, documents).cancel(999)
-    assert await repairs_of(jobs, documents).outcome(StartedRetry("run", run.run_id)) == "canceled"
-    assert await repairs_of(jobs, documents).outcome(StartedRetry("run", 999)) == "unknown"
+    assert await repairs.cancel(run.run_id) == ""
+    assert "ended already" in await repairs.cancel(green.run_id)
+    assert "gone" in await repairs.cancel(999)
+    assert await repairs.outcome(StartedRetry("run", run.run_id)) == "canceled"
+    assert await repairs.outcome(StartedRetry("run", green.run_id)) == "succeeded"
+    assert await repairs.outcome(StartedRetry("run", 999)) == "unknown"
 
 
 class Killed(BaseException):
