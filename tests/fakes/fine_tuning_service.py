@@ -142,7 +142,8 @@ class FineTuningService:
 
 
 @asynccontextmanager
-async def fine_tuning_service() -> AsyncIterator[FineTuningService]:
+async def fine_tuning_service(*more: web.RouteDef) -> AsyncIterator[FineTuningService]:
+    """`more` are other routes of the same resource, such as its chat completions."""
     service = FineTuningService()
 
     @web.middleware
@@ -166,6 +167,7 @@ async def fine_tuning_service() -> AsyncIterator[FineTuningService]:
             web.get(f"{base}/fine_tuning/jobs/{{id}}", service.job),
             web.get(f"{base}/fine_tuning/jobs/{{id}}/events", service.events),
             web.post(f"{base}/fine_tuning/jobs/{{id}}/cancel", service.cancel),
+            *more,
         ]
     )
     runner = web.AppRunner(app)
