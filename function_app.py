@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import TYPE_CHECKING
 
 # What is imported stays: to look for garbage among it takes a tenth of the start.
 gc.disable()
@@ -11,6 +12,9 @@ import azure.functions as func
 
 from app.composition.functions_host import FunctionsHost, start
 from app.http import HttpAnswer
+
+if TYPE_CHECKING:
+    from app.composition.job_triggers import JobTriggers
 
 try:
     host = start()
@@ -53,9 +57,23 @@ def _bind_queue_and_timers(host: FunctionsHost) -> None:
         await host.ask_scheduled_questions()
 
 
+def _bind_job_watch(triggers: JobTriggers) -> None:
+    @app.route("api/job-notifications", methods=METHODS)
+    async def job_notifications(req: func.HttpRequest) -> func.HttpResponse:
+        return _response(await triggers.receive_notification(req.method, req.headers, req.get_body()))
+
+    if triggers.schedule is not None:
+
+        @app.timer_trigger("timer", triggers.schedule)
+        async def watch_jobs(timer: func.TimerRequest) -> None:
+            await triggers.run_pass()
+
+
 # With invalid settings messages stay on their queue: a function that fails would soon move them to the poison queue.
 if isinstance(host, FunctionsHost):
     _bind_queue_and_timers(host)
+    if host.job_triggers is not None:
+        _bind_job_watch(host.job_triggers)
 
 
 async def close() -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import build_bot
@@ -21,6 +22,10 @@ from app.health.unconfigured import Unconfigured
 from app.http import HttpAnswer
 from app.turns.queue_dispatcher import QueueDispatcher
 
+if TYPE_CHECKING:
+    from app.composition.job_triggers import JobPasses, JobTriggers
+    from app.jobs.environment import WatchSettings
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,21 +35,46 @@ def start() -> FunctionsHost | Unconfigured:
     Core Tools and `app.local` set AZURE_FUNCTIONS_ENVIRONMENT to Development.
     """
     try:
-        return FunctionsHost(load_settings())
+        return FunctionsHost(*_load_all_settings())
     except SettingsError as error:
         if os.environ.get("AZURE_FUNCTIONS_ENVIRONMENT") == "Development":
             raise
         return Unconfigured(error)
 
 
+def _load_all_settings() -> tuple[Settings, WatchSettings | None]:
+    """Raises `SettingsError` with the problems of both."""
+    if not is_job_watch_on():
+        return load_settings(), None
+    from app.jobs.environment import load_watch_settings  # noqa: PLC0415 - only where jobs are watched
+
+    try:
+        watch = load_watch_settings(os.environ)
+    except SettingsError as error:
+        try:
+            load_settings()
+        except SettingsError as others:
+            named = {_setting(problem) for problem in others.problems}
+            more = [problem for problem in error.problems if _setting(problem) not in named]
+            raise SettingsError([*others.problems, *more]) from None
+        raise
+    return load_settings(), watch
+
+
+def _setting(problem: str) -> str:
+    return problem.partition(":")[0]
+
+
 class FunctionsHost:
-    def __init__(self, settings: Settings) -> None:
+    """With `watch` jobs are watched: `job_triggers` says when."""
+
+    def __init__(self, settings: Settings, watch: WatchSettings | None = None) -> None:
         self.core = core = Core(
             settings,
             managed_identity_client_id=settings.bot.app_id,
             # Without an app id the bot talks to this machine alone.
             allows_loopback_files=not settings.bot.app_id,
-            job_watch=_job_watch_parts if is_job_watch_on() else None,
+            job_watch=(lambda: self._job_watch_parts(watch)) if watch is not None else None,
         )
         self.dispatcher = QueueDispatcher(core.telemetry)
         self.bot = build_bot(
@@ -63,6 +93,7 @@ class FunctionsHost:
         )
         if core.job_chat is not None:
             core.job_chat.attach(self.bot)
+        self.job_triggers = self._job_triggers(watch) if watch is not None else None
         self.health = Health(
             DependencyChecks(
                 {
@@ -111,6 +142,28 @@ class FunctionsHost:
             for part in (self.core, self.bot, self.health):
                 closing.push_async_callback(part.close)
 
+    def _job_triggers(self, watch: WatchSettings) -> JobTriggers:
+        from app.composition.job_triggers import JobTriggers  # noqa: PLC0415
+
+        def passes() -> JobPasses:
+            from app.composition.job_watch import FunctionsJobWatch  # noqa: PLC0415
+
+            return FunctionsJobWatch(self.core, watch)
+
+        triggers = JobTriggers(watch.job_watch, passes, self.core.queue, self.core.telemetry)
+        triggers.register(self.dispatcher)
+        return triggers
+
+    def _job_watch_parts(self, watch: WatchSettings) -> JobWatchParts:
+        from app.jobs.policies import JobPolicies  # noqa: PLC0415
+
+        policy_of = JobPolicies.from_settings(watch.job_watch).of
+        return JobWatchParts(watch.workspace_url, policy_of, self._begin_retry)
+
+    async def _begin_retry(self, incident_id: str) -> None:
+        if self.job_triggers is not None:
+            await self.job_triggers.begin_retry(incident_id)
+
     def _on_invocation(self) -> None:
         """An invocation has the event loop for signals; what is logged outside of one is dropped by the host."""
         if self._invoked:
@@ -120,18 +173,6 @@ class FunctionsHost:
         # Hosts on a developer's machine call `close` themselves.
         if self._in_azure:
             self.install_sigterm_handler()
-
-
-def _job_watch_parts() -> JobWatchParts:
-    from app.jobs.environment import load_watch_settings  # noqa: PLC0415
-    from app.jobs.policies import JobPolicies  # noqa: PLC0415
-
-    settings = load_watch_settings(os.environ)
-    return JobWatchParts(settings.workspace_url, JobPolicies.from_settings(settings.job_watch).of, _left_to_the_pass)
-
-
-async def _left_to_the_pass(incident_id: str) -> None:
-    """An approved retry is due at once: the next pass of the job watch begins it."""
 
 
 def _bot_identity(settings: Settings) -> BotIdentity:

@@ -7,7 +7,7 @@ import uuid
 
 from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice
 from app.jobs.incidents.incident_store import IncidentStore
-from app.jobs.job_policy import Person
+from app.jobs.job_policy import Person, WatchMode
 
 _MAX_ID_CHARACTERS = 200
 
@@ -57,6 +57,8 @@ def _check(incident: Incident, now: float) -> None:
     """Raises `ApprovalError`."""
     if incident.decided_by is not None:
         raise ApprovalError(f"{incident.decided_by.name or 'Somebody'} has already decided.")
+    if incident.state is IncidentState.OPEN and incident.mode is WatchMode.OBSERVE:
+        raise ApprovalError("The job is only observed: JOB_WATCH_MODE=approve lets its next failure be repaired.")
     if incident.state is not IncidentState.PROPOSED or incident.proposal is None:
         raise ApprovalError(f"Nothing waits for an approval: the incident is {incident.state}.")
     if now >= incident.proposal.expires_at_seconds:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from app.jobs.databricks_agent import DatabricksAgent
     from app.jobs.environment import WatchSettings
     from app.jobs.history.decision_record import DecisionRecord
     from app.storage.storage_account import StorageAccount
@@ -46,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         carry_out: Command = options.command
-        return asyncio.run(carry_out(options, load_watch_settings(env_file=options.env_file, host=options.host)))
+        _add_to_environment(options)
+        return asyncio.run(carry_out(options, load_watch_settings()))
     except SettingsError as error:
         _say(str(error))
         return _WRONG_USE
@@ -65,11 +69,30 @@ class CommandError(Exception):
     """A command cannot be carried out; its text is a sentence for a person."""
 
 
+def _add_to_environment(options: argparse.Namespace) -> None:
+    """What the environment lacks, for all that reads settings. Raises `SettingsError`."""
+    from app.config import SettingsError  # noqa: PLC0415
+    from app.jobs.environment import read_env_file  # noqa: PLC0415
+
+    file: Path | None = options.env_file
+    if file is not None and not file.is_file():
+        raise SettingsError([f"{file}: there is no such file of settings"])
+    given = {} if file is None else read_env_file(file)
+    if options.host and not os.environ.get("DATABRICKS_BASE_URL"):
+        given.setdefault("DATABRICKS_HOST", options.host)
+    os.environ.update({name: value for name, value in given.items() if not os.environ.get(name, "").strip()})
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="job-watch", description="Watches Databricks jobs; docs/jobs.md says how.")
     parser.add_argument("--env-file", type=Path, help="settings, one NAME=value a line; .env where it is left out")
     parser.add_argument("--host", default="", help="the workspace, where DATABRICKS_HOST is not set")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="look at the jobs once, or again and again")
+    run.add_argument("--every", type=_seconds, metavar="30m", help="again and again, until SIGTERM: 90s, 30m, 2h, 1d")
+    run.add_argument("--json", action="store_true", help="print the summary of each pass as a line of JSON")
+    run.set_defaults(command=_run)
 
     approve = commands.add_parser("approve", help="approve the retry that an incident proposes")
     approve.add_argument("id", help="of the incident or of the proposal, as in the mail and the history")
@@ -94,18 +117,77 @@ def _days(text: str) -> int:
     return int(text)
 
 
-async def _approve(options: argparse.Namespace, settings: WatchSettings) -> int:
-    from app.jobs.approval import approve  # noqa: PLC0415
-    from app.jobs.incidents.incident_store import IncidentStore  # noqa: PLC0415
-    from app.storage.factory import open_storage  # noqa: PLC0415
+def _seconds(text: str) -> int:
+    from app.jobs.pass_loop import seconds_of  # noqa: PLC0415
 
-    storage = open_storage(_store(settings))
     try:
-        incidents = IncidentStore(storage.documents, workspace=settings.workspace_url)
-        incident = await approve(incidents, options.id, _user_name())
-    finally:
-        await storage.close()
-    _print(f"Approved for {incident.job_name}: the next pass begins it.")
+        return seconds_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+async def _run(options: argparse.Namespace, settings: WatchSettings) -> int:
+    from app.jobs.pass_loop import Heartbeat, PassLoop  # noqa: PLC0415
+
+    agent = _agent(settings)
+    url = settings.job_watch.heartbeat_url
+    beat = Heartbeat(url).beat if url is not None else None
+
+    async def run_pass() -> None:
+        summary = await agent.monitor_jobs_async()
+        _print(json.dumps(summary) if options.json else "\n".join(_summary_lines(summary)))
+
+    if options.every is None:
+        await run_pass()
+        if beat is not None:
+            await beat()
+    else:
+        passes = PassLoop(run_pass, options.every, beat=beat)
+        passes.stop_at_signals()
+        await passes.run()
+    return 0
+
+
+def _agent(settings: WatchSettings) -> DatabricksAgent:
+    """One for all passes of the process: it holds to the hourly cap of calls of the model."""
+    from app.jobs.databricks_agent import DatabricksAgent  # noqa: PLC0415
+    from app.jobs.databricks_connector import DatabricksConnector  # noqa: PLC0415
+    from app.jobs.email_notifier import EmailNotifier  # noqa: PLC0415
+
+    email_notifier = EmailNotifier() if settings.mail.is_configured else None
+    return DatabricksAgent(databricks_connector=DatabricksConnector(settings), email_notifier=email_notifier)
+
+
+def _summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What a pass did, for people."""
+    done = [row for row in summary["actions"].values() if row["count"]]
+    for row in done:
+        runs = "1 run" if row["count"] == 1 else f"{row['count']} runs"
+        yield f"{row['at']} {row['action']}: {runs} of jobs {row['job_ids']}"
+    if not done:
+        yield "No run needs anything."
+    yield from summary["notes"]
+
+
+async def _approve(options: argparse.Namespace, settings: WatchSettings) -> int:
+    from app.databricks.workspace_errors import WorkspaceError  # noqa: PLC0415
+    from app.jobs.approval import approve  # noqa: PLC0415
+    from app.jobs.databricks_connector import DatabricksConnector  # noqa: PLC0415
+    from app.jobs.error_decision_engine import ErrorDecisionEngine  # noqa: PLC0415
+    from app.jobs.watching.failure_reader import Strategies  # noqa: PLC0415
+    from app.jobs.watching.open_watch import build_watch, open_store  # noqa: PLC0415
+
+    _store(settings)
+    async with DatabricksConnector(settings).open() as workspace, open_store(settings) as store:
+        # Nothing is decided here, so no model is needed.
+        opened = build_watch(settings, workspace.jobs, store, Strategies(ErrorDecisionEngine(None)))
+        incident = await approve(opened.incidents, options.id, _user_name())
+        try:
+            begun = await opened.watch.begin_retry(incident.id) or incident
+        except WorkspaceError as error:
+            _print(f"Approved for {incident.job_name}. The next pass begins the retry: {error}")
+            return 0
+    _print(f"Approved for {incident.job_name}: the incident is {begun.state}.")
     return 0
 
 

@@ -72,30 +72,21 @@ def all_setting_names() -> dict[str, str]:
     return setting_names(WatchSettings) | setting_names()
 
 
-def load_watch_settings(
-    environment: Mapping[str, str] | None = None, *, env_file: Path | None = None, host: str = ""
-) -> WatchSettings:
-    """`environment` is that of the process by default, with `.env` for what it lacks; `host` is the workspace where
-    neither names one.
+def load_watch_settings(environment: Mapping[str, str] | None = None) -> WatchSettings:
+    """`environment` is that of the process by default, with `.env` for what it lacks.
 
     Raises `SettingsError` with every problem at once.
     """
-    given = dict(os.environ if environment is None else environment)
-    if env_file is not None and not env_file.is_file():
-        raise SettingsError([f"{env_file}: there is no such file of settings"])
-    if env_file is None and environment is None:
-        env_file = ENV_FILE
-    if env_file is not None:
-        given = read_env_file(env_file) | {name: value for name, value in given.items() if value.strip()}
-    named, base_url = given.get("DATABRICKS_HOST", "").strip(), given.get("DATABRICKS_BASE_URL", "").strip()
-    if not base_url and (workspace := named or host):
-        given["DATABRICKS_BASE_URL"] = workspace if "://" in workspace else f"https://{workspace}"
+    given = _of_the_process() if environment is None else dict(environment)
+    host, base_url = given.get("DATABRICKS_HOST", "").strip(), given.get("DATABRICKS_BASE_URL", "").strip()
+    if host and not base_url:
+        given["DATABRICKS_BASE_URL"] = host if "://" in host else f"https://{host}"
     return load_sections(WatchSettings, given)
 
 
 def load_azure_openai_settings() -> AzureOpenAISettings:
     """Those of the process alone, which needs no workspace. Raises `SettingsError`."""
-    return load_sections(_AzureOpenAI, _given(None, None)).azure_openai
+    return load_sections(_AzureOpenAI, _of_the_process()).azure_openai
 
 
 def read_env_file(file: Path) -> dict[str, str]:
@@ -112,13 +103,8 @@ def read_env_file(file: Path) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _given(environment: Mapping[str, str] | None, env_file: Path | None) -> dict[str, str]:
-    given = dict(os.environ if environment is None else environment)
-    if env_file is None and environment is None:
-        env_file = ENV_FILE
-    if env_file is None:
-        return given
-    return read_env_file(env_file) | {name: value for name, value in given.items() if value.strip()}
+def _of_the_process() -> dict[str, str]:
+    return read_env_file(ENV_FILE) | {name: value for name, value in os.environ.items() if value.strip()}
 
 
 def _store(text: str, client_id: str | None) -> Path | StorageAccount:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import sqlite3
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from app.composition.functions_host import FunctionsHost
-from app.config import load_settings
+from app.composition.functions_host import FunctionsHost, start
+from app.config import SettingsError, load_settings
+from app.jobs.environment import load_watch_settings
 from app.turns.queue_message import UnreadableMessageError
 
+ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
 GUID = "11111111-2222-3333-4444-555555555555"
 ACCOUNT = {
@@ -106,18 +109,69 @@ def test_a_worker_that_is_stopped_leaves_its_question_to_the_next_at_once(tmp_pa
         assert file.execute("SELECT visible_at <= ? FROM queue_message", (time.time(),)).fetchall() == [(1,)]
 
 
-@pytest.mark.parametrize("mode", ["", "observe"])
-async def test_chats_watch_jobs_where_the_job_watch_is_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
-) -> None:
-    for name, value in {**WORKSPACE, "DATABRICKS_TOKEN": "t", "JOB_WATCH_MODE": mode}.items():
-        monkeypatch.setenv(name, value)
-    made = host(tmp_path)
+@pytest.mark.parametrize("is_on", [False, True])
+async def test_chats_watch_jobs_where_the_job_watch_is_on(tmp_path: Path, *, is_on: bool) -> None:
+    environment = {**WORKSPACE, "DATABRICKS_TOKEN": "t", "DATA_DIR": str(tmp_path)}
+    made = FunctionsHost(load_settings(environment), load_watch_settings(environment) if is_on else None)
     notice = json.dumps({"v": 1, "kind": "job_notice", "id": "n", "incident": "none", "what": "opened"}).encode()
-    if mode:
+    if is_on:
         await made.process_queue_message(notice)
     else:
         with pytest.raises(UnreadableMessageError):
             await made.process_queue_message(notice)
-    assert (made.core.job_chat is not None) is bool(mode)
+    assert (made.core.job_chat is not None, made.job_triggers is not None) == (is_on, is_on)
     await made.close()
+
+
+_TRIGGERS = """
+import json, function_app
+triggers = {each.get_function_name(): each.get_trigger().get_dict_repr() for each in function_app.app.get_functions()}
+print(json.dumps([type(function_app.host).__name__, triggers], default=str))
+"""
+
+
+def triggers_with(**settings: str) -> tuple[str, dict[str, dict[str, object]]]:
+    environment = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    command = [sys.executable, "-c", _TRIGGERS]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment | settings, capture_output=True, text=True, timeout=60, check=True
+    )
+    host, triggers = json.loads(done.stdout.splitlines()[-1])
+    return host, triggers
+
+
+@pytest.mark.parametrize(
+    ("given", "schedule"),
+    [
+        ({}, "none"),
+        ({"JOB_WATCH_MODE": "observe"}, "0 */5 * * * *"),
+        ({"JOB_WATCH_SCHEDULE": "off"}, None),
+    ],
+)
+def test_jobs_are_looked_at_by_the_clock_and_by_notifications_where_the_settings_say_so(
+    given: dict[str, str], schedule: str | None
+) -> None:
+    host, triggers = triggers_with(**WORKSPACE, **given)
+    assert host == "FunctionsHost"
+    if schedule == "none":
+        assert not {"watch_jobs", "job_notifications"} & triggers.keys()
+        return
+    assert triggers["job_notifications"]["route"] == "api/job-notifications"
+    assert triggers.get("watch_jobs", {}).get("schedule") == schedule
+
+
+def test_wrong_settings_of_the_job_watch_are_reported_with_the_others_at_start() -> None:
+    host, triggers = triggers_with(JOB_WATCH_MODE="sometimes", **ACCOUNT, WEBSITE_INSTANCE_ID="i")
+    assert (host, triggers.keys() & {"watch_jobs", "job_notifications"}) == ("Unconfigured", set())
+
+
+def test_every_wrong_setting_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*WORKSPACE, "DATABRICKS_HOST"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JOB_WATCH_MODE", "sometimes")
+    monkeypatch.setenv("BOT_CLOUD", "moon")
+    monkeypatch.setenv("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
+    with pytest.raises(SettingsError) as error:
+        start()
+    named = [problem.partition(":")[0] for problem in error.value.problems]
+    assert sorted(named) == ["BOT_CLOUD", "DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME", "JOB_WATCH_MODE"]

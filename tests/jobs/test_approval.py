@@ -57,6 +57,7 @@ async def test_of_two_approvals_at_once_one_counts(incidents: IncidentStore) -> 
         ({"decided_by": Person("t", "o", "Bob")}, "Bob has already decided"),
         ({"state": IncidentState.RETRYING}, "the incident is retrying"),
         ({"proposal": None}, "Nothing waits"),
+        ({"state": IncidentState.OPEN}, "JOB_WATCH_MODE=approve"),
     ],
 )
 async def test_what_cannot_be_approved_is_said(incidents: IncidentStore, changes: dict[str, object], said: str) -> None:

@@ -20,11 +20,11 @@ from packaging.utils import canonicalize_name
 from app.jobs.cli import main
 from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
-from app.jobs.incidents.incident import Incident, IncidentState
-from app.jobs.incidents.incident_store import IncidentStore
+from app.local.job_plans import SUCCESS, TaskPlan, cluster_failure, in_turn
 from app.storage.factory import open_storage
+from tests.fakes.job_service import job_service
+from tests.fakes.serving_endpoint import TOKEN
 from tests.jobs.history.sample_records import a_record
-from tests.jobs.test_approval import proposed
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "https://adb-1.azuredatabricks.net"
@@ -34,40 +34,13 @@ HOST = "https://adb-1.azuredatabricks.net"
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the command finds its settings: a folder with a `.env` and a store."""
     monkeypatch.chdir(tmp_path)
-    for name in ("DATABRICKS_BASE_URL", "DATABRICKS_HOST", "JOB_WATCH_STORE"):
-        monkeypatch.delenv(name, raising=False)
+    watch = ("JOB_WATCH_STORE", "JOB_WATCH_MODE", "JOB_WATCH_SAFE")
+    for name in ("DATABRICKS_BASE_URL", "DATABRICKS_HOST", "DATABRICKS_TOKEN", *watch):
+        # Empty is as good as left out, and what the command adds is taken back.
+        monkeypatch.setenv(name, "")
     file = tmp_path / "incidents.sqlite"
     (tmp_path / ".env").write_text(f"DATABRICKS_HOST={HOST}\nDATABRICKS_TOKEN=t\nJOB_WATCH_STORE={file}\n")
     return file
-
-
-def in_store(file: Path, incident: Incident | None = None) -> Incident | None:
-    """Stores the incident, or reads it where it is there."""
-
-    async def stored() -> Incident | None:
-        storage = open_storage(file)
-        incidents = IncidentStore(storage.documents, workspace=HOST)
-        try:
-            made = incident if incident is not None else proposed()
-            return await incidents.create(made) if incident is not None else await incidents.find(made.id)
-        finally:
-            await storage.close()
-
-    return asyncio.run(stored())
-
-
-def test_a_proposal_is_approved_once_by_the_user_of_the_machine(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    in_store(store, proposed())
-    assert main(["approve", "p-1"]) == 0
-    assert "Approved for nightly_etl" in capsys.readouterr().out
-    approved = in_store(store)
-    assert approved is not None
-    assert approved.decided_by is not None
-    assert (approved.state, "the command line" in approved.decided_by.name) == (IncidentState.APPROVED, True)
-    assert main(["approve", "p-1"]) == 1
-    assert "has already decided" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["approve", "p-1"], ["history"]])
@@ -197,3 +170,30 @@ def test_what_pip_installs_is_all_that_the_job_watch_imports() -> None:
         check=False,
     )
     assert process.stdout == "imported\n", process.stderr
+
+
+async def test_a_pass_proposes_an_approval_repairs_and_the_next_pass_sees_it_green(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with job_service() as jobs:
+        jobs.now = time.time() - 2 * 3600
+        run_id = jobs.run(
+            TaskPlan("load", in_turn(cluster_failure("CLOUD_PROVIDER_SHUTDOWN", "CLOUD_FAILURE"), SUCCESS))
+        )
+        settings = f"DATABRICKS_TOKEN={TOKEN}\nJOB_WATCH_STORE={store}\nJOB_WATCH_MODE=approve\nJOB_WATCH_SAFE=true\n"
+        (store.parent / "settings.env").write_text(settings)
+        (store.parent / ".env").unlink()
+        command = ["--env-file", "settings.env", "--host", jobs.url]
+        assert await asyncio.to_thread(main, [*command, "run", "--json"]) == 0
+        summary = json.loads(capsys.readouterr().out)
+        (decision,) = summary["decisions"]
+        assert (decision["run_id"], decision["action"]) == (run_id, "proposed")
+        assert await asyncio.to_thread(main, [*command, "approve", decision["proposal_id"]]) == 0
+        assert "the incident is retrying" in capsys.readouterr().out
+        assert await asyncio.to_thread(main, [*command, "approve", decision["proposal_id"]]) == 1
+        assert "on the command line has already decided" in capsys.readouterr().err
+        assert len(jobs.stand_in.repairs) == 1
+        jobs.now += 1800
+        assert await asyncio.to_thread(main, [*command, "run"]) == 0
+        assert "No run needs anything." in capsys.readouterr().out
+        assert len(jobs.stand_in.repairs) == 1
