@@ -7,36 +7,42 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from app.jobs.decisions.decision import Decision
-from app.jobs.decisions.prior import prior_decision
-from app.jobs.decisions.similar_incident import SimilarIncident
-from app.jobs.job_policy import JobPolicy
-from app.jobs.runs.run_failure import RunFailure
+from app.config import SettingsError
+from app.local.local_settings import LocalSettingsError
 from evals.triage_case import DIFFICULTIES, load_cases
 from evals.triage_eval import evaluate
-from evals.triage_score import mistakes, table
+from evals.triage_score import Score, mistakes, table
+from evals.triage_strategies import SCRIPTED, by_the_engine, model_client
 
-
-async def by_the_rules(
-    failure: RunFailure, policy: JobPolicy, similar: Sequence[SimilarIncident], prompts: list[str]
-) -> Decision:
-    """By the termination codes alone."""
-    return prior_decision(failure.tasks[0])
+_CONCURRENT_CASES = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 where no decision was unsafe and no secret leaked."""
+    """0 where no decision was unsafe, no secret leaked, and the model answered."""
     cases = load_cases()
     kinds = sorted({case.kind for case in cases})
     parser = argparse.ArgumentParser(prog="python dev.py evals", description=__doc__)
+    model = f"the serving endpoint, or the deployment of Azure OpenAI, that is asked; {SCRIPTED}: that of the stand-in"
+    parser.add_argument("--model", default="", help=f"{model}; none: the rules alone")
     parser.add_argument("--kind", choices=kinds, help="only the failures of this kind")
     parser.add_argument("--difficulty", choices=DIFFICULTIES, help="only those as difficult as this")
     given = parser.parse_args(arguments)
     wanted = [case for case in cases if given.kind in (None, case.kind) and given.difficulty in (None, case.difficulty)]
-    scores = asyncio.run(evaluate(wanted, by_the_rules))
+    try:
+        client = model_client(given.model) if given.model else None
+    except (SettingsError, LocalSettingsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    scores = asyncio.run(evaluate(wanted, by_the_engine(client), concurrency=_CONCURRENT_CASES if client else 1))
     print(f"{table(scores)}\n")
     print("\n".join(mistakes(scores)))
-    return int(any(each.is_unsafe or each.leaked for each in scores))
+    if unanswered := [each for each in scores if each.was_unanswered]:
+        print(f"\nThe model gave no decision about {len(unanswered)} of {len(scores)} failures. {_reason(unanswered)}")
+    return int(any(each.is_unsafe or each.leaked or each.was_unanswered for each in scores))
+
+
+def _reason(unanswered: Sequence[Score]) -> str:
+    return unanswered[0].decided.reason
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
+from app.common.concurrency import gather_or_cancel
 from app.databricks.credentials import PersonalAccessToken
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_client import WorkspaceClient
@@ -30,22 +31,33 @@ Decide = Callable[[RunFailure, JobPolicy, Sequence[SimilarIncident], list[str]],
 """Decides about a failure; what it sends to a model is added to the list."""
 
 
-async def evaluate(cases: Sequence[TriageCase], decide: Decide) -> list[Score]:
-    """One case after the other: each is read over HTTP as the watch reads a failed run, decided, and held to the guard
+async def evaluate(cases: Sequence[TriageCase], decide: Decide, *, concurrency: int = 1) -> list[Score]:
+    """In the order of the cases. Each is read over HTTP as the watch reads a failed run, decided, and held to the guard
     rails.
     """
+    slots = asyncio.Semaphore(concurrency)
+    failures = await _read(cases)
+
+    async def one(case: TriageCase, failure: RunFailure) -> Score:
+        async with slots:
+            return await _scored(case, failure, decide)
+
+    return list(await gather_or_cancel(one(case, failure) for case, failure in zip(cases, failures, strict=True)))
+
+
+async def _read(cases: Sequence[TriageCase]) -> list[RunFailure]:
     if not cases:
         return []
     recorded = RecordedJobsApi(cases[0])
-    scores = []
+    failures = []
     async with _evidence_of(recorded) as evidence:
         for case in cases:
             recorded.case = case
             failure = await evidence.failure(case.run_id, newer_run=case.newer_run)
             if failure is None:
                 raise ValueError(f"{case.name} is not a run that failed")
-            scores.append(await _scored(case, failure, decide))
-    return scores
+            failures.append(failure)
+    return failures
 
 
 async def _scored(case: TriageCase, failure: RunFailure, decide: Decide) -> Score:

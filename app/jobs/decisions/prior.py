@@ -52,7 +52,7 @@ _MAX_SEARCHED_CHARACTERS = 20_000
 _OUT_OF_MEMORY = re.compile(
     r"outofmemory|out[ _]of[ _]memory|\boom\b|oom[- ]?kill|java heap space|gc overhead limit|memoryerror"
     r"|exit (?:code|status)[: ]{1,2}137|exitcode[= ]137|cannot allocate memory|unable to allocate|maxresultsize"
-    r"|memory limit"
+    r"|memory limit|due to gc\b|garbage collection"
 )
 _CANCELED_BY_PERSON = re.compile(r"cancell?ed by (?:a |the )?user")
 

@@ -26,7 +26,8 @@ _EXCEPTION_SUFFIXES = ("Error", "Exception", "Interrupt", "Exit", "Failure", "Ti
 _IN_LOST_TASK = re.compile(r"Lost task [^)]{0,200}\)(?: \([^)]{0,200}\))?: ")
 _EXECUTOR_LOST = "ExecutorLostFailure"
 _DBT = re.compile(
-    r"(?:[\d:.]{5,15}\s{1,4})?((?:Database|Compilation|Runtime|Dependency|Parsing) Error(?: in .{0,300})?)$"
+    r"(?:[\d:.]{5,15}\s{1,4})?((?:Database|Compilation|Runtime|Dependency|Parsing) Error(?: in .{0,300})?"
+    r"|Failure in test .{1,300}|External connection exception occurred: .{1,600})$"
 )
 _ERROR_CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]{2,100}\]\s")
 _CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
