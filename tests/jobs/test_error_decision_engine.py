@@ -265,6 +265,8 @@ async def test_similar_incidents_and_what_may_be_changed_are_in_its_sight() -> N
     helped = SimilarIncident("nightly_etl", "ConnectionResetError", "A restart", "RETRY", "succeeded", 0.93)
     policy = JobPolicy(parameters=(ParameterRule("batch_size", "integer", 1, 100),))
     scripted = Scripted(RETRY)
+    not_declared = ParameterRule("workers", "integer", 1, 8)
+    policy = replace(policy, parameters=(*policy.parameters, not_declared))
     await scripted.decide(failed(**task()), *[helped] * 9, policy=policy)
     document = json.loads(scripted.asked)
     assert len(document["similar_incidents"]) == 5

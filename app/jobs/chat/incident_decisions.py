@@ -19,7 +19,7 @@ from app.jobs.chat.incident_buttons import (
     decision_id,
 )
 from app.jobs.chat.incident_message import time_text
-from app.jobs.decisions.parameter_rules import allowed_parameters
+from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_parameters
 from app.jobs.incidents.incident import Incident, IncidentState, NoticeKind, PendingNotice
 from app.jobs.job_policy import JobPolicy, Person
 from app.jobs.mail.mail_content import clean_line
@@ -81,7 +81,7 @@ def decide(incident: Incident, policy: JobPolicy, press: Press, notice_id: str) 
 
 
 def _with_parameters(incident: Incident, policy: JobPolicy, press: Press) -> Incident:
-    proposal, declared = incident.proposal, incident.failure.parameters
+    proposal, declared = incident.proposal, changeable_parameters(incident.failure)
     inputs = [(rule.name, f"{PARAMETER_INPUT}{n}") for n, rule in enumerate(policy.parameters[:MAX_PARAMETER_INPUTS])]
     if proposal is None or not any(field in press.data for _, field in inputs):
         # Some clients leave all inputs out: https://github.com/MicrosoftDocs/msteams-docs/issues/9291

@@ -19,7 +19,7 @@ from app.jobs.chat.job_tool_texts import evidence_text, lateness_line, line_of, 
 from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError, policy_for
 from app.jobs.decisions.decision import DecisionAction
 from app.jobs.decisions.guard_rails import GuardFacts, guard
-from app.jobs.decisions.parameter_rules import allowed_parameters
+from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_parameters
 from app.jobs.history.decision_record import PRIMARY, DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, Proposal
@@ -249,7 +249,7 @@ class JobTools:
 
 
 def _changed(asked: Mapping[str, str], incident: Incident, policy: JobPolicy) -> dict[str, str]:
-    declared = incident.failure.parameters
+    declared = changeable_parameters(incident.failure)
     wanted = {name: value for name, value in asked.items() if value != declared.get(name)}
     allowed, problems = allowed_parameters(wanted, declared, policy.parameters)
     if problems:

@@ -14,6 +14,7 @@ from typing import Any
 
 from app.common.log_text import one_line
 from app.jobs.decisions.instructions_in_data import without_instructions
+from app.jobs.decisions.parameter_rules import changeable_parameters
 from app.jobs.decisions.prior import Prior
 from app.jobs.decisions.similar_incident import SimilarIncident
 from app.jobs.job_policy import JobPolicy, ParameterRule
@@ -78,6 +79,7 @@ def question_about(
     context: Mapping[str, object] | None = None,
 ) -> Question:
     """`context` is what a caller told of the job besides."""
+    now = changeable_parameters(failure)
     document = {
         "job": failure.job_name[:_MAX_VALUE_CHARACTERS],
         "run": {
@@ -88,7 +90,7 @@ def question_about(
             "job_was_edited_since": failure.was_edited_since,
         },
         "parameters": _parameters(failure.parameters),
-        "changeable_parameters": [_rule(each) for each in policy.parameters[:_MAX_PARAMETERS]],
+        "changeable_parameters": [_rule(each) for each in policy.parameters[:_MAX_PARAMETERS] if each.name in now],
         "failed_tasks": [_task(each) for each in failure.tasks[:_MAX_TASKS]],
         "failed_task_count": len(failure.tasks),
         "rules_without_a_model": {"decision": prior.decision.action.value, "reason": prior.decision.reason},

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from app.common.log_text import one_line
 from app.jobs.decisions.decision import Decision, DecisionAction
-from app.jobs.decisions.parameter_rules import allowed_parameters
+from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_parameters
+from app.jobs.decisions.prior import codes_of, is_known_code, would_run_out_of_memory
 from app.jobs.job_policy import JobPolicy
 from app.jobs.runs.run_failure import RunFailure
 
+_SHOWN_CHARACTERS = 60
 _RETRIES = frozenset([DecisionAction.RETRY, DecisionAction.RETRY_WITH_PARAMS])
 
 
@@ -55,8 +58,9 @@ def _with_allowed_parameters(decision: Decision, failure: RunFailure, policy: Jo
     """The decision with what may be set of its parameters, and why the others may not."""
     if decision.action is not DecisionAction.RETRY_WITH_PARAMS:
         return replace(decision, suggested_params={}), ""
-    allowed, problems = allowed_parameters(decision.suggested_params, failure.parameters, policy.parameters)
-    changed = {name: value for name, value in allowed.items() if value != failure.parameters.get(name)}
+    now = changeable_parameters(failure)
+    allowed, problems = allowed_parameters(decision.suggested_params, now, policy.parameters)
+    changed = {name: value for name, value in allowed.items() if value != now.get(name)}
     return replace(decision, suggested_params=changed), " ".join(problems)
 
 
@@ -73,6 +77,8 @@ def _forbidden(
         yield "submitted_run", escalate, "The run was submitted without a job, so whoever submitted it has to retry it."
     if failure.is_continuous:
         yield "continuous_job", escalate, "The job is continuous: the service itself starts it again."
+    if decision.action is DecisionAction.RETRY and not failure.was_edited_since and would_run_out_of_memory(failure):
+        yield "out_of_memory", escalate, "It ran out of memory, and would again if nothing is changed."
     if facts.same_error_after_our_retry:
         yield "same_error_again", escalate, "The same error came again after a retry."
     if facts.retries >= policy.max_retry_attempts:
@@ -90,6 +96,12 @@ def _needs_a_person(failure: RunFailure, policy: JobPolicy, facts: GuardFacts) -
     """Why it is proposed, and not done."""
     if facts.failed_jobs_in_pass >= facts.breaker_jobs:
         yield "breaker", f"{facts.failed_jobs_in_pass} jobs failed at once, so nothing is retried automatically."
+    if unknown := [code for code in codes_of(failure) if not is_known_code(code)]:
+        code = one_line(unknown[0])[:_SHOWN_CHARACTERS]
+        yield (
+            "unknown_code",
+            f"Nothing is known of the termination code {code}." if code else "The service gave no termination code.",
+        )
     if not policy.is_rerun_safe:
         yield "rerun_not_declared_safe", "The owner has not declared that running this job again does no harm."
     if failure.was_edited_since:

@@ -5,14 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Final
 
 from app.common.log_text import one_line
 from app.jobs.job_policy import ParameterRule
+from app.jobs.runs.run_failure import RunFailure
+
+PERFORMANCE_TARGET: Final = "performance_target"
+"""No parameter of the job: what a repair or a run on serverless compute can be asked for beside them."""
 
 MAX_PARAMETERS = 20
 MAX_VALUE_CHARACTERS = 300
 _SHOWN_CHARACTERS = 60
 _MAX_NUMBER_CHARACTERS = 40
+
+
+def changeable_parameters(failure: RunFailure) -> Mapping[str, str]:
+    """What a retry of the run can change, as it is now; "" where that is not known."""
+    return {PERFORMANCE_TARGET: "", **failure.parameters} if failure.is_serverless else failure.parameters
+
+
+def without_performance_target(parameters: Mapping[str, str], failure: RunFailure) -> tuple[Mapping[str, str], str]:
+    """The parameters of the job among them, and the performance target, "" where none is asked for."""
+    if PERFORMANCE_TARGET in failure.parameters or PERFORMANCE_TARGET not in parameters:
+        return parameters, ""
+    others = {name: value for name, value in parameters.items() if name != PERFORMANCE_TARGET}
+    return others, parameters[PERFORMANCE_TARGET]
 
 
 def allowed_parameters(
@@ -26,7 +44,9 @@ def allowed_parameters(
     problems: list[str] = []
     for name, value in islice(suggested.items(), MAX_PARAMETERS):
         rule, shown = by_name.get(name), _shown(name)
-        if name not in declared:
+        if name == PERFORMANCE_TARGET and name not in declared:
+            problems.append(f"{PERFORMANCE_TARGET} can be changed on serverless compute alone.")
+        elif name not in declared:
             problems.append(f"The job declares no parameter {shown}.")
         elif rule is None:
             problems.append(f"{shown} may not be changed: JOB_WATCH_ALLOW does not name it for this job.")

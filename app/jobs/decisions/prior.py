@@ -46,6 +46,14 @@ _SAME_AGAIN = {
     "MAX_JOB_QUEUE_SIZE_EXCEEDED": "The queue of the job is full",
 }
 """Running it again unchanged gives the same."""
+_FOR_A_MODEL = frozenset(
+    [
+        *("RUN_EXECUTION_ERROR", "LIBRARY_INSTALLATION_ERROR", "STORAGE_ACCESS_ERROR", "REPOSITORY_CHECKOUT_FAILED"),
+        *("CLUSTER_ERROR", "DRIVER_ERROR", "MAX_SPARK_CONTEXTS_EXCEEDED"),
+        # The results of older workspaces.
+        *("FAILED", "UPSTREAM_FAILED", "UPSTREAM_CANCELED"),
+    ]
+)
 _CLUSTER_FAILURES = frozenset(["CLUSTER_ERROR", "CLOUD_FAILURE", "DRIVER_ERROR"])
 _MAX_CODE_CHARACTERS = 100
 _MAX_SEARCHED_CHARACTERS = 20_000
@@ -85,6 +93,25 @@ def prior_decision(task: TaskFailure) -> Decision:
     memory.
     """
     return _prior(task).decision
+
+
+def is_known_code(code: str) -> bool:
+    """False for a code that the service got after this was written, or none."""
+    return code in _FOR_A_MODEL or code in _TRANSIENT or code in _SAME_AGAIN or code in _NO_FAILURE
+
+
+def codes_of(failure: RunFailure) -> tuple[str, ...]:
+    return tuple(task.termination_code for task in failure.tasks) or (failure.termination_code,)
+
+
+def would_run_out_of_memory(failure: RunFailure) -> bool:
+    """A task of it did, by the causing error, or by anything that is known of a lost driver or cluster."""
+    return any(
+        is_out_of_memory(task)
+        if task.termination_code in _CLUSTER_FAILURES
+        else _OUT_OF_MEMORY.search(task.error[:_MAX_SEARCHED_CHARACTERS].lower()) is not None
+        for task in failure.tasks
+    )
 
 
 def is_out_of_memory(task: TaskFailure) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from app.jobs.decisions.parameter_rules import without_performance_target
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentRun, IncidentState, Proposal, Retry
 from app.jobs.incidents.incident_store import IncidentStore
@@ -160,13 +161,14 @@ def _once(sentences: Sequence[str]) -> str:
 def _request(incident: Incident, proposal: Proposal, run: IncidentRun) -> RepairRequest:
     failure = incident.failure
     is_known = failure.run_id == run.run_id and failure.has_all_parameters
+    parameters, performance_target = without_performance_target(proposal.parameters, failure)
     return RepairRequest(
         id=f"{proposal.id}/{run.key}",
         run_id=run.run_id,
         job_id=run.job_id,
         ended_at_seconds=run.ended_at_seconds,
-        parameters=proposal.parameters,
+        parameters=parameters,
         tasks=proposal.tasks if run.run_id == proposal.run_id else (),
-        performance_target=proposal.performance_target,
+        performance_target=performance_target or proposal.performance_target,
         run_parameters=failure.parameters if is_known else None,
     )

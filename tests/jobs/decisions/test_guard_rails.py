@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from app.jobs.decisions.decision import Decision, DecisionAction
 from app.jobs.decisions.guard_rails import GuardFacts, guard
-from app.jobs.decisions.parameter_rules import MAX_PARAMETERS, allowed_parameters
+from app.jobs.decisions.parameter_rules import MAX_PARAMETERS, allowed_parameters, without_performance_target
+from app.jobs.decisions.prior import is_known_code
 from app.jobs.job_policy import JobPolicy, ParameterRule
-from app.jobs.runs.run_failure import RunFailure
+from app.jobs.runs.run_failure import RunFailure, TaskFailure
 
 BATCH = ParameterRule("batch_size", "integer", 1, 10_000)
 POLICY = JobPolicy(is_rerun_safe=True, parameters=(BATCH,))
@@ -124,6 +125,56 @@ def test_retries_with_parameters_have_a_limit_of_their_own() -> None:
     facts = replace(FACTS, retries=2, retries_with_params=2)
     assert guard(SMALLER, FAILURE, POLICY, facts).rule == "retries_used_up"
     assert guard(RETRY, FAILURE, POLICY, facts).may_act
+
+
+OOM = "java.lang.OutOfMemoryError: Java heap space"
+
+
+def failed_task(code: str = "RUN_EXECUTION_ERROR", error: str = "", trace: str = "") -> tuple[TaskFailure, ...]:
+    return (TaskFailure("load", 3, code, "", "", error, trace),)
+
+
+def test_what_ran_out_of_memory_is_not_run_again_unchanged() -> None:
+    failure = replace(FAILURE, tasks=failed_task(error=OOM))
+    assert guard(RETRY, failure, POLICY, FACTS).rule == "out_of_memory"
+    assert guard(RETRY, replace(FAILURE, tasks=failed_task("DRIVER_ERROR", trace=OOM)), POLICY, FACTS).rule
+    assert guard(SMALLER, failure, POLICY, FACTS).may_act
+    assert guard(RETRY, replace(failure, was_edited_since=True), POLICY, FACTS).rule == "job_was_edited"
+    # The log of a job may speak of memory without lacking it.
+    assert guard(RETRY, replace(FAILURE, tasks=failed_task(trace=OOM)), POLICY, FACTS).may_act
+
+
+@pytest.mark.parametrize("code", ["A_CODE_OF_TOMORROW", "", "run_execution_error"])
+def test_an_unknown_code_never_acts_alone(code: str) -> None:
+    for failure in (replace(FAILURE, tasks=failed_task(code)), replace(FAILURE, termination_code=code)):
+        guarded = guard(RETRY, failure, POLICY, FACTS)
+        assert (guarded.may_act, guarded.rule) == (False, "unknown_code")
+        assert guarded.decision.action is DecisionAction.RETRY
+
+
+def test_every_code_that_the_sdk_knows_is_known() -> None:
+    from databricks.sdk.service.jobs import TerminationCodeCode
+
+    unknown = {each.value for each in TerminationCodeCode if not is_known_code(each.value)}
+    assert unknown == {"SUCCESS", "SUCCESS_WITH_FAILURES"}
+
+
+TARGET = ParameterRule("performance_target", "text", choices=("PERFORMANCE_OPTIMIZED", "STANDARD"))
+FASTER = replace(SMALLER, suggested_params={"performance_target": "PERFORMANCE_OPTIMIZED"})
+
+
+def test_the_performance_target_is_changed_on_serverless_compute_alone() -> None:
+    policy = replace(POLICY, parameters=(TARGET,))
+    guarded = guard(FASTER, replace(FAILURE, is_serverless=True), policy, FACTS)
+    assert guarded.may_act
+    assert without_performance_target(guarded.decision.suggested_params, FAILURE) == ({}, "PERFORMANCE_OPTIMIZED")
+    assert "serverless" in guard(FASTER, FAILURE, policy, FACTS).sentence
+    assert "JOB_WATCH_ALLOW" in guard(FASTER, replace(FAILURE, is_serverless=True), POLICY, FACTS).sentence
+
+
+def test_a_parameter_of_the_job_with_the_name_of_the_target_stays_one() -> None:
+    failure = replace(FAILURE, parameters={"performance_target": "slow"}, is_serverless=True)
+    assert without_performance_target({"performance_target": "fast"}, failure) == ({"performance_target": "fast"}, "")
 
 
 RULES = (

@@ -100,6 +100,17 @@ async def test_parameters_that_are_allowed_are_changed_and_the_others_are_sent_a
     assert repair["job_parameters"] == {"batch_size": "10000", "day": "today"}
 
 
+async def test_a_run_on_serverless_compute_is_repaired_with_another_performance_target(w: Watcher) -> None:
+    rule = ParameterRule("performance_target", "text", choices=("PERFORMANCE_OPTIMIZED", "STANDARD"))
+    w.policy = replace(AUTO, parameters=(rule,))
+    w.decides("RETRY_WITH_PARAMS", suggested_params={"performance_target": "PERFORMANCE_OPTIMIZED"})
+    a_failed_run(w, parameters={"day": "today"}, is_serverless=True)
+    await w.watch().run_pass()
+    [repair] = w.jobs.stand_in.repairs
+    assert repair["performance_target"] == "PERFORMANCE_OPTIMIZED"
+    assert repair["job_parameters"] == {"day": "today"}
+
+
 async def test_the_same_error_after_a_retry_goes_to_a_person(w: Watcher) -> None:
     w.policy = AUTO
     a_failed_run(w, in_turn(FAILS))
