@@ -48,6 +48,8 @@ def at(text: str, fold: int = 0) -> float:
         (QuietHours(time(22), time(2, 30), BERLIN), at("2026-03-29 01:59"), at("2026-03-29 03:30")),
         (QuietHours(time(22), time(2, 30), BERLIN), at("2026-10-25 02:29"), at("2026-10-25 02:30")),
         (QuietHours(time(22), time(2, 30), BERLIN), at("2026-10-25 02:15", fold=1), None),
+        # The next quiet hours begin before these end.
+        (QuietHours(time(3, 15), time(2, 30), BERLIN), at("2026-03-29 01:00"), at("2026-03-30 02:30")),
     ],
 )
 def test_quiet_hours_end_when_the_clock_on_the_wall_says_so(
