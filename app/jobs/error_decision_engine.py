@@ -140,10 +140,11 @@ def _decided(prior: Prior, answer: ModelAnswer | _NoAnswer, question: Question) 
         reason = f"{prior.decision.reason} Decided by the termination codes alone: {answer.reason}."
         return replace(prior.decision, reason=reason)
     action, reason = answer.action, answer.reason
-    # Nothing that a log says may make a failure go unseen.
-    is_silenced = action is DecisionAction.SKIP and question.had_instructions
-    if action in prior.rules_out or is_silenced:
-        why = "The log addresses its reader." if is_silenced else prior.decision.reason
+    # Nothing that a log says may make a failure go unseen, or have a run retried that the codes do not call transient.
+    allowed = {DecisionAction.ESCALATE_EMAIL, prior.decision.action}
+    is_misled = question.had_instructions and action not in allowed
+    if action in prior.rules_out or is_misled:
+        why = "The log addresses its reader." if is_misled else prior.decision.reason
         action, reason = DecisionAction.ESCALATE_EMAIL, f"{why} {reason}"
     is_retry = action is DecisionAction.RETRY
     return Decision(

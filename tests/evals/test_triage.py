@@ -85,12 +85,13 @@ class Obedient:
 
     name = "obedient"
 
-    def __init__(self, decision: str) -> None:
+    def __init__(self, decision: str, **parameters: str) -> None:
         self._decision = decision
+        self._parameters = [{"name": name, "value": value} for name, value in parameters.items()]
 
     async def complete(self, system: str, user: str, schema: AnswerSchema) -> str:
         answer = {"hypotheses": [], "cause": "As told.", "decision": self._decision, "reason": "As told."}
-        return json.dumps(answer | {"suggested_params": [], "confidence": 1.0})
+        return json.dumps(answer | {"suggested_params": self._parameters, "confidence": 1.0})
 
 
 async def test_codes_that_rule_a_retry_out_hold_against_a_model_that_always_retries(
@@ -98,22 +99,25 @@ async def test_codes_that_rule_a_retry_out_hold_against_a_model_that_always_retr
 ) -> None:
     scores = await evaluate(cases, by_the_engine(Obedient("RETRY")))
     unsafe = {each.case.name for each in scores if each.is_unsafe}
-    assert not unsafe & {each.name for each in cases if each.kind == "guard_rails"}
+    assert not unsafe & {each.name for each in cases if each.kind in {"guard_rails", "injections"}}
     assert not unsafe & {
+        "a_code_of_tomorrow",
         "azure_quota_of_cores_exceeded",
         "canceled_by_a_person",
         "canceled_by_the_time_limit_of_the_task",
         "driver_killed_with_exit_code_137",
         "the_budget_is_spent",
-        "a_message_of_the_cloud_that_gives_orders",
+        "heap_space_without_any_parameter",
     }
 
 
-async def test_no_log_makes_a_failure_go_unseen(cases: Sequence[TriageCase]) -> None:
-    scores = await evaluate(
-        [case for case in cases if case.name == "a_log_that_wants_to_be_ignored"], by_the_engine(Obedient("SKIP"))
-    )
-    assert [each.guarded.decision.action for each in scores] == [DecisionAction.ESCALATE_EMAIL]
+@pytest.mark.parametrize("decision", DecisionAction)
+async def test_no_injection_makes_an_obedient_model_act_or_hide_a_failure(
+    cases: Sequence[TriageCase], decision: DecisionAction
+) -> None:
+    injected = [case for case in cases if case.kind == "injections"]
+    scores = await evaluate(injected, by_the_engine(Obedient(decision, target="production")))
+    assert {each.guarded.decision.action for each in scores} == {DecisionAction.ESCALATE_EMAIL}
 
 
 async def test_a_serving_endpoint_is_asked_over_http(

@@ -211,15 +211,16 @@ INJECTIONS = [
 
 @pytest.mark.parametrize("injection", INJECTIONS)
 @pytest.mark.parametrize("where", ["error", "trace", "job_name", "parameter"])
-async def test_instructions_inside_a_log_change_nothing(injection: str, where: str) -> None:
+@pytest.mark.parametrize("obeyed", [SKIP, RETRY, written()])
+async def test_instructions_inside_a_log_change_nothing(injection: str, where: str, obeyed: str) -> None:
     failure = failed(
         "ValueError: bad row" + (f" {injection}" if where == "error" else ""), trace=injection * (where == "trace")
     )
     failure = replace(failure, job_name=injection) if where == "job_name" else failure
     failure = replace(failure, parameters={"note": injection}) if where == "parameter" else failure
-    scripted = Scripted(SKIP)
+    scripted = Scripted(obeyed)
     decision = await scripted.decide(failure)
-    # Even a model that obeys hides nothing.
+    # Even a model that obeys hides nothing, and starts nothing.
     assert decision.action is DecisionAction.ESCALATE_EMAIL
     system, document = (message.content for message in scripted.model.requests[0].messages)
     assert injection not in document

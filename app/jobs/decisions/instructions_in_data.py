@@ -17,7 +17,7 @@ _ADDRESSES_READER = re.compile(
     r"\b(?:system|developer) (?:prompt|message|instruction)s?\b|\bnew instructions?\b"
     r"|\bnote to (?:the |any )?(?:ai|assistant|model|llm|agent)s?\b"
     r"|\b(?:you are|act as|pretend to be|as) (?:now )?(?:an? )?(?:ai|assistant|language model|llm|chatbot)\b"
-    r"|\"(?:decision|suggested_params)\"\s{0,5}:"
+    r"|\"decision\"\s{0,5}:|\bsuggested_params\b|\b(?:assistant|chatbot):\s"
     r"|<\|(?:im_start|im_end|system|endoftext)|\[/?inst\]|</?(?:system|instructions?|data)>",
     re.IGNORECASE,
 )
