@@ -24,6 +24,7 @@ from app.composition.tool_providers import ConversationTools, ToolServices, has_
 from app.config import CoreSettings
 from app.databricks.current_user import CurrentUserLookup
 from app.databricks.open_workspace import open_workspace
+from app.databricks.workspace_url import WorkspaceUrl
 from app.databricks_client import DatabricksModel
 from app.messaging.conversation_references import ConversationReferences
 from app.settings.host_environment import HostEnvironment
@@ -52,7 +53,8 @@ class Core:
     """Nothing here is slow to make: files, connections and heavy imports come with the first use.
 
     `managed_identity_client_id` names the identity that signs in to Databricks where the settings name no other.
-    `allows_loopback_files`: attached files may come from this machine. With a `job_watch` chats can watch jobs.
+    `allows_loopback_files`: attached files may come from this machine. With a `job_watch` chats can watch jobs, those
+    of `job_workspace_url` where that is another workspace than the model's.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Core:
         managed_identity_client_id: str | None = None,
         allows_loopback_files: bool = False,
         job_watch: Callable[[], JobWatchParts] | None = None,
+        job_workspace_url: str = "",
     ) -> None:
         # httpx logs a line for every request to the model, which would be most of the log.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -72,6 +75,10 @@ class Core:
         self.queue = self.storage.open_queue(TURN_QUEUE)
         self.references = ConversationReferences(self.storage.documents)
         self.workspace = open_workspace(settings.databricks, managed_identity_client_id)
+        self.job_workspace = self.workspace
+        if job_workspace_url and WorkspaceUrl.parse(settings.databricks.base_url).host != job_workspace_url:
+            elsewhere = settings.databricks.model_copy(update={"base_url": job_workspace_url})
+            self.job_workspace = open_workspace(elsewhere, managed_identity_client_id)
         self._current_user = CurrentUserLookup(self.workspace)
         self.model = DatabricksModel(
             settings.databricks.model_name,
@@ -90,7 +97,7 @@ class Core:
             brings_result_tools=not has_data_tools(settings),
         )
         self.job_chat = (
-            JobChat(self.storage.documents, self.references, self.queue, self.workspace, job_watch)
+            JobChat(self.storage.documents, self.references, self.queue, self.job_workspace, job_watch)
             if job_watch is not None
             else None
         )
@@ -175,6 +182,8 @@ class Core:
 
     async def close(self) -> None:
         async with AsyncExitStack() as closing:
+            if self.job_workspace is not self.workspace:
+                closing.push_async_callback(self.job_workspace.close)
             # In the order in which they were made: they are closed in reverse, each even where another fails.
             for part in (
                 self.telemetry,

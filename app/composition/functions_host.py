@@ -75,6 +75,7 @@ class FunctionsHost:
             # Without an app id the bot talks to this machine alone.
             allows_loopback_files=not settings.bot.app_id,
             job_watch=(lambda: self._job_watch_parts(watch)) if watch is not None else None,
+            job_workspace_url=watch.workspace_url if watch is not None else "",
         )
         self.dispatcher = QueueDispatcher(core.telemetry)
         self.bot = build_bot(

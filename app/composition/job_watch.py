@@ -43,7 +43,7 @@ class FunctionsJobWatch:
             return await self._open.run_pass_for(run_id)
 
     async def begin_retry(self, incident_id: str) -> Incident | None:
-        return await self._open.watch.begin_retry(incident_id)
+        return await self._open.begin_retry(incident_id)
 
     @cached_property
     def _open(self) -> OpenWatch:
@@ -51,7 +51,7 @@ class FunctionsJobWatch:
         email = EmailNotifier(configured_transport(settings.mail)) if settings.mail.is_configured else None
         return build_watch(
             settings,
-            JobsApi(core.workspace),
+            JobsApi(core.job_workspace),
             WatchStore(core.storage.documents, is_durable=True, queue=core.queue),
             Strategies(
                 ErrorDecisionEngine(

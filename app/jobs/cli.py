@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.jobs.databricks_agent import DatabricksAgent
+    from app.jobs.email_notifier import EmailNotifier
     from app.jobs.environment import WatchSettings
     from app.jobs.history.decision_record import DecisionRecord
     from app.storage.storage_account import StorageAccount
@@ -152,10 +153,15 @@ def _agent(settings: WatchSettings) -> DatabricksAgent:
     """One for all passes of the process: it holds to the hourly cap of calls of the model."""
     from app.jobs.databricks_agent import DatabricksAgent  # noqa: PLC0415
     from app.jobs.databricks_connector import DatabricksConnector  # noqa: PLC0415
+
+    connector = DatabricksConnector(settings)
+    return DatabricksAgent(databricks_connector=connector, email_notifier=_email_notifier(settings))
+
+
+def _email_notifier(settings: WatchSettings) -> EmailNotifier | None:
     from app.jobs.email_notifier import EmailNotifier  # noqa: PLC0415
 
-    email_notifier = EmailNotifier() if settings.mail.is_configured else None
-    return DatabricksAgent(databricks_connector=DatabricksConnector(settings), email_notifier=email_notifier)
+    return EmailNotifier() if settings.mail.is_configured else None
 
 
 def _summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -180,10 +186,11 @@ async def _approve(options: argparse.Namespace, settings: WatchSettings) -> int:
     _store(settings)
     async with DatabricksConnector(settings).open() as workspace, open_store(settings) as store:
         # Nothing is decided here, so no model is needed.
-        opened = build_watch(settings, workspace.jobs, store, Strategies(ErrorDecisionEngine(None)))
+        strategies = Strategies(ErrorDecisionEngine(None))
+        opened = build_watch(settings, workspace.jobs, store, strategies, email=_email_notifier(settings))
         incident = await approve(opened.incidents, options.id, _user_name())
         try:
-            begun = await opened.watch.begin_retry(incident.id) or incident
+            begun = await opened.begin_retry(incident.id) or incident
         except WorkspaceError as error:
             _print(f"Approved for {incident.job_name}. The next pass begins the retry: {error}")
             return 0

@@ -79,9 +79,18 @@ def load_watch_settings(environment: Mapping[str, str] | None = None) -> WatchSe
     """
     given = _of_the_process() if environment is None else dict(environment)
     host, base_url = given.get("DATABRICKS_HOST", "").strip(), given.get("DATABRICKS_BASE_URL", "").strip()
-    if host and not base_url:
+    if host and not _is_of(host, base_url):
         given["DATABRICKS_BASE_URL"] = host if "://" in host else f"https://{host}"
     return load_sections(WatchSettings, given)
+
+
+def _is_of(host: str, base_url: str) -> bool:
+    """Whether the model's address is of this workspace: an app or another workspace is not."""
+    try:
+        return WorkspaceUrl.parse(base_url).host == WorkspaceUrl.parse(host).host
+    except ValueError:
+        # What is wrong with either is said by its own check.
+        return bool(base_url)
 
 
 def load_azure_openai_settings() -> AzureOpenAISettings:

@@ -214,6 +214,16 @@ def test_what_the_sdk_would_have_imported_works_for_whoever_uses_it() -> None:
     assert process.stdout == "Grüße aus Köln, größer id x\n", process.stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "is_another"), [("", False), ("https://w.example", False), ("https://jobs.example", True)]
+)
+async def test_jobs_may_be_in_another_workspace_than_the_model(tmp_path: Path, url: str, *, is_another: bool) -> None:
+    environment = {**WORKSPACE, "DATA_DIR": str(tmp_path), "DATABRICKS_TOKEN": "t"}
+    made = Core(load_sections(CoreSettings, environment), job_workspace_url=url)
+    assert (made.job_workspace is not made.workspace) is is_another
+    await made.close()
+
+
 async def test_everything_is_closed_in_reverse_even_where_one_part_fails(tmp_path: Path) -> None:
     made = core(tmp_path)
     closed: list[str] = []

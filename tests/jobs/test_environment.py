@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.config import SettingsError
+from app.databricks.workspace_url import WorkspaceUrl
 from app.jobs.environment import WatchSettings, load_watch_settings, read_env_file
 from app.jobs.job_policy import JobPolicy, ParameterRule, Person, WatchMode
 from app.jobs.policies import JobPolicies
@@ -44,7 +45,14 @@ def test_a_workspace_and_a_token_are_enough_and_the_defaults_are_those_that_peop
     ],
 )
 def test_the_workspace_has_either_name(host: str, base_url: str, expected: str) -> None:
-    assert load(DATABRICKS_HOST=host, DATABRICKS_BASE_URL=base_url).workspace_url == expected
+    settings = load(DATABRICKS_HOST=host, DATABRICKS_BASE_URL=base_url)
+    assert settings.workspace_url == expected
+    assert WorkspaceUrl.parse(settings.databricks.base_url).host == expected, "the jobs are asked of another"
+
+
+def test_the_address_of_the_model_stays_where_it_is_in_the_workspace() -> None:
+    gateway = "https://adb-1.azuredatabricks.net/ai-gateway/mlflow/v1"
+    assert load(DATABRICKS_BASE_URL=gateway).databricks.base_url == gateway
 
 
 def test_a_file_gives_what_the_environment_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,13 @@ class OpenWatch:
         finally:
             await self.deliver_due()
 
+    async def begin_retry(self, incident_id: str) -> Incident | None:
+        """Begins what was approved, and tells it. Raises `WorkspaceError` and `StorageError`."""
+        try:
+            return await self.watch.begin_retry(incident_id)
+        finally:
+            await self.deliver_due()
+
     async def deliver_due(self) -> None:
         """What mail servers and other services are to be told now, also from passes before. Raises `StorageError`."""
         if self.email is not None:
