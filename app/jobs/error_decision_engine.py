@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from app.common.keyed_locks import KeyedLocks
@@ -21,6 +22,7 @@ from app.jobs.runs.error_fingerprint import error_fingerprint
 from app.jobs.runs.run_failure import RunFailure
 from app.jobs.synchronous import run_synchronously
 from app.models.model_errors import ContentFilteredError, ConversationTooLongError, ModelError
+from app.storage.documents import DocumentStore
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +63,12 @@ class ErrorDecisionEngine:
     def model(self) -> str:
         """The name of the model that is asked; empty where the codes alone decide."""
         return "" if self._client is None else self._client.name
+
+    def with_documents(self, documents: DocumentStore) -> ErrorDecisionEngine:
+        """The same engine, whose calls count together with those of every process that shares the store."""
+        counting = copy(self)
+        counting._budget = self._budget.with_documents(documents)
+        return counting
 
     def begin_pass(self) -> None:
         """Forgets what was decided for equal errors in the pass before, and that the model was out of reach."""
@@ -113,7 +121,7 @@ class ErrorDecisionEngine:
             return _NoAnswer("no model is set up")
         problem = ""
         for _ in range(_MAX_ATTEMPTS):
-            if not self._budget.take():
+            if not await self._budget.take():
                 return _NoAnswer("the hourly limit of model calls is reached")
             try:
                 answer = await self._client.complete(INSTRUCTIONS, question.text + problem, DECISION_ANSWER)

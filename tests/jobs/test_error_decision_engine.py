@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailur
 from app.models.model import Completed, Model
 from app.models.model_errors import ContentFilteredError, EndpointUnavailableError, RequestRefusedError
 from app.models.scripted_model import ScriptedModel, ScriptedReply
+from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.jobs.decisions.test_guard_rails import FAILURE
 from tests.jobs.decisions.test_model_answer import written
 
@@ -140,6 +142,25 @@ async def test_sixty_calls_an_hour_are_the_limit() -> None:
     assert "hourly limit" in decisions[-1].reason
     now = 3600.0
     assert (await scripted.decide(failed(errors[61], **task()))).source == "model"
+
+
+async def test_processes_that_share_a_store_share_the_limit(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    documents, now = store.documents(), 0.0
+    processes = [Scripted(*[RETRY] * 9, clock=lambda: now, max_calls_per_hour=5) for _ in range(3)]
+    engines = [each.engine.with_documents(documents) for each in processes]
+
+    async def ask(number: int) -> str:
+        failure = failed(chr(97 + number) * 9 + "Error: x", **task())
+        return (await engines[number % 3].decide(failure, POLICY)).source
+
+    assert sorted(await asyncio.gather(*map(ask, range(9)))) == ["model"] * 5 + ["prior"] * 4
+    now = 3601.0
+    engines[0].begin_pass()
+    assert await ask(9) == "model"
+    await documents.close()
+    await store.close()
+    assert await ask(12) == "prior"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from app.jobs.chat.job_notice import ChatNotifier
 from app.jobs.chat.watches import Watches
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.environment import WatchSettings
+from app.jobs.error_decision_engine import ErrorDecisionEngine
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.history.similar_incidents import SimilarIncidents
 from app.jobs.incidents.incident import Incident
@@ -34,7 +35,7 @@ from app.jobs.repairs.job_repairs import JobRepairs
 from app.jobs.runs.run_evidence import RunEvidence
 from app.jobs.runs.run_watch import RunWatch
 from app.jobs.runs.watched_jobs import JobSelection
-from app.jobs.watching.failure_reader import FailureReader, Strategies
+from app.jobs.watching.failure_reader import FailureReader, Strategies, Strategy
 from app.jobs.watching.incident_retries import IncidentRetries
 from app.jobs.watching.job_watch import JobWatch, PassResult
 from app.storage.documents import DocumentStore
@@ -127,6 +128,16 @@ async def open_store(settings: WatchSettings) -> AsyncIterator[WatchStore]:
         yield WatchStore(storage.documents, is_durable=True, queue=queue)
 
 
+def _counted(strategies: Strategies, documents: DocumentStore) -> Strategies:
+    """Their calls of a model count in the store: each pass may be a process of its own."""
+
+    def counted(strategy: Strategy) -> Strategy:
+        return strategy.with_documents(documents) if isinstance(strategy, ErrorDecisionEngine) else strategy
+
+    observed = strategies.observed
+    return Strategies(counted(strategies.primary), None if observed is None else counted(observed))
+
+
 def build_watch(
     settings: WatchSettings,
     api: JobsApi,
@@ -158,7 +169,7 @@ def build_watch(
     repairs = JobRepairs(api, store.documents, workspace=workspace, clock=clock)
     reader = FailureReader(
         RunEvidence(api, workspace),
-        strategies,
+        _counted(strategies, store.documents) if store.is_durable else strategies,
         repairs,
         incidents,
         records,
