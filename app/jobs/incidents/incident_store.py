@@ -11,6 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from app.common.concurrency import gather_or_cancel
 from app.jobs.incidents.incident import Incident
 from app.jobs.runs.run_failure import RunFailure
 from app.storage.documents import (
@@ -65,11 +66,13 @@ class IncidentStore:
 
     async def create(self, incident: Incident) -> Incident:
         """The incident, or the one with its id that was there before."""
+        # First, so that there is no incident which some of its jobs do not lead to.
+        await self._index(incident)
         try:
             await self._documents.put(_document(self._key(incident.id), incident))
         except ConcurrentUpdateError:
             incident = await self.find(incident.id) or incident
-        await self._index(incident)
+            await self._index(incident)
         return incident
 
     async def update(self, id_: str, change: Callable[[Incident], Incident | None]) -> Incident | None:
@@ -126,17 +129,19 @@ class IncidentStore:
         return [incident for incident in found if incident is not None and not incident.state.is_closed]
 
     async def _index(self, incident: Incident) -> None:
-        """After the incident itself: an entry that a crash leaves behind is recognised by the closed incident."""
-        for job_id in incident.job_ids:
-            key = self._open_key(job_id, incident.error_fingerprint)
-            document = await self._documents.get(key)
-            if incident.state.is_closed:
-                if document is not None and document.value == incident.id:
-                    await self._documents.delete_unchanged(document)
-            elif document is None or document.value != incident.id:
-                with suppress(ConcurrentUpdateError):
-                    version = "" if document is None else document.version
-                    await self._documents.put(Document(key, incident.id, version=version))
+        """An entry that a crash leaves behind is recognised by the incident, which is closed or missing."""
+        await gather_or_cancel(self._index_job(job_id, incident) for job_id in incident.job_ids)
+
+    async def _index_job(self, job_id: int, incident: Incident) -> None:
+        key = self._open_key(job_id, incident.error_fingerprint)
+        document = await self._documents.get(key)
+        if incident.state.is_closed:
+            if document is not None and document.value == incident.id:
+                await self._documents.delete_unchanged(document)
+        elif document is None or document.value != incident.id:
+            with suppress(ConcurrentUpdateError):
+                version = "" if document is None else document.version
+                await self._documents.put(Document(key, incident.id, version=version))
 
     def _key(self, id_: str) -> DocumentKey:
         return DocumentKey(INCIDENTS, self._workspace, id_)

@@ -32,7 +32,7 @@ class _Plan:
 
 
 def new_incident(found: Sequence[FoundFailure], now: float) -> Incident:
-    """Of failures with one cause, the first of which stands for all."""
+    """Of at most `MAX_RUNS` failures with one cause, the first of which stands for all."""
     first = found[0]
     id_ = incident_id(first.failure.workspace, first.run.key)
     plan = _plan(first, id_, now)
@@ -47,7 +47,7 @@ def new_incident(found: Sequence[FoundFailure], now: float) -> Incident:
         mode=first.mode,
         failure=stored_failure(first.failure),
         decision=first.guarded.decision,
-        runs=tuple(_run(each, first) for each in found[:MAX_RUNS]),
+        runs=tuple(_run(each, first) for each in found),
         run_count=len(found),
         opened_at_seconds=now,
         changed_at_seconds=now,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from app.common.concurrency import gather_or_cancel
 from app.jobs.decisions.parameter_rules import without_performance_target
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentRun, IncidentState, Proposal, Retry
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.repairs.job_repairs import JobRepairs
-from app.jobs.repairs.repair_request import RepairRequest, StartedRetry
+from app.jobs.repairs.repair_request import RepairRequest, RepairResult, RetryOutcome, StartedRetry
 from app.jobs.watching.incident_opening import with_notice
 from app.jobs.watching.iso_time import iso_time
+
+_MAX_CONCURRENT_RETRIES = 8
 
 
 class IncidentRetries:
@@ -32,6 +36,7 @@ class IncidentRetries:
         self._incidents = incidents
         self._records = records
         self._clock = clock
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_RETRIES)
 
     async def begin(self, incident_id: str) -> Incident | None:
         """Begins what was approved, once, however often and from wherever it is called; the incident as it is then."""
@@ -43,8 +48,9 @@ class IncidentRetries:
             return await self._cancel(incident, proposal)
         begun: list[Retry] = []
         told: list[str] = []
-        for run in _runs(incident, proposal):
-            result = await self._repairs.start(_request(incident, proposal, run))
+        runs = _runs(incident, proposal)
+        results = await gather_or_cancel(self._start(_request(incident, proposal, run)) for run in runs)
+        for run, result in zip(runs, results, strict=True):
             if result.started is not None:
                 begun.append(self._retry(incident, proposal, run, result.started))
             elif not result.refusal:
@@ -56,18 +62,16 @@ class IncidentRetries:
     async def follow(self, incident: Incident) -> Incident | None:
         """Looks at the retries that had not ended; the incident after that, or None where nothing changed."""
         outcomes: dict[str, Retry] = {}
-        for retry in incident.retries:
-            if retry.outcome:
-                continue
-            outcome = await self._repairs.outcome(StartedRetry(retry.kind, retry.run_id, retry.repair_id))
+        followed = [retry for retry in incident.retries if not retry.outcome]
+        found = await gather_or_cancel(self._outcome(retry) for retry in followed)
+        for retry, outcome in zip(followed, found, strict=True):
             if outcome != "active":
                 changes = {"outcome": outcome, "ended_at_seconds": self._clock()}
                 outcomes[retry.id] = retry.model_copy(update=changes)
         if not outcomes:
             return await self._incidents.update(incident.id, self._looked_at)
-        changed = await self._incidents.update(incident.id, lambda each: self._after_end(each, outcomes))
-        await self.record_outcomes(changed or incident, list(outcomes.values()))
-        return changed
+        await self.record_outcomes(incident, list(outcomes.values()))
+        return await self._incidents.update(incident.id, lambda each: self._after_end(each, outcomes))
 
     async def record_outcomes(self, incident: Incident, ended: Sequence[Retry]) -> None:
         """Adds to the decisions about the runs that were retried how that ended."""
@@ -77,6 +81,14 @@ class IncidentRetries:
                 at = iso_time(retry.ended_at_seconds)
                 changes = {"outcome": retry.outcome, "outcome_at": at, "approved_by": retry.approved_by}
                 await self._records.update(record_key(run.ended_at_seconds, run.key), changes)
+
+    async def _start(self, request: RepairRequest) -> RepairResult:
+        async with self._slots:
+            return await self._repairs.start(request)
+
+    async def _outcome(self, retry: Retry) -> RetryOutcome:
+        async with self._slots:
+            return await self._repairs.outcome(StartedRetry(retry.kind, retry.run_id, retry.repair_id))
 
     async def _cancel(self, incident: Incident, proposal: Proposal) -> Incident | None:
         refusal = await self._repairs.cancel(proposal.run_id)

@@ -4,6 +4,7 @@ what is left, and nothing is handled twice.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -15,7 +16,7 @@ from app.databricks.workspace_errors import WorkspaceError
 from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident, IncidentState
-from app.jobs.incidents.incident_store import IncidentStore
+from app.jobs.incidents.incident_store import MAX_RUNS, IncidentStore
 from app.jobs.incidents.runs_with_failures import RunsWithFailures
 from app.jobs.job_policy import PolicyOf, WatchMode
 from app.jobs.notifications.notifier import Notice, Notifier, NotifyError
@@ -28,7 +29,8 @@ from app.jobs.watching.incident_retries import IncidentRetries
 from app.jobs.watching.new_records import new_records
 from app.jobs.watching.timing_incidents import late_incident, long_run_incident
 
-_MAX_DUE = 200
+_DUE_AT_ONCE = 200
+_MAX_CONCURRENT_INCIDENTS = 8
 _log = logging.getLogger(__name__)
 
 
@@ -90,6 +92,8 @@ class JobWatch:
         self._most_mode = most_mode
         self._runs_with_failures = runs_with_failures
         self._clock = clock
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_INCIDENTS)
+        self._retried = asyncio.Lock()
 
     async def run_pass(self) -> PassResult:
         """Raises `WorkspaceError` where the workspace cannot be read, and `StorageError`."""
@@ -103,8 +107,7 @@ class JobWatch:
         this = _Pass(uuid.uuid4().hex[:12])
         this.notes += look.notes
         read = await self._reader.read(look)
-        for group in _by_cause(read.failures):
-            await self._handle(group, this)
+        await gather_or_cancel(self._handle(group, this) for group in _by_cause(read.failures))
         for incident in self._timing_incidents(look):
             this.add(await self._open_timing_incident(incident))
         await self._recover(look, this)
@@ -119,7 +122,7 @@ class JobWatch:
             this.id,
             self._clock(),
             self._most_mode,
-            tuple(this.records),
+            tuple(sorted(this.records, key=lambda each: each.key)),
             tuple(this.incidents.values()),
             tuple(this.notes),
             len(look.with_failures),
@@ -128,16 +131,15 @@ class JobWatch:
     async def follow_up(self, this: _Pass | None = None) -> None:
         """Begins, follows and tells what is due. Raises `StorageError`."""
         this = this or _Pass("")
-        for incident in await self._incidents.due(self._clock(), limit=_MAX_DUE):
-            try:
-                changed = await self._advanced(incident)
-            except WorkspaceError as error:
-                _log.warning("A retry cannot be followed now; the next pass tries again", exc_info=error)
-                this.notes.append("A retry could not be followed now; the next pass looks again.")
-                changed = None
-            this.add(changed)
-        for incident in await self._incidents.due(self._clock(), limit=_MAX_DUE):
-            this.add(await self.tell(incident))
+        seen: set[str] = set()
+        while True:
+            # Those that stay due, since nobody can be told of them now, come first again.
+            due = await self._incidents.due(self._clock(), limit=_DUE_AT_ONCE + len(seen))
+            new = [incident for incident in due if incident.id not in seen]
+            if not new:
+                return
+            await gather_or_cancel(self._follow(incident, this) for incident in new)
+            seen.update(incident.id for incident in new)
 
     async def begin_retry(self, incident_id: str) -> Incident | None:
         """Begins what was approved, and tells it. Raises `WorkspaceError` and `StorageError`."""
@@ -162,39 +164,61 @@ class JobWatch:
 
         return await self._incidents.update(incident.id, without)
 
+    async def _follow(self, incident: Incident, this: _Pass) -> None:
+        async with self._slots:
+            changed = None
+            try:
+                changed = await self._advanced(incident)
+            except WorkspaceError as error:
+                _log.warning("A retry cannot be followed now; the next pass tries again", exc_info=error)
+                this.notes.append("A retry could not be followed now; the next pass looks again.")
+            this.add(await self.tell(changed or incident) or changed)
+
     async def _handle(self, group: Sequence[FoundFailure], this: _Pass) -> None:
         """The incident before its records: a pass that is killed between finds the incident again."""
-        opened: list[FoundFailure] = []
-        for found in group:
-            incident = await self._known_incident(found)
-            if incident is None:
-                opened.append(found)
-            else:
+        async with self._slots:
+            opened: list[FoundFailure] = []
+            for found in group:
+                incident = await self._known_incident(found)
+                if incident is None:
+                    opened.append(found)
+                else:
+                    this.add(incident)
+                    await self._record([found], incident, this)
+            # An incident names all its runs, or those it does not name would not be retried.
+            for start in range(0, len(opened), MAX_RUNS):
+                named = opened[start : start + MAX_RUNS]
+                incident = await self._incidents.create(new_incident(named, self._clock()))
                 this.add(incident)
-                await self._record([found], incident, this)
-        if opened:
-            incident = await self._incidents.create(new_incident(opened, self._clock()))
-            this.add(incident)
-            await self._record(opened, incident, this)
+                await self._record(named, incident, this)
 
     async def _known_incident(self, found: FoundFailure) -> Incident | None:
         now = self._clock()
-        if (retried := await retried_incident(self._incidents, found.run)) is not None:
-            changed = await self._incidents.update(retried.id, lambda each: with_failed_retry(each, found, now))
-            incident = changed or retried
-            ended = [each for each in incident.retries if each.run_id == found.run.run_id and each.outcome == "failed"]
-            await self._retries.record_outcomes(incident, ended)
+        async with self._retried:
+            # One after the other, since the first to fail again decides what becomes of the incident.
+            incident = await self._failed_again(found, now)
+        if incident is not None:
             return incident
         known = await self._incidents.find_open(found.run.job_id, found.fingerprint)
         if known is None:
             return None
         return await self._incidents.update(known.id, lambda each: with_repeat(each, found, now)) or known
 
+    async def _failed_again(self, found: FoundFailure, now: float) -> Incident | None:
+        retried = await retried_incident(self._incidents, found.run)
+        if retried is None:
+            return None
+        changed = await self._incidents.update(retried.id, lambda each: with_failed_retry(each, found, now))
+        incident = changed or retried
+        ended = [each for each in incident.retries if each.run_id == found.run.run_id and each.outcome == "failed"]
+        await self._retries.record_outcomes(incident, ended)
+        return incident
+
     async def _record(self, group: Sequence[FoundFailure], incident: Incident, this: _Pass) -> None:
         at = self._clock()
-        for record in (each for found in group for each in new_records(found, incident, this.id, at)):
-            if await self._records.add(record):
-                this.records.append(record)
+        records = [each for found in group for each in new_records(found, incident, this.id, at)]
+        are_new = await gather_or_cancel(self._records.add(record) for record in records)
+        this.records += [record for record, is_new in zip(records, are_new, strict=True) if is_new]
 
     async def _open_timing_incident(self, incident: Incident) -> Incident:
         known = await self._incidents.create(incident)

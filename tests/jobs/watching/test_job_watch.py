@@ -13,10 +13,10 @@ import pytest
 from app.jobs.decisions.decision import DecisionAction
 from app.jobs.incidents.incident import IncidentState
 from app.jobs.job_policy import JobPolicy, ParameterRule, WatchMode
-from app.jobs.notifications.notifier import NotifyError
+from app.jobs.notifications.notifier import Notice, NotifyError
 from app.local.job_plans import SUCCESS, TaskPlan, failure, in_turn
 from tests.jobs.repairs.test_job_repairs import Fuse, FusedApi, FusedDocuments, Killed
-from tests.jobs.watching.watch_harness import ALICE, RETRY, ScriptedStrategy, Watcher, watcher
+from tests.jobs.watching.watch_harness import ALICE, RETRY, RecordingNotifier, ScriptedStrategy, Watcher, watcher
 
 FAILS = failure("ValueError: bad")
 FAILS_ONCE = in_turn(FAILS, SUCCESS)
@@ -315,33 +315,77 @@ async def test_two_watchers_at_once_repair_and_record_every_run_once(w: Watcher)
     )
 
 
-async def test_wherever_a_pass_is_killed_the_next_ones_lose_and_repeat_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed_pass", ["the first", "the second"])
+async def test_wherever_a_pass_is_killed_the_next_ones_lose_and_repeat_nothing(
+    tmp_path: Path, killed_pass: str
+) -> None:
     for step in range(1, 200):
         path = tmp_path / str(step)
         path.mkdir()
         async with watcher(path, policy=AUTO) as w:
-            for number in range(2):
-                error = failure(f"ValueError: bad {'ab'[number]}")
+            for number, word in enumerate("aab"):
+                error = failure(f"ValueError: bad {word}")
                 w.jobs.store.start(w.jobs.add(TaskPlan("load", in_turn(error, SUCCESS)), name=f"job {number}"))
             w.jobs.now += HOUR
-            fuse = Fuse(step)
-            is_last = True
-            try:
-                await w.watch(
-                    lambda documents, fuse=fuse: FusedDocuments(documents, fuse),  # type: ignore[misc]
-                    lambda api, fuse=fuse: FusedApi(api, fuse),  # type: ignore[misc, arg-type]
-                ).run_pass()
-            except (Killed, BaseExceptionGroup):
-                is_last = False
-            for _ in range(3):
+            if killed_pass == "the second":
+                await w.watch().run_pass()
+                w.jobs.now += HOUR
+            is_last = await _killed_at(step, w)
+            for _ in range(2):
                 w.jobs.now += HOUR
                 await w.watch().run_pass()
             history = await w.history()
-            assert len(history) == 2, f"killed at step {step}: {len(history)} decisions"
+            assert len(history) == 3, f"killed at step {step}: {len(history)} decisions"
             assert {each.outcome for each in history} == {"succeeded"}, f"killed at step {step}"
-            assert len(w.jobs.stand_in.repairs) == 2, f"killed at step {step}: {len(w.jobs.stand_in.repairs)} repairs"
+            assert len(w.jobs.stand_in.repairs) == 3, f"killed at step {step}: {len(w.jobs.stand_in.repairs)} repairs"
             told = sorted(w.notifier.told)
             assert told == sorted(["opened", "retry_started", "recovered"] * 2), f"killed at step {step}: {told}"
         if is_last:
             return
     pytest.fail("no step was the last one")
+
+
+async def _killed_at(step: int, w: Watcher) -> bool:
+    """Whether the pass ended before that step."""
+    fuse = Fuse(step)
+    watch = w.watch(lambda documents: FusedDocuments(documents, fuse), lambda api: FusedApi(api, fuse))  # type: ignore[arg-type, return-value]
+    try:
+        await watch.run_pass()
+    except (Killed, BaseExceptionGroup):
+        return False
+    return True
+
+
+async def test_every_run_of_one_cause_is_retried_however_many_there_are(
+    w: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.watching.job_watch.MAX_RUNS", 2)
+    w.policy = AUTO
+    for number in range(5):
+        w.jobs.store.start(w.jobs.add(TaskPlan("load", FAILS_ONCE), name=f"job {number}"))
+    w.jobs.now += HOUR
+    result = await w.watch().run_pass()
+    assert [each.action for each in result.records] == ["retried"] * 5
+    assert sorted(each["run_id"] for each in w.jobs.stand_in.repairs) == sorted(each.run_id for each in result.records)
+    assert w.notifier.told.count("opened") == 3
+
+
+class _RefusesSome(RecordingNotifier):
+    async def notify(self, notice: Notice) -> None:
+        if notice.incident.job_name == "refused":
+            raise NotifyError("Not now.", is_temporary=True)
+        await super().notify(notice)
+
+
+async def test_whatever_is_due_is_told_however_much_it_is_and_whatever_of_it_cannot_be_told(
+    w: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.watching.job_watch._DUE_AT_ONCE", 2)
+    w.notifier = _RefusesSome()
+    for names in (["refused"] * 3, [f"job {number}" for number in range(5)]):
+        for number, name in enumerate(names):
+            error = failure(f"ValueError: bad {'abcde'[number]} of {name[:3]}")
+            w.jobs.store.start(w.jobs.add(TaskPlan("load", in_turn(error)), name=name))
+        w.jobs.now += HOUR
+        await w.watch().run_pass()
+    assert sorted(each.incident.job_name for each in w.notifier.notices) == names
