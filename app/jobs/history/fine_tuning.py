@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from app.common.json_values import items, mapping, text
 from app.common.log_text import one_line
+from app.databricks.workspace_errors import CredentialError
 from app.jobs.history.training_data import TrainingDataError, check_training_file
 from app.jobs.synchronous import run_synchronously
 from app.models.openai_import import import_openai
@@ -118,8 +119,11 @@ class FineTuning:
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[openai.AsyncOpenAI]:
         await asyncio.to_thread(import_openai)
-        async with self._open_client() as client:
-            yield client
+        try:
+            async with self._open_client() as client:
+                yield client
+        except CredentialError as error:
+            raise FineTuningError(f"The service could not be signed in to: {error}") from error
 
     async def _upload(self, client: openai.AsyncOpenAI, path: Path) -> str:
         """The id of the file, once the service has read it: Azure refuses a job before that."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from app.databricks.workspace_errors import CredentialError
 from app.jobs.history.fine_tuning import KNOWN_TUNABLE_MODELS, FineTuning, FineTuningError
 from app.jobs.history.history_export import to_json
 from app.jobs.history.training_data import prepare_training_data
@@ -126,6 +127,15 @@ async def test_what_the_service_would_refuse_is_not_sent(
 async def test_a_wrong_key_is_one_sentence(service: FineTuningService, data: Path) -> None:
     with pytest.raises(FineTuningError, match="does not allow it; training needs the role Foundry User"):
         await tuning(service, key="wrong").start_async(data, TUNABLE)
+
+
+async def test_an_identity_without_a_token_is_one_sentence(service: FineTuningService) -> None:
+    async def token() -> str:
+        raise CredentialError("there is no managed identity here")
+
+    fine_tuning = FineTuning(lambda: openai.AsyncOpenAI(base_url=service.url, api_key=token))
+    with pytest.raises(FineTuningError, match="could not be signed in to: there is no managed identity here"):
+        await fine_tuning.status_async("ftjob-1")
 
 
 async def test_a_service_that_cannot_be_reached_is_one_sentence(service: FineTuningService) -> None:

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.jobs.decisions.decision_question import INSTRUCTIONS
+from app.jobs.decisions.model_answer import DECISION_ANSWER, read_answer
 from app.jobs.history.decision_record import OBSERVED, DecisionRecord
 from app.jobs.history.history_export import to_json
 from app.jobs.history.training_data import (
@@ -46,6 +48,9 @@ def examples(data: TrainingData) -> list[dict[str, Any]]:
 
 
 def answers(data: TrainingData) -> list[dict[str, Any]]:
+    """Each is one that the decision engine reads."""
+    for each in examples(data):
+        read_answer(each["messages"][-1]["content"])
     return [json.loads(each["messages"][-1]["content"]) for each in examples(data)]
 
 
@@ -59,7 +64,15 @@ def test_every_example_is_a_chat_of_instructions_a_failure_and_the_decision_that
         assert all(isinstance(message["content"], str) and message["content"] for message in each["messages"])
     assert answers(data)[0]["decision"] == "RETRY_WITH_PARAMS"
     assert answers(data)[0]["suggested_params"] == [{"name": "batch_size", "value": "100"}]
-    assert "Error" in found[0]["messages"][1]["content"]
+    for each in found:
+        system, asked, answered = (message["content"] for message in each["messages"])
+        assert system == INSTRUCTIONS
+        question = json.loads(asked)
+        assert question["failed_tasks"][0]["causing_error"].startswith("Error")
+        assert question["changeable_parameters"] == [{"name": "batch_size", "type": "text"}]
+        answer = read_answer(answered)
+        assert (answer.action.value, answer.suggested_params) == ("RETRY_WITH_PARAMS", {"batch_size": "100"})
+        assert list(json.loads(answered)) == DECISION_ANSWER.schema["required"]
     assert check_training_file(data.path) == 12
 
 
@@ -123,14 +136,14 @@ def test_what_jobs_say_stays_inside_the_messages(tmp_path: Path) -> None:
     ]
     data = prepared(tmp_path, history)
     assert data.path.read_bytes()[3:].isascii()
-    assert len(examples(data)) == 12
+    assert len(answers(data)) == 12
 
 
 @settings(max_examples=30, deadline=None)
 @given(text=st.text(max_size=50))
 def test_any_parameters_and_hypotheses_are_read(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     odd = records(10, parameters=text, hypotheses=text)
-    assert prepared(tmp_path_factory.mktemp("odd"), odd).examples == 10
+    assert len(answers(prepared(tmp_path_factory.mktemp("odd"), odd))) == 10
 
 
 @pytest.mark.parametrize(
