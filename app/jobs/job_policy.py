@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from app.jobs.notifications.quiet_hours import QuietHours
+
 
 class WatchMode(StrEnum):
     """`OBSERVE` only tells; `APPROVE` repairs what a person approved; `AUTO` repairs within the guard rails."""
@@ -44,7 +46,7 @@ class ParameterRule:
 @dataclass(frozen=True, slots=True)
 class JobPolicy:
     """`is_rerun_safe` is the owner's word that running twice does no harm. Without `max_minutes` a run is too long by
-    the job's history, without `max_late_minutes` nothing is late.
+    the job's history, without `max_late_minutes` nothing is late. In `quiet_hours` people are told of little.
     """
 
     mode: WatchMode = WatchMode.OBSERVE
@@ -59,6 +61,7 @@ class JobPolicy:
     viewers: tuple[Person, ...] = ()
     owners: tuple[Person, ...] = ()
     escalation_emails: tuple[str, ...] = ()
+    quiet_hours: QuietHours | None = None
 
 
 PolicyOf = Callable[[int, str, Mapping[str, str]], JobPolicy]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from app.jobs.job_matching import has_tag, name_matches
 from app.jobs.job_policy import JobPolicy, ParameterRule, Person, WatchMode
+from app.jobs.notifications.quiet_hours import quiet_hours_of
+from app.settings.job_notice_settings import JobNoticeSettings
 from app.settings.job_watch_settings import JobSetting, JobWatchSettings, ParameterSetting, PersonSetting
 
 _TAG = "tag:"
@@ -19,9 +22,12 @@ class JobPolicies:
 
     default: JobPolicy
     by_key: Mapping[str, JobSetting]
+    zone: ZoneInfo
 
     @classmethod
-    def from_settings(cls, settings: JobWatchSettings) -> JobPolicies:
+    def from_settings(cls, settings: JobWatchSettings, notices: JobNoticeSettings | None = None) -> JobPolicies:
+        notices = notices or JobNoticeSettings()
+        zone = ZoneInfo(notices.time_zone)
         default = JobPolicy(
             mode=WatchMode(settings.mode),
             is_rerun_safe=settings.safe,
@@ -34,8 +40,9 @@ class JobPolicies:
             approvers=_people(settings.approvers),
             viewers=_people(settings.viewers),
             escalation_emails=settings.emails,
+            quiet_hours=quiet_hours_of(notices.quiet_hours, zone),
         )
-        return cls(default, settings.jobs)
+        return cls(default, settings.jobs, zone)
 
     def of(self, job_id: int, name: str = "", tags: Mapping[str, str] | None = None) -> JobPolicy:
         """What is said of the id wins over what is said of the name, and that over a tag; later words over earlier."""
@@ -47,6 +54,8 @@ class JobPolicies:
         identified = [each for key, each in self.by_key.items() if _is_id(key) and int(key) == job_id]
         for differences in (*tagged, *named, *identified):
             policy = _with(policy, differences)
+            if differences.quiet_hours is not None:
+                policy = replace(policy, quiet_hours=quiet_hours_of(differences.quiet_hours, self.zone))
         return policy
 
 

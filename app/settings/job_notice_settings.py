@@ -16,6 +16,7 @@ from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
 
 _TIME = r"([01]\d|2[0-3]):[0-5]\d"
+TIME_RANGE = f"^({_TIME}-{_TIME})?$"
 
 
 class JobNoticeSettings(Section):
@@ -73,7 +74,7 @@ class JobNoticeSettings(Section):
     quiet_hours: str = setting(
         "JOB_QUIET_HOURS",
         default="",
-        pattern=f"^({_TIME}-{_TIME})?$",
+        pattern=TIME_RANGE,
         left_out="none",
         description="when chats are not written to, such as 22:00-07:00; what was held back is told afterwards",
     )
@@ -82,12 +83,6 @@ class JobNoticeSettings(Section):
     @property
     def digest_at(self) -> time | None:
         return time.fromisoformat(self.digest_time) if self.digest_time else None
-
-    @property
-    def quiet(self) -> tuple[time, time] | None:
-        """When the quiet hours begin and end; they may go over midnight."""
-        begin, _, end = self.quiet_hours.partition("-")
-        return (time.fromisoformat(begin), time.fromisoformat(end)) if end else None
 
     @field_validator("webhook_url", "slack_webhook_url", "ticket_url")
     @classmethod

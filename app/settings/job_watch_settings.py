@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
+from app.settings.job_notice_settings import TIME_RANGE
 from app.settings.section import GUID, Section, setting
 
 Mode = Literal["observe", "approve", "auto"]
@@ -126,6 +127,7 @@ class JobSetting(BaseModel):
     viewers: People | None = None
     owners: People | None = None
     emails: Emails | None = None
+    quiet_hours: Annotated[str, Field(pattern=TIME_RANGE)] | None = None
 
 
 class JobWatchSettings(Section):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,6 +13,7 @@ from app.config import SettingsError
 from app.databricks.workspace_url import WorkspaceUrl
 from app.jobs.environment import WatchSettings, load_watch_settings, read_env_file
 from app.jobs.job_policy import JobPolicy, ParameterRule, Person, WatchMode
+from app.jobs.notifications.quiet_hours import QuietHours
 from app.jobs.policies import JobPolicies
 from app.storage.storage_account import StorageAccount
 
@@ -23,7 +26,8 @@ def load(**settings: str) -> WatchSettings:
 
 
 def policies(**settings: str) -> JobPolicies:
-    return JobPolicies.from_settings(load(**settings).job_watch)
+    loaded = load(**settings)
+    return JobPolicies.from_settings(loaded.job_watch, loaded.notices)
 
 
 def test_a_workspace_and_a_token_are_enough_and_the_defaults_are_those_that_people_rely_on() -> None:
@@ -107,6 +111,15 @@ def test_each_job_has_what_is_said_of_its_tag_its_name_and_its_id() -> None:
     assert all_jobs.of(9, "other", {"team": "finance"}).mode is WatchMode.OBSERVE
 
 
+def test_a_job_may_have_quiet_hours_of_its_own_or_none() -> None:
+    jobs = {"1": {"quiet_hours": ""}, "tag:night": {"quiet_hours": "20:00-09:30"}}
+    all_jobs = policies(JOB_WATCH_JOBS=json.dumps(jobs), JOB_QUIET_HOURS="22:00-07:00", JOB_TIME_ZONE="Europe/Berlin")
+    berlin = ZoneInfo("Europe/Berlin")
+    assert all_jobs.of(9).quiet_hours == QuietHours(time(22), time(7), berlin)
+    assert all_jobs.of(9, "", {"night": ""}).quiet_hours == QuietHours(time(20), time(9, 30), berlin)
+    assert all_jobs.of(1, "", {"night": ""}).quiet_hours is None
+
+
 def test_people_may_have_names_for_mentions() -> None:
     owner = {"tenant": TENANT.upper(), "id": ANN, "name": "Ann", "email": "ann@contoso.com"}
     policy = policies(JOB_WATCH_JOBS=json.dumps({"1": {"owners": [owner], "viewers": [f"{TENANT}/{ANN}"]}})).of(1)
@@ -125,6 +138,7 @@ def test_people_may_have_names_for_mentions() -> None:
         ("JOB_WATCH_ALLOW", "{"),
         ("JOB_WATCH_JOBS", '{"1": {"mood": "auto"}}'),
         ("JOB_WATCH_JOBS", '["1"]'),
+        ("JOB_WATCH_JOBS", '{"1": {"quiet_hours": "24:00-07:00"}}'),
         ("JOB_WATCH_IDS", "1,nightly"),
         ("JOB_WATCH_IDS", "0"),
         ("JOB_WATCH_BREAKER", "0"),

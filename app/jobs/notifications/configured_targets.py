@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
 from app.config import SettingsError
 from app.jobs.notifications.http_notifier import HttpNotifier, Target
 from app.jobs.notifications.notice_delivery import NoticeOutbox
+from app.jobs.notifications.notice_timing import QuietHoursOf
 from app.jobs.notifications.pagerduty import pagerduty_target
-from app.jobs.notifications.quiet_hours import QuietHours
 from app.jobs.notifications.slack import slack_target
 from app.jobs.notifications.ticket import ticket_target
 from app.jobs.notifications.webhook import webhook_target
@@ -22,25 +21,22 @@ from app.storage.documents import DocumentStore
 
 
 def notice_outboxes(
-    settings: JobNoticeSettings, documents: DocumentStore, *, clock: Callable[[], float] = time.time
+    settings: JobNoticeSettings,
+    documents: DocumentStore,
+    *,
+    quiet_hours: QuietHoursOf | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[NoticeOutbox, ...]:
     """Only people have quiet hours: PagerDuty has its own, and programs never sleep. Raises `SettingsError`."""
-    quiet = quiet_hours(settings)
     return tuple(
         NoticeOutbox(
             documents,
             HttpNotifier(target, clock=clock),
-            quiet_hours=quiet if target.name == "slack" else None,
+            quiet_hours=quiet_hours if target.name == "slack" else None,
             clock=clock,
         )
         for target in targets(settings)
     )
-
-
-def quiet_hours(settings: JobNoticeSettings) -> QuietHours | None:
-    if settings.quiet is None:
-        return None
-    return QuietHours(*settings.quiet, ZoneInfo(settings.time_zone))
 
 
 def targets(settings: JobNoticeSettings) -> tuple[Target, ...]:

@@ -11,9 +11,9 @@ from app.common.concurrency import gather_or_cancel
 from app.jobs.notifications.digest import Digest
 from app.jobs.notifications.http_notifier import HttpNotifier
 from app.jobs.notifications.incident_message import IncidentMessage, incident_message
+from app.jobs.notifications.notice_timing import QuietHoursOf, held_until, passes_quiet_hours
 from app.jobs.notifications.notifier import Notice, NotifyError
 from app.jobs.notifications.outbox import MAX_UNCLEAR_ATTEMPTS, Attempt, Delivery, Outbox
-from app.jobs.notifications.quiet_hours import QuietHours, held_until, passes_quiet_hours
 from app.storage.documents import Collection, DocumentStore
 from app.storage.storage_errors import StorageError
 
@@ -57,7 +57,7 @@ class NoticeOutbox:
         documents: DocumentStore,
         notifier: HttpNotifier,
         *,
-        quiet_hours: QuietHours | None = None,
+        quiet_hours: QuietHoursOf | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._notifier = notifier

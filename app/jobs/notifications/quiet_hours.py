@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from app.jobs.notifications.notifier import Notice
-
-MANY_JOBS = 10
-
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
@@ -39,16 +35,7 @@ class QuietHours:
         return end
 
 
-def passes_quiet_hours(notice: Notice, *, many_jobs: int = MANY_JOBS) -> bool:
-    """An escalation of many jobs does, and what follows the decision of somebody who is awake."""
-    if notice.kind == "escalated" and len(notice.incident.job_ids) >= many_jobs:
-        return True
-    return notice.kind in {"decided", "changed"} or notice.incident.decided_by is not None
-
-
-def held_until(notice: Notice, quiet_hours: QuietHours | None, now: float) -> float:
-    """When it is told, in seconds since 1970."""
-    if quiet_hours is None or passes_quiet_hours(notice):
-        return now
-    end = quiet_hours.end_after(now)
-    return now if end is None else end
+def quiet_hours_of(text: str, zone: ZoneInfo) -> QuietHours | None:
+    """From `22:00-07:00`; None for "". Raises `ValueError`."""
+    begins, _, ends = text.partition("-")
+    return QuietHours(time.fromisoformat(begins), time.fromisoformat(ends), zone) if text else None

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from app.databricks.jobs_api import JobsApi
 from app.jobs.chat.job_notice import ChatNotifier
+from app.jobs.chat.job_viewers import policy_for
 from app.jobs.chat.watches import Watches
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.environment import WatchSettings
@@ -25,11 +26,12 @@ from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.incidents.runs_with_failures import RunsWithFailures
 from app.jobs.job_policy import PolicyOf, WatchMode
 from app.jobs.mail.mail_notifier import MailNotifier
-from app.jobs.notifications.configured_targets import notice_outboxes, quiet_hours
+from app.jobs.notifications.configured_targets import notice_outboxes
 from app.jobs.notifications.daily_digest import DailyDigest
 from app.jobs.notifications.notice_delivery import NoticeOutbox, deliver_due
+from app.jobs.notifications.notice_timing import QuietHoursOf, held_until
 from app.jobs.notifications.notifier import Notice
-from app.jobs.notifications.quiet_hours import QuietHours, held_until
+from app.jobs.notifications.quiet_hours import QuietHours
 from app.jobs.policies import JobPolicies
 from app.jobs.repairs.job_repairs import JobRepairs
 from app.jobs.runs.run_evidence import RunEvidence
@@ -151,16 +153,19 @@ def build_watch(
 ) -> OpenWatch:
     """`job_ids` are watched instead of those that the settings name; `escalation_emails` are mailed besides those."""
     workspace = settings.workspace_url
-    policies = JobPolicies.from_settings(settings.job_watch)
+    policies = JobPolicies.from_settings(settings.job_watch, settings.notices)
     most_mode = WatchMode.AUTO if store.is_durable else WatchMode.OBSERVE
     incidents = IncidentStore(store.documents, workspace=workspace)
     records = DecisionRecords(store.documents, workspace=workspace)
     with_failures = RunsWithFailures(store.documents, workspace=workspace)
+
+    def quiet_hours(incident: Incident) -> QuietHours | None:
+        return policy_for(incident, policies.of).quiet_hours
+
     chats = None
     if store.queue is not None:
-        quiet = quiet_hours(settings.notices)
-        chats = _WatchedChats(store.documents, store.queue, workspace, quiet, clock)
-    outboxes = notice_outboxes(settings.notices, store.documents, clock=clock)
+        chats = _WatchedChats(store.documents, store.queue, workspace, quiet_hours, clock)
+    outboxes = notice_outboxes(settings.notices, store.documents, quiet_hours=quiet_hours, clock=clock)
     mail = None
     if email is not None:
         email = email.with_documents(store.documents) if store.is_durable else email
@@ -235,7 +240,7 @@ class _WatchedChats:
         documents: DocumentStore,
         queue: Queue,
         workspace: str,
-        quiet: QuietHours | None,
+        quiet: QuietHoursOf,
         clock: Callable[[], float],
     ) -> None:
         self._watches = Watches(documents, workspace=workspace)

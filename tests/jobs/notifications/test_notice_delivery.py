@@ -180,7 +180,7 @@ async def test_people_are_told_in_the_morning_in_order_and_of_many_jobs_at_once(
     zone = ZoneInfo("Europe/Berlin")
     clock.now = datetime(2026, 11, 28, 3, 0, tzinfo=zone).timestamp()
     quiet = QuietHours(time(22), time(7), zone)
-    outbox = NoticeOutbox(documents, HttpNotifier(slack_target(server.url)), quiet_hours=quiet, clock=clock)
+    outbox = NoticeOutbox(documents, HttpNotifier(slack_target(server.url)), quiet_hours=lambda _: quiet, clock=clock)
     runs = tuple(
         IncidentRun(key=f"{n}", run_id=n, job_id=n, job_name="", url="", ended_at_seconds=0.0) for n in range(20)
     )

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.jobs.incidents.incident import IncidentRun
+from app.jobs.incidents.incident import Incident, IncidentRun
+from app.jobs.notifications.notice_timing import MANY_JOBS, held_until
 from app.jobs.notifications.notifier import Notice
-from app.jobs.notifications.quiet_hours import MANY_JOBS, QuietHours, held_until
+from app.jobs.notifications.quiet_hours import QuietHours
 from tests.jobs.chat.sample_incidents import ANN, an_incident
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -87,11 +88,15 @@ def test_an_escalation_of_many_jobs_and_what_a_person_decided_are_told_at_any_ti
         IncidentRun(key=f"{n}", run_id=n, job_id=n, job_name="", url="", ended_at_seconds=0.0)
         for n in range(100, 100 + MANY_JOBS - 1)
     )
+
+    def at_night(_: Incident) -> QuietHours:
+        return NIGHT
+
     many, fewer = an_incident(runs=runs), an_incident(runs=runs[1:])
-    assert held_until(Notice("n", "escalated", night, many), NIGHT, night) == night
-    assert held_until(Notice("n", "escalated", night, fewer), NIGHT, night) == at("2026-11-28 07:00")
-    assert held_until(Notice("n", "opened", night, many), NIGHT, night) == at("2026-11-28 07:00")
+    assert held_until(Notice("n", "escalated", night, many), at_night, night) == night
+    assert held_until(Notice("n", "escalated", night, fewer), at_night, night) == at("2026-11-28 07:00")
+    assert held_until(Notice("n", "opened", night, many), at_night, night) == at("2026-11-28 07:00")
     assert held_until(Notice("n", "opened", night, fewer), None, night) == night
-    assert held_until(Notice("n", "recovered", night, fewer), NIGHT, night) > night
-    assert held_until(Notice("n", "recovered", night, an_incident(decided_by=ANN)), NIGHT, night) == night
-    assert held_until(Notice("n", "changed", night, fewer), NIGHT, night) == night
+    assert held_until(Notice("n", "recovered", night, fewer), at_night, night) > night
+    assert held_until(Notice("n", "recovered", night, an_incident(decided_by=ANN)), at_night, night) == night
+    assert held_until(Notice("n", "changed", night, fewer), at_night, night) == night

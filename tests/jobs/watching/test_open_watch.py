@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.jobs.chat.watches import Watch, Watches
 from app.jobs.environment import load_watch_settings
 from app.jobs.watching.failure_reader import Strategies
 from app.jobs.watching.open_watch import OpenWatch, WatchStore, build_watch
 from app.local.job_plans import TaskPlan, failure, in_turn
 from app.storage.documents import DocumentStore
+from app.storage.queue import Queue
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.hook_server import HookServer, ReceivedPost, Reply, running
 from tests.fakes.job_service import JobService, job_service
@@ -43,13 +48,18 @@ async def jobs() -> AsyncIterator[JobService]:
 
 
 def a_watch(
-    jobs: JobService, documents: DocumentStore, settings: dict[str, str], *, is_durable: bool = True
+    jobs: JobService,
+    documents: DocumentStore,
+    settings: dict[str, str],
+    *,
+    is_durable: bool = True,
+    queue: Queue | None = None,
 ) -> OpenWatch:
     given = {"DATABRICKS_HOST": "https://adb-1.azuredatabricks.net", "DATABRICKS_TOKEN": "dapi-secret", **settings}
     return build_watch(
         load_watch_settings(given),
         jobs.api,
-        WatchStore(documents, is_durable=is_durable),
+        WatchStore(documents, is_durable, queue),
         Strategies(ScriptedStrategy()),
         clock=lambda: jobs.now,
     )
@@ -124,3 +134,33 @@ async def test_however_many_incidents_there_are_one_pass_tells_them(
     keys = {post.json["dedup_key"] for post in server.received}
     assert len(keys) == len(server.received) == len(await watch.incidents.open())
     assert len(keys) > 32
+
+
+async def test_chats_and_slack_wait_for_the_morning_but_for_a_job_that_matters_at_night(
+    tmp_path: Path, jobs: JobService, documents: DocumentStore, server: HookServer
+) -> None:
+    night = datetime(2026, 11, 28, 3, 0, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+    calm, critical = (jobs.add(FAILS, name=name) for name in ("calm", "critical"))
+    settings = {
+        "SLACK_WEBHOOK_URL": f"{server.url}/slack",
+        "JOB_QUIET_HOURS": "22:00-07:00",
+        "JOB_TIME_ZONE": "Europe/Berlin",
+        "JOB_WATCH_JOBS": json.dumps({"critical": {"quiet_hours": ""}}),
+    }
+    store = SqliteStore(tmp_path / "queue.sqlite", clock=lambda: jobs.now)
+    queue = store.queue("turns")
+    watch = a_watch(jobs, documents, settings, queue=queue)
+    watches = Watches(documents, workspace="https://adb-1.azuredatabricks.net")
+    for job_id in (calm, critical):
+        await watches.add(Watch(job_id=job_id, job_name="", tenant="t", conversation="19:a"))
+        jobs.now = night - HOUR
+        jobs.store.start(job_id)
+        jobs.now = night
+        await watch.run_pass()
+    assert [post.json["text"] for post in server.received] == ["critical failed."]
+    assert len(await queue.receive(10, visibility_timeout=86_400)) == 1
+    jobs.now += 4 * HOUR
+    await watch.run_pass()
+    assert [post.json["text"] for post in server.received[1:]] == ["calm failed."]
+    assert len(await queue.receive(10, visibility_timeout=86_400)) == 1
+    await store.close()
