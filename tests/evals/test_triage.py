@@ -28,7 +28,7 @@ from evals.triage_strategies import ScriptedClient, by_the_engine, model_client
 
 BASELINES: dict[str, dict[str, tuple[int, ...]]] = {
     # cases, right, unsafe, cause named, cause in the evidence
-    "rules": {"easy": (38, 35, 0, 17, 38), "medium": (55, 44, 0, 17, 55), "hard": (42, 31, 0, 9, 41)},
+    "rules": {"easy": (38, 35, 0, 38, 38), "medium": (55, 44, 0, 55, 55), "hard": (42, 31, 0, 41, 41)},
     "scripted": {"easy": (38, 38, 0, 38, 38), "medium": (55, 55, 0, 55, 55), "hard": (42, 33, 5, 41, 41)},
 }
 """What `python dev.py evals` prints. Write better figures here; worse ones need a reason."""

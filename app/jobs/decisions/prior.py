@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from app.common.log_text import one_line
 from app.jobs.decisions.decision import Decision, DecisionAction
 from app.jobs.runs.run_failure import RunFailure, TaskFailure
 
@@ -55,7 +56,9 @@ _FOR_A_MODEL = frozenset(
     ]
 )
 _CLUSTER_FAILURES = frozenset(["CLUSTER_ERROR", "CLOUD_FAILURE", "DRIVER_ERROR"])
+_SAYS_NOTHING = frozenset(["", "RUN_EXECUTION_ERROR", "FAILED"])
 _MAX_CODE_CHARACTERS = 100
+_MAX_CAUSE_CHARACTERS = 300
 _MAX_SEARCHED_CHARACTERS = 20_000
 _OUT_OF_MEMORY = re.compile(
     r"outofmemory|out[ _]of[ _]memory|\boom\b|oom[- ]?kill|java heap space|gc overhead limit|memoryerror"
@@ -128,7 +131,7 @@ def _prior(task: TaskFailure) -> Prior:
     if code in _NO_FAILURE:
         return Prior(_decision(_SKIP, _NO_FAILURE[code], code), is_final=True)
     if code in _SAME_AGAIN:
-        return Prior(_decision(_ESCALATE, _SAME_AGAIN[code], code), frozenset([_RETRY, _SKIP]))
+        return Prior(_decision(_ESCALATE, _SAME_AGAIN[code], _cause(code, task)), frozenset([_RETRY, _SKIP]))
     if code in _CLUSTER_FAILURES and is_out_of_memory(task):
         reason = "The driver or the cluster ran out of memory, and would again"
         return Prior(_decision(_ESCALATE, reason, "Out of memory"), frozenset([_RETRY, _SKIP]))
@@ -138,11 +141,20 @@ def _prior(task: TaskFailure) -> Prior:
             return Prior(_decision(_RETRY, f"The cluster ended with {cause}", cause, delay_seconds), frozenset([_SKIP]))
         return Prior(_decision(_ESCALATE, f"The cluster ended with {cause}", cause), frozenset([_RETRY, _SKIP]))
     if code in _TRANSIENT:
-        return Prior(_decision(_RETRY, f"{code} is usually transient", code, _TRANSIENT[code]), frozenset([_SKIP]))
+        decision = _decision(_RETRY, f"{code} is usually transient", _cause(code, task), _TRANSIENT[code])
+        return Prior(decision, frozenset([_SKIP]))
     if code == "DRIVER_ERROR":
         reason = "The driver failed, and nothing says that it was not for lack of memory"
-        return Prior(_decision(_ESCALATE, reason, code), frozenset([_RETRY, _SKIP]))
-    return Prior(_decision(_ESCALATE, f"{code or 'No termination code'} does not support a retry", code))
+        return Prior(_decision(_ESCALATE, reason, _cause(code, task)), frozenset([_RETRY, _SKIP]))
+    reason = f"{code or 'No termination code'} does not support a retry"
+    return Prior(_decision(_ESCALATE, reason, _cause(code, task)))
+
+
+def _cause(code: str, task: TaskFailure) -> str:
+    said = one_line(task.error[: 2 * _MAX_CAUSE_CHARACTERS])[:_MAX_CAUSE_CHARACTERS]
+    if not said or code in _SAYS_NOTHING:
+        return said or code
+    return f"{code}: {said}"
 
 
 def _decision(action: DecisionAction, reason: str, cause: str, delay_seconds: float = 0.0) -> Decision:
