@@ -266,6 +266,13 @@ class JobWatchSettings(Section):
         left_out="no webhook is taken",
         description="that webhook's password, of at least 12 ASCII characters",
     )
+    events_token: SecretStr | None = setting(
+        "JOB_EVENTS_TOKEN",
+        default=None,
+        min_length=16,
+        left_out="one that `job-watch serve` says",
+        description="the bearer token for the events of `job-watch serve`, of at least 16 ASCII characters",
+    )
     heartbeat_url: SecretStr | None = setting(
         "JOB_WATCH_HEARTBEAT_URL",
         default=None,

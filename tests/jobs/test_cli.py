@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import aiohttp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -83,6 +86,40 @@ def test_the_history_is_printed_or_written_whole(store: Path, capsys: pytest.Cap
     assert "put --output" in capsys.readouterr().err
 
 
+def test_the_dashboard_is_one_page_in_a_file(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded(store, a_record(1, time.time() - 3600, job_name="nightly_etl"))
+    assert main(["dashboard"]) == 0
+    page = (store.parent / "job_watch.html").read_text(encoding="utf-8")
+    assert "nightly_etl" in page
+    assert HOST in page
+    assert main(["dashboard", "--output", "/nowhere/page.html"]) == 1
+    assert "could not be written" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM on Windows")
+async def test_events_are_served_to_programs_with_the_token_until_sigterm(store: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = "import sys; from app.jobs.cli import main; sys.exit(main(['serve', '--port', '0']))"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=store.parent, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            said = (await process.stderr.readline()).decode()
+            url = said.removeprefix("Events are at ").rstrip(".\n")
+            token = (await process.stderr.readline()).decode().rpartition(" ")[2].strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=headers) as socket:
+                assert (await socket.receive_json())["type"] == "hello"
+                process.send_signal(signal.SIGTERM)
+                assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 @pytest.mark.parametrize("days", ["0", "401", "x", "-1", "1e2", "٣"])
 def test_days_are_a_number_within_limits(days: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -142,10 +179,11 @@ class Blocked:
             raise ModuleNotFoundError(f"{name} is not installed by pip install .")
 
 sys.meta_path.insert(0, Blocked())
-import importlib, pkgutil, app.jobs
+import importlib, importlib.util, pkgutil, app.jobs
 for module in pkgutil.walk_packages(app.jobs.__path__, "app.jobs."):
     importlib.import_module(module.name)
-import app.storage.azure.azure_clients, app.databricks.credentials, databricks.sdk, openai, msal, aiosmtplib
+for module in ("azure.data.tables", "azure.identity", "databricks.sdk", "openai", "msal", "aiosmtplib", "dotenv"):
+    assert importlib.util.find_spec(module), module
 print("imported")
 """
 

@@ -88,7 +88,13 @@ RESOLVED = {
 }
 UNLIMITED = ("OPENAI_MAX_TOKENS", "0")
 # For a developer's machine, or for a bot that somebody registered without Bicep.
-NOT_FROM_BICEP = {"AzureWebJobsStorage", "DATABRICKS_CONFIG_PROFILE", "DATA_DIR", "MicrosoftAppPassword"}
+NOT_FROM_BICEP = {
+    "AzureWebJobsStorage",
+    "DATABRICKS_CONFIG_PROFILE",
+    "DATA_DIR",
+    "JOB_EVENTS_TOKEN",
+    "MicrosoftAppPassword",
+}
 # In the place of what Azure fills in.
 FILLED_IN = {
     CLIENT: "11111111-1111-4111-8111-111111111111",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from app.jobs.cli import _parser
+from app.jobs.cli import argument_parser
 from tests.ops.files.deployments import ROOT
 
 FOLDER = ROOT / "infra/job_watch"
@@ -39,7 +39,7 @@ def test_the_container_runs_the_command_as_itself_so_that_sigterm_arrives() -> N
     (entry,), (arguments,) = of("ENTRYPOINT"), of("CMD")
     (command,) = json.loads(entry)
     assert Path(command).name in PROJECT["scripts"]
-    options = _parser().parse_args(json.loads(arguments))
+    options = argument_parser().parse_args(json.loads(arguments))
     assert options.every == 1800
 
 
@@ -74,7 +74,7 @@ def test_the_bundle_runs_the_command_every_half_hour_one_at_a_time() -> None:
     wheel = task["python_wheel_task"]
     assert wheel["package_name"] == PROJECT["name"]
     assert wheel["entry_point"] in PROJECT["scripts"]
-    options = _parser().parse_args(wheel["parameters"])
+    options = argument_parser().parse_args(wheel["parameters"])
     assert (options.every, options.host) == (None, "{{workspace.url}}")
     (environment,) = job["environments"]
     assert environment["environment_key"] == task["environment_key"]

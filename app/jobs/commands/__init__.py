@@ -1,0 +1,1 @@
+"""What the sub-commands of `job-watch` do; each module is imported when its command is given."""
