@@ -11,7 +11,7 @@ from app.config import SettingsError
 from app.local.local_settings import LocalSettingsError
 from evals.triage_case import DIFFICULTIES, load_cases
 from evals.triage_eval import evaluate
-from evals.triage_score import Score, mistakes, table
+from evals.triage_score import Score, details, mistakes, table
 from evals.triage_strategies import SCRIPTED, by_the_engine, model_client
 
 _CONCURRENT_CASES = 4
@@ -26,14 +26,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="", help=f"{model}; none: the rules alone")
     parser.add_argument("--kind", choices=kinds, help="only the failures of this kind")
     parser.add_argument("--difficulty", choices=DIFFICULTIES, help="only those as difficult as this")
+    parser.add_argument("--case", help="one failure by its name, with what the model is asked")
     given = parser.parse_args(arguments)
-    wanted = [case for case in cases if given.kind in (None, case.kind) and given.difficulty in (None, case.difficulty)]
+    wanted = [
+        case
+        for case in cases
+        if given.kind in (None, case.kind)
+        and given.difficulty in (None, case.difficulty)
+        and given.case in (None, case.name)
+    ]
+    if not wanted:
+        parser.error("there is no such failure in evals/triage")
     try:
         client = model_client(given.model) if given.model else None
     except (SettingsError, LocalSettingsError) as error:
         print(error, file=sys.stderr)
         return 2
     scores = asyncio.run(evaluate(wanted, by_the_engine(client), concurrency=_CONCURRENT_CASES if client else 1))
+    if given.case:
+        print(f"{details(scores[0])}\n")
     print(f"{table(scores)}\n")
     print("\n".join(mistakes(scores)))
     if unanswered := [each for each in scores if each.was_unanswered]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.azure_openai_client import AzureOpenAIClient
@@ -17,9 +18,11 @@ from app.jobs.runs.run_failure import RunFailure
 from app.local.local_settings import add_local_settings
 from app.local.scripted_decisions import scripted_decision
 from app.models.model import AnswerSchema
+from app.models.model_errors import ModelError
 from evals.triage_eval import Decide
 
 SCRIPTED = "scripted"
+_MAX_FAILED_IN_A_ROW = 3
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -34,24 +37,42 @@ class ScriptedClient:
         return "I can only decide about failed runs." if answer is None else answer
 
 
+@dataclass(slots=True)
+class _Reach:
+    failed_in_a_row: int = 0
+
+
 class _RecordedClient:
-    def __init__(self, client: CompletionClient, prompts: list[str]) -> None:
+    """Adds what is asked to `prompts`."""
+
+    def __init__(self, client: CompletionClient, prompts: list[str], reach: _Reach) -> None:
         self._client = client
         self._prompts = prompts
+        self._reach = reach
         self.name = client.name
 
     async def complete(self, system: str, user: str, schema: AnswerSchema) -> str:
         self._prompts.append(f"{system}\n\n{user}")
-        return await self._client.complete(system, user, schema)
+        try:
+            answer = await self._client.complete(system, user, schema)
+        except ModelError:
+            self._reach.failed_in_a_row += 1
+            raise
+        self._reach.failed_in_a_row = 0
+        return answer
 
 
 def by_the_engine(client: CompletionClient | None) -> Decide:
-    """By the rules alone where there is no client. Each failure has an engine of its own, which knows no other."""
+    """By the rules alone where there is no client, or once it failed a few times in a row. Each failure has an engine
+    of its own, which knows no other.
+    """
+    reach = _Reach()
 
     async def decide(
         failure: RunFailure, policy: JobPolicy, similar: Sequence[SimilarIncident], prompts: list[str]
     ) -> Decision:
-        engine = ErrorDecisionEngine(None if client is None else _RecordedClient(client, prompts))
+        is_asked = reach.failed_in_a_row < _MAX_FAILED_IN_A_ROW
+        engine = ErrorDecisionEngine(_RecordedClient(client, prompts, reach) if client and is_asked else None)
         return await engine.decide(failure, policy, similar)
 
     return decide

@@ -172,8 +172,10 @@ async def test_a_secret_that_a_model_is_sent_is_a_leak(cases: Sequence[TriageCas
 
 class Unreachable:
     name = "unreachable"
+    calls = 0
 
     async def complete(self, system: str, user: str, schema: AnswerSchema) -> str:
+        self.calls += 1
         raise EndpointUnavailableError("nobody there")
 
 
@@ -201,10 +203,31 @@ def test_the_command_fails_where_a_decision_was_unsafe_or_missing(
     assert told in capsys.readouterr().out
 
 
-def test_a_missing_setting_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_cannot_be_reached_is_not_asked_about_every_failure(cases: Sequence[TriageCase]) -> None:
+    client = Unreachable()
+    scores = await evaluate([case for case in cases if case.kind == "network"], by_the_engine(client))
+    assert client.calls == sum(each.was_unanswered for each in scores) == 3
+
+
+def test_one_failure_is_shown_with_its_question(
+    cases: Sequence[TriageCase], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.__main__.load_cases", lambda: cases)
+    assert main(["--model", "scripted", "--case", "two_writers_at_once"]) == 0
+    printed = capsys.readouterr().out
+    assert '"causing_error": "io.delta.exceptions.ConcurrentAppendException' in printed
+    assert "Another writer was quicker" in printed
+    with pytest.raises(SystemExit, match="2"):
+        main(["--case", "unknown"])
+
+
+def test_a_missing_setting_is_told(
+    cases: Sequence[TriageCase], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing(name: str) -> ScriptedClient:
         raise SettingsError(["DATABRICKS_HOST: missing"])
 
+    monkeypatch.setattr("evals.__main__.load_cases", lambda: cases)
     monkeypatch.setattr("evals.__main__.model_client", missing)
     assert main(["--model", "some-endpoint"]) == 2
     assert "DATABRICKS_HOST" in capsys.readouterr().err
