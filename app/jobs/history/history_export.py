@@ -5,12 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
+import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from app.common.spreadsheet import without_formula
 from app.common.text import replace_lone_surrogates
 from app.jobs.history.decision_record import DecisionRecord
+
+if TYPE_CHECKING:
+    import arro3.core as arrow
+
+_MAX_COMMITS = 20
+_CONFLICT_SECONDS = 0.5
 
 HistoryFormat = Literal["csv", "json", "delta"]
 
@@ -38,17 +46,43 @@ def to_json(records: Sequence[DecisionRecord]) -> str:
 
 def write_delta(table: str, records: Sequence[DecisionRecord]) -> None:
     """Adds the records to the Delta table at this path or URI, and makes it where there is none. A record that it has
-    already, by workspace and key, gets its newer outcome.
+    already, by workspace and key, is replaced. Columns that an older version did not know are added.
 
     Blocks. Raises `HistoryExportError`, also where `deltalake` is not installed.
     """
     try:
-        import arro3.core as arrow  # noqa: PLC0415 - optional, and 50 MB
-        import deltalake  # noqa: PLC0415
-        from deltalake.exceptions import DeltaError  # noqa: PLC0415
+        from deltalake.exceptions import CommitFailedError, DeltaError  # noqa: PLC0415 - optional, and 50 MB
     except ImportError:
         message = "A Delta table needs the package deltalake: pip install 'databricks-agent-for-teams[delta]'."
         raise HistoryExportError(message) from None
+    rows = _arrow_rows(list({(record.workspace, record.key): record for record in records}.values()))
+    for remaining in reversed(range(_MAX_COMMITS)):
+        try:
+            _merge(table, rows)
+        except (DeltaError, OSError, ValueError) as error:
+            # Another export was quicker; the merge has to see what it wrote.
+            is_conflict = isinstance(error, CommitFailedError) or "already exists" in str(error)
+            if is_conflict and remaining:
+                time.sleep(random.uniform(0, _CONFLICT_SECONDS))  # noqa: S311
+                continue
+            raise HistoryExportError(f"The Delta table could not be written: {str(error)[:300]}") from error
+        return
+
+
+def _merge(table: str, rows: arrow.Table) -> None:
+    import deltalake  # noqa: PLC0415
+
+    # Rows come by merges alone, of which two at once conflict.
+    found = deltalake.DeltaTable.create(table, rows.schema, mode="ignore")
+    if rows.num_rows:
+        same = "target.workspace = source.workspace AND target.key = source.key"
+        merge = found.merge(rows, same, source_alias="source", target_alias="target", merge_schema=True)
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+
+
+def _arrow_rows(records: Sequence[DecisionRecord]) -> arrow.Table:
+    import arro3.core as arrow  # noqa: PLC0415
+
     types = {str: arrow.DataType.utf8(), int: arrow.DataType.int64()}
     columns: dict[str, Any] = {}
     schema = []
@@ -58,15 +92,4 @@ def write_delta(table: str, records: Sequence[DecisionRecord]) -> None:
         clean = [replace_lone_surrogates(cell) if isinstance(cell, str) else cell for cell in cells]
         columns[name] = arrow.Array(clean, kind)
         schema.append(arrow.Field(name, kind, nullable=True))
-    rows = arrow.Table.from_pydict(columns, schema=arrow.Schema(schema))
-    try:
-        if not deltalake.DeltaTable.is_deltatable(table):
-            deltalake.write_deltalake(table, rows)
-        elif records:
-            same = "target.workspace = source.workspace AND target.key = source.key"
-            merge = deltalake.DeltaTable(table).merge(
-                rows, same, source_alias="source", target_alias="target", merge_schema=True
-            )
-            merge.when_matched_update_all().when_not_matched_insert_all().execute()
-    except (DeltaError, OSError, ValueError) as error:
-        raise HistoryExportError(f"The Delta table could not be written: {str(error)[:300]}") from error
+    return arrow.Table.from_pydict(columns, schema=arrow.Schema(schema))

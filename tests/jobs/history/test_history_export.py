@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,27 @@ def test_a_delta_table_has_every_row_once_with_its_newest_outcome(tmp_path: Path
     assert sorted(read_delta(table), key=lambda row: row["run_id"]) == expected
 
 
+@pytest.mark.slow
+def test_exports_at_once_lose_no_row(tmp_path: Path) -> None:
+    table = str(tmp_path / "history")
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda run: write_delta(table, [a_record(0, outcome="failed"), a_record(run)]), range(1, 4)))
+    assert sorted(row["run_id"] for row in read_delta(tmp_path / "history")) == [0, 1, 2, 3]
+
+
+def test_a_table_of_an_older_version_gets_the_columns_that_it_lacks(tmp_path: Path) -> None:
+    older = a_record(1).model_dump()
+    del older["wrong_diagnosis"], older["outcome_at"]
+    append_as_spark_does(tmp_path / "history", [older])
+    write_delta(str(tmp_path / "history"), [a_record(2, wrong_diagnosis=3), a_record(2, wrong_diagnosis=4)])
+    found = sorted(read_delta(tmp_path / "history"), key=lambda row: row["run_id"])
+    assert [(row["run_id"], row["wrong_diagnosis"]) for row in found] == [(1, None), (2, 4)]
+
+
 def test_where_deltalake_is_not_installed_the_sentence_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "deltalake", None)
+    monkeypatch.setitem(sys.modules, "deltalake.exceptions", None)
     with pytest.raises(HistoryExportError, match=r"pip install .*\[delta\]"):
         write_delta(str(tmp_path / "history"), RECORDS)
 
