@@ -71,8 +71,7 @@ class JobRepairs:
         """Repairs the run, or begins a run of its job where it cannot be repaired. Asked again, it says what came of
         it.
         """
-        known = await self._log.read(request.run_id)
-        if (result := self._known_result(known, request)) is not None:
+        if (result := self._known_result(await self._log.read(request.run_id), request)) is not None:
             return result
         try:
             run = await self._api.run(request.run_id)
@@ -80,6 +79,10 @@ class JobRepairs:
             return await self._start_without_run(request)
         except WorkspacePermissionError:
             return await self._refuse(request, sentences.NO_PERMISSION)
+        # After the run: of a repair of ours that is seen there, the intent was stored before.
+        known = await self._log.read(request.run_id)
+        if (result := self._known_result(known, request)) is not None:
+            return result
         if (intended := known.intended_run(request.ended_at_seconds)) is not None:
             return await self._start_run(request, run, intended.note)
         if (begun := begun_repair(request, run, known)) is not None:
