@@ -243,7 +243,7 @@ class JobRepairs:
         before = await self._log.read(request.run_id)
         update = {
             "retries_before": max(before.retries, by_service) + 1,
-            "retries_with_params_before": before.retries_with_params + bool(request.parameters),
+            "retries_with_params_before": before.retries_with_params + request.has_changes,
         }
         await self._log.change(run_id, lambda known: None if known.retries_before else known.model_copy(update=update))
 

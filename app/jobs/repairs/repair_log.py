@@ -110,7 +110,7 @@ def new_entry(request: RepairRequest, now: float) -> RepairEntry:
         state="intended",
         ended_at_seconds=request.ended_at_seconds,
         asked_from_seconds=now,
-        has_parameters=bool(request.parameters),
+        has_parameters=request.has_changes,
     )
 
 

@@ -26,6 +26,10 @@ class RepairRequest:
     performance_target: str = ""
     run_parameters: Mapping[str, str] | None = None
 
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.parameters or self.performance_target)
+
 
 @dataclass(frozen=True, slots=True)
 class StartedRetry:

@@ -24,13 +24,10 @@ from app.local.stand_in_replies import RefusedRequestError, invalid_parameter
 from app.storage.documents import Document, DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.job_service import JobService, job_service
+from tests.jobs.repairs.repair_harness import Killed
 
 WATCHERS = 3
 FAULTS = ["carried out, unavailable", "carried out, cut", "carried out, page", "unavailable", "rate limited"]
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +60,29 @@ SCHEDULES = st.builds(
 
 
 class Turns:
-    """Lets one watcher go on at a time. Without `gate` everybody may."""
+    """Lets one watcher at a time make its next step."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, asyncio.Future[str]] = {}
+        self._waits = [asyncio.Event() for _ in range(WATCHERS)]
+        self._given: dict[int, asyncio.Future[str]] = {}
 
     async def take(self, watcher: int) -> None:
-        self._waiting[watcher] = asyncio.get_running_loop().create_future()
-        if await self._waiting[watcher] == "dies":
+        self._given[watcher] = asyncio.get_running_loop().create_future()
+        self._waits[watcher].set()
+        if await self._given[watcher] == "dies":
             raise Killed
 
     async def give(self, watcher: int, what: str, task: asyncio.Task[Any]) -> None:
-        while not task.done() and watcher not in self._waiting:
-            await asyncio.sleep(0)
+        await self._until_it_waits(watcher, task)
         if not task.done():
-            self._waiting.pop(watcher).set_result(what)
-        while not task.done() and watcher not in self._waiting:
-            await asyncio.sleep(0)
+            self._waits[watcher].clear()
+            self._given[watcher].set_result(what)
+            await self._until_it_waits(watcher, task)
+
+    async def _until_it_waits(self, watcher: int, task: asyncio.Task[Any]) -> None:
+        waits = asyncio.create_task(self._waits[watcher].wait())
+        await asyncio.wait({task, waits}, return_when=asyncio.FIRST_COMPLETED)
+        waits.cancel()
 
 
 class SteppedDocuments:
@@ -170,7 +173,7 @@ def _refused(run_id: int, **_: object) -> int:
     raise invalid_parameter(f"Run {run_id} has no failed tasks to repair.")
 
 
-@settings(max_examples=50, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(SCHEDULES)
 def test_a_failed_attempt_is_retried_once_in_every_schedule(schedule: Schedule) -> None:
     async def live() -> None:

@@ -15,7 +15,7 @@ from app.jobs.incidents.incident import IncidentState
 from app.jobs.job_policy import JobPolicy, ParameterRule, WatchMode
 from app.jobs.notifications.notifier import Notice, NotifyError
 from app.local.job_plans import SUCCESS, TaskPlan, failure, in_turn
-from tests.jobs.repairs.test_job_repairs import Fuse, FusedApi, FusedDocuments, Killed
+from tests.jobs.repairs.repair_harness import Fuse, FusedApi, FusedDocuments, Killed
 from tests.jobs.watching.watch_harness import ALICE, RETRY, RecordingNotifier, ScriptedStrategy, Watcher, watcher
 
 FAILS = failure("ValueError: bad")
