@@ -33,6 +33,7 @@ MAX_RUNS: Final = 100
 _MAX_TASKS = 10
 _MAX_TRACE_CHARACTERS = 2_000
 _MAX_PARAMETERS = 50
+_SHORT_NAME = 40
 _MAX_TRIES = 8
 # What a newer version wrote is looked at again after that.
 _UNREADABLE_SECONDS = 3600.0
@@ -156,11 +157,22 @@ def _document(key: DocumentKey, incident: Incident) -> Document:
     )
     value = bounded.model_dump_json()
     if len(value) > MAX_DOCUMENT_CHARACTERS:
-        # Evidence is the only part without a limit of its own that is this small.
-        is_whole = bounded.failure.has_all_parameters and not bounded.failure.parameters
-        bare = replace(bounded.failure, tasks=bounded.failure.tasks[:1], parameters={}, has_all_parameters=is_whole)
-        value = bounded.model_copy(update={"failure": bare}).model_dump_json()
+        value = _bare(bounded).model_dump_json()
     return Document(key, value, incident.due_at_seconds)
+
+
+def _bare(incident: Incident) -> Incident:
+    """Without what can be read in Databricks, and the retries that came before the last proposal."""
+    runs = [run.model_copy(update={"url": "", "job_name": run.job_name[:_SHORT_NAME]}) for run in incident.runs]
+    last = incident.proposal.id if incident.proposal is not None else ""
+    failure = incident.failure
+    is_whole = failure.has_all_parameters and not failure.parameters
+    changes = {
+        "failure": replace(failure, tasks=failure.tasks[:1], parameters={}, has_all_parameters=is_whole),
+        "runs": tuple(runs),
+        "retries": tuple(each for each in incident.retries if not each.outcome or each.proposal == last),
+    }
+    return incident.model_copy(update=changes)
 
 
 def _parse(document: Document) -> Incident | None:

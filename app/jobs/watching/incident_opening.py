@@ -21,6 +21,7 @@ from app.jobs.job_policy import WatchMode
 from app.jobs.watching.found_failure import FoundFailure
 
 PROPOSAL_SECONDS = 24 * 3600.0
+_MAX_NOTICE_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def with_failed_retry(incident: Incident, found: FoundFailure, now: float) -> In
 def with_notice(incident: Incident, kind: NoticeKind, now: float, cause: str, text: str = "") -> Incident:
     """`cause` is what happened: the same cause is told once."""
     id_ = hashlib.sha256(f"{incident.id}\n{kind}\n{cause}".encode()).hexdigest()[:24]
-    notice = PendingNotice(id=id_, kind=kind, at_seconds=now, text=text)
+    notice = PendingNotice(id=id_, kind=kind, at_seconds=now, text=text[:_MAX_NOTICE_CHARACTERS])
     return incident.model_copy(update={"notices": (*incident.notices, notice)})
 
 

@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.incidents.incident import CHECK_SECONDS, Incident, IncidentState, PendingNotice, Proposal
-from app.jobs.incidents.incident_store import IncidentStore, incident_id
+from app.jobs.incidents.incident import (
+    CHECK_SECONDS,
+    Incident,
+    IncidentRun,
+    IncidentState,
+    PendingNotice,
+    Proposal,
+    Retry,
+)
+from app.jobs.incidents.incident_store import MAX_RUNS, IncidentStore, incident_id
 from app.jobs.job_policy import WatchMode
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -135,6 +143,49 @@ async def test_the_largest_evidence_still_fits_into_the_store(incidents: Inciden
     found = await incidents.find_open(123, "oom")
     assert found is not None
     assert found.failure.tasks[0].error == task.error
+
+
+async def test_an_incident_with_the_most_runs_still_fits_into_the_store_after_several_retries(
+    incidents: IncidentStore,
+) -> None:
+    runs = [
+        IncidentRun(
+            key=f"{number}-1790000000000",
+            run_id=number,
+            job_id=number + 10**15,
+            job_name='"' * 300,
+            url="https://adb-1.azuredatabricks.net/" + "x" * 400,
+            ended_at_seconds=1_790_000_000.123,
+            may_retry=True,
+        )
+        for number in range(10**15, 10**15 + MAX_RUNS)
+    ]
+    retries = [
+        Retry(
+            id=f"{proposal}/{run.key}",
+            proposal=proposal,
+            of_run=run.key,
+            kind="repair",
+            run_id=run.run_id,
+            repair_id=run.run_id,
+            started_at_seconds=1_790_000_000.123,
+            approved_by="Alice",
+            outcome="failed" if proposal != "3" * 24 else "",
+        )
+        for proposal in ("1" * 24, "2" * 24, "3" * 24)
+        for run in runs
+    ]
+    proposal = Proposal(id="3" * 24, action="RETRY", run_id=456, expires_at_seconds=9000.0)
+    task = replace(RUN.tasks[0], trace='"' * 20_000, message='"' * 500, error='"' * 2_000)
+    incident = an_incident(
+        runs=runs, retries=retries, proposal=proposal, failure=replace(RUN, tasks=(task,) * 10), state="retrying"
+    )
+    assert len(incident.model_dump_json()) > MAX_DOCUMENT_CHARACTERS
+    await incidents.create(incident)
+    found = await incidents.find(incident.id)
+    assert found is not None
+    assert [run.run_id for run in found.runs] == [run.run_id for run in runs]
+    assert found.retries == tuple(retries[-MAX_RUNS:])
 
 
 async def test_another_workspace_sees_none_of_them(documents: DocumentStore, incidents: IncidentStore) -> None:
