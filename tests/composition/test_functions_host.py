@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import os
@@ -20,7 +21,12 @@ import pytest
 from app.composition.functions_host import FunctionsHost, start
 from app.config import SettingsError, load_settings
 from app.jobs.environment import load_watch_settings
+from app.jobs.history.decision_records import DecisionRecords
+from app.local.job_plans import TaskPlan, cluster_failure, in_turn
+from app.storage.factory import open_storage
 from app.turns.queue_message import UnreadableMessageError
+from tests.fakes.job_service import job_service
+from tests.fakes.serving_endpoint import TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
@@ -65,6 +71,8 @@ _ASKED_AND_STOPPED = """
 import asyncio, json, os, signal, sqlite3, sys
 from app.config import load_settings
 from app.turns.queue_message import UnreadableMessageError
+from tests.fakes.job_service import job_service
+from tests.fakes.serving_endpoint import TOKEN
 from app.composition.functions_host import FunctionsHost
 
 async def main():
@@ -175,3 +183,34 @@ def test_every_wrong_setting_is_named_once(monkeypatch: pytest.MonkeyPatch) -> N
         start()
     named = [problem.partition(":")[0] for problem in error.value.problems]
     assert sorted(named) == ["BOT_CLOUD", "DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME", "JOB_WATCH_MODE"]
+
+
+async def test_a_notification_of_databricks_leads_to_a_decision_about_its_run(tmp_path: Path) -> None:
+    async with job_service() as jobs:
+        jobs.now = time.time() - 2 * 3600
+        run_id = jobs.run(TaskPlan("load", in_turn(cluster_failure("CLOUD_PROVIDER_SHUTDOWN", "CLOUD_FAILURE"))))
+        environment = {
+            "DATABRICKS_BASE_URL": f"{jobs.url}/serving-endpoints",
+            "DATABRICKS_MODEL_NAME": "no model",
+            "DATABRICKS_TOKEN": TOKEN,
+            "DATA_DIR": str(tmp_path),
+            "JOB_NOTIFICATION_USERNAME": "databricks",
+            "JOB_NOTIFICATION_PASSWORD": "a long password",
+            "JOB_MODEL_CALLS_PER_HOUR": "0",
+        }
+        made = FunctionsHost(load_settings(environment), load_watch_settings(environment))
+        assert made.job_triggers is not None
+        login = base64.b64encode(b"databricks:a long password").decode()
+        body = json.dumps({"event_type": "jobs.on_failure", "run": {"run_id": run_id}}).encode()
+        answer = await made.job_triggers.receive_notification("POST", {"Authorization": f"Basic {login}"}, body)
+        (message,) = (
+            await open_storage(tmp_path / "conversations.sqlite").open_queue("turns").receive(5, visibility_timeout=30)
+        )
+        await made.process_queue_message(message.body.encode())
+        records = DecisionRecords(made.core.storage.documents, workspace=jobs.url)
+        found = [record async for record in records.between(time.time() - 24 * 3600, time.time())]
+        assert (answer.status, [(each.run_id, each.action) for each in found]) == (202, [(run_id, "proposed")])
+        await made.job_triggers.run_pass()
+        again = [record async for record in records.between(time.time() - 24 * 3600, time.time())]
+        assert len(again) == 1, "the timer's pass handles the run a second time"
+        await made.close()
