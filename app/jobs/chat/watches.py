@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
@@ -75,6 +75,12 @@ class Watches:
         """In the order of their jobs' names."""
         mine = [watch async for watch in self._all("") if watch.key == ConversationKey(chat.tenant, chat.conversation)]
         return sorted(mine, key=lambda watch: (watch.job_name.casefold(), watch.job_id))
+
+    async def by_chat(self) -> Mapping[ConversationKey, Sequence[Watch]]:
+        found: dict[ConversationKey, list[Watch]] = {}
+        async for watch in self._all(""):
+            found.setdefault(watch.key, []).append(watch)
+        return found
 
     async def job_ids(self) -> frozenset[int]:
         """Every job that any chat watches."""

@@ -1,4 +1,4 @@
-"""Makes the digest once a day, for everybody who is told of incidents without a chat."""
+"""Makes the digest once a day, for everybody who is told of incidents."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import time as time_of_day
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from app.jobs.chat.chat_digests import ChatDigests
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.incidents.incident import Incident
@@ -46,6 +47,7 @@ class DailyDigest:
         workspace: str,
         at: time_of_day,
         zone: ZoneInfo,
+        chats: ChatDigests | None = None,
         email: EmailNotifier | None = None,
         recipients: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
@@ -58,6 +60,7 @@ class DailyDigest:
         self._workspace = workspace
         self._at = at
         self._zone = zone
+        self._chats = chats
         self._email = email
         self._recipients = recipients
         self._clock = clock
@@ -70,7 +73,10 @@ class DailyDigest:
         if now - period.until_seconds > _MAX_LATE_SECONDS or await self._documents.get(key) is not None:
             return None
         with_failures = await self._with_failures.between(period.since_seconds, period.until_seconds)
-        digest = digest_of(await self._found(period), with_failures, period, workspace=self._workspace)
+        incidents = await self._found(period)
+        digest = digest_of(incidents, with_failures, period, workspace=self._workspace)
+        if self._chats is not None:
+            await self._chats.put(incidents, with_failures, period, workspace=self._workspace)
         for outbox in self._outboxes:
             await outbox.put_digest(digest)
         if self._email is not None and self._recipients:

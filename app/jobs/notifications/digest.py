@@ -4,7 +4,7 @@ text, bounded, and without secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Final
@@ -12,23 +12,27 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
+from app.jobs.chat import incident_sentences as sentences
 from app.jobs.chat.incident_message import action_text, cause_of, job_name, state_of
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.mail.mail_content import clean_line, clean_url
 from app.jobs.runs.look import EndedRun
-from app.translation import ENGLISH
+from app.translation import ENGLISH, Sentence, Translator
 
 _NAME = 100
 _TEXT = 200
 # All of it, escaped, fits into one document of the store.
 _MAX_LINES = 12
 _SECTIONS: Final = {
-    "failed": "Failed, and not repaired",
-    "waiting": "Wait for a decision",
-    "late": "Late, or running too long",
-    "recovered": "Recovered",
-    "with_failures": "Succeeded with failures",
+    "failed": Sentence("Failed, and not repaired"),
+    "waiting": Sentence("Waits for a decision"),
+    "late": Sentence("Late, or running too long"),
+    "recovered": Sentence("Recovered"),
+    "with_failures": Sentence("Succeeded with failures"),
 }
+_SINCE: Final = Sentence("Jobs since {time}")
+_NOTHING_FAILED: Final = Sentence("No watched job failed since {time}.")
+_REPAIRED: Final = Sentence("A retry repaired it.")
 
 
 class _Shown(BaseModel):
@@ -53,7 +57,7 @@ class DigestSection(_Shown):
 
     def left_out(self, shown: int) -> str:
         """Said after the first `shown`; "" after all."""
-        return f"… and {self.count - shown} more" if self.count > shown else ""
+        return f"… +{self.count - shown}" if self.count > shown else ""
 
 
 class Digest(_Shown):
@@ -95,7 +99,12 @@ def last_period(now: float, at: time, zone: ZoneInfo) -> DigestPeriod:
 
 
 def digest_of(
-    incidents: Iterable[Incident], with_failures: Iterable[EndedRun], period: DigestPeriod, *, workspace: str
+    incidents: Iterable[Incident],
+    with_failures: Iterable[EndedRun],
+    period: DigestPeriod,
+    *,
+    workspace: str,
+    translate: Translator = ENGLISH,
 ) -> Digest:
     """Of incidents that were opened or changed in the period, and those that wait for a decision, whenever they began.
 
@@ -104,13 +113,13 @@ def digest_of(
     found: dict[str, list[DigestLine]] = {name: [] for name in _SECTIONS}
     for incident in sorted(incidents, key=lambda each: (each.opened_at_seconds, each.id)):
         if name := _section_of(incident, period):
-            found[name].append(_line(incident, name))
+            found[name].append(_line(incident, name, translate))
     for run in sorted(with_failures, key=lambda each: (each.ended_at_seconds, each.run_id)):
         if period.since_seconds <= run.ended_at_seconds < period.until_seconds:
             name_of_job = clean_line(run.job_name, _NAME) or f"Job {run.job_id}"
             found["with_failures"].append(DigestLine(job=name_of_job, text=f"Run {run.run_id}", url=clean_url(run.url)))
     sections = tuple(
-        DigestSection(name=name, title=title, count=len(found[name]), lines=tuple(found[name][:_MAX_LINES]))
+        DigestSection(name=name, title=translate(title), count=len(found[name]), lines=tuple(found[name][:_MAX_LINES]))
         for name, title in _SECTIONS.items()
         if found[name]
     )
@@ -119,7 +128,7 @@ def digest_of(
         date=period.date,
         since_seconds=period.since_seconds,
         until_seconds=period.until_seconds,
-        title=_title(sections, period),
+        title=_title(sections, period, translate),
         sections=sections,
     )
 
@@ -138,35 +147,28 @@ def _section_of(incident: Incident, period: DigestPeriod) -> str:
     return "failed" if incident.kind == "failure" else "late"
 
 
-def _line(incident: Incident, section: str) -> DigestLine:
+def _line(incident: Incident, section: str, translate: Translator) -> DigestLine:
     job = job_name(incident)
     others = len(incident.job_ids) - 1
     if others > 0:
-        job += f" and {others} more job{'s' if others > 1 else ''}"
+        job += f" {translate(sentences.MORE_JOBS, count=others)}"
     said = [cause_of(incident)]
     if section == "waiting":
-        said.append(action_text(incident, ENGLISH))
+        said.append(action_text(incident, translate))
     if section == "failed":
-        said.append(state_of(incident, ENGLISH))
+        said.append(state_of(incident, translate))
     if section == "recovered" and any(retry.outcome == "succeeded" for retry in incident.retries):
-        said.append("A retry repaired it.")
+        said.append(translate(_REPAIRED))
     if incident.run_count > 1:
-        said.append(f"{incident.run_count} runs")
+        said.append(f"{translate(sentences.RUNS)}: {incident.run_count}")
     return DigestLine(
         job=job, text=clean_line(" – ".join(filter(None, said)), _TEXT), url=clean_url(incident.failure.url)
     )
 
 
-def _title(sections: Sequence[DigestSection], period: DigestPeriod) -> str:
+def _title(sections: Sequence[DigestSection], period: DigestPeriod, translate: Translator) -> str:
     since = f"{datetime.fromtimestamp(period.since_seconds, period.zone):%Y-%m-%d %H:%M} ({period.zone.key})"
     if not sections:
-        return f"No watched job failed since {since}."
-    counts = {section.name: section.count for section in sections}
-    return f"Since {since}: {', '.join(_counted(counts))}."
-
-
-def _counted(counts: Mapping[str, int]) -> Iterator[str]:
-    words = {"failed": "failed", "late": "late", "recovered": "recovered", "with_failures": "succeeded with failures"}
-    for name in _SECTIONS:
-        if count := counts.get(name, 0):
-            yield f"{count} {words.get(name) or ('waits' if count == 1 else 'wait') + ' for a decision'}"
+        return translate(_NOTHING_FAILED, time=since)
+    counts = "; ".join(f"{section.title} ({section.count})" for section in sections)
+    return f"{translate(_SINCE, time=since)}: {counts}"

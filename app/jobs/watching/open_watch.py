@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from app.databricks.jobs_api import JobsApi
+from app.jobs.chat.chat_digests import ChatDigests
 from app.jobs.chat.job_notice import ChatNotifier
 from app.jobs.chat.job_viewers import policy_for
 from app.jobs.chat.watches import Watches
@@ -157,6 +158,7 @@ def build_watch(
     most_mode = WatchMode.AUTO if store.is_durable else WatchMode.OBSERVE
     incidents = IncidentStore(store.documents, workspace=workspace)
     records = DecisionRecords(store.documents, workspace=workspace)
+    watches = Watches(store.documents, workspace=workspace)
     with_failures = RunsWithFailures(store.documents, workspace=workspace)
 
     def quiet_hours(incident: Incident) -> QuietHours | None:
@@ -164,7 +166,7 @@ def build_watch(
 
     chats = None
     if store.queue is not None:
-        chats = _WatchedChats(store.documents, store.queue, workspace, quiet_hours, clock)
+        chats = _WatchedChats(watches, store.queue, quiet_hours, clock)
     outboxes = notice_outboxes(settings.notices, store.documents, quiet_hours=quiet_hours, clock=clock)
     mail = None
     if email is not None:
@@ -214,6 +216,7 @@ def build_watch(
             workspace=workspace,
             at=settings.notices.digest_at,
             zone=ZoneInfo(settings.notices.time_zone),
+            chats=None if store.queue is None else ChatDigests(watches, store.queue),
             email=email,
             recipients=tuple(dict.fromkeys([*escalation_emails, *policies.default.escalation_emails])),
             clock=clock,
@@ -237,13 +240,12 @@ class _WatchedChats:
 
     def __init__(
         self,
-        documents: DocumentStore,
+        watches: Watches,
         queue: Queue,
-        workspace: str,
         quiet: QuietHoursOf,
         clock: Callable[[], float],
     ) -> None:
-        self._watches = Watches(documents, workspace=workspace)
+        self._watches = watches
         self._notifier = ChatNotifier(queue)
         self._quiet = quiet
         self._clock = clock

@@ -127,7 +127,7 @@ def test_the_longest_digest_fits_into_the_store_and_into_slack(filler: str) -> N
     assert len(digest_mail(digest).model_dump_json()) < MAX_DOCUMENT_CHARACTERS
     for block in slack_digest(digest)["blocks"]:
         assert len(block["text"]["text"]) <= MAX_TEXT_CHARACTERS
-        assert "… and" in block["text"]["text"] or block == slack_digest(digest)["blocks"][0]
+        assert "… +" in block["text"]["text"] or block == slack_digest(digest)["blocks"][0]
     assert Digest.model_validate_json(digest.model_dump_json()) == digest
 
 
