@@ -43,7 +43,7 @@ _WITHOUT_WORKSPACE = ("DATABRICKS_", "Microsoft")
 
 
 @contextlib.asynccontextmanager
-async def _playground(data: str) -> AsyncIterator[str]:
+async def playground(data: str) -> AsyncIterator[str]:
     """The address of its page."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_WITHOUT_WORKSPACE)}
     process = await asyncio.create_subprocess_exec(
@@ -124,7 +124,7 @@ def _write(frames: list[tuple[float, bytes]], file: Path) -> None:
 async def main() -> None:
     program = chromium()
     with TemporaryDirectory() as data:
-        async with _playground(data) as address, async_playwright() as playwright:
+        async with playground(data) as address, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
             page = await browser.new_page(viewport=VIEWPORT, device_scale_factor=SCALE, reduced_motion="reduce")
             await page.goto(address)

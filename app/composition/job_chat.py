@@ -183,7 +183,7 @@ class JobChat:
     def _command(self) -> JobCommand:
         from app.jobs.chat.job_command import JobCommand  # noqa: PLC0415
 
-        return JobCommand(self._api, self._watches, self._incidents, self._viewers, self._references)
+        return JobCommand(self._api, self._watches, self._incidents, self._viewers, self._references, self._notifier)
 
     @cached_property
     def _actions(self) -> IncidentActions:

@@ -53,6 +53,19 @@ async def test_who_may_view_a_job_watches_it_by_name_or_id_and_is_told_of_its_fa
     assert card.text.startswith("**nightly_etl failed.**")
 
 
+async def test_what_failed_before_anybody_watched_comes_with_the_watch_once(
+    chats: JobChats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.chat.job_command._AFTER_THE_ANSWER_SECONDS", 0.0)
+    bot = chats.bot()
+    await incidents_of(bot).create(chats.incident())
+    for _ in range(2):
+        await say(bot, BOB, "/watch nightly_etl")
+        await handle_all(bot)
+    (card,) = cards(bot)
+    assert card.text.startswith("**nightly_etl failed.**")
+
+
 async def test_unwatching_ends_it_by_name_or_id_for_this_chat_alone(chats: JobChats) -> None:
     bot = chats.bot()
     for conversation in (GROUP, {**CHANNEL, "id": f"{CHANNEL['id']};messageid=77"}, PERSONAL):

@@ -200,7 +200,8 @@ def facts_of(incident: Incident, translate: Translator) -> Iterator[Fact]:
 
 def _first_error(incident: Incident) -> str:
     errors = (task.error or task.message for task in incident.failure.tasks)
-    return clean_line(next(errors, "").strip().partition("\n")[0], _SENTENCE)
+    error = clean_line(next(errors, "").strip().partition("\n")[0], _SENTENCE)
+    return "" if error == cause_of(incident) else error
 
 
 def _retried_runs(incident: Incident) -> str:

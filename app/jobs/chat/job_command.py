@@ -12,8 +12,9 @@ from app.content.data_text import as_data
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import WorkspaceError, WorkspaceNotFoundError, WorkspacePermissionError
 from app.jobs.chat import job_sentences as sentences
+from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError
-from app.jobs.chat.watches import MAX_WATCHES, TooManyWatchesError, Watch, Watches
+from app.jobs.chat.watches import MAX_WATCHES, TooManyWatchesError, Watch, Watches, chat_digest
 from app.jobs.incidents.incident import Incident
 from app.jobs.incidents.incident_store import IncidentStore
 from app.messaging.conversation_references import PRIVATE_THREAD, ConversationReferences
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 _MAX_NAME_CHARACTERS = 300
 _MAX_CANDIDATES = 5
 _MAX_ID_DIGITS = 18
+_AFTER_THE_ANSWER_SECONDS = 2.0
 _QUOTES = "`\"'“”„«»‘’「」 "
 
 
@@ -57,12 +59,14 @@ class JobCommand:
         incidents: IncidentStore,
         viewers: JobViewers,
         references: ConversationReferences,
+        notifier: ChatNotifier,
     ) -> None:
         self._api = api
         self._watches = watches
         self._incidents = incidents
         self._viewers = viewers
         self._references = references
+        self._notifier = notifier
 
     async def watch(self, request: JobRequest) -> JobAnswer:
         translate = translator_for(request.locale)
@@ -119,8 +123,22 @@ class JobCommand:
             is_new = await self._watches.add(watch)
         except TooManyWatchesError:
             return JobAnswer(translate(sentences.TOO_MANY, count=MAX_WATCHES))
+        if is_new:
+            await self._tell_open_incidents(watch)
         said = sentences.WATCHED if is_new else sentences.WATCHED_ALREADY
         return JobAnswer(translate(said, job=as_data(job.name)), (_buttons([watch], translate),))
+
+    async def _tell_open_incidents(self, watch: Watch) -> None:
+        """What failed before anybody here watched waits for a decision all the same."""
+        for incident in await self._incidents.open_of_job(watch.job_id):
+            notice = JobNotice(
+                id=f"watch-{incident.id}-{chat_digest(watch.key)}",
+                incident=incident.id,
+                what="opened",
+                tenant=watch.tenant,
+                conversation=watch.conversation,
+            )
+            await self._notifier.put(notice, after_seconds=_AFTER_THE_ANSWER_SECONDS)
 
     async def _visible_jobs(self, wanted: str, asker: Asker) -> list[Job]:
         """By the id, or else by the whole name."""
