@@ -17,6 +17,7 @@ from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_sentences import WORKSPACE_UNAVAILABLE
 from app.jobs.chat.job_tool_texts import evidence_text, lateness_line, line_of, table_of
 from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError, policy_for
+from app.jobs.decisions.compute_parameters import with_declared_names
 from app.jobs.decisions.decision import DecisionAction
 from app.jobs.decisions.guard_rails import GuardFacts, guard
 from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_parameters
@@ -250,7 +251,8 @@ class JobTools:
 
 def _changed(asked: Mapping[str, str], incident: Incident, policy: JobPolicy) -> dict[str, str]:
     declared = changeable_parameters(incident.failure)
-    wanted = {name: value for name, value in asked.items() if value != declared.get(name)}
+    named = with_declared_names(asked, declared)
+    wanted = {name: value for name, value in named.items() if value != declared.get(name)}
     allowed, problems = allowed_parameters(wanted, declared, policy.parameters)
     if problems:
         raise ToolError(" ".join(problems))

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from app.common.log_text import one_line
+from app.jobs.decisions.compute_parameters import names_compute
 from app.jobs.job_policy import ParameterRule
 from app.jobs.runs.run_failure import RunFailure
 
@@ -46,6 +47,9 @@ def allowed_parameters(
         rule, shown = by_name.get(name), _shown(name)
         if name == PERFORMANCE_TARGET and name not in declared:
             problems.append(f"{PERFORMANCE_TARGET} can be changed on serverless compute alone.")
+        elif name not in declared and names_compute(name):
+            only = "a retry changes job parameters only, never a cluster: edit the job."
+            problems.append(f"The job declares no parameter {shown}, and {only}")
         elif name not in declared:
             problems.append(f"The job declares no parameter {shown}.")
         elif rule is None:
