@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
+from app.databricks.workspace_errors import WorkspaceError
 from app.http import HttpAnswer
 from app.jobs.pass_loop import Heartbeat
 from app.jobs.runs.notification_endpoint import NotificationEndpoint
@@ -22,6 +24,8 @@ from app.turns.queue_message import Envelope, UnreadableMessageError, wrong_fiel
 
 PASS_SECONDS: Final = 540.0
 """Below functionTimeout in host.json."""
+
+_log = logging.getLogger(__name__)
 
 
 class JobPasses(Protocol):
@@ -85,7 +89,11 @@ class JobTriggers:
             message = _RunMessage.model_validate_json(body)
         except ValidationError as error:
             raise UnreadableMessageError(wrong_fields(error)) from None
-        await _limited(self._passes.run_pass_for(message.run_id))
+        try:
+            await _limited(self._passes.run_pass_for(message.run_id))
+        except (WorkspaceError, TimeoutError) as error:
+            # A notification is only a hint: delivered again it would end among the messages that cannot be processed.
+            _log.warning("A notified run could not be looked at; the next pass finds it", exc_info=error)
 
 
 async def _limited(passing: Awaitable[object]) -> None:

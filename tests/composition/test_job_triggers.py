@@ -11,8 +11,10 @@ import pytest
 
 from app.composition import job_triggers
 from app.composition.job_triggers import JobPasses, JobTriggers
+from app.databricks.workspace_errors import WorkspacePermissionError
 from app.settings.job_watch_settings import JobWatchSettings
 from app.storage.factory import open_storage
+from app.storage.storage_errors import StorageError
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.turns.queue_dispatcher import QueueDispatcher
@@ -22,7 +24,8 @@ CREDENTIALS = {"JOB_NOTIFICATION_USERNAME": "databricks", "JOB_NOTIFICATION_PASS
 
 
 class Passes:
-    def __init__(self, *, hangs: bool = False) -> None:
+    def __init__(self, *, hangs: bool = False, failure: Exception | None = None) -> None:
+        self._failure = failure
         self.made: list[object] = []
         self._hangs = hangs
 
@@ -36,6 +39,8 @@ class Passes:
         return None
 
     async def run_pass_for(self, run_id: int) -> object:
+        if self._failure is not None:
+            raise self._failure
         self.made.append(run_id)
         return None
 
@@ -82,6 +87,24 @@ async def test_a_notification_makes_a_pass_over_its_run_through_the_queue(tmp_pa
     assert passes.made == [455116]
     with pytest.raises(UnreadableMessageError, match="run_id"):
         await dispatcher.dispatch(b'{"v": 1, "kind": "job_run", "run_id": "x"}')
+
+
+@pytest.mark.parametrize(
+    ("failure", "comes_again"),
+    [(WorkspacePermissionError("no"), False), (TimeoutError(), False), (StorageError("away"), True)],
+)
+async def test_a_hint_that_leads_nowhere_is_left_to_the_next_pass(
+    tmp_path: Path, failure: Exception, *, comes_again: bool
+) -> None:
+    made, _ = triggers(tmp_path, Passes(failure=failure))
+    dispatcher = QueueDispatcher(Telemetry(Destination("agent", "1", "i")))
+    made.register(dispatcher)
+    dispatching = dispatcher.dispatch(b'{"v": 1, "kind": "job_run", "run_id": 1}')
+    if comes_again:
+        with pytest.raises(StorageError):
+            await dispatching
+    else:
+        await dispatching
 
 
 async def test_without_credentials_no_notification_is_taken(tmp_path: Path) -> None:
