@@ -53,7 +53,7 @@ def write_delta(table: str, records: Sequence[DecisionRecord]) -> None:
     try:
         from deltalake.exceptions import CommitFailedError, DeltaError  # noqa: PLC0415 - optional, and 50 MB
     except ImportError:
-        message = "A Delta table needs the package deltalake: pip install 'databricks-agent-for-teams[delta]'."
+        message = "A Delta table needs the package deltalake: pip install deltalake."
         raise HistoryExportError(message) from None
     rows = _arrow_rows(list({(record.workspace, record.key): record for record in records}.values()))
     for remaining in reversed(range(_MAX_COMMITS)):

@@ -215,6 +215,7 @@ class Scripted:
     def __init__(self) -> None:
         self.batches: asyncio.Queue[list[HistoryEvent] | StorageError] = asyncio.Queue()
         self.has_begun = False
+        self.past: list[HistoryEvent] | None = None
 
     async def new(self) -> list[HistoryEvent]:
         if not self.has_begun:
@@ -226,7 +227,9 @@ class Scripted:
         return batch
 
     async def since(self, since_seconds: float) -> list[HistoryEvent]:
-        raise StorageError("away")
+        if self.past is None:
+            raise StorageError("away")
+        return self.past
 
 
 def large_events(first: int, count: int) -> list[HistoryEvent]:
@@ -282,6 +285,16 @@ async def test_a_store_that_is_away_for_a_while_ends_no_stream() -> None:
         source.batches.put_nowait(StorageError("away"))
         source.batches.put_nowait(large_events(0, 1))
         assert await client.ids(1) == ["e0"]
+
+
+async def test_what_was_told_as_past_is_not_told_again_as_new() -> None:
+    source = Scripted()
+    source.past = large_events(0, 2)
+    server = EventServer(source, TOKEN, poll_seconds=0, clock=lambda: NOON)
+    async with server.running(port=0) as url, connected(url, "?since=2026-11-27T10:00:00Z") as client:
+        found = await client.ids(2)
+        source.batches.put_nowait(large_events(1, 2))
+        assert found + await client.ids(1) == ["e0", "e1", "e2"]
 
 
 async def test_a_past_that_cannot_be_read_is_to_be_asked_for_again() -> None:

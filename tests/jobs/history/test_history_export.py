@@ -83,7 +83,7 @@ def test_where_deltalake_is_not_installed_the_sentence_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "deltalake.exceptions", None)
-    with pytest.raises(HistoryExportError, match=r"pip install .*\[delta\]"):
+    with pytest.raises(HistoryExportError, match="pip install deltalake"):
         write_delta(str(tmp_path / "history"), RECORDS)
 
 
