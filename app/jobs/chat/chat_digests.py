@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.content.data_text import as_data
 from app.jobs.chat import incident_sentences as sentences
+from app.jobs.chat.incident_message import link_url
 from app.jobs.chat.watches import Watches, chat_digest
 from app.jobs.incidents.incident import Incident
 from app.jobs.notifications.digest import Digest, DigestLine, DigestPeriod, DigestSection, digest_of
@@ -77,6 +78,5 @@ def _section(section: DigestSection, run: str) -> str:
 
 def _line(line: DigestLine, run: str) -> str:
     # No name is the text of a link: Markdown differs in what may stand there.
-    url = line.url.replace("(", "%28").replace(")", "%29")
-    link = f" ([{run}]({url}))" if url else ""
+    link = f" ([{run}]({link_url(line.url)}))" if line.url else ""
     return f"- **{as_data(line.job)}**{link}: {as_data(line.text)}"

@@ -76,8 +76,7 @@ def headline(incident: Incident, translate: Translator) -> str:
     if cause := cause_of(incident):
         said += f" {as_data(cause)}"
     if url := clean_url(incident.failure.url):
-        safe = url.replace("(", "%28").replace(")", "%29").replace("[", "%5B").replace("]", "%5D")
-        said += f"\n\n[{translate(sentences.OPEN_RUN)}]({safe})"
+        said += f"\n\n[{translate(sentences.OPEN_RUN)}]({link_url(url)})"
     return said
 
 
@@ -120,6 +119,11 @@ def said_of(kind: NoticeKind, incident: Incident, text: str, translate: Translat
         case _:
             said = ""
     return "\n\n".join(filter(None, (said, as_data(clean_line(text, 2 * _SENTENCE)))))
+
+
+def link_url(url: str) -> str:
+    """As it stands in a link of Markdown."""
+    return url.replace("(", "%28").replace(")", "%29").replace("[", "%5B").replace("]", "%5D")
 
 
 def job_name(incident: Incident) -> str:
