@@ -92,7 +92,7 @@ class ErrorDecisionEngine:
         return _decided(prior, answer, question)
 
     async def analyze_and_decide_async(
-        self, *, error_message: str, job_context: Mapping[str, object] | None = None
+        self, error_message: str, job_context: Mapping[str, object] | None = None
     ) -> dict[str, object]:
         """The decision about an error that need not be one of a run, as plain values: `decision`, `reason`, `cause`,
         `suggested_params`, `hypotheses`, `confidence`, `source`, `retry_after_minutes`.
@@ -109,7 +109,7 @@ class ErrorDecisionEngine:
         return decision_as_dict(_decided(prior, await self._ask(question), question))
 
     def analyze_and_decide(
-        self, *, error_message: str, job_context: Mapping[str, object] | None = None
+        self, error_message: str, job_context: Mapping[str, object] | None = None
     ) -> dict[str, object]:
         """As `analyze_and_decide_async`; also where an event loop runs."""
         return run_synchronously(

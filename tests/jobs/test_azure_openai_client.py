@@ -95,6 +95,7 @@ FILTERED_INPUT = {
     }
 }
 PROMPT_RESULTS = event({"id": "", "model": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]})
+PARTS = [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "{"}]}, {"type": "text", "text": RETRY}]
 ONLY_EMPTY = Stream([PROMPT_RESULTS, DONE])
 REFUSAL = Stream([chat_chunk({"refusal": "I'm sorry, I cannot assist with that."}), chat_chunk({}, "stop"), DONE])
 CUT = Stream([chat_chunk({"content": RETRY[:50]}), chat_chunk({}, "length"), DONE])
@@ -144,6 +145,7 @@ async def test_a_provider_that_fails_is_a_failed_sign_in_without_its_words() -> 
         ([chat_stream(json.dumps(json.loads(RETRY) | {"extra": 1, "severity": "low"}))], "model", "It passes.", 1),
         ([chat_stream(f"<think>The log says {{}}</think>{RETRY}")], "model", "It passes.", 1),
         ([WHOLE], "model", "It passes.", 1),
+        ([Stream([chat_chunk({"content": PARTS}, "stop"), DONE])], "model", "It passes.", 1),
         ([REFUSAL, chat_stream(RETRY)], "model", "It passes.", 2),
         ([REFUSAL, REFUSAL], "prior", "could not be read", 2),
         ([CUT, chat_stream(RETRY)], "model", "It passes.", 2),

@@ -13,6 +13,7 @@ from app.jobs.job_policy import JobPolicy
 from app.jobs.runs.run_failure import RunFailure
 
 _SHOWN_CHARACTERS = 60
+_LEAST_CONFIDENCE = 0.5
 _RETRIES = frozenset([DecisionAction.RETRY, DecisionAction.RETRY_WITH_PARAMS])
 
 
@@ -49,7 +50,7 @@ def guard(decision: Decision, failure: RunFailure, policy: JobPolicy, facts: Gua
         return GuardedDecision(changed, may_act=False, rule=rule, sentence=sentence)
     if refused:
         return GuardedDecision(decision, may_act=False, rule="parameter_not_allowed", sentence=refused)
-    for rule, sentence in _needs_a_person(failure, policy, facts):
+    for rule, sentence in _needs_a_person(decision, failure, policy, facts):
         return GuardedDecision(decision, may_act=False, rule=rule, sentence=sentence)
     return GuardedDecision(decision, may_act=True)
 
@@ -92,8 +93,12 @@ def _forbidden(
             yield "no_allowed_parameter", escalate, f"It would need other parameters. {why}"
 
 
-def _needs_a_person(failure: RunFailure, policy: JobPolicy, facts: GuardFacts) -> Iterator[tuple[str, str]]:
+def _needs_a_person(
+    decision: Decision, failure: RunFailure, policy: JobPolicy, facts: GuardFacts
+) -> Iterator[tuple[str, str]]:
     """Why it is proposed, and not done."""
+    if decision.source == "model" and decision.confidence < _LEAST_CONFIDENCE:
+        yield "model_is_unsure", f"The model gives its own decision {decision.confidence:.0%}."
     if facts.failed_jobs_in_pass >= facts.breaker_jobs:
         yield "breaker", f"{facts.failed_jobs_in_pass} jobs failed at once, so nothing is retried automatically."
     if unknown := [code for code in codes_of(failure) if not is_known_code(code)]:

@@ -127,6 +127,50 @@ def test_retries_with_parameters_have_a_limit_of_their_own() -> None:
     assert guard(RETRY, FAILURE, POLICY, facts).may_act
 
 
+@given(
+    decision=st.builds(
+        Decision,
+        action=st.sampled_from(DecisionAction),
+        reason=st.text(max_size=20),
+        cause=st.just("cause"),
+        hypotheses=st.just(()),
+        suggested_params=st.dictionaries(
+            st.sampled_from(["batch_size", "target"]), st.sampled_from(["5", "50000", "x"])
+        ),
+        confidence=st.floats(0, 1),
+        source=st.sampled_from(["model", "prior"]),
+    ),
+    failure=st.builds(
+        lambda **changes: replace(FAILURE, **changes),
+        run_type=st.sampled_from(["JOB_RUN", "SUBMIT_RUN"]),
+        newer_run=st.sampled_from(["", "green", "active", "failed"]),
+        is_continuous=st.booleans(),
+        was_edited_since=st.booleans(),
+        termination_code=st.sampled_from(["RUN_EXECUTION_ERROR", "NEW_CODE"]),
+    ),
+    facts=st.builds(GuardFacts, st.integers(0, 4), st.integers(0, 3), st.booleans(), st.integers(1, 12), st.just(10)),
+    is_rerun_safe=st.booleans(),
+)
+def test_whatever_is_decided_only_what_nothing_forbids_is_done_alone(
+    decision: Decision, failure: RunFailure, facts: GuardFacts, is_rerun_safe: bool
+) -> None:
+    guarded = guard(decision, failure, replace(POLICY, is_rerun_safe=is_rerun_safe), facts)
+    assert bool(guarded.rule) == bool(guarded.sentence)
+    if guarded.may_act:
+        assert guarded.decision.action in {DecisionAction.RETRY, DecisionAction.RETRY_WITH_PARAMS}
+        assert is_rerun_safe
+        assert (failure.run_type, failure.newer_run, failure.termination_code) == ("JOB_RUN", "", "RUN_EXECUTION_ERROR")
+        assert not any([failure.is_continuous, failure.was_edited_since, facts.same_error_after_our_retry])
+        assert facts.retries < 3
+        assert facts.failed_jobs_in_pass < 10
+        assert decision.source == "prior" or decision.confidence >= 0.5
+    if guarded.decision.action is DecisionAction.RETRY_WITH_PARAMS:
+        assert facts.retries_with_params < 2
+        assert dict(guarded.decision.suggested_params) == {"batch_size": "5"}
+    elif decision.action is not DecisionAction.SKIP:
+        assert not guarded.decision.suggested_params or guarded.decision == decision
+
+
 OOM = "java.lang.OutOfMemoryError: Java heap space"
 
 
