@@ -105,7 +105,7 @@ async def test_no_model_is_asked_where_a_person_canceled() -> None:
 
 
 async def test_equal_errors_of_many_jobs_are_one_call_a_pass() -> None:
-    scripted = Scripted(RETRY, SKIP)
+    scripted = Scripted([asyncio.sleep(0), RETRY], SKIP)
     failures = [
         replace(failed(f"ConnectionResetError: reset after {number} ms", **task()), job_id=number)
         for number in range(20)
@@ -169,6 +169,7 @@ async def test_processes_that_share_a_store_share_the_limit(tmp_path: Path) -> N
         ("I cannot help with that.", RETRY),
         ('{"decision": "REBOOT"}', RETRY),
         ([RETRY[:40], Completed(truncated=True)], RETRY),
+        ([SKIP, Completed(truncated=True)], RETRY),
     ],
 )
 async def test_a_malformed_answer_is_asked_for_once_more(replies: tuple[ScriptedReply, ...]) -> None:
@@ -211,6 +212,20 @@ async def test_a_model_out_of_reach_is_not_asked_about_every_failure_of_a_pass()
     assert len(scripted.model.requests) == 2
     scripted.engine.begin_pass()
     assert (await scripted.decide(failed("CError: x", **task()))).source == "model"
+
+
+async def test_a_model_that_fails_now_and_then_is_asked_on() -> None:
+    down = EndpointUnavailableError("down")
+    scripted = Scripted(down, RETRY, down, RETRY)
+    decisions = [await scripted.decide(failed(f"{name}Error: x", **task())) for name in "ABCD"]
+    assert [each.source for each in decisions] == ["prior", "model", "prior", "model"]
+
+
+async def test_text_that_cannot_be_sent_is_replaced() -> None:
+    scripted = Scripted(RETRY)
+    await scripted.decide(failed("ValueError: \ud800", **task()))
+    assert "ValueError: ?" in scripted.asked
+    scripted.asked.encode()
 
 
 async def test_a_model_that_takes_no_schema_is_asked_for_plain_json_from_then_on() -> None:

@@ -62,13 +62,10 @@ class ModelCompletion:
                 if self._takes_schemas:
                     try:
                         return await _answer(model, ModelRequest(messages, answer_schema=schema))
-                    except RequestRefusedError as refused:
+                    except RequestRefusedError:
                         # Each server words it in its own way that it takes no schemas: the same question is answered
                         # without one.
-                        try:
-                            answer = await _answer(model, ModelRequest(messages))
-                        except RequestRefusedError:
-                            raise refused from None
+                        answer = await _answer(model, ModelRequest(messages))
                         self._takes_schemas = False
                         return answer
                 return await _answer(model, ModelRequest(messages))

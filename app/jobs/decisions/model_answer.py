@@ -95,7 +95,7 @@ def _json_object(answer: str) -> Mapping[str, Any]:
 
 
 def _decisions_in(answer: str) -> Iterator[Mapping[str, Any]]:
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    decoder = json.JSONDecoder()
     start = answer.find("{")
     for _ in range(_MAX_BEGINNINGS):
         if start < 0:
@@ -108,10 +108,6 @@ def _decisions_in(answer: str) -> Iterator[Mapping[str, Any]]:
         except (ValueError, RecursionError):
             pass
         start = answer.find("{", end)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _action(value: object) -> DecisionAction:
