@@ -164,7 +164,7 @@ async def test_who_may_not_see_a_job_learns_nothing_of_it(chats: JobChats, tool:
 
 
 async def test_a_retry_with_a_smaller_batch_goes_through_the_approval_of_the_card(chats: JobChats) -> None:
-    call = called("propose_job_retry", job="nightly_etl", parameters={"batch_size": "50", "mode": "full"})
+    call = called("propose_job_retry", job="nightly_etl", parameters={"Batch-Size": "50", "mode": "full"})
     bot = chats.bot(call, "I have proposed it.")
     await opened(bot, chats)
     await say(bot, BOB, "/watch nightly_etl", CHANNEL)

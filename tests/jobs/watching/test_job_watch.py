@@ -14,6 +14,7 @@ from app.jobs.decisions.decision import DecisionAction
 from app.jobs.incidents.incident import IncidentState
 from app.jobs.job_policy import JobPolicy, ParameterRule, WatchMode
 from app.jobs.notifications.notifier import Notice, NotifyError
+from app.jobs.repairs import repair_sentences as sentences
 from app.local.job_plans import SUCCESS, TaskPlan, failure, in_turn
 from tests.jobs.repairs.repair_harness import Fuse, FusedApi, FusedDocuments, Killed
 from tests.jobs.watching.watch_harness import ALICE, RETRY, RecordingNotifier, ScriptedStrategy, Watcher, watcher
@@ -389,3 +390,36 @@ async def test_whatever_is_due_is_told_however_much_it_is_and_whatever_of_it_can
         w.jobs.now += HOUR
         await w.watch().run_pass()
     assert sorted(each.incident.job_name for each in w.notifier.notices) == names
+
+
+async def test_a_repair_that_somebody_else_began_is_followed_and_is_no_retry_of_ours(w: Watcher) -> None:
+    w.policy = APPROVE
+    run_id = a_failed_run(w, in_turn(FAILS))
+    await w.watch().run_pass()
+    w.jobs.store.repair(run_id, failed_tasks=True)
+    await w.approve(await w.only_incident())
+    await w.watch().follow_up()
+    [retry] = (await w.only_incident()).retries
+    assert not retry.by_us
+    assert [each.text for each in w.notifier.notices if each.kind == "retry_started"] == [sentences.BY_SOMEBODY_ELSE]
+    w.jobs.now += HOUR
+    result = await w.watch().run_pass()
+    assert w.jobs.stand_in.repairs == []
+    # The same error after a retry of ours would go to a person at once.
+    assert [(each.rule, each.action) for each in result.records] == [("rerun_not_declared_safe", "proposed")]
+
+
+async def test_a_run_that_is_gone_when_its_retry_is_approved_is_run_again_with_its_parameters(w: Watcher) -> None:
+    w.policy = APPROVE
+    run_id = a_failed_run(w, parameters={"day": "today"})
+    w.jobs.store.edit(w.jobs.store.run(run_id).job_id, replace(w.jobs.store.run(run_id).plan, parameters={"day": ""}))
+    await w.watch().run_pass()
+    incident = await w.only_incident()
+    w.jobs.now += 61 * 24 * HOUR
+    await w.approve(incident)
+    await w.watch().follow_up()
+    begun = await w.incidents.find(incident.id)
+    assert begun is not None
+    [retry] = begun.retries
+    assert (retry.kind, w.jobs.store.run(retry.run_id).parameters) == ("run", {"day": "today"})
+    assert sentences.GONE_SO_RUN in [each.text for each in w.notifier.notices]
