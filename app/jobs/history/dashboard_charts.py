@@ -55,7 +55,7 @@ def bars_chart(bars: Sequence[tuple[str, int | None, str, str]], title: str) -> 
                 f'<rect x="{_NAME_WIDTH}" y="{y + 9}" width="{width:.1f}" height="16" rx="4" '
                 f'style="fill:{COLOURS[colour]}"/>'
             )
-        told = "no outcome yet" if percent is None else f"{percent} % ({note})"
+        told = "no known outcome" if percent is None else f"{percent} % ({note})"
         drawn.append(f'<text x="{_NAME_WIDTH + _BAR_WIDTH + 12}" y="{middle:.0f}">{escape(told)}</text>')
     return _svg(len(bars) * _ROW_HEIGHT, title, drawn)
 
