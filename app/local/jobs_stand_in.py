@@ -56,8 +56,9 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 class JobsStandIn:
     """What tests set and look at: `order` of the lists, on which sources disagree; `faults` of the next calls by the
-    end of their path, such as `runs/repair`; `delay_seconds` of each call; `calls` by the end of their path; `repairs`:
-    the bodies of the repairs that were carried out; `pipeline_events` by pipeline id.
+    end of their path, such as `runs/repair`; `delay_seconds` of each call, half of them before it is carried out;
+    `calls` by the end of their path; `repairs`: the bodies of the repairs that were carried out; `pipeline_events` by
+    pipeline id.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, *, termination_seconds: float = 0.0) -> None:
@@ -92,14 +93,14 @@ class JobsStandIn:
     def _call(self, name: str, handler: Handler) -> Handler:
         async def call(request: web.Request) -> web.Response:
             self.calls[name] += 1
-            if self.delay_seconds:
-                await asyncio.sleep(self.delay_seconds)
+            await asyncio.sleep(self.delay_seconds / 2)
             fault = self.faults[name].popleft() if self.faults[name] else None
             if fault == "rate limited":
                 return refusal(429, "REQUEST_LIMIT_EXCEEDED", "Too many requests.", retry_after_seconds=1)
             if fault == "unavailable":
                 return refusal(503, "TEMPORARILY_UNAVAILABLE", "The service is temporarily unavailable.")
             answer = await handler(request)
+            await asyncio.sleep(self.delay_seconds / 2)
             if fault == "carried out, unavailable":
                 return refusal(503, "TEMPORARILY_UNAVAILABLE", "The service is temporarily unavailable.")
             if fault == "carried out, page":

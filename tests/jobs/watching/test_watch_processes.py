@@ -19,15 +19,13 @@ FAILURES = 30
 async def test_processes_that_are_killed_or_at_work_at_once_handle_every_failure_once(tmp_path: Path) -> None:
     async with watch_processes(tmp_path, AUTO) as processes:
         jobs = processes.jobs
-        failed = add_runs(jobs, hours=20, of_jobs=40, runs=1_000, failures=FAILURES, causes=10, are_latest=True)
-        jobs.stand_in.delay_seconds = 0.005
+        failed = add_runs(jobs, hours=20, of_jobs=40, runs=500, failures=FAILURES, causes=10, are_latest=True)
+        jobs.stand_in.delay_seconds = 0.01
         for calls in (("runs/get", 15), ("runs/repair", 1), ("runs/repair", 9)):
             assert await processes.kill_at(*calls)
             jobs.now += 600
-        await processes.run(2)
-        jobs.now += 600
-        await processes.run(2)
-        jobs.now += 600
-        await processes.run()
+        for at_once in (2, 1, 1):
+            await processes.run(at_once)
+            jobs.now += 600
         told = {"opened": 10, "retry_started": 10, "recovered": 10}
         assert await processes.sums(failed) == Sums(FAILURES, 0, 0, FAILURES, 0, 10, 0, told)
