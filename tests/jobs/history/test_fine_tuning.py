@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from app.databricks.workspace_errors import CredentialError
+from app.jobs.history import fine_tuning
 from app.jobs.history.fine_tuning import KNOWN_TUNABLE_MODELS, FineTuning, FineTuningError
 from app.jobs.history.history_export import to_json
 from app.jobs.history.training_data import prepare_training_data
@@ -103,7 +104,10 @@ async def test_data_that_the_service_cannot_use_is_said_with_its_reason(service:
     assert service.created == []
 
 
-async def test_data_that_is_never_read_is_given_up(service: FineTuningService, data: Path) -> None:
+async def test_data_that_is_never_read_is_given_up(
+    service: FineTuningService, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuning, "_MAX_POLLS", 5)
     service.polls_until_processed = 10**9
     with pytest.raises(FineTuningError, match="has not read the training data within ten minutes"):
         await tuning(service).start_async(data, TUNABLE)
@@ -133,22 +137,22 @@ async def test_an_identity_without_a_token_is_one_sentence(service: FineTuningSe
     async def token() -> str:
         raise CredentialError("there is no managed identity here")
 
-    fine_tuning = FineTuning(lambda: openai.AsyncOpenAI(base_url=service.url, api_key=token))
+    unreachable = FineTuning(lambda: openai.AsyncOpenAI(base_url=service.url, api_key=token))
     with pytest.raises(FineTuningError, match="could not be signed in to: there is no managed identity here"):
-        await fine_tuning.status_async("ftjob-1")
+        await unreachable.status_async("ftjob-1")
 
 
 async def test_a_service_that_cannot_be_reached_is_one_sentence(service: FineTuningService) -> None:
     service.url = "http://127.0.0.1:9/openai/v1/"
-    fine_tuning = FineTuning(lambda: openai.AsyncOpenAI(base_url=service.url, api_key=KEY, max_retries=0))
+    unreachable = FineTuning(lambda: openai.AsyncOpenAI(base_url=service.url, api_key=KEY, max_retries=0))
     with pytest.raises(FineTuningError, match="could not be reached"):
-        await fine_tuning.status_async("ftjob-1")
+        await unreachable.status_async("ftjob-1")
 
 
 async def test_the_status_is_followed_to_its_end_in_flat_rows(service: FineTuningService, data: Path) -> None:
-    fine_tuning = tuning(service)
-    job_id = await fine_tuning.start_async(data, TUNABLE)
-    begun = await fine_tuning.status_async(job_id)
+    service_tuning = tuning(service)
+    job_id = await service_tuning.start_async(data, TUNABLE)
+    begun = await service_tuning.status_async(job_id)
     assert begun == {
         "id": job_id,
         "status": "queued",
@@ -160,22 +164,22 @@ async def test_the_status_is_followed_to_its_end_in_flat_rows(service: FineTunin
         "message": "The training goes on.",
     }
     service.end(job_id, "succeeded", fine_tuned_model="gpt-4.1.ft-error-handler-v1", trained_tokens=1234)
-    ended = await fine_tuning.status_async(job_id)
+    ended = await service_tuning.status_async(job_id)
     assert (ended["status"], ended["trained_tokens"]) == ("succeeded", 1234)
     assert "Deploy gpt-4.1.ft-error-handler-v1" in str(ended["message"])
     service.end(job_id, "failed", error={"code": "x", "message": "Training data is too uniform.", "param": None})
-    assert "Training data is too uniform." in str((await fine_tuning.status_async(job_id))["message"])
+    assert "Training data is too uniform." in str((await service_tuning.status_async(job_id))["message"])
 
 
 async def test_a_job_is_cancelled_and_one_that_has_ended_stays_as_it_ended(
     service: FineTuningService, data: Path
 ) -> None:
-    fine_tuning = tuning(service)
-    first, second = [await fine_tuning.start_async(data, TUNABLE) for _ in range(2)]
+    service_tuning = tuning(service)
+    first, second = [await service_tuning.start_async(data, TUNABLE) for _ in range(2)]
     service.end(second, "succeeded")
-    assert (await fine_tuning.cancel_async(first))["status"] == "cancelled"
-    assert (await fine_tuning.cancel_async(first))["status"] == "cancelled"
-    assert (await fine_tuning.cancel_async(second))["status"] == "succeeded"
+    assert (await service_tuning.cancel_async(first))["status"] == "cancelled"
+    assert (await service_tuning.cancel_async(first))["status"] == "cancelled"
+    assert (await service_tuning.cancel_async(second))["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("job_id", ["", "../files", "a/b", "ftjob-1?x=1", "a" * 300])
@@ -192,8 +196,8 @@ async def test_a_job_that_does_not_exist_is_one_sentence(service: FineTuningServ
 
 async def test_everything_is_there_without_an_event_loop_too(service: FineTuningService, data: Path) -> None:
     def as_a_notebook_does() -> tuple[str, str]:
-        fine_tuning = tuning(service)
-        job_id = fine_tuning.start(data, TUNABLE)
-        return str(fine_tuning.status(job_id)["status"]), str(fine_tuning.cancel(job_id)["status"])
+        service_tuning = tuning(service)
+        job_id = service_tuning.start(data, TUNABLE)
+        return str(service_tuning.status(job_id)["status"]), str(service_tuning.cancel(job_id)["status"])
 
     assert await asyncio.to_thread(as_a_notebook_does) == ("queued", "cancelled")

@@ -114,8 +114,7 @@ def test_the_actions_of_an_empty_and_of_a_full_pass_go_into_one_delta_table(tmp_
     actions = ["retried", "retried_with_params", "escalated", "skipped", "proposed"]
     full = summary_of(*(a_record(run, action=action) for run, action in enumerate(actions)))
     for summary in (summary_of(), full, summary_of()):
-        for action in actions:
-            append_as_spark_does(tmp_path / "actions", [summary["actions"][action]])
+        append_as_spark_does(tmp_path / "actions", [summary["actions"][action] for action in actions])
     found = read_delta(tmp_path / "actions")
     assert [row["count"] for row in found].count(1) == 5
     assert [row["count"] for row in found].count(0) == 10
