@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from app.jobs.repairs.repair_request import RepairRequest, RepairResult, StartedRetry
+from app.jobs.repairs.repair_request import RepairRequest, StartedRetry
 from app.local.job_plans import SUCCESS, JobPlan, TaskPlan, failure, in_turn
 from app.storage.documents import DocumentStore
-from app.storage.sqlite.sqlite_store import SqliteStore
-from tests.fakes.job_service import JobService, job_service
+from tests.fakes.job_service import JobService
 from tests.jobs.repairs.repair_harness import (
+    FAILS,
+    PARAMETERS,
     Fuse,
     FusedApi,
     FusedDocuments,
     Killed,
     failed_run,
+    refuses_repairs,
     repairs_of,
 )
 
@@ -37,39 +40,64 @@ async def test_an_unclear_repair_is_told_from_a_later_one_of_somebody_else(
     assert await repairs_of(jobs, documents).outcome(result.started) == "failed"
 
 
-@pytest.mark.parametrize("never_began", [False, True])
-async def test_wherever_a_worker_dies_the_next_one_repairs_the_run_once(tmp_path: Path, never_began: bool) -> None:
+def first_repair(jobs: JobService) -> RepairRequest:
+    return failed_run(jobs)
+
+
+def second_repair(jobs: JobService) -> RepairRequest:
+    asked = failed_run(jobs, FAILS)
+    jobs.store.repair(asked.run_id, failed_tasks=True)
+    jobs.now += 3600
+    return replace(asked, ended_at_seconds=jobs.store.run(asked.run_id).rounds[-1].ends_at)
+
+
+def never_began(jobs: JobService) -> RepairRequest:
+    job_id = jobs.store.add(JobPlan("nightly_etl", (TaskPlan("load"),), is_queued=False))
+    jobs.store.start(job_id)
+    refused = jobs.store.start(job_id)
+    jobs.now += 3600
+    return RepairRequest("incident/run", refused.run_id, job_id, refused.started_at)
+
+
+def not_repairable(jobs: JobService) -> RepairRequest:
+    asked = failed_run(jobs)
+    refuses_repairs(jobs, "The run cannot be repaired.")
+    return asked
+
+
+def gone(jobs: JobService) -> RepairRequest:
+    asked = failed_run(jobs)
+    jobs.now += 61 * 24 * 3600
+    return replace(asked, run_parameters=PARAMETERS)
+
+
+def retries(jobs: JobService, asked: RepairRequest) -> int:
+    return len(jobs.stand_in.repairs) + len(list(jobs.store.runs_by_start(job_id=asked.job_id)))
+
+
+@pytest.mark.parametrize("situation", [first_repair, second_repair, never_began, not_repairable, gone])
+async def test_wherever_two_workers_die_the_third_one_retries_the_run_once(
+    jobs: JobService, documents: DocumentStore, situation: Callable[[JobService], RepairRequest]
+) -> None:
+    repair = jobs.store.repair
     for step in range(1, 40):
-        store = SqliteStore(tmp_path / f"{step}.db")
-        documents = store.documents()
-        async with job_service() as jobs:
-            if never_began:
-                job_id = jobs.store.add(JobPlan("n", (TaskPlan("load"),), is_queued=False))
-                jobs.store.start(job_id)
-                asked = RepairRequest("incident/run", jobs.store.start(job_id).run_id, job_id, jobs.now)
-                jobs.now += 3600
-            else:
-                asked = failed_run(jobs)
-            fuse = Fuse(step)
+        jobs.store.repair = repair  # type: ignore[method-assign]
+        asked = replace(situation(jobs), id=f"killed at {step}")
+        before = retries(jobs, asked)
+        was_killed = False
+        for last_step in (step, step // 2 + 1):
+            fuse = Fuse(last_step)
             fused = FusedDocuments(documents, fuse), FusedApi(jobs.api, fuse)
-            survived = True
             try:
                 await repairs_of(jobs, fused[0], fused[1]).start(asked)  # type: ignore[arg-type]
             except Killed:
-                survived = False
-            result = RepairResult()
-            for _ in range(3):
-                jobs.now += 200
-                result = await repairs_of(jobs, documents).start(asked)
-            assert result.started is not None, f"killed at step {step}, the run was not retried"
-            begun = (
-                len(jobs.stand_in.repairs)
-                + len(list(jobs.store.runs_by_start(job_id=asked.job_id)))
-                - (2 if never_began else 1)
-            )
-            assert begun == 1, f"killed at step {step}, the run was retried {begun} times"
-        await documents.close()
-        await store.close()
-        if survived:
+                was_killed = True
+            jobs.now += 200
+        result = await repairs_of(jobs, documents).start(asked)
+        assert result.started is not None, f"killed at step {step}, the run was not retried"
+        assert result.started.by_us
+        begun = retries(jobs, asked) - before
+        assert begun == 1, f"killed at step {step}, the run was retried {begun} times"
+        if not was_killed:
             return
     pytest.fail("no step was the last one")
