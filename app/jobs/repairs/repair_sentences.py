@@ -35,7 +35,10 @@ _NEEDS_NEW_RUN: Final = (
 
 def reason_for_new_run(error: WorkspaceError) -> str:
     """Why the run cannot be repaired while its job can be run; empty where the refusal says no such thing."""
-    return next((why for known, why in _NEEDS_NEW_RUN if re.search(known, error.detail, re.IGNORECASE)), "")
+    for known, why in _NEEDS_NEW_RUN:
+        if re.search(known, error.detail, re.IGNORECASE):
+            return why
+    return ""
 
 
 def gone(error: WorkspaceError) -> str:
