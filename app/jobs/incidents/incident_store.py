@@ -88,13 +88,16 @@ class IncidentStore:
             changed = None if incident is None else change(incident)
             if document is None or changed is None:
                 return None
+            if not changed.state.is_closed and _entries(changed) != _entries(incident):
+                await self._index(changed)
             try:
                 await self._documents.put(replace(_document(document.key, changed), version=document.version))
             except ConcurrentUpdateError:
                 if not remaining:
                     raise
                 continue
-            await self._index(changed)
+            if changed.state.is_closed:
+                await self._index(changed)
             return changed
         return None
 
@@ -159,6 +162,12 @@ def _document(key: DocumentKey, incident: Incident) -> Document:
     if len(value) > MAX_DOCUMENT_CHARACTERS:
         value = _bare(bounded).model_dump_json()
     return Document(key, value, incident.due_at_seconds)
+
+
+def _entries(incident: Incident | None) -> tuple[str, ...]:
+    if incident is None or incident.state.is_closed:
+        return ()
+    return (incident.error_fingerprint, *map(str, incident.job_ids))
 
 
 def _bare(incident: Incident) -> Incident:

@@ -125,10 +125,11 @@ class FailureReader:
             failure = await self._evidence.with_edits(failure)
         observed = self._strategies.observed
         attempts = await self._repairs.attempts(failure)
+        retried = await retried_incident(self._incidents, run)
         facts = GuardFacts(
             retries=attempts.retries,
             retries_with_params=attempts.retries_with_params,
-            same_error_after_our_retry=await self._same_error_after_our_retry(run, failure),
+            same_error_after_our_retry=retried is not None and _is_same_error_after_our_retry(retried, failure),
             failed_jobs_in_pass=failed_jobs,
             breaker_jobs=self._breaker_jobs,
         )
@@ -141,18 +142,12 @@ class FailureReader:
             decided=decided,
             model=self._strategies.primary.model,
             tags=tags,
+            was_retried=retried is not None,
         )
         if observed is None:
             return found
         decision = await observed.decide(failure, policy, similar)
         return replace(found, observed=decision, observed_model=observed.model)
-
-    async def _same_error_after_our_retry(self, run: EndedRun, failure: RunFailure) -> bool:
-        fingerprint = error_fingerprint(failure)
-        incident = await retried_incident(self._incidents, run)
-        if incident is None or incident.error_fingerprint != fingerprint:
-            return False
-        return any(each.by_us and each.run_id == run.run_id for each in incident.retries)
 
 
 async def retried_incident(incidents: IncidentStore, run: EndedRun) -> Incident | None:
@@ -162,6 +157,11 @@ async def retried_incident(incidents: IncidentStore, run: EndedRun) -> Incident 
         if any(each.run_id == run.run_id and (is_followed or each.outcome == "failed") for each in incident.retries):
             return incident
     return None
+
+
+def _is_same_error_after_our_retry(retried: Incident, failure: RunFailure) -> bool:
+    is_ours = any(each.by_us and each.run_id == failure.run_id for each in retried.retries)
+    return is_ours and retried.error_fingerprint == error_fingerprint(failure)
 
 
 def lower_mode(mode: WatchMode, most: WatchMode) -> WatchMode:

@@ -16,7 +16,7 @@ from app.jobs.runs.run_failure import RunFailure
 @dataclass(frozen=True, slots=True)
 class FoundFailure:
     """`mode` is that of the policy, or a lower one where the pass may not act. `observed` is what a second strategy
-    decided, which never acts. `model` names who was asked.
+    decided, which never acts. `model` names who was asked. `was_retried`: for an incident that is open.
     """
 
     run: EndedRun
@@ -29,6 +29,7 @@ class FoundFailure:
     observed: Decision | None = None
     observed_model: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    was_retried: bool = False
 
     @property
     def fingerprint(self) -> str:

@@ -194,11 +194,12 @@ class JobWatch:
 
     async def _known_incident(self, found: FoundFailure) -> Incident | None:
         now = self._clock()
-        async with self._retried:
+        if found.was_retried:
             # One after the other, since the first to fail again decides what becomes of the incident.
-            incident = await self._failed_again(found, now)
-        if incident is not None:
-            return incident
+            async with self._retried:
+                incident = await self._failed_again(found, now)
+            if incident is not None:
+                return incident
         known = await self._incidents.find_open(found.run.job_id, found.fingerprint)
         if known is None:
             return None
