@@ -25,18 +25,24 @@ OTHER_ITERATIONS: Final = (
 NOT_REPAIRABLE: Final = "Databricks does not repair this run: I began a new run of the job with its parameters."
 
 _NEEDS_NEW_RUN: Final = (
-    (r"same total iterations", OTHER_ITERATIONS),
-    (r"\bruns?\b.{0,60}\b(?:too old|older than|expired|no longer available)\b", TOO_OLD),
-    (r"\b(?:never began|no failed tasks|nothing to repair)\b", NEVER_BEGAN),
-    (r"\b(?:cannot be repaired|not repairable|(?:not support(?:ed)?|unsupported)\b.{0,60}\brepair)", NOT_REPAIRABLE),
-    (r"\brepair\b.{0,60}\b(?:not supported|unsupported|not available)\b", NOT_REPAIRABLE),
+    (re.compile(r"same total iterations", re.IGNORECASE), OTHER_ITERATIONS),
+    (re.compile(r"\bruns?\b.{0,60}\b(?:too old|older than|expired|no longer available)\b", re.IGNORECASE), TOO_OLD),
+    (re.compile(r"\b(?:never began|no failed tasks|nothing to repair)\b", re.IGNORECASE), NEVER_BEGAN),
+    (
+        re.compile(
+            r"\b(?:cannot be repaired|not repairable|(?:not support(?:ed)?|unsupported)\b.{0,60}\brepair)",
+            re.IGNORECASE,
+        ),
+        NOT_REPAIRABLE,
+    ),
+    (re.compile(r"\brepair\b.{0,60}\b(?:not supported|unsupported|not available)\b", re.IGNORECASE), NOT_REPAIRABLE),
 )
 
 
 def reason_for_new_run(error: WorkspaceError) -> str:
     """Why the run cannot be repaired while its job can be run; empty where the refusal says no such thing."""
     for known, why in _NEEDS_NEW_RUN:
-        if re.search(known, error.detail, re.IGNORECASE):
+        if known.search(error.detail):
             return why
     return ""
 
