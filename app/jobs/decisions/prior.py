@@ -84,7 +84,7 @@ def prior_of(failure: RunFailure) -> Prior:
     for action in (_ESCALATE, _RETRY):
         chosen = [prior for prior in priors if prior.decision.action is action]
         if chosen:
-            ruled_out = frozenset[DecisionAction]().union(*(prior.rules_out for prior in priors if not prior.is_final))
+            ruled_out = frozenset[DecisionAction]().union(*(prior.rules_out for prior in priors))
             longest = max(chosen, key=lambda prior: prior.decision.delay_seconds)
             return Prior(longest.decision, ruled_out)
     return priors[0]
