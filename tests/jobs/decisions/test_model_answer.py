@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.jobs.decisions.decision import DecisionAction
@@ -133,6 +133,7 @@ def test_the_schema_is_one_that_strict_structured_outputs_take() -> None:
     check(DECISION_ANSWER.schema)
 
 
+@settings(max_examples=25)
 @given(st.text() | st.recursive(st.none() | st.floats() | st.text(), lambda inner: st.lists(inner)).map(json.dumps))
 def test_no_text_does_more_than_to_be_malformed(answer: str) -> None:
     for text in (answer, written(reason=answer, suggested_params={answer: answer}), f"{answer}{written()}"):
