@@ -19,7 +19,7 @@ from app.jobs.chat.job_tool_texts import evidence_text, lateness_line, line_of, 
 from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError, policy_for
 from app.jobs.decisions.compute_parameters import with_declared_names
 from app.jobs.decisions.decision import DecisionAction
-from app.jobs.decisions.guard_rails import GuardFacts, guard
+from app.jobs.decisions.guard_rails import OUT_OF_MEMORY, GuardFacts, guard
 from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_parameters
 from app.jobs.history.decision_record import PRIMARY, DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
@@ -287,5 +287,5 @@ def _check_can_be_retried(incident: Incident, policy: JobPolicy, parameters: Map
         breaker_jobs=1,
     )
     guarded = guard(decision, failure, policy, facts)
-    if guarded.decision.action is not action:
+    if guarded.decision.action is not action and guarded.rule != OUT_OF_MEMORY:
         raise ToolError(guarded.sentence)

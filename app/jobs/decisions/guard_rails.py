@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from app.common.log_text import one_line
 from app.jobs.decisions.decision import Decision, DecisionAction
@@ -11,6 +12,9 @@ from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_pa
 from app.jobs.decisions.prior import codes_of, is_known_code, would_run_out_of_memory
 from app.jobs.job_policy import JobPolicy
 from app.jobs.runs.run_failure import RunFailure
+
+OUT_OF_MEMORY: Final = "out_of_memory"
+"""The rule that a person may break who asks for the retry: they may know what has changed."""
 
 _SHOWN_CHARACTERS = 60
 _LEAST_CONFIDENCE = 0.5
@@ -78,8 +82,6 @@ def _forbidden(
         yield "submitted_run", escalate, "The run was submitted without a job, so whoever submitted it has to retry it."
     if failure.is_continuous:
         yield "continuous_job", escalate, "The job is continuous: the service itself starts it again."
-    if decision.action is DecisionAction.RETRY and not failure.was_edited_since and would_run_out_of_memory(failure):
-        yield "out_of_memory", escalate, "It ran out of memory, and would again if nothing is changed."
     if facts.same_error_after_our_retry:
         yield "same_error_again", escalate, "The same error came again after a retry."
     if facts.retries >= policy.max_retry_attempts:
@@ -91,6 +93,8 @@ def _forbidden(
         if not decision.suggested_params:
             why = refused or "None was suggested that the run did not have already."
             yield "no_allowed_parameter", escalate, f"It would need other parameters. {why}"
+    if decision.action is DecisionAction.RETRY and not failure.was_edited_since and would_run_out_of_memory(failure):
+        yield OUT_OF_MEMORY, escalate, "It ran out of memory, and would again if nothing is changed."
 
 
 def _needs_a_person(
