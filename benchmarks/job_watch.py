@@ -108,7 +108,7 @@ async def measure(
     policy = JobPolicy(mode=WatchMode.AUTO if repairs else WatchMode.OBSERVE, is_rerun_safe=True)
     with tempfile.TemporaryDirectory() as folder:
         async with watch_processes(Path(folder), policy, where) as processes:
-            failed = add_runs(processes.jobs, hours=hours, causes=causes, are_latest=repairs)
+            failed = add_runs(processes.jobs, hours=hours, causes=causes, are_latest=True)
             processes.jobs.stand_in.delay_seconds = CALL_SECONDS
             await proof(processes, failed)
 

@@ -138,7 +138,10 @@ class JobWatch:
             new = [incident for incident in due if incident.id not in seen]
             if not new:
                 return
-            await gather_or_cancel(self._follow(incident, this) for incident in new)
+            followed = await gather_or_cancel(self._follow(incident, this) for incident in new)
+            # After all that is to be begun, since a server that is told may be slow.
+            for told in await gather_or_cancel(self._tell_in_turn(incident) for incident in followed):
+                this.add(told)
             seen.update(incident.id for incident in new)
 
     async def begin_retry(self, incident_id: str) -> Incident | None:
@@ -164,15 +167,20 @@ class JobWatch:
 
         return await self._incidents.update(incident.id, without)
 
-    async def _follow(self, incident: Incident, this: _Pass) -> None:
+    async def _follow(self, incident: Incident, this: _Pass) -> Incident:
         async with self._slots:
-            changed = None
             try:
                 changed = await self._advanced(incident)
             except WorkspaceError as error:
                 _log.warning("A retry cannot be followed now; the next pass tries again", exc_info=error)
                 this.notes.append("A retry could not be followed now; the next pass looks again.")
-            this.add(await self.tell(changed or incident) or changed)
+                return incident
+            this.add(changed)
+            return changed or incident
+
+    async def _tell_in_turn(self, incident: Incident) -> Incident | None:
+        async with self._slots:
+            return await self.tell(incident)
 
     async def _handle(self, group: Sequence[FoundFailure], this: _Pass) -> None:
         """The incident before its records: a pass that is killed between finds the incident again."""

@@ -372,6 +372,22 @@ async def test_every_run_of_one_cause_is_retried_however_many_there_are(
     assert w.notifier.told.count("opened") == 3
 
 
+async def test_every_retry_of_a_pass_is_begun_before_anybody_is_told(w: Watcher) -> None:
+    begun: list[int] = []
+
+    class CountingNotifier(RecordingNotifier):
+        async def notify(self, notice: Notice) -> None:
+            begun.append(len(w.jobs.stand_in.repairs))
+
+    w.policy, w.notifier, w.breaker_jobs = AUTO, CountingNotifier(), 100
+    for number in range(12):
+        error = failure(f"KeyError: '{'abcdefghijkl'[number]}_column'")
+        w.jobs.store.start(w.jobs.add(TaskPlan("load", in_turn(error, SUCCESS)), name=f"job {number}"))
+    w.jobs.now += HOUR
+    await w.watch().run_pass()
+    assert begun == [12] * 24
+
+
 class _RefusesSome(RecordingNotifier):
     async def notify(self, notice: Notice) -> None:
         if notice.incident.job_name == "refused":
