@@ -22,12 +22,12 @@ from app.bot.sdk.channel_adapter import ChannelAdapter
 from app.common.json_values import items, mapping, text
 from app.content.data_text import as_data
 from app.jobs.chat.incident_message import headline, incident_blocks, said_of
-from app.jobs.chat.incident_sentences import OWNERS
 from app.jobs.chat.incident_threads import IncidentThreads
 from app.jobs.chat.job_notice import PRESS, ChatNotifier, JobNotice
 from app.jobs.chat.job_viewers import policy_for
 from app.jobs.chat.watches import Watches, chat_digest
 from app.jobs.incidents.incident import Incident, NoticeKind
+from app.jobs.incidents.incident_sentences import OWNERS
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import Person, PolicyOf
 from app.messaging.conversation_members import ConversationMember, ConversationMembers, MembersUnavailableError

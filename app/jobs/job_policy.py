@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from app.jobs.notifications.quiet_hours import QuietHours
+from app.jobs.quiet_hours import QuietHours
 
 
 class WatchMode(StrEnum):

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from app.jobs.job_matching import has_tag, name_matches
 from app.jobs.job_policy import JobPolicy, ParameterRule, Person, WatchMode
-from app.jobs.notifications.quiet_hours import quiet_hours_of
+from app.jobs.quiet_hours import quiet_hours_of
 from app.settings.job_notice_settings import JobNoticeSettings
 from app.settings.job_watch_settings import JobSetting, JobWatchSettings, ParameterSetting, PersonSetting
 

@@ -13,8 +13,8 @@ from app.config import SettingsError
 from app.databricks.workspace_url import WorkspaceUrl
 from app.jobs.environment import WatchSettings, load_watch_settings, read_env_file
 from app.jobs.job_policy import JobPolicy, ParameterRule, Person, WatchMode
-from app.jobs.notifications.quiet_hours import QuietHours
 from app.jobs.policies import JobPolicies
+from app.jobs.quiet_hours import QuietHours
 from app.storage.storage_account import StorageAccount
 
 TENANT, ANN = "99999999-2222-4333-8444-555555555555", "11111111-2222-4333-8444-555555555555"

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from app.content.data_text import as_data
-from app.jobs.chat import incident_sentences as sentences
 from app.jobs.chat.incident_message import link_url
 from app.jobs.chat.watches import Watches, chat_digest
+from app.jobs.incidents import incident_sentences as sentences
 from app.jobs.incidents.incident import Incident
 from app.jobs.notifications.digest import Digest, DigestLine, DigestPeriod, DigestSection, digest_of
 from app.jobs.runs.look import EndedRun

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from app.content.blocks import Action, Actions, ActionStyle, Block, Choice, Form, Forms, Input
-from app.jobs.chat import incident_sentences as sentences
+from app.jobs.clean_text import clean_line
+from app.jobs.incidents import incident_sentences as sentences
 from app.jobs.incidents.incident import Incident, IncidentState, Proposal
 from app.jobs.job_policy import JobPolicy, ParameterRule
-from app.jobs.mail.mail_content import clean_line
 from app.messaging import job_messages as verbs
 from app.messaging.job_messages import INCIDENT
 from app.translation import Translator

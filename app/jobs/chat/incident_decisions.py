@@ -18,11 +18,11 @@ from app.jobs.chat.incident_buttons import (
     SNOOZE_HOURS,
     decision_id,
 )
-from app.jobs.chat.incident_message import time_text
+from app.jobs.clean_text import clean_line
 from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_parameters
 from app.jobs.incidents.incident import Incident, IncidentState, NoticeKind, PendingNotice
+from app.jobs.incidents.incident_facts import time_text
 from app.jobs.job_policy import JobPolicy, Person
-from app.jobs.mail.mail_content import clean_line
 from app.messaging import job_messages as verbs
 from app.translation import Sentence
 

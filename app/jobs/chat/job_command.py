@@ -195,7 +195,7 @@ def _buttons(watched: Sequence[Watch], translate: Translator) -> Block:
 
 def _table(watched: Sequence[Watch], incidents: Sequence[Incident], translate: Translator) -> Block:
     from app.content.blocks import Column, ColumnType, Table  # noqa: PLC0415
-    from app.jobs.chat.incident_message import cause_of, state_of, time_text  # noqa: PLC0415
+    from app.jobs.incidents.incident_facts import cause_of, state_of, time_text  # noqa: PLC0415
 
     columns = (
         Column(translate(sentences.JOB)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from app.jobs.clean_text import clean_block, clean_line
 from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.incidents.incident import Incident
 from app.jobs.job_policy import JobPolicy
-from app.jobs.mail.mail_content import clean_block, clean_line
 from app.tools.base import ToolContext
 from app.translation import Sentence
 

@@ -17,17 +17,16 @@ from app.jobs.chat.job_notice import ChatNotifier, JobNotice
 from app.jobs.chat.job_sentences import WORKSPACE_UNAVAILABLE
 from app.jobs.chat.job_tool_texts import evidence_text, lateness_line, line_of, table_of
 from app.jobs.chat.job_viewers import Asker, Job, JobViewers, UnknownAskerError, policy_for
+from app.jobs.clean_text import clean_line
 from app.jobs.decisions.compute_parameters import with_declared_names
 from app.jobs.decisions.decision import DecisionAction
 from app.jobs.decisions.guard_rails import OUT_OF_MEMORY, GuardFacts, guard
 from app.jobs.decisions.parameter_rules import allowed_parameters, changeable_parameters
 from app.jobs.history.decision_record import PRIMARY, DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
-from app.jobs.incidents.incident import Incident, IncidentState, PendingNotice, Proposal
+from app.jobs.incidents.incident import PROPOSAL_SECONDS, Incident, IncidentState, PendingNotice, Proposal
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import JobPolicy, PolicyOf, WatchMode
-from app.jobs.mail.mail_content import clean_line
-from app.jobs.watching.incident_opening import PROPOSAL_SECONDS
 from app.messaging.conversation_references import PRIVATE_THREAD
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence

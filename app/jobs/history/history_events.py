@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from app.common.iso_time import iso_time
 from app.jobs.history.decision_record import DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords
 from app.jobs.history.history_reading import DAY_SECONDS
 from app.jobs.incidents.incident import Incident
 from app.jobs.incidents.incident_store import IncidentStore
-from app.jobs.watching.iso_time import iso_time
 
 LOOK_BACK_DAYS: Final = 2
 """The outcome of a run that ended earlier is told by its incident alone."""

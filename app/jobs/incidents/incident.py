@@ -29,6 +29,8 @@ NoticeKind = Literal[
 ProposedAction = Literal["RETRY", "RETRY_WITH_PARAMS", "CANCEL"]
 
 CHECK_SECONDS = 60.0
+PROPOSAL_SECONDS = 24 * 3600.0
+"""A proposal that nobody answers expires then."""
 
 
 class IncidentState(StrEnum):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.jobs.mail.mail_content import MAX_SUBJECT_CHARACTERS, MailContent, MailLink, MailSection, clean_line
+from app.jobs.clean_text import clean_line
+from app.jobs.mail.mail_content import MAX_SUBJECT_CHARACTERS, MailContent, MailLink, MailSection
 from app.jobs.notifications.digest import Digest
 
 

@@ -7,17 +7,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
+from app.jobs.clean_text import clean_block, clean_line, clean_url
 from app.jobs.decisions.decision import Decision, DecisionAction
-from app.jobs.mail.mail_content import (
-    MAX_SUBJECT_CHARACTERS,
-    MailContent,
-    MailLink,
-    MailSection,
-    clean_block,
-    clean_line,
-    clean_url,
-    facts,
-)
+from app.jobs.mail.mail_content import MAX_SUBJECT_CHARACTERS, MailContent, MailLink, MailSection, facts
 from app.jobs.runs.run_failure import RunFailure, TaskFailure
 
 # All of it, escaped, fits into one document of the store.

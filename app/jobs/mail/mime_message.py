@@ -10,7 +10,8 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.utils import formatdate
 
-from app.jobs.mail.mail_content import MAX_SUBJECT_CHARACTERS, MailContent, clean_line
+from app.jobs.clean_text import clean_line
+from app.jobs.mail.mail_content import MAX_SUBJECT_CHARACTERS, MailContent
 from app.jobs.mail.mail_rendering import as_html, as_text
 
 

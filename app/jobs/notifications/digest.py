@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
-from app.jobs.chat import incident_sentences as sentences
-from app.jobs.chat.incident_message import action_text, cause_of, job_name, state_of
+from app.jobs.clean_text import clean_line, clean_url
+from app.jobs.incidents import incident_sentences as sentences
 from app.jobs.incidents.incident import Incident, IncidentState
-from app.jobs.mail.mail_content import clean_line, clean_url
+from app.jobs.incidents.incident_facts import action_text, cause_of, job_name, state_of
 from app.jobs.runs.look import EndedRun
 from app.translation import ENGLISH, Sentence, Translator
 

@@ -9,10 +9,10 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from app.jobs.chat import incident_sentences as sentences
-from app.jobs.chat.incident_message import action_text, cause_of, facts_of, job_name
+from app.jobs.clean_text import clean_block, clean_line, clean_url
+from app.jobs.incidents import incident_sentences as sentences
 from app.jobs.incidents.incident import Incident, IncidentKind, IncidentState, NoticeKind
-from app.jobs.mail.mail_content import clean_block, clean_line, clean_url
+from app.jobs.incidents.incident_facts import action_text, cause_of, facts_of, job_name
 from app.jobs.notifications.notifier import Notice
 from app.translation import ENGLISH
 

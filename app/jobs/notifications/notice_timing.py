@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from app.jobs.incidents.incident import Incident
 from app.jobs.notifications.notifier import Notice
-from app.jobs.notifications.quiet_hours import QuietHours
+from app.jobs.quiet_hours import QuietHours
 
 MANY_JOBS = 10
 

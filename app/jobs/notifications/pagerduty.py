@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Literal
 
+from app.common.iso_time import iso_time
 from app.jobs.incidents.incident import IncidentState
 from app.jobs.notifications.http_notifier import Post, Target
 from app.jobs.notifications.incident_message import IncidentMessage
-from app.jobs.watching.iso_time import iso_time
 
 PAGERDUTY_URL: Final = "https://events.pagerduty.com"
 _MAX_SUMMARY_CHARACTERS = 1_024

@@ -8,10 +8,10 @@ import hashlib
 import hmac
 import json
 
+from app.common.iso_time import iso_time
 from app.jobs.notifications.digest import Digest
 from app.jobs.notifications.http_notifier import Post, Target
 from app.jobs.notifications.incident_message import IncidentMessage
-from app.jobs.watching.iso_time import iso_time
 
 _PREFIX = "whsec_"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from app.jobs.decisions.decision import DecisionAction
 from app.jobs.incidents.incident import (
+    PROPOSAL_SECONDS,
     Incident,
     IncidentRun,
     IncidentState,
@@ -20,7 +21,6 @@ from app.jobs.incidents.incident_store import MAX_RUNS, incident_id, stored_fail
 from app.jobs.job_policy import WatchMode
 from app.jobs.watching.found_failure import FoundFailure
 
-PROPOSAL_SECONDS = 24 * 3600.0
 _MAX_NOTICE_CHARACTERS = 2_000
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from app.common.concurrency import gather_or_cancel
+from app.common.iso_time import iso_time
 from app.jobs.decisions.parameter_rules import without_performance_target
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentRun, IncidentState, Proposal, Retry
@@ -14,7 +15,6 @@ from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.repairs.job_repairs import JobRepairs
 from app.jobs.repairs.repair_request import RepairRequest, RepairResult, RetryOutcome, StartedRetry
 from app.jobs.watching.incident_opening import with_notice
-from app.jobs.watching.iso_time import iso_time
 
 _MAX_CONCURRENT_RETRIES = 8
 

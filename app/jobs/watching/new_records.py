@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from app.common.iso_time import iso_time
+from app.jobs.clean_text import clean_block, clean_line
 from app.jobs.decisions.decision import Decision, DecisionAction
 from app.jobs.history.decision_record import OBSERVED, PRIMARY, DecisionRecord
 from app.jobs.history.decision_records import record_key
 from app.jobs.incidents.incident import Incident, IncidentState
-from app.jobs.mail.mail_content import clean_block, clean_line
 from app.jobs.watching.found_failure import FoundFailure
-from app.jobs.watching.iso_time import iso_time
 
 _NAME = 300
 _SENTENCE = 1_000

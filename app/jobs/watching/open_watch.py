@@ -26,21 +26,21 @@ from app.jobs.incidents.incident import Incident
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.incidents.runs_with_failures import RunsWithFailures
 from app.jobs.job_policy import PolicyOf, WatchMode
-from app.jobs.mail.mail_notifier import MailNotifier
 from app.jobs.notifications.configured_targets import notice_outboxes
-from app.jobs.notifications.daily_digest import DailyDigest
 from app.jobs.notifications.notice_delivery import NoticeOutbox, deliver_due
 from app.jobs.notifications.notice_timing import QuietHoursOf, held_until
 from app.jobs.notifications.notifier import Notice
-from app.jobs.notifications.quiet_hours import QuietHours
 from app.jobs.policies import JobPolicies
+from app.jobs.quiet_hours import QuietHours
 from app.jobs.repairs.job_repairs import JobRepairs
 from app.jobs.runs.run_evidence import RunEvidence
 from app.jobs.runs.run_watch import RunWatch
 from app.jobs.runs.watched_jobs import JobSelection
+from app.jobs.watching.daily_digest import DailyDigest
 from app.jobs.watching.failure_reader import FailureReader, Strategies, Strategy
 from app.jobs.watching.incident_retries import IncidentRetries
 from app.jobs.watching.job_watch import JobWatch, PassResult
+from app.jobs.watching.mail_notifier import MailNotifier
 from app.storage.documents import DocumentStore
 from app.storage.factory import open_storage
 from app.storage.queue import Queue

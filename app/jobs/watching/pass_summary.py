@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from app.common.iso_time import iso_time
 from app.jobs.history.decision_record import PRIMARY, DecisionRecord
 from app.jobs.incidents.incident import Incident
-from app.jobs.watching.iso_time import iso_time
 from app.jobs.watching.job_watch import PassResult
 
 ACTIONS: Final = ("retried", "retried_with_params", "escalated", "skipped", "proposed")

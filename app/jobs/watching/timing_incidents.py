@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from app.jobs.decisions.decision import Decision, DecisionAction
-from app.jobs.incidents.incident import Incident, IncidentKind, IncidentState, Proposal
+from app.jobs.incidents.incident import PROPOSAL_SECONDS, Incident, IncidentKind, IncidentState, Proposal
 from app.jobs.incidents.incident_store import incident_id
 from app.jobs.job_policy import JobPolicy, WatchMode
 from app.jobs.runs.look import LateJob, LongRun
 from app.jobs.runs.run_failure import RunFailure
-from app.jobs.watching.incident_opening import PROPOSAL_SECONDS, with_notice
+from app.jobs.watching.incident_opening import with_notice
 
 
 def late_incident(late: LateJob, *, workspace: str, tags: Mapping[str, str], now: float) -> Incident:

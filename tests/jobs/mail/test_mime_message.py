@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.jobs.mail.mail_content import MailContent, MailLink, MailSection, clean_block, clean_line, clean_url
+from app.jobs.clean_text import clean_block, clean_line, clean_url
+from app.jobs.mail.mail_content import MailContent, MailLink, MailSection
 from app.jobs.mail.mail_rendering import as_html
 from app.jobs.mail.mail_transport import split_addresses, usable_address
 from app.jobs.mail.mime_message import mime_message

@@ -20,10 +20,10 @@ from app.jobs.notifications.incident_message import IncidentMessage
 from app.jobs.notifications.notice_delivery import NoticeDelivery, NoticeOutbox, deliver_due
 from app.jobs.notifications.notifier import Notice
 from app.jobs.notifications.pagerduty import pagerduty_target
-from app.jobs.notifications.quiet_hours import QuietHours
 from app.jobs.notifications.slack import slack_target
 from app.jobs.notifications.ticket import ticket_target
 from app.jobs.notifications.webhook import webhook_target
+from app.jobs.quiet_hours import QuietHours
 from app.settings.job_notice_settings import JobNoticeSettings
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore

@@ -16,13 +16,13 @@ from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.incidents.runs_with_failures import RunsWithFailures
-from app.jobs.notifications.daily_digest import DailyDigest
 from app.jobs.notifications.http_notifier import HttpNotifier
 from app.jobs.notifications.notice_delivery import NoticeOutbox, deliver_due
 from app.jobs.notifications.pagerduty import pagerduty_target
 from app.jobs.notifications.slack import slack_target
 from app.jobs.notifications.ticket import ticket_target
 from app.jobs.notifications.webhook import webhook_target
+from app.jobs.watching.daily_digest import DailyDigest
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.hook_server import HookServer, Reply, running

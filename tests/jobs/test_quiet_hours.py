@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.jobs.incidents.incident import Incident, IncidentRun
 from app.jobs.notifications.notice_timing import MANY_JOBS, held_until
 from app.jobs.notifications.notifier import Notice
-from app.jobs.notifications.quiet_hours import QuietHours
+from app.jobs.quiet_hours import QuietHours
 from tests.jobs.chat.sample_incidents import ANN, an_incident
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -13,9 +13,9 @@ from app.jobs.email_notifier import EmailNotifier
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentRun, IncidentState, NoticeKind, Proposal
 from app.jobs.job_policy import WatchMode
-from app.jobs.mail.mail_notifier import MailNotifier, mail_of
 from app.jobs.mail.mail_transport import RefusedRecipient
 from app.jobs.notifications.notifier import Notice
+from app.jobs.watching.mail_notifier import MailNotifier, mail_of
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.jobs.history.test_decision_records import NOON, a_record
 from tests.jobs.incidents.test_incident_store import WORKSPACE, an_incident

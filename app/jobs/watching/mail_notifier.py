@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from app.jobs.clean_text import clean_line, clean_url
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.jobs.job_policy import WatchMode
 from app.jobs.mail.incident_mail import incident_mail
-from app.jobs.mail.mail_content import MailContent, MailLink, MailSection, clean_line, clean_url, facts
+from app.jobs.mail.mail_content import MailContent, MailLink, MailSection, facts
 from app.jobs.notifications.notifier import Notice
 
 _NAME = 100
