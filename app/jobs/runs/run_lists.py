@@ -87,11 +87,11 @@ class RunLists:
                     break
             else:
                 return _by_id(read)
-        # What was read need not be read again, unless this list has no order.
+        # What was read need not be read again, unless this list has no order, or does not show it: all began at once.
         starts = [run.started_ms for run in read]
-        if starts == sorted(starts):
+        if starts[0] < starts[-1] and starts == sorted(starts):
             from_ms = starts[-1]
-        elif starts == sorted(starts, reverse=True):
+        elif starts[0] > starts[-1] and starts == sorted(starts, reverse=True):
             to_ms, end_ms = starts[-1], starts[-1] + 1
         return _by_id(read) | await self._in_ranges(from_ms, to_ms, max(end_ms, from_ms + 1), _PARTS_OF_SPLIT)
 

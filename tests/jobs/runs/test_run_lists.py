@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.databricks.jobs_api import JobsApi
@@ -42,6 +42,7 @@ class ListedRuns(JobsApi):
 
 
 @settings(max_examples=60, deadline=None)
+@example([0, *[1] * 5], "newest first", 0, 24 * MINUTE_MS, None)
 @given(
     st.lists(st.integers(0, 40 * MINUTE_MS) | st.sampled_from([0, 7 * MINUTE_MS, 7 * MINUTE_MS + 1]), max_size=80),
     st.sampled_from(["newest first", "oldest first", "none"]),
