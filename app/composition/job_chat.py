@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 HELP: Final = Sentence("""\
 About jobs:
 
-- **/watch** and the name of a job – I write here when it fails
-- **/unwatch** – I no longer do
-- **/jobs** – what is watched here, and what has failed""")
+- **/watch** and the name of a job – I will post here when it fails
+- **/unwatch** – stop watching it
+- **/jobs** – what this chat watches, and what has failed""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ async def test_names_are_no_markdown_and_a_long_list_is_cut(chats: JobChats) -> 
     await digests.put(many, [], PERIOD, workspace=WORKSPACE)
     await handle_all(bot)
     said = bot.messages[-1]
-    assert "Waits for a decision (60)" in said
+    assert "Waiting for a decision (60)" in said
     assert "… +" in said
     assert re.search(r"(?<!\\)\]\(https://evil", said) is None
     assert "<at>" not in said

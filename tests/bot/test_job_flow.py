@@ -125,7 +125,7 @@ async def test_a_failed_run_is_repaired_by_a_press_and_its_thread_says_how_that_
 
     # The approver knows better than what is proposed.
     button = buttons(card)["Retry with these"]
-    assert "approved it with other parameters" in await press(bot, ANN, button, CHANNEL, {"parameter_0": "50"})
+    assert "approved the retry with changed parameters" in await press(bot, ANN, button, CHANNEL, {"parameter_0": "50"})
     assert chats.jobs.stand_in.repairs == []
     await handle_all(bot)
     ((repair),) = chats.jobs.stand_in.repairs
@@ -138,7 +138,7 @@ async def test_a_failed_run_is_repaired_by_a_press_and_its_thread_says_how_that_
     assert {call.conversation_id for call in cards(bot)[1:]} == {thread}
     told = replies(bot)
     assert told == [
-        "Ann Approver approved: Retry with other parameters: batch_size: 500 → 50.",
+        "Ann Approver approved: Retry with changed parameters: batch_size: 500 → 50.",
         "**hourly_orders** has recovered.",
     ]
     assert {*buttons(cards(bot)[-1])} == {"Wrong diagnosis"}
@@ -155,6 +155,6 @@ async def test_a_retry_that_fails_too_is_told_and_asks_again_or_escalates(chats:
     for _ in range(3):
         await passes(watch, bot, chats, 10)
     assert [card.method for card in cards(bot)].count("POST") == 1
-    assert any("The retry failed too." in text for text in replies(bot)), replies(bot)
+    assert any("The retry failed, too." in text for text in replies(bot)), replies(bot)
     assert "Approve" not in buttons(cards(bot)[-1])
     assert len(chats.jobs.stand_in.repairs) == 1

@@ -57,9 +57,9 @@ async def test_in_a_channel_the_first_failure_is_a_message_and_all_else_its_thre
     assert (card.method, card.conversation_id, card.activity.get("replyToId")) == ("POST", CHANNEL["id"], None)
     thread = f"{CHANNEL['id']};messageid={id_of(bot, card)}"
     told: list[tuple[NoticeKind, dict[str, Any], str]] = [
-        ("repeated", {"run_count": 2}, "It failed again, for the same cause: 2 runs so far."),
-        ("retry_started", {"state": IncidentState.RETRYING}, "The retry has begun. I write here how it ends."),
-        ("retry_failed", {"state": IncidentState.OPEN}, "The retry failed too."),
+        ("repeated", {"run_count": 2}, "It failed again with the same cause: 2 runs so far."),
+        ("retry_started", {"state": IncidentState.RETRYING}, "The retry has started. I will post the result here."),
+        ("retry_failed", {"state": IncidentState.OPEN}, "The retry failed, too."),
         ("escalated", {"state": IncidentState.ESCALATED}, "I escalated it."),
         ("recovered", {"state": IncidentState.RECOVERED}, "**nightly_etl** has recovered."),
     ]
@@ -113,7 +113,7 @@ async def test_what_is_proposed_with_the_first_message_is_not_said_again_and_ano
     assert replies(bot) == []
     await change(bot, chats, proposal=PROPOSAL.model_copy(update={"id": "p-2", "parameters": {}, "action": "RETRY"}))
     await tell(bot, chats.incident(), "proposed", "n-2")
-    assert replies(bot) == ["I propose: Retry as it was. The card above has the buttons."]
+    assert replies(bot) == ["I propose: Retry unchanged. Please decide on the card above."]
 
 
 async def test_two_jobs_with_one_cause_are_one_message_in_a_chat_that_watches_both(chats: JobChats) -> None:
@@ -125,7 +125,7 @@ async def test_two_jobs_with_one_cause_are_one_message_in_a_chat_that_watches_bo
     more = incident.runs[0].model_copy(update={"job_id": other, "run_id": 80, "key": "80-1"})
     await tell(bot, incident.model_copy(update={"runs": (*incident.runs, more), "run_count": 2}))
     (card,) = cards(bot)
-    assert "(and 1 more jobs, for the same cause)" in card.text
+    assert "(more jobs with the same cause: 1)" in card.text
 
 
 async def test_who_began_to_watch_later_is_told_of_what_is_open_but_not_of_its_end(chats: JobChats) -> None:

@@ -63,7 +63,7 @@ async def test_an_approval_is_answered_at_once_carried_out_from_the_queue_and_sh
     chats: JobChats,
 ) -> None:
     bot, button = await proposed(chats)
-    assert "Ann Approver approved it" in await press(bot, ANN, button["Approve"])
+    assert "Ann Approver approved the retry" in await press(bot, ANN, button["Approve"])
     assert chats.carried_out == [], "the press was answered first"
     await handle_all(bot)
     assert chats.carried_out == [chats.incident().id]
@@ -72,7 +72,7 @@ async def test_an_approval_is_answered_at_once_carried_out_from_the_queue_and_sh
     edit = cards(bot)[-1]
     assert (edit.method, edit.activity_id) == ("PUT", id_of(bot, cards(bot)[0]))
     assert "Approve" not in buttons(edit)
-    assert replies(bot)[-1] == "Ann Approver approved: Retry with other parameters: batch_size: 500 → 100."
+    assert replies(bot)[-1] == "Ann Approver approved: Retry with changed parameters: batch_size: 500 → 100."
 
 
 async def test_twice_at_once_by_two_people_in_two_chats_one_thing_is_done_and_all_read_the_same(
@@ -131,7 +131,7 @@ async def test_who_is_no_approver_gets_a_polite_no_and_an_approver_still_may(cha
     conversation, inputs = {**GROUP, "tenantId": stranger.tenant_id}, {"parameter_0": "50", "hours": "1"}
     for title in {*button} - {"Wrong diagnosis"}:
         said = await press(bot, stranger, button[title], conversation, inputs, **data)
-        assert "may not decide" in said or "cannot decide" in said, (title, said)
+        assert "not an approver" in said or "cannot accept your decision" in said, (title, said)
     await handle_all(bot)
     assert await stored(bot, chats) == chats.incident()
     for title in ("Snooze now", "Acknowledge now", "Retry with these"):
@@ -155,7 +155,7 @@ async def test_changed_parameters_are_checked_and_then_carried_out_exactly(chats
     await handle_all(bot)
     assert await stored(bot, chats) == chats.incident()
     said = await press(bot, ANN, button["Retry with these"], inputs={"parameter_0": " 50 ", "parameter_1": "new"})
-    assert "with other parameters" in said
+    assert "with changed parameters" in said
     await handle_all(bot)
     incident = await stored(bot, chats)
     assert incident.proposal is not None
@@ -182,7 +182,7 @@ async def test_after_its_time_a_proposal_cannot_be_approved_and_a_press_in_time_
     chats.now = expires
     assert "expired at 2026-11-27 15:01 UTC" in await press(bot, ANN, button["Approve"])
     chats.now = expires - 1
-    assert "approved it" in await press(bot, ANN, button["Approve"])
+    assert "approved the retry" in await press(bot, ANN, button["Approve"])
     chats.now = expires + 60
     await handle_all(bot)
     assert chats.carried_out == [chats.incident().id]
@@ -191,10 +191,10 @@ async def test_after_its_time_a_proposal_cannot_be_approved_and_a_press_in_time_
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"state": IncidentState.APPROVED, "decided_by": BOB}, "Bob decided about this already."),
+        ({"state": IncidentState.APPROVED, "decided_by": BOB}, "Bob has already decided this."),
         ({"state": IncidentState.RECOVERED}, "The job has recovered"),
-        ({"state": IncidentState.CLOSED, "proposal": None}, "does not wait for a decision"),
-        ({"proposal": PROPOSAL.model_copy(update={"id": "p-2"})}, "does not wait for a decision"),
+        ({"state": IncidentState.CLOSED, "proposal": None}, "no longer waiting for a decision"),
+        ({"proposal": PROPOSAL.model_copy(update={"id": "p-2"})}, "no longer waiting for a decision"),
     ],
 )
 async def test_what_happened_meanwhile_is_said_to_who_presses_an_old_card(
@@ -210,12 +210,12 @@ async def test_what_happened_meanwhile_is_said_to_who_presses_an_old_card(
 
 async def test_a_decision_elsewhere_between_the_press_and_the_queue_wins_and_the_chat_is_told(chats: JobChats) -> None:
     bot, button = await proposed(chats)
-    assert "approved it" in await press(bot, ANN, button["Approve"])
+    assert "approved the retry" in await press(bot, ANN, button["Approve"])
     update = {"state": IncidentState.SKIPPED, "decided_by": BOB}
     await incidents_of(bot).update(chats.incident().id, lambda incident: incident.model_copy(update=update))
     await handle_all(bot)
     assert chats.carried_out == []
-    assert replies(bot)[-1] == "Ann Approver pressed a button, and it came too late: Bob decided about this already."
+    assert replies(bot)[-1] == "Ann Approver pressed a button too late: Bob has already decided this."
 
 
 async def test_escalating_and_skipping_work_with_and_without_a_proposal(chats: JobChats) -> None:
@@ -239,9 +239,9 @@ async def test_a_run_that_takes_too_long_is_canceled_by_the_same_press(chats: Jo
     cancel = PROPOSAL.model_copy(update={"action": "CANCEL", "parameters": {}})
     await tell(bot, chats.incident(kind="too_long", proposal=cancel))
     (card,) = cards(bot)
-    assert card.text.startswith("**nightly_etl runs too long.**")
+    assert card.text.startswith("**nightly_etl has been running too long.**")
     assert {*buttons(card)} == {"Approve", "Escalate", "Skip", "Snooze now", "Acknowledge now"}
-    assert "The run is canceled now." in await press(bot, ANN, buttons(card)["Approve"])
+    assert "It is being canceled now." in await press(bot, ANN, buttons(card)["Approve"])
     await handle_all(bot)
     assert replies(bot)[-1] == "Ann Approver approved: Cancel the run."
     assert chats.carried_out == [chats.incident().id]
@@ -290,7 +290,7 @@ async def test_a_wrong_diagnosis_counts_once_for_each_person_and_stands_in_the_h
     await records.add(record)
     assert "Thank you" in await press(bot, BOB, button["Wrong diagnosis"])
     await handle_all(bot)
-    assert "said so already" in await press(bot, BOB, button["Wrong diagnosis"])
+    assert "already reported" in await press(bot, BOB, button["Wrong diagnosis"])
     await press(bot, ANN, button["Wrong diagnosis"])
     await handle_all(bot)
     assert [person.name for person in (await stored(bot, chats)).wrong_diagnosis_by] == ["Bob", "Ann Approver"]
@@ -304,8 +304,8 @@ async def test_a_wrong_diagnosis_counts_once_for_each_person_and_stands_in_the_h
 )
 async def test_a_press_that_was_made_up_decides_nothing(chats: JobChats, data: dict[str, Any]) -> None:
     bot, _ = await proposed(chats)
-    assert "nothing to decide" in await press(bot, ANN, {"verb": "approve_job_retry", "data": data})
+    assert "nothing left to decide here" in await press(bot, ANN, {"verb": "approve_job_retry", "data": data})
     other = {"verb": "approve_job_retry", "data": {"incident": chats.incident().id, "action_id": "p-1"}}
-    assert "does not wait" in await press(bot, ANN, other)
+    assert "no longer waiting" in await press(bot, ANN, other)
     await handle_all(bot)
     assert await stored(bot, chats) == chats.incident()

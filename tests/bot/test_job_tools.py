@@ -178,9 +178,9 @@ async def test_a_retry_with_a_smaller_batch_goes_through_the_approval_of_the_car
     assert "Bob asked for it in a chat." in str(cards(bot)[-1].activity["attachments"])
     button = buttons(cards(bot)[-1])
     assert replies(bot)[-1] == (
-        "I propose: Retry with other parameters: batch_size: 500 → 50. The card above has the buttons."
+        "I propose: Retry with changed parameters: batch_size: 500 → 50. Please decide on the card above."
     )
-    assert "may not decide" in await press(bot, BOB, button["Approve"], CHANNEL)
+    assert "not an approver" in await press(bot, BOB, button["Approve"], CHANNEL)
     await press(bot, ANN, button["Approve"], CHANNEL)
     await handle_all(bot)
     incident = await incidents_of(bot).find(chats.incident().id)

@@ -31,7 +31,7 @@ from tests.bot.job_chats import (
 from tests.jobs.chat.sample_incidents import ANN, BOB, TENANT
 
 STRANGER = Person(TENANT, "e0000000-0000-4000-8000-00000000000e", "Eve", "eve@example.com")
-DONE = "Done. I write here when **nightly_etl** fails."
+DONE = "Done. I will post here when **nightly_etl** fails."
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_unwatching_ends_it_by_name_or_id_for_this_chat_alone(chats: JobCh
 async def test_policy_names_viewers_besides_those_of_the_workspace(chats: JobChats) -> None:
     bot = chats.bot()
     bot.connector.members.append(member(STRANGER))
-    assert "I find no job **nightly_etl** that you may see" in await say(bot, STRANGER, "/watch nightly_etl")
+    assert "I found no job **nightly_etl** that you may see" in await say(bot, STRANGER, "/watch nightly_etl")
     chats.policy = replace(chats.policy, viewers=(STRANGER,))
     assert await say(bot, STRANGER, "/watch nightly_etl") == DONE
 
@@ -104,8 +104,8 @@ async def test_a_job_that_the_bot_may_not_see_does_not_exist(chats: JobChats) ->
         ({"userRole": "anonymous"}, "Guests cannot see jobs."),
         ({"tenantId": "another"}, "Guests cannot see jobs."),
         ({"userPrincipalName": "bob_contoso.com#EXT#@example.com"}, "Guests cannot see jobs."),
-        ({"aadObjectId": "somebody else"}, "I do not know who you are here"),
-        ({"id": "29:other", "aadObjectId": "other"}, "I do not know who you are here"),
+        ({"aadObjectId": "somebody else"}, "I cannot tell who you are here"),
+        ({"id": "29:other", "aadObjectId": "other"}, "I cannot tell who you are here"),
     ],
 )
 async def test_guests_and_people_whom_nobody_knows_watch_nothing_even_if_the_policy_names_them(
@@ -121,7 +121,7 @@ async def test_guests_and_people_whom_nobody_knows_watch_nothing_even_if_the_pol
 async def test_whom_the_channel_does_not_name_is_asked_to_come_to_teams(chats: JobChats) -> None:
     bot = chats.bot()
     said = await say(bot, BOB, "/watch nightly_etl", **{"from": {"id": "29:b", "name": "Bob"}})
-    assert "I do not know who you are here" in said
+    assert "I cannot tell who you are here" in said
 
 
 async def test_groups_of_the_workspace_count(chats: JobChats, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +188,8 @@ async def test_jobs_lists_what_the_chat_watches_and_what_is_open(chats: JobChats
     await say(bot, BOB, "/jobs")
     shown = str(bot.connector.calls[-1].activity["attachments"])
     assert "hourly" in shown
-    assert "Nothing is open" in shown
-    assert "Waits for a decision" in shown
+    assert "No open failures" in shown
+    assert "Waiting for a decision" in shown
     assert shown.count("ran out of memory") == 2, "on the card, and in what stands for it in a notification"
     assert "/unwatch" in shown
 
@@ -199,14 +199,14 @@ async def test_a_chat_watches_so_many_jobs_and_no_more(chats: JobChats, monkeypa
     chats.jobs.add(name="other", viewers=("bob@example.com",))
     bot = chats.bot()
     await say(bot, BOB, "/watch nightly_etl")
-    assert "may watch no more" in await say(bot, BOB, "/watch other")
+    assert "which is the limit" in await say(bot, BOB, "/watch other")
     assert await say(bot, BOB, "/watch nightly_etl", PERSONAL) == DONE
 
 
 async def test_nobody_watches_in_what_one_person_of_a_group_sees_alone(chats: JobChats) -> None:
     bot = chats.bot()
     targeted = {"recipient": {"id": "28:bot", "name": "Bricks", "isTargeted": True}}
-    assert "cannot write here" in await say(bot, BOB, "/watch nightly_etl", **targeted)
+    assert "cannot post here" in await say(bot, BOB, "/watch nightly_etl", **targeted)
 
 
 async def test_forgetting_a_chat_and_removing_the_app_end_its_watches(chats: JobChats) -> None:

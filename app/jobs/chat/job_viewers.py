@@ -22,8 +22,10 @@ from app.translation import Sentence
 
 _log = logging.getLogger(__name__)
 
-UNKNOWN_PERSON = Sentence("I do not know who you are here, so I cannot show you jobs. Ask me in Microsoft Teams.")
-GUEST = Sentence("Guests cannot see jobs. Please ask somebody of the organization.")
+UNKNOWN_PERSON = Sentence(
+    "I cannot tell who you are here, so I cannot show you jobs. Please ask me in Microsoft Teams."
+)
+GUEST = Sentence("Guests cannot see jobs. Please ask somebody in the organization.")
 MEMBERS_UNAVAILABLE = Sentence("Microsoft Teams did not tell me who you are. Please try again in a minute.")
 
 # A group that every user of the workspace is in, and that is not always told.

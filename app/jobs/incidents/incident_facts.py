@@ -22,8 +22,8 @@ _MAX_RUNS = 5
 
 _STATES: Final = {
     IncidentState.OPEN: Sentence("Open"),
-    IncidentState.PROPOSED: Sentence("Waits for a decision"),
-    IncidentState.DELAYED: Sentence("Is retried automatically"),
+    IncidentState.PROPOSED: Sentence("Waiting for a decision"),
+    IncidentState.DELAYED: Sentence("Automatic retry scheduled"),
     IncidentState.APPROVED: Sentence("About to be carried out"),
     IncidentState.RETRYING: Sentence("The retry is running"),
     IncidentState.ESCALATED: Sentence("Escalated"),

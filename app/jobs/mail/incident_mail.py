@@ -22,10 +22,10 @@ _SENTENCE = 300
 _ERROR = 1_000
 
 _DECIDED: Final = {
-    DecisionAction.RETRY: "Retry as it was",
-    DecisionAction.RETRY_WITH_PARAMS: "Retry with other parameters",
-    DecisionAction.ESCALATE_EMAIL: "Needs a person",
-    DecisionAction.SKIP: "Nothing to do",
+    DecisionAction.RETRY: "Retry unchanged",
+    DecisionAction.RETRY_WITH_PARAMS: "Retry with changed parameters",
+    DecisionAction.ESCALATE_EMAIL: "Needs someone to look into it",
+    DecisionAction.SKIP: "No action needed",
 }
 _DECIDED_BY: Final = {
     "model": "a model, from the error",
@@ -59,7 +59,7 @@ def incident_mail(runs: Sequence[RunFailure], decision: Decision) -> MailContent
     if len(first.tasks) > _MAX_TASKS:
         sections.append(MailSection(paragraphs=(f"{len(first.tasks) - _MAX_TASKS} more tasks failed.",)))
     if first.parameters:
-        sections.append(MailSection(title="Parameters of the run", facts=_parameters(first.parameters)))
+        sections.append(MailSection(title="Run parameters", facts=_parameters(first.parameters)))
     if len(runs) > 1:
         more = (f"{len(runs) - 1 - _MAX_RUNS} more are not listed.",) if len(runs) - 1 > _MAX_RUNS else ()
         sections.append(

@@ -24,15 +24,15 @@ _TEXT = 200
 # All of it, escaped, fits into one document of the store.
 _MAX_LINES = 12
 _SECTIONS: Final = {
-    "failed": Sentence("Failed, and not repaired"),
-    "waiting": Sentence("Waits for a decision"),
-    "late": Sentence("Late, or running too long"),
+    "failed": Sentence("Failed, not yet recovered"),
+    "waiting": Sentence("Waiting for a decision"),
+    "late": Sentence("Late or running too long"),
     "recovered": Sentence("Recovered"),
     "with_failures": Sentence("Succeeded with failures"),
 }
 _SINCE: Final = Sentence("Jobs since {time}")
-_NOTHING_FAILED: Final = Sentence("No watched job failed since {time}.")
-_REPAIRED: Final = Sentence("A retry repaired it.")
+_NOTHING_FAILED: Final = Sentence("No watched job has failed since {time}.")
+_REPAIRED: Final = Sentence("A retry fixed it.")
 
 
 class _Shown(BaseModel):

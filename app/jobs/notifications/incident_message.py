@@ -104,13 +104,13 @@ def _outcome(notice: Notice) -> str:
         case "repeated":
             return ENGLISH(sentences.REPEATED, count=incident.run_count)
         case "proposed":
-            return f"Waits for approval: {action_text(incident, ENGLISH)}."
+            return f"Waiting for approval: {action_text(incident, ENGLISH)}."
         case "decided" if incident.state is IncidentState.SKIPPED:
             return ENGLISH(sentences.SKIPPED_BY, name=who)
         case "decided":
             return ENGLISH(sentences.APPROVED_BY, name=who, action=action_text(incident, ENGLISH))
         case "retry_started":
-            return "The retry has begun."
+            return "The retry has started."
         case "retry_refused":
             return ENGLISH(sentences.RETRY_REFUSED)
         case "retry_failed":
@@ -118,7 +118,7 @@ def _outcome(notice: Notice) -> str:
         case "escalated" if person is not None:
             return ENGLISH(sentences.ESCALATED_BY, name=who)
         case "escalated":
-            return "It needs a person."
+            return "It needs someone to look into it."
         case "expired":
             return ENGLISH(sentences.EXPIRED)
         case "opened" | "changed" | "recovered":

@@ -17,11 +17,11 @@ from app.jobs.watching.incident_opening import with_notice
 
 def late_incident(late: LateJob, *, workspace: str, tags: Mapping[str, str], now: float) -> Incident:
     due = f"{datetime.fromtimestamp(late.due_at_seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    cause = f"No run has begun since {due}, when it was due."
+    cause = f"No run has started since {due}, when it was due."
     if late.run_id:
-        cause = f"The run that was due at {due} still waits in the queue."
+        cause = f"The run that was due at {due} is still waiting in the queue."
     elif late.kind == "never_started":
-        cause = f"No run has begun since {due}, and the next time it was due has passed too."
+        cause = f"No run has started since {due}, and the next time it was due has passed too."
     failure = _failure(workspace, late.job_id, late.job_name, late.run_id, "", late.due_at_seconds)
     return _incident(late.kind, late.key, failure, tags, cause, now)
 

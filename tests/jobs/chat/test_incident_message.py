@@ -136,7 +136,7 @@ def test_a_retry_of_several_runs_names_them() -> None:
     incident = an_incident(runs=runs, run_count=9, proposal=retry)
     shown = str(incident_blocks(incident, POLICY, ENGLISH)[0])
     assert "job_0 (70), job_1 (71), job_3 (73), job_4 (74), job_5 (75), +3" in shown
-    assert "Runs to be retried" not in str(incident_blocks(an_incident(proposal=retry), POLICY, ENGLISH)[0])
+    assert "Runs to retry" not in str(incident_blocks(an_incident(proposal=retry), POLICY, ENGLISH)[0])
 
 
 @pytest.mark.parametrize(("by_press", "said"), [(True, "Ann Approver escalated it."), (False, "I escalated it.")])

@@ -142,7 +142,7 @@ async def test_a_digest_that_nobody_takes_now_is_told_later(
     await deliver_due(watch.outboxes)
     clock.now += 61
     assert [each.state for each in await deliver_due(watch.outboxes)] == ["sent", "sent"]
-    assert "No watched job failed" in str(server.received[-1].json)
+    assert "No watched job has failed" in str(server.received[-1].json)
 
 
 @pytest.mark.parametrize(("hours", "is_made"), [(0.0, True), (5.9, True), (6.1, False), (23.0, False)])

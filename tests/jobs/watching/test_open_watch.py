@@ -115,7 +115,7 @@ async def test_the_morning_after_has_a_digest(jobs: JobService, documents: Docum
         await watch.run_pass()
     digests = [post.json for post in server.received if "Job digest" in str(post.json)]
     assert len(digests) == 1
-    assert "Failed, and not repaired (1); Succeeded with failures (1)" in digests[0]["text"]
+    assert "Failed, not yet recovered (1); Succeeded with failures (1)" in digests[0]["text"]
     assert watch.notes == ()
     assert "JOB_DIGEST_AT" in " ".join(a_watch(jobs, documents, settings, is_durable=False).notes)
 
