@@ -156,6 +156,10 @@ class Incident(_Stored):
         return tuple(dict.fromkeys([self.job_id, *(run.job_id for run in self.runs)]))
 
     @property
+    def has_open_retries(self) -> bool:
+        return any(not each.outcome for each in self.retries)
+
+    @property
     def due_at_seconds(self) -> float | None:
         """When a pass has to look at it again; None for one that is closed and told."""
         moments = []
@@ -167,6 +171,6 @@ class Incident(_Stored):
             moments.append(self.act_at_seconds)
         if self.state is IncidentState.APPROVED:
             moments.append(self.changed_at_seconds)
-        if self.state is IncidentState.RETRYING:
+        if self.state is IncidentState.RETRYING or self.has_open_retries:
             moments.append(self.changed_at_seconds + CHECK_SECONDS)
         return min(moments, default=None)

@@ -14,7 +14,7 @@ from app.jobs.decisions.decision import Decision, DecisionAction
 from app.jobs.decisions.guard_rails import GuardFacts, guard
 from app.jobs.decisions.similar_incident import SimilarIncident
 from app.jobs.history.decision_records import DecisionRecords, record_key
-from app.jobs.incidents.incident import Incident, IncidentState
+from app.jobs.incidents.incident import Incident
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import JobPolicy, PolicyOf, WatchMode
 from app.jobs.repairs.job_repairs import JobRepairs
@@ -153,8 +153,7 @@ class FailureReader:
 async def retried_incident(incidents: IncidentStore, run: EndedRun) -> Incident | None:
     """The open incident for which this run was retried, or begun."""
     for incident in await incidents.open_of_job(run.job_id):
-        is_followed = incident.state is IncidentState.RETRYING
-        if any(each.run_id == run.run_id and (is_followed or each.outcome == "failed") for each in incident.retries):
+        if any(each.run_id == run.run_id and each.outcome in {"", "failed"} for each in incident.retries):
             return incident
     return None
 

@@ -21,6 +21,7 @@ from app.jobs.incidents.incident_store import MAX_RUNS, incident_id, stored_fail
 from app.jobs.job_policy import WatchMode
 from app.jobs.watching.found_failure import FoundFailure
 
+_WAITS_FOR_NOTHING = frozenset({IncidentState.OPEN, IncidentState.ESCALATED})
 _MAX_NOTICE_CHARACTERS = 2_000
 
 
@@ -69,10 +70,19 @@ def with_repeat(incident: Incident, found: FoundFailure, now: float) -> Incident
 
 
 def with_failed_retry(incident: Incident, found: FoundFailure, now: float) -> Incident | None:
-    """A run that was retried for this incident failed again: what is decided now takes the place of what was."""
+    """A run that was retried for this incident failed again: what is decided now takes the place of what was, unless
+    another run was faster. Then the run is a further failure of the same cause, or no part of this incident.
+    """
     if any(run.key == found.run.key for run in incident.runs):
         return None
+    retries = tuple(_failed(each, found, now) for each in incident.retries)
+    was_known = retries == incident.retries
+    if incident.state is not IncidentState.RETRYING and not (was_known and incident.state in _WAITS_FOR_NOTHING):
+        marked = incident.model_copy(update={"retries": retries})
+        return with_repeat(marked, found, now) if found.fingerprint == incident.error_fingerprint else marked
     plan = _plan(found, incident.id, now)
+    # What is decided now is decided about this run alone.
+    others = (run.model_copy(update={"may_retry": False}) for run in incident.runs)
     changes: dict[str, object] = {
         "error_fingerprint": found.fingerprint,
         "state": plan.state,
@@ -82,9 +92,9 @@ def with_failed_retry(incident: Incident, found: FoundFailure, now: float) -> In
         "rule": found.guarded.rule,
         "proposal": plan.proposal,
         "act_at_seconds": plan.act_at_seconds,
-        "runs": (*incident.runs, _run(found, found))[-MAX_RUNS:],
+        "runs": (*others, _run(found, found))[-MAX_RUNS:],
         "run_count": incident.run_count + 1,
-        "retries": tuple(_failed(each, found, now) for each in incident.retries),
+        "retries": retries,
         "changed_at_seconds": now,
         "decided_by": None,
     }

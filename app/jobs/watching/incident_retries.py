@@ -129,11 +129,11 @@ class IncidentRetries:
         return incident.model_copy(update={"changed_at_seconds": self._clock()})
 
     def _after_end(self, incident: Incident, outcomes: dict[str, Retry]) -> Incident | None:
-        if incident.state is not IncidentState.RETRYING:
-            return None
         now = self._clock()
         retries = tuple(outcomes.get(each.id, each) if not each.outcome else each for each in incident.retries)
         incident = incident.model_copy(update={"retries": retries, "changed_at_seconds": now})
+        if incident.state is not IncidentState.RETRYING:
+            return incident
         mine = [each for each in retries if incident.proposal is None or each.proposal == incident.proposal.id]
         if any(not each.outcome for each in mine):
             return incident

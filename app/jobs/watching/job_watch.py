@@ -221,7 +221,7 @@ class JobWatch:
         incident = changed or retried
         ended = [each for each in incident.retries if each.run_id == found.run.run_id and each.outcome == "failed"]
         await self._retries.record_outcomes(incident, ended)
-        return incident
+        return incident if any(run.key == found.run.key for run in incident.runs) else None
 
     async def _record(self, group: Sequence[FoundFailure], incident: Incident, this: _Pass) -> None:
         at = self._clock()
@@ -262,18 +262,18 @@ class JobWatch:
 
     async def _advanced(self, incident: Incident) -> Incident | None:
         now = self._clock()
+        followed = await self._retries.follow(incident) if incident.has_open_retries else None
+        incident = followed or incident
         match incident.state:
             case IncidentState.PROPOSED:
-                return await self._incidents.update(incident.id, lambda each: _expired(each, now))
+                return await self._incidents.update(incident.id, lambda each: _expired(each, now)) or followed
             case IncidentState.DELAYED if incident.act_at_seconds <= now:
                 await self._incidents.update(incident.id, lambda each: _due(each, now))
                 return await self._retries.begin(incident.id)
             case IncidentState.APPROVED:
                 return await self._retries.begin(incident.id)
-            case IncidentState.RETRYING:
-                return await self._retries.follow(incident)
             case _:
-                return None
+                return followed
 
 
 async def _taken(notifier: Notifier, notice: Notice) -> bool:

@@ -15,7 +15,7 @@ from app.jobs.incidents.incident import IncidentState
 from app.jobs.job_policy import JobPolicy, ParameterRule, WatchMode
 from app.jobs.notifications.notifier import Notice, NotifyError
 from app.jobs.repairs import repair_sentences as sentences
-from app.local.job_plans import SUCCESS, TaskPlan, failure, in_turn
+from app.local.job_plans import SUCCESS, Outcome, TaskPlan, failure, in_turn
 from tests.jobs.repairs.repair_harness import Fuse, FusedApi, FusedDocuments, Killed
 from tests.jobs.watching.watch_harness import ALICE, RETRY, RecordingNotifier, ScriptedStrategy, Watcher, watcher
 
@@ -124,6 +124,22 @@ async def test_the_same_error_after_a_retry_goes_to_a_person(w: Watcher) -> None
         ("retried", "failed", ""),
         ("escalated", "", "same_error_again"),
     ]
+
+
+@pytest.mark.parametrize(("second", "outcome"), [(FAILS, "failed"), (SUCCESS, "succeeded")])
+async def test_how_each_retry_of_an_incident_ended_is_known_even_where_another_failed_first(
+    w: Watcher, second: Outcome, outcome: str
+) -> None:
+    w.policy = AUTO
+    for number, behaviour in enumerate((in_turn(FAILS), in_turn(FAILS, replace(second, seconds=2 * HOUR)))):
+        w.jobs.store.start(w.jobs.add(TaskPlan("load", behaviour), name=f"job {number}"))
+    for _ in range(4):
+        w.jobs.now += HOUR
+        await w.watch().run_pass()
+    assert len(w.jobs.stand_in.repairs) == 2
+    history = await w.history()
+    assert sorted(each.outcome for each in history if each.action == "retried") == sorted(["failed", outcome])
+    assert {each.action for each in history} == {"retried", "escalated"}
 
 
 async def test_another_error_after_a_retry_is_retried_until_the_attempts_are_used_up(w: Watcher) -> None:
