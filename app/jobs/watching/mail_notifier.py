@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -18,6 +19,8 @@ from app.jobs.notifications.notifier import Notice
 _NAME = 100
 _SENTENCE = 300
 _MAX_RUNS = 20
+# Exchange Online refuses more than three at once, and another process may have one.
+_MAX_CONNECTIONS = 2
 _TITLES: Final = {"late": "is late", "never_started": "never started", "too_long": "runs for too long"}
 
 
@@ -40,6 +43,7 @@ class MailNotifier:
         self._recipients_of = recipients_of
         self._records = records
         self._is_told_in_chat = is_told_in_chat
+        self._connections = asyncio.Semaphore(_MAX_CONNECTIONS)
         self.mailed: dict[str, tuple[str, ...]] = {}
         """Of this notifier: whom it mailed, by incident."""
 
@@ -51,7 +55,8 @@ class MailNotifier:
         if not recipients:
             return
         # What the server does not take now is in the outbox, or was refused for good.
-        enqueued = await self._email.send_async(incident.id, mail_of(incident), recipients)
+        async with self._connections:
+            enqueued = await self._email.send_async(incident.id, mail_of(incident), recipients)
         addresses = enqueued.delivery.recipients
         self.mailed[incident.id] = addresses
         for run in incident.runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from email.message import Message
 from pathlib import Path
@@ -77,6 +78,33 @@ async def test_a_person_is_mailed_what_is_escalated_and_what_no_chat_tells(
     assert record is not None
     assert record.recipients == ("team@example.com" if is_mailed else "")
     await documents.close()
+    await store.close()
+
+
+async def test_no_more_than_two_mails_are_sent_at_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    documents = store.documents()
+    open_now, most = 0, 0
+
+    class SlowTransport(RecordingTransport):
+        async def send(self, message: Message, recipients: Sequence[str]) -> tuple[RefusedRecipient, ...]:
+            nonlocal open_now, most
+            open_now += 1
+            most = max(most, open_now)
+            await asyncio.sleep(0)
+            open_now -= 1
+            return await super().send(message, recipients)
+
+    async def is_told_in_chat(_: Incident) -> bool:
+        return False
+
+    transport = SlowTransport()
+    email = EmailNotifier(transport, documents, clock=lambda: NOON)
+    records = DecisionRecords(documents, workspace=WORKSPACE)
+    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    incidents = [an_incident(id=f"incident {number}") for number in range(8)]
+    await asyncio.gather(*(notifier.notify(notice("opened", incident)) for incident in incidents))
+    assert (len(transport.sent), most) == (8, 2)
     await store.close()
 
 
