@@ -47,7 +47,8 @@ def _action(found: FoundFailure, incident: Incident) -> str:
         return "skipped"
     if action is DecisionAction.ESCALATE_EMAIL:
         return "escalated"
-    if incident.state in {IncidentState.APPROVED, IncidentState.DELAYED, IncidentState.RETRYING}:
+    is_retried = any(run.key == found.run.key and run.may_retry for run in incident.runs)
+    if is_retried and incident.state in {IncidentState.APPROVED, IncidentState.DELAYED, IncidentState.RETRYING}:
         return "retried" if action is DecisionAction.RETRY else "retried_with_params"
     return "proposed"
 

@@ -142,6 +142,17 @@ async def test_how_each_retry_of_an_incident_ended_is_known_even_where_another_f
     assert {each.action for each in history} == {"retried", "escalated"}
 
 
+async def test_a_further_failure_during_a_retry_is_not_recorded_as_retried(w: Watcher) -> None:
+    w.policy = AUTO
+    job_id = w.jobs.add(TaskPlan("load", in_turn(FAILS, replace(SUCCESS, seconds=9 * HOUR))), max_concurrent_runs=5)
+    for _ in range(2):
+        w.jobs.store.start(job_id)
+        w.jobs.now += HOUR
+        await w.watch().run_pass()
+    assert [each.action for each in await w.history()] == ["retried", "proposed"]
+    assert len(w.jobs.stand_in.repairs) == 1
+
+
 async def test_another_error_after_a_retry_is_retried_until_the_attempts_are_used_up(w: Watcher) -> None:
     w.policy = AUTO
     words = ["a", "b", "c", "d", "e", "f"]
