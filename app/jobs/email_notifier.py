@@ -63,6 +63,13 @@ class EmailNotifier:
             mail = (await attempt(self._transport, mail.model_copy(update={"attempts": 1}), self._clock)).delivery
         return Enqueued(mail.given_up(mail.failure), is_new=True)
 
+    async def put_async(self, incident_id: str, content: MailContent, recipients: Sequence[str]) -> Enqueued[Mail]:
+        """As `send_async`, but left to `deliver_due` where there are documents: a slow server holds up nobody."""
+        if self._outbox is None:
+            return await self.send_async(incident_id, content, recipients)
+        mail = new_mail(incident_id, content, recipients, self._clock())
+        return await self._outbox.put(incident_id, mail.model_copy(update={"next_attempt_at_seconds": self._clock()}))
+
     async def deliver_due_async(self) -> list[Mail]:
         """Tries again what the mail server did not take; to be called once a pass."""
         return [] if self._outbox is None else await self._outbox.deliver_due()

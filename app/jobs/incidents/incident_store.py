@@ -116,15 +116,23 @@ class IncidentStore:
     async def due(self, now: float, *, limit: int = 100) -> list[Incident]:
         """Those that a pass has to look at, earliest first."""
         found = []
-        for document in await self._documents.due_before(INCIDENTS, now, limit=limit):
-            if document.key.tenant != self._workspace:
-                continue
+        for document in await self._due_documents(now, limit):
             if (incident := _parse(document)) is not None:
                 found.append(incident)
             else:
                 with suppress(ConcurrentUpdateError):
                     await self._documents.put(replace(document, due_at=now + _UNREADABLE_SECONDS))
         return found
+
+    async def _due_documents(self, now: float, limit: int) -> list[Document]:
+        """However much is due of other workspaces that share the store."""
+        asked = limit
+        while True:
+            documents = await self._documents.due_before(INCIDENTS, now, limit=asked)
+            mine = [document for document in documents if document.key.tenant == self._workspace]
+            if len(mine) >= limit or len(documents) < asked:
+                return mine[:limit]
+            asked *= 2
 
     async def _open(self, prefix: str) -> list[Incident]:
         page = await self._documents.list_page(OPEN_INCIDENTS, self._workspace, prefix=prefix, limit=MAX_PAGE_SIZE)

@@ -54,9 +54,8 @@ class MailNotifier:
         recipients = self._recipients_of(incident)
         if not recipients:
             return
-        # What the server does not take now is in the outbox, or was refused for good.
         async with self._connections:
-            enqueued = await self._email.send_async(incident.id, mail_of(incident), recipients)
+            enqueued = await self._email.put_async(incident.id, mail_of(incident), recipients)
         addresses = enqueued.delivery.recipients
         self.mailed[incident.id] = addresses
         for run in incident.runs:

@@ -188,6 +188,16 @@ async def test_an_incident_with_the_most_runs_still_fits_into_the_store_after_se
     assert found.retries == tuple(retries[-MAX_RUNS:])
 
 
+async def test_what_is_due_of_other_workspaces_holds_up_none(
+    documents: DocumentStore, incidents: IncidentStore
+) -> None:
+    other = IncidentStore(documents, workspace="adb-2.azuredatabricks.net")
+    for number in range(7):
+        await other.create(an_incident(id=f"other {number}", state=IncidentState.APPROVED))
+    mine = await incidents.create(an_incident(state=IncidentState.APPROVED, changed_at_seconds=2000.0))
+    assert await incidents.due(3000.0, limit=2) == [mine]
+
+
 async def test_another_workspace_sees_none_of_them(documents: DocumentStore, incidents: IncidentStore) -> None:
     await incidents.create(an_incident(state=IncidentState.APPROVED))
     other = IncidentStore(documents, workspace="adb-2.azuredatabricks.net")

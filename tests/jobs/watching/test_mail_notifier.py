@@ -73,6 +73,9 @@ async def test_a_person_is_mailed_what_is_escalated_and_what_no_chat_tells(
     incident = an_incident(mode=mode, runs=(RUN,))
     for _ in range(2):
         await notifier.notify(notice(kind, incident))
+    assert transport.sent == [], "a mail server that is away would hold up the chats"
+    for _ in range(2):
+        await email.deliver_due_async()
     assert len(transport.sent) == is_mailed
     record = await records.find(key)
     assert record is not None
@@ -99,7 +102,7 @@ async def test_no_more_than_two_mails_are_sent_at_once(tmp_path: Path) -> None:
         return False
 
     transport = SlowTransport()
-    email = EmailNotifier(transport, documents, clock=lambda: NOON)
+    email = EmailNotifier(transport, clock=lambda: NOON)
     records = DecisionRecords(documents, workspace=WORKSPACE)
     notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
     incidents = [an_incident(id=f"incident {number}") for number in range(8)]
