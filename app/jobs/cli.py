@@ -23,6 +23,14 @@ _FAILED, _WRONG_USE, _INTERRUPTED = 1, 2, 130
 _MAX_DAYS = 400
 
 
+class _OneLine(logging.Formatter):
+    """An exception by its sentence: whoever is on call reads no stack."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - the signature of logging
+        error = ei[1]
+        return f"{type(error).__name__}: {error}"
+
+
 def command() -> None:
     """What the console script and a Databricks job call: in a job also `sys.exit(0)` is a failure."""
     if code := main():
@@ -31,12 +39,18 @@ def command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argument_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logged = logging.StreamHandler()
+    logged.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[logged])
     # A line for every request would be most of the log.
     for name in ("httpx2", "azure"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from app.config import SettingsError  # noqa: PLC0415 - `--help` needs none of it
-    from app.databricks.workspace_errors import WorkspaceError  # noqa: PLC0415
+    from app.databricks.workspace_errors import (  # noqa: PLC0415
+        CredentialError,
+        WorkspaceError,
+        WorkspaceSignInError,
+    )
     from app.jobs.commands.command_io import CommandError, say  # noqa: PLC0415
     from app.jobs.environment import load_watch_settings  # noqa: PLC0415
     from app.storage.storage_errors import StorageError  # noqa: PLC0415
@@ -50,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _WRONG_USE
     except CommandError as error:
         say(str(error))
+    except (CredentialError, WorkspaceSignInError) as error:
+        say(f"Databricks did not take the sign-in: check DATABRICKS_TOKEN, or the other credentials. {error}")
     except WorkspaceError as error:
-        say(f"The workspace could not be read: {error}")
+        say(f"The workspace could not be read: check DATABRICKS_HOST and the connection. {error}")
     except StorageError as error:
         say(f"The store could not be used: {error}")
     except KeyboardInterrupt:

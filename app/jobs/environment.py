@@ -81,7 +81,16 @@ def load_watch_settings(environment: Mapping[str, str] | None = None) -> WatchSe
     host, base_url = given.get("DATABRICKS_HOST", "").strip(), given.get("DATABRICKS_BASE_URL", "").strip()
     if host and not _is_of(host, base_url):
         given["DATABRICKS_BASE_URL"] = host if "://" in host else f"https://{host}"
-    return load_sections(WatchSettings, given)
+    try:
+        return load_sections(WatchSettings, given)
+    except SettingsError as error:
+        # The Function App's own settings name the other.
+        if environment is not None or host or base_url:
+            raise
+        others = [each for each in error.problems if not each.startswith("DATABRICKS_BASE_URL:")]
+        raise SettingsError(
+            ["DATABRICKS_HOST: missing; put the workspace, such as https://adb-1.2.azuredatabricks.net", *others]
+        ) from None
 
 
 def _is_of(host: str, base_url: str) -> bool:

@@ -13,9 +13,7 @@ _Result = TypeVar("_Result")
 
 def run_synchronously(make: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
     """Runs what `make` returns in an event loop of its own, in a thread of its own if this one has a running loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:
         return asyncio.run(make())
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-watch") as thread:
         return thread.submit(contextvars.copy_context().run, lambda: asyncio.run(make())).result()

@@ -203,9 +203,9 @@ async def test_a_notification_of_databricks_leads_to_a_decision_about_its_run(tm
         login = base64.b64encode(b"databricks:a long password").decode()
         body = json.dumps({"event_type": "jobs.on_failure", "run": {"run_id": run_id}}).encode()
         answer = await made.job_triggers.receive_notification("POST", {"Authorization": f"Basic {login}"}, body)
-        (message,) = (
-            await open_storage(tmp_path / "conversations.sqlite").open_queue("turns").receive(5, visibility_timeout=30)
-        )
+        queue = open_storage(tmp_path / "conversations.sqlite").open_queue("turns")
+        (message,) = await queue.receive(5, visibility_timeout=30)
+        await queue.close()
         await made.process_queue_message(message.body.encode())
         records = DecisionRecords(made.core.storage.documents, workspace=jobs.url)
         found = [record async for record in records.between(time.time() - 24 * 3600, time.time())]

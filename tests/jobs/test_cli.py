@@ -131,7 +131,7 @@ def test_settings_that_are_wrong_are_said_without_a_traceback(store: Path, capsy
     (store.parent / ".env").write_text("DATABRICKS_TOKEN=t\nSMTP_PORT=x\n")
     assert main(["approve", "p-1"]) == 2
     said = capsys.readouterr().err
-    assert "DATABRICKS_BASE_URL: missing" in said
+    assert "DATABRICKS_HOST: missing" in said
     assert "SMTP_PORT: not valid" in said
 
 
@@ -233,5 +233,5 @@ async def test_a_pass_proposes_an_approval_repairs_and_the_next_pass_sees_it_gre
         assert len(jobs.stand_in.repairs) == 1
         jobs.now += 1800
         assert await asyncio.to_thread(main, [*command, "run"]) == 0
-        assert "No run needs anything." in capsys.readouterr().out
+        assert "Nothing new." in capsys.readouterr().out
         assert len(jobs.stand_in.repairs) == 1

@@ -9,15 +9,20 @@ from typing import Any
 
 from app.databricks.workspace_errors import WorkspaceError
 from app.jobs.approval import ApprovalError, approve
+from app.jobs.clean_text import clean_line
 from app.jobs.commands.command_io import CommandError, print_line, store_of
 from app.jobs.databricks_agent import DatabricksAgent
 from app.jobs.databricks_connector import DatabricksConnector
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.environment import WatchSettings
 from app.jobs.error_decision_engine import ErrorDecisionEngine
+from app.jobs.incidents.incident import IncidentState
 from app.jobs.pass_loop import Heartbeat, PassLoop
 from app.jobs.watching.failure_reader import Strategies
 from app.jobs.watching.open_watch import build_watch, open_store
+
+_NAME = 100
+_SENTENCE = 200
 
 
 async def run_passes(settings: WatchSettings, every_seconds: int | None, *, prints_json: bool) -> None:
@@ -57,7 +62,9 @@ async def approve_retry(settings: WatchSettings, id_: str) -> None:
         try:
             begun = await opened.begin_retry(incident.id) or incident
         except WorkspaceError as error:
-            print_line(f"Approved for {incident.job_name}. The next pass begins the retry: {error}")
+            print_line(
+                f"Approved for {incident.job_name}. The retry could not be begun now ({error}): the next pass does."
+            )
             return
     print_line(f"Approved for {incident.job_name}: the incident is {begun.state}.")
 
@@ -67,13 +74,17 @@ def _email_notifier(settings: WatchSettings) -> EmailNotifier | None:
 
 
 def _summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    """What a pass did, for people."""
-    done = [row for row in summary["actions"].values() if row["count"]]
-    for row in done:
-        runs = "1 run" if row["count"] == 1 else f"{row['count']} runs"
-        yield f"{row['at']} {row['action']}: {runs} of jobs {row['job_ids']}"
-    if not done:
-        yield "No run needs anything."
+    """What a pass did, for people: each incident that it opened or changed, as it is now."""
+    at = summary["actions"]["skipped"]["at"]
+    for incident in summary["incidents"]:
+        runs = "" if incident["runs"] < 2 else f" ({incident['runs']} runs)"
+        job = clean_line(incident["job_name"], _NAME) or f"job {incident['job_id']}"
+        cause = clean_line(incident["cause"], _SENTENCE)
+        yield f"{at} {job}{runs}: {incident['state']}. {cause}"
+        if incident["state"] == IncidentState.PROPOSED:
+            yield f"    job-watch approve {incident['incident_id']}"
+    if not summary["incidents"]:
+        yield f"{at} Nothing new."
     yield from summary["notes"]
 
 

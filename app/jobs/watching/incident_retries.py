@@ -57,6 +57,8 @@ class IncidentRetries:
                 # What is begun is found again under the same request.
                 return incident
             told += filter(None, (result.note, result.refusal))
+        for run, retry in ((run, retry) for retry in begun for run in runs if run.key == retry.of_run):
+            await self._records.update(record_key(run.ended_at_seconds, run.key), {"approved_by": retry.approved_by})
         return await self._incidents.update(incident.id, lambda each: self._after_begin(each, proposal, begun, told))
 
     async def follow(self, incident: Incident) -> Incident | None:

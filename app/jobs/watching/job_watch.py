@@ -62,8 +62,8 @@ class _Pass:
 
 
 class JobWatch:
-    """`clock` is in seconds since 1970. `most_mode` is what the pass may do at most, whatever the policies say.
-    `runs_with_failures` are remembered for a digest.
+    """`clock` is in seconds since 1970. `most_mode` is what the pass may do at most, whatever the policies say; `mode`
+    is that of jobs without a policy of their own. `runs_with_failures` are remembered for a digest.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class JobWatch:
         *,
         workspace: str,
         most_mode: WatchMode,
+        mode: WatchMode = WatchMode.OBSERVE,
         runs_with_failures: RunsWithFailures | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -90,6 +91,7 @@ class JobWatch:
         self._notifiers = notifiers
         self._workspace = workspace
         self._most_mode = most_mode
+        self._mode = mode
         self._runs_with_failures = runs_with_failures
         self._clock = clock
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT_INCIDENTS)
@@ -121,7 +123,7 @@ class JobWatch:
         return PassResult(
             this.id,
             self._clock(),
-            self._most_mode,
+            self._mode,
             tuple(sorted(this.records, key=lambda each: each.key)),
             tuple(this.incidents.values()),
             tuple(this.notes),

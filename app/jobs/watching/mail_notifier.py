@@ -21,6 +21,7 @@ _SENTENCE = 300
 _MAX_RUNS = 20
 # Exchange Online refuses more than three at once, and another process may have one.
 _MAX_CONNECTIONS = 2
+_BY_ITSELF: Final = {IncidentState.APPROVED, IncidentState.DELAYED, IncidentState.RETRYING, IncidentState.RECOVERED}
 _TITLES: Final = {"late": "is late", "never_started": "never started", "too_long": "runs for too long"}
 
 
@@ -55,7 +56,7 @@ class MailNotifier:
         if not recipients:
             return
         async with self._connections:
-            enqueued = await self._email.put_async(incident.id, mail_of(incident), recipients)
+            enqueued = await self._email.put_async(_mail_id(incident), mail_of(incident), recipients)
         addresses = enqueued.delivery.recipients
         self.mailed[incident.id] = addresses
         for run in incident.runs:
@@ -66,7 +67,16 @@ class MailNotifier:
             return True
         if notice.kind not in {"opened", "proposed"}:
             return False
-        return notice.incident.mode is WatchMode.OBSERVE or not await self._is_told_in_chat(notice.incident)
+        if notice.incident.mode is WatchMode.OBSERVE:
+            return True
+        # An automatic retry needs nobody as long as it helps.
+        return notice.incident.state not in _BY_ITSELF and not await self._is_told_in_chat(notice.incident)
+
+
+def _mail_id(incident: Incident) -> str:
+    """One mail for an incident, and one more where a retry did not help."""
+    failed = sum(retry.outcome not in {"", "succeeded"} for retry in incident.retries)
+    return f"{incident.id}/{failed}" if failed else incident.id
 
 
 def mail_of(incident: Incident) -> MailContent:

@@ -37,7 +37,7 @@ from app.jobs.runs.run_evidence import RunEvidence
 from app.jobs.runs.run_watch import RunWatch
 from app.jobs.runs.watched_jobs import JobSelection
 from app.jobs.watching.daily_digest import DailyDigest
-from app.jobs.watching.failure_reader import FailureReader, Strategies, Strategy
+from app.jobs.watching.failure_reader import FailureReader, Strategies, Strategy, lower_mode
 from app.jobs.watching.incident_retries import IncidentRetries
 from app.jobs.watching.job_watch import JobWatch, PassResult
 from app.jobs.watching.mail_notifier import MailNotifier
@@ -202,6 +202,7 @@ def build_watch(
         [each for each in (chats, mail, *outboxes) if each is not None],
         workspace=workspace,
         most_mode=most_mode,
+        mode=lower_mode(policies.default.mode, most_mode),
         runs_with_failures=with_failures,
         clock=clock,
     )
@@ -229,7 +230,10 @@ def build_watch(
         email,
         outboxes,
         digest,
-        tuple(_not_possible(policies, store, has_digest=bool(settings.notices.digest_time))),
+        (
+            *_not_possible(policies, store, has_digest=bool(settings.notices.digest_time)),
+            *_not_mailed(policies, email, escalation_emails),
+        ),
     )
 
 
@@ -278,6 +282,16 @@ def _selection(settings: WatchSettings, job_ids: Sequence[int] | None) -> JobSel
     return JobSelection(ids=watch.ids, name_pattern=watch.name_pattern, tag=watch.tag)
 
 
+def _not_mailed(policies: JobPolicies, email: EmailNotifier | None, escalation_emails: Sequence[str]) -> list[str]:
+    to_be_mailed = [*escalation_emails, *policies.default.escalation_emails]
+    has_recipients = bool(to_be_mailed) or any(each.emails for each in policies.by_key.values())
+    if has_recipients and email is None:
+        return ["Nothing is mailed: put SMTP_SERVER and SENDER_EMAIL."]
+    if email is not None and not has_recipients:
+        return ["Nobody is mailed: put JOB_ESCALATION_EMAILS."]
+    return []
+
+
 def _not_possible(policies: JobPolicies, store: WatchStore, *, has_digest: bool) -> list[str]:
     modes = {policies.default.mode, *(WatchMode(each.mode) for each in policies.by_key.values() if each.mode)}
     refused = sorted(modes - {WatchMode.OBSERVE})
@@ -285,8 +299,9 @@ def _not_possible(policies: JobPolicies, store: WatchStore, *, has_digest: bool)
         return []
     notes = []
     if refused:
+        verb = "needs" if len(refused) == 1 else "need"
         notes.append(
-            f"JOB_WATCH_MODE {' and '.join(refused)} need a store that outlives the process: put JOB_WATCH_STORE. "
+            f"JOB_WATCH_MODE {' and '.join(refused)} {verb} a store that outlives the process: put JOB_WATCH_STORE. "
             "Until then this pass only observes."
         )
     if has_digest:

@@ -17,11 +17,13 @@ Row = dict[str, str | int]
 
 
 def pass_summary(result: PassResult, *, workspace: str, recipients: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """`actions`: one row each, whatever happened; `decisions`: one row for each failed run; `notes`: sentences about
-    what could not be watched or done. `recipients`: who was mailed, by incident.
+    """`actions`: one row each, whatever happened; `incidents`: those that the pass opened or changed, as they are now;
+    `decisions`: one row for each failed run; `notes`: sentences about what could not be watched or done. `recipients`:
+    who was mailed, by incident.
     """
     return {
         "actions": {action: _row(action, result, workspace, recipients) for action in ACTIONS},
+        "incidents": [_followed(incident) for incident in result.incidents],
         "decisions": [record.model_dump() for record in result.records if record.strategy == PRIMARY],
         "notes": list(result.notes),
         "with_failures": result.with_failures,
@@ -45,6 +47,18 @@ def _row(action: str, result: PassResult, workspace: str, recipients: Mapping[st
         "run_ids": ",".join(str(record.run_id) for record in records),
         "recipients": ",".join(mailed),
         "incidents": json.dumps(told, ensure_ascii=False),
+    }
+
+
+def _followed(incident: Incident) -> Row:
+    return {
+        "incident_id": incident.id,
+        "job_id": incident.job_id,
+        "job_name": incident.job_name,
+        "kind": incident.kind,
+        "state": incident.state.value,
+        "cause": incident.decision.cause,
+        "runs": incident.run_count,
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.history.decision_records import DecisionRecords, record_key
-from app.jobs.incidents.incident import Incident, IncidentRun, IncidentState, NoticeKind, Proposal
+from app.jobs.incidents.incident import Incident, IncidentRun, IncidentState, NoticeKind, Proposal, Retry
 from app.jobs.job_policy import WatchMode
 from app.jobs.mail.mail_transport import RefusedRecipient
 from app.jobs.notifications.notifier import Notice
@@ -124,3 +124,44 @@ def test_a_mail_about_a_proposal_says_how_to_approve_it_and_has_no_link_that_doe
 def test_a_mail_about_a_job_that_did_not_fail_says_what_is_wrong(kind: Any, said: str) -> None:
     content = mail_of(an_incident(kind=kind))
     assert content.subject == f"nightly_etl {said}"
+
+
+@pytest.mark.parametrize("state", [IncidentState.APPROVED, IncidentState.DELAYED, IncidentState.RETRYING])
+async def test_an_automatic_retry_is_mailed_only_when_it_did_not_help(tmp_path: Path, state: IncidentState) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    transport = RecordingTransport()
+
+    async def is_told_in_chat(_: Incident) -> bool:
+        return False
+
+    email = EmailNotifier(transport, store.documents(), clock=lambda: NOON)
+    records = DecisionRecords(store.documents(), workspace=WORKSPACE)
+    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    await notifier.notify(notice("opened", an_incident(mode=WatchMode.AUTO, state=state)))
+    await email.deliver_due_async()
+    assert transport.sent == []
+    await notifier.notify(notice("escalated", an_incident(mode=WatchMode.AUTO, state=IncidentState.ESCALATED)))
+    await email.deliver_due_async()
+    assert len(transport.sent) == 1
+    await store.close()
+
+
+async def test_a_proposal_that_was_mailed_and_did_not_help_is_mailed_again(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    transport = RecordingTransport()
+
+    async def is_told_in_chat(_: Incident) -> bool:
+        return False
+
+    email = EmailNotifier(transport, store.documents(), clock=lambda: NOON)
+    records = DecisionRecords(store.documents(), workspace=WORKSPACE)
+    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    retry = Retry(id="r", proposal="p", of_run="k", kind="repair", run_id=456, started_at_seconds=1.0, outcome="failed")
+    proposed = an_incident(mode=WatchMode.APPROVE, state=IncidentState.PROPOSED)
+    await notifier.notify(notice("proposed", proposed))
+    failed = proposed.model_copy(update={"state": IncidentState.ESCALATED, "retries": (retry,)})
+    for _ in range(2):
+        await notifier.notify(notice("escalated", failed))
+    await email.deliver_due_async()
+    assert len(transport.sent) == 2
+    await store.close()
