@@ -83,6 +83,7 @@ DRAWN = {
 ROWS = {"answer_about_data": 13, "result_with_sql": 3}
 
 
+@pytest.mark.proof
 async def test_charts_are_drawn_and_details_unfold_in_the_playground() -> None:
     async with asyncio.timeout(180), playground() as address, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

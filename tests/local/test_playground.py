@@ -161,6 +161,7 @@ async def page_of_another_origin() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+@pytest.mark.proof
 async def test_no_other_page_in_the_browser_reaches_the_bot() -> None:
     """Neither from its own origin nor by DNS rebinding, where its name leads to this machine."""
     client = ROOT / ".data/playground/node_modules" / PACKAGE / "dist/client"
