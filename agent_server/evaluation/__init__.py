@@ -1,0 +1,1 @@
+"""The agent as a logged MLflow model, and its evaluation."""

@@ -1,0 +1,1 @@
+"""What answers a request: the functions that people write with invoke() and stream()."""

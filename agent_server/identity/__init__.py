@@ -1,0 +1,1 @@
+"""Who calls, and as whom Databricks is asked."""

@@ -1,0 +1,1 @@
+"""What the page asks beside the Responses API: conversations, feedback, files, incidents."""

@@ -1,0 +1,1 @@
+"""Requests, answers and events of every task type. Pure: no I/O."""

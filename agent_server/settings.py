@@ -1,0 +1,81 @@
+"""The settings of the agent server: its own section, and those of `app/` that it uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+from app.config import CoreSettings, HostSettings, load_sections
+from app.settings.section import Section, setting
+from app.settings.storage_settings import StorageSettings
+from app.settings.turn_settings import TurnSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AppEnvironment:
+    """What Databricks Apps sets. All is empty elsewhere."""
+
+    name: str = ""
+    port: int | None = None
+    workspace_url: str = ""
+
+    @property
+    def in_app(self) -> bool:
+        return bool(self.name)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        # https://docs.databricks.com/aws/en/dev-tools/databricks-apps/system-env
+        name, port = environment.get("DATABRICKS_APP_NAME", ""), environment.get("DATABRICKS_APP_PORT", "")
+        host = environment.get("DATABRICKS_HOST", "").strip().rstrip("/")
+        workspace = host if host.startswith("https://") or not host else f"https://{host}"
+        return cls(name, int(port) if port.isdecimal() else None, workspace if name else "")
+
+
+class AgentServerSettings(Section):
+    title: ClassVar[str] = "Agent server: who may ask, and how much"
+
+    identity: Literal["app", "person"] = setting(
+        "AGENT_SERVER_IDENTITY",
+        default="app",
+        description="as whom Databricks is asked: app, or person, who has to have signed in through the app's page",
+    )
+    max_body_bytes: int = setting(
+        "AGENT_SERVER_MAX_BODY_BYTES",
+        default=4 * 1024 * 1024,
+        ge=1024,
+        le=100 * 1024 * 1024,
+        description="the largest request, in bytes (1024 to 104857600)",
+    )
+    max_concurrent_answers: int = setting(
+        "AGENT_SERVER_MAX_CONCURRENT_ANSWERS",
+        default=200,
+        ge=1,
+        le=10_000,
+        description="how many answers are made at the same time in one instance (1 to 10000); more wait or are refused",
+    )
+
+
+class ServerSettings(HostSettings):
+    """What every agent server needs: nothing of it is required."""
+
+    server: AgentServerSettings
+    turns: TurnSettings
+    storage: StorageSettings
+
+
+def load_server_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings:
+    """Raises `app.config.SettingsError` with every problem at once."""
+    return load_sections(ServerSettings, environment)
+
+
+def load_databricks_agent_settings(environment: Mapping[str, str] = os.environ) -> CoreSettings:
+    """What `ask_agent` needs beside. Inside an app its own workspace answers where no other is named. Raises as
+    `load_server_settings`.
+    """
+    app = AppEnvironment.read(environment)
+    if app.workspace_url and not environment.get("DATABRICKS_BASE_URL", "").strip():
+        environment = {**environment, "DATABRICKS_BASE_URL": f"{app.workspace_url}/serving-endpoints"}
+    return load_sections(CoreSettings, environment)
