@@ -1,0 +1,3 @@
+export function JobsTab() {
+  return <h1>Jobs</h1>;
+}
