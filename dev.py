@@ -16,6 +16,7 @@ from ops.virtual_environment import SetupError, VirtualEnvironment, say
 ROOT = Path(__file__).resolve().parent
 RUNTIME_LOCK = "requirements.txt"
 DEVELOPMENT_LOCK = "requirements-dev.txt"
+AGENT_SERVER_LOCK = "agent_server/requirements.txt"
 TERMINAL_LOCK = "app/local/requirements-terminal.txt"
 LOCAL_MODEL_LOCK = "app/local/requirements.txt"
 _MAX_CORES = 4
@@ -173,10 +174,13 @@ def lock(environment: VirtualEnvironment, arguments: list[str]) -> int:
         file.write_text("\n".join(extras[extra]) + "\n")
         return str(file)
 
-    app = ["pyproject.toml", "--extra", "function-app"]
+    project = ["pyproject.toml", "--extra"]
+    runtime = ["--constraints", RUNTIME_LOCK]
+    deployed = [*runtime, "--constraints", AGENT_SERVER_LOCK]
     locks = {
-        RUNTIME_LOCK: app,
-        DEVELOPMENT_LOCK: [*app, "--extra", "dev", "--constraints", RUNTIME_LOCK],
+        RUNTIME_LOCK: [*project, "function-app"],
+        AGENT_SERVER_LOCK: [*project, "agent-server", *runtime],
+        DEVELOPMENT_LOCK: [*project, "function-app", "--extra", "agent-server", "--extra", "dev", *deployed],
         TERMINAL_LOCK: [wanted("terminal"), "--constraints", DEVELOPMENT_LOCK],
         LOCAL_MODEL_LOCK: [wanted("local-model"), "--no-deps"],
     }

@@ -27,7 +27,7 @@ NEEDED_BY_DEV = (
     "ops/pip_install.py",
     "ops/virtual_environment.py",
 )
-LOCKS = (dev.RUNTIME_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK)
+LOCKS = (dev.RUNTIME_LOCK, dev.AGENT_SERVER_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK)
 COMMANDS = ("run", "chat", "doctor", "test", "check", "bench", "evals", "package", "deploy", "lock", "docs")
 
 
@@ -116,6 +116,7 @@ class Installation(VirtualEnvironment):
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     (tmp_path / "app" / "local").mkdir(parents=True)
+    (tmp_path / "agent_server").mkdir()
     for lock in LOCKS:
         (tmp_path / lock).write_text("package==1\n")
     return Installation(tmp_path / ".venv")
@@ -238,12 +239,15 @@ def pins(lock: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("lock", [dev.RUNTIME_LOCK, dev.TERMINAL_LOCK])
+def versions(lock: str) -> dict[str, set[str]]:
+    return {package: {line.split(";")[0] for line in lines} for package, lines in pins(lock).items()}
+
+
+@pytest.mark.parametrize("lock", [dev.RUNTIME_LOCK, dev.AGENT_SERVER_LOCK, dev.TERMINAL_LOCK])
 def test_tests_run_with_the_versions_that_people_get(lock: str) -> None:
-    development = pins(dev.DEVELOPMENT_LOCK)
-    versions = {package: {line.split(";")[0] for line in lines} for package, lines in development.items()}
-    for package, lines in pins(lock).items():
-        assert {line.split(";")[0] for line in lines} == versions.get(package), f"{package} differs: python dev.py lock"
+    development = versions(dev.DEVELOPMENT_LOCK)
+    for package, locked in versions(lock).items():
+        assert locked == development.get(package), f"{package} differs: python dev.py lock"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -271,6 +275,14 @@ def test_a_package_is_not_installed_without_its_hash(tmp_path: Path, monkeypatch
 def test_what_draws_on_a_terminal_is_not_deployed() -> None:
     assert "rich" in pins(dev.TERMINAL_LOCK)
     assert not pins(dev.TERMINAL_LOCK).keys() & pins(dev.RUNTIME_LOCK).keys()
+
+
+def test_the_agent_server_and_the_function_app_are_locked_to_the_same_versions() -> None:
+    function_app, agent_server = versions(dev.RUNTIME_LOCK), versions(dev.AGENT_SERVER_LOCK)
+    for package in function_app.keys() & agent_server.keys():
+        assert function_app[package] == agent_server[package]
+    assert agent_server["mlflow"] == {"mlflow==3.17.2"}
+    assert {"botbuilder-core", "azure-functions"}.isdisjoint(agent_server)
 
 
 def test_the_local_models_lock_holds_what_pyproject_asks_for_and_nothing_else() -> None:
