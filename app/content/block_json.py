@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MAX_JSON_CHARACTERS = 400_000
 """All blocks of one message. `block_limits.within_limits` keeps each far below it."""
 
+# https://tc39.es/ecma262/#sec-number.max_safe_integer
+_MAX_EXACT_INTEGER = 2**53 - 1
+
 
 class BlocksUnreadableError(ValueError):
     """Not the JSON of blocks, or of a version that this one does not know."""
@@ -60,6 +63,22 @@ def blocks_from_json(text: str) -> tuple[Block, ...]:
     except ValidationError as error:
         # Its message quotes the values, which people may have written.
         raise BlocksUnreadableError(f"{error.error_count()} errors, first at {error.errors()[0]['loc']}") from None
+
+
+def blocks_for_programs(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """For readers of JSON that know floats alone, such as a browser: longer integers are text, as a table allows."""
+    return [_with_exact_numbers(each) for each in _jsonable(tuple(blocks))]
+
+
+def _with_exact_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    match value:
+        case dict():
+            return {name: _with_exact_numbers(each) for name, each in value.items()}
+        case list():
+            return [_with_exact_numbers(each) for each in value]
+        case int() if abs(value) > _MAX_EXACT_INTEGER:
+            return str(value)
+    return value
 
 
 def _validated(value: Any) -> tuple[Block, ...]:  # noqa: ANN401 - any JSON

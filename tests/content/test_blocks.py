@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from app.agent.events import Answer
-from app.content.block_json import MAX_JSON_CHARACTERS, BlocksUnreadableError, blocks_from_json, blocks_to_json
+from app.content.block_json import (
+    MAX_JSON_CHARACTERS,
+    BlocksUnreadableError,
+    blocks_for_programs,
+    blocks_from_json,
+    blocks_to_json,
+)
 from app.content.block_limits import MAX_CELL_CHARACTERS, MAX_IMAGE_CHARACTERS, MAX_ROWS, within_limits
 from app.content.blocks import (
     Action,
@@ -240,3 +246,14 @@ def test_blocks_are_a_field_of_what_pydantic_reads_and_writes(blocks: list[Block
     assert adapter.validate_json(adapter.dump_json(answer)) == answer
     with pytest.raises(ValidationError):
         adapter.validate_python({"text": "", "blocks": [{"kind": "hologram"}]})
+
+
+def test_programs_that_know_floats_alone_get_every_digit_of_a_long_integer() -> None:
+    cells = (2**53 - 1, 2**53, -(2**63), True, 0.5, None, "9")
+    table = Table(tuple(Column(f"c{n}", ColumnType.NUMBER) for n in range(len(cells))), (cells,))
+
+    (written,) = blocks_for_programs([table])
+
+    assert written["rows"] == [[2**53 - 1, "9007199254740992", "-9223372036854775808", True, 0.5, None, "9"]]
+    assert written["kind"] == "table"
+    assert blocks_for_programs([]) == []
