@@ -37,10 +37,11 @@ class AppEnvironment:
 class AgentServerSettings(Section):
     title: ClassVar[str] = "Agent server: who may ask, and how much"
 
-    identity: Literal["app", "person"] = setting(
+    identity: Literal["auto", "app", "person"] = setting(
         "AGENT_SERVER_IDENTITY",
-        default="app",
-        description="as whom Databricks is asked: app, or person, who has to have signed in through the app's page",
+        default="auto",
+        description="as whom an app asks Databricks: app; person, who is refused where Databricks forwards no token of "
+        "theirs (`user_api_scopes`); or auto: the person where a token comes, else the app",
     )
     max_body_bytes: int = setting(
         "AGENT_SERVER_MAX_BODY_BYTES",
