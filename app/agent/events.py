@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.content.block_json import Blocks
 from app.content.citation import Citation
@@ -121,5 +122,12 @@ class Suspended:
     expires_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ResponsesEvent:
+    """An event of an agent that speaks the Responses API itself, such as the agent server: its reply shows them."""
+
+    value: Mapping[str, Any]
+
+
 End = Answer | Failure | Suspended
-Event = Status | TextAdded | BlockAdded | ToolStarted | ToolFinished | Citation | End
+Event = Status | TextAdded | BlockAdded | ToolStarted | ToolFinished | Citation | ResponsesEvent | End

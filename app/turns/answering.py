@@ -7,8 +7,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from app.agent.agent import Agent
-from app.agent.commands import Commands
 from app.agent.events import End, Failure, Status, TextAdded, without_interruption
 from app.agent.history import MAX_HISTORY_MESSAGES
 from app.agent.turn import Turn
@@ -19,6 +17,7 @@ from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed
 from app.translation import Sentence, translator_for
+from app.turns.answerer import Answerer, CommandAnswerer
 from app.turns.lease import TurnLease
 from app.turns.predecessors import Predecessors
 from app.turns.reply import LeaseLostError, Reply
@@ -47,8 +46,8 @@ class TurnAnswering:
 
     def __init__(
         self,
-        agent: Agent,
-        commands: Commands,
+        agent: Answerer,
+        commands: CommandAnswerer,
         log: ConversationHistory,
         predecessors: Predecessors,
         lease: TurnLease,

@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from app.agent.agent import Agent
-from app.agent.commands import Commands
 from app.agent.events import Answer, End, Failure, Suspended, without_interruption
 from app.agent.turn import Turn
 from app.common.caller import UNKNOWN_CALLER, Caller
@@ -22,6 +20,7 @@ from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState
 from app.storage.storage_errors import StorageError
 from app.telemetry.turn_span import turn_ended
+from app.turns.answerer import Answerer, CommandAnswerer
 from app.turns.answering import MAX_ATTEMPTS, HistoryUnavailableError, PredecessorTimeoutError, TurnAnswering
 from app.turns.checkpoint import joined_text
 from app.turns.lease import TurnBackend, TurnLease
@@ -47,8 +46,8 @@ class TurnExecution:
 
     def __init__(
         self,
-        agent: Agent,
-        commands: Commands,
+        agent: Answerer,
+        commands: CommandAnswerer,
         backend: TurnBackend,
         predecessors: Predecessors,
         lease: TurnLease,

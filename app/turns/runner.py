@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from app.agent.agent import Agent
-from app.agent.commands import Commands
 from app.agent.turn import Turn
 from app.storage.ledger import TurnKey
+from app.turns.answerer import Answerer, CommandAnswerer
 from app.turns.checkpoint import Checkpoint, Suspension
 from app.turns.claiming import ClaimedTurn, DecodeRequest, RequestT, TurnClaims, WaitingTurn
 from app.turns.execution import TurnExecution
@@ -36,7 +35,9 @@ _ClaimT = TypeVar("_ClaimT")
 class TurnRunner:
     """`time_limit` in seconds is for the whole answer, tools included."""
 
-    def __init__(self, agent: Agent, commands: Commands, backend: TurnBackend, *, time_limit_seconds: float) -> None:
+    def __init__(
+        self, agent: Answerer, commands: CommandAnswerer, backend: TurnBackend, *, time_limit_seconds: float
+    ) -> None:
         self._agent = agent
         self._commands = commands
         self._backend = backend

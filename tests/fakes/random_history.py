@@ -127,7 +127,7 @@ class History:
     def _worker(self) -> Worker:
         worker = self.harness.worker()
         worker.model = Answers(self.questions, self.asked)  # type: ignore[assignment]
-        worker.runner._agent._model = worker.model
+        worker.runner._agent._model = worker.model  # type: ignore[attr-defined]
         return worker
 
     async def _play(self) -> None:
