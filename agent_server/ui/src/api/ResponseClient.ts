@@ -1,0 +1,216 @@
+import { applyEvent, isFinished } from "./applyEvent";
+import { ApiError, apiFetch, apiJson, jsonBody } from "./client";
+import { readEvents } from "./sse";
+import type { JsonObject, ResponseEvent, ResponseObject } from "./types";
+import { pause } from "./pause";
+
+const SILENCE_MS = 20_000;
+/** Once a proxy was seen to hold a stream back, it will hold back the next too. */
+const SILENCE_WHERE_BUFFERED_MS = 3_000;
+const POLL_MS = 2_000;
+const FIRST_RETRY_MS = 500;
+const LONGEST_RETRY_MS = 10_000;
+const STREAM_FAILURES_BEFORE_POLLING = 3;
+/** How long a question that may have been accepted is looked for. */
+const SEARCHES = 15;
+
+export type Connection = "streaming" | "reconnecting" | "polling";
+
+export interface Follower {
+  signal: AbortSignal;
+  onResponse: (response: ResponseObject) => void;
+  onConnection: (connection: Connection) => void;
+}
+
+/**
+ * Asks, and follows responses to their end over streams that are cut, held back or lost.
+ *
+ * A background response goes on without its stream: after a cut it is followed from the last event that was read; where no
+ * byte arrives for 20 seconds, its state is polled.
+ */
+export class ResponseClient {
+  private buffered = false;
+
+  /**
+   * Asks and follows. `findResponse` looks for the response where the connection was lost before its id was known.
+   * Raises `ApiError` where the question was refused or certainly did not arrive.
+   */
+  async ask(request: JsonObject, findResponse: () => Promise<string | null>, follower: Follower): Promise<ResponseObject> {
+    const following = new Following(follower);
+    const body = { ...request, background: true, stream: true, store: true };
+    try {
+      const outcome = await this.stream(following, "responses", jsonBody("POST", body));
+      if (outcome === "finished") return following.finished();
+      if (following.response === null) {
+        follower.onConnection("reconnecting");
+        return await this.follow(await search(findResponse, follower.signal), follower);
+      }
+      return await this.resume(following, following.response.id, outcome);
+    } catch (error) {
+      if (following.response !== null || !mayHaveArrived(error)) throw error;
+      follower.onConnection("reconnecting");
+      const found = await findResponse().catch(() => null);
+      if (found === null) throw error;
+      return this.follow(found, follower);
+    }
+  }
+
+  /** Follows a response that was asked for earlier; `shown` is what the person sees of it already. */
+  async follow(responseId: string, follower: Follower, shown: ResponseObject | null = null): Promise<ResponseObject> {
+    return this.resume(new Following(follower, shown), responseId, "cut");
+  }
+
+  /** Stops the server's work too. */
+  async cancel(responseId: string): Promise<ResponseObject> {
+    return apiJson<ResponseObject>(`responses/${encodeURIComponent(responseId)}/cancel`, { method: "POST" });
+  }
+
+  private async resume(following: Following, id: string, outcome: Outcome): Promise<ResponseObject> {
+    const path = `responses/${encodeURIComponent(id)}`;
+    let failures = 0;
+    for (let next: Outcome = outcome; next !== "finished"; ) {
+      if (next === "silent" || failures >= STREAM_FAILURES_BEFORE_POLLING) {
+        return this.poll(following, path);
+      }
+      if (failures > 0) {
+        following.follower.onConnection("reconnecting");
+        await pause(Math.min(FIRST_RETRY_MS * 2 ** failures, LONGEST_RETRY_MS), following.follower.signal);
+      }
+      const before = following.lastSequence;
+      const after = before === null ? "" : `&starting_after=${before}`;
+      try {
+        next = await this.stream(following, `${path}?stream=true${after}`, {});
+      } catch (error) {
+        if (!isTemporary(error)) throw error;
+        next = "cut";
+      }
+      failures = following.lastSequence === before ? failures + 1 : 0;
+    }
+    return following.finished();
+  }
+
+  private async stream(following: Following, path: string, init: RequestInit): Promise<Outcome> {
+    const { signal, onConnection } = following.follower;
+    const attempt = new AbortController();
+    let silent = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const heard = () => {
+      clearTimeout(timer);
+      const limit = this.buffered ? SILENCE_WHERE_BUFFERED_MS : SILENCE_MS;
+      timer = setTimeout(() => {
+        silent = true;
+        attempt.abort();
+      }, limit);
+    };
+    heard();
+    try {
+      const answer = await apiFetch(path, {
+        ...init,
+        signal: AbortSignal.any([signal, attempt.signal]),
+        headers: { ...init.headers, Accept: "text/event-stream" },
+      });
+      if (answer.body === null) return "cut";
+      for await (const event of readEvents(answer.body, heard)) {
+        this.buffered = false;
+        onConnection("streaming");
+        following.add(event);
+        if (following.response !== null && isFinished(following.response)) return "finished";
+      }
+      return "cut";
+    } catch (error) {
+      signal.throwIfAborted();
+      if (silent) {
+        this.buffered = true;
+        return "silent";
+      }
+      if (error instanceof ApiError) throw error;
+      return "cut";
+    } finally {
+      clearTimeout(timer);
+      attempt.abort();
+    }
+  }
+
+  private async poll(following: Following, path: string): Promise<ResponseObject> {
+    const { signal, onConnection } = following.follower;
+    for (let failures = 0; ; ) {
+      try {
+        following.replace(await apiJson<ResponseObject>(path, { signal }));
+        failures = 0;
+        onConnection("polling");
+        if (following.response !== null && isFinished(following.response)) return following.response;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isTemporary(error)) throw error;
+        failures += 1;
+        onConnection("reconnecting");
+      }
+      await pause(Math.min(POLL_MS * 2 ** Math.min(failures, 3), LONGEST_RETRY_MS), signal);
+    }
+  }
+}
+
+type Outcome = "finished" | "cut" | "silent";
+
+class Following {
+  response: ResponseObject | null = null;
+  lastSequence: number | null = null;
+  readonly follower: Follower;
+  private readonly shownCharacters: number;
+
+  constructor(follower: Follower, shown: ResponseObject | null = null) {
+    this.follower = follower;
+    this.shownCharacters = shown === null ? 0 : characters(shown);
+  }
+
+  /** Events that were read before are left out. While a replay says less than what is shown, that stays. */
+  add(event: ResponseEvent): void {
+    const { sequence_number: sequence } = event;
+    if (typeof sequence === "number") {
+      if (this.lastSequence !== null && sequence <= this.lastSequence) return;
+      this.lastSequence = sequence;
+    }
+    const before = this.response;
+    this.response = applyEvent(before, event);
+    if (this.response === null || this.response === before) return;
+    if (isFinished(this.response) || characters(this.response) >= this.shownCharacters) {
+      this.follower.onResponse(this.response);
+    }
+  }
+
+  replace(response: ResponseObject): void {
+    this.response = { ...response, output: response.output ?? [] };
+    this.follower.onResponse(this.response);
+  }
+
+  finished(): ResponseObject {
+    if (this.response === null) throw new ApiError("The answer is unknown to the server.", 404);
+    return this.response;
+  }
+}
+
+function characters(response: ResponseObject): number {
+  let sum = 0;
+  for (const item of response.output) {
+    for (const part of item.content ?? []) sum += part.text?.length ?? 0;
+  }
+  return sum;
+}
+
+function isTemporary(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.isTemporary;
+}
+
+/** A refusal says for certain that there is no response; a lost connection, or a proxy's error, does not. */
+function mayHaveArrived(error: unknown): boolean {
+  return error instanceof ApiError && error.isTemporary && error.status !== 429;
+}
+
+async function search(findResponse: () => Promise<string | null>, signal: AbortSignal): Promise<string> {
+  for (let tries = 0; tries < SEARCHES; tries += 1) {
+    const found = await findResponse().catch(() => null);
+    if (found !== null) return found;
+    await pause(POLL_MS, signal);
+  }
+  throw new ApiError("The connection was lost before the server had taken the question. Try again.", 0);
+}
