@@ -15,7 +15,7 @@ from app.bot.auth.service_url import ServiceUrls
 from app.bot.card_actions import ACTION_KIND, CardActions
 from app.bot.channel import DEFAULT_DISPLAY, DisplaySettings
 from app.bot.connector.connector_client import ConnectorClient
-from app.bot.feedback import RATING_KIND, Feedback, TakeBackAction
+from app.bot.feedback import Feedback, TakeBackAction
 from app.bot.file_consent import CONSENT_KIND, FileConsents
 from app.bot.handler import AgentHandler, BotServices, ConversationMemory
 from app.bot.inbound.messages_endpoint import ACKNOWLEDGE_AFTER_SECONDS, MessagesEndpoint
@@ -36,6 +36,7 @@ from app.turns.approvals import ApprovalHandler
 from app.turns.idempotency import IdempotentActions
 from app.turns.queue_dispatcher import QueueDispatcher
 from app.turns.queue_message import TURN_KIND
+from app.turns.rating_queue import RATING_KIND, RatingQueue
 from app.turns.runner import TurnRunner
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ def build_bot(
     proactive = ProactiveMessages(adapter, references, actions, work_queue)
     feedback = None
     if ratings is not None:
-        feedback = Feedback(ratings, actions, work_queue, proactive)
+        rating_queue = RatingQueue(ratings, work_queue)
+        feedback = Feedback(ratings, actions, rating_queue, proactive)
         own_handlers.append(TakeBackAction(feedback))
-        dispatcher.register(RATING_KIND, feedback.deliver)
+        dispatcher.register(RATING_KIND, rating_queue.deliver)
     card_actions = CardActions([*own_handlers, *action_handlers], actions, work_queue)
     services = BotServices(
         runner, adapter.sender, memory, actions, card_actions, references, display, file_consents, feedback

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from botbuilder.core import InvokeResponse
 from botbuilder.schema import Activity
@@ -20,19 +20,17 @@ from app.common.json_values import mapping, text
 from app.messaging.actions import ActionAnswer, CardAction
 from app.messaging.proactive_sender import NoConversationReferenceError, ProactiveMessage, ProactiveSender
 from app.storage.conversations import ConversationKey
-from app.storage.queue import Queue
 from app.storage.storage_errors import StorageError
 from app.telemetry.turn_span import feedback_given
 from app.translation import Sentence, translator_for
 from app.turns.idempotency import ActionInProgressError, IdempotentAction, IdempotentActions, digest
-from app.turns.queue_message import Envelope
+from app.turns.rating_queue import RatingQueue
 
 if TYPE_CHECKING:
     from app.feedback.ratings import Ratings
 
 _log = logging.getLogger(__name__)
 
-RATING_KIND: Final = "rating"
 TAKE_BACK_VERB: Final = "take_back_rating"
 RATED_ANSWER: Final = "answer"
 """The verb of the button that takes a rating back, and the field of its data that names the message of the answer."""
@@ -40,8 +38,6 @@ RATED_ANSWER: Final = "answer"
 # Teams wants an invoke answered within 5 seconds.
 _TIME_LIMIT_SECONDS = 4.0
 _MAX_FEEDBACK_CHARACTERS = 50_000
-# Before each further attempt to tell MLflow and Genie: a trace may be written minutes after its answer.
-_RETRY_SECONDS = (5.0, 30.0, 120.0, 600.0, 3_600.0, 6 * 3_600.0)
 _NO_OPINION = "none"
 
 _NOT_COUNTED = Sentence("This was not counted; try again.")
@@ -49,15 +45,6 @@ _RATED = Sentence("Thank you, your rating is recorded.")
 _TAKE_BACK = Sentence("Take back my rating")
 _TAKEN_BACK = Sentence("Your rating has been taken back.")
 _NO_RATING = Sentence("There is no rating of yours to take back.")
-
-
-class _RatingMessage(Envelope):
-    """A rating that has to be told to MLflow and Genie, as it is on the queue."""
-
-    kind: Literal["rating"] = RATING_KIND
-    tenant: str
-    rating: str
-    attempt_count: int = 0
 
 
 class Feedback:
@@ -69,7 +56,7 @@ class Feedback:
         self,
         ratings: Callable[[], Ratings],
         actions: IdempotentActions,
-        queue: Queue,
+        queue: RatingQueue,
         proactive: ProactiveSender,
     ) -> None:
         self._ratings = ratings
@@ -101,24 +88,6 @@ class Feedback:
             translate = translator_for(locale_of(activity))
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", translate(_NOT_COUNTED))
 
-    async def deliver(self, body: bytes) -> None:
-        """Handles queue messages of the kind `rating`."""
-        from app.feedback.rating_delivery import RatingNotDeliveredError  # noqa: PLC0415
-
-        message = _RatingMessage.from_json(body)
-        attempt = message.attempt_count
-        try:
-            await self._ratings().deliver(message.tenant, message.rating, is_first_attempt=attempt == 0)
-        except (RatingNotDeliveredError, StorageError) as failure:
-            if attempt >= len(_RETRY_SECONDS):
-                _log.error(
-                    "A rating could not be told in %d attempts (%s); it is kept here alone", attempt + 1, failure
-                )
-                return
-            _log.warning("A rating could not be told (%s); it is tried again", failure)
-            again = message.model_copy(update={"attempt_count": attempt + 1})
-            await self._queue.put(again.to_json(), visibility_timeout=_RETRY_SECONDS[attempt])
-
     async def is_rated(self, action: CardAction) -> bool:
         """Raises `StorageError`."""
         answer = action.data.get(RATED_ANSWER, "")
@@ -149,8 +118,7 @@ class Feedback:
 
         at = math.inf if said_at is None else said_at
         rating = await self._ratings().rate(conversation, answer, person, Reaction(reaction), comment, said_at=at)
-        message = _RatingMessage(v=1, tenant=conversation.tenant, rating=rating)
-        await self._queue.put(message.to_json(), visibility_timeout=0.0)
+        await self._queue.put(conversation.tenant, rating)
 
     async def _offer_to_take_back(self, conversation: ConversationKey, answer: str, person: str, locale: str) -> None:
         """Once for each answer and person: the button stays, and takes back what was said last."""

@@ -68,9 +68,10 @@ class LazyConversationFiles:
     def _files(self) -> StoredConversationFiles:
         from app.files.conversation_files import StoredConversationFiles  # noqa: PLC0415
         from app.files.download import Downloads  # noqa: PLC0415
+        from app.files.uploads import Uploads  # noqa: PLC0415
 
         downloads = Downloads(self._session, allows_loopback=self._allows_loopback)
-        return StoredConversationFiles(downloads, self._queries)
+        return StoredConversationFiles(downloads, Uploads(self._artifacts), self._queries)
 
     @cached_property
     def _result_tools(self) -> Sequence[AnyTool]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from app.content.feedback_target import GenieTarget, TraceTarget
 from app.databricks.genie_api import GenieApi
-from app.databricks.mlflow_assessments import HumanFeedback, MlflowAssessments
+from app.databricks.mlflow_assessments import HumanFeedback
 from app.databricks.workspace_errors import (
     CredentialError,
     WorkspaceError,
@@ -22,6 +22,7 @@ from app.databricks.workspace_errors import (
     WorkspaceSignInError,
     WorkspaceUnreachableError,
 )
+from app.feedback.assessments import Assessments
 from app.feedback.feedback_targets import FeedbackTargets
 from app.feedback.rating_records import Destination, RatingRecord, RatingRecords, Reaction
 
@@ -53,14 +54,14 @@ class _ClaimLostError(Exception):
 
 
 class RatingDelivery:
-    """`clock` is in seconds since 1970."""
+    """`genie` is None where no answer comes from Genie. `clock` is in seconds since 1970."""
 
     def __init__(
         self,
         records: RatingRecords,
         targets: FeedbackTargets,
-        assessments: MlflowAssessments,
-        genie: GenieApi,
+        assessments: Assessments,
+        genie: GenieApi | None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -131,7 +132,7 @@ class RatingDelivery:
 
     async def _tell(self, claim: _Claim, number: int) -> None:
         match claim.destination(number).target:
-            case GenieTarget(space, conversation, message):
+            case GenieTarget(space, conversation, message) if self._genie is not None:
                 rating = _GENIE_RATINGS[claim.record.reaction]
                 await self._genie.rate_message(space, conversation, message, rating, claim.record.comment)
             case TraceTarget(trace_id):

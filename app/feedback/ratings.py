@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Mapping
 
 from app.common.text import replace_lone_surrogates
 from app.databricks.genie_api import GenieApi
-from app.databricks.mlflow_assessments import MlflowAssessments
+from app.feedback.assessments import Assessments
 from app.feedback.feedback_targets import FeedbackTargets
 from app.feedback.rating_delivery import RatingDelivery
 from app.feedback.rating_keys import answer_id, conversation_prefix, person_id, rating_id
@@ -22,10 +23,13 @@ _PSEUDONYMS = Collection("rating_pseudonyms", retention_days=400)
 
 
 class Ratings:
-    """Kept for `retention_days`, as conversations are. Every method raises `StorageError`."""
+    """Kept for `retention_days`, as conversations are. `genie` is None where no answer comes from Genie.
+
+    Every method raises `StorageError`.
+    """
 
     def __init__(
-        self, documents: DocumentStore, assessments: MlflowAssessments, genie: GenieApi, *, retention_days: float
+        self, documents: DocumentStore, assessments: Assessments, genie: GenieApi | None, *, retention_days: float
     ) -> None:
         self._documents = documents
         self._records = RatingRecords(documents, retention_days=retention_days)
@@ -69,6 +73,12 @@ class Ratings:
         """`Reaction.NONE` where there is no rating."""
         record = await self._records.find(conversation.tenant, rating_id(conversation, activity_id, person))
         return Reaction.NONE if record is None else record.reaction
+
+    async def find_all(self, conversation: ConversationKey, person: str) -> Mapping[str, RatingRecord]:
+        """What `person` has said in the conversation, by `app.feedback.rating_keys.answer_id`."""
+        by_person = f"/{person_id(person)}"
+        found = await self._records.find_all(conversation.tenant, conversation_prefix(conversation))
+        return {record.answer: record for rating, record in found.items() if rating.endswith(by_person)}
 
     async def deliver(self, tenant: str, rating: str, *, is_first_attempt: bool) -> None:
         """As `RatingDelivery.deliver`."""

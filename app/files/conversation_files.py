@@ -21,6 +21,7 @@ from app.files.query_tool import FileQueries
 from app.files.sandbox import SandboxError
 from app.files.stored_files import StoredFile, table_name
 from app.files.table_loading import CSV, TEXT
+from app.files.uploads import Uploads, upload_id
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from app.tools.attached_files import MAX_FILES_PER_QUESTION, TABLE_TYPES, AttachedFile, file_type
@@ -71,8 +72,9 @@ class FileRefusedError(Exception):
 class StoredConversationFiles:
     """A `app.tools.attached_files.ConversationFiles`."""
 
-    def __init__(self, downloads: Downloads, queries: FileQueries) -> None:
+    def __init__(self, downloads: Downloads, uploads: Uploads, queries: FileQueries) -> None:
         self._downloads = downloads
+        self._uploads = uploads
         self._queries = queries
         self._files = queries.files
         self._sandbox = queries.sandbox
@@ -89,7 +91,7 @@ class StoredConversationFiles:
         ids = [_id(context, number) for number in range(len(files))]
         wanted = [(id, file) for id, file in zip(ids, files, strict=True) if id not in known]
         wanted, too_many = wanted[:MAX_FILES_PER_QUESTION], wanted[MAX_FILES_PER_QUESTION:]
-        contents = await asyncio.gather(*(self._content(file) for _, file in wanted))
+        contents = await asyncio.gather(*(self._content(file, context.conversation.tenant) for _, file in wanted))
         said: list[str] = []
         # One after the other: the list of a conversation's files is one artifact.
         for (id, file), content in zip(wanted, contents, strict=True):
@@ -106,7 +108,10 @@ class StoredConversationFiles:
         files = await self._files.find_all(conversation)
         return [self._queries.tool(files)] if files else []
 
-    async def _content(self, file: AttachedFile) -> bytes | FileRefusedError:
+    async def _content(self, file: AttachedFile, tenant: str) -> bytes | FileRefusedError:
+        if uploaded := upload_id(file):
+            content = await self._uploads.read(tenant, uploaded)
+            return FileRefusedError(_GONE) if content is None else content
         try:
             return await self._downloads.get(file.url)
         except DownloadError as error:

@@ -12,13 +12,14 @@ from app.tools.base import AnyTool, ToolContext
 MAX_FILES_PER_QUESTION = 5
 FILES = "files"
 """The `app.data.stored_results.Query.capability` of what is read from files."""
+_MAX_NAME_CHARACTERS = 80
 TABLE_TYPES = frozenset({"csv", "tsv", "tab"})
 TEXT_TYPES = frozenset({"txt", "text", "md", "log", "json", "jsonl", "xml", "yaml", "yml", "ini", "sql"})
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedFile:
-    """`name` is safe to show; `url` gives the file to whoever has it."""
+    """`name` is safe to show; `url` gives the file to whoever has it, or names an upload (`app.files.uploads`)."""
 
     name: str
     url: str
@@ -30,6 +31,14 @@ class AttachedFile:
 
 
 _ATTACHED = "Attached file: "
+
+
+def shown_file_name(name: str) -> str:
+    """A name as people gave it, so that it can be shown as code and quoted to the model. May be empty."""
+    safe = "".join(c for c in name if c.isprintable() and c not in '`"').strip()
+    # Its end tells what kind of file it is.
+    cut = _MAX_NAME_CHARACTERS
+    return safe if len(safe) <= cut else f"{safe[: cut - 10]}…{safe[-9:]}"
 
 
 class ConversationFiles(Protocol):

@@ -1,7 +1,7 @@
 """What is on the queue: the envelope of every message, and the message of kind `turn`, from which another worker
 resumes it.
 
-The other kinds are in app/bot/card_actions.py and app/bot/proactive_messages.py.
+The other kinds are in app/bot/card_actions.py, app/bot/proactive_messages.py and app/turns/rating_queue.py.
 """
 
 from __future__ import annotations

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from app.bot import feedback, proactive_messages
+from app.bot import proactive_messages
 from app.content.feedback_target import GenieTarget, TraceTarget
 from app.feedback.rating_keys import answer_id
 from app.models.model import Completed, ToolCall
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from app.turns import rating_queue
 from tests.fakes.bots import Bot, bots
 from tests.fakes.mlflow_traces import MlflowTraces
 from tests.fakes.tools import StaticTools
@@ -39,7 +40,7 @@ async def mlflow() -> AsyncIterator[MlflowTraces]:
 @pytest.fixture
 async def make_bot(tmp_path: Path, mlflow: MlflowTraces, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeBot]:
     monkeypatch.setattr(proactive_messages, "_SECONDS_BETWEEN_MESSAGES", 0.0)
-    monkeypatch.setattr(feedback, "_RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(rating_queue, "_RETRY_SECONDS", (0.0, 0.0))
     async with bots(tmp_path, mlflow.url) as make:
         yield make
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.bot import feedback, proactive_messages
+from app.bot import proactive_messages
 from app.databricks.mlflow_assessments import MlflowAssessments
 from app.databricks.workspace_errors import WorkspaceInterruptedError
 from app.models.model import Completed
+from app.turns import rating_queue
 from tests.bot.test_feedback import IN_TEAMS, ask, rate
 from tests.fakes.bots import bots
 from tests.fakes.mlflow_server import an_mlflow_server
@@ -22,7 +23,7 @@ async def test_mlflow_keeps_one_assessment_of_an_answer_that_changes_and_goes_as
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proactive_messages, "_SECONDS_BETWEEN_MESSAGES", 0.0)
-    monkeypatch.setattr(feedback, "_RETRY_SECONDS", (0.0,) * 6)
+    monkeypatch.setattr(rating_queue, "_RETRY_SECONDS", (0.0,) * 6)
     create = MlflowAssessments.create
     lost: list[str] = []
 

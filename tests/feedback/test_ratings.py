@@ -15,6 +15,7 @@ from app.content.feedback_target import FeedbackTarget, GenieTarget, TraceTarget
 from app.databricks.genie_api import GenieApi
 from app.databricks.mlflow_assessments import MlflowAssessments
 from app.feedback.rating_delivery import RatingNotDeliveredError
+from app.feedback.rating_keys import answer_id
 from app.feedback.rating_records import Reaction
 from app.feedback.ratings import Ratings
 from app.storage.conversations import ConversationKey
@@ -312,3 +313,15 @@ async def test_assessments_of_traces_in_unity_catalog_are_written_as_mlflows_own
             "/api/4.0/mlflow/traces/main.agents.sales/0af7651916cd43dd8448eb211c80319c/assessments",
         ]
         assert answer.mlflow.warehouses == {"wh-1"}
+
+
+async def test_what_a_person_said_in_a_conversation_is_found_and_nothing_of_others(tmp_path: Path) -> None:
+    async with an_answer(tmp_path) as rated:
+        await rated.rate(LIKE, "Right.")
+        await rated.rate(DISLIKE, "Wrong.", person=BOB)
+        await rated.ratings.rate(CHAT, "answer-2", ANN, DISLIKE)
+        await rated.ratings.rate(ConversationKey("t", "msteams/c2"), "answer-1", ANN, DISLIKE)
+        found = await rated.ratings.find_all(CHAT, ANN)
+        said = {answer: (record.reaction, record.comment) for answer, record in found.items()}
+        assert said == {answer_id(CHAT, "answer-1"): (LIKE, "Right."), answer_id(CHAT, "answer-2"): (DISLIKE, "")}
+        assert await rated.ratings.find_all(CHAT, "somebody else") == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from app.files.download import MAX_FILE_BYTES, Downloads
 from app.files.query_tool import FileQueries, FileQueryArguments
 from app.files.sandbox import Sandbox
 from app.files.stored_files import StoredFiles, table_name
+from app.files.uploads import Uploads
 from app.storage.artifacts import Artifact
 from app.storage.factory import Storage, open_storage
 from app.storage.storage_errors import StorageError
@@ -78,7 +80,8 @@ class Chat:
         self.point = point
         self.stored = StoredFiles(storage.artifacts)
         queries = FileQueries(self.stored, StoredResults(storage.artifacts), Sandbox())
-        self.files = StoredConversationFiles(Downloads(session, allows_loopback=True), queries)
+        self.uploads = Uploads(storage.artifacts)
+        self.files = StoredConversationFiles(Downloads(session, allows_loopback=True), self.uploads, queries)
         self.turns = 0
 
     def turn(self) -> ToolContext:
@@ -180,6 +183,34 @@ async def test_what_cannot_be_downloaded_is_said_without_its_address(
 
 async def test_a_file_is_followed_to_another_address_that_is_trusted(chat: Chat) -> None:
     assert await chat.files.add([AttachedFile("a.csv", f"{chat.point.url}/moved")], chat.turn()) == []
+
+
+async def test_an_uploaded_file_is_read_from_storage_by_its_own_tenant_alone(chat: Chat) -> None:
+    tenant = tool_context().conversation.tenant
+    own = await chat.uploads.save(tenant, "own.csv", CSV.encode())
+    assert await chat.files.add([own.attached], chat.turn()) == []
+    assert await chat.uploads.find(tenant, own.id) == own
+    others = await chat.uploads.save("another", "others.csv", CSV.encode())
+    assert await chat.uploads.find(tenant, others.id) is None
+    deleted = await chat.uploads.save(tenant, "deleted.csv", CSV.encode())
+    await chat.uploads.delete(tenant, deleted.id)
+    assert await chat.uploads.find(tenant, deleted.id) is None
+    said = await chat.files.add([others.attached, deleted.attached], chat.turn())
+    assert ["no longer" in each for each in said] == [True, True]
+    assert [each.name for each in await chat.stored.find_all(tool_context().conversation)] == ["own.csv"]
+    assert chat.point.requests == []
+
+
+async def test_uploads_are_deleted_with_what_is_older_than_the_retention(chat: Chat) -> None:
+    file = await chat.uploads.save("tenant", "a.csv", CSV.encode())
+    await chat.storage.conversations.delete_before(time.time() + 1)
+    assert await chat.uploads.find("tenant", file.id) is None
+    assert await chat.uploads.read("tenant", file.id) is None
+
+
+@pytest.mark.parametrize("id", ["", "file-unknown", "../x", "a" * 10_000, "\ud800"])
+async def test_an_unknown_upload_is_not_found(id: str, chat: Chat) -> None:
+    assert await chat.uploads.find("tenant", id) is None
 
 
 @pytest.mark.parametrize(

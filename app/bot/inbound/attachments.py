@@ -9,13 +9,12 @@ from botbuilder.schema import Activity, Attachment
 
 from app.agent.turn import UnreadReason
 from app.bot.inbound.activity import conversation_type, is_from_copilot
-from app.tools.attached_files import AttachedFile, is_readable
+from app.tools.attached_files import AttachedFile, is_readable, shown_file_name
 from app.translation import Sentence, Translator
 
 REFERENCES = ("messagereference", "forwardedmessagereference")
 # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bots-filesv4
 _FILE = "application/vnd.microsoft.teams.file.download.info"
-_MAX_NAME_CHARACTERS = 80
 _MAX_NAMES = 10
 _MAX_FILES = 10
 _MAX_URL_CHARACTERS = 4_096
@@ -62,8 +61,7 @@ def _file(attachment: Attachment) -> AttachedFile | None:
     url = told.get("downloadUrl") if told else attachment.content_url if kind.startswith("text/") else None
     if not isinstance(url, str) or not url or len(url) > _MAX_URL_CHARACTERS:
         return None
-    # It is shown as code, and quoted to the model.
-    name = _short("".join(c for c in attachment.name or "" if c.isprintable() and c not in '`"').strip())
+    name = shown_file_name(attachment.name or "")
     if not is_readable(name) and is_readable(f".{told.get('fileType')}"):
         name = f"{name}.{told['fileType']}"
     return AttachedFile(name, url) if is_readable(name) else None
@@ -93,9 +91,4 @@ def _name_of(attachment: Attachment, translate: Translator) -> str:
 
 
 def _safe(name: str) -> str:
-    return _short("".join(c for c in name if c.isprintable() and c not in "`*_[]()<>#|~\\").strip())
-
-
-def _short(name: str) -> str:
-    """Its end is kept, which tells what kind of file it is."""
-    return name if len(name) <= _MAX_NAME_CHARACTERS else f"{name[: _MAX_NAME_CHARACTERS - 10]}…{name[-9:]}"
+    return shown_file_name("".join(c for c in name if c not in "*_[]()<>#|~\\"))
