@@ -7,18 +7,22 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from agent_server.handlers.handler import Handler
 from agent_server.identity.server_caller import ServerCaller
 
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """`headers` have lower-case names. `response_id` and `conversation_id` are empty where nothing is stored."""
+    """`headers` have lower-case names. `response_id` and `conversation_id` are empty where nothing is stored. `agent`
+    is the Databricks agent, where the server has it.
+    """
 
     request_id: str
     caller: ServerCaller
     headers: Mapping[str, str]
     response_id: str = ""
     conversation_id: str = ""
+    agent: Handler | None = None
 
 
 _current: ContextVar[RequestContext] = ContextVar("request_context")

@@ -96,6 +96,7 @@ class Agent:
         cancellation: Cancellation | None = None,
         deadline: float = math.inf,
         identity: RequestIdentity = APP_IDENTITY,
+        instructions: str = "",
     ) -> AsyncGenerator[Event, None]:
         """Ends with one `Answer`, `Failure` or `Suspended`. Closing it, or cancelling its consumer, ends the model's
         request and the tools that run; `cancellation` tells these why. `deadline` is on the event loop's clock, and
@@ -104,7 +105,8 @@ class Agent:
         `said` is the part of the answer that an interrupted attempt has shown already: no event repeats it. The calls
         that it recorded in `journal` are not made again; without a journal nothing can be suspended, and no tool used
         that needs an approval. `approvals` are the decisions on `Suspended.waiting_for`; after a suspension the answer
-        continues in another message, of which `said` is then what was shown.
+        continues in another message, of which `said` is then what was shown. `instructions` are the caller's, after our
+        own.
         """
         translate = translator_for(turn.locale)
         answer = AnswerBuilder(said or "")
@@ -148,7 +150,7 @@ class Agent:
                     tools,
                     steps,
                     answer,
-                    self._opening(turn, history, tools, notes),
+                    self._opening(turn, history, tools, notes, instructions),
                     identity=identity,
                     step_limit=self._step_limit,
                     max_answer_characters=self._max_answer_characters,
@@ -186,10 +188,16 @@ class Agent:
         return Answer(result.sentence, tuple(answer.citations), by_model=False, blocks=tuple(answer.blocks))
 
     def _opening(
-        self, turn: Turn, history: Sequence[StoredMessage], tools: ToolRegistry, notes: Sequence[str]
+        self,
+        turn: Turn,
+        history: Sequence[StoredMessage],
+        tools: ToolRegistry,
+        notes: Sequence[str],
+        instructions: str,
     ) -> list[Message]:
         remembered = within_budget(history, self._history_token_budget)
-        told = self._system_prompt + unavailable_note(tools) + files_note(turn, reads_files=self._files is not None)
+        prompts = filter(None, [self._system_prompt, instructions])
+        told = "\n\n".join(prompts) + unavailable_note(tools) + files_note(turn, reads_files=self._files is not None)
         prompt = "\n\n".join([turn.prompt, *(f"(The person is told: {note})" for note in notes)])
         return [Message("system", told), *remembered, Message("user", prompt)]
 
