@@ -1,4 +1,4 @@
-"""Texts as every engine can keep them."""
+"""Texts as every engine can keep them: without lone surrogates, and without NUL, which PostgreSQL's text cannot hold."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from app.storage.ledger import TurnRecord
 def sanitize_turn(record: TurnRecord) -> TurnRecord:
     return replace(
         record,
-        payload=replace_lone_surrogates(record.payload),
-        checkpoint=replace_lone_surrogates(record.checkpoint),
-        result=replace_lone_surrogates(record.result),
+        payload=_sanitize(record.payload),
+        checkpoint=_sanitize(record.checkpoint),
+        result=_sanitize(record.result),
     )
 
 
@@ -25,7 +25,7 @@ def sanitize_document_key(key: DocumentKey) -> DocumentKey:
 
 
 def sanitize_document(document: Document) -> Document:
-    key, value = sanitize_document_key(document.key), replace_lone_surrogates(document.value)
+    key, value = sanitize_document_key(document.key), _sanitize(document.value)
     return replace(document, key=key, value=value)
 
 
@@ -33,10 +33,14 @@ def sanitize_messages(messages: Sequence[StoredMessage]) -> list[StoredMessage]:
     return [
         replace(
             message,
-            text=replace_lone_surrogates(message.text),
-            blocks=replace_lone_surrogates(message.blocks),
-            activity_id=replace_lone_surrogates(message.activity_id),
-            caller=replace_lone_surrogates(message.caller),
+            text=_sanitize(message.text),
+            blocks=_sanitize(message.blocks),
+            activity_id=_sanitize(message.activity_id),
+            caller=_sanitize(message.caller),
         )
         for message in messages
     ]
+
+
+def _sanitize(text: str) -> str:
+    return replace_lone_surrogates(text).replace("\0", "\ufffd")

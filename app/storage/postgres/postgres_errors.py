@@ -1,0 +1,64 @@
+"""What an error of asyncpg means for the call."""
+
+from __future__ import annotations
+
+import asyncpg
+
+# Of a connection that was closed or of a server that takes none at the moment: a fresh connection may do.
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TooManyConnectionsError,
+    # Of a server that was the primary one until now.
+    asyncpg.ReadOnlySQLTransactionError,
+    # "Connection is closed", and what asyncpg makes of a connection that ends in the middle of an answer.
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    # After the password was changed between its reading and its use.
+    asyncpg.InvalidAuthorizationSpecificationError,
+    # Two processes waited for each other, or the tables were changed: the server has undone everything.
+    asyncpg.exceptions.TransactionRollbackError,
+    asyncpg.InvalidCachedStatementError,
+)
+# No retry helps there. They are of the same classes as some above.
+_WRONG_CALL = (asyncpg.DataError, asyncpg.exceptions.ClientConfigurationError)
+_MISSING_TABLES = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+# The messages of others may quote what was to be written.
+_TOLD = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+def is_worth_another_connection(error: Exception) -> bool:
+    return isinstance(error, _LOST) and not isinstance(error, _WRONG_CALL)
+
+
+def is_refused_sign_in(error: Exception) -> bool:
+    return isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)
+
+
+def misses_tables(error: Exception) -> bool:
+    return isinstance(error, _MISSING_TABLES)
+
+
+def reason(error: BaseException, schema: str) -> str:
+    """For the log: what it was, without anything that was to be written."""
+    code = getattr(error, "sqlstate", None)
+    name = f"{type(error).__name__} {code}" if code else type(error).__name__
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return (
+            f"{name}: {error}; the role needs CREATE on the database, or has to own the schema {schema} and its tables, "
+            "which belong to the role that connected first"
+        )
+    return f"{name}: {error}" if isinstance(error, _TOLD) else name
