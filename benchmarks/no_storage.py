@@ -16,6 +16,7 @@ from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.documents import Collection, Document, DocumentKey, DocumentPage
 from app.storage.ledger import BeginResult, Predecessor, TurnKey, TurnRecord, TurnState
+from app.storage.postgres_database import PostgresDatabase
 from app.storage.queue import Receipt, ReceivedMessage
 from app.storage.storage_account import StorageAccount
 
@@ -111,7 +112,7 @@ class NoQueue:
     async def close(self) -> None: ...
 
 
-def open_nothing(where: Path | StorageAccount) -> factory.Storage:
+def open_nothing(where: Path | StorageAccount | PostgresDatabase) -> factory.Storage:
     return factory.Storage(NoStore(), NoDocuments(), NoArtifacts(), lambda name: NoQueue())
 
 

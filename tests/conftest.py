@@ -1,4 +1,4 @@
-"""What all tests share: figures that are shown at the end of a run, and one Azurite for each process of tests."""
+"""What all tests share: figures shown at the end of a run, and an Azurite and a PostgreSQL for each process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.fakes.azurite import Azurite
+    from tests.fakes.postgres import Postgres
 
 _FIGURE = "figure"
 
@@ -21,6 +22,13 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str], No
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
     from tests.fakes.azurite import started
+
+    yield from started()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    from tests.fakes.postgres import started
 
     yield from started()
 

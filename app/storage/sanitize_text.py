@@ -1,4 +1,4 @@
-"""Texts as every engine can keep them: without lone surrogates, and without NUL, which PostgreSQL's text cannot hold."""
+"""Texts as every engine can keep them: without lone surrogates, and without NUL, which PostgreSQL does not take."""
 
 from __future__ import annotations
 

@@ -102,10 +102,10 @@ class Azurite:
 
 
 def free_ports() -> dict[str, int]:
-    return {name: _free_port() for name in ("blob", "queue", "table")}
+    return {name: free_port() for name in ("blob", "queue", "table")}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -23,12 +23,18 @@ from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
 from app.storage.ledger import ConversationStore, TurnKey, TurnRecord, TurnState
+from app.storage.postgres.postgres_store import PostgresStore
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
 from tests.fakes.azurite import Azurite
+from tests.fakes.postgres import Postgres
 
-ENGINES = ["sqlite", pytest.param("azure", marks=pytest.mark.slow)]
+ENGINES = [
+    "sqlite",
+    pytest.param("postgres", marks=pytest.mark.slow),
+    pytest.param("azure", marks=pytest.mark.slow),
+]
 
 ANN = ConversationKey("tenant", "msteams/19:ann@thread.v2;messageid=1 / #?\\ Größe")
 BOB = ConversationKey("tenant", "bob")
@@ -52,6 +58,19 @@ def azurite_of(request: pytest.FixtureRequest) -> Azurite:
     return running
 
 
+def file_or_database(
+    request: pytest.FixtureRequest, folder: Path, clock: Callable[[], float]
+) -> SqliteStore | PostgresStore | None:
+    """None for the engine of Azure. PostgreSQL is not started for the tests of SQLite."""
+    if request.param == "sqlite":
+        return SqliteStore(folder / "agent.sqlite", clock=clock)
+    if request.param == "postgres":
+        running = request.getfixturevalue("postgres")
+        assert isinstance(running, Postgres)
+        return PostgresStore(running.database(), clock=clock)
+    return None
+
+
 def conversations_table(
     account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
 ) -> TableStore:
@@ -70,8 +89,7 @@ class ConversationsAndArtifacts:
 async def opened_artifacts(
     request: pytest.FixtureRequest, folder: Path, clock: Clock
 ) -> AsyncIterator[ConversationsAndArtifacts]:
-    if request.param == "sqlite":
-        store = SqliteStore(folder / "agent.sqlite", clock=clock)
+    if store := file_or_database(request, folder, clock):
         yield ConversationsAndArtifacts(store, store.artifacts())
         await store.close()
     else:
@@ -86,19 +104,15 @@ async def opened_artifacts(
 @asynccontextmanager
 async def opened_store(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> AsyncIterator[ConversationStore]:
     """Of the engine that the fixture's parameter names, with nothing in it."""
-    store: ConversationStore
-    if request.param == "sqlite":
-        store = SqliteStore(folder / "agent.sqlite", clock=clock)
-    else:
-        store = conversations_table(account(azurite_of(request)), f"t{uuid.uuid4().hex}", clock=clock)
+    store: ConversationStore | None = file_or_database(request, folder, clock)
+    store = store or conversations_table(account(azurite_of(request)), f"t{uuid.uuid4().hex}", clock=clock)
     yield store
     await store.close()
 
 
 @asynccontextmanager
 async def opened_documents(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> AsyncIterator[DocumentStore]:
-    if request.param == "sqlite":
-        store = SqliteStore(folder / "agent.sqlite", clock=clock)
+    if store := file_or_database(request, folder, clock):
         yield store.documents()
         await store.close()
     else:
@@ -124,9 +138,8 @@ class TestedQueue:
 
 @asynccontextmanager
 async def opened_queue(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[TestedQueue]:
-    if request.param == "sqlite":
-        clock = Clock()
-        store = SqliteStore(folder / "agent.sqlite", clock=clock)
+    clock = Clock()
+    if store := file_or_database(request, folder, clock):
         yield TestedQueue(store.queue("turns"), clock)
         await store.close()
     else:

@@ -1,4 +1,4 @@
-"""What every storage engine promises of artifacts, on SQLite and on Azurite."""
+"""What every storage engine promises of artifacts, on SQLite, PostgreSQL and Azurite."""
 
 from __future__ import annotations
 

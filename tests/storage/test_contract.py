@@ -1,4 +1,4 @@
-"""What every storage engine promises of conversations and turns, on SQLite and on Azurite."""
+"""What every storage engine promises of conversations and turns, on SQLite, PostgreSQL and Azurite."""
 
 from __future__ import annotations
 
@@ -295,15 +295,15 @@ async def test_a_megabyte_of_answer_is_kept_whole(store: ConversationStore) -> N
     assert (await begin(store, turn("a2"))).history[1].text == text
 
 
-async def test_lone_surrogates_are_replaced_and_a_turn_with_them_can_be_closed(
+async def test_lone_surrogates_and_nul_are_replaced_and_a_turn_with_them_can_be_closed(
     store: ConversationStore,
 ) -> None:
-    mine = (await begin(store, replace(turn(), payload="Why \ud83d?"))).record
+    mine = (await begin(store, replace(turn(), payload="Why \ud83d?\0"))).record
     mine = await store.change(mine.changed(checkpoint="\ude00"))
-    assert (mine.payload, mine.checkpoint) == ("Why \ufffd?", "\ufffd")
+    assert (mine.payload, mine.checkpoint) == ("Why \ufffd?\ufffd", "\ufffd")
     assert await store.find(mine.key) == mine
-    await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", "a\ud83d \ud83d\ude00")])
-    assert await store.recent(ANN, 1) == [StoredMessage("user", "a\ufffd 😀")]
+    await store.end(mine, TurnState.ANSWERED, [StoredMessage("user", "a\ud83d \ud83d\ude00\0", activity_id="m\0")])
+    assert await store.recent(ANN, 1) == [StoredMessage("user", "a\ufffd 😀\ufffd", activity_id="m\ufffd")]
 
 
 async def test_a_ping_reads_and_changes_nothing(store: ConversationStore) -> None:

@@ -1,4 +1,4 @@
-"""What every storage engine promises of documents, on SQLite and on Azurite."""
+"""What every storage engine promises of documents, on SQLite, PostgreSQL and Azurite."""
 
 from __future__ import annotations
 
@@ -169,6 +169,12 @@ async def test_any_id_and_tenant_and_value_is_kept(store: DocumentStore, id: str
     assert await store.due_before(SCHEDULES, 2.0) == [written]
     await store.delete(key(id, tenant=id))
     assert await store.get(key(id, tenant=id)) is None
+
+
+async def test_a_value_with_nul_is_kept_without_it(store: DocumentStore) -> None:
+    written = await store.put(Document(key("a"), "x\0"))
+    assert written.value == "x\ufffd"
+    assert await store.get(key("a")) == written
 
 
 async def test_a_value_that_is_too_long_is_refused(store: DocumentStore) -> None:

@@ -1,4 +1,4 @@
-"""In which order the turns of a conversation are started, on SQLite and on Azurite."""
+"""In which order the turns of a conversation are started, on SQLite, PostgreSQL and Azurite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every queue promises, in SQLite and on Azurite."""
+"""What every queue promises, on SQLite, PostgreSQL and Azurite."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ WHERE key = $1 AND version = $6
 """
 _IS_VERSION = "SELECT 1 FROM {schema}.document WHERE key = $1 AND version = $2"
 _DELETE = "DELETE FROM {schema}.document WHERE key = $1"
-# The order of bytes is that of UTF-8, whatever the database's collation. An id of any length does not fit into an index.
+# In the order of bytes, whatever the database's collation. The index has the beginnings of ids: a long id does not fit.
 _LIST = """
 SELECT tenant, id, value, due_at, version FROM {schema}.document
 WHERE partition_key = $1

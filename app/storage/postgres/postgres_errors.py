@@ -58,7 +58,7 @@ def reason(error: BaseException, schema: str) -> str:
     name = f"{type(error).__name__} {code}" if code else type(error).__name__
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return (
-            f"{name}: {error}; the role needs CREATE on the database, or has to own the schema {schema} and its tables, "
+            f"{name}: {error}; the role needs CREATE on the database, or must own the schema {schema} and its tables, "
             "which belong to the role that connected first"
         )
     return f"{name}: {error}" if isinstance(error, _TOLD) else name

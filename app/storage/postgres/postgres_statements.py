@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-_MESSAGES = """
+RECENT = """
 SELECT role, text, complete, blocks, activity_id, caller FROM {schema}.message
-WHERE conversation = $1 AND thread = $2 ORDER BY position DESC
+WHERE conversation = $1 AND thread = $2 ORDER BY position DESC LIMIT $3
 """
-RECENT = f"{_MESSAGES} LIMIT $3"
 REMOVE_EXCHANGE = """
 DELETE FROM {schema}.message WHERE conversation = $1 AND thread = $2 AND position / 100 IN
   (SELECT position / 100 FROM {schema}.message WHERE conversation = $1 AND thread = $2 AND activity_id = $3)
@@ -54,9 +53,9 @@ FROM (
 ) AS last
 """
 # Gives the history too, to spare a round trip.
-ENTER = f"""
+ENTER = """
 WITH entered AS (
-  INSERT INTO {{schema}}.turn (
+  INSERT INTO {schema}.turn (
     conversation, thread, activity, state, owner, lease_until, attempt_count, payload, checkpoint, result, written_at,
     ticket, version, started_ticket
   ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
@@ -66,7 +65,8 @@ WITH entered AS (
     result = excluded.result, written_at = excluded.written_at, ticket = excluded.ticket, version = excluded.version,
     started_ticket = GREATEST(turn.started_ticket, excluded.started_ticket)
 )
-{_MESSAGES} LIMIT $15
+SELECT role, text, complete, blocks, activity_id, caller FROM {schema}.message
+WHERE conversation = $1 AND thread = $2 ORDER BY position DESC LIMIT $15
 """
 CHANGE = """
 UPDATE {schema}.turn SET
@@ -74,9 +74,15 @@ UPDATE {schema}.turn SET
   written_at = $11, version = version + 1
 WHERE conversation = $1 AND thread = $2 AND activity = $3 AND version = $12
 """
-END = f"""
-WITH changed AS ({CHANGE} RETURNING 1), appended AS (
-  INSERT INTO {{schema}}.message (
+END = """
+WITH changed AS (
+  UPDATE {schema}.turn SET
+    state = $4, owner = $5, lease_until = $6, attempt_count = $7, payload = $8, checkpoint = $9, result = $10,
+    written_at = $11, version = version + 1
+  WHERE conversation = $1 AND thread = $2 AND activity = $3 AND version = $12
+  RETURNING 1
+), appended AS (
+  INSERT INTO {schema}.message (
     conversation, thread, position, role, text, complete, blocks, activity_id, caller, written_at
   )
   SELECT $1, $2, $13 + number - 1, role, text, complete, blocks, activity_id, caller, $11

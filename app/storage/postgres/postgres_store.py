@@ -157,9 +157,7 @@ class PostgresStore:
         has_predecessor = delayed or (first_open is not None and first_open < ticket)
         row = (*columns, *_fields(turn), self._clock(), ticket, version, 0 if has_predecessor else ticket)
         history = _messages(await session.rows(sql.ENTER, *row, history_limit))
-        return BeginResult(
-            replace(turn, ticket=ticket, version=str(version)), tuple(history), has_predecessor, delayed
-        )
+        return BeginResult(replace(turn, ticket=ticket, version=str(version)), tuple(history), has_predecessor, delayed)
 
     def _took_long(self, began: float) -> bool:
         return self._clock() - began > self._max_entry_seconds
