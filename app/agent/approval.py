@@ -35,7 +35,16 @@ def ask_for_approval(turn_id: str, pending: PendingApproval, answer: AnswerBuild
     )
     card = (*_details(pending, translate), actions)
     blocks = (*answer.blocks, *(within_limits(block) for block in card))
-    return Suspended(pending.id, translate(_QUESTION), answer.text, answer.by_model, blocks, pending.request.expires_at)
+    return Suspended(
+        pending.id,
+        translate(_QUESTION),
+        answer.text,
+        answer.by_model,
+        blocks,
+        pending.request.expires_at,
+        pending.title,
+        pending.arguments.model_dump_json(),
+    )
 
 
 def _details(pending: PendingApproval, translate: Translator) -> list[Block]:

@@ -111,7 +111,8 @@ class Suspended:
 
     `waiting_for` is the id of that decision. `sentence` is what the person is asked; `blocks` has
     what they can answer with, after those that were added before. `text` and `by_model` as in `Failure`. After
-    `expires_at`, in seconds since 1970, it can no longer be decided.
+    `expires_at`, in seconds since 1970, it can no longer be decided. `title` and `arguments`, a JSON object, are of
+    the tool that waits to be called.
     """
 
     waiting_for: str
@@ -120,6 +121,8 @@ class Suspended:
     by_model: bool = True
     blocks: Blocks = ()
     expires_at: float | None = None
+    title: str = ""
+    arguments: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
