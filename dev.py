@@ -32,6 +32,7 @@ HELP = """COMMAND
   evals [--model ENDPOINT]           have recorded failures of jobs diagnosed, by the rules alone or by a model
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
+  preflight [--target prod]          make the agent server's folder for Databricks Apps, start it alone and ask it
   lock [--upgrade]                   write the requirements files from pyproject.toml
   docs                               write docs/settings.md, and the picture in docs/architecture.md
   snapshots                          write infra/snapshots, what Bicep makes of infra/, and format infra/
@@ -44,7 +45,22 @@ def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     commands = {
         each.__name__: each
-        for each in (run, chat, doctor, test, check, bench, evals, package, deploy, lock, docs, snapshots, translate)
+        for each in (
+            run,
+            chat,
+            doctor,
+            test,
+            check,
+            bench,
+            evals,
+            package,
+            deploy,
+            preflight,
+            lock,
+            docs,
+            snapshots,
+            translate,
+        )
     }
     if command not in commands:
         usage = f"{DEV} {HELP}"
@@ -159,6 +175,11 @@ def deploy(environment: VirtualEnvironment, arguments: list[str]) -> int:
     from ops.deploy.__main__ import main as run_deploy
 
     return run_deploy(arguments)
+
+
+def preflight(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK, LOCAL_MODEL_LOCK)
+    return environment.become("ops.databricks_app.preflight", *arguments)
 
 
 def lock(environment: VirtualEnvironment, arguments: list[str]) -> int:

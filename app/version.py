@@ -12,11 +12,22 @@ BUILD_FILE = Path(__file__).resolve().parent.parent / "build.json"
 
 def read_build(file: Path = BUILD_FILE) -> str:
     """The 12 hex digits that `dev.py package` put into `file`; `local` without it, `unknown` when it says nothing."""
+    return _read(file, "build", r"[0-9a-f]{12}")
+
+
+def read_git_commit(file: Path = BUILD_FILE) -> str:
+    """The commit that `dev.py preflight` put into `file`, with a + where files differed from it; `local` and `unknown`
+    as above.
+    """
+    return _read(file, "commit", r"[0-9a-f]{40}\+?")
+
+
+def _read(file: Path, name: str, pattern: str) -> str:
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
         return "local"
     except (OSError, ValueError, RecursionError):
         return "unknown"
-    build = content.get("build") if isinstance(content, dict) else None
-    return build if isinstance(build, str) and re.fullmatch(r"[0-9a-f]{12}", build) else "unknown"
+    value = content.get(name) if isinstance(content, dict) else None
+    return value if isinstance(value, str) and re.fullmatch(pattern, value) else "unknown"

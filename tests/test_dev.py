@@ -28,7 +28,20 @@ NEEDED_BY_DEV = (
     "ops/virtual_environment.py",
 )
 LOCKS = (dev.RUNTIME_LOCK, dev.AGENT_SERVER_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK)
-COMMANDS = ("run", "chat", "doctor", "test", "check", "bench", "evals", "package", "deploy", "lock", "docs")
+COMMANDS = (
+    "run",
+    "chat",
+    "doctor",
+    "test",
+    "check",
+    "bench",
+    "evals",
+    "package",
+    "deploy",
+    "preflight",
+    "lock",
+    "docs",
+)
 
 
 def test_an_older_python_can_read_it_and_is_told_which_one_is_needed(

@@ -44,7 +44,7 @@ async def start_bot(
     add_local_settings(settings, root)
     stand_in = not workspace_is_configured(settings)
     if stand_in:
-        settings |= await _start_stand_in(children)
+        settings |= await start_stand_in(children)
         settings = JOB_WATCH_SETTINGS | settings
     options = ["--port", str(port), "--root", str(root), "--parent", str(os.getpid())]
     host = await children.start(
@@ -65,7 +65,7 @@ async def start_bot(
     )
 
 
-async def _start_stand_in(children: Children) -> dict[str, str]:
+async def start_stand_in(children: Children) -> dict[str, str]:
     """Returns the settings that make the agent use it, in place of those in the environment."""
     token = secrets.token_urlsafe(24)
     workspace = await children.start(

@@ -10,6 +10,7 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -110,6 +111,7 @@ class Children:
         ready: str,
         environment: Mapping[str, str] | None = None,
         show: Callable[[str], object] | None = None,
+        folder: Path | None = None,
     ) -> Child:
         """`ready` is a pattern for the line that announces readiness; `show` gets every other line. Raises OSError."""
         process = await asyncio.create_subprocess_exec(
@@ -118,6 +120,7 @@ class Children:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment,
+            cwd=folder,
             limit=1024 * 1024,
             # A process group of its own: Ctrl-C reaches this process alone, which stops the children in order.
             start_new_session=os.name == "posix",

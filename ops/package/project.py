@@ -36,14 +36,32 @@ def deployed_files(root: Path) -> list[str]:
     for file in files:
         if _NEVER.fullmatch(file):
             raise PackageError(f"{file} must not be deployed, but {IGNORE_FILE} lets it through. Add a line for it.")
-        if (root / file).is_symlink():
-            raise PackageError(f"{file} is a symbolic link, which a package cannot hold. Put the file there itself.")
-        if not (root / file).is_file():
-            raise PackageError(f"{file} is tracked by git and not there. Bring it back, or git rm it.")
+        _check_is_file(root, file)
     for file in _NEEDED:
         if file not in files:
             raise PackageError(f"{file} is missing: git must track it and {IGNORE_FILE} must let it through.")
     return files
+
+
+def tracked_files(root: Path, *folders: str) -> list[str]:
+    """Paths below `folders` that git tracks, sorted. Raises `PackageError`, also where git does not track one there."""
+    untracked = _git(root, "--others", "--exclude-standard", "--", *folders)
+    if untracked:
+        raise PackageError(
+            f"git does not track {', '.join(untracked[:5])}{' and others' if len(untracked) > 5 else ''}. "
+            "What belongs to the project needs `git add`, what does not a line in .gitignore."
+        )
+    files = sorted(set(_git(root, "--cached", "--", *folders)))
+    for file in files:
+        _check_is_file(root, file)
+    return files
+
+
+def _check_is_file(root: Path, file: str) -> None:
+    if (root / file).is_symlink():
+        raise PackageError(f"{file} is a symbolic link, which a package cannot hold. Put the file there itself.")
+    if not (root / file).is_file():
+        raise PackageError(f"{file} is tracked by git and not there. Bring it back, or git rm it.")
 
 
 def _forgotten(root: Path) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.health.health import Health
-from app.version import BUILD_FILE, VERSION, read_build
+from app.version import BUILD_FILE, VERSION, read_build, read_git_commit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,3 +61,19 @@ def test_the_build_is_read_once() -> None:
     for _ in range(3):
         assert json.loads(health.answer("GET").body)["build"] == "0123456789ab"
     assert read == ["read"]
+
+
+@pytest.mark.parametrize(
+    ("content", "commit"),
+    [
+        ({"commit": "a" * 40}, "a" * 40),
+        ({"commit": "a" * 40 + "+"}, "a" * 40 + "+"),
+        ({"commit": ""}, "unknown"),
+        ({"build": "123456789abc"}, "unknown"),
+    ],
+)
+def test_the_commit_is_that_of_the_build_file(tmp_path: Path, content: dict[str, str], commit: str) -> None:
+    file = tmp_path / "build.json"
+    file.write_text(json.dumps(content))
+    assert read_git_commit(file) == commit
+    assert read_git_commit(tmp_path / "none.json") == "local"
