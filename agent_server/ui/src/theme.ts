@@ -36,7 +36,16 @@ const COLOURS: Readonly<Record<string, readonly [light: string, dark: string]>> 
   "series-4": ["#9a6a00", "#e2b04a"],
   "series-5": ["#7a4fb0", "#b794ea"],
   "series-6": ["#5d6b7a", "#a3b1c0"],
+  "series-7": ["#b0357a", "#f08ec0"],
+  "series-8": ["#00798c", "#55c3d3"],
+  "series-9": ["#6f7a00", "#c3cc55"],
+  "series-10": ["#8a4b2a", "#d39a76"],
+  "series-11": ["#3f4fb5", "#97a4f5"],
+  "series-12": ["#a3243b", "#f2879b"],
 };
+
+/** Of a chart's series, by name. */
+export const SERIES_COLOURS: readonly string[] = Object.keys(COLOURS).filter((name) => name.startsWith("series-"));
 
 export type ColourScheme = "system" | "light" | "dark";
 

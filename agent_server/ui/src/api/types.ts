@@ -10,6 +10,7 @@ export interface Annotation {
   title?: string;
   start_index?: number;
   end_index?: number;
+  filename?: string;
 }
 
 export interface ContentPart {

@@ -1,0 +1,109 @@
+import { cleanup, render, screen } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { afterEach, expect, test, vi } from "vitest";
+import type { OutputItem, ResponseObject } from "../api/types";
+import { Answer } from "./Answer";
+import { answerParts } from "./answerParts";
+
+afterEach(cleanup);
+
+function response(output: OutputItem[], more: Partial<ResponseObject> = {}): ResponseObject {
+  return { id: "resp_1", status: "completed", output, ...more };
+}
+
+function message(text: string, more: Partial<OutputItem> = {}, annotations: object[] = []): OutputItem {
+  return { type: "message", status: "completed", content: [{ type: "output_text", text, annotations } as never], ...more };
+}
+
+const CALL: OutputItem = { type: "function_call", id: "fc_1", call_id: "c1", name: "query", arguments: '{"a":1}' };
+
+test("Tools stand together between the texts around them, each with what came of it", () => {
+  const output = [
+    message("Before."),
+    CALL,
+    { type: "function_call_output", call_id: "c1", output: [{ type: "input_text", text: "42" }] },
+    { type: "mcp_call", id: "m1", name: "search", status: "failed", error: { message: "No" } },
+    { type: "mcp_approval_request", id: "a1", name: "send" },
+    message("After."),
+  ];
+  expect(answerParts(output as OutputItem[], false)).toEqual([
+    { kind: "text", text: "Before." },
+    {
+      kind: "tools",
+      steps: [
+        { id: "fc_1", name: "query", status: "done", input: '{\n  "a": 1\n}', output: "42" },
+        { id: "m1", name: "search", status: "failed", input: "", output: '{\n  "message": "No"\n}' },
+      ],
+    },
+    { kind: "text", text: "After." },
+  ]);
+});
+
+test.each([
+  [true, "running"],
+  [false, "stopped"],
+])("A call without an output is running while the answer grows (%s), else it has no result", (isLive, status) => {
+  const [part] = answerParts([CALL], isLive);
+  expect(part?.kind === "tools" && part.steps[0]?.status).toBe(status);
+});
+
+test("A text that a worker's death cut goes on where it ended", () => {
+  const parts = answerParts([message("```py\nx = ", { status: "incomplete" }), message("1\n```")], false);
+  expect(parts).toEqual([{ kind: "text", text: "```py\nx = 1\n```" }]);
+  const apart = answerParts([message("one"), message("two")], false);
+  expect(apart).toHaveLength(2);
+});
+
+test("A mark leads to the source with its number, and other brackets stay as they are", () => {
+  const annotations = [
+    { type: "url_citation", url: "https://docs.example/a", title: "Delta", start_index: 6, end_index: 9 },
+    { type: "url_citation", url: "javascript:alert(1)", title: "Bad", start_index: 9, end_index: 12 },
+  ];
+  const { container } = render(
+    <Answer response={response([message("Text. [7][2] `x[7]` [8]", {}, annotations)])} streaming={false} imageHosts={[]} />,
+  );
+  const mark = screen.getByRole("link", { name: "Source 7: Delta" });
+  expect(mark.getAttribute("href")).toBe("https://docs.example/a");
+  expect(container.querySelector(".markdown")?.textContent).toBe("Text. 72 x[7] [8]");
+  expect(screen.getByRole("region", { name: "Sources" }).textContent).toContain("Delta (docs.example)");
+  expect(container.querySelectorAll("a[href^='javascript']")).toHaveLength(0);
+});
+
+test.each<[Partial<ResponseObject>, string]>([
+  [{ status: "failed", error: { message: "The model is away (error 12)." } }, "The model is away (error 12)."],
+  [{ status: "cancelled" }, "The answer was stopped."],
+  [{ status: "incomplete", incomplete_details: { reason: "max_output_tokens" } }, "limit of the model's output"],
+])("How an answer ended is said: %o", (more, sentence) => {
+  render(<Answer response={response([message("Some")], more)} streaming={false} imageHosts={[]} />);
+  expect(document.body.textContent).toContain(sentence);
+});
+
+test("Blocks are shown after the text; what is unknown or broken is left out alone", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const onAsk = vi.fn();
+  const blocks = [
+    { kind: "hologram" },
+    null,
+    { kind: "table", title: "Broken" },
+    { kind: "facts", title: "F", facts: [{ label: "State", value: "<b>ok</b>" }] },
+    { kind: "image", url: "https://evil.example/p.png", alternative_text: "A plan", data: "" },
+    {
+      kind: "actions",
+      id: "",
+      actions: [
+        { verb: "ask", title: "By month?", data: { question: "Show it by month" }, style: "default" },
+        { verb: "call_tool", title: "Run again", data: {}, style: "default" },
+      ],
+    },
+  ];
+  const { container } = render(
+    <Answer response={response([], { custom_outputs: { blocks } })} streaming={false} imageHosts={[]} onAsk={onAsk} />,
+  );
+  expect(container.textContent).toContain("<b>ok</b>");
+  expect(container.textContent).toContain("cannot be shown");
+  expect(container.textContent).toContain("Image: A plan");
+  expect(container.querySelector("img")).toBeNull();
+  expect(screen.queryByText("Run again")).toBeNull();
+  await userEvent.click(screen.getByRole("button", { name: "By month?" }));
+  expect(onAsk).toHaveBeenCalledWith("Show it by month");
+});
