@@ -56,8 +56,8 @@ async function errorOf(answer: Response): Promise<ApiError> {
   return new ApiError(message || `The server answered with the status ${answer.status}. Try again.`, answer.status, code);
 }
 
-export async function apiJson<T>(path: string, init: RequestInit = {}): Promise<T> {
-  const limit = AbortSignal.timeout(REQUEST_SECONDS * 1000);
+export async function apiJson<T>(path: string, init: RequestInit = {}, seconds = REQUEST_SECONDS): Promise<T> {
+  const limit = AbortSignal.timeout(seconds * 1000);
   const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
   try {
     const answer = await apiFetch(path, { ...init, signal });

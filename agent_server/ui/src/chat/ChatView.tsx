@@ -1,0 +1,141 @@
+import { useEffect, useRef } from "react";
+import type { Me } from "../api/types";
+import { ConversationMenu } from "../conversations/ConversationMenu";
+import { DownIcon } from "../controls/icons";
+import { useStore } from "../shell/Store";
+import type { Workspace } from "../shell/Workspace";
+import { PROMPTS } from "../theme";
+import type { ChatSession } from "./ChatSession";
+import { Composer, COMPOSER_ID } from "./Composer";
+import { type Question, question } from "./requests";
+import { TurnView } from "./TurnView";
+import { useStickToBottom } from "./useStickToBottom";
+import "./chat.css";
+
+export interface ChatViewProps {
+  workspace: Workspace;
+  session: ChatSession;
+  me: Me;
+}
+
+export function ChatView({ workspace, session, me }: ChatViewProps) {
+  const state = useStore(session);
+  const { conversations } = useStore(workspace.conversations);
+  const { conversationId, turns, runningKey, loading, loadError } = state;
+  const listed = conversations.find(({ id }) => id === conversationId);
+  const title = (listed?.title ?? state.title) || "New chat";
+  const isRunning = runningKey !== null;
+  const isNew = turns.length === 0 && !loading && !loadError;
+
+  const heading = useRef<HTMLHeadingElement>(null);
+  const scroller = useRef<HTMLDivElement>(null);
+  const content = useRef<HTMLDivElement>(null);
+  const { isAtBottom, scrollToBottom } = useStickToBottom(scroller, content);
+
+  const focusComposer = () => document.getElementById(COMPOSER_ID)?.focus();
+  const ask = (asked: Question) => {
+    scrollToBottom();
+    focusComposer();
+    void session.ask(asked);
+  };
+
+  useEffect(() => {
+    if (session.state.conversationId === null) focusComposer();
+    else heading.current?.focus();
+  }, [session]);
+
+  useEffect(() => {
+    if (!isRunning) return undefined;
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open], :popover-open")) {
+        void session.stop();
+      }
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  }, [session, isRunning]);
+
+  return (
+    <div className={isNew ? "chat new" : "chat"}>
+      <header className="chat-header">
+        <h1 ref={heading} tabIndex={-1}>
+          {isNew ? me.title || document.title : title}
+        </h1>
+        {conversationId !== null && <ConversationMenu workspace={workspace} id={conversationId} title={title} />}
+      </header>
+      <div ref={scroller} className="thread">
+        <div ref={content} className="thread-content">
+          {loading && <p className="quiet-text">Opening the conversation…</p>}
+          {loadError && (
+            <p className="notice danger" role="alert">
+              <span>{loadError}</span>
+              <button type="button" className="button small" onClick={() => void session.load()}>
+                Try again
+              </button>
+            </p>
+          )}
+          {isNew && <Welcome prompts={me.prompts ?? PROMPTS} onChosen={(prompt) => ask(question(prompt))} />}
+          {turns.map((turn, index) => (
+            <TurnView
+              key={turn.key}
+              turn={turn}
+              isLast={index === turns.length - 1}
+              isRunning={turn.key === runningKey}
+              isBusy={isRunning}
+              connection={state.connection}
+              imageHosts={me.image_hosts}
+              takesFeedback={me.features.feedback}
+              onReplace={(asked) => {
+                focusComposer();
+                void session.replace(turn.key, asked);
+              }}
+              onDecide={(approvals) => {
+                focusComposer();
+                void session.decide(turn.key, { text: "", files: [], approvals });
+              }}
+              onFeedback={(feedback) => session.giveFeedback(turn.key, feedback)}
+            />
+          ))}
+        </div>
+      </div>
+      <div className="chat-foot">
+        {!isAtBottom && (
+          <button type="button" className="icon-button to-bottom" aria-label="Go to the newest text" onClick={scrollToBottom}>
+            <DownIcon />
+          </button>
+        )}
+        <p className="visually-hidden" role="status" aria-live="polite">
+          {state.announcement}
+        </p>
+        <Composer
+          key={session.key}
+          isRunning={isRunning}
+          isStopping={state.stopping}
+          blocked={loading || loadError ? "This conversation is not open" : ""}
+          acceptsFiles={me.features.files}
+          maxFileBytes={me.max_file_bytes}
+          onAsk={ask}
+          onStop={() => void session.stop()}
+        />
+        <p className="disclaimer">AI-generated answers can be wrong. Check what matters.</p>
+      </div>
+    </div>
+  );
+}
+
+function Welcome({ prompts, onChosen }: { prompts: readonly string[]; onChosen: (prompt: string) => void }) {
+  return (
+    <section className="welcome" aria-labelledby="welcome-title">
+      <h2 id="welcome-title">What would you like to know?</h2>
+      <ul className="prompts" aria-label="Suggested questions">
+        {prompts.map((prompt) => (
+          <li key={prompt}>
+            <button type="button" className="prompt" onClick={() => onChosen(prompt)}>
+              {prompt}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

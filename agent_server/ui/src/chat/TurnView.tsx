@@ -1,0 +1,143 @@
+import { useState } from "react";
+import type { Connection } from "../api/ResponseClient";
+import type { FeedbackValue, ResponseObject } from "../api/types";
+import { CheckIcon, CopyIcon, RetryIcon, WarningIcon } from "../controls/icons";
+import { Answer } from "../rendering/Answer";
+import { Approvals } from "./Approvals";
+import type { ChatTurn } from "./ChatSession";
+import { QuestionView } from "./QuestionView";
+import { question, type Question } from "./requests";
+import { useFeedback } from "./useFeedback";
+
+export interface TurnViewProps {
+  turn: ChatTurn;
+  isLast: boolean;
+  /** Whether this turn is being answered. */
+  isRunning: boolean;
+  /** Whether any turn is. */
+  isBusy: boolean;
+  connection: Connection;
+  imageHosts: string[];
+  takesFeedback: boolean;
+  onReplace: (question: Question) => void;
+  onDecide: (approvals: Record<string, boolean>) => void;
+  onFeedback: (feedback: FeedbackValue) => Promise<void>;
+}
+
+export function TurnView(props: TurnViewProps) {
+  const { turn, isLast, isRunning, isBusy, connection, imageHosts, onReplace, onDecide } = props;
+  const { response } = turn;
+  const requests = (response?.output ?? []).filter(({ type }) => type === "mcp_approval_request");
+  const isContinuation = !turn.question.text && turn.question.files.length === 0;
+  const edit = (text: string) => onReplace(question(text, turn.question.files));
+  return (
+    <div className="turn">
+      {!isContinuation && <QuestionView question={turn.question} onEdit={isBusy ? null : edit} />}
+      <div className="turn-answer" aria-busy={isRunning}>
+        {response !== null && <Answer response={response} streaming={isRunning} imageHosts={imageHosts} />}
+        {isRunning && <Progress response={response} connection={connection} />}
+        {requests.length > 0 && !isRunning && (
+          <Approvals requests={requests} areDecided={!isLast} isBusy={isBusy} onDecide={onDecide} />
+        )}
+        {!isRunning && <Ending turn={turn} />}
+        {!isRunning && <AnswerActions {...props} canRetry={isLast && !isBusy && !isContinuation && requests.length === 0} />}
+      </div>
+    </div>
+  );
+}
+
+function Progress({ response, connection }: { response: ResponseObject | null; connection: Connection }) {
+  const isQuiet = response === null || response.output.length === 0;
+  const note = {
+    streaming: response?.status === "queued" ? "Waiting to begin…" : "",
+    reconnecting: "The connection was lost. The answer goes on; connecting again…",
+    polling: "Live updates are held up on their way here. New text is fetched every few seconds.",
+  }[connection];
+  return (
+    <div className="progress">
+      {(isQuiet || note) && (
+        <span className="dots" aria-hidden="true">
+          <i />
+          <i />
+          <i />
+        </span>
+      )}
+      {note && <span className="quiet-text">{note}</span>}
+    </div>
+  );
+}
+
+/** Why an answer is not whole. */
+function Ending({ turn: { error, response } }: { turn: ChatTurn }) {
+  const failure = error || (response?.status === "failed" && (response.error?.message ?? "The answer failed."));
+  if (failure) {
+    return (
+      <p className="notice danger">
+        <WarningIcon />
+        <span>{failure}</span>
+      </p>
+    );
+  }
+  if (response?.status === "cancelled") return <p className="quiet-text ending">You stopped this answer.</p>;
+  if (response?.status !== "incomplete") return null;
+  const isTooLong = response.incomplete_details?.reason === "max_output_tokens";
+  return <p className="notice">{isTooLong ? "The answer reached its length limit." : "The answer ended early."}</p>;
+}
+
+function AnswerActions({ turn, takesFeedback, onFeedback, onReplace, canRetry }: TurnViewProps & { canRetry: boolean }) {
+  const { thumbs, commentForm } = useFeedback({ feedback: turn.feedback, onFeedback });
+  const text = turn.response === null ? "" : textOf(turn.response);
+  if (!text && !canRetry) return null;
+  return (
+    <>
+      <div className="answer-actions" role="group" aria-label="This answer">
+        {text && <CopyButton text={text} />}
+        {canRetry && (
+          <button
+            type="button"
+            className={turn.response?.status === "completed" ? "icon-button small" : "button small"}
+            aria-label="Try again"
+            title="Try again"
+            onClick={() => onReplace(turn.question)}
+          >
+            <RetryIcon />
+            {turn.response?.status !== "completed" && "Try again"}
+          </button>
+        )}
+        {takesFeedback && turn.responseId !== null && thumbs}
+      </div>
+      {commentForm}
+    </>
+  );
+}
+
+function CopyButton({ text }: { text: string }) {
+  const [said, setSaid] = useState("");
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      setSaid("Copied");
+    } catch {
+      setSaid("Could not copy");
+    }
+    setTimeout(() => setSaid(""), 2_000);
+  };
+  return (
+    <>
+      <button type="button" className="icon-button small" aria-label="Copy answer" title="Copy answer" onClick={copy}>
+        {said === "Copied" ? <CheckIcon /> : <CopyIcon />}
+      </button>
+      <span className="visually-hidden" role="status">
+        {said}
+      </span>
+    </>
+  );
+}
+
+function textOf(response: ResponseObject): string {
+  return response.output
+    .flatMap((item) => (item.type === "message" ? (item.content ?? []) : []))
+    .map((part) => part.text ?? part.refusal ?? "")
+    .filter(Boolean)
+    .join("\n\n");
+}

@@ -1,0 +1,63 @@
+import { type ReactNode, useId, useRef, useState } from "react";
+
+const GAP_PIXELS = 4;
+
+export interface PopoverProps {
+  /** Read by screen readers; shown too where there is no `face`. */
+  label: string;
+  face: ReactNode;
+  className: string;
+  role: "menu" | "dialog";
+  children: (close: () => void) => ReactNode;
+  onOpened?: (panel: HTMLElement) => void;
+}
+
+/** A button that opens a panel in the browser's top layer. A click beside it, Escape or `close` closes it. */
+export function Popover({ label, face, className, role, children, onOpened }: PopoverProps) {
+  const id = useId();
+  const button = useRef<HTMLButtonElement>(null);
+  const panel = useRef<HTMLDivElement>(null);
+  const [isOpen, setOpen] = useState(false);
+
+  const opened = (open: boolean) => {
+    setOpen(open);
+    if (!open || !panel.current || !button.current) return;
+    place(panel.current, button.current.getBoundingClientRect());
+    onOpened?.(panel.current);
+  };
+  return (
+    <>
+      <button
+        ref={button}
+        type="button"
+        className={className}
+        aria-label={label}
+        title={label}
+        aria-haspopup={role}
+        aria-expanded={isOpen}
+        popoverTarget={id}
+      >
+        {face}
+      </button>
+      <div
+        ref={panel}
+        id={id}
+        popover="auto"
+        className="popover"
+        role={role}
+        aria-label={label}
+        onToggle={(event) => opened(event.newState === "open")}
+      >
+        {isOpen && children(() => panel.current?.hidePopover())}
+      </div>
+    </>
+  );
+}
+
+function place(panel: HTMLElement, button: DOMRect): void {
+  const { offsetWidth: width, offsetHeight: height } = panel;
+  const isBelow = button.bottom + GAP_PIXELS + height < window.innerHeight;
+  const left = Math.min(Math.max(button.right - width, GAP_PIXELS), window.innerWidth - width - GAP_PIXELS);
+  panel.style.left = `${left}px`;
+  panel.style.top = `${isBelow ? button.bottom + GAP_PIXELS : Math.max(button.top - GAP_PIXELS - height, GAP_PIXELS)}px`;
+}
