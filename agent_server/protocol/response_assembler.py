@@ -18,6 +18,7 @@ Json = dict[str, Any]
 _OWN = ("response.created", "response.queued", "response.in_progress")
 # Of those that openai's types know for a response; an `error` event may have any.
 _RESPONSE_CODES = ("server_error", "rate_limit_exceeded", "invalid_prompt")
+_WAITING_FOR = "waiting_for"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -88,7 +89,20 @@ class ResponseAssembler:
         if self._status != "queued":
             return []
         self._status = "in_progress"
+        metadata = self._fields.get("metadata") or {}
+        self._fields["metadata"] = {name: value for name, value in metadata.items() if name != _WAITING_FOR}
         return self._numbered([{"type": "response.in_progress", "response": self.response}])
+
+    def wait(self, reason: str) -> list[Json]:
+        """Closes what is not finished, as `interrupt`, and says in the response's metadata what it waits for. The
+        answer goes on with `start`.
+        """
+        if self.has_ended or self._status == "queued":
+            return []
+        events = self._output.close_all("incomplete")
+        self._status = "queued"
+        self._fields["metadata"] = {**(self._fields.get("metadata") or {}), _WAITING_FOR: reason}
+        return self._numbered([*events, {"type": "response.queued", "response": self.response}])
 
     def add(self, event: Mapping[str, Any]) -> list[Json]:
         """Raises `HandlerEventError` for what is no event; the response can still be failed then."""

@@ -28,7 +28,7 @@ class ResponseRecord:
     """`turn` is the id of the response whose turn answers: its own, or the one that a decision continues. Of that
     turn's record `writes_to` names the response whose log the turn writes to now.
 
-    `request` is what the handler gets, `echo` what the Response object repeats of it. `user_id` is the person as whom
+    `request` is what the handler gets. `user_id` is the person as whom
     Databricks is asked; empty for the app. Times are in seconds since 1970.
     """
 
@@ -44,7 +44,6 @@ class ResponseRecord:
     user_name: str = ""
     writes_to: str = ""
     request: dict[str, Any] = field(default_factory=dict)
-    echo: dict[str, Any] = field(default_factory=dict)
 
     def turn_key(self, tenant: str) -> TurnKey:
         return TurnKey(ConversationKey(tenant, self.conversation), self.turn)
@@ -64,10 +63,10 @@ class ResponseRecords:
     async def create(self, tenant: str, record: ResponseRecord) -> None:
         """A large request is an artifact of the conversation."""
         text = json.dumps(record.request, ensure_ascii=False)
-        if len(text) + len(json.dumps(record.echo, ensure_ascii=False)) > _MAX_REQUEST_CHARACTERS:
-            content = json.dumps([record.request, record.echo], ensure_ascii=False).encode("utf-8", "replace")
+        if len(text) > _MAX_REQUEST_CHARACTERS:
+            content = text.encode("utf-8", "replace")
             await self._artifacts.put(Artifact(_request_key(tenant, record), content, "application/json"))
-            record = replace(record, request={}, echo={})
+            record = replace(record, request={})
         # An earlier try of this call whose answer was lost may have written it.
         with suppress(ConcurrentUpdateError):
             await self._documents.put(self._document(tenant, record))
@@ -78,10 +77,7 @@ class ResponseRecords:
         if record is None or record.request:
             return record
         artifact = await self._artifacts.get(_request_key(tenant, record))
-        if artifact is None:
-            return record
-        request, echo = json.loads(artifact.content)
-        return replace(record, request=request, echo=echo)
+        return record if artifact is None else replace(record, request=json.loads(artifact.content))
 
     async def update(
         self, tenant: str, id: str, change: Callable[[ResponseRecord], ResponseRecord]

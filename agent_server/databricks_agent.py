@@ -1,0 +1,104 @@
+"""The agent of `app/agent` as a handler: serving endpoints, Genie, SQL, MCP and all that the settings give it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from agent_server.handlers.handler import JsonObject
+from agent_server.handlers.input_text import text_of
+from agent_server.handlers.request_context import RequestContext, current_request
+from agent_server.protocol.agent_event_items import AgentEventItems
+from agent_server.protocol.api_error import not_found
+from agent_server.responses.turn_call import TurnCall, current_turn_call
+from app.agent.agent import Agent
+from app.agent.events import End
+from app.agent.turn import Turn
+from app.common.caller import Caller
+from app.files.uploads import Uploads
+from app.storage.conversations import ConversationKey, StoredMessage
+from app.tools.attached_files import AttachedFile
+
+
+def ask_agent(request: JsonObject) -> AsyncGenerator[JsonObject, None]:
+    """The events of the agent's answer to a Responses request. For servers made with
+    `create_server(..., databricks_agent=True)`; raises `LookupError` elsewhere.
+    """
+    agent = current_request().agent
+    if agent is None:
+        raise LookupError("this server has no Databricks agent: create_server(..., databricks_agent=True) makes it")
+    return agent.stream(request)
+
+
+class DatabricksAgent:
+    """Implements `agent_server.handlers.handler.Handler`."""
+
+    def __init__(self, agent: Agent, uploads: Uploads) -> None:
+        self._agent = agent
+        self._uploads = uploads
+
+    async def invoke(self, request: JsonObject) -> JsonObject:
+        raise NotImplementedError("the agent is asked with stream")
+
+    async def stream(self, request: JsonObject) -> AsyncGenerator[JsonObject, None]:
+        context = current_request()
+        call = current_turn_call()
+        items = request.get("input") or []
+        turn, history = await self._turn(items[call.prior_items :] if call else items, context, call)
+        loose = AgentEventItems()
+        answer = self._agent.answer(
+            turn,
+            [*(call.history if call else ()), *history],
+            said=call.said if call else None,
+            journal=call.journal if call else None,
+            approvals=call.approvals if call else None,
+            cancellation=call.cancellation if call else None,
+            deadline=call.deadline if call else math.inf,
+            identity=context.caller.identity,
+            instructions=str(request.get("instructions") or ""),
+        )
+        async with aclosing(answer) as events:
+            async for event in events:
+                if call is not None and isinstance(event, End):
+                    call.end = event
+                for each in loose.add(event):
+                    yield each
+
+    async def _turn(
+        self, items: Sequence[Mapping[str, Any]], context: RequestContext, call: TurnCall | None
+    ) -> tuple[Turn, list[StoredMessage]]:
+        """The last user message is the question; what stands before it was said before."""
+        last = max((index for index, item in enumerate(items) if item.get("role") == "user"), default=-1)
+        question = items[last] if last >= 0 else {}
+        id = call.turn.id if call else context.request_id
+        conversation = call.turn.conversation if call else ConversationKey(context.caller.tenant, id)
+        caller = Caller(user_id=context.caller.owner, name=context.caller.name)
+        files = await self._files(question, context)
+        turn = Turn(id, conversation, text_of(question), caller=caller, files=files)
+        return turn, _said_before(items[: max(last, 0)])
+
+    async def _files(self, question: Mapping[str, Any], context: RequestContext) -> tuple[AttachedFile, ...]:
+        """Those that were uploaded before. Raises `ApiError` for an unknown one."""
+        content = question.get("content")
+        ids = (
+            [part.get("file_id") for part in content if part.get("type") == "input_file"]
+            if isinstance(content, list)
+            else []
+        )
+        files = []
+        for id in ids:
+            found = await self._uploads.find(context.caller.tenant, str(id))
+            if found is None:
+                raise not_found("file", str(id))
+            files.append(found.attached)
+        return tuple(files)
+
+
+def _said_before(items: Sequence[Mapping[str, Any]]) -> list[StoredMessage]:
+    return [
+        StoredMessage("assistant" if item["role"] == "assistant" else "user", text)
+        for item in items
+        if item.get("role") in ("user", "assistant") and (text := text_of(item)).strip()
+    ]

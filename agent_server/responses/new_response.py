@@ -1,0 +1,139 @@
+"""A request becomes a stored response: what it refers to is looked up, and refused where it is unknown."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agent_server.handlers.input_text import question_of
+from agent_server.handlers.request_context import RequestContext
+from agent_server.protocol.api_error import ApiError
+from agent_server.protocol.response_assembler import ResponseAssembler
+from agent_server.protocol.responses_request import ResponsesRequest
+from agent_server.responses.conversation_records import (
+    ConversationRecord,
+    ConversationResponse,
+    new_conversation_id,
+)
+from agent_server.responses.event_log import BatchTakenError
+from agent_server.responses.response_records import ResponseRecord
+from agent_server.responses.response_stores import ResponseStores, log_key
+from app.agent.history import MAX_HISTORY_MESSAGES
+from app.common.concurrency import gather_or_cancel
+from app.common.identity import UserIdentity
+
+_MAX_ANCESTORS: Final = MAX_HISTORY_MESSAGES // 2
+_FIRST_BATCH_WRITER: Final = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class NewResponse:
+    """`is_repeated`: an earlier request with the same idempotency key has made it."""
+
+    record: ResponseRecord
+    is_repeated: bool = False
+
+
+class NewResponses:
+    def __init__(self, stores: ResponseStores, *, clock: Callable[[], float] = time.time) -> None:
+        self._stores = stores
+        self._clock = clock
+
+    async def create(self, request: ResponsesRequest, context: RequestContext, *, turn: str = "") -> NewResponse:
+        """The record, the first events and the place in the conversation are stored when this returns. `turn` is the
+        response whose turn it continues. Raises `ApiError` and `StorageError`.
+        """
+        caller = context.caller
+        id = _response_id(context)
+        if context.headers.get("idempotency-key") and (found := await self._stores.records.find(caller.tenant, id)):
+            if found.request != request.body:
+                raise ApiError(
+                    422,
+                    "This Idempotency-Key came with another request before; use a new one for each request.",
+                    code="idempotency_key_reused",
+                )
+            return NewResponse(found, is_repeated=True)
+        conversation, previous = await self._place(request, context)
+        record = ResponseRecord(
+            id=id,
+            conversation=conversation.id,
+            turn=turn or id,
+            created_at=self._clock(),
+            question=question_of(request.input),
+            previous=previous,
+            ancestors=conversation.branch(previous)[-_MAX_ANCESTORS:],
+            background=request.background,
+            user_id=caller.identity.user_id if isinstance(caller.identity, UserIdentity) else "",
+            user_name=caller.name,
+            request=request.body,
+        )
+        await self._write(caller.tenant, record, conversation, replace(request, conversation_id=conversation.id))
+        return NewResponse(record)
+
+    async def _write(
+        self, tenant: str, record: ResponseRecord, conversation: ConversationRecord, request: ResponsesRequest
+    ) -> None:
+        conversations = self._stores.conversations
+        if not conversation.created_at:
+            await conversations.create(tenant, is_listed=False, id=conversation.id)
+        assembler = ResponseAssembler(record.id, round(record.created_at), request)
+        try:
+            await gather_or_cancel(
+                [
+                    self._stores.records.create(tenant, record),
+                    self._stores.log.append(
+                        log_key(tenant, record),
+                        0,
+                        assembler.begin(queued=record.background),
+                        writer=_FIRST_BATCH_WRITER,
+                    ),
+                ]
+            )
+        except BatchTakenError:
+            # The same idempotency key, at the same time.
+            raise ApiError(409, "The same request is under way.", code="conflict", retryable=True) from None
+        await conversations.add_response(
+            tenant, conversation.id, ConversationResponse(record.id, record.previous), record.question
+        )
+
+    async def _place(self, request: ResponsesRequest, context: RequestContext) -> tuple[ConversationRecord, str]:
+        """The conversation, and the response that it answers after. A new conversation has no time."""
+        tenant, previous = context.caller.tenant, request.previous_response_id
+        conversation: ConversationRecord | None = None
+        if previous:
+            before = await self._stores.records.find(tenant, previous)
+            if before is not None:
+                conversation = await self._stores.conversations.find(tenant, before.conversation)
+            if before is None or conversation is None:
+                raise _unknown("previous_response_id", "response", previous)
+            if request.conversation_id not in ("", conversation.id):
+                raise ApiError(400, "previous_response_id is of another conversation.", param="previous_response_id")
+            return conversation, previous
+        if not request.conversation_id:
+            return ConversationRecord(new_conversation_id(), "", 0.0, 0.0), ""
+        conversation = await self._stores.conversations.find(tenant, request.conversation_id)
+        if conversation is None:
+            raise _unknown("conversation", "conversation", request.conversation_id)
+        replaced = (request.body.get("metadata") or {}).get("replaces")
+        for each in conversation.responses:
+            if each.id == replaced:
+                # An edited question stands where the old one stood.
+                return conversation, each.previous
+        return conversation, conversation.last
+
+
+def _unknown(param: str, what: str, id: str) -> ApiError:
+    return ApiError(404, f"There is no {what} with the id {id[:80]!r}.", code=f"{what}_not_found", param=param)
+
+
+def _response_id(context: RequestContext) -> str:
+    """A request that is repeated with its idempotency key gets the id of the first."""
+    key = context.headers.get("idempotency-key", "")
+    if not key:
+        return f"resp_{uuid.uuid4().hex}"
+    named = "\0".join((context.caller.owner, key))
+    return f"resp_{hashlib.sha256(named.encode()).hexdigest()[:32]}"
