@@ -1,0 +1,196 @@
+"""The page's API in memory, with responses that a test writes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent_server.http.error_answers import error_answer
+from agent_server.http.page_routes import PageServices, page_routes
+from agent_server.identity.request_caller import SignInError, caller_of
+from agent_server.identity.server_caller import ServerCaller
+from agent_server.page.conversations import Conversations
+from agent_server.page.file_uploads import FileUploads
+from agent_server.page.response_feedback import ResponseFeedback
+from agent_server.page.signed_in import PageFeatures, SignedIn
+from agent_server.protocol.api_error import ApiError, not_found
+from agent_server.responses.conversation_records import ConversationRecords, ConversationResponse
+from agent_server.responses.response_records import ResponseRecord, ResponseRecords
+from agent_server.settings import AppEnvironment, load_server_settings
+from app.databricks.mlflow_assessments import HumanFeedback
+from app.feedback.ratings import Ratings
+from app.files.uploads import MAX_UPLOAD_BYTES, Uploads
+from app.storage.factory import Storage, open_storage
+from app.turns.rating_queue import RatingQueue
+from tests.fakes.memory_receiver import MemoryReceiver
+
+TITLE = "Sales agent"
+
+
+class WrittenResponses:
+    """An `agent_server.page.conversations.KeptResponses`."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.records = ConversationRecords(storage.documents, retention_days=30)
+        self.requests = ResponseRecords(storage.documents, storage.artifacts, retention_days=30)
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.forgotten: list[str] = []
+
+    async def get(self, response_id: str, caller: ServerCaller) -> dict[str, Any]:
+        if (found := self.objects.get((caller.tenant, response_id))) is None:
+            raise not_found("response", response_id)
+        return found
+
+    async def forget_conversation(self, conversation_id: str, caller: ServerCaller) -> None:
+        self.forgotten.append(conversation_id)
+        record = await self.records.find(caller.tenant, conversation_id)
+        for each in record.responses if record else ():
+            del self.objects[caller.tenant, each.id]
+        await self.records.delete(caller.tenant, conversation_id)
+
+    async def write(
+        self,
+        owner: str,
+        conversation: str,
+        id: str,
+        question: str = "",
+        *,
+        previous: str = "",
+        files: tuple[str, ...] = (),
+        **response: Any,
+    ) -> None:
+        """A response as it is kept; `response` are fields of the Response object."""
+        tenant = ServerCaller(owner).tenant
+        parts: list[dict[str, Any]] = [{"type": "input_file", "file_id": file, "filename": "old.csv"} for file in files]
+        message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": question}, *parts]}
+        record = ResponseRecord(id, conversation, id, 1_800_000_000.0, question, previous, request={"input": [message]})
+        await self.requests.create(tenant, record)
+        await self.records.add_response(tenant, conversation, ConversationResponse(id, previous), question)
+        self.objects[tenant, id] = {"id": id, "object": "response", "status": "completed", "output": [], **response}
+        if self.objects[tenant, id]["status"] not in ("queued", "in_progress"):
+            await self.records.ended(tenant, conversation, id)
+
+
+@dataclass
+class Traces:
+    """An `app.feedback.assessments.Assessments`, by trace and source."""
+
+    kept: dict[tuple[str, str], HumanFeedback] = field(default_factory=dict)
+
+    async def create(self, trace_id: str, feedback: HumanFeedback) -> str:
+        self.kept[trace_id, feedback.source_id] = feedback
+        return f"{trace_id}|{feedback.source_id}"
+
+    async def find(self, trace_id: str, source_id: str) -> str | None:
+        return f"{trace_id}|{source_id}" if (trace_id, source_id) in self.kept else None
+
+    async def update(self, trace_id: str, assessment_id: str, feedback: HumanFeedback) -> None:
+        await self.create(trace_id, feedback)
+
+    async def delete(self, trace_id: str, assessment_id: str) -> None:
+        del self.kept[trace_id, assessment_id.rpartition("|")[2]]
+
+
+@dataclass
+class PageServer:
+    """Serves people by the header that Databricks sets."""
+
+    storage: Storage
+    responses: WrittenResponses
+    uploads: Uploads
+    ratings: Ratings
+    traces: Traces
+    queue: MemoryReceiver
+    rating_queue: RatingQueue
+    http: httpx.AsyncClient
+    routes: list[tuple[str, str]]
+    """The method and the path of each."""
+
+    async def ask(self, owner: str, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
+        headers = {"X-Forwarded-User": owner, **more.pop("headers", {})}
+        if body is not None:
+            more["json"] = body
+        return await self.http.request(method, path, headers=headers, **more)
+
+    async def read(self, owner: str, path: str) -> Any:
+        answer = await self.ask(owner, "GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def begin(self, owner: str, title: str = "") -> str:
+        answer = await self.ask(owner, "POST", "/api/conversations", {"title": title})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def upload(self, owner: str, name: str = "sales.csv", content: bytes = b"a,b\n1,2\n") -> httpx.Response:
+        return await self.ask(owner, "POST", "/api/files", files={"file": (name, content)})
+
+    async def deliver(self) -> None:
+        """What is on the queue, as a worker takes it."""
+        for message in await self.queue.receive(32, visibility_timeout=30):
+            await self.rating_queue.deliver(message.body.encode())
+            await self.queue.delete(message.receipt)
+
+
+@asynccontextmanager
+async def page_server(folder: Path, *, reads_files: bool = True) -> AsyncIterator[PageServer]:
+    storage = open_storage(folder / "page.sqlite")
+    responses, uploads, traces, queue = (
+        WrittenResponses(storage),
+        Uploads(storage.artifacts),
+        Traces(),
+        MemoryReceiver(),
+    )
+    ratings = Ratings(storage.documents, traces, None, retention_days=30)
+    rating_queue = RatingQueue(lambda: ratings, queue)
+    features = PageFeatures(files=reads_files, jobs=False, feedback=True)
+    page = PageServices(
+        SignedIn(
+            title=TITLE,
+            storage="sqlite",
+            features=features,
+            max_file_bytes=MAX_UPLOAD_BYTES,
+            image_hosts=["img.example"],
+        ),
+        Conversations(responses.records, responses.requests, responses, uploads, lambda: ratings),
+        ResponseFeedback(responses.requests, responses, lambda: ratings, rating_queue),
+        FileUploads(uploads, is_on=reads_files),
+    )
+    router = page_routes(page, _identify)
+    transport = httpx.ASGITransport(_application(router))
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
+        yield PageServer(storage, responses, uploads, ratings, traces, queue, rating_queue, http, _paths(router))
+    await storage.close()
+
+
+def _identify(headers: Mapping[str, str]) -> ServerCaller:
+    return caller_of(headers, load_server_settings({}).server, AppEnvironment("an-app"))
+
+
+def _paths(router: APIRouter) -> list[tuple[str, str]]:
+    routes = [each for each in router.routes if isinstance(each, APIRoute)]
+    return [(method, each.path) for each in routes for method in each.methods or ()]
+
+
+def _application(router: APIRouter) -> FastAPI:
+    application = FastAPI()
+    application.include_router(router)
+
+    @application.exception_handler(SignInError)
+    async def not_signed_in(_: Request, error: SignInError) -> Response:
+        return error_answer(ApiError(401, str(error)))
+
+    @application.exception_handler(ApiError)
+    async def refused(_: Request, error: ApiError) -> Response:
+        return error_answer(error)
+
+    return application

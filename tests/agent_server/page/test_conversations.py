@@ -1,0 +1,153 @@
+"""Conversations are listed, read, named and deleted by their owner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent_server.page import conversations
+from app.content.feedback_target import TraceTarget
+from app.storage.conversations import ConversationKey
+from tests.agent_server.page.page_server import PageServer
+
+ANN = "4711@99"
+
+
+async def titles(page: PageServer, query: str = "") -> list[str]:
+    listed = await page.read(ANN, f"/api/conversations{query}")
+    return [each["title"] for each in listed["conversations"]]
+
+
+async def test_a_conversation_is_named_after_its_first_question_until_a_person_names_it(page: PageServer) -> None:
+    id = await page.begin(ANN)
+    assert await titles(page) == [""]
+    await page.responses.write(ANN, id, "resp_1", "How did\nsales go?")
+    assert await titles(page) == ["How did sales go?"]
+    renamed = await page.ask(ANN, "PATCH", f"/api/conversations/{id}", {"title": " Sales  2026 \n"})
+    assert (renamed.status_code, renamed.json()["title"]) == (200, "Sales 2026")
+    await page.responses.write(ANN, id, "resp_2", "And now?", previous="resp_1")
+    assert await titles(page) == ["Sales 2026"]
+
+
+async def test_the_latest_comes_first_and_a_running_one_is_marked(page: PageServer) -> None:
+    first, second = await page.begin(ANN, "first"), await page.begin(ANN, "second")
+    assert await titles(page) == ["second", "first"]
+    await page.responses.write(ANN, first, "resp_1", "?", status="in_progress")
+    listed = (await page.read(ANN, "/api/conversations"))["conversations"]
+    assert [(each["id"], each["running_response_id"]) for each in listed] == [(first, "resp_1"), (second, None)]
+    assert listed[0]["updated_at"] > listed[1]["updated_at"] >= listed[1]["created_at"]
+
+
+async def test_pages_have_each_conversation_once_though_others_come_and_go(
+    page: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "PAGE_SIZE", 2)
+    ids = [await page.begin(ANN, f"c{number}") for number in range(5)]
+    seen = []
+    cursor = ""
+    while True:
+        listed = await page.read(ANN, f"/api/conversations?cursor={cursor}")
+        seen += [each["title"] for each in listed["conversations"]]
+        if not (cursor := listed["next"]):
+            break
+        await page.begin(ANN, "newer")
+        await page.ask(ANN, "DELETE", f"/api/conversations/{ids[int(seen[-1][1:])]}")
+    assert seen == ["c4", "c3", "c2", "c1", "c0"]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("sales", ["Sales in ÖSTERREICH"]),
+        ("österreich%20SALES", ["Sales in ÖSTERREICH"]),
+        ("sal%20costs", []),
+        ("%20", ["Costs 100%", "Sales in ÖSTERREICH"]),
+        ("100%25", ["Costs 100%"]),
+        ("_", []),
+        ("x" * 5_000, []),
+    ],
+)
+async def test_every_word_of_a_search_is_in_the_title(search: str, found: list[str], page: PageServer) -> None:
+    for title in ("Sales in ÖSTERREICH", "Costs 100%"):
+        await page.begin(ANN, title)
+    assert await titles(page, f"?search={search}") == found
+
+
+async def test_a_conversation_has_the_turns_of_its_newest_branch(page: PageServer) -> None:
+    id = await page.begin(ANN)
+    file = (await page.upload(ANN)).json()
+    await page.responses.write(ANN, id, "resp_1", "One?", files=(file["id"], f"file-{'0' * 32}"))
+    await page.responses.write(ANN, id, "resp_2", "Two?", previous="resp_1")
+    await page.responses.write(ANN, id, "resp_3", "Two, edited?", previous="resp_1", status="in_progress")
+    await page.ask(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "down", "comment": "Wrong."})
+    read = await page.read(ANN, f"/api/conversations/{id}")
+    assert read["running_response_id"] == "resp_3"
+    one, two = read["turns"]
+    assert one["files"] == [file, {"id": f"file-{'0' * 32}", "name": "old.csv", "bytes": 0}]
+    assert one["feedback"] == {"value": "down", "comment": "Wrong."}
+    assert (one["question"], one["created_at"], one["response"]["status"]) == ("One?", 1_800_000_000.0, "completed")
+    assert (two["response_id"], two["question"], two["feedback"]) == ("resp_3", "Two, edited?", None)
+    assert two["response"]["status"] == "in_progress"
+
+
+async def test_a_response_that_was_deleted_is_left_out(page: PageServer) -> None:
+    id = await page.begin(ANN)
+    await page.responses.write(ANN, id, "resp_1", "One?")
+    await page.responses.write(ANN, id, "resp_2", "Two?", previous="resp_1")
+    page.responses.objects.clear()
+    assert (await page.read(ANN, f"/api/conversations/{id}"))["turns"] == []
+
+
+async def test_with_a_conversation_everything_of_it_is_deleted_and_nothing_else(page: PageServer) -> None:
+    kept = await page.begin(ANN, "kept")
+    id = await page.begin(ANN)
+    asked, other = (await page.upload(ANN)).json(), (await page.upload(ANN)).json()
+    await page.responses.write(ANN, id, "resp_1", "One?", files=(asked["id"],))
+    await page.responses.write(ANN, id, "resp_2", "One, edited?")
+    key = ConversationKey(f"apps/{ANN}", id)
+    await page.ratings.targets.save(key, "resp_1", [TraceTarget("tr-1")])
+    await page.ask(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "up"})
+    deleted = await page.ask(ANN, "DELETE", f"/api/conversations/{id}")
+    assert deleted.json() == {"id": id, "deleted": True}
+    assert page.responses.forgotten == [id]
+    assert await page.ratings.find_all(key, ANN) == {}
+    assert await page.uploads.find(f"apps/{ANN}", asked["id"]) is None
+    assert await page.uploads.find(f"apps/{ANN}", other["id"]) is not None
+    assert await titles(page) == ["kept"]
+    assert (await page.ask(ANN, "DELETE", f"/api/conversations/{id}")).status_code == 404
+    assert (await page.ask(ANN, "GET", f"/api/conversations/{kept}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "param"),
+    [
+        ("POST", "", {"title": 7}, "title"),
+        ("POST", "", [], None),
+        ("PATCH", "/{id}", {}, "title"),
+        ("PATCH", "/{id}", {"title": None}, "title"),
+        ("PATCH", "/{id}", {"title": " \n"}, "title"),
+        ("PATCH", "/{id}", "title", None),
+        ("GET", "?cursor=yesterday", None, "cursor"),
+        ("GET", "/{id}/export?format=pdf", None, "format"),
+    ],
+)
+async def test_odd_requests_are_refused_with_a_sentence(
+    method: str, path: str, body: Any, param: str | None, page: PageServer
+) -> None:
+    id = await page.begin(ANN)
+    answer = await page.ask(ANN, method, f"/api/conversations{path.replace('{id}', id)}", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+    assert answer.json()["error"]["message"].endswith(".")
+
+
+async def test_odd_titles_and_ids_are_taken_as_they_are(page: PageServer) -> None:
+    assert (await page.ask(ANN, "POST", "/api/conversations", content=b"")).status_code == 201
+    half_a_pair = await page.ask(ANN, "POST", "/api/conversations", content=b'{"title": "\\ud83d."}')
+    assert half_a_pair.json()["title"] == "\ufffd."
+    long = await page.ask(ANN, "POST", "/api/conversations", {"title": "long " * 10_000})
+    assert len(long.json()["title"]) < 200
+    assert await titles(page, "?cursor=nan_") == []
+    for id in ("nan", "%00", "..%2F..%2Fetc", "😀", "x" * 5_000):
+        assert (await page.ask(ANN, "GET", f"/api/conversations/{id}")).status_code == 404
