@@ -59,12 +59,58 @@ class AgentServerSettings(Section):
     )
 
 
+class TracingSettings(Section):
+    title: ClassVar[str] = "Agent server: traces in MLflow"
+
+    tracking_uri: str | None = setting(
+        "MLFLOW_TRACKING_URI",
+        left_out="`databricks` in an app with an experiment; elsewhere nothing is traced",
+        default=None,
+        description="where MLflow keeps traces: `databricks`, the URL of a tracking server, or `sqlite:///mlflow.db`",
+    )
+    experiment_id: str | None = setting(
+        "MLFLOW_EXPERIMENT_ID",
+        left_out="the experiment by name",
+        default=None,
+        description="the id of the experiment that traces go to; a bundle sets it to the app's experiment",
+    )
+    experiment_name: str | None = setting(
+        "MLFLOW_EXPERIMENT_NAME",
+        left_out="`agent-server`, which is made where it is missing",
+        default=None,
+        description="the name of the experiment, where its id is not set",
+    )
+    content: Literal["full", "masked", "none"] = setting(
+        "TRACE_CONTENT",
+        default="full",
+        description="what traces hold of questions and answers: `full`; `masked`: without mail addresses and long "
+        "numbers; or `none`. Secrets are never in them",
+    )
+    sampling_ratio: float = setting(
+        "MLFLOW_TRACE_SAMPLING_RATIO",
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        description="the share of requests that is traced (0 to 1)",
+    )
+
+
 class ServerSettings(HostSettings):
     """What every agent server needs: nothing of it is required."""
 
     server: AgentServerSettings
+    tracing: TracingSettings
     turns: TurnSettings
     storage: StorageSettings
+
+
+class _WithTracing(HostSettings):
+    tracing: TracingSettings
+
+
+def load_tracing_settings(environment: Mapping[str, str] = os.environ) -> TracingSettings:
+    """Raises as `load_server_settings`."""
+    return load_sections(_WithTracing, environment).tracing
 
 
 def load_server_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings:

@@ -130,6 +130,11 @@ def as_current(span: Span) -> Iterator[None]:
         _current.reset(token)
 
 
+def make_current(span: Span | None) -> None:
+    """As `as_current`, for what is left of this context: that of a request's task, or of one turn of a worker."""
+    _current.set(span)
+
+
 def start_span(name: str, kind: SpanKind, attributes: Attributes) -> Span:
     """A child of the current span; outside of a trace, a span that is not recorded."""
     parent = _current.get()
