@@ -43,7 +43,7 @@ def page_routes(page: PageServices, identify: Callable[[Mapping[str, str]], Serv
     """`identify` is given the headers of a request, in lower case."""
 
     def caller_of(request: Request) -> ServerCaller:
-        return identify(dict(request.headers))
+        return identify({name: ", ".join(request.headers.getlist(name)) for name in request.headers})
 
     async def me(request: Request) -> Response:
         return _json(await page.signed_in.describe(caller_of(request)))

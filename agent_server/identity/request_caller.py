@@ -37,14 +37,16 @@ class SignInError(Exception):
 
 
 def caller_of(headers: Mapping[str, str], settings: AgentServerSettings, app: AppEnvironment) -> ServerCaller:
-    """`headers` have lower-case names. They count inside an app alone: elsewhere everybody is `LOCAL_OWNER`.
+    """`headers` have lower-case names; a header that came twice has both values, with a comma between them. They count
+    inside an app alone: elsewhere everybody is `LOCAL_OWNER`.
 
     Raises `SignInError`.
     """
     if not app.in_app:
         return ServerCaller(LOCAL_OWNER)
     owner = headers.get(_USER_HEADER, "").strip()
-    if not owner or len(owner) > _MAX_ID_CHARACTERS or not owner.isprintable():
+    # Two values: one may be the client's own.
+    if not owner or len(owner) > _MAX_ID_CHARACTERS or not owner.isprintable() or "," in owner:
         raise SignInError(_NOBODY)
     token = headers.get(_PERSON_HEADER, "").strip()
     if settings.identity == "person" and not token:

@@ -65,6 +65,12 @@ async def test_neither_an_address_nor_a_name_makes_somebody_the_owner(page: Page
     assert (await page.ask(BOB, "GET", f"/api/conversations/{id}", headers=as_ann)).status_code == 404
 
 
+async def test_who_is_named_twice_is_nobody(page: PageServer) -> None:
+    for names in ((ANN, BOB), (BOB, ANN), ("", ANN), (ANN, ANN)):
+        headers = [("X-Forwarded-User", name) for name in names]
+        assert (await page.http.get("/api/conversations", headers=headers)).status_code == 401
+
+
 async def test_an_id_that_another_has_chosen_first_is_each_one_s_own(page: PageServer) -> None:
     # Ids are made by the server; storage keeps those of two people apart even where they are one.
     id, _ = await ann_s(page)
