@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent_server.handlers.registry import agent, invoke, stream
 from agent_server.protocol.task import Task
+
+__all__ = ["AgentServer", "agent", "create_server", "invoke", "stream"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,75 @@
+"""Requests of the Responses API, answered while the client waits: nothing is kept, and all ends when it leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from uuid import uuid4
+
+from agent_server.handlers.failures import failure_of
+from agent_server.handlers.handler import Handler, JsonObject
+from agent_server.protocol.api_error import ApiError
+from agent_server.protocol.response_assembler import ResponseAssembler
+from agent_server.protocol.responses_request import ResponsesRequest
+from agent_server.protocol.task import Task
+from agent_server.protocol.task_format import task_format
+
+
+async def run_direct(handler: Handler, task: Task, request: ResponsesRequest) -> AsyncGenerator[JsonObject, None]:
+    """The strict events, the first of them at once. What the handler raises becomes `error` and `response.failed`."""
+    assembler = _new_assembler(request)
+    for event in assembler.begin():
+        yield event
+    try:
+        async with aclosing(loose_events(handler, task, request)) as loose:
+            async for said in loose:
+                for event in assembler.add(said):
+                    yield event
+        for event in assembler.finish():
+            yield event
+    except Exception as error:
+        failure = failure_of(error)
+        for event in assembler.fail(failure.message, failure.code, failure.param):
+            yield event
+
+
+async def answer_direct(handler: Handler, task: Task, request: ResponsesRequest) -> JsonObject:
+    """The Response object. Raises `ApiError` where it would be `failed`."""
+    assembler = _new_assembler(request)
+    try:
+        async with aclosing(loose_events(handler, task, request, stream=False)) as loose:
+            async for said in loose:
+                assembler.add(said)
+        assembler.finish()
+    except Exception as error:
+        raise failure_of(error) from error
+    response = assembler.response
+    if failure := response["error"]:
+        raise ApiError(500, failure["message"], type="server_error", code=failure["code"])
+    return response
+
+
+async def loose_events(
+    handler: Handler, task: Task, request: ResponsesRequest, *, stream: bool = True
+) -> AsyncGenerator[JsonObject, None]:
+    """What a handler of any task yields, as events that `ResponseAssembler` takes. Without `stream` it is asked for its
+    answer in one piece. Raises what the handler raises, and `ApiError` for a request that it cannot take.
+    """
+    format = task_format(task)
+    body, reader = format.request(request), format.reader()
+    if not stream:
+        for event in format.events_of(await handler.invoke(body)):
+            for loose in reader.read(event):
+                yield loose
+    else:
+        async with aclosing(handler.stream(body)) as events:
+            async for event in events:
+                for loose in reader.read(event):
+                    yield loose
+    for loose in reader.end():
+        yield loose
+
+
+def _new_assembler(request: ResponsesRequest) -> ResponseAssembler:
+    return ResponseAssembler(f"resp_{uuid4().hex}", int(time.time()), request)
