@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
+from dataclasses import replace
 
 from agent_server.handlers.handler import Handler, JsonObject
 from agent_server.handlers.request_context import request_context
 from agent_server.responses.turn_call import ResponseTurn, TurnCall, turn_call
+from agent_server.tracing.request_trace import NO_TRACING, RequestTracer
 from app.agent.events import Answer, End, Event, Failure, ResponsesEvent, TextAdded
 from app.agent.journal import ToolJournal
 from app.agent.turn import Turn
 from app.common.cancellation import Cancellation
+from app.content.feedback_target import TraceTarget
 from app.storage.conversations import StoredMessage
 
 _TEXT_DELTA = "response.output_text.delta"
@@ -21,8 +24,9 @@ _TEXT_DELTA = "response.output_text.delta"
 class HandlerAnswerer:
     """Implements `app.turns.answerer.Answerer`: what was said before is put in front of the request's input."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, tracer: RequestTracer = NO_TRACING) -> None:
         self._handler = handler
+        self._tracer = tracer
 
     async def answer(
         self,
@@ -35,25 +39,79 @@ class HandlerAnswerer:
         cancellation: Cancellation | None = None,
         deadline: float = math.inf,
     ) -> AsyncGenerator[Event, None]:
-        assert isinstance(turn, ResponseTurn)
+        assert isinstance(turn, ResponseTurn) and turn.context is not None
         history = of_branch(history, turn.ancestors)
         prior = list(_items(history))
         request = {**turn.request, "input": [*prior, *turn.request.get("input", ())]}
         call = TurnCall(turn, history, len(prior), said, journal, approvals or {}, cancellation, deadline)
-        text: list[str] = []
-        failed: JsonObject | None = None
-        with turn_call(call), request_context(turn.context) if turn.context else nullcontext():
-            async with aclosing(self._handler.stream(request)) as events:
-                async for event in events:
-                    kind = event.get("type")
-                    if kind == "error":
-                        failed = event
-                        continue
-                    yield ResponsesEvent(event)
-                    if kind == _TEXT_DELTA and isinstance(delta := event.get("delta"), str):
-                        text.append(delta)
-                        yield TextAdded(delta)
-        yield call.end or _end("".join(text), failed)
+        said_now = _Said()
+        trace = self._tracer.start(
+            "responses",
+            turn.request,
+            response_id=turn.context.response_id,
+            conversation_id=turn.context.conversation_id,
+            owner=turn.context.caller.owner,
+        )
+        try:
+            with turn_call(call), request_context(turn.context):
+                async with aclosing(self._handler.stream(request)) as events:
+                    async for event in events:
+                        if said_now.add(event):
+                            yield ResponsesEvent(event)
+                            if delta := said_now.last_delta:
+                                yield TextAdded(delta)
+        except BaseException as error:
+            trace.end(said_now.output, error)
+            raise
+        trace.end(said_now.output)
+        yield _with_trace(call.end or said_now.end(), trace.trace_id)
+
+
+class _Said:
+    """What the handler's events come to."""
+
+    def __init__(self) -> None:
+        self.last_delta = ""
+        self._text: list[str] = []
+        self._items: list[JsonObject] = []
+        self._failed: JsonObject | None = None
+
+    def add(self, event: JsonObject) -> bool:
+        """Whether it is shown as it is."""
+        kind = event.get("type")
+        self.last_delta = ""
+        if kind == _TEXT_DELTA and isinstance(delta := event.get("delta"), str):
+            self.last_delta = delta
+            self._text.append(delta)
+        elif kind == "response.output_item.done":
+            self._items.append(event.get("item", {}))
+        elif kind == "error":
+            self._failed = event
+            return False
+        return True
+
+    @property
+    def output(self) -> JsonObject:
+        """For the trace, in the form of a Response object."""
+        message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": self._joined}]}
+        return {"output": self._items or [message]}
+
+    @property
+    def _joined(self) -> str:
+        return "".join(self._text)
+
+    def end(self) -> End:
+        """Where the handler does not say more itself."""
+        if self._failed is None:
+            return Answer(self._joined)
+        return Failure(str(self._failed.get("message") or "The agent failed."), "", self._joined)
+
+
+def _with_trace(end: End, trace_id: str) -> End:
+    """A rating of the answer counts for its trace."""
+    if not trace_id or not isinstance(end, Answer):
+        return end
+    return replace(end, feedback_targets=(TraceTarget(trace_id), *end.feedback_targets))
 
 
 def of_branch(history: Sequence[StoredMessage], ancestors: Collection[str]) -> list[StoredMessage]:
@@ -73,9 +131,3 @@ def _items(history: Iterable[StoredMessage]) -> Iterable[JsonObject]:
     for message in history:
         kind = "input_text" if message.role == "user" else "output_text"
         yield {"type": "message", "role": message.role, "content": [{"type": kind, "text": message.text}]}
-
-
-def _end(text: str, failed: JsonObject | None) -> End:
-    if failed is None:
-        return Answer(text)
-    return Failure(str(failed.get("message") or "The agent failed."), "", text)

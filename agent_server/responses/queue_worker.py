@@ -25,7 +25,7 @@ _HANDLER_SECONDS: Final = 45.0
 class QueueWorker:
     """`handle` returns when a message is no longer needed; it goes on with the turn by itself."""
 
-    def __init__(self, queue: MessageReceiver, handle: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, queue: MessageReceiver, handle: Callable[[bytes], Awaitable[None]]) -> None:
         self._queue = queue
         self._handle = handle
         self._running: asyncio.Task[None] | None = None
@@ -62,7 +62,7 @@ class QueueWorker:
         else:
             try:
                 async with asyncio.timeout(_HANDLER_SECONDS):
-                    await self._handle(message.body)
+                    await self._handle(message.body.encode())
             except Exception:
                 _log.exception("A message of the queue of responses failed; it is received again")
                 return

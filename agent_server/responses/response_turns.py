@@ -19,6 +19,7 @@ from agent_server.responses.response_records import ResponseRecord
 from agent_server.responses.response_reply import ResponseReply
 from agent_server.responses.response_stores import ResponseStores, log_key
 from agent_server.responses.turn_call import ResponseTurn
+from agent_server.tracing.request_trace import NO_TRACING, RequestTracer
 from app.common.caller import Caller
 from app.common.identity import APP_IDENTITY, RequestIdentity
 from app.storage.ledger import TurnState
@@ -74,6 +75,7 @@ class ResponseTurns:
         *,
         time_limit_seconds: float,
         agent: Handler | None = None,
+        tracer: RequestTracer = NO_TRACING,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stores = stores
@@ -81,7 +83,7 @@ class ResponseTurns:
         self._agent = agent
         self._clock = clock
         self._runner = TurnRunner(
-            HandlerAnswerer(handler), NoCommands(), backend, time_limit_seconds=time_limit_seconds
+            HandlerAnswerer(handler, tracer), NoCommands(), backend, time_limit_seconds=time_limit_seconds
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._replies: dict[str, ResponseReply] = {}
@@ -98,7 +100,7 @@ class ResponseTurns:
         """False if its turn does not wait for that decision any more. Raises `StorageError`."""
         return await self._runner.resume_suspended(suspended.turn_key(tenant), waiting_for, approved=approved)
 
-    async def handle(self, body: str) -> None:
+    async def handle(self, body: bytes) -> None:
         """A message of the queue. Raises `UnreadableMessageError` and `StorageError`."""
         message = TurnMessage.from_json(body)
         tenant = message.key.conversation.tenant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
@@ -32,21 +32,26 @@ _MESSAGE_LIFETIME_SECONDS: Final = 24 * 3600.0
 
 
 class ResponsesService:
-    """Whatever belongs to another caller is unknown. Every method raises `ApiError`."""
+    """Whatever belongs to another caller is unknown. Every method raises `ApiError`. `dispatch` gets what is received
+    from the queue, and `forget` deletes what else is kept of a conversation; it raises `StorageError`.
+    """
 
     def __init__(
         self,
         stores: ResponseStores,
         turns: ResponseTurns,
         queue: MessageReceiver,
+        dispatch: Callable[[bytes], Awaitable[None]],
         *,
+        forget: Callable[[ConversationKey], Awaitable[None]],
         max_concurrent: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stores = stores
         self._turns = turns
         self._new = NewResponses(stores, clock=clock)
-        self._worker = QueueWorker(queue, turns.handle)
+        self._worker = QueueWorker(queue, dispatch)
+        self._forget = forget
         self._max_concurrent = max_concurrent
         self._clock = clock
         self._is_closing = False
@@ -141,7 +146,7 @@ class ResponsesService:
                         await self._stores.end(tenant, record, lambda assembler: assembler.cancel())
                         await self._turns.look(each.id)
                     await self._stores.delete(tenant, record)
-            await self._stores.store.forget(ConversationKey(tenant, conversation_id))
+            await self._forget(ConversationKey(tenant, conversation_id))
             await self._stores.conversations.delete(tenant, conversation_id)
         except StorageError:
             raise _unavailable() from None

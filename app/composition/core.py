@@ -31,7 +31,7 @@ from app.settings.host_environment import HostEnvironment
 from app.settings.storage_settings import StorageSettings
 from app.settings.telemetry_settings import TelemetrySettings
 from app.storage.conversations import ConversationKey
-from app.storage.factory import open_storage
+from app.storage.factory import Storage, open_storage
 from app.storage.storage_account import StorageAccount
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
@@ -54,7 +54,8 @@ class Core:
 
     `managed_identity_client_id` names the identity that signs in to Databricks where the settings name no other.
     `allows_loopback_files`: attached files may come from this machine. With a `job_watch` chats can watch jobs, those
-    of `job_workspace_url` where that is another workspace than the model's.
+    of `job_workspace_url` where that is another workspace than the model's. `storage` is used where the settings of storage
+    do not say all; `queue_name` is that of the turns.
     """
 
     def __init__(
@@ -65,14 +66,16 @@ class Core:
         allows_loopback_files: bool = False,
         job_watch: Callable[[], JobWatchParts] | None = None,
         job_workspace_url: str = "",
+        storage: Storage | None = None,
+        queue_name: str = TURN_QUEUE,
     ) -> None:
         # httpx logs a line for every request to the model, which would be most of the log.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self.settings = settings
         self.telemetry = _telemetry(settings.telemetry, settings.host)
-        self.storage = open_storage(_storage_location(settings.storage))
+        self.storage = storage or open_storage(storage_location(settings.storage))
         self.store = self.storage.conversations
-        self.queue = self.storage.open_queue(TURN_QUEUE)
+        self.queue = self.storage.open_queue(queue_name)
         self.references = ConversationReferences(self.storage.documents)
         self.workspace = open_workspace(settings.databricks, managed_identity_client_id)
         self.job_workspace = self.workspace
@@ -221,7 +224,7 @@ def _telemetry(settings: TelemetrySettings, host: HostEnvironment) -> Telemetry:
     return Telemetry(destination, records_text=settings.records_text)
 
 
-def _storage_location(settings: StorageSettings) -> Path | StorageAccount:
+def storage_location(settings: StorageSettings) -> Path | StorageAccount:
     if not settings.uses_storage_account:
         return settings.conversations_file
     return StorageAccount(

@@ -77,7 +77,15 @@ class Instance:
         self.turns = ResponseTurns(
             handler, self.stores, backend, self.tokens, time_limit_seconds=120, agent=agent, clock=clock
         )
-        self.service = ResponsesService(self.stores, self.turns, queue, max_concurrent=50, clock=clock)
+        self.service = ResponsesService(
+            self.stores,
+            self.turns,
+            queue,
+            self.turns.handle,
+            forget=conversations.forget,
+            max_concurrent=50,
+            clock=clock,
+        )
         self.service.start()
 
     async def ask(self, question: Any = "How?", caller: ServerCaller = ANN, **body: Any) -> StoredResponse:
