@@ -39,7 +39,8 @@ class HandlerAnswerer:
         cancellation: Cancellation | None = None,
         deadline: float = math.inf,
     ) -> AsyncGenerator[Event, None]:
-        assert isinstance(turn, ResponseTurn) and turn.context is not None
+        assert isinstance(turn, ResponseTurn)
+        assert turn.context is not None
         history = of_branch(history, turn.ancestors)
         prior = list(_items(history))
         request = {**turn.request, "input": [*prior, *turn.request.get("input", ())]}

@@ -14,6 +14,7 @@ from agent_server.handlers.handler import Handler
 from agent_server.handlers.request_context import RequestContext
 from agent_server.identity.person_tokens import PersonTokens
 from agent_server.identity.server_caller import ServerCaller
+from agent_server.protocol.api_error import ApiError
 from agent_server.responses.handler_answerer import HandlerAnswerer
 from agent_server.responses.response_records import ResponseRecord
 from agent_server.responses.response_reply import ResponseReply
@@ -36,8 +37,11 @@ from app.turns.runner import TurnRunner
 _log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 10.0
+_SUSPENDING_SECONDS: Final = 5.0
+_LOOK_AGAIN_SECONDS: Final = 0.1
 _WAITS_FOR_SIGN_IN_SECONDS: Final = 24 * 3600.0
 STORAGE_UNAVAILABLE: Final = "The server's storage does not answer at the moment; please try again in a minute."
+NOT_SUSPENDED_YET: Final = "The answer is not ready for your decision yet; please decide again in half a minute."
 LOST: Final = "The answer was lost with the instance that made it; please ask again."
 SIGN_IN_TOO_LATE: Final = "The answer waited a day for you to come back and is given up; please ask again."
 WAITING_FOR_SIGN_IN: Final = "sign_in"
@@ -95,6 +99,22 @@ class ResponseTurns:
     def start(self, record: ResponseRecord, context: RequestContext) -> None:
         """Its turn runs from now on."""
         self._spawn(self._run(record, context))
+
+    async def waits_for(self, tenant: str, asked: ResponseRecord, waiting_for: str) -> bool:
+        """Whether its turn waits for that decision. Raises `ApiError` while it is not known, and `StorageError`."""
+        key = asked.turn_key(tenant)
+        until = asyncio.get_running_loop().time() + _SUSPENDING_SECONDS
+        while True:
+            suspension = await self._runner.find_suspension(key)
+            if suspension is not None:
+                return suspension.waiting_for == waiting_for
+            found = await self._stores.store.find(key)
+            if found is None or found.state is not TurnState.STARTED:
+                return False
+            # The question was shown a moment ago, or its worker died in that moment.
+            if asyncio.get_running_loop().time() > until:
+                raise ApiError(503, NOT_SUSPENDED_YET, code="not_ready", type="server_error", retryable=True)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def resume_suspended(self, tenant: str, suspended: ResponseRecord, waiting_for: str, approved: bool) -> bool:
         """False if its turn does not wait for that decision any more. Raises `StorageError`."""

@@ -28,6 +28,7 @@ from app.storage.storage_errors import StorageError
 
 _CREATE_SECONDS: Final = 15.0
 _ENTERED_AFTER_SECONDS: Final = 60.0
+_NOT_PENDING: Final = "Nothing waits for this decision any more."
 _MESSAGE_LIFETIME_SECONDS: Final = 24 * 3600.0
 
 
@@ -181,20 +182,26 @@ class ResponsesService:
             previous = conversation.last if conversation is not None else ""
             request = replace(request, previous_response_id=previous)
         asked = await self._find(previous, caller)
+        if not await self._turns.waits_for(tenant, asked, approval.request_id):
+            raise ApiError(409, _NOT_PENDING, param="input", code="approval_not_pending")
         new = await self._new.create(request, context, turn=asked.turn)
         if new.is_repeated:
             return new.record
-        written = new.record
+        written, before = new.record, asked.writes_to
 
         def redirect(root: ResponseRecord) -> ResponseRecord:
             return replace(root, writes_to=written.id)
 
+        def redirect_back(root: ResponseRecord) -> ResponseRecord:
+            return replace(root, writes_to=before) if root.writes_to == written.id else root
+
         # Before the turn goes on: it writes there.
         await self._stores.records.update(tenant, asked.turn, redirect)
         if not await self._turns.resume_suspended(tenant, asked, approval.request_id, approval.approve):
-            sentence = "Nothing waits for this decision any more."
-            await self._stores.end(tenant, written, lambda assembler: assembler.fail(sentence))
-            raise ApiError(409, sentence, param="input", code="approval_not_pending")
+            # Somebody else has just decided.
+            await self._stores.records.update(tenant, asked.turn, redirect_back)
+            await self._stores.end(tenant, written, lambda assembler: assembler.fail(_NOT_PENDING))
+            raise ApiError(409, _NOT_PENDING, param="input", code="approval_not_pending")
         return written
 
     async def _follow(

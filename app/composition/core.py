@@ -54,8 +54,8 @@ class Core:
 
     `managed_identity_client_id` names the identity that signs in to Databricks where the settings name no other.
     `allows_loopback_files`: attached files may come from this machine. With a `job_watch` chats can watch jobs, those
-    of `job_workspace_url` where that is another workspace than the model's. `storage` is used where the settings of storage
-    do not say all; `queue_name` is that of the turns.
+    of `job_workspace_url` where that is another workspace than the model's. `storage` is used where the
+    settings of storage do not say all; `queue_name` is that of the turns.
     """
 
     def __init__(
