@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 from app.config import CoreSettings, HostSettings, load_sections
+from app.settings.postgres_settings import PostgresSettings
 from app.settings.section import Section, setting
 from app.settings.storage_settings import StorageSettings
 from app.settings.turn_settings import TurnSettings
@@ -102,6 +103,7 @@ class ServerSettings(HostSettings):
     tracing: TracingSettings
     turns: TurnSettings
     storage: StorageSettings
+    postgres: PostgresSettings
 
 
 class _WithTracing(HostSettings):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -95,6 +96,10 @@ class Postgres:
             "schema": f"t{uuid.uuid4().hex}",
         }
         return PostgresDatabase(**{**parts, **changed})
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{USER}:{quote(PASSWORD)}@127.0.0.1:{self.port}/postgres"
 
     async def execute(self, statement: str, *arguments: object) -> list[Any]:
         connection = await asyncpg.connect(

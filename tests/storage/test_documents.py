@@ -155,8 +155,27 @@ async def test_documents_are_kept_as_long_as_their_collection_says(store: Docume
     assert await store.get(kept.key) == kept
 
 
+# Longer than what fits into an index of any database, and hard to compress.
+LONG = "".join(chr(0x4E00 + number * number * 7919 % 20_000) for number in range(2000))
+
+
+async def test_long_ids_with_the_same_beginning_are_listed_page_by_page(store: DocumentStore) -> None:
+    ids = sorted(f"{LONG}{ending}" for ending in ("", "/", "/a", "/b/", "z"))
+    for id in reversed(ids):
+        await store.put(Document(key(id), ""))
+    listed, continuation = [], ""
+    for _ in ids:
+        page = await store.list_page(SCHEDULES, "contoso", prefix=LONG, limit=1, continuation=continuation)
+        listed += [document.key.id for document in page.documents]
+        continuation = page.continuation
+    assert (sorted(listed), continuation) == (ids, "")
+    below = await store.list_page(SCHEDULES, "contoso", prefix=f"{LONG}/")
+    assert sorted(document.key.id for document in below.documents) == ids[1:4]
+
+
 @pytest.mark.parametrize(
-    "id", ["", "19:a@thread.v2;messageid=1 / #?\\ %2F~ Größe 😀", "x" * 2000, "語" * 300, "a\ud83d", "\x00\x7f\x85"]
+    "id",
+    ["", "19:a@thread.v2;messageid=1 / #?\\ %2F~ Größe 😀", "x" * 2000, "語" * 300, "a\ud83d", "\x00\x7f\x85", LONG],
 )
 async def test_any_id_and_tenant_and_value_is_kept(store: DocumentStore, id: str) -> None:
     value = '"\\語😀\n' * (MAX_DOCUMENT_CHARACTERS // 5)

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncpg
 
-# Of a connection that was closed or of a server that takes none at the moment: a fresh connection may do.
+# Of a connection that was closed.
 _LOST = (
     OSError,
-    TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.TooManyConnectionsError,
     # Of a server that was the primary one until now.
     asyncpg.ReadOnlySQLTransactionError,
     # "Connection is closed", and what asyncpg makes of a connection that ends in the middle of an answer.
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
+)
+# No retry helps there. They are of the same classes as some above.
+_WRONG_CALL = (asyncpg.DataError, asyncpg.exceptions.ClientConfigurationError)
+_PASSING = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
     # After the password was changed between its reading and its use.
     asyncpg.InvalidAuthorizationSpecificationError,
     # Two processes waited for each other, or the tables were changed: the server has undone everything.
     asyncpg.exceptions.TransactionRollbackError,
     asyncpg.InvalidCachedStatementError,
 )
-# No retry helps there. They are of the same classes as some above.
-_WRONG_CALL = (asyncpg.DataError, asyncpg.exceptions.ClientConfigurationError)
 _MISSING_TABLES = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 # The messages of others may quote what was to be written.
 _TOLD = (
@@ -40,8 +41,14 @@ _TOLD = (
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-def is_worth_another_connection(error: Exception) -> bool:
+def is_lost_connection(error: Exception) -> bool:
+    """A fresh connection may do."""
     return isinstance(error, _LOST) and not isinstance(error, _WRONG_CALL)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the call may succeed when it is made again."""
+    return is_lost_connection(error) or isinstance(error, _PASSING)
 
 
 def is_refused_sign_in(error: Exception) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,8 +14,9 @@ import asyncpg
 
 from app.storage.postgres.postgres_errors import (
     ERRORS,
+    is_lost_connection,
     is_refused_sign_in,
-    is_worth_another_connection,
+    may_pass,
     misses_tables,
     reason,
 )
@@ -71,21 +74,21 @@ class PostgresPool:
                 pool.terminate()
 
     async def _run(self, work: _Work[_Result], attempt_seconds: float) -> _Result:
-        pause, refusals = 0.0, 0
+        pause, refusals, missed = 0.0, 0, 0
         while True:
-            if self._closed:
-                raise StorageError("the database's connections have been closed")
             try:
                 async with asyncio.timeout(attempt_seconds):
                     return await self._run_once(work)
             except ERRORS as error:
                 refusals += is_refused_sign_in(error)
-                if misses_tables(error) and self._prepared:
+                missed += misses_tables(error)
+                if missed == 1 and misses_tables(error):
                     self._prepared = False
-                elif not is_worth_another_connection(error) or refusals == _MAX_SIGN_INS:
+                elif not may_pass(error) or refusals == _MAX_SIGN_INS:
                     raise
-            # The others were most likely closed with it.
-            await self._expire_connections()
+                if is_lost_connection(error) and self._pool is not None:
+                    # The others were most likely lost with it.
+                    await self._pool.expire_connections()
             await asyncio.sleep(pause)
             pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)
 
@@ -108,13 +111,15 @@ class PostgresPool:
             yield PostgresSession(connection, self._database.schema)
         except BaseException as error:
             # Nobody knows what a connection does whose call was cancelled or broken.
-            if not isinstance(error, Exception) or is_worth_another_connection(error):
+            if not isinstance(error, Exception) or is_lost_connection(error):
                 connection.terminate()
             raise
         finally:
             await pool.release(connection, timeout=_RELEASE_SECONDS)
 
     def _opened(self) -> Any:  # noqa: ANN401 - asyncpg has no types
+        if self._closed:
+            raise StorageError("the database's connections have been closed")
         if self._pool is None:
             where = self._database
             self._pool = asyncpg.create_pool(
@@ -124,7 +129,7 @@ class PostgresPool:
                 database=where.database,
                 user=where.user,
                 password=self._password if where.password else None,
-                ssl=where.ssl_mode,
+                ssl=_tls(where.ssl_mode),
                 timeout=_CONNECT_SECONDS,
                 min_size=0,
                 max_size=_MAX_CONNECTIONS,
@@ -140,9 +145,14 @@ class PostgresPool:
         except Exception as error:
             raise StorageError(f"the database's password could not be read ({type(error).__name__})") from error
 
-    async def _expire_connections(self) -> None:
-        if self._pool is not None:
-            await self._pool.expire_connections()
+
+def _tls(ssl_mode: str | None) -> str | ssl.SSLContext | None:
+    """asyncpg verifies with a file of certificates alone, where every other client knows those of the system."""
+    if ssl_mode not in {"verify-ca", "verify-full"}:
+        return ssl_mode
+    context = ssl.create_default_context(cafile=os.environ.get("PGSSLROOTCERT"))
+    context.check_hostname = ssl_mode == "verify-full"
+    return context
 
 
 async def _keep_as_it_is(_: object) -> None:

@@ -10,7 +10,8 @@ VERSION = 1
 # at once fails in PostgreSQL.
 _CREATION_LOCK = 0x6167656E74
 
-_EXISTS = "SELECT to_regclass('{schema}.storage_version') IS NOT NULL"
+# Not to_regclass(): it answers from a cache that waiting for the lock does not refresh.
+_EXISTS = "SELECT 1 FROM pg_tables WHERE schemaname = '{schema}' AND tablename = 'storage_version'"
 _SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = '{schema}'"
 _VERSION = "SELECT version FROM {schema}.storage_version"
 _TABLES = """
