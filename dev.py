@@ -33,6 +33,7 @@ HELP = """COMMAND
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   preflight [--target prod]          make the agent server's folder for Databricks Apps, start it alone and ask it
+  deploy-app [--var endpoint=NAME]   deploy that folder as a Databricks App, and wait for its health
   lock [--upgrade]                   write the requirements files from pyproject.toml
   docs                               write docs/settings.md, and the picture in docs/architecture.md
   snapshots                          write infra/snapshots, what Bicep makes of infra/, and format infra/
@@ -44,7 +45,7 @@ Everything is installed into .venv the first time it is needed."""
 def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     commands = {
-        each.__name__: each
+        each.__name__.replace("_", "-"): each
         for each in (
             run,
             chat,
@@ -180,6 +181,11 @@ def deploy(environment: VirtualEnvironment, arguments: list[str]) -> int:
 def preflight(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK, LOCAL_MODEL_LOCK)
     return environment.become("ops.databricks_app.preflight", *arguments)
+
+
+def deploy_app(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK, LOCAL_MODEL_LOCK)
+    return environment.become("ops.databricks_app.deploy_app", *arguments)
 
 
 def lock(environment: VirtualEnvironment, arguments: list[str]) -> int:

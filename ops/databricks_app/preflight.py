@@ -30,10 +30,13 @@ def prepare_folder(root: Path, bundle: AppBundle, target: Path) -> AppFolder:
     """The folder with the page and the lock, not started. Raises `AppError`."""
     if not build_page(root, say):
         say("The page is not part of it: a program can ask the app, a person finds a note at /.")
-    return make_folder(root, bundle, target, write_lock)
+    folder = make_folder(root, bundle, target, write_lock)
+    say(f"{target}: {len(folder.files())} files, build {folder.build}, commit {folder.commit or 'unknown'}")
+    return folder
 
 
-async def _preflight(bundle: AppBundle, folder: AppFolder) -> None:
+async def start_and_ask(bundle: AppBundle, folder: AppFolder) -> None:
+    """With the stand-in workspace's model. Raises `AppError` and `ChildFailedError`."""
     async with Children() as children:
         workspace = await start_stand_in(children)
         await try_folder(folder.path, bundle.command, workspace, say)
@@ -48,8 +51,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         # The stand-in workspace answers here, whichever endpoint the app will use.
         bundle = load_bundle(root, options.target, given_variables(options), complete=False)
         folder = prepare_folder(root, bundle, options.output)
-        say(f"{folder.path}: {len(folder.files())} files, build {folder.build}, commit {folder.commit or 'unknown'}")
-        asyncio.run(_preflight(bundle, folder))
+        asyncio.run(start_and_ask(bundle, folder))
     except (AppError, ChildFailedError) as error:
         print(error, file=sys.stderr)
         return 1
