@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from agent_server.handlers.registry import agent, invoke, stream
@@ -20,6 +23,23 @@ class AgentServer:
     databricks_agent: bool = False
 
 
+_recorded: ContextVar[list[AgentServer]] = ContextVar("recorded_servers")
+
+
+@contextmanager
+def recorded_servers() -> Iterator[list[AgentServer]]:
+    """The list of all that `create_server` makes inside: for the command, which calls the `main()` of a module."""
+    servers: list[AgentServer] = []
+    token = _recorded.set(servers)
+    try:
+        yield servers
+    finally:
+        _recorded.reset(token)
+
+
 def create_server(task: str | None = None, *, databricks_agent: bool = False) -> AgentServer:
     """Says what the command `agent-server` is to serve. Raises `ValueError` for an unknown task type."""
-    return AgentServer(Task(task or ""), databricks_agent)
+    server = AgentServer(Task(task or ""), databricks_agent)
+    if (recorded := _recorded.get(None)) is not None:
+        recorded.append(server)
+    return server

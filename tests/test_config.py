@@ -15,6 +15,7 @@ from app.settings.databricks_settings import AUTH_TYPES, DatabricksSettings
 from ops.settings_page import PAGE, sections, settings_page
 
 ROOT = Path(__file__).parent.parent
+APP = "https://agent-1.azure.databricksapps.com"
 GOOD = {
     "DATABRICKS_BASE_URL": "https://adb-1.azuredatabricks.net/serving-endpoints",
     "DATABRICKS_MODEL_NAME": "databricks-claude",
@@ -132,6 +133,32 @@ def test_genies_time_limit_is_below_that_of_the_turn(given: dict[str, str], wron
     assert problems({**GOOD, **given}) == wrong
     load_settings({**GOOD, **given, "TURN_TIMEOUT_SECONDS": "301"})
     load_settings({**GOOD, **given, "GENIE_SPACES": ""})
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"DATABRICKS_TOKEN": "dapi0123"}, ["DATABRICKS_TOKEN"]),
+        ({"DATABRICKS_TOKEN": "eyJ0.oauth.token"}, []),
+        ({"DATABRICKS_CLIENT_ID": "c", "DATABRICKS_CLIENT_SECRET": "s"}, ["MLFLOW_BASE_URL"]),
+        (
+            {
+                "DATABRICKS_CLIENT_ID": "c",
+                "DATABRICKS_CLIENT_SECRET": "s",
+                "MLFLOW_BASE_URL": GOOD["DATABRICKS_BASE_URL"],
+            },
+            [],
+        ),
+    ],
+)
+def test_an_app_as_the_model_takes_oauth_tokens_of_its_workspace_alone(given: dict[str, str], wrong: list[str]) -> None:
+    environment = {name: value for name, value in GOOD.items() if name != "DATABRICKS_TOKEN"} | given
+    for app in (APP, f"{APP}/api/v1"):
+        if wrong:
+            assert problems({**environment, "DATABRICKS_BASE_URL": app}) == wrong
+        else:
+            load_settings({**environment, "DATABRICKS_BASE_URL": app})
+    load_settings(environment)
 
 
 def test_no_secret_shows_in_any_text() -> None:

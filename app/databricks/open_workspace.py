@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.databricks.credentials import CredentialChoice, choose_credential
 from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_url import WorkspaceUrl
@@ -10,9 +12,11 @@ from app.settings.databricks_settings import DatabricksSettings
 
 def open_workspace(settings: DatabricksSettings, managed_identity_client_id: str | None = None) -> WorkspaceClient:
     """Nothing is asked before its first request. `managed_identity_client_id` names the identity that signs in where
-    the settings name no other.
+    the settings name no other. Beside an app as the model, it is the workspace of the traces.
     """
     url = WorkspaceUrl.parse(settings.base_url)
+    if url.is_app and settings.mlflow_base_url:
+        url = replace(url, host=settings.mlflow_base_url)
     choice = CredentialChoice(
         token=settings.token,
         client_id=settings.client_id,

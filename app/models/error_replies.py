@@ -165,8 +165,12 @@ def _failure_of_status(
 
 def _redirected(reply: ErrorReply) -> model_errors.ModelError:
     target = quoted((reply.location or "nowhere").partition("?")[0])
-    summary = f"HTTP {reply.status}: redirected to {target}; is DATABRICKS_BASE_URL the workspace's own address?"
-    return model_errors.SignInError(summary) if _LOGIN.search(target) else model_errors.RequestRefusedError(summary)
+    summary = f"HTTP {reply.status}: redirected to {target}"
+    if _LOGIN.search(target):
+        return model_errors.SignInError(
+            f"{summary}; a Databricks App takes an OAuth token, and no personal access token"
+        )
+    return model_errors.RequestRefusedError(f"{summary}; is DATABRICKS_BASE_URL the workspace's own address?")
 
 
 def _content_filter(error: ErrorBody, *, side: str) -> model_errors.ContentFilteredError | None:

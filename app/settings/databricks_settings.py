@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -11,6 +12,8 @@ from pydantic_core import PydanticCustomError
 from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
+
+_APP = re.compile(r"https://[A-Za-z0-9.-]+\.databricksapps\.com(?:[:/]|$)")
 
 ModelApi = Literal["auto", "chat", "responses"]
 
@@ -85,7 +88,8 @@ class DatabricksSettings(Section):
         "MLFLOW_BASE_URL",
         default="",
         left_out="the workspace",
-        description="the workspace that has the traces of answers, where the model is an app; it gets the same tokens",
+        description="the workspace that has the traces of answers and signs in, where the model is an app; it gets the "
+        "same tokens",
     )
 
     @field_validator("mlflow_base_url")
@@ -104,6 +108,8 @@ class DatabricksSettings(Section):
 
     @classmethod
     def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
+        if _APP.match(given.get("DATABRICKS_BASE_URL", "")):
+            yield from _problems_with_an_app(given)
         pair = ("DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET")
         missing = [name for name in pair if name not in given]
         if missing == [pair[1]] and given.get("DATABRICKS_AUTH_TYPE") == "azure-managed-identity":
@@ -111,3 +117,13 @@ class DatabricksSettings(Section):
             return
         if len(missing) == 1:
             yield f"{missing[0]}: missing; a service principal has both an id and a secret"
+
+
+def _problems_with_an_app(given: Mapping[str, str]) -> Iterator[str]:
+    if given.get("DATABRICKS_TOKEN", "").startswith("dapi"):
+        yield (
+            "DATABRICKS_TOKEN: a Databricks App takes no personal access token; remove it, and put a service principal "
+            "into DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
+        )
+    if "DATABRICKS_CLIENT_SECRET" in given and "MLFLOW_BASE_URL" not in given:
+        yield "MLFLOW_BASE_URL: missing; beside an app in DATABRICKS_BASE_URL it names the workspace that signs in"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.databricks.workspace_url import WorkspaceUrl
 
+APP = "https://agent-1.2.azure.databricksapps.com"
 HOST = "https://adb-1.2.azuredatabricks.net"
 
 
@@ -23,6 +24,10 @@ HOST = "https://adb-1.2.azuredatabricks.net"
         (f"{HOST}/serving-endpoints/chat/completions", f"{HOST}/serving-endpoints"),
         (f"{HOST}/ai-gateway/mlflow/v1", f"{HOST}/ai-gateway/mlflow/v1"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080/serving-endpoints"),
+        ("http://127.0.0.1:8000/api/responses", "http://127.0.0.1:8000/api"),
+        (APP, f"{APP}/api"),
+        (f"{APP}/api/v1", f"{APP}/api/v1"),
+        (f"{APP}/responses", APP),
     ],
 )
 def test_every_address_a_person_may_copy_leads_to_the_model(given_address: str, model_base_url: str) -> None:

@@ -1,0 +1,112 @@
+"""`/mcp`: the same agent for MCP clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from agent_server.handlers.direct import answer_direct
+from agent_server.handlers.handler import JsonObject
+from agent_server.http.answering import Answering
+from agent_server.http.open_answers import OpenAnswers
+from agent_server.http.server_services import ServerServices
+from agent_server.mcp.mcp_endpoint import AskAnswer, McpEndpoint, McpServices, text_of
+from agent_server.protocol.responses_request import parse_responses_request
+
+_WAIT_SECONDS = 85.0
+"""Callers cut a call after 100 s (Azure AI Foundry) to 120 s (the proxy of Databricks Apps)."""
+
+
+def mcp_endpoint(services: ServerServices, answers: OpenAnswers) -> McpEndpoint:
+    answering = Answering(services, answers)
+    return McpEndpoint(
+        McpServices(
+            services.info.name,
+            services.info.version,
+            services.info.description,
+            _AskedAgent(services, answering, answers),
+            lambda request: answering.context(request).caller,
+            services.tools,
+            services.settings.server.max_body_bytes,
+        )
+    )
+
+
+def mcp_routes(endpoint: McpEndpoint, services: ServerServices, answers: OpenAnswers) -> list[BaseRoute]:
+    app = _PostOnly(endpoint, Answering(services, answers))
+    # Under /api tokens are documented to work. Neither address redirects to the other.
+    return [Route(path, app, name="mcp") for path in ("/mcp", "/mcp/", "/api/mcp", "/api/mcp/")]
+
+
+class _PostOnly:
+    """There are no sessions to listen to, or to end."""
+
+    def __init__(self, app: McpEndpoint, answering: Answering) -> None:
+        self._app = app
+        self._answering = answering
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            raise HTTPException(405, headers={"Allow": "POST"})
+        # Who may not ask is told so by HTTP, as at every other address.
+        self._answering.context(Request(scope))
+        await self._app(scope, receive, send)
+
+
+class _AskedAgent:
+    def __init__(self, services: ServerServices, answering: Answering, answers: OpenAnswers) -> None:
+        self.keeps_answers = services.responses is not None
+        self._services = services
+        self._answering = answering
+        self._answers = answers
+
+    async def ask(self, request: Request, question: str, previous_response_id: str) -> AskAnswer:
+        self._answers.admit()
+        context = self._answering.context(request)
+        body: JsonObject = {"input": question}
+        if not self.keeps_answers:
+            asked = parse_responses_request(body)
+            answer = answer_direct(self._services.handler, self._services.server.task, asked)
+            with self._answers.opened():
+                return text_of(await self._answering.invoke("mcp_ask", body, context, answer))
+        body |= {"background": True}
+        if previous_response_id:
+            body["previous_response_id"] = previous_response_id
+        stored = await self._answering.create(parse_responses_request(body), context)
+        has_left = True
+        try:
+            response = await _ended_in_time(stored.finished())
+            has_left = False
+        finally:
+            if has_left and not self._answers.is_stopping:
+                await stored.cancel()
+        return text_of(response or stored.response)
+
+    async def get(self, request: Request, response_id: str) -> AskAnswer:
+        caller = self._answering.context(request).caller
+        responses = self._answering.responses
+        await _ended_in_time(_last(await responses.follow(response_id, caller)))
+        return text_of(await responses.get(response_id, caller))
+
+
+async def _ended_in_time(end: Coroutine[Any, Any, JsonObject]) -> JsonObject | None:
+    try:
+        async with asyncio.timeout(_WAIT_SECONDS):
+            return await end
+    except TimeoutError:
+        return None
+
+
+async def _last(events: AsyncGenerator[JsonObject, None]) -> JsonObject:
+    last: JsonObject = {}
+    async with aclosing(events):
+        async for event in events:
+            last = event
+    return last

@@ -1,0 +1,106 @@
+"""For those who run the server: whether it lives, whether it can answer, what it counts, and what it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from agent_server.handlers.handler import JsonObject
+from agent_server.http.json_encoding import json_bytes
+from agent_server.http.metrics import CONTENT_TYPE, Metrics
+from agent_server.http.open_answers import OpenAnswers
+from agent_server.http.server_services import ReadinessCheck, ServerServices
+from agent_server.protocol.task import Task
+
+_log = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 5.0
+_NO_STORE = {"Cache-Control": "no-store"}
+_API_NAMES = {Task.RESPONSES: "responses", Task.CHAT: "chat/completions", Task.CHAT_AGENT: "chat_agent"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    name: str
+    works: bool
+
+
+def operations_routes(services: ServerServices, answers: OpenAnswers, metrics: Metrics) -> APIRouter:
+    router = APIRouter()
+    info = services.info
+
+    @router.api_route("/health", methods=["GET", "HEAD"], name="health")
+    async def health() -> Response:
+        """Whether the process lives: nothing else is asked."""
+        return _json({"status": "healthy", "version": info.version, "git_commit": info.git_commit})
+
+    @router.api_route("/ready", methods=["GET", "HEAD"], name="ready")
+    async def ready() -> Response:
+        """Whether a request would be answered now."""
+        checks = await _checked(services.readiness)
+        works = all(check.works for check in checks) and not answers.is_stopping
+        content = {
+            "status": "stopping" if answers.is_stopping else "ready" if works else "not ready",
+            "checks": {check.name: "ok" if check.works else "failed" for check in checks},
+        }
+        return _json(content, 200 if works else 503)
+
+    @router.get("/metrics", name="metrics")
+    async def read_metrics() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
+
+    @router.get("/agent/info", name="info")
+    @router.get("/api/agent/info", name="info")
+    async def read_info() -> Response:
+        """The names that MLflow's own server has, and more."""
+        return _json(agent_card(services))
+
+    async def models() -> Response:
+        """For chat programs, which ask for this list first."""
+        model = {"id": info.name, "object": "model", "created": 0, "owned_by": "agent-server"}
+        return _json({"object": "list", "data": [model]})
+
+    for prefix in ("", "/v1", "/api", "/api/v1"):
+        router.add_api_route(f"{prefix}/models", models, name="models")
+    return router
+
+
+def agent_card(services: ServerServices) -> JsonObject:
+    info = services.info
+    task = services.server.task
+    return {
+        "name": info.name,
+        "use_case": "agent",
+        "description": info.description,
+        "version": info.version,
+        "git_commit": info.git_commit,
+        "mlflow_version": info.mlflow_version,
+        "task": task.value or None,
+        "agent_api": _API_NAMES.get(task),
+        "endpoints": ["/invocations", "/responses", "/chat/completions", "/mcp"],
+        "request_schema": info.request_schema,
+        "response_schema": info.response_schema,
+    }
+
+
+async def _checked(checks: Mapping[str, ReadinessCheck]) -> list[_Check]:
+    return list(await asyncio.gather(*(_check(name, check) for name, check in checks.items())))
+
+
+async def _check(name: str, check: ReadinessCheck) -> _Check:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except Exception as error:
+        _log.warning("Not ready: %s failed (%s)", name, type(error).__name__)
+        return _Check(name, works=False)
+    return _Check(name, works=True)
+
+
+def _json(content: JsonObject, status: int = 200) -> Response:
+    return Response(json_bytes(content), status, _NO_STORE, "application/json")

@@ -1,0 +1,98 @@
+"""The application on a port, until a signal ends it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import ChangeReload
+
+from agent_server.http.application import Application
+from agent_server.http.request_id import RequestIdFilter
+
+_log = logging.getLogger(__name__)
+
+_LINE = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
+_CONNECTIONS_SECONDS = 1
+
+
+class Server(uvicorn.Server):
+    """Lets running answers end before it closes their connections."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _log.info("The agent server listens at http://%s:%d", self.config.host, self.config.port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        application = self.config.loaded_app
+        if isinstance(application, Application):
+            await application.stop()
+        await super().shutdown(sockets)
+
+
+def serve(application: Application, host: str, port: int) -> None:
+    """Returns when a signal has ended it. Raises `OSError` where the port is taken."""
+    listening = _listen(host, port)
+    Server(_config(application, host, port)).run([listening])
+
+
+def serve_reloading(factory: str, host: str, port: int) -> None:
+    """As `serve`, in a process that is started again after each change of a file. `factory` is the import string of a
+    function that makes the application.
+    """
+    # Made here, so that the port is kept from one process to the next.
+    listening = _listen(host, port)
+    config = _config(factory, host, port, factory=True, reload=True)
+    ChangeReload(config, target=Server(config).run, sockets=[listening]).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.create_server((host, port), backlog=2048)
+    listening.set_inheritable(True)
+    return listening
+
+
+def _config(
+    application: Application | str, host: str, port: int, *, factory: bool = False, reload: bool = False
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        factory=factory,
+        reload=reload,
+        interface="asgi3",
+        lifespan="on",
+        ws="none",
+        log_config=_log_config(),
+        # The frame logs each request, with its id.
+        access_log=False,
+        # Nothing depends on the client's address, and the frame reads the proxy's other headers itself.
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_CONNECTIONS_SECONDS,
+    )
+
+
+def _log_config() -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": RequestIdFilter}},
+        "formatters": {"line": {"format": _LINE}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["request_id"],
+                "stream": "ext://sys.stdout",
+            }
+        },
+        "root": {"level": "INFO", "handlers": ["console"]},
+        # It logs each request to the model, and each event.
+        "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpx2", "mcp", "uvicorn.error")},
+    }
