@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from agent_server.handlers.handler import JsonObject
-from agent_server.handlers.input_text import text_of
+from agent_server.handlers.input_text import file_ids_of, text_of
 from agent_server.handlers.request_context import RequestContext, current_request
 from agent_server.protocol.agent_event_items import AgentEventItems
 from agent_server.protocol.api_error import not_found
@@ -81,17 +81,11 @@ class DatabricksAgent:
 
     async def _files(self, question: Mapping[str, Any], context: RequestContext) -> tuple[AttachedFile, ...]:
         """Those that were uploaded before. Raises `ApiError` for an unknown one."""
-        content = question.get("content")
-        ids = (
-            [part.get("file_id") for part in content if part.get("type") == "input_file"]
-            if isinstance(content, list)
-            else []
-        )
         files = []
-        for id in ids:
-            found = await self._uploads.find(context.caller.tenant, str(id))
+        for id in file_ids_of(question):
+            found = await self._uploads.find(context.caller.tenant, id)
             if found is None:
-                raise not_found("file", str(id))
+                raise not_found("file", id)
             files.append(found.attached)
         return tuple(files)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent_server.handlers.input_text import question_of
+from agent_server.handlers.input_text import file_ids_of, question_of
 from agent_server.handlers.request_context import RequestContext
 from agent_server.protocol.api_error import ApiError
 from agent_server.protocol.response_assembler import ResponseAssembler
@@ -25,6 +25,7 @@ from agent_server.responses.response_stores import ResponseStores, log_key
 from app.agent.history import MAX_HISTORY_MESSAGES
 from app.common.concurrency import gather_or_cancel
 from app.common.identity import UserIdentity
+from app.files.uploads import Uploads
 
 _MAX_ANCESTORS: Final = MAX_HISTORY_MESSAGES // 2
 _FIRST_BATCH_WRITER: Final = "request"
@@ -39,8 +40,9 @@ class NewResponse:
 
 
 class NewResponses:
-    def __init__(self, stores: ResponseStores, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, stores: ResponseStores, uploads: Uploads, *, clock: Callable[[], float] = time.time) -> None:
         self._stores = stores
+        self._uploads = uploads
         self._clock = clock
 
     async def create(self, request: ResponsesRequest, context: RequestContext, *, turn: str = "") -> NewResponse:
@@ -57,6 +59,7 @@ class NewResponses:
                     code="idempotency_key_reused",
                 )
             return NewResponse(found, is_repeated=True)
+        await self._check_files(request, context)
         conversation, previous = await self._place(request, context)
         record = ResponseRecord(
             id=id,
@@ -73,6 +76,12 @@ class NewResponses:
         )
         await self._write(caller.tenant, record, conversation, replace(request, conversation_id=conversation.id))
         return NewResponse(record)
+
+    async def _check_files(self, request: ResponsesRequest, context: RequestContext) -> None:
+        for index, item in enumerate(request.input):
+            for id in file_ids_of(item):
+                if await self._uploads.find(context.caller.tenant, id) is None:
+                    raise _unknown(f"input[{index}]", "file", id)
 
     async def _write(
         self, tenant: str, record: ResponseRecord, conversation: ConversationRecord, request: ResponsesRequest

@@ -21,6 +21,7 @@ from agent_server.responses.response_records import ResponseRecord
 from agent_server.responses.response_stores import ResponseStores, log_key
 from agent_server.responses.response_turns import LOST, STORAGE_UNAVAILABLE, ResponseTurns
 from agent_server.responses.stored_response import StoredResponse
+from app.files.uploads import Uploads
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import TurnState
 from app.storage.queue import MessageReceiver
@@ -43,6 +44,7 @@ class ResponsesService:
         turns: ResponseTurns,
         queue: MessageReceiver,
         dispatch: Callable[[bytes], Awaitable[None]],
+        uploads: Uploads,
         *,
         forget: Callable[[ConversationKey], Awaitable[None]],
         max_concurrent: int,
@@ -50,7 +52,7 @@ class ResponsesService:
     ) -> None:
         self._stores = stores
         self._turns = turns
-        self._new = NewResponses(stores, clock=clock)
+        self._new = NewResponses(stores, uploads, clock=clock)
         self._worker = QueueWorker(queue, dispatch)
         self._forget = forget
         self._max_concurrent = max_concurrent

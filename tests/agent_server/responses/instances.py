@@ -20,6 +20,7 @@ from agent_server.responses.response_stores import ResponseStores
 from agent_server.responses.response_turns import ResponseTurns
 from agent_server.responses.responses_service import ResponsesService
 from agent_server.responses.stored_response import StoredResponse
+from app.files.uploads import Uploads
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.turns.lease import TurnBackend
 from tests.fakes.chat import Behind, Wire
@@ -82,6 +83,7 @@ class Instance:
             self.turns,
             queue,
             self.turns.handle,
+            Uploads(artifacts),
             forget=conversations.forget,
             max_concurrent=50,
             clock=clock,

@@ -140,11 +140,16 @@ async def test_unknown_references_are_refused_with_their_name(store: SqliteStore
         ({"previous_response_id": "resp_unknown"}, "previous_response_id"),
         ({"conversation": "conv_unknown"}, "conversation"),
         ({"context": {"conversation_id": "conv_unknown"}}, "conversation"),
+        ({"question": [_with_file("file-unknown")]}, "input[0]"),
     ):
         with pytest.raises(ApiError) as refusal:
             await instance.ask(**body)
         assert (refusal.value.status, refusal.value.param) == (404, param)
     assert not speaker_was_asked(instance)
+
+
+def _with_file(id: str) -> dict[str, object]:
+    return {"role": "user", "content": [{"type": "input_file", "file_id": id}]}
 
 
 def speaker_was_asked(instance: Instance) -> bool:
