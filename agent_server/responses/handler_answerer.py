@@ -7,8 +7,12 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Seque
 from contextlib import aclosing
 from dataclasses import replace
 
+from agent_server.handlers.direct import loose_events
 from agent_server.handlers.handler import Handler, JsonObject
 from agent_server.handlers.request_context import request_context
+from agent_server.protocol.api_error import ApiError
+from agent_server.protocol.responses_request import ResponsesRequest
+from agent_server.protocol.task import Task
 from agent_server.responses.turn_call import ResponseTurn, TurnCall, turn_call
 from agent_server.tracing.request_trace import NO_TRACING, RequestTracer
 from app.agent.events import Answer, End, Event, Failure, ResponsesEvent, TextAdded
@@ -24,8 +28,9 @@ _TEXT_DELTA = "response.output_text.delta"
 class HandlerAnswerer:
     """Implements `app.turns.answerer.Answerer`: what was said before is put in front of the request's input."""
 
-    def __init__(self, handler: Handler, tracer: RequestTracer = NO_TRACING) -> None:
+    def __init__(self, handler: Handler, task: Task, tracer: RequestTracer = NO_TRACING) -> None:
         self._handler = handler
+        self._task = task
         self._tracer = tracer
 
     async def answer(
@@ -55,12 +60,16 @@ class HandlerAnswerer:
         )
         try:
             with turn_call(call), request_context(turn.context):
-                async with aclosing(self._handler.stream(request)) as events:
+                async with aclosing(loose_events(self._handler, self._task, ResponsesRequest(request))) as events:
                     async for event in events:
                         if said_now.add(event):
                             yield ResponsesEvent(event)
                             if delta := said_now.last_delta:
                                 yield TextAdded(delta)
+        except ApiError as refusal:
+            trace.end(said_now.output, refusal)
+            yield Failure(refusal.message, "", said_now.text)
+            return
         except BaseException as error:
             trace.end(said_now.output, error)
             raise
@@ -94,18 +103,18 @@ class _Said:
     @property
     def output(self) -> JsonObject:
         """For the trace, in the form of a Response object."""
-        message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": self._joined}]}
+        message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": self.text}]}
         return {"output": self._items or [message]}
 
     @property
-    def _joined(self) -> str:
+    def text(self) -> str:
         return "".join(self._text)
 
     def end(self) -> End:
         """Where the handler does not say more itself."""
         if self._failed is None:
-            return Answer(self._joined)
-        return Failure(str(self._failed.get("message") or "The agent failed."), "", self._joined)
+            return Answer(self.text)
+        return Failure(str(self._failed.get("message") or "The agent failed."), "", self.text)
 
 
 def _with_trace(end: End, trace_id: str) -> End:

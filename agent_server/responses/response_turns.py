@@ -15,6 +15,7 @@ from agent_server.handlers.request_context import RequestContext
 from agent_server.identity.person_tokens import PersonTokens
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.protocol.api_error import ApiError
+from agent_server.protocol.task import Task
 from agent_server.responses.handler_answerer import HandlerAnswerer
 from agent_server.responses.response_records import ResponseRecord
 from agent_server.responses.response_reply import ResponseReply
@@ -73,6 +74,7 @@ class ResponseTurns:
     def __init__(
         self,
         handler: Handler,
+        task: Task,
         stores: ResponseStores,
         backend: TurnBackend,
         tokens: PersonTokens,
@@ -87,7 +89,7 @@ class ResponseTurns:
         self._agent = agent
         self._clock = clock
         self._runner = TurnRunner(
-            HandlerAnswerer(handler, tracer), NoCommands(), backend, time_limit_seconds=time_limit_seconds
+            HandlerAnswerer(handler, task, tracer), NoCommands(), backend, time_limit_seconds=time_limit_seconds
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._replies: dict[str, ResponseReply] = {}

@@ -13,6 +13,7 @@ from agent_server.handlers.request_context import RequestContext
 from agent_server.identity.person_tokens import PersonTokens
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.protocol.responses_request import parse_responses_request
+from agent_server.protocol.task import Task
 from agent_server.responses.conversation_records import ConversationRecords
 from agent_server.responses.event_log import EventLog
 from agent_server.responses.response_records import ResponseRecords
@@ -76,7 +77,7 @@ class Instance:
         )
         backend = TurnBackend(conversations, queue, artifacts, LEASE_SECONDS, clock)
         self.turns = ResponseTurns(
-            handler, self.stores, backend, self.tokens, time_limit_seconds=120, agent=agent, clock=clock
+            handler, Task.RESPONSES, self.stores, backend, self.tokens, time_limit_seconds=120, agent=agent, clock=clock
         )
         self.service = ResponsesService(
             self.stores,
