@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator
 
 from app.config import CoreSettings, HostSettings, load_sections
 from app.settings.postgres_settings import PostgresSettings
@@ -96,11 +98,44 @@ class TracingSettings(Section):
     )
 
 
+def _comma_list(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+PersonIds = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+
+
+class JobsTabSettings(Section):
+    title: ClassVar[str] = "Agent server: the jobs tab of its page"
+
+    watch_every: str = setting(
+        "AGENT_SERVER_WATCH_JOBS_EVERY",
+        default="",
+        pattern=r"^(\d{1,7}[smhd])?$",
+        left_out="it does not: the tab reads JOB_WATCH_STORE",
+        description="how often this server looks at the jobs itself, such as 5m; of several instances one does",
+    )
+    approvers: PersonIds = setting(
+        "AGENT_SERVER_JOB_APPROVERS",
+        default=(),
+        left_out="nobody inside an app",
+        description="who may decide about failed jobs in the page: their ids, which the tab shows, with commas between",
+    )
+    viewers: PersonIds = setting(
+        "AGENT_SERVER_JOB_VIEWERS",
+        default=(),
+        left_out="the approvers alone",
+        description="who may see failed jobs in the page: their ids, with commas between; * for everybody who may open "
+        "the app",
+    )
+
+
 class ServerSettings(HostSettings):
     """What every agent server needs: nothing of it is required."""
 
     server: AgentServerSettings
     tracing: TracingSettings
+    jobs_tab: JobsTabSettings
     turns: TurnSettings
     storage: StorageSettings
     postgres: PostgresSettings

@@ -61,7 +61,7 @@ class IncidentActions:
             decided = decide(incident, policy, press, "")
         except NotAllowedError as refusal:
             return ActionAnswer(translate(refusal.sentence, **refusal.values), is_accepted=False)
-        said = translate(_accepted(decided, action.verb), name=press.by.name or "–")
+        said = translate(accepted_sentence(decided, action.verb), name=press.by.name or "–")
         now = Facts((Fact(translate(sentences.NOW), said),))
         # At once for who pressed; everybody's card is edited from the queue.
         return ActionAnswer(said, (now, *incident_blocks(decided, policy, translate)))
@@ -72,7 +72,7 @@ class IncidentActions:
 
         def change(incident: Incident) -> Incident | None:
             refusals.clear()
-            if _is_done(incident, press, notice_id):
+            if is_done(incident, press, notice_id):
                 return None
             try:
                 return decide(incident, policy_for(incident, self._policy_of), press, notice_id)
@@ -90,7 +90,7 @@ class IncidentActions:
         kind = NOTICES.get(press.verb, "changed")
         await self._notifier.put(JobNotice(id=notice_id, incident=incident.id, what=kind))
         if press.verb == WRONG_DIAGNOSIS:
-            await self._record_wrong_diagnosis(incident)
+            await record_wrong_diagnosis(self._records, incident)
         if incident.state is IncidentState.APPROVED:
             await self._carry_out(incident.id)
 
@@ -111,16 +111,18 @@ class IncidentActions:
         )
         await self._notifier.put(notice)
 
-    async def _record_wrong_diagnosis(self, incident: Incident) -> None:
-        for run in incident.runs:
-            changes = {"wrong_diagnosis": len(incident.wrong_diagnosis_by)}
-            await self._records.update(record_key(run.ended_at_seconds, run.key), changes)
-
     def _press(self, action: CardAction, grace_seconds: float = 0.0) -> Press:
         return Press(action.id, action.verb, _person(action.caller), self._clock(), action.data, grace_seconds)
 
 
-def _accepted(decided: Incident, verb: str) -> Sentence:
+async def record_wrong_diagnosis(records: DecisionRecords, incident: Incident) -> None:
+    """Raises `StorageError`."""
+    for run in incident.runs:
+        changes = {"wrong_diagnosis": len(incident.wrong_diagnosis_by)}
+        await records.update(record_key(run.ended_at_seconds, run.key), changes)
+
+
+def accepted_sentence(decided: Incident, verb: str) -> Sentence:
     if verb == APPROVE_RETRY and decided.proposal is not None and decided.proposal.action == "CANCEL":
         return sentences.CANCEL_ACCEPTED
     return sentences.ACCEPTED[verb]
@@ -136,7 +138,7 @@ def _notice_id(action: CardAction) -> str:
     return f"{PRESS}{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
-def _is_done(incident: Incident, press: Press, notice_id: str) -> bool:
+def is_done(incident: Incident, press: Press, notice_id: str) -> bool:
     """An earlier run of this press may have ended before it was told."""
     if any(notice.id == notice_id for notice in incident.notices):
         return True

@@ -1,0 +1,48 @@
+"""What the second tab of the page asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent_server.http.json_encoding import json_bytes
+from agent_server.http.request_body import read_json_object
+from agent_server.identity.server_caller import ServerCaller
+from agent_server.page.incidents import Incidents
+from agent_server.protocol.api_error import ApiError
+
+
+def incident_routes(
+    incidents: Incidents | None, missing: str, identify: Callable[[Mapping[str, str]], ServerCaller]
+) -> APIRouter:
+    """Without `incidents` each route answers with `missing`, the sentence that says what to configure."""
+
+    def served() -> Incidents:
+        if incidents is None:
+            raise ApiError(404, missing, code="jobs_not_configured")
+        return incidents
+
+    async def list_incidents(request: Request) -> Response:
+        caller = identify(dict(request.headers))
+        return _json(await served().list_page(caller, request.query_params.get("cursor", "")))
+
+    async def summarize(request: Request) -> Response:
+        return _json(await served().summary(identify(dict(request.headers))))
+
+    async def decide(request: Request, id: str) -> Response:
+        caller = identify(dict(request.headers))
+        return _json(await served().decide(caller, id, await read_json_object(request)))
+
+    router = APIRouter()
+    router.add_api_route("/api/incidents", list_incidents, methods=["GET"], name="incidents")
+    router.add_api_route("/api/incidents/summary", summarize, methods=["GET"], name="incidents_summary")
+    router.add_api_route("/api/incidents/{id}/decision", decide, methods=["POST"], name="incident_decision")
+    return router
+
+
+def _json(content: Mapping[str, Any]) -> Response:
+    return Response(json_bytes(content), 200, {"Cache-Control": "no-store"}, "application/json")
