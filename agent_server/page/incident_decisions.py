@@ -115,7 +115,9 @@ class IncidentDecisions:
             if is_done(incident, press, notice_id):
                 return None
             try:
-                return decide(incident, _with_approver(policy_for(incident, self._policy_of), press.by), press, notice_id)
+                return decide(
+                    incident, _with_approver(policy_for(incident, self._policy_of), press.by), press, notice_id
+                )
             except NotAllowedError as refusal:
                 refusals.append(refusal)
                 return None

@@ -1,4 +1,4 @@
-"""Incidents and their statistics as the page shows them. Pure; all that comes from outside is bounded, without secrets."""
+"""Incidents and their statistics as the page shows them. Pure; what comes from outside is bounded, without secrets."""
 
 from __future__ import annotations
 
@@ -144,7 +144,15 @@ def _summary_blocks(statistics: HistoryStatistics) -> Iterator[Block]:
 
 
 def _outcomes(decisions: Sequence[DecisionStatistics]) -> Table:
-    numbers = ("Runs", "Succeeded", "Failed", "Canceled or unknown", "No outcome", "Success rate in %", "Wrong diagnosis")
+    numbers = (
+        "Runs",
+        "Succeeded",
+        "Failed",
+        "Canceled or unknown",
+        "No outcome",
+        "Success rate in %",
+        "Wrong diagnosis",
+    )
     return Table(
         (Column("Decision"), *(Column(name, ColumnType.NUMBER) for name in numbers)),
         tuple(

@@ -144,4 +144,6 @@ def _day(cursor: str) -> date:
     try:
         return date.fromisoformat(cursor)
     except ValueError:
-        raise ApiError(400, "cursor must be the next of the page before.", param="cursor", code="invalid_value") from None
+        raise ApiError(
+            400, "cursor must be the next of the page before.", param="cursor", code="invalid_value"
+        ) from None
