@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent_server.composition.job_watch import NOT_CONFIGURED, jobs_tab
 from agent_server.identity.server_caller import LOCAL_OWNER, ServerCaller
+from agent_server.page.incidents import Incidents
 from agent_server.settings import JobsTabSettings, load_server_settings
 from app.config import SettingsError
 from app.local.job_plans import TaskPlan, cluster_failure, in_turn
@@ -51,6 +53,13 @@ def workspace_of(jobs: JobService) -> dict[str, str]:
     }
 
 
+async def found_in(incidents: Incidents) -> list[dict[str, Any]]:
+    async with asyncio.timeout(10):
+        while not (found := (await incidents.list_page(HERE))["incidents"]):  # noqa: ASYNC110 - the store has no event
+            await asyncio.sleep(0.02)
+    return list(found)
+
+
 def test_without_a_store_and_a_watch_it_says_what_to_configure(storage: Storage) -> None:
     tab = jobs_tab(tab_settings(), {"DATABRICKS_HOST": "https://adb-1.example"}, storage)
     assert (tab.incidents, tab.missing) == (None, NOT_CONFIGURED)
@@ -83,10 +92,7 @@ async def test_the_watch_that_runs_here_finds_a_failure_and_begins_what_the_page
     assert tab.incidents is not None
     await tab.start()
     try:
-        async with asyncio.timeout(10):
-            while not (found := (await tab.incidents.list_page(HERE))["incidents"]):
-                await asyncio.sleep(0.02)
-        (incident,) = found
+        (incident,) = await found_in(tab.incidents)
         assert (incident["job"], incident["waits_for_decision"]) == ("nightly_etl", True)
         (decision,) = [block["id"] for block in incident["blocks"] if block["kind"] == "actions" and block["id"]]
 
@@ -94,7 +100,7 @@ async def test_the_watch_that_runs_here_finds_a_failure_and_begins_what_the_page
 
         assert answer["incident"]["state"] == "approved"
         async with asyncio.timeout(10):
-            while not jobs.stand_in.repairs:
+            while not jobs.stand_in.repairs:  # noqa: ASYNC110 - in this loop, in a moment
                 await asyncio.sleep(0.02)
         assert [repair["run_id"] for repair in jobs.stand_in.repairs] == [run_id]
     finally:
@@ -108,12 +114,11 @@ async def test_a_store_that_another_watch_writes_is_read_and_decided_in(
     there = workspace_of(jobs) | {"JOB_WATCH_STORE": str(tmp_path / "watch.sqlite")}
     watching = jobs_tab(tab_settings(AGENT_SERVER_WATCH_JOBS_EVERY="5m"), there, storage)
     reading = jobs_tab(tab_settings(), there, storage)
-    assert watching.incidents is not None and reading.incidents is not None and reading.passes is None
+    assert reading.incidents is not None
+    assert reading.passes is None
     await watching.start()
     try:
-        async with asyncio.timeout(10):
-            while not (found := (await reading.incidents.list_page(HERE))["incidents"]):
-                await asyncio.sleep(0.02)
+        found = await found_in(reading.incidents)
         (decision,) = [block["id"] for block in found[0]["blocks"] if block["kind"] == "actions" and block["id"]]
         answer = await reading.incidents.decide(HERE, found[0]["id"], {"verb": APPROVE_RETRY, "decision_id": decision})
         assert answer["said"].endswith("It starts with the next pass of the job watch.")

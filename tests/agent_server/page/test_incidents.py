@@ -174,7 +174,8 @@ async def test_an_approval_is_stored_told_and_begun(tab: Tab) -> None:
     assert answer.json()["said"].startswith("Ann approved the retry.")
     assert answer.json()["incident"]["state"] == "approved"
     stored = await tab.incidents.find(INCIDENT.id)
-    assert stored is not None and stored.decided_by == Person("apps", APPROVER, "Ann")
+    assert stored is not None
+    assert stored.decided_by == Person("apps", APPROVER, "Ann")
     assert [notice.kind for notice in stored.notices] == ["decided"]
     assert tab.begun == [INCIDENT.id]
     assert stored.notices[0].id in tab.queue.bodies[0]
@@ -185,7 +186,8 @@ async def test_the_same_decision_twice_is_one_and_another_comes_too_late(tab: Ta
     first, second = await asyncio.gather(tab.decide(APPROVER, **APPROVE), tab.decide(APPROVER, **APPROVE))
     assert (first.status_code, second.status_code) == (200, 200)
     stored = await tab.incidents.find(INCIDENT.id)
-    assert stored is not None and len(stored.notices) == 1
+    assert stored is not None
+    assert len(stored.notices) == 1
 
     late = await tab.decide(LOCAL_OWNER, verb=verbs.SKIP, decision_id=PROPOSAL.id)
 
@@ -197,14 +199,16 @@ async def test_a_form_changes_parameters_within_their_rules(tab: Tab) -> None:
     await tab.incidents.create(INCIDENT)
     entered = {"parameter_0": "100000", "parameter_1": "new"}
     refused = await tab.decide(APPROVER, verb=verbs.CHANGE_RETRY, decision_id=PROPOSAL.id, entered=entered)
-    assert refused.status_code == 409 and "batch_size" in refused.json()["error"]["message"]
+    assert refused.status_code == 409
+    assert "batch_size" in refused.json()["error"]["message"]
 
     entered["parameter_0"] = "50"
     accepted = await tab.decide(APPROVER, verb=verbs.CHANGE_RETRY, decision_id=PROPOSAL.id, entered=entered)
 
     assert accepted.status_code == 200
     stored = await tab.incidents.find(INCIDENT.id)
-    assert stored is not None and stored.proposal is not None
+    assert stored is not None
+    assert stored.proposal is not None
     assert stored.proposal.parameters == {"batch_size": "50", "mode": "new"}
 
 
@@ -220,8 +224,10 @@ async def test_a_viewer_may_say_that_the_diagnosis_is_wrong_once_and_nothing_els
     stored, record = await tab.incidents.find(INCIDENT.id), await tab.records.find(key)
     assert answers == [200, 200]
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_an_approver")
-    assert stored is not None and [each.entra_object_id for each in stored.wrong_diagnosis_by] == [VIEWER]
-    assert record is not None and record.wrong_diagnosis == 1
+    assert stored is not None
+    assert [each.entra_object_id for each in stored.wrong_diagnosis_by] == [VIEWER]
+    assert record is not None
+    assert record.wrong_diagnosis == 1
 
 
 @pytest.mark.parametrize(

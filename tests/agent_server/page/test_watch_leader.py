@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ WORKSPACE, EVERY = "https://adb-1.example", 300.0
 class Instance:
     def __init__(self, documents: DocumentStore, clock: Clock, workspace: str = WORKSPACE) -> None:
         self.passes = 0
+        self.has_begun = asyncio.Event()
         self.error: Exception | None = None
         self.leader = WatchLeader(documents, self.run_pass, workspace=workspace, every_seconds=EVERY, clock=clock)
 
     async def run_pass(self) -> None:
         self.passes += 1
+        self.has_begun.set()
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
@@ -57,13 +60,14 @@ async def test_a_pass_whose_server_died_is_made_up_for_after_its_lease(documents
     clock = Clock()
     dying, other = Instance(documents, clock), Instance(documents, clock)
     passing = asyncio.create_task(dying.leader.run_if_due())
-    while not dying.passes:
-        await asyncio.sleep(0.001)
-    # As a kill leaves it: claimed, and never set to the next time.
-    document = await documents.get(DocumentKey(WATCH_PASSES, WORKSPACE, "next"))
-    assert document is not None
+    await dying.has_begun.wait()
+    claim = await documents.get(DocumentKey(WATCH_PASSES, WORKSPACE, "next"))
     await passing
-    await documents.put(Document(document.key, document.value, version=(await documents.get(document.key)).version))  # type: ignore[union-attr]
+    # As a kill leaves it: claimed, and never set to the next time.
+    ended = await documents.get(DocumentKey(WATCH_PASSES, WORKSPACE, "next"))
+    assert claim is not None
+    assert ended is not None
+    await documents.put(replace(claim, version=ended.version))
 
     clock.now += LEASE_SECONDS - 1
     assert not await other.leader.run_if_due()
