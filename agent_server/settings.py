@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator
 
 from app.config import CoreSettings, HostSettings, load_sections
+from app.settings.host_names import read_host_names
 from app.settings.postgres_settings import PostgresSettings
 from app.settings.section import Section, setting
 from app.settings.storage_settings import StorageSettings
@@ -45,6 +46,12 @@ class AgentServerSettings(Section):
         default="auto",
         description="as whom an app asks Databricks: app; person, who is refused where Databricks forwards no token of "
         "theirs (`user_api_scopes`); or auto: the person where a token comes, else the app",
+    )
+    image_hosts: Annotated[frozenset[str], BeforeValidator(read_host_names)] = setting(
+        "IMAGE_HOSTS",
+        left_out="none: every image in an answer becomes a link",
+        default=frozenset(),
+        description="hosts whose images the page shows in answers, with commas between them: charts.example.com",
     )
     max_body_bytes: int = setting(
         "AGENT_SERVER_MAX_BODY_BYTES",

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from app.settings.host_environment import HostEnvironment
+from app.settings.host_names import read_host_names
 from app.settings.section import GUID, Section, setting
 
 BotAppType = Literal["UserAssignedMSI", "SingleTenant", "MultiTenant"]
@@ -23,15 +24,6 @@ def _channel_names(value: object) -> object:
     # Teams calls its channel msteams: with `teams` every call would be refused.
     if "teams" in names or not all(re.fullmatch(r"[a-z0-9-]{1,40}", name) for name in names):
         raise PydanticCustomError("channels", "must be names of channels, with commas between them")
-    return names
-
-
-def _host_names(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    names = frozenset(name.strip().lower() for name in value.split(","))
-    if not all(len(name) <= 253 and re.fullmatch(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*", name) for name in names):
-        raise PydanticCustomError("hosts", "must be names of hosts, with commas between them")
     return names
 
 
@@ -76,7 +68,7 @@ class BotSettings(Section):
         default=False,
         description="true to let the Bot Framework Emulator call in Azure, signed in as the bot",
     )
-    image_hosts: Annotated[frozenset[str], BeforeValidator(_host_names)] = setting(
+    image_hosts: Annotated[frozenset[str], BeforeValidator(read_host_names)] = setting(
         "IMAGE_HOSTS",
         left_out="none: every image in an answer becomes a link",
         default=frozenset(),
