@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from agent_server.composition.postgres_database import postgres_database
 from agent_server.settings import load_server_settings
 from app.config import SettingsError
 from app.storage.postgres_database import PostgresDatabase
@@ -28,7 +29,7 @@ async def token() -> str:
 def database(environment: Mapping[str, str]) -> PostgresDatabase:
     settings = load_server_settings(environment).postgres
     assert settings.is_configured
-    return PostgresDatabase.from_settings(settings, token)
+    return postgres_database(settings, token)
 
 
 @pytest.mark.parametrize(
