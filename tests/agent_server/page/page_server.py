@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from starlette.requests import Request
-from starlette.responses import Response
 
-from agent_server.http.error_answers import error_answer
-from agent_server.http.page_routes import PageServices, page_routes
-from agent_server.identity.request_caller import SignInError, caller_of
+from agent_server.http.page_routes import MAX_UPLOAD_BODY_BYTES, PageServices, page_routes
+from agent_server.identity.request_caller import caller_of
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.page.conversations import Conversations
 from agent_server.page.file_uploads import FileUploads
 from agent_server.page.response_feedback import ResponseFeedback
 from agent_server.page.signed_in import PageFeatures, SignedIn
-from agent_server.protocol.api_error import ApiError, not_found
+from agent_server.protocol.api_error import not_found
 from agent_server.responses.conversation_records import ConversationRecords, ConversationResponse
 from agent_server.responses.response_records import ResponseRecord, ResponseRecords
 from agent_server.settings import AppEnvironment, load_server_settings
@@ -31,9 +28,11 @@ from app.feedback.ratings import Ratings
 from app.files.uploads import MAX_UPLOAD_BYTES, Uploads
 from app.storage.factory import Storage, open_storage
 from app.turns.rating_queue import RatingQueue
+from tests.agent_server.http.serving import in_process, services
 from tests.fakes.memory_receiver import MemoryReceiver
 
 TITLE = "Sales agent"
+IN_APP = AppEnvironment("an-app")
 
 
 class WrittenResponses:
@@ -166,31 +165,16 @@ async def page_server(folder: Path, *, reads_files: bool = True) -> AsyncIterato
         FileUploads(uploads, is_on=reads_files),
     )
     router = page_routes(page, _identify)
-    transport = httpx.ASGITransport(_application(router))
-    async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
+    served = services(routers=(router,), identify=_identify, app=IN_APP, max_upload_bytes=MAX_UPLOAD_BODY_BYTES)
+    async with in_process(served) as http:
         yield PageServer(storage, responses, uploads, ratings, traces, queue, rating_queue, http, _paths(router))
     await storage.close()
 
 
 def _identify(headers: Mapping[str, str]) -> ServerCaller:
-    return caller_of(headers, load_server_settings({}).server, AppEnvironment("an-app"))
+    return caller_of(headers, load_server_settings({}).server, IN_APP)
 
 
 def _paths(router: APIRouter) -> list[tuple[str, str]]:
     routes = [each for each in router.routes if isinstance(each, APIRoute)]
     return [(method, each.path) for each in routes for method in each.methods or ()]
-
-
-def _application(router: APIRouter) -> FastAPI:
-    application = FastAPI()
-    application.include_router(router)
-
-    @application.exception_handler(SignInError)
-    async def not_signed_in(_: Request, error: SignInError) -> Response:
-        return error_answer(ApiError(401, str(error)))
-
-    @application.exception_handler(ApiError)
-    async def refused(_: Request, error: ApiError) -> Response:
-        return error_answer(error)
-
-    return application

@@ -9,6 +9,7 @@ import pytest
 from agent_server.page import conversations
 from app.content.feedback_target import TraceTarget
 from app.storage.conversations import ConversationKey
+from app.storage.storage_errors import StorageError
 from tests.agent_server.page.page_server import PageServer
 
 ANN = "4711@99"
@@ -151,3 +152,30 @@ async def test_odd_titles_and_ids_are_taken_as_they_are(page: PageServer) -> Non
     assert await titles(page, "?cursor=nan_") == []
     for id in ("nan", "%00", "..%2F..%2Fetc", "😀", "x" * 5_000):
         assert (await page.ask(ANN, "GET", f"/api/conversations/{id}")).status_code == 404
+
+
+async def test_where_storage_does_not_answer_the_person_is_told_to_try_again(
+    page: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await page.begin(ANN)
+    await page.responses.write(ANN, id, "resp_1", "One?")
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StorageError("away")
+
+    for name in ("get", "put", "list_page"):
+        monkeypatch.setattr(page.storage.documents, name, fail)
+    monkeypatch.setattr(page.storage.artifacts, "put", fail)
+    asked: list[tuple[str, str, Any]] = [
+        ("GET", "/api/conversations", None),
+        ("POST", "/api/conversations", {}),
+        ("GET", f"/api/conversations/{id}", None),
+        ("PATCH", f"/api/conversations/{id}", {"title": "a"}),
+        ("DELETE", f"/api/conversations/{id}", None),
+        ("POST", "/api/responses/resp_1/feedback", {"value": "up"}),
+    ]
+    answers = [await page.ask(ANN, *each) for each in asked]
+    for answer in [*answers, await page.upload(ANN)]:
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true")
+        assert "try again" in answer.json()["error"]["message"].lower()
+        assert "away" not in answer.text

@@ -44,6 +44,7 @@ async def test_a_file_name_is_safe_to_show(name: str, shown: str, page: PageServ
         ("a.csv", b"", 400, "empty"),
         ("a.csv", b" \r\n", 400, "empty"),
         ("a.csv", b"1" * (MAX_UPLOAD_BYTES + 1), 413, "larger than 10 MB"),
+        ("a.csv", b"1" * (MAX_UPLOAD_BYTES + 100_000), 413, "too large"),
     ],
 )
 async def test_what_nobody_could_read_is_refused(
