@@ -13,16 +13,23 @@ from agent_server.protocol.api_error import ApiError
 from agent_server.protocol.response_assembler import ResponseAssembler
 from agent_server.protocol.responses_request import ResponsesRequest
 from agent_server.protocol.task import Task
-from agent_server.protocol.task_format import task_format
+from agent_server.protocol.task_format import EventReader, TaskFormat, task_format
 
 
-async def run_direct(handler: Handler, task: Task, request: ResponsesRequest) -> AsyncGenerator[JsonObject, None]:
-    """The strict events, the first of them at once. What the handler raises becomes `error` and `response.failed`."""
-    assembler = _new_assembler(request)
+def run_direct(handler: Handler, task: Task, request: ResponsesRequest) -> AsyncGenerator[JsonObject, None]:
+    """The strict events, the first of them at once. What the handler raises becomes `error` and `response.failed`.
+    Raises `ApiError` before any of them, for a request that handlers of this task cannot take.
+    """
+    return _strict_events(loose_events(handler, task, request), _new_assembler(request))
+
+
+async def _strict_events(
+    loose: AsyncGenerator[JsonObject, None], assembler: ResponseAssembler
+) -> AsyncGenerator[JsonObject, None]:
     for event in assembler.begin():
         yield event
     try:
-        async with aclosing(loose_events(handler, task, request)) as loose:
+        async with aclosing(loose):
             async for said in loose:
                 for event in assembler.add(said):
                     yield event
@@ -50,23 +57,31 @@ async def answer_direct(handler: Handler, task: Task, request: ResponsesRequest)
     return response
 
 
-async def loose_events(
+def loose_events(
     handler: Handler, task: Task, request: ResponsesRequest, *, stream: bool = True
 ) -> AsyncGenerator[JsonObject, None]:
-    """What a handler of any task yields, as events that `ResponseAssembler` takes. Without `stream` it is asked for its
-    answer in one piece. Raises what the handler raises, and `ApiError` for a request that it cannot take.
+    """What a handler of any task yields, as events that `ResponseAssembler` takes; what the handler raises, they raise.
+    Without `stream` it is asked for its answer in one piece. Raises `ApiError` before any of them, for a request
+    that handlers of this task cannot take.
     """
     format = task_format(task)
-    body, reader = format.request(request), format.reader()
+    body = format.request(request)
     if not stream:
-        for event in format.events_of(await handler.invoke(body)):
+        return _read(format.reader(), _invoked(handler, format, body))
+    # Those of the Responses API need no reading: one generator less for each word of an answer.
+    return handler.stream(body) if format.is_responses else _read(format.reader(), handler.stream(body))
+
+
+async def _invoked(handler: Handler, format: TaskFormat, body: JsonObject) -> AsyncGenerator[JsonObject, None]:
+    for event in format.events_of(await handler.invoke(body)):
+        yield event
+
+
+async def _read(reader: EventReader, events: AsyncGenerator[JsonObject, None]) -> AsyncGenerator[JsonObject, None]:
+    async with aclosing(events):
+        async for event in events:
             for loose in reader.read(event):
                 yield loose
-    else:
-        async with aclosing(handler.stream(body)) as events:
-            async for event in events:
-                for loose in reader.read(event):
-                    yield loose
     for loose in reader.end():
         yield loose
 

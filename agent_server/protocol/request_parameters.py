@@ -63,51 +63,58 @@ def _is_object_or_word(value: object) -> bool:
     return isinstance(value, dict) or (isinstance(value, str) and bool(value))
 
 
-_TEXT = (lambda value: isinstance(value, str), "a string")
-_FLAG = (lambda value: isinstance(value, bool), "true or false")
-_NUMBER = (_is_number, "a number")
-_COUNT = (_is_count, "a whole number")
-_OBJECT = (lambda value: isinstance(value, dict), "an object")
-_OBJECTS = (_is_list_of_objects, "a list of objects")
-_TEXTS = (lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of strings")
-_ID = (_is_id, f"an id of at most {MAX_ID_CHARACTERS} characters")
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is right, and what it must be."""
 
-_PARAMETERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "background": _FLAG,
-    "context": (_is_context, "an object with conversation_id and user_id, each an id or left out"),
-    "context_management": _OBJECTS,
+TEXT: Check = (lambda value: isinstance(value, str), "a string")
+FLAG = (lambda value: isinstance(value, bool), "true or false")
+NUMBER = (_is_number, "a number")
+COUNT = (_is_count, "a whole number")
+OBJECT = (lambda value: isinstance(value, dict), "an object")
+OBJECTS = (_is_list_of_objects, "a list of objects")
+TEXTS = (lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of strings")
+ID = (_is_id, f"an id of at most {MAX_ID_CHARACTERS} characters")
+
+CONTEXT: Check = (_is_context, "an object with conversation_id and user_id, each an id or left out")
+METADATA: Check = (
+    _is_metadata,
+    f"an object of at most {_MAX_METADATA} strings, with keys of at most {_MAX_METADATA_KEY_CHARACTERS} characters"
+    f" and values of at most {_MAX_METADATA_VALUE_CHARACTERS}",
+)
+TOOL_CHOICE: Check = (_is_object_or_word, "none, auto, required, or an object")
+
+_PARAMETERS: Mapping[str, Check] = {
+    "background": FLAG,
+    "context": CONTEXT,
+    "context_management": OBJECTS,
     "conversation": (_is_conversation, "the id of a conversation, or an object with its id"),
-    "custom_inputs": _OBJECT,
-    "include": _TEXTS,
-    "instructions": _TEXT,
-    "max_output_tokens": _COUNT,
-    "max_tool_calls": _COUNT,
-    "metadata": (
-        _is_metadata,
-        f"an object of at most {_MAX_METADATA} strings, with keys of at most {_MAX_METADATA_KEY_CHARACTERS} characters"
-        f" and values of at most {_MAX_METADATA_VALUE_CHARACTERS}",
-    ),
-    "model": _TEXT,
-    "parallel_tool_calls": _FLAG,
-    "previous_response_id": _ID,
-    "prompt": _OBJECT,
-    "prompt_cache_key": _TEXT,
-    "prompt_cache_options": _OBJECT,
-    "prompt_cache_retention": _TEXT,
-    "reasoning": _OBJECT,
-    "safety_identifier": _TEXT,
-    "service_tier": _TEXT,
-    "store": _FLAG,
-    "stream": _FLAG,
-    "stream_options": _OBJECT,
-    "temperature": _NUMBER,
-    "text": _OBJECT,
-    "tool_choice": (_is_object_or_word, "none, auto, required, or an object"),
-    "tools": _OBJECTS,
-    "top_logprobs": _COUNT,
-    "top_p": _NUMBER,
+    "custom_inputs": OBJECT,
+    "include": TEXTS,
+    "instructions": TEXT,
+    "max_output_tokens": COUNT,
+    "max_tool_calls": COUNT,
+    "metadata": METADATA,
+    "model": TEXT,
+    "parallel_tool_calls": FLAG,
+    "previous_response_id": ID,
+    "prompt": OBJECT,
+    "prompt_cache_key": TEXT,
+    "prompt_cache_options": OBJECT,
+    "prompt_cache_retention": TEXT,
+    "reasoning": OBJECT,
+    "safety_identifier": TEXT,
+    "service_tier": TEXT,
+    "store": FLAG,
+    "stream": FLAG,
+    "stream_options": OBJECT,
+    "temperature": NUMBER,
+    "text": OBJECT,
+    "tool_choice": TOOL_CHOICE,
+    "tools": OBJECTS,
+    "top_logprobs": COUNT,
+    "top_p": NUMBER,
     "truncation": (lambda value: value in ("auto", "disabled"), "auto or disabled"),
-    "user": _TEXT,
+    "user": TEXT,
 }
 
 # Clients send these of their own accord.
@@ -148,22 +155,26 @@ MODEL_PARAMETERS = frozenset(
 """What only a handler that passes it on to a model can honour: any other refuses it with `refuse_unless_default`."""
 
 
-def check_parameters(body: Mapping[str, Any], also: Collection[str] = ()) -> None:
-    """Raises `ApiError` for one of another type, or that is none. null is taken for left out. `also` is not checked."""
+def check_parameters(body: Mapping[str, Any]) -> None:
+    """All but `input`. Raises `ApiError` for one of another type, or that is none."""
+    check_types(body, _PARAMETERS, unchecked="input")
+    _check_text_format(body.get("text"))
+
+
+def check_types(body: Mapping[str, Any], known: Mapping[str, Check], *, unchecked: str) -> None:
+    """Of any API. null is taken for left out. Raises `ApiError`."""
     for name, value in body.items():
-        if name in also:
+        if name == unchecked:
             continue
-        known = _PARAMETERS.get(name)
-        if known is None:
+        if name not in known:
             raise refused(
                 name,
                 f"{name[:80]!r} is no parameter of this request. What an agent needs beside goes into custom_inputs.",
                 code="unknown_parameter",
             )
-        is_valid, what = known
+        is_valid, what = known[name]
         if value is not None and not is_valid(value):
             raise refused(name, f"{name} must be {what}.", code="invalid_type")
-    _check_text_format(body.get("text"))
     if (body.get("stream_options") or {}).get("include_obfuscation"):
         raise refused("stream_options.include_obfuscation", "This server does not obfuscate streams.")
 
@@ -179,9 +190,13 @@ def _check_text_format(text: Any) -> None:  # noqa: ANN401 - any JSON
         raise refused("text.format.schema", "text.format of the type json_schema needs a schema.")
 
 
-def refuse_unless_default(body: Mapping[str, Any], names: Collection[str] = MODEL_PARAMETERS) -> None:
+def refuse_unless_default(
+    body: Mapping[str, Any],
+    names: Collection[str] = MODEL_PARAMETERS,
+    defaults: Mapping[str, tuple[Any, ...]] = _DEFAULTS,
+) -> None:
     """Raises `ApiError` for the first of `names` that asks for something: what is not honoured is not ignored."""
-    for name in sorted(names & body.keys()):
+    for name in sorted(body.keys() & names):
         value = body[name]
-        if value is not None and value not in _DEFAULTS.get(name, ()):
+        if value is not None and value not in defaults.get(name, ()):
             raise refused(name, f"This agent does not support {name}.", code="unsupported_parameter")

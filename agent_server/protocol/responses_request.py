@@ -59,7 +59,7 @@ def parse_responses_request(body: Any) -> ResponsesRequest:  # noqa: ANN401 - an
         raise refused("input", "input is missing. Requests with messages go to /chat/completions.")
     if "input" not in body:
         raise refused("input", "input is missing.", code="missing_required_parameter")
-    check_parameters(body, also=("input",))
+    check_parameters(body)
     items = read_input(body["input"])
     given = {name: value for name, value in body.items() if value is not None and name != "stream"}
     previous, conversation = given.get("previous_response_id", ""), _conversation_id(given)

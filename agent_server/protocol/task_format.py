@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
+from agent_server.protocol.chat_agent_format import ChatAgentFormat
+from agent_server.protocol.chat_format import ChatFormat
 from agent_server.protocol.response_assembler import ResponseAssembler
 from agent_server.protocol.responses_request import ResponsesRequest
 from agent_server.protocol.task import Task
@@ -26,6 +28,11 @@ class EventReader(Protocol):
 
 
 class TaskFormat(Protocol):
+    @property
+    def is_responses(self) -> bool:
+        """Its reader changes nothing."""
+        ...
+
     def request(self, request: ResponsesRequest) -> Json:
         """As a handler takes it. Raises `ApiError` for what its format cannot say."""
         ...
@@ -50,6 +57,8 @@ class _AsItIs:
 
 
 class ResponsesFormat:
+    is_responses = True
+
     def request(self, request: ResponsesRequest) -> Json:
         return request.body
 
@@ -85,7 +94,12 @@ def _is_responses_event(event: Json) -> bool:
     return isinstance(kind, str) and (kind == "error" or kind.startswith("response."))
 
 
-_FORMATS: Mapping[Task, TaskFormat] = {Task.RESPONSES: ResponsesFormat(), Task.NONE: NoFormat()}
+_FORMATS: Mapping[Task, TaskFormat] = {
+    Task.RESPONSES: ResponsesFormat(),
+    Task.CHAT: ChatFormat(),
+    Task.CHAT_AGENT: ChatAgentFormat(),
+    Task.NONE: NoFormat(),
+}
 
 
 def task_format(task: Task) -> TaskFormat:
