@@ -34,6 +34,7 @@ HELP = """COMMAND
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   preflight [--target prod]          make the agent server's folder for Databricks Apps, start it alone and ask it
   deploy-app [--var endpoint=NAME]   deploy that folder as a Databricks App, and wait for its health
+  check-access [--app]               ask what the agent server uses, here or in the app, and name missing grants
   lock [--upgrade]                   write the requirements files from pyproject.toml
   docs                               write docs/settings.md, and the picture in docs/architecture.md
   snapshots                          write infra/snapshots, what Bicep makes of infra/, and format infra/
@@ -57,6 +58,8 @@ def main(arguments: list[str]) -> int:
             package,
             deploy,
             preflight,
+            deploy_app,
+            check_access,
             lock,
             docs,
             snapshots,
@@ -186,6 +189,11 @@ def preflight(environment: VirtualEnvironment, arguments: list[str]) -> int:
 def deploy_app(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK, LOCAL_MODEL_LOCK)
     return environment.become("ops.databricks_app.deploy_app", *arguments)
+
+
+def check_access(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("ops.databricks_app.check_access", *arguments)
 
 
 def lock(environment: VirtualEnvironment, arguments: list[str]) -> int:

@@ -88,6 +88,17 @@ def test_an_unknown_command_shows_the_commands(
     assert all(f"\n  {command} " in said for command in COMMANDS)
 
 
+@pytest.mark.parametrize("command", re.findall(r"^  ([a-z-]+)", dev.HELP, re.MULTILINE))
+def test_every_command_of_the_help_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str) -> None:
+    def called(environment: VirtualEnvironment, arguments: list[str]) -> int:
+        return 47
+
+    called.__name__ = command.replace("-", "_")
+    monkeypatch.setattr(dev, called.__name__, called)
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    assert dev.main([command]) == 47
+
+
 def venv_of(folder: Path, version: str) -> None:
     folder.mkdir()
     (folder / "pyvenv.cfg").write_text(

@@ -105,6 +105,16 @@ def value_of(resource: Mapping[str, Any]) -> str:
     return ""
 
 
+def known_resources(bundle: AppBundle) -> list[dict[str, Any]]:
+    """Those without a placeholder."""
+    unknown = {placeholder(name) for name in bundle.variables}
+    return [
+        each
+        for each in bundle.resources
+        if not any(isinstance(kind, Mapping) and unknown & set(kind.values()) for kind in each.values())
+    ]
+
+
 def load_bundle(
     root: Path,
     target: str,
@@ -227,8 +237,8 @@ def _check(bundle: AppBundle) -> None:
     if not _APP_NAME.fullmatch(bundle.name):
         raise AppError(f"{bundle.name!r} is no name of an app: at most 30 of a-z, 0-9 and hyphens, a letter first.")
     identity = bundle.variables["identity"]
-    if identity not in {"app", "person"}:
-        raise AppError(f"identity is {identity!r}; it must be app or person.")
+    if identity not in {"app", "person", "auto"}:
+        raise AppError(f"identity is {identity!r}; it must be app, person or auto.")
     if identity == "person" and not bundle.scopes:
         raise AppError(
             "identity is person, and user_api_scopes is empty: Databricks would forward no person's token. "

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from databricks.sdk import WorkspaceClient
-from databricks.sdk.config import Config
 from databricks.sdk.errors.base import DatabricksError
 
 from app.local.processes import ChildFailedError
@@ -21,12 +20,11 @@ from ops.databricks_app.bundle import AppBundle, load_bundle
 from ops.databricks_app.deployment import AppDeployer
 from ops.databricks_app.folder import AppFolder
 from ops.databricks_app.health import wait_for_health
-from ops.databricks_app.options import add_bundle_options, given_variables
+from ops.databricks_app.options import add_bundle_options, add_profile_option, given_variables, open_workspace
 from ops.databricks_app.preflight import FOLDER, prepare_folder, start_and_ask
 from ops.databricks_app.upload import delete_old_builds, upload
 
 ROOT = Path(__file__).resolve().parents[2]
-_REQUEST_SECONDS = 60
 
 
 def say(line: str) -> None:
@@ -57,7 +55,7 @@ def deploy_app(workspace: WorkspaceClient, bundle: AppBundle, folder: AppFolder,
 def main(arguments: list[str], root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog=f"{DEV} deploy-app", description=__doc__)
     add_bundle_options(parser)
-    parser.add_argument("--profile", help="of ~/.databrickscfg; otherwise as databricks-sdk finds its credentials")
+    add_profile_option(parser)
     parser.add_argument("--no-preflight", action="store_true", help="do not start it on this machine first")
     options = parser.parse_args(arguments)
     try:
@@ -78,19 +76,6 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         return 130
     say(f"{bundle.name} runs build {folder.build} at {url}")
     return 0
-
-
-def open_workspace(profile: str | None) -> WorkspaceClient:
-    """Raises `AppError` where no credential is found."""
-    try:
-        return WorkspaceClient(
-            config=Config(
-                profile=profile, http_timeout_seconds=_REQUEST_SECONDS, retry_timeout_seconds=_REQUEST_SECONDS
-            )
-        )
-    except ValueError as error:
-        hint = f" --profile {profile}" if profile else ""
-        raise AppError(f"Nobody is signed in to Databricks: {error}\nThis helps: databricks auth login{hint}") from None
 
 
 if __name__ == "__main__":

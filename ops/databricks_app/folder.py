@@ -15,8 +15,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from agent_server.access.access_check import RESOURCES_FILE
 from ops.databricks_app import AppError
-from ops.databricks_app.bundle import BUNDLE_FILE, AppBundle, placeholder, read_bundle_file, without_empty
+from ops.databricks_app.bundle import (
+    BUNDLE_FILE,
+    AppBundle,
+    known_resources,
+    placeholder,
+    read_bundle_file,
+    without_empty,
+)
 from ops.package import PackageError
 from ops.package.archive import BUILD_FILE, write_build_file
 from ops.package.dependencies import read_lock
@@ -66,6 +74,7 @@ def make_folder(
         (folder / "pyproject.toml").write_text(_project(root), encoding="utf-8", newline="\n")
         (folder / "app.yaml").write_text(app_yaml(bundle), encoding="utf-8", newline="\n")
         _write_bundle(root, bundle, folder / "databricks.yml")
+        (folder / RESOURCES_FILE.name).write_text(_resources(bundle), encoding="utf-8", newline="\n")
         write_lock(root, folder)
         commit = git_commit(root)
         build = _seal(folder, str(_project_of(root)["version"]), commit)
@@ -140,6 +149,11 @@ def _project(root: Path) -> str:
 
 def _array(name: str, values: Iterable[str]) -> list[str]:
     return [f"{name} = [", *(f"  {json.dumps(value)}," for value in values), "]"]
+
+
+def _resources(bundle: AppBundle) -> str:
+    """For the app's own check of its access."""
+    return json.dumps(known_resources(bundle), indent=2) + "\n"
 
 
 def app_yaml(bundle: AppBundle) -> str:

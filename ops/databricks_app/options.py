@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.config import Config
+
+from ops.databricks_app import AppError
+
+_REQUEST_SECONDS = 60
+
 
 def add_bundle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="dev", help="dev or prod, of agent_server/databricks.yml (%(default)s)")
@@ -17,6 +24,10 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_profile_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", help="of ~/.databrickscfg; otherwise as databricks-sdk finds its credentials")
+
+
 def given_variables(options: argparse.Namespace) -> dict[str, str]:
     return dict(options.var)
 
@@ -26,3 +37,16 @@ def _variable(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def open_workspace(profile: str | None) -> WorkspaceClient:
+    """Raises `AppError` where no credential is found."""
+    try:
+        return WorkspaceClient(
+            config=Config(
+                profile=profile, http_timeout_seconds=_REQUEST_SECONDS, retry_timeout_seconds=_REQUEST_SECONDS
+            )
+        )
+    except ValueError as error:
+        hint = f" --profile {profile}" if profile else ""
+        raise AppError(f"Nobody is signed in to Databricks: {error}\nThis helps: databricks auth login{hint}") from None

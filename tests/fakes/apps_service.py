@@ -14,7 +14,7 @@ from databricks.sdk.clock import Clock
 from databricks.sdk.config import Config
 
 from app.local.apps_stand_in import AppsStandIn
-from app.local.stand_in_replies import ApiPart, api_application
+from app.local.stand_in_replies import api_application
 
 USER = "somebody@example.com"
 _T = TypeVar("_T")
@@ -23,8 +23,8 @@ _T = TypeVar("_T")
 class AppsService(Clock):
     """`stand_in` behind `url`. A pause takes no time and moves `now`."""
 
-    def __init__(self, token: str) -> None:
-        self.stand_in = AppsStandIn(token)
+    def __init__(self, stand_in: AppsStandIn) -> None:
+        self.stand_in = stand_in
         self.now = 0.0
         self.url = ""
 
@@ -52,11 +52,13 @@ class _Identity:
 
 
 @asynccontextmanager
-async def apps_service(token: str = "oauth-token", parts: Sequence[ApiPart] = ()) -> AsyncIterator[AppsService]:
-    service = AppsService(token)
+async def apps_service(
+    token: str = "oauth-token", stand_in: Callable[[str], AppsStandIn] = AppsStandIn
+) -> AsyncIterator[AppsService]:
+    service = AppsService(stand_in(token))
     apps = web.Application()
     apps.router.add_routes(service.stand_in.app_routes())
-    api = api_application(token, [service.stand_in, _Identity(), *parts])
+    api = api_application(token, [service.stand_in, _Identity()])
     async with TestServer(apps, host="127.0.0.1") as of_apps, TestServer(api, host="127.0.0.1") as of_api:
         service.stand_in.address = f"http://127.0.0.1:{of_apps.port}"
         service.url = f"http://127.0.0.1:{of_api.port}"

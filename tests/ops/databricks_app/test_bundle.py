@@ -30,7 +30,7 @@ def test_a_list_is_given_as_yaml_or_json() -> None:
         ({"app_name": "My_App"}, "'My_App' is no name of an app"),
         ({"app_name": "a" * 31}, "at most 30"),
         ({"identity": "person"}, "user_api_scopes is empty"),
-        ({"identity": "user"}, "must be app or person"),
+        ({"identity": "user"}, "must be app, person or auto"),
         ({"max_instances": "3"}, "Lakebase"),
         ({"min_instances": "2"}, "not larger"),
     ],

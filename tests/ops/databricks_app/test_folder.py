@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from agent_server.access.access_check import RESOURCES_FILE, read_resources
 from app.version import read_build, read_git_commit
 from ops.databricks_app import AppError
 from ops.databricks_app.bundle import BUNDLE_FILE, AppBundle, load_bundle
@@ -69,6 +70,7 @@ def test_it_holds_what_the_app_needs_and_nothing_else(project: Path, tmp_path: P
         "app/__init__.py",
         "app/locale/de/LC_MESSAGES/app.mo",
         "app.yaml",
+        "app_resources.json",
         "build.json",
         "databricks.yml",
         "pyproject.toml",
@@ -125,10 +127,15 @@ def test_app_yaml_names_resources_as_databricks_apps_does(project: Path, tmp_pat
     ]
 
 
+def test_the_app_knows_its_resources_to_check_its_access(project: Path, tmp_path: Path) -> None:
+    folder = make_folder(project, bundle(project, job="34"), tmp_path / "out")
+    assert [each["name"] for each in read_resources(folder.path / RESOURCES_FILE.name)] == ["model", "job"]
+
+
 def test_a_placeholder_is_not_written(project: Path, tmp_path: Path) -> None:
     folder = make_folder(project, load_bundle(project, "dev", {}, {}, complete=False), tmp_path / "out")
     assert "<endpoint>" not in "".join(
-        (folder.path / name).read_text(encoding="utf-8") for name in ("app.yaml", "databricks.yml")
+        (folder.path / name).read_text(encoding="utf-8") for name in folder.files() if name.count("/") == 0
     )
     written = YAML(typ="safe").load((folder.path / "app.yaml").read_text(encoding="utf-8"))
     assert {"name": "DATABRICKS_MODEL_NAME", "valueFrom": "model"} in written["env"]
