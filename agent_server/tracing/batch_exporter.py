@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import mlflow.tracing.provider
 from mlflow.entities import Span, Trace
+from mlflow.store.tracking.dbmodels.models import SqlTraceMetadata, SqlTraceTag
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore, _bulk_upsert
+from mlflow.store.tracking.utils.trace_analytics import PROMOTED_TRACE_METADATA_KEYS
 from mlflow.tracing.export.mlflow_v3 import MlflowV3SpanExporter
 from mlflow.tracing.processor.mlflow_v3 import MlflowV3SpanProcessor
 from mlflow.tracing.trace_manager import InMemoryTraceManager, ManagerTrace
@@ -24,13 +27,17 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 _log = logging.getLogger(__name__)
 
-# As MLflow's own exporter for OpenTelemetry names them; a store makes the trace's fields of them.
+# As MLflow's own exporter for OpenTelemetry names them; a tracking server makes the trace's fields of them.
 _SESSION = "session.id"
 _USER = "user.id"
 _TAG = "mlflow.traceTag."
-_AS_ATTRIBUTE = {"mlflow.trace.session": _SESSION, "mlflow.trace.user": _USER}
 _NAME = "mlflow.traceName"
-_MODEL_ID = "mlflow.modelId"
+_SESSION_KEY = "mlflow.trace.session"
+_USER_KEY = "mlflow.trace.user"
+_MODEL_KEY = "mlflow.modelId"
+# What a store derives from the spans.
+_DERIVED = frozenset(("mlflow.traceInputs", "mlflow.traceOutputs", *PROMOTED_TRACE_METADATA_KEYS))
+_MAX_FIELD_CHARACTERS = 8_000
 
 
 class BatchExporter(MlflowV3SpanExporter):  # type: ignore[misc]
@@ -62,13 +69,30 @@ class BatchExporter(MlflowV3SpanExporter):  # type: ignore[misc]
             else:
                 self._write_alone(each)
         for experiment_id, traces in batches.items():
-            spans = [span for each in traces for span in _spans_of(each.trace)]
             try:
-                self._client.log_spans(experiment_id, spans)
+                self._write_batch(experiment_id, traces)
             except Exception as failure:
                 _log.warning("MLflow did not take a batch of %d traces (%s)", len(traces), type(failure).__name__)
                 for each in traces:
                     self._write_alone(each)
+
+    def _write_batch(self, experiment_id: str, traces: Sequence[ManagerTrace]) -> None:
+        store = self._client.store
+        is_database = isinstance(store, SqlAlchemyStore)
+        fields = _session_of if is_database else _fields_of
+        self._client.log_spans(
+            experiment_id,
+            [
+                _with_attributes(span, fields(each.trace)) if span.parent_id is None else span
+                for each in traces
+                for span in each.trace.data.spans
+            ],
+        )
+        if is_database:
+            # As attributes, each of them would be looked up and written by statements of its own.
+            with store.ManagedSessionMaker(read_only=False) as session:
+                _bulk_upsert(session, SqlTraceTag, [row for each in traces for row in _tag_rows(each.trace)])
+                _bulk_upsert(session, SqlTraceMetadata, [row for each in traces for row in _metadata_rows(each.trace)])
 
     def _write_alone(self, finished: ManagerTrace) -> None:
         """As MLflow does. It logs its failures itself."""
@@ -94,23 +118,44 @@ def install() -> None:
 
 
 def _fits_in_spans(finished: ManagerTrace) -> bool:
-    """Whether all that is known of a trace can be written as attributes of its spans."""
+    """Whether all that is known of a trace can be written as its spans and fields."""
     info = finished.trace.info
-    of_the_handler = [key for key in info.trace_metadata if not key.startswith("mlflow.")]
     has_attachments = any(span._attachments for span in finished.trace.data.spans)
     is_remote = finished.is_remote_trace or info.trace_location is None
-    return not (of_the_handler or info.assessments or finished.prompts or has_attachments or is_remote)
+    return not (info.assessments or finished.prompts or has_attachments or is_remote)
 
 
-def _spans_of(trace: Trace) -> list[Span]:
-    told = {
-        _TAG + key: value for key, value in trace.info.tags.items() if key == _NAME or not key.startswith("mlflow.")
-    }
+def _session_of(trace: Trace) -> dict[str, str]:
+    session = trace.info.trace_metadata.get(_SESSION_KEY)
+    return {_TAG + _NAME: trace.info.tags.get(_NAME, ""), **({_SESSION: session} if session else {})}
+
+
+def _fields_of(trace: Trace) -> dict[str, str]:
+    """OTLP has no metadata: the model's id becomes a tag."""
     metadata = trace.info.trace_metadata
-    told |= {name: metadata[key] for key, name in _AS_ATTRIBUTE.items() if key in metadata}
-    if _MODEL_ID in metadata:
-        told[_TAG + "model_id"] = metadata[_MODEL_ID]
-    return [_with_attributes(span, told) if span.parent_id is None else span for span in trace.data.spans]
+    told = _session_of(trace) | {_TAG + key: value for key, value in _tags_of(trace)}
+    if _USER_KEY in metadata:
+        told[_USER] = metadata[_USER_KEY]
+    if _MODEL_KEY in metadata:
+        told[_TAG + "model_id"] = metadata[_MODEL_KEY]
+    return told
+
+
+def _tags_of(trace: Trace) -> Iterator[tuple[str, str]]:
+    for key, value in trace.info.tags.items():
+        if not key.startswith("mlflow."):
+            yield key, str(value)
+
+
+def _tag_rows(trace: Trace) -> Iterator[dict[str, str]]:
+    for key, value in _tags_of(trace):
+        yield {"request_id": trace.info.trace_id, "key": key, "value": value[:_MAX_FIELD_CHARACTERS]}
+
+
+def _metadata_rows(trace: Trace) -> Iterator[dict[str, str]]:
+    for key, value in trace.info.trace_metadata.items():
+        if key not in _DERIVED:
+            yield {"request_id": trace.info.trace_id, "key": key, "value": str(value)[:_MAX_FIELD_CHARACTERS]}
 
 
 def _with_attributes(span: Span, attributes: Mapping[str, str]) -> Span:
