@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from agent_server.page.block_markdown import block_markdown
 from agent_server.page.conversation_json import conversation_json
 from agent_server.page.conversations import Conversation, ConversationTurn
+from agent_server.protocol.agent_event_items import BLOCKS_ID_PREFIX
+from agent_server.protocol.block_markdown import block_markdown
 from app.common.iso_time import iso_time
 from app.content.block_json import BlocksUnreadableError, blocks_from_json
 from app.content.data_text import as_data, one_line
@@ -56,7 +57,8 @@ def _turn_parts(turn: ConversationTurn) -> Iterator[str]:
     output = [item for item in turn.response.get("output") or () if isinstance(item, dict)]
     if tools := list(dict.fromkeys(str(item["name"]) for item in output if _is_call(item))):
         yield f"Tools used: {', '.join(as_data(name) for name in tools)}"
-    texts = [part for item in output for part in item.get("content") or () if isinstance(part, dict)]
+    own = (item for item in output if not str(item.get("id")).startswith(BLOCKS_ID_PREFIX))
+    texts = [part for item in own for part in item.get("content") or () if isinstance(part, dict)]
     yield from (text for part in texts if (text := str(part.get("text") or part.get("refusal") or "").strip()))
     yield from _blocks(turn.response)
     if sources := list(dict.fromkeys(source for part in texts for source in _sources(part))):

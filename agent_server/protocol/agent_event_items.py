@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from app.agent.events import (
@@ -20,19 +20,27 @@ from app.agent.events import (
     ToolStarted,
     interrupted,
 )
-from app.content.block_json import Blocks, blocks_to_json
+from app.content.block_json import blocks_to_json
 from app.content.citation import Citation
+
+if TYPE_CHECKING:
+    from app.content.blocks import Block
 
 Json = dict[str, Any]
 
 SERVER_LABEL = "agent"
+BLOCKS_ID_PREFIX = "blocks_"
+"""Begins the id of the message that says in text what `custom_outputs.blocks` are: who shows these leaves it out."""
+
+# What these do, they do in a chat.
+_IN_CHATS = ("actions", "forms")
 _MARKER = re.compile(r"\[(\d{1,4})\]")
 
 
 class AgentEventItems:
     """One attempt to answer. Tools that it called itself are items of the type `mcp_call`, since clients run those of
     the type `function_call`. What is being done is the summary of a `reasoning` item. Blocks come with the end, as
-    `custom_outputs.blocks`.
+    `custom_outputs.blocks`, and as text.
     """
 
     def __init__(self) -> None:
@@ -133,7 +141,7 @@ class AgentEventItems:
             return
         ended: Json = {"status": "completed", "output": "", "error": None}
         if not event.succeeded:
-            error = {"type": "mcp_tool_execution_error", "content": []}
+            error = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": "The call failed."}]}
             ended = {"status": "failed", "output": None, "error": error}
         yield {"type": "response.output_item.done", "item": {**call, **ended}}
 
@@ -143,7 +151,9 @@ class AgentEventItems:
         if isinstance(end, Answer):
             yield from self._remaining_citations(end)
         yield from self._close_message()
-        custom: Json = {"custom_outputs": {"blocks": blocks}} if (blocks := _shown(end.blocks)) else {}
+        shown = [block for block in end.blocks if block.kind not in _IN_CHATS]
+        custom: Json = {"custom_outputs": {"blocks": _as_json(shown)}} if shown else {}
+        yield from _text_of_blocks(shown, has_text=bool(end.text))
         match end:
             case Failure(sentence, error_id):
                 message = sentence if error_id in sentence else f"{sentence} (error id {error_id})"
@@ -188,10 +198,22 @@ def _approval_request(suspended: Suspended) -> Json:
     }
 
 
-def _shown(blocks: Blocks) -> list[Json]:
-    """Without buttons and forms: what they do, they do in a chat."""
-    shown: list[Json] = json.loads(blocks_to_json([b for b in blocks if b.kind not in ("actions", "forms")]) or "[]")
-    return shown
+def _as_json(blocks: Sequence[Block]) -> list[Json]:
+    written: list[Json] = json.loads(blocks_to_json(blocks) or "[]")
+    return written
+
+
+def _text_of_blocks(blocks: Sequence[Block], *, has_text: bool) -> Iterator[Json]:
+    """A message of its own, for clients that read nothing but text."""
+    if not blocks:
+        return
+    from agent_server.protocol.block_markdown import block_markdown  # noqa: PLC0415 - no answer without blocks needs it
+
+    text = "\n\n".join(filter(None, map(block_markdown, blocks)))
+    part = {"type": "output_text", "text": f"\n\n{text}" if has_text else text, "annotations": []}
+    item = {"type": "message", "id": f"{BLOCKS_ID_PREFIX}{uuid4().hex}", "role": "assistant", "content": [part]}
+    if text:
+        yield {"type": "response.output_item.done", "item": item}
 
 
 def _with_note(text: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from agent_server.page.block_markdown import block_markdown
 from agent_server.page.conversation_export import content_disposition
+from agent_server.protocol.block_markdown import block_markdown
 from app.content.block_json import blocks_for_programs
 from app.content.blocks import (
     Action,

@@ -75,6 +75,9 @@ def test_citations_stand_where_their_number_stands() -> None:
 def test_blocks_are_in_the_custom_outputs_without_buttons() -> None:
     response = answered(TextAdded("Here:"), BlockAdded(TABLE), Answer("Here:", blocks=(TABLE, BUTTONS)))
     assert [block["kind"] for block in response["custom_outputs"]["blocks"]] == ["table"]
+    # Once more as text, for clients that read nothing else.
+    assert response["output"][-1]["id"].startswith("blocks_")
+    assert "".join(part["text"] for part in parts(response)) == "Here:\n\n| a |\n| --- |\n| 1 |"
 
 
 def test_a_failure_says_what_to_do_and_its_error_id() -> None:

@@ -22,9 +22,10 @@ test("Tools stand together between the texts around them, each with what came of
     message("Before."),
     CALL,
     { type: "function_call_output", call_id: "c1", output: [{ type: "input_text", text: "42" }] },
-    { type: "mcp_call", id: "m1", name: "search", status: "failed", error: { message: "No" } },
+    { type: "mcp_call", id: "m1", name: "search", title: "Searching", status: "failed", error: { message: "No" } },
     { type: "mcp_approval_request", id: "a1", name: "send" },
     message("After."),
+    message("| what | the blocks say |", { id: "blocks_1" }),
   ];
   expect(answerParts(output as OutputItem[], false)).toEqual([
     { kind: "text", text: "Before." },
@@ -32,7 +33,7 @@ test("Tools stand together between the texts around them, each with what came of
       kind: "tools",
       steps: [
         { id: "fc_1", name: "query", status: "done", input: '{\n  "a": 1\n}', output: "42" },
-        { id: "m1", name: "search", status: "failed", input: "", output: '{\n  "message": "No"\n}' },
+        { id: "m1", name: "Searching", status: "failed", input: "", output: '{\n  "message": "No"\n}' },
       ],
     },
     { kind: "text", text: "After." },

@@ -24,6 +24,9 @@ const NOT_SHOWN: ReadonlySet<string> = new Set([
   "function_call_output",
 ]);
 
+/** Of the message that says in text what the blocks are, which are shown themselves. */
+const BLOCKS_ID_PREFIX = "blocks_";
+
 /** What an answer consists of, in its order. `isLive`: it still grows, so a call without an output is running. */
 export function answerParts(output: readonly OutputItem[], isLive: boolean): AnswerPart[] {
   const outputs = new Map(
@@ -32,7 +35,7 @@ export function answerParts(output: readonly OutputItem[], isLive: boolean): Ans
   const parts: AnswerPart[] = [];
   let continues = false;
   for (const item of output) {
-    if (NOT_SHOWN.has(item.type)) continue;
+    if (NOT_SHOWN.has(item.type) || item.id?.startsWith(BLOCKS_ID_PREFIX)) continue;
     if (item.type === "message") addMessage(parts, item, continues);
     else if (item.type === "reasoning") addReasoning(parts, item);
     else addStep(parts, toolStep(item, outputs.get(item.call_id ?? ""), isLive));
@@ -70,7 +73,7 @@ function toolStep(item: OutputItem, output: OutputItem | undefined, isLive: bool
   const result = shownText(item.error) || shownText(item.output ?? output?.output);
   return {
     id: item.id ?? item.call_id ?? "",
-    name: item.name || item.type.replace(/_call$/, "").replaceAll("_", " "),
+    name: shownText(item["title"]) || item.name || item.type.replace(/_call$/, "").replaceAll("_", " "),
     status: statusOf(item, output, isLive),
     input: shownText(item.arguments ?? item["action"] ?? item["code"] ?? item["queries"] ?? item["input"]),
     output: result,
