@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         if options.reload:
             serve_reloading(_FACTORY, host, port)
         else:
-            serve(application(), host, port)
+            serve(application, host, port)
     except (ModuleError, NoHandlerError, SettingsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

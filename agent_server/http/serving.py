@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import uvicorn
@@ -34,10 +36,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(application: Application, host: str, port: int) -> None:
-    """Returns when a signal has ended it. Raises `OSError` where the port is taken."""
-    listening = _listen(host, port)
-    Server(_config(application, host, port)).run([listening])
+def serve(make: Callable[[], Application], host: str, port: int) -> None:
+    """Returns when a signal has ended it. Raises `OSError` where the port is taken, and what `make` raises."""
+    with closing(_listen(host, port)) as listening:
+        Server(_config(make(), host, port)).run([listening])
 
 
 def serve_reloading(factory: str, host: str, port: int) -> None:
@@ -45,9 +47,9 @@ def serve_reloading(factory: str, host: str, port: int) -> None:
     function that makes the application.
     """
     # Made here, so that the port is kept from one process to the next.
-    listening = _listen(host, port)
     config = _config(factory, host, port, factory=True, reload=True)
-    ChangeReload(config, target=Server(config).run, sockets=[listening]).run()
+    with closing(_listen(host, port)) as listening:
+        ChangeReload(config, target=Server(config).run, sockets=[listening]).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:

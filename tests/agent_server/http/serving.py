@@ -206,7 +206,7 @@ async def running(made: ServerServices) -> AsyncIterator[Running]:
     application = Application(made)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        application, interface="asgi3", log_config=None, lifespan="on", timeout_graceful_shutdown=1, access_log=False
+        application, interface="asgi3", log_config=None, lifespan="on", timeout_graceful_shutdown=1, proxy_headers=False
     )
     server = Server(config)
     task = asyncio.create_task(server._serve([listening]))

@@ -285,3 +285,15 @@ async def test_when_the_server_stops_new_questions_are_refused_and_running_ones_
     assert (cut.status_code, cut.headers["x-should-retry"]) == (503, "true")
     assert handed_over == [True]
     assert handler.ended == ["cancelled", "cancelled"]
+
+
+async def test_an_answer_that_ends_while_the_server_stops_is_complete() -> None:
+    handler = ScriptedHandler(waits=True)
+    async with running(services(handler)) as server, server.client() as client:
+        asking = asyncio.create_task(client.post("/responses", json={"input": "Hi", "stream": True}))
+        await handler.began.wait()
+        server.server.should_exit = True
+        await until(lambda: server.application._answers.is_stopping)
+        handler.go_on.set()
+        answer = await asking
+    assert types(answer.text) == WHOLE
