@@ -10,8 +10,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent_server.handlers.chat import answer_chat, run_chat
 from agent_server.handlers.direct import answer_direct, run_direct
 from agent_server.handlers.handler import JsonObject
+from agent_server.handlers.native import answer_native, run_native
 from agent_server.handlers.request_context import RequestContext
 from agent_server.http.answering import Answering
 from agent_server.http.event_stream import EventStream, StreamEnd, until_client_leaves
@@ -19,9 +21,11 @@ from agent_server.http.json_encoding import json_bytes
 from agent_server.http.open_answers import OpenAnswers, restarting, took_too_long
 from agent_server.http.request_body import read_json_object
 from agent_server.http.server_services import ServerServices, StoredResponse
-from agent_server.http.stream_ends import no_end, responses_end
+from agent_server.http.stream_ends import chat_end, no_end, responses_end
 from agent_server.protocol.api_error import ApiError
+from agent_server.protocol.chat_request import parse_chat_request
 from agent_server.protocol.responses_request import ResponsesRequest, parse_responses_request
+from agent_server.protocol.task import Task
 
 PREFIXES = ("", "/v1", "/api", "/api/v1")
 """OpenAI's clients are given a base address with or without /v1; tokens are documented for /api of an app."""
@@ -31,8 +35,9 @@ def answer_routes(services: ServerServices, answers: OpenAnswers) -> APIRouter:
     routes = _AnswerRoutes(services, answers)
     router = APIRouter()
     for prefix in PREFIXES:
-        router.add_api_route(f"{prefix}/invocations", routes.responses, methods=["POST"], name="invocations")
+        router.add_api_route(f"{prefix}/invocations", routes.invocations, methods=["POST"], name="invocations")
         router.add_api_route(f"{prefix}/responses", routes.responses, methods=["POST"], name="responses")
+        router.add_api_route(f"{prefix}/chat/completions", routes.chat, methods=["POST"], name="chat_completions")
     return router
 
 
@@ -43,6 +48,20 @@ class _AnswerRoutes:
         self._answers = answers
         self._time_limit_seconds = services.settings.turns.timeout_seconds
         self._answering = Answering(services, answers)
+
+    async def invocations(self, request: Request) -> Response:
+        """In the format of the server's task."""
+        if self._task is Task.RESPONSES:
+            return await self.responses(request)
+        if self._task is Task.CHAT:
+            return await self.chat(request)
+        body, context = await self._begin(request)
+        handler = self._services.handler
+        if _streams(body):
+            frames = run_native(handler, self._task, body)
+            return self._stream(self._answering.stream("invocations", body, context, frames), chat_end)
+        answer = answer_native(handler, self._task, body)
+        return _json(await self._waited_for(request, self._answering.invoke("invocations", body, context, answer)))
 
     async def responses(self, request: Request) -> Response:
         body, context = await self._begin(request)
@@ -55,6 +74,16 @@ class _AnswerRoutes:
             return self._stream(self._answering.stream("responses", body, context, frames), responses_end)
         answer = answer_direct(handler, self._task, asked)
         return _json(await self._waited_for(request, self._answering.invoke("responses", body, context, answer)))
+
+    async def chat(self, request: Request) -> Response:
+        body, context = await self._begin(request)
+        asked = parse_chat_request(body)
+        handler = self._services.handler
+        if asked.stream:
+            frames = run_chat(handler, self._task, asked)
+            return self._stream(self._answering.stream("chat_completions", body, context, frames), chat_end)
+        answer = answer_chat(handler, self._task, asked)
+        return _json(await self._waited_for(request, self._answering.invoke("chat_completions", body, context, answer)))
 
     async def _begin(self, request: Request) -> tuple[JsonObject, RequestContext]:
         self._answers.admit()

@@ -12,6 +12,8 @@ from agent_server.http.event_stream import EventStream
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.open_answers import OpenAnswers
 from agent_server.http.stream_ends import no_end
+from agent_server.protocol.task import Task
+from tests.agent_server.handlers.agents import RecordingAgent
 from tests.agent_server.http.serving import (
     ScriptedHandler,
     frames,
@@ -214,6 +216,51 @@ async def test_no_more_answers_than_allowed_are_made_at_the_same_time() -> None:
     assert refused.headers["retry-after"] == "2"
     assert refused.headers["x-should-retry"] == "true"
     assert accepted.status_code == 200
+
+
+@pytest.mark.parametrize("task", list(Task))
+async def test_an_agent_of_every_task_answers_in_every_format(task: Task) -> None:
+    agent = RecordingAgent(task)
+    messages = {"messages": [{"role": "user", "content": "Hi"}]}
+    question = {"input": "Hi"}
+    async with in_process(services(agent.handler, task=task)) as client:
+        native = messages if task in (Task.CHAT, Task.CHAT_AGENT) else question
+        whole = [
+            (await client.post(path, json=body)).json()
+            for path, body in (("/responses", question), ("/v1/chat/completions", messages), ("/invocations", native))
+        ]
+        streamed = [
+            frames((await client.post(path, json={**body, "stream": True})).text)
+            for path, body in (("/responses", question), ("/chat/completions", messages), ("/invocations", native))
+        ]
+    assert whole[0]["output"][0]["content"][0]["text"] == "Hello"
+    assert whole[1]["choices"][0]["message"]["content"] == "Hello"
+    assert "Hello" in json.dumps(whole[2])
+    assert all(sent[-1] == "[DONE]" for sent in streamed)
+    assert streamed[0][-2]["response"]["output"][0]["content"][0]["text"] == "Hello"
+    said = [choice["delta"].get("content") or "" for chunk in streamed[1][:-1] for choice in chunk["choices"]]
+    assert "".join(said) == "Hello"
+    assert "Hel" in json.dumps(streamed[2])
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "body", "param"),
+    [
+        (Task.RESPONSES, "/chat/completions", {"messages": "Hi"}, "messages"),
+        (Task.RESPONSES, "/chat/completions", {"messages": [{"role": "wizard", "content": "Hi"}]}, "messages[0].role"),
+        (Task.CHAT, "/invocations", {"input": "Hi"}, "messages"),
+        (Task.CHAT_AGENT, "/invocations", {"messages": 1}, "messages"),
+        (Task.NONE, "/invocations", {"stream": 1}, "stream"),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_request_in_another_format_is_refused_before_a_stream_begins(
+    task: Task, path: str, body: dict[str, Any], param: str, stream: bool
+) -> None:
+    async with in_process(services(RecordingAgent(task).handler, task=task)) as client:
+        answer = await client.post(path, json={"stream": stream, **body})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
 
 
 async def test_the_trace_is_named_where_its_header_asks_for_it() -> None:
