@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent_server.composition.feedback_parts import feedback_ratings
 from agent_server.composition.page_parts import page_services
+from agent_server.composition.retention import Retention
 from agent_server.composition.server_storage import ServerStorage, server_storage
 from agent_server.databricks_agent import DatabricksAgent
 from agent_server.handlers.handler import Handler
@@ -95,6 +96,7 @@ class _Host:
         self._core = Core(agent_settings, storage=storage, queue_name=QUEUE) if agent_settings is not None else None
         self._telemetry = self._core.telemetry if self._core else _telemetry(self._app)
         self._queue = storage.open_queue(QUEUE)
+        self._retention = Retention(storage, retention_days)
         self._uploads = Uploads(storage.artifacts)
         self._agent = DatabricksAgent(self._core.agent, self._uploads) if self._core else None
         self._tokens = PersonTokens()
@@ -194,6 +196,7 @@ class _Host:
 
     async def _start(self) -> None:
         self._responses.start()
+        self._retention.start()
 
     async def _forget(self, key: ConversationKey) -> None:
         if self._core is not None:
@@ -212,6 +215,7 @@ class _Host:
                 closing.push_async_callback(self._telemetry.close)
             closing.push_async_callback(self._queue.close)
             closing.push_async_callback(self._dispatcher.close)
+            closing.push_async_callback(self._retention.close)
             if (setup := mlflow_setup()) is not None:
                 closing.callback(setup.flush)
 
