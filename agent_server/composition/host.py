@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -217,7 +218,7 @@ class _Host:
             closing.push_async_callback(self._dispatcher.close)
             closing.push_async_callback(self._retention.close)
             if (setup := mlflow_setup()) is not None:
-                closing.callback(setup.flush)
+                closing.push_async_callback(asyncio.to_thread, setup.flush)
 
 
 def _info(core: Core | None) -> AgentInfo:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.telemetry.span_records import Attributes, FinishedSpan, Measurement
+from app.telemetry.spans import Span
 
 _MAX_SPANS = 200
 # https://mlflow.org/docs/latest/genai/concepts/span: span types, and the attributes that MLflow reads.
@@ -21,17 +22,31 @@ _TEXT = frozenset(
 
 
 class SpanCollector:
-    """A sink for the spans of one request. It keeps the first ones, and does not measure."""
+    """A sink for the spans of one request. It keeps the first ones, and passes all on to the span that surrounds it,
+    which counts too; without what people and models wrote.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, surrounding: Span | None = None) -> None:
         self.spans: list[FinishedSpan] = []
+        self.root_id = 0
+        self._surrounding = surrounding
 
     def span(self, span: FinishedSpan) -> None:
         if len(self.spans) < _MAX_SPANS:
             self.spans.append(span)
+        if self._surrounding is not None:
+            self._surrounding.pass_on(self._as_child(span, self._surrounding))
 
     def measured(self, measurement: Measurement) -> None:
-        """Metrics are not MLflow's."""
+        if self._surrounding is not None:
+            self._surrounding.measured(measurement)
+
+    def _as_child(self, span: FinishedSpan, surrounding: Span) -> FinishedSpan:
+        attributes = span.attributes
+        if not surrounding.records_text:
+            attributes = {name: value for name, value in attributes.items() if name not in _TEXT}
+        parent = surrounding.span_id if span.parent_id == self.root_id else span.parent_id
+        return replace(span, parent_id=parent, attributes=attributes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,16 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-# Written into the uploaded folder, which has no `.git`.
-GIT_COMMIT_FILE = Path(__file__).resolve().parents[2] / "git_commit"
+from app.version import BUILD_FILE, read_git_commit
+
 _SECONDS = 5.0
 
 
-def git_commit(environment: Mapping[str, str] = os.environ, file: Path = GIT_COMMIT_FILE) -> str:
-    """40 hex digits: of the file that `dev.py preflight` writes, else of the repository. Empty where there is neither,
-    or no git.
+def git_commit(environment: Mapping[str, str] = os.environ, file: Path = BUILD_FILE) -> str:
+    """40 hex digits, and a + where files differed from it: of the file that `dev.py preflight` writes, else of the
+    repository. Empty where there is neither, or no git.
     """
-    try:
-        written = file.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        written = ""
-    return _valid(written) or _of_repository(file.parent, environment)
+    return _valid(read_git_commit(file)) or _of_repository(file.parent, environment)
 
 
 def _of_repository(folder: Path, environment: Mapping[str, str]) -> str:
@@ -36,4 +32,4 @@ def _of_repository(folder: Path, environment: Mapping[str, str]) -> str:
 
 
 def _valid(commit: str) -> str:
-    return commit if re.fullmatch(r"[0-9a-f]{40}", commit) else ""
+    return commit if re.fullmatch(r"[0-9a-f]{40}\+?", commit) else ""

@@ -15,7 +15,7 @@ from agent_server.tracing.agent_spans import AgentSpan, SpanCollector, agent_spa
 from agent_server.tracing.request_trace import NO_TRACING, RequestTrace
 from agent_server.tracing.span_content import Content, person_of
 from app.telemetry.span_records import SpanKind
-from app.telemetry.spans import Span, error_id_of, is_cancellation, make_current
+from app.telemetry.spans import Span, current_span, error_id_of, is_cancellation, make_current
 
 if TYPE_CHECKING:
     from mlflow.entities import LiveSpan
@@ -55,7 +55,6 @@ class MlflowTracer:
             if not self._has_failed:
                 self._has_failed = True
                 _log.exception("A request could not be traced")
-            make_current(None)
             return NO_TRACING.start(name, {}, response_id="", conversation_id="", owner="")
 
     def _start(
@@ -65,6 +64,7 @@ class MlflowTracer:
         from mlflow.tracing.provider import get_context_api, set_span_in_context  # noqa: PLC0415
         from opentelemetry.context import Context  # noqa: PLC0415
 
+        surrounding = current_span()
         # A worker answers one request after the other in one context: none is the child of the one before.
         get_context_api().attach(Context())
         metadata = {**self._metadata, "mlflow.trace.user": person_of(owner, self._content)}
@@ -74,10 +74,9 @@ class MlflowTracer:
         root = mlflow.start_span_no_context(name, span_type=_AGENT, inputs=request, metadata=metadata, tags=tags)
         set_span_in_context(root)
         if not root.trace_id.startswith("tr") or not root._span.is_recording():
-            # Not sampled: its children are not recorded either.
-            make_current(None)
+            # Not sampled: what a handler traces is not recorded either.
             return NO_TRACING.start(name, {}, response_id="", conversation_id="", owner="")
-        return _MlflowTrace(self, root, records_text=self._content != "none")
+        return _MlflowTrace(self, root, surrounding, records_text=self._content != "none")
 
     def finish(self, trace: _MlflowTrace) -> None:
         """Writes what the agent did, then ends the request's span. Returns at once."""
@@ -108,11 +107,11 @@ class MlflowTracer:
 
 
 class _MlflowTrace:
-    def __init__(self, tracer: MlflowTracer, root: LiveSpan, *, records_text: bool) -> None:
+    def __init__(self, tracer: MlflowTracer, root: LiveSpan, surrounding: Span | None, *, records_text: bool) -> None:
         self.trace_id: str = root.trace_id
         self._tracer = tracer
         self._root = root
-        self._collector = SpanCollector()
+        self._collector = SpanCollector(surrounding)
         # The same trace id, so that the error id that a person is shown is the end of MLflow's.
         self._span = Span(
             root.name,
@@ -122,6 +121,7 @@ class _MlflowTrace:
             trace_id=root._span.context.trace_id,
             records_text=records_text,
         )
+        self._collector.root_id = self._span.span_id
         make_current(self._span)
         self._ended_at = 0
         self._output: JsonObject | None = None
@@ -170,16 +170,16 @@ class _MlflowTrace:
                 span.end(attributes={"agent.cancelled": True}, end_time_ns=self._ended_at)
 
     def _set_outcome(self) -> None:
-        error = self._error
-        if error is None:
-            return
+        error, response = self._error, self._output or {}
         if is_cancellation(error):
             self._root.set_attribute("agent.cancelled", True)
             return
         if isinstance(error, Exception):
             self._root.record_exception(error)
-        else:
+        elif error is not None or response.get("status") == "failed":
             self._root.set_status("ERROR")
+        else:
+            return
         self._root.set_attribute("agent.error_id", error_id_of(self._span.trace_id))
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -74,6 +75,10 @@ class Span:
     def measured(self, measurement: Measurement) -> None:
         self._sink.measured(measurement)
 
+    def pass_on(self, span: FinishedSpan) -> None:
+        """Records `span`, which has ended elsewhere, in this one's trace."""
+        self._sink.span(replace(span, trace_id=self.trace_id))
+
     def discard(self) -> None:
         """Ends it without a record."""
         self.ended = True
@@ -128,6 +133,10 @@ def as_current(span: Span) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def current_span() -> Span | None:
+    return _current.get()
 
 
 def make_current(span: Span | None) -> None:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent_server.tracing.agent_spans import SpanCollector, agent_spans
 from app.telemetry.gen_ai import ModelCall, end_tool_call, start_tool_call
-from app.telemetry.span_records import SpanKind
+from app.telemetry.span_records import FinishedSpan, Measurement, SpanKind
 from app.telemetry.spans import Span, as_current, make_current, start_span
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.spans: list[FinishedSpan] = []
+        self.measurements: list[Measurement] = []
+
+    def span(self, span: FinishedSpan) -> None:
+        self.spans.append(span)
+
+    def measured(self, measurement: Measurement) -> None:
+        self.measurements.append(measurement)
 
 
 def collected(*, records_text: bool = True) -> SpanCollector:
@@ -68,3 +82,24 @@ def test_spans_follow_the_newest_request_of_a_context() -> None:
     start_span("step", SpanKind.INTERNAL, {}).end()
 
     assert (len(first.spans), len(second.spans)) == (1, 1)
+
+
+@pytest.mark.parametrize("records_text", [True, False])
+def test_the_surrounding_turn_gets_the_spans_and_measurements_too(records_text: bool) -> None:
+    sink = Sink()
+    turn = Span("turn", SpanKind.SERVER, {}, sink, records_text=records_text)
+    collector = SpanCollector(turn)
+    request = Span("request", SpanKind.SERVER, {}, collector, records_text=True)
+    collector.root_id = request.span_id
+    with as_current(request), start_tool_call("t", "{}") as tool, as_current(tool):
+        with ModelCall("m") as call:
+            call.chunk("words")
+        end_tool_call(tool, "rows", None)
+
+    model, tool_span = sink.spans
+    assert {span.trace_id for span in sink.spans} == {turn.trace_id}
+    assert (tool_span.parent_id, model.parent_id) == (turn.span_id, tool_span.span_id)
+    assert ("words" in str(model.attributes)) is records_text
+    assert ("rows" in str(tool_span.attributes)) is records_text
+    assert len(sink.measurements) == 2
+    assert "words" in str(collector.spans[0].attributes)

@@ -11,9 +11,9 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 
 def test_the_uploaded_folders_file_names_the_commit(tmp_path: Path) -> None:
-    (tmp_path / "git_commit").write_text(f"{COMMIT}\n")
+    (tmp_path / "build.json").write_text(f'{{"commit": "{COMMIT}+"}}')
 
-    assert git_commit({}, tmp_path / "git_commit") == COMMIT
+    assert git_commit({}, tmp_path / "build.json") == f"{COMMIT}+"
 
 
 def test_a_repository_names_its_own_commit(tmp_path: Path) -> None:
@@ -24,12 +24,12 @@ def test_a_repository_names_its_own_commit(tmp_path: Path) -> None:
 
     assert len(head.stdout.strip()) == 40
     path = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
-    assert git_commit(path, tmp_path / "git_commit") == head.stdout.strip()
+    assert git_commit(path, tmp_path / "build.json") == head.stdout.strip()
 
 
-@pytest.mark.parametrize("written", [None, "", "main", COMMIT[:8], "\x00\xff"])
+@pytest.mark.parametrize("written", [None, "", '{"commit": "main"}', '{"build": "0123456789ab"}'])
 def test_without_a_commit_or_git_there_is_none(tmp_path: Path, written: str | None) -> None:
     if written is not None:
-        (tmp_path / "git_commit").write_text(written, encoding="latin-1")
+        (tmp_path / "build.json").write_text(written, encoding="latin-1")
 
-    assert git_commit({"PATH": "", "GIT_CEILING_DIRECTORIES": "/"}, tmp_path / "git_commit") == ""
+    assert git_commit({"PATH": "", "GIT_CEILING_DIRECTORIES": "/"}, tmp_path / "build.json") == ""

@@ -133,6 +133,13 @@ async def test_metadata_of_a_handler_and_its_failure_are_kept(mlflow_store: Mlfl
     assert DAPI not in str(written.to_dict())
 
 
+async def test_a_response_that_failed_without_an_exception_is_an_error_too(mlflow_store: MlflowStore) -> None:
+    trace = start(mlflow_store)
+    trace.end({"status": "failed", "error": {"code": "server_error", "message": "No."}})
+
+    assert mlflow_store.trace(trace.trace_id).info.state == "ERROR"
+
+
 @pytest.mark.parametrize(("content", "shown"), [("masked", MASKED_ADDRESS), ("none", NOT_RECORDED)])
 async def test_content_that_is_not_to_be_recorded_is_in_no_span_event_or_preview(
     mlflow_store: MlflowStore, content: Any, shown: str
