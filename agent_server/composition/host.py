@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from fastapi import APIRouter
+
+from agent_server.composition.access_parts import access_check
 from agent_server.composition.feedback_parts import feedback_ratings
 from agent_server.composition.page_parts import page_services
 from agent_server.composition.retention import Retention
@@ -16,6 +19,7 @@ from agent_server.composition.server_storage import ServerStorage, server_storag
 from agent_server.databricks_agent import DatabricksAgent
 from agent_server.handlers.handler import Handler
 from agent_server.handlers.registry import agent as registered
+from agent_server.http.access_routes import access_routes
 from agent_server.http.page_routes import MAX_UPLOAD_BODY_BYTES, page_routes
 from agent_server.http.server_services import AgentInfo, ServerServices
 from agent_server.identity.person_tokens import PersonTokens
@@ -165,7 +169,7 @@ class _Host:
             tools=AgentTools(self._core.agent.tools_for) if self._core else None,
             info=_info(self._core),
             readiness=self._readiness(),
-            routers=(page_routes(page, self._identify),) if keeps else (),
+            routers=(*self._access_routes(), *((page_routes(page, self._identify),) if keeps else ())),
             page_folder=PAGE_FOLDER,
             image_hosts=image_hosts,
             max_upload_bytes=MAX_UPLOAD_BODY_BYTES,
@@ -173,6 +177,11 @@ class _Host:
             hand_over=self._responses.close,
             close=self._close,
         )
+
+    def _access_routes(self) -> tuple[APIRouter, ...]:
+        if self._core is None:
+            return ()
+        return (access_routes(access_check(self._core, self._settings, self._where), self._identify),)
 
     def _identify(self, headers: Mapping[str, str]) -> ServerCaller:
         try:

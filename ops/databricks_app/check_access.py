@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from databricks.sdk.errors.base import DatabricksError
 
 from agent_server.access.access_check import AccessCheck
 from agent_server.access.access_probe import AccessFinding
-from agent_server.settings import load_databricks_agent_settings, load_tracing_settings
+from agent_server.composition.access_parts import STORAGE_NAMES
+from agent_server.composition.server_storage import server_storage
+from agent_server.settings import load_databricks_agent_settings, load_server_settings
 from app.config import SettingsError
 from app.databricks.open_workspace import open_workspace as open_workspace_of
 from app.local.local_settings import LocalSettingsError, add_local_settings
@@ -34,15 +37,24 @@ _ASK_SECONDS = 20.0
 def findings_here(bundle: AppBundle, environment: Mapping[str, str]) -> list[AccessFinding]:
     """With the settings and the credential of this machine. Raises `SettingsError`."""
     settings = load_databricks_agent_settings(environment)
-    experiment = load_tracing_settings(environment).experiment_id or ""
+    server = load_server_settings(environment)
 
     async def check() -> list[AccessFinding]:
-        workspace = open_workspace_of(settings.databricks)
-        try:
-            access = AccessCheck(settings, workspace, experiment_id=experiment, resources=known_resources(bundle))
+        async with AsyncExitStack() as closing:
+            workspace = open_workspace_of(settings.databricks)
+            closing.push_async_callback(workspace.close)
+            where = server_storage(server, environment)
+            closing.push_async_callback(where.close)
+            closing.push_async_callback(where.storage.close)
+            access = AccessCheck(
+                settings,
+                workspace,
+                experiment_id=server.tracing.experiment_id or "",
+                storage=STORAGE_NAMES[where.kind],
+                ping_storage=where.storage.conversations.ping,
+                resources=known_resources(bundle),
+            )
             return await access.run()
-        finally:
-            await workspace.close()
 
     return asyncio.run(check())
 

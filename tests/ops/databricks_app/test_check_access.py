@@ -56,23 +56,28 @@ async def workspace() -> AsyncIterator[str]:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "agent_server").symlink_to(ROOT / "agent_server")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     for name in ("DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME", "DATABRICKS_TOKEN", "DATABRICKS_HOST"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
+FOUND = ["ok       identity: me@example.com", "ok       serving endpoint model: ready"]
+STORAGE = "ok       file of this instance (SQLite): answers"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 0, ["ok       identity: me@example.com", "ok       serving endpoint model: ready", "Nothing is missing."]),
+        ([], 0, [*FOUND, STORAGE, "Nothing is missing."]),
         (
             ["--var", "job=34"],
             1,
             [
-                "ok       identity: me@example.com",
-                "ok       serving endpoint model: ready",
+                *FOUND,
                 "missing  job 34: not permitted. Grant CAN MANAGE RUN on the job 34 to me@example.com",
-                "1 of 3 are missing.",
+                STORAGE,
+                "1 of 4 are missing.",
             ],
         ),
     ],
