@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +93,14 @@ class PageServer:
         self.conversations: dict[str, JsonObject] = {}
         self.answers: dict[str, Answer] = {}
         self.requests: list[JsonObject] = []
+        self.keys: dict[str, str] = {}
         self.ids = itertools.count(1)
         self.go_on = asyncio.Event()
+
+    async def close(self) -> None:
+        for answer in self.answers.values():
+            if answer.work is not None:
+                answer.work.cancel()
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=20_000_000)
@@ -112,6 +117,8 @@ class PageServer:
         route.add_post("/api/responses/{id}/cancel", self.cancel)
         route.add_post("/api/responses/{id}/feedback", self.rate)
         route.add_post("/api/files", self.upload)
+        route.add_get("/api/incidents", self.incidents)
+        route.add_get("/api/incidents/summary", self.incidents)
         route.add_get("/", self.index)
         route.add_static("/", self.page)
         return application
@@ -206,6 +213,9 @@ class PageServer:
         self.answers[request.match_info["id"]].feedback = await request.json()
         return web.json_response({})
 
+    async def incidents(self, request: web.Request) -> web.Response:
+        return refused(503, "No job watch is configured here. Set JOB_WATCH_STORE.")
+
     async def cancel(self, request: web.Request) -> web.Response:
         answer = self.answers[request.match_info["id"]]
         if answer.work is not None:
@@ -215,6 +225,9 @@ class PageServer:
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        key = request.headers["Idempotency-Key"]
+        if key in self.keys:
+            return await self.answer(request, self.answers[self.keys[key]], body)
         self.requests.append(body)
         content = body["input"][0].get("content", [])
         question = "".join(part.get("text", "") for part in content)
@@ -225,7 +238,9 @@ class PageServer:
         ]
         parent = body.get("previous_response_id")
         conversation_id = self.answers[parent].conversation_id if parent else body["conversation"]
-        if parent is None and "replaces" not in body.get("metadata", {}):
+        if replaced := body.get("metadata", {}).get("replaces"):
+            parent = self.answers[replaced].parent
+        elif parent is None:
             turns = self.turns(conversation_id)
             parent = turns[-1].response["id"] if turns else None
         conversation = self.conversations[conversation_id]
@@ -235,10 +250,14 @@ class PageServer:
         response = {"id": id_, "object": "response", "status": "in_progress", "created_at": time.time(), "output": []}
         answer = Answer(response, question, files, conversation_id, parent)
         self.answers[id_] = answer
+        self.keys[key] = id_
         answer.work = asyncio.create_task(self.work(answer, body))
         if "hold" in question:
-            await asyncio.sleep(600)
-        return await self.follow(request, answer, -1)
+            await self.go_on.wait()
+        return await self.answer(request, answer, body)
+
+    async def answer(self, request: web.Request, answer: Answer, body: JsonObject) -> web.StreamResponse:
+        return await self.follow(request, answer, -1) if body["stream"] else web.json_response(answer.response)
 
     async def response(self, request: web.Request) -> web.StreamResponse:
         answer = self.answers.get(request.match_info["id"])
@@ -257,7 +276,8 @@ class PageServer:
             while sent < len(answer.events):
                 await stream.write(f"data: {json.dumps(answer.events[sent])}\n\n".encode())
                 sent += 1
-                if "cut" in answer.question and sent in {6, 9}:
+                if "cut" in answer.question and sent in {5, 8} and answer.cuts < 2:
+                    await asyncio.sleep(0.1)  # else the browser may drop what it was sent
                     answer.cuts += 1
                     assert request.transport is not None
                     request.transport.close()
@@ -288,12 +308,14 @@ class PageServer:
             answer.add("error", **error)
             answer.end("failed", error=error)
             return
-        elif "forever" in answer.question:
+        elif "wait" in answer.question:
             await self.say(answer, 0, "One two three four")
-            await asyncio.sleep(600)
+            await self.go_on.wait()
+            await self.say(answer, 1, "five six")
         else:
             await self.whole_answer(answer)
-            answer.response = {**answer.response, "custom_outputs": {"blocks": [TABLE, CHART]}}
+            if "echo" not in answer.question:
+                answer.response = {**answer.response, "custom_outputs": {"blocks": [TABLE, CHART]}}
         answer.end("completed")
 
     async def whole_answer(self, answer: Answer) -> None:
@@ -312,7 +334,7 @@ class PageServer:
             "output": "4 rows",
             "status": "completed",
         }
-        for index, item in enumerate([call, result]):
+        for index, item in enumerate([call, result] if "echo" not in answer.question else []):
             answer.response["output"] = [*answer.response["output"], item]
             answer.add("response.output_item.added", output_index=index, item=item)
             answer.add("response.output_item.done", output_index=index, item=item)
@@ -323,7 +345,10 @@ class PageServer:
             "start_index": len(TEXT) - 13,
             "end_index": len(TEXT) - 1,
         }
-        await self.say(answer, 2, answer.question if "echo" in answer.question else TEXT, citation)
+        if "echo" in answer.question:
+            await self.say(answer, 0, answer.question)
+        else:
+            await self.say(answer, 2, TEXT, citation)
 
     async def say(self, answer: Answer, index: int, text: str, *citations: JsonObject) -> None:
         id_ = f"msg_{next(self.ids)}"
@@ -349,12 +374,3 @@ class PageServer:
 
 def refused(status: int, message: str) -> web.Response:
     return web.json_response({"error": {"message": message, "type": "invalid_request_error"}}, status=status)
-
-
-async def serve(server: PageServer, port: int) -> AsyncIterator[str]:
-    runner = web.AppRunner(server.application())
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    await runner.cleanup()

@@ -49,9 +49,14 @@ function silent(signal: AbortSignal): Promise<Response> {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 }
 
+let keys: string[] = [];
+
 function server(...answers: Answer[]): string[] {
   const asked: string[] = [];
+  keys = [];
   vi.stubGlobal("fetch", (url: string, init: RequestInit) => {
+    const key = new Headers(init.headers).get("Idempotency-Key");
+    if (key) keys.push(key);
     asked.push(`${init.method ?? "GET"} ${new URL(url).pathname.replace("/api/", "")}${new URL(url).search}`);
     const answer = answers[Math.min(asked.length, answers.length) - 1] ?? unreachable;
     return answer(init.signal ?? new AbortController().signal);
@@ -82,7 +87,7 @@ async function settled<T>(promise: Promise<T>): Promise<T> {
 }
 
 const REQUEST = { input: [], conversation: "conv_1" };
-const notFound = async () => null;
+const KEY = "key-1";
 
 describe("asking", () => {
   beforeEach(() => {
@@ -102,7 +107,7 @@ describe("asking", () => {
       return inner(url, init);
     });
     const follower = following();
-    const response = await settled(new ResponseClient().ask(REQUEST, notFound, follower));
+    const response = await settled(new ResponseClient().ask(REQUEST, KEY, follower));
     expect(response.status).toBe("completed");
     expect(follower.texts).toEqual(["", "", "Hello ", "Hello there", "Hello there"]);
     expect(body).toEqual({ ...REQUEST, background: true, stream: true, store: true });
@@ -112,7 +117,7 @@ describe("asking", () => {
   it.each(["closed", "lost"] as const)("goes on after the last event where a stream is %s, and repeats no text", async (end) => {
     const asked = server(stream(EVENTS.slice(0, 3), end), stream(EVENTS.slice(1)));
     const follower = following();
-    const response = await settled(new ResponseClient().ask(REQUEST, notFound, follower));
+    const response = await settled(new ResponseClient().ask(REQUEST, KEY, follower));
     expect(response).toEqual(finished("Hello there"));
     expect(asked).toEqual(["POST responses", "GET responses/resp_1?stream=true&starting_after=2"]);
     expect(follower.texts).toEqual(["", "", "Hello ", "Hello there", "Hello there"]);
@@ -126,39 +131,46 @@ describe("asking", () => {
     ); // prettier-ignore
     const follower = following();
     const began = Date.now();
-    await settled(client.ask(REQUEST, notFound, follower));
+    await settled(client.ask(REQUEST, KEY, follower));
     expect(Date.now() - began).toBe(20_000 + 2_000);
     expect(follower.connections).toEqual(["streaming", "polling"]);
-    await settled(client.ask(REQUEST, notFound, following()));
+    await settled(client.ask(REQUEST, KEY, following()));
     expect(asked).toEqual([
       "POST responses", "GET responses/resp_1", "GET responses/resp_1", "POST responses", "GET responses/resp_1",
     ]); // prettier-ignore
   });
 
-  it("finds the response whose first event was held back", async () => {
-    const asked = server(silent, stream(EVENTS));
-    let searches = 0;
-    const find = async () => (++searches < 3 ? null : "resp_1");
-    const response = await settled(new ResponseClient().ask(REQUEST, find, following()));
-    expect(response.status).toBe("completed");
-    expect(asked).toEqual(["POST responses", "GET responses/resp_1?stream=true"]);
+  it("asks without a stream, under the same key, where the first event is held back", async () => {
+    const asked = server(silent, json(RESPONSE), json(finished("Hello there")));
+    const response = await settled(new ResponseClient().ask(REQUEST, KEY, following()));
+    expect(response).toEqual(finished("Hello there"));
+    expect(asked).toEqual(["POST responses", "POST responses", "GET responses/resp_1"]);
+    expect(keys).toEqual([KEY, KEY]);
   });
 
-  it("finds the response where the connection was lost before it said its id", async () => {
-    server(unreachable, stream(EVENTS));
-    const response = await settled(new ResponseClient().ask(REQUEST, async () => "resp_1", following()));
+  it("asks again, under the same key, where the connection was lost before the response was known", async () => {
+    server(unreachable, json({}, 502), stream(EVENTS));
+    const response = await settled(new ResponseClient().ask(REQUEST, KEY, following()));
     expect(response.status).toBe("completed");
+    expect(keys).toEqual([KEY, KEY, KEY]);
   });
 
   it.each([
-    ["the server cannot be reached", unreachable, 0],
     ["the question is refused", json({ error: { message: "No.", code: "no" } }, 400), 400],
     ["there are too many questions", json({ error: { message: "Wait." } }, 429), 429],
   ])("fails at once where %s", async (_, answer, status) => {
-    server(answer);
-    const error = await settled(new ResponseClient().ask(REQUEST, notFound, following())).catch((raised: unknown) => raised);
+    const asked = server(answer);
+    const error = await settled(new ResponseClient().ask(REQUEST, KEY, following())).catch((raised: unknown) => raised);
     expect(error).toBeInstanceOf(ApiError);
     expect(error).toMatchObject({ status });
+    expect(asked).toHaveLength(1);
+  });
+
+  it("fails where the server cannot be reached three times", async () => {
+    const asked = server(unreachable);
+    const asking = settled(new ResponseClient().ask(REQUEST, KEY, following()));
+    await expect(asking).rejects.toMatchObject({ status: 0, message: expect.stringContaining("cannot be reached") });
+    expect(asked).toHaveLength(3);
   });
 
   it("tries again while the server restarts, and polls where streams keep failing", async () => {
@@ -166,7 +178,7 @@ describe("asking", () => {
       stream(EVENTS.slice(0, 2)), unreachable, json({}, 503), unreachable, unreachable, json(finished("Hello there")),
     ); // prettier-ignore
     const follower = following();
-    const response = await settled(new ResponseClient().ask(REQUEST, notFound, follower));
+    const response = await settled(new ResponseClient().ask(REQUEST, KEY, follower));
     expect(response).toEqual(finished("Hello there"));
     expect(asked.slice(-2)).toEqual(["GET responses/resp_1", "GET responses/resp_1"]);
     expect(follower.connections).toEqual(["streaming", "reconnecting", "polling"]);
@@ -174,13 +186,13 @@ describe("asking", () => {
 
   it("gives up where the response is gone", async () => {
     server(stream(EVENTS.slice(0, 2)), json({ error: { message: "There is no such response." } }, 404));
-    await expect(settled(new ResponseClient().ask(REQUEST, notFound, following()))).rejects.toThrow("no such response");
+    await expect(settled(new ResponseClient().ask(REQUEST, KEY, following()))).rejects.toThrow("no such response");
   });
 
   it("asks nothing more once it is let go", async () => {
     const asked = server(stream(EVENTS.slice(0, 2), "open"), unreachable);
     const follower = following();
-    const asking = new ResponseClient().ask(REQUEST, notFound, follower);
+    const asking = new ResponseClient().ask(REQUEST, KEY, follower);
     asking.catch(() => {});
     await vi.advanceTimersByTimeAsync(10);
     follower.abort.abort();

@@ -11,8 +11,7 @@ const POLL_MS = 2_000;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
 const STREAM_FAILURES_BEFORE_POLLING = 3;
-/** How long a question that may have been accepted is looked for. */
-const SEARCHES = 15;
+const ASK_FAILURES = 2;
 
 export type Connection = "streaming" | "reconnecting" | "polling";
 
@@ -32,26 +31,27 @@ export class ResponseClient {
   private buffered = false;
 
   /**
-   * Asks and follows. `findResponse` looks for the response where the connection was lost before its id was known.
-   * Raises `ApiError` where the question was refused or certainly did not arrive.
+   * Asks and follows. The same `key` names the same question: where the connection is lost before the response is known, it is
+   * asked again, and the server answers it once. Raises `ApiError` where it was refused, or did not arrive.
    */
-  async ask(request: JsonObject, findResponse: () => Promise<string | null>, follower: Follower): Promise<ResponseObject> {
+  async ask(request: JsonObject, key: string, follower: Follower): Promise<ResponseObject> {
     const following = new Following(follower);
-    const body = { ...request, background: true, stream: true, store: true };
-    try {
-      const outcome = await this.stream(following, "responses", jsonBody("POST", body));
-      if (outcome === "finished") return following.finished();
-      if (following.response === null) {
-        follower.onConnection("reconnecting");
-        return await this.follow(await search(findResponse, follower.signal), follower);
+    for (let failures = 0; ; ) {
+      try {
+        const outcome = await this.stream(following, "responses", post(request, key, true));
+        if (outcome === "finished") return following.finished();
+        if (following.response !== null) return await this.resume(following, following.response.id, outcome);
+        if (outcome === "silent") {
+          following.replace(await apiJson<ResponseObject>("responses", post(request, key, false)));
+          return await this.resume(following, following.finished().id, "silent");
+        }
+      } catch (error) {
+        if (following.response !== null || !mayHaveArrived(error) || failures >= ASK_FAILURES) throw error;
       }
-      return await this.resume(following, following.response.id, outcome);
-    } catch (error) {
-      if (following.response !== null || !mayHaveArrived(error)) throw error;
+      failures += 1;
+      if (failures > ASK_FAILURES) throw new ApiError("The server did not answer. Try again.", 0);
       follower.onConnection("reconnecting");
-      const found = await findResponse().catch(() => null);
-      if (found === null) throw error;
-      return this.follow(found, follower);
+      await pause(FIRST_RETRY_MS * 2 ** failures, follower.signal);
     }
   }
 
@@ -206,11 +206,7 @@ function mayHaveArrived(error: unknown): boolean {
   return error instanceof ApiError && error.isTemporary && error.status !== 429;
 }
 
-async function search(findResponse: () => Promise<string | null>, signal: AbortSignal): Promise<string> {
-  for (let tries = 0; tries < SEARCHES; tries += 1) {
-    const found = await findResponse().catch(() => null);
-    if (found !== null) return found;
-    await pause(POLL_MS, signal);
-  }
-  throw new ApiError("The connection was lost before the server had taken the question. Try again.", 0);
+function post(request: JsonObject, key: string, stream: boolean): RequestInit {
+  const init = jsonBody("POST", { ...request, background: true, stream, store: true });
+  return { ...init, headers: { ...init.headers, "Idempotency-Key": key } };
 }

@@ -10,14 +10,16 @@ import { question } from "./requests";
 /** A client whose answers the test writes. */
 class ScriptedClient extends ResponseClient {
   readonly asked: JsonObject[] = [];
+  readonly keys: string[] = [];
   readonly followed: string[] = [];
   readonly cancelled: string[] = [];
   follower: Follower | undefined;
   finish: (response: ResponseObject) => void = () => {};
   fail: (error: unknown) => void = () => {};
 
-  override ask(request: JsonObject, _find: () => Promise<string | null>, follower: Follower): Promise<ResponseObject> {
+  override ask(request: JsonObject, key: string, follower: Follower): Promise<ResponseObject> {
     this.asked.push(request);
+    this.keys.push(key);
     return this.pending(follower);
   }
 
@@ -131,13 +133,13 @@ describe("a chat session", () => {
   });
 
   it.each([
-    [1, { previous_response_id: "resp_1" }],
-    [0, { conversation: "conv_1", metadata: { replaces: "resp_1" } }],
-  ])("asks an edited question %i in place of the old one", async (index, place) => {
+    [1, "resp_2"],
+    [0, "resp_1"],
+  ])("asks an edited question %i in place of the old one", async (index, replaces) => {
     const session = await opened(turn("resp_1", "One?"), turn("resp_2", "Two?"), turn("resp_3", "Three?"));
     void session.replace(session.state.turns[index]?.key ?? "", question("Other?"));
     await settle();
-    expect(client.asked).toMatchObject([place]);
+    expect(client.asked).toMatchObject([{ conversation: "conv_1", metadata: { replaces } }]);
     expect(shown(session).map(([asked]) => asked)).toEqual(["One?", "Two?"].slice(0, index).concat("Other?"));
   });
 
@@ -165,31 +167,31 @@ describe("a chat session", () => {
     expect(session.state.runningKey).toBeNull();
   });
 
-  it("keeps a question that failed, and asks it again in its place", async () => {
+  it("keeps a question that was lost, and asks it again with the same key", async () => {
     const session = await opened(turn("resp_1", "One?"));
     void session.ask(question("Two?"));
     await settle();
     client.fail(new ApiError("The server cannot be reached.", 0));
     await settle();
     expect(session.state.turns[1]).toMatchObject({ error: "The server cannot be reached.", responseId: null });
-    void session.replace(session.state.turns[1]?.key ?? "", question("Two?"));
+    const [, lost] = session.state.turns;
+    void session.replace(lost?.key ?? "", lost?.question ?? question(""));
     await settle();
     expect(client.asked).toHaveLength(2);
     expect(client.asked[1]).toEqual(client.asked[0]);
+    expect(client.keys[1]).toBe(client.keys[0]);
     expect(shown(session).map(([asked]) => asked)).toEqual(["One?", "Two?"]);
   });
 
-  it("finds a question that had arrived all the same, and does not ask it twice", async () => {
-    const session = await opened(turn("resp_1", "One?"));
+  it("asks another question with another key", async () => {
+    const session = await opened();
     void session.ask(question("Two?"));
     await settle();
     client.fail(new ApiError("The server cannot be reached.", 0));
     await settle();
-    fakeServer({ "GET conversations/conv_1": { turns: [turn("resp_1", "One?"), turn("resp_2", "Two?")] } });
-    void session.replace(session.state.turns[1]?.key ?? "", question("Two?"));
+    void session.replace(session.state.turns[0]?.key ?? "", question("Three?"));
     await settle();
-    expect(client.asked).toHaveLength(1);
-    expect(client.followed).toEqual(["resp_2"]);
+    expect(new Set(client.keys).size).toBe(2);
   });
 
   it("sends approvals after the response that asked for them", async () => {

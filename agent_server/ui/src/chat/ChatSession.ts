@@ -4,7 +4,7 @@ import { createConversation, getConversation, sendFeedback } from "../api/conver
 import type { Connection, Follower, ResponseClient } from "../api/ResponseClient";
 import type { FeedbackValue, JsonObject, ResponseObject, Turn } from "../api/types";
 import { Store } from "../shell/Store";
-import { firstRequest, nextRequest, type Question, requestAfter } from "./requests";
+import { nextRequest, type Question, replacingRequest, requestAfter } from "./requests";
 
 /** Between two drawings of a growing answer. */
 const DRAWING_MS = 50;
@@ -13,6 +13,8 @@ export interface ChatTurn {
   /** Stays the same from the question to the end of its answer. */
   key: string;
   question: Question;
+  /** With it the server answers the question once, however often it arrives. */
+  requestKey: string;
   responseId: string | null;
   response: ResponseObject | null;
   /** The response that this one is asked instead of. */
@@ -47,7 +49,6 @@ export class ChatSession extends Store<ChatState> {
   private readonly closing = new AbortController();
   private running = new AbortController();
   private stopped: ResponseObject | null = null;
-  private turnCount = 0;
   private closed = false;
 
   /** `conversationChanged` is called when the conversation was made, and whenever an answer begins or ends. */
@@ -102,13 +103,13 @@ export class ChatSession extends Store<ChatState> {
   }
 
   async ask(question: Question): Promise<void> {
-    await this.askAfter(this.state.turns, question, null, (id) => nextRequest(id, question));
+    await this.askAfter(this.state.turns, this.newTurn(question), (id) => nextRequest(id, question));
   }
 
   /** Approves or declines what the turn's response asks for. */
   async decide(key: string, question: Question): Promise<void> {
     const { responseId } = this.turn(key) ?? {};
-    if (responseId) await this.askAfter(this.state.turns, question, null, () => requestAfter(responseId, question));
+    if (responseId) await this.askAfter(this.state.turns, this.newTurn(question), () => requestAfter(responseId, question));
   }
 
   /** Asks again from this turn on, with another question or the same: what came after it is no longer shown. */
@@ -116,14 +117,13 @@ export class ChatSession extends Store<ChatState> {
     const index = this.state.turns.findIndex((turn) => turn.key === key);
     const replaced = this.state.turns[index];
     if (replaced === undefined) return;
-    const before = this.state.turns.slice(0, index);
-    const previous = before.findLast((turn) => turn.responseId !== null)?.responseId ?? null;
     const replacedId = replaced.responseId ?? replaced.replacedId;
-    const isLost = replaced.responseId === null;
-    await this.askAfter(before, question, replacedId, (id) => {
-      if (replacedId === null) return nextRequest(id, question);
-      return previous === null ? firstRequest(id, question, replacedId) : requestAfter(previous, question);
-    }, isLost); // prettier-ignore
+    const turn = { ...this.newTurn(question), replacedId };
+    // It may have arrived all the same.
+    if (replaced.responseId === null && replaced.question === question) turn.requestKey = replaced.requestKey;
+    await this.askAfter(this.state.turns.slice(0, index), turn, (id) =>
+      replacedId === null ? nextRequest(id, question) : replacingRequest(id, question, replacedId),
+    );
   }
 
   /** On the server too. */
@@ -156,27 +156,16 @@ export class ChatSession extends Store<ChatState> {
     }
   }
 
-  /** `isLost`: this was asked before, and may have arrived all the same. */
   private async askAfter(
     before: readonly ChatTurn[],
-    question: Question,
-    replacedId: string | null,
+    turn: ChatTurn,
     request: (conversationId: string) => JsonObject,
-    isLost = false,
   ): Promise<void> {
     if (this.state.runningKey !== null) return;
-    const known = new Set(this.state.turns.map((turn) => turn.responseId));
-    const turn: ChatTurn = { ...EMPTY_TURN, key: this.nextKey(), question, replacedId };
     this.update({ turns: [...before, turn] });
     await this.answer(turn, async (follower) => {
       const id = this.state.conversationId ?? (await this.begin());
-      const find = async () => {
-        const newest = (await getConversation(id, follower.signal)).turns.at(-1);
-        return newest && !known.has(newest.response_id) ? newest.response_id : null;
-      };
-      const found = isLost ? await find() : null;
-      if (found !== null) return this.client.follow(found, follower);
-      return this.client.ask(request(id), find, follower);
+      return this.client.ask(request(id), turn.requestKey, follower);
     });
   }
 
@@ -246,22 +235,26 @@ export class ChatSession extends Store<ChatState> {
 
   private shown(turn: Turn): ChatTurn {
     return {
-      ...EMPTY_TURN,
-      key: this.nextKey(),
-      question: { text: turn.question, files: turn.files ?? [], approvals: {} },
+      ...this.newTurn({ text: turn.question, files: turn.files ?? [], approvals: {} }),
       responseId: turn.response_id,
       response: { ...turn.response, output: turn.response.output ?? [] },
       feedback: turn.feedback,
     };
   }
 
-  private nextKey(): string {
-    this.turnCount += 1;
-    return `turn-${this.turnCount}`;
+  private newTurn(question: Question): ChatTurn {
+    return {
+      key: crypto.randomUUID(),
+      question,
+      requestKey: crypto.randomUUID(),
+      responseId: null,
+      response: null,
+      replacedId: null,
+      error: "",
+      feedback: null,
+    };
   }
 }
-
-const EMPTY_TURN = { responseId: null, response: null, replacedId: null, error: "", feedback: null };
 
 export function asksForApproval(response: ResponseObject): boolean {
   return response.output.some((item) => item.type === "mcp_approval_request");

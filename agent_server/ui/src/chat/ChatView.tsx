@@ -59,7 +59,7 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
     <div className={isNew ? "chat new" : "chat"}>
       <header className="chat-header">
         <h1 ref={heading} tabIndex={-1}>
-          {isNew ? me.title || document.title : title}
+          {conversationId === null && isNew ? me.title || document.title : title}
         </h1>
         {conversationId !== null && <ConversationMenu workspace={workspace} id={conversationId} title={title} />}
       </header>
@@ -85,6 +85,7 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
               connection={state.connection}
               imageHosts={me.image_hosts}
               takesFeedback={me.features.feedback}
+              onAsk={(text) => ask(question(text))}
               onReplace={(asked) => {
                 focusComposer();
                 void session.replace(turn.key, asked);
@@ -127,7 +128,7 @@ function Welcome({ prompts, onChosen }: { prompts: readonly string[]; onChosen: 
   return (
     <section className="welcome" aria-labelledby="welcome-title">
       <h2 id="welcome-title">What would you like to know?</h2>
-      <ul className="prompts" aria-label="Suggested questions">
+      <ul className="plain-list prompts" aria-label="Suggested questions">
         {prompts.map((prompt) => (
           <li key={prompt}>
             <button type="button" className="prompt" onClick={() => onChosen(prompt)}>

@@ -65,7 +65,7 @@ export function Composer({ isRunning, isStopping, blocked, acceptsFiles, maxFile
       onDrop={onDrag}
     >
       {files.all.length > 0 && (
-        <ul className="attachments" aria-label="Files for this question">
+        <ul className="plain-list attachments" aria-label="Files for this question">
           {files.all.map((each) => (
             <AttachmentChip key={each.key} attachment={each} onRemove={() => files.remove(each.key)} />
           ))}

@@ -29,7 +29,7 @@ export function QuestionView({ question, onEdit }: QuestionViewProps) {
           {text || "About the attached files"}
         </h2>
         {files.length > 0 && (
-          <ul className="question-files" aria-label="Attached files">
+          <ul className="plain-list question-files" aria-label="Attached files">
             {files.map((file) => (
               <li key={file.id}>
                 <FileIcon />

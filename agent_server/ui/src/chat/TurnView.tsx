@@ -19,13 +19,14 @@ export interface TurnViewProps {
   connection: Connection;
   imageHosts: string[];
   takesFeedback: boolean;
+  onAsk: (question: string) => void;
   onReplace: (question: Question) => void;
   onDecide: (approvals: Record<string, boolean>) => void;
   onFeedback: (feedback: FeedbackValue) => Promise<void>;
 }
 
 export function TurnView(props: TurnViewProps) {
-  const { turn, isLast, isRunning, isBusy, connection, imageHosts, onReplace, onDecide } = props;
+  const { turn, isLast, isRunning, isBusy, connection, imageHosts, onAsk, onReplace, onDecide } = props;
   const { response } = turn;
   const requests = (response?.output ?? []).filter(({ type }) => type === "mcp_approval_request");
   const isContinuation = !turn.question.text && turn.question.files.length === 0;
@@ -34,12 +35,17 @@ export function TurnView(props: TurnViewProps) {
     <div className="turn">
       {!isContinuation && <QuestionView question={turn.question} onEdit={isBusy ? null : edit} />}
       <div className="turn-answer" aria-busy={isRunning}>
-        {response !== null && <Answer response={response} streaming={isRunning} imageHosts={imageHosts} />}
+        {response !== null && <Answer response={response} streaming={isRunning} imageHosts={imageHosts} onAsk={onAsk} />}
         {isRunning && <Progress response={response} connection={connection} />}
         {requests.length > 0 && !isRunning && (
           <Approvals requests={requests} areDecided={!isLast} isBusy={isBusy} onDecide={onDecide} />
         )}
-        {!isRunning && <Ending turn={turn} />}
+        {turn.error && (
+          <p className="notice danger">
+            <WarningIcon />
+            <span>{turn.error}</span>
+          </p>
+        )}
         {!isRunning && <AnswerActions {...props} canRetry={isLast && !isBusy && !isContinuation && requests.length === 0} />}
       </div>
     </div>
@@ -65,23 +71,6 @@ function Progress({ response, connection }: { response: ResponseObject | null; c
       {note && <span className="quiet-text">{note}</span>}
     </div>
   );
-}
-
-/** Why an answer is not whole. */
-function Ending({ turn: { error, response } }: { turn: ChatTurn }) {
-  const failure = error || (response?.status === "failed" && (response.error?.message ?? "The answer failed."));
-  if (failure) {
-    return (
-      <p className="notice danger">
-        <WarningIcon />
-        <span>{failure}</span>
-      </p>
-    );
-  }
-  if (response?.status === "cancelled") return <p className="quiet-text ending">You stopped this answer.</p>;
-  if (response?.status !== "incomplete") return null;
-  const isTooLong = response.incomplete_details?.reason === "max_output_tokens";
-  return <p className="notice">{isTooLong ? "The answer reached its length limit." : "The answer ended early."}</p>;
 }
 
 function AnswerActions({ turn, takesFeedback, onFeedback, onReplace, canRetry }: TurnViewProps & { canRetry: boolean }) {

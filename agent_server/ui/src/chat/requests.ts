@@ -29,7 +29,7 @@ export function requestAfter(responseId: string, question: Question): JsonObject
   return { input: inputOf(question), previous_response_id: responseId };
 }
 
-/** Of the first question, by another one: everything after it is left behind. */
-export function firstRequest(conversationId: string, question: Question, replacedId: string): JsonObject {
+/** Asked where that response stood: it and everything after it are left behind. */
+export function replacingRequest(conversationId: string, question: Question, replacedId: string): JsonObject {
   return { ...nextRequest(conversationId, question), metadata: { replaces: replacedId } };
 }

@@ -1,11 +1,12 @@
-import { type ReactNode, useId, useRef, useState } from "react";
+import { type ReactNode, useId, useLayoutEffect, useRef, useState } from "react";
 
 const GAP_PIXELS = 4;
 
 export interface PopoverProps {
-  /** Read by screen readers; shown too where there is no `face`. */
   label: string;
+  /** Shown on the button. Where it is text, that names the button; else the label does. */
   face: ReactNode;
+  isText?: boolean;
   className: string;
   role: "menu" | "dialog";
   children: (close: () => void) => ReactNode;
@@ -13,25 +14,24 @@ export interface PopoverProps {
 }
 
 /** A button that opens a panel in the browser's top layer. A click beside it, Escape or `close` closes it. */
-export function Popover({ label, face, className, role, children, onOpened }: PopoverProps) {
+export function Popover({ label, face, isText = false, className, role, children, onOpened }: PopoverProps) {
   const id = useId();
   const button = useRef<HTMLButtonElement>(null);
   const panel = useRef<HTMLDivElement>(null);
   const [isOpen, setOpen] = useState(false);
 
-  const opened = (open: boolean) => {
-    setOpen(open);
-    if (!open || !panel.current || !button.current) return;
+  useLayoutEffect(() => {
+    if (!isOpen || !panel.current || !button.current) return;
     place(panel.current, button.current.getBoundingClientRect());
     onOpened?.(panel.current);
-  };
+  }, [isOpen]);
   return (
     <>
       <button
         ref={button}
         type="button"
         className={className}
-        aria-label={label}
+        aria-label={isText ? undefined : label}
         title={label}
         aria-haspopup={role}
         aria-expanded={isOpen}
@@ -46,7 +46,7 @@ export function Popover({ label, face, className, role, children, onOpened }: Po
         className="popover"
         role={role}
         aria-label={label}
-        onToggle={(event) => opened(event.newState === "open")}
+        onToggle={(event) => setOpen(event.newState === "open")}
       >
         {isOpen && children(() => panel.current?.hidePopover())}
       </div>

@@ -72,7 +72,7 @@ function Group({ title, children }: { title: string; children: React.ReactNode }
       <h2 id={id} className="group-title">
         {title}
       </h2>
-      <ul>{children}</ul>
+      <ul className="plain-list">{children}</ul>
     </section>
   );
 }

@@ -40,7 +40,8 @@ export default function VegaChart({ chart, description }: { chart: ChartBlock; d
       setHasFailed(true);
       return undefined;
     }
-    view.tooltip((_handler, event, item) => setTip(tipOf(event as MouseEvent, item?.datum, element)));
+    // Without an event where the view is finalized.
+    view.tooltip((_handler, event: MouseEvent | null, item) => setTip(event && tipOf(event, item?.datum, element)));
     view.initialize(element).runAsync().catch(() => setHasFailed(true));
     return () => {
       setTip(null);

@@ -17,11 +17,14 @@ export function AccountPanel({ me }: { me: Me }) {
       <span className="avatar" aria-hidden="true">
         {name.slice(0, 1).toUpperCase()}
       </span>
-      <span className="account-name">{name}</span>
+      <span className="account-name">
+        <span className="visually-hidden">Signed in as </span>
+        {name}
+      </span>
     </>
   );
   return (
-    <Popover label={`Signed in as ${name}`} face={face} className="account-button" role="dialog">
+    <Popover label={`Signed in as ${name}`} face={face} isText className="account-button" role="dialog">
       {() => (
         <div className="account">
           <p className="account-title">{name}</p>

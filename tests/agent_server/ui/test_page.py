@@ -1,0 +1,369 @@
+"""A person at the page, in Chromium: asks, reads, stops, edits, approves, and finds conversations again."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import FilePayload, Page, expect
+
+from tests.agent_server.ui.conftest import ROOT, OpenPage, Running
+
+pytestmark = pytest.mark.slow
+
+UI = ROOT / "agent_server" / "ui"
+AXE = UI / "node_modules" / "axe-core" / "axe.min.js"
+MAX_COMPRESSED_BYTES = 400_000
+
+
+def ask(page: Page, question: str) -> None:
+    page.get_by_label("Your question").fill(question)
+    page.keyboard.press("Enter")
+
+
+def answered(page: Page, text: str) -> None:
+    expect(page.locator(".answer").get_by_text(text).last).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+
+
+def conversation(page: Page, title: str) -> None:
+    page.get_by_role("navigation", name="Conversations").get_by_role("link", name=title).click()
+
+
+def test_a_question_is_answered_with_text_table_chart_tool_and_source(open_page: OpenPage, running: Running) -> None:
+    running.server.word_seconds = 0.01
+    page = open_page()
+    lengths = """() => { window.lengths = []; new MutationObserver(() => {
+        const length = document.querySelector('.answer')?.innerText.length;
+        if (length && length !== window.lengths.at(-1)) window.lengths.push(length);
+    }).observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
+    expect(page.get_by_label("Your question")).to_be_focused()
+    page.evaluate(lengths)
+    ask(page, "Show revenue by month as a chart")
+    expect(page.get_by_role("status").get_by_text("The agent is responding.")).to_be_attached()
+    expect(page.get_by_role("status").get_by_text("The answer is complete.")).to_be_attached()
+    assert len(page.evaluate("window.lengths")) > 2, "the answer did not grow before the person's eyes"
+    expect(page.get_by_role("heading", name="You asked: Show revenue by month as a chart")).to_be_visible()
+    expect(page.get_by_text("12 %")).to_be_visible()
+    expect(page.get_by_role("cell", name="1,250,000")).to_be_visible()
+    expect(page.locator(".answer svg.marks, .answer canvas.marks")).to_be_visible()
+    expect(page.get_by_role("link", name="Sales report")).to_be_visible()
+    expect(page.get_by_label("Your question")).to_be_focused()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Show revenue by month as a chart")
+    page.reload()
+    expect(page.get_by_text("12 %")).to_be_visible()
+
+
+def test_an_answer_whose_stream_is_cut_twice_is_whole_and_repeats_nothing(
+    open_page: OpenPage, running: Running
+) -> None:
+    page = open_page()
+    ask(page, "echo cut one two three four five six seven")
+    answered(page, "echo cut one two three four five six seven")
+    expect(page.locator(".answer .markdown")).to_have_text(["echo cut one two three four five six seven"])
+    (answer,) = running.server.answers.values()
+    assert answer.cuts == 2
+
+
+def test_an_answer_that_a_proxy_holds_back_is_fetched_after_twenty_seconds(
+    open_page: OpenPage, running: Running
+) -> None:
+    page = open_page()
+    page.clock.install()
+    ask(page, "echo hold it back")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.clock.run_for(19_000)
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.clock.run_for(2_000)
+    answered(page, "echo hold it back")
+    assert len(running.server.requests) == 1
+
+
+def test_an_answer_is_stopped_at_the_server_and_asked_again_in_its_place(open_page: OpenPage, running: Running) -> None:
+    page = open_page()
+    ask(page, "wait for me")
+    expect(page.get_by_text("One two three four")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".answer").get_by_text("The answer was stopped.")).to_be_visible()
+    (first,) = running.server.answers.values()
+    assert first.response["status"] == "cancelled"
+    running.release()
+    page.get_by_role("button", name="Try again").click()
+    answered(page, "five six")
+    expect(page.get_by_role("heading", level=2, name="You asked")).to_have_count(1)
+    assert running.server.requests[1]["metadata"] == {"replaces": first.response["id"]}
+
+
+def test_an_answer_goes_on_while_another_conversation_is_open_and_shows_in_none_but_its_own(
+    open_page: OpenPage, running: Running
+) -> None:
+    page = open_page()
+    ask(page, "echo first")
+    answered(page, "echo first")
+    page.get_by_role("button", name="New chat").click()
+    ask(page, "wait in the second")
+    expect(page.get_by_text("One two three four")).to_be_visible()
+    conversation(page, "echo first")
+    expect(page.get_by_text("One two three four")).to_have_count(0)
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    expect(page.get_by_text("An answer is being written")).to_have_count(1)
+    conversation(page, "wait in the second")
+    expect(page.get_by_text("One two three four")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("One two three four")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    running.release()
+    answered(page, "five six")
+    expect(page.get_by_text("An answer is being written")).to_have_count(0)
+
+
+def test_an_edited_question_leaves_its_answer_and_what_came_after_behind(open_page: OpenPage, running: Running) -> None:
+    page = open_page()
+    for question in ("echo one", "echo two", "echo three"):
+        ask(page, question)
+        answered(page, question)
+    second = page.locator(".turn").nth(1)
+    second.hover()
+    second.get_by_role("button", name="Edit this question").click()
+    page.get_by_label("Edit your question").fill("echo other")
+    page.keyboard.press("Enter")
+    answered(page, "echo other")
+    questions = page.get_by_role("heading", level=2, name="You asked")
+    expect(questions).to_have_text(["You asked: echo one", "You asked: echo other"])
+    page.reload()
+    expect(questions).to_have_text(["You asked: echo one", "You asked: echo other"])
+
+
+def test_feedback_is_kept_with_its_comment(open_page: OpenPage, running: Running) -> None:
+    page = open_page()
+    ask(page, "echo rate me")
+    answered(page, "echo rate me")
+    page.get_by_role("button", name="Bad answer").click()
+    page.get_by_label("What was good or bad about it?").fill("The unit is missing.")
+    page.get_by_role("button", name="Send comment").click()
+    expect(page.get_by_text("Thank you for the comment.")).to_be_visible()
+    (answer,) = running.server.answers.values()
+    assert answer.feedback == {"value": "down", "comment": "The unit is missing."}
+    page.reload()
+    expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Bad answer").click()
+    expect(page.get_by_text("Feedback taken back.")).to_be_visible()
+    assert answer.feedback == {"value": None}
+
+
+@pytest.mark.parametrize(
+    ("button", "text"), [("Approve", "The table was dropped."), ("Decline", "Then nothing changes.")]
+)
+def test_a_tool_runs_once_it_is_approved(open_page: OpenPage, running: Running, button: str, text: str) -> None:
+    page = open_page()
+    ask(page, "approve the drop")
+    expect(page.get_by_text("main.sales.old_orders")).to_be_visible()
+    expect(page.get_by_role("status").get_by_text("The agent asks for your approval.")).to_be_attached()
+    page.get_by_role("button", name=button, exact=True).click()
+    answered(page, text)
+    expect(page.get_by_role("button", name="Approve", exact=True)).to_have_count(0)
+    (decision,) = running.server.requests[1]["input"]
+    assert decision["approve"] is (button == "Approve")
+    assert running.server.requests[1]["previous_response_id"] in running.server.answers
+
+
+def test_files_go_with_the_question(open_page: OpenPage, running: Running) -> None:
+    page = open_page()
+    page.get_by_label("Files to attach").set_input_files(
+        [
+            FilePayload(name="sales.csv", mimeType="text/csv", buffer=b"a,b\n1,2\n"),
+            FilePayload(name="huge.csv", mimeType="text/csv", buffer=b"x" * 5_000_001),
+        ]
+    )
+    expect(page.get_by_text("The file is larger than 5 MB.")).to_be_visible()
+    page.get_by_role("button", name="Remove huge.csv").click()
+    ask(page, "echo what is in it")
+    answered(page, "echo what is in it")
+    (content,) = [each["content"] for each in running.server.requests[0]["input"]]
+    assert content[0] == {"type": "input_file", "file_id": "file_sales.csv"}
+    expect(page.get_by_role("list", name="Attached files")).to_have_text("sales.csv")
+
+
+def test_conversations_are_found_renamed_exported_and_deleted(open_page: OpenPage, running: Running) -> None:
+    now = time.time()
+    for days in range(25):
+        running.server.add_conversation(f"Costs of week {days}", now - days * 86_400)
+    page = open_page()
+    nav = page.get_by_role("navigation", name="Conversations")
+    expect(nav.get_by_role("heading")).to_have_text(["Today", "Yesterday", "Last 7 days", "Last 30 days"])
+    expect(nav.get_by_role("listitem")).to_have_count(20)
+    page.get_by_role("button", name="Show older conversations").click()
+    expect(nav.get_by_role("listitem")).to_have_count(25)
+    page.get_by_label("Search conversations").fill("week 24")
+    expect(nav.get_by_role("listitem")).to_have_count(1)
+    nav.get_by_role("listitem").hover()
+    page.get_by_role("button", name="Actions for “Costs of week 24”").click()
+    page.get_by_role("menuitem", name="Rename…").click()
+    page.get_by_label("Title").fill("Costs of last winter")
+    page.keyboard.press("Enter")
+    page.get_by_label("Search conversations").fill("winter")
+    page.get_by_role("link", name="Costs of last winter").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Costs of last winter")
+    actions = page.get_by_role("button", name="Actions for “Costs of last winter”").last
+    actions.click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name="Export as Markdown").click()
+    assert download.value.suggested_filename == "conversation.md"
+    actions.click()
+    page.get_by_role("menuitem", name="Delete…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    expect(page.get_by_text("Nothing found.")).to_be_visible()
+    assert len(running.server.conversations) == 24
+
+
+def test_a_failure_says_what_to_do_and_another_persons_conversation_is_unknown(open_page: OpenPage) -> None:
+    page = open_page()
+    ask(page, "please fail")
+    expect(page.get_by_text("error id E-1A2B").first).to_be_visible()
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.goto(page.url.split("#")[0] + "#/c/conv_other")
+    expect(page.get_by_role("alert")).to_contain_text("There is no such conversation.")
+
+
+def test_the_keyboard_reaches_everything_and_focus_comes_back(open_page: OpenPage, running: Running) -> None:
+    running.server.add_conversation("Costs", time.time())
+    page = open_page()
+    expect(page.get_by_label("Your question")).to_be_focused()
+    page.get_by_role("button", name="Skip to the question").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Your question")).to_be_focused()
+    actions = page.get_by_role("button", name="Actions for “Costs”")
+    actions.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem", name="Rename…")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("menuitem", name="Delete…")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(actions).to_be_focused()
+    page.get_by_role("link", name="Costs").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Costs")).to_be_focused()
+
+
+def test_enter_that_accepts_an_input_methods_proposal_sends_nothing(open_page: OpenPage, running: Running) -> None:
+    page = open_page()
+    box = page.get_by_label("Your question")
+    box.fill("日本")
+    for details in ({"key": "Enter", "isComposing": True}, {"key": "Enter", "keyCode": 229}):
+        box.dispatch_event("keydown", {**details, "bubbles": True})
+    box.press("Shift+Enter")
+    assert box.input_value() == "日本\n"
+    assert running.server.requests == []
+
+
+def test_who_reads_further_up_is_not_taken_to_the_end(open_page: OpenPage, running: Running) -> None:
+    running.server.word_seconds = 0.004
+    page = open_page(height=500, bypass_csp=True)
+    ask(page, "echo " + "a line of text, " * 150)
+    thread = page.locator(".thread")
+    page.wait_for_function("document.querySelector('.thread').scrollTop > 100")
+    thread.hover()
+    page.mouse.wheel(0, -5_000)
+    page.wait_for_function("document.querySelector('.thread').scrollTop === 0")
+    expect(page.get_by_role("status").get_by_text("The answer is complete.")).to_be_attached()
+    assert thread.evaluate("element => element.scrollTop") == 0
+    page.get_by_role("button", name="Go to the newest text").click()
+    expect(page.get_by_role("button", name="Go to the newest text")).to_have_count(0)
+    assert thread.evaluate("element => element.scrollHeight - element.clientHeight - element.scrollTop") < 2
+
+
+def test_a_server_that_cannot_be_asked_says_so_and_is_asked_again(open_page: OpenPage, running: Running) -> None:
+    page = open_page()
+    sentence = "Databricks did not forward who you are. Restart the app and sign in again."
+    body = json.dumps({"error": {"message": sentence}})
+    page.route("**/api/me", lambda route: route.fulfill(status=401, body=body))
+    page.reload()
+    expect(page.get_by_role("alert")).to_have_text(sentence)
+    page.unroute("**/api/me")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_label("Your question")).to_be_visible()
+
+
+def faults(page: Page) -> list[str]:
+    page.wait_for_function("document.getAnimations().every(each => each.effect.getTiming().iterations === Infinity)")
+    # What stands inside the image of a chart is no part of what a screen reader reads.
+    found = page.evaluate("async () => (await axe.run({exclude: ['.chart-drawing']})).violations")
+    return [
+        f"{fault['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
+        for fault in found
+        for node in fault["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_state_of_the_page_has_a_fault_that_axe_finds(
+    open_page: OpenPage, running: Running, scheme: str, width: int
+) -> None:
+    running.server.add_conversation("Costs", time.time() - 86_400)
+    page = open_page(width=width, color_scheme=scheme, bypass_csp=True)
+    page.add_script_tag(path=AXE)
+    expect(page.get_by_label("Your question")).to_be_visible()
+    assert faults(page) == []
+    ask(page, "wait")
+    expect(page.get_by_text("One two three four")).to_be_visible()
+    assert faults(page) == []
+    running.release()
+    answered(page, "five six")
+    ask(page, "Show revenue by month")
+    expect(page.get_by_role("link", name="Sales report")).to_be_visible()
+    expect(page.locator(".answer svg.marks, .answer canvas.marks")).to_be_visible()
+    page.get_by_role("button", name="Good answer").last.click()
+    assert faults(page) == []
+    ask(page, "please fail")
+    expect(page.get_by_text("error id E-1A2B").first).to_be_visible()
+    ask(page, "approve the drop")
+    expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
+    assert faults(page) == []
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert overflow <= 0, "the page is wider than the window"
+    page.get_by_role("button", name="Signed in as Ada Lovelace").click()
+    expect(page.get_by_text("your own permissions")).to_be_visible()
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    if width < 800:
+        page.get_by_role("button", name="Conversations", exact=True).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert faults(page) == []
+        page.keyboard.press("Escape")
+    page.get_by_role("button", name=re.compile("Actions for")).last.click()
+    assert faults(page) == []
+    page.get_by_role("menuitem", name="Rename…").click()
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert faults(page) == []
+
+
+def test_what_the_page_loads_before_charts_is_small(built_page: Path) -> None:
+    manifest = json.loads((built_page / ".vite" / "manifest.json").read_text())
+    files = {"index.html"}
+    chunks = [next(chunk for chunk in manifest.values() if chunk.get("isEntry"))]
+    while chunks:
+        chunk = chunks.pop()
+        files.update([chunk["file"], *chunk.get("css", [])])
+        # Modules that are imported later, such as charts, are in "dynamicImports".
+        chunks += [manifest[name] for name in chunk.get("imports", []) if manifest[name]["file"] not in files]
+    compressed = {name: len(zlib.compress((built_page / name).read_bytes(), 6)) for name in files}
+    assert sum(compressed.values()) < MAX_COMPRESSED_BYTES, compressed
+    assert not any("vega" in name.lower() for name in files)
+
+
+def test_the_parts_of_the_page_do_what_vitest_says(built_page: Path) -> None:
+    ended = subprocess.run(["npm", "test"], cwd=UI, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, (ended.stdout + ended.stderr)[-5_000:]
