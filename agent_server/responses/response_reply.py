@@ -17,6 +17,8 @@ from app.turns.reply import CheckpointError, LeaseLostError, SaveCheckpoint, Und
 
 _HANDLER_ENDS = ("response.completed", "response.incomplete", "response.failed")
 BATCH_INTERVAL_SECONDS: Final = 0.15
+_PAUSES_PER_WRITE = 4
+_MAX_INTERVAL_SECONDS = 3.0
 _LONG_TEXT_CHARACTERS = 20_000
 _LONG_TEXT_INTERVAL_SECONDS = 1.0
 _LOOK_SECONDS = 2.0
@@ -155,11 +157,12 @@ class ResponseReply:
                 self._stop()
 
     async def _flush_all(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
             if not await self._wait_for_events():
                 await self.look()
                 continue
-            ending = self._end is not None
+            ending, began = self._end is not None, clock()
             try:
                 await self._flush()
             except CheckpointError:
@@ -174,8 +177,11 @@ class ResponseReply:
             if ending:
                 await self._ended()
                 return
+            # A store that takes long is written to less often.
+            took_seconds = clock() - began
             long = len(self._text) > _LONG_TEXT_CHARACTERS
-            await asyncio.sleep(_LONG_TEXT_INTERVAL_SECONDS if long else BATCH_INTERVAL_SECONDS)
+            pause_seconds = _LONG_TEXT_INTERVAL_SECONDS if long else BATCH_INTERVAL_SECONDS
+            await asyncio.sleep(max(pause_seconds, min(_PAUSES_PER_WRITE * took_seconds, _MAX_INTERVAL_SECONDS)))
 
     async def _wait_for_events(self) -> bool:
         try:

@@ -1,0 +1,1 @@
+"""The servers that `python -m benchmarks.agent_server` compares, and who asks them."""
