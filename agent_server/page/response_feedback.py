@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.protocol.api_error import ApiError, not_found
 from agent_server.responses.response_records import ResponseRecords
+from app.content.feedback_target import TraceTarget
 from app.feedback.rating_records import RatingRecord, Reaction
 from app.feedback.ratings import MAX_COMMENT_CHARACTERS, Ratings
 from app.storage.conversations import ConversationKey
@@ -51,12 +52,14 @@ class ResponseFeedback:
         request = await self._requests.find(caller.tenant, response_id)
         if request is None:
             raise not_found("response", response_id)
-        if (await self._responses.get(response_id, caller))["status"] in ("queued", "in_progress"):
+        status = (await self._responses.get(response_id, caller))["status"]
+        if status in ("queued", "in_progress"):
             raise ApiError(409, "The response is still being written: rate it when it has ended.", retryable=True)
         conversation = ConversationKey(caller.tenant, request.conversation)
-        rating = await self._ratings().rate(
-            conversation, response_id, caller.owner, reaction, comment, said_at=self._clock()
-        )
+        ratings = self._ratings()
+        if request.trace_id and status != "completed":
+            await ratings.targets.save(conversation, response_id, [TraceTarget(request.trace_id)])
+        rating = await ratings.rate(conversation, response_id, caller.owner, reaction, comment, said_at=self._clock())
         await self._queue.put(caller.tenant, rating)
         return {"value": said["value"], "comment": comment}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -25,13 +26,23 @@ from app.storage.conversations import StoredMessage
 _TEXT_DELTA = "response.output_text.delta"
 
 
+KeepTrace = Callable[[ResponseTurn, str], Awaitable[None]]
+"""Keeps the id of the trace of a response that is not answered to its end. Never raises."""
+
+
+async def _forget(_: ResponseTurn, __: str) -> None: ...
+
+
 class HandlerAnswerer:
     """Implements `app.turns.answerer.Answerer`: what was said before is put in front of the request's input."""
 
-    def __init__(self, handler: Handler, task: Task, tracer: RequestTracer = NO_TRACING) -> None:
+    def __init__(
+        self, handler: Handler, task: Task, tracer: RequestTracer = NO_TRACING, *, keep_trace: KeepTrace = _forget
+    ) -> None:
         self._handler = handler
         self._task = task
         self._tracer = tracer
+        self._keep_trace = keep_trace
 
     async def answer(
         self,
@@ -68,13 +79,19 @@ class HandlerAnswerer:
                                 yield TextAdded(delta)
         except ApiError as refusal:
             trace.end(said_now.output, refusal)
+            await self._keep_trace(turn, trace.trace_id)
             yield Failure(refusal.message, "", said_now.text)
             return
         except BaseException as error:
             trace.end(said_now.output, error)
+            if isinstance(error, asyncio.CancelledError | Exception):
+                await self._keep_trace(turn, trace.trace_id)
             raise
         trace.end(said_now.output)
-        yield _with_trace(call.end or said_now.end(), trace.trace_id)
+        end = call.end or said_now.end()
+        if isinstance(end, Failure):
+            await self._keep_trace(turn, trace.trace_id)
+        yield _with_trace(end, trace.trace_id)
 
 
 class _Said:

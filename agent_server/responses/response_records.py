@@ -28,8 +28,8 @@ class ResponseRecord:
     """`turn` is the id of the response whose turn answers: its own, or the one that a decision continues. Of that
     turn's record `writes_to` names the response whose log the turn writes to now.
 
-    `request` is what the handler gets. `user_id` is the person as whom
-    Databricks is asked; empty for the app. Times are in seconds since 1970.
+    `request` is what the handler gets. `user_id` is the person as whom Databricks is asked; empty for the app.
+    `trace_id` is the trace of one that failed or was stopped. Times are in seconds since 1970.
     """
 
     id: str
@@ -43,6 +43,7 @@ class ResponseRecord:
     user_id: str = ""
     user_name: str = ""
     writes_to: str = ""
+    trace_id: str = ""
     request: dict[str, Any] = field(default_factory=dict)
 
     def turn_key(self, tenant: str) -> TurnKey:

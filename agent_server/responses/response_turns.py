@@ -38,6 +38,7 @@ from app.turns.runner import TurnRunner
 _log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 10.0
+_KEEP_TRACE_SECONDS: Final = 2.0
 _SUSPENDING_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS: Final = 0.1
 _WAITS_FOR_SIGN_IN_SECONDS: Final = 24 * 3600.0
@@ -89,7 +90,10 @@ class ResponseTurns:
         self._agent = agent
         self._clock = clock
         self._runner = TurnRunner(
-            HandlerAnswerer(handler, task, tracer), NoCommands(), backend, time_limit_seconds=time_limit_seconds
+            HandlerAnswerer(handler, task, tracer, keep_trace=self._keep_trace),
+            NoCommands(),
+            backend,
+            time_limit_seconds=time_limit_seconds,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._replies: dict[str, ResponseReply] = {}
@@ -199,6 +203,19 @@ class ResponseTurns:
             await self._stores.end(tenant, record, lambda assembler: assembler.fail(sentence))
         except StorageError as failure:
             _log.warning("The end of a response could not be written (%s)", type(failure).__name__)
+
+    async def _keep_trace(self, turn: ResponseTurn, trace_id: str) -> None:
+        """So that a rating of a response that failed or was stopped counts there too."""
+        if not trace_id or turn.context is None:
+            return
+        id = turn.context.response_id
+        try:
+            async with asyncio.timeout(_KEEP_TRACE_SECONDS):
+                await self._stores.records.update(
+                    turn.conversation.tenant, id, lambda record: replace(record, trace_id=trace_id)
+                )
+        except (StorageError, TimeoutError) as failure:
+            _log.warning("A rating of this response will count here alone (%s)", type(failure).__name__)
 
     def _turn(self, tenant: str, record: ResponseRecord, context: RequestContext) -> ResponseTurn:
         key = record.turn_key(tenant)

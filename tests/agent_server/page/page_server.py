@@ -65,13 +65,16 @@ class WrittenResponses:
         *,
         previous: str = "",
         files: tuple[str, ...] = (),
+        trace_id: str = "",
         **response: Any,
     ) -> None:
         """A response as it is kept; `response` are fields of the Response object."""
         tenant = ServerCaller(owner).tenant
         parts: list[dict[str, Any]] = [{"type": "input_file", "file_id": file, "filename": "old.csv"} for file in files]
         message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": question}, *parts]}
-        record = ResponseRecord(id, conversation, id, 1_800_000_000.0, question, previous, request={"input": [message]})
+        record = ResponseRecord(
+            id, conversation, id, 1_800_000_000.0, question, previous, trace_id=trace_id, request={"input": [message]}
+        )
         await self.requests.create(tenant, record)
         await self.records.add_response(tenant, conversation, ConversationResponse(id, previous), question)
         self.objects[tenant, id] = {"id": id, "object": "response", "status": "completed", "output": [], **response}

@@ -53,6 +53,17 @@ async def test_what_mlflow_is_told_names_no_person(page: PageServer) -> None:
     assert ANN not in source
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled", "incomplete"])
+async def test_what_is_said_of_a_response_that_failed_or_was_stopped_is_told_to_its_trace(
+    status: str, page: PageServer
+) -> None:
+    id = await page.begin(ANN)
+    await page.responses.write(ANN, id, "resp_1", "One?", trace_id="tr-2", status=status)
+    await page.ask(ANN, "POST", FEEDBACK, {"value": "down"})
+    await page.deliver()
+    assert [trace for trace, _ in page.traces.kept] == ["tr-2"]
+
+
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
 async def test_a_response_that_is_still_being_written_is_not_rated_yet(status: str, page: PageServer) -> None:
     id = await begin(page, status=status)

@@ -21,6 +21,7 @@ from agent_server.responses.response_stores import ResponseStores
 from agent_server.responses.response_turns import ResponseTurns
 from agent_server.responses.responses_service import ResponsesService
 from agent_server.responses.stored_response import StoredResponse
+from agent_server.tracing.request_trace import NO_TRACING, RequestTracer
 from app.files.uploads import Uploads
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.turns.lease import TurnBackend
@@ -60,7 +61,9 @@ class Speaker:
 class Instance:
     """`wire` cut, it is dead for all others, and cannot learn of them."""
 
-    def __init__(self, store: SqliteStore, handler: Handler, *, agent: Handler | None = None) -> None:
+    def __init__(
+        self, store: SqliteStore, handler: Handler, *, agent: Handler | None = None, tracer: RequestTracer = NO_TRACING
+    ) -> None:
         clock = asyncio.get_running_loop().time
         self.wire = Wire()
         self.tokens = PersonTokens(clock=clock)
@@ -77,7 +80,15 @@ class Instance:
         )
         backend = TurnBackend(conversations, queue, artifacts, LEASE_SECONDS, clock)
         self.turns = ResponseTurns(
-            handler, Task.RESPONSES, self.stores, backend, self.tokens, time_limit_seconds=120, agent=agent, clock=clock
+            handler,
+            Task.RESPONSES,
+            self.stores,
+            backend,
+            self.tokens,
+            time_limit_seconds=120,
+            agent=agent,
+            clock=clock,
+            tracer=tracer,
         )
         self.service = ResponsesService(
             self.stores,

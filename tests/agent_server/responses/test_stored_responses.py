@@ -187,3 +187,39 @@ async def test_a_handler_that_fails_ends_the_response_with_a_sentence_and_an_err
     assert "error id" in events[-2]["message"]
     assert "dapi123" not in str(events)
     assert text_of(events[-1]["response"]) == "The"
+
+
+@in_virtual_time
+async def test_of_a_response_that_failed_or_was_stopped_the_trace_is_kept_for_its_feedback(store: SqliteStore) -> None:
+    class Trace:
+        trace_id = "tr-1"
+
+        def end(self, output: object, error: BaseException | None = None) -> None: ...
+
+    class Tracer:
+        def start(self, name: str, request: object, **_: str) -> Trace:
+            return Trace()
+
+    class Fails(Speaker):
+        async def stream(self, request):  # type: ignore[no-untyped-def]
+            yield {"type": "error", "message": "The model is away.", "code": "server_error"}
+
+    class Raises(Speaker):
+        async def stream(self, request):  # type: ignore[no-untyped-def]
+            yield {"type": "response.output_text.delta", "item_id": "msg", "delta": "The"}
+            raise RuntimeError("away")
+
+    async def trace_id(instance: Instance, id: str) -> str:
+        await asyncio.sleep(5)
+        record = await instance.stores.records.find(ANN.tenant, id)
+        return record.trace_id if record else "gone"
+
+    for handler in (Fails(), Raises()):
+        instance = Instance(store, handler, tracer=Tracer())
+        failed = await instance.answered()
+        assert (failed["status"], await trace_id(instance, failed["id"])) == ("failed", "tr-1")
+    instance = Instance(store, Speaker(seconds=30), tracer=Tracer())
+    stopped = await instance.ask()
+    await asyncio.sleep(5)
+    await instance.service.cancel(stopped.id, ANN)
+    assert await trace_id(instance, stopped.id) == "tr-1"
