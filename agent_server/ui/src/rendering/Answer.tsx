@@ -4,7 +4,6 @@ import { Blocks } from "./BlockView";
 import { blocksOf } from "./blocks";
 import { ExternalLink } from "./ExternalLink";
 import { Markdown } from "./Markdown";
-import "./rendering.css";
 import { type Source, sourcesOf } from "./sources";
 import { ToolSteps } from "./ToolSteps";
 import { type AnswerPart, answerParts } from "./answerParts";

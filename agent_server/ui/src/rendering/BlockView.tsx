@@ -5,6 +5,7 @@ import { CodeView } from "./CodeView";
 import { DataTable } from "./DataTable";
 import { DrawnSafely } from "./DrawnSafely";
 import { Markdown } from "./Markdown";
+import "./rendering.css";
 import { imageUrl } from "./urls";
 
 /** The verb of a button that asks the agent a question, in its field `question`. */
@@ -97,13 +98,17 @@ function Buttons({ block, onAsk, onAction, isBusy = false }: BlockActions & { bl
     shown.length > 0 && (
       <div className="buttons">
         {shown.map((action, index) => (
-          <button key={index} type="button" className={action.style} disabled={isBusy} onClick={() => press(action)}>
+          <button key={index} type="button" className={buttonClass(action)} disabled={isBusy} onClick={() => press(action)}>
             {action.title}
           </button>
         ))}
       </div>
     )
   );
+}
+
+function buttonClass(action: Action): string {
+  return `button small ${{ default: "", positive: "primary", destructive: "danger" }[action.style]}`;
 }
 
 function Forms({ block, onAction, isBusy = false }: BlockActions & { block: FormsBlock }) {
@@ -138,7 +143,7 @@ function FormFields({ form, isBusy, onSend }: FormFieldsProps) {
       }}
     >
       {form.inputs.map((input) => (
-        <label key={input.name}>
+        <label key={input.name} className="field">
           {input.label}
           {input.choices.length > 0 ? (
             <select name={input.name} defaultValue={input.value}>
@@ -153,7 +158,7 @@ function FormFields({ form, isBusy, onSend }: FormFieldsProps) {
           )}
         </label>
       ))}
-      <button type="submit" className={form.action.style} disabled={isBusy}>
+      <button type="submit" className={buttonClass(form.action)} disabled={isBusy}>
         {form.action.title}
       </button>
     </form>

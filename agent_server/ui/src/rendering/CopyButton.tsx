@@ -20,7 +20,7 @@ export function CopyButton({ text, label = "Copy" }: { text: string; label?: str
   }
 
   return (
-    <button type="button" className="quiet" onClick={copy}>
+    <button type="button" className="button small quiet" onClick={copy}>
       <span aria-live="polite">{said || label}</span>
     </button>
   );

@@ -13,7 +13,7 @@ export function DataTable({ table }: { table: TableBlock }) {
   return (
     <div className="data-table">
       {table.title && <p className="block-title">{table.title}</p>}
-      <div className="scrollable" role="region" aria-label={table.title || "Table"} tabIndex={0}>
+      <div className="scrollable" role="group" aria-label={table.title || "Table"} tabIndex={0}>
         <table>
           <thead>
             <tr>
@@ -38,7 +38,7 @@ export function DataTable({ table }: { table: TableBlock }) {
         </table>
       </div>
       {shown.length < rows.length && (
-        <button type="button" className="quiet" onClick={() => setShowsAll(true)}>
+        <button type="button" className="button small quiet" onClick={() => setShowsAll(true)}>
           Show all {numberText(rows.length)} rows
         </button>
       )}

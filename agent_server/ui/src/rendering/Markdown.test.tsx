@@ -77,7 +77,7 @@ test("Code, tables and lists of tasks can be reached and read", () => {
   shown("```sql\nSELECT '<b>'\n```\n\n| a | b |\n|--|--|\n| 1<br>2 | 3 |\n\n- [x] done\n- [ ] open\n\n# Title");
   expect(screen.getByRole("button", { name: "Copy" })).toBeTruthy();
   expect(screen.getByLabelText("sql").textContent).toBe("SELECT '<b>'");
-  expect(screen.getByRole("region", { name: "Table" }).querySelector("td br")).not.toBeNull();
+  expect(screen.getByRole("group", { name: "Table" }).querySelector("td br")).not.toBeNull();
   expect(screen.getByLabelText("Done")).toBeTruthy();
   expect(screen.getByRole("heading", { level: 3 }).textContent).toBe("Title");
 });

@@ -103,7 +103,7 @@ function Preformatted({ node }: ComponentProps<"pre"> & ExtraProps) {
 
 function ScrollableTable({ children }: { children?: ReactNode }) {
   return (
-    <div className="scrollable" role="region" aria-label="Table" tabIndex={0}>
+    <div className="scrollable" role="group" aria-label="Table" tabIndex={0}>
       <table>{children}</table>
     </div>
   );

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "react";
-import { type Loader, parse, View } from "vega";
+import { type Item, type Loader, parse, View } from "vega";
 import { expressionInterpreter } from "vega-interpreter";
 import { compile } from "vega-lite";
 import type { ChartBlock } from "./blocks";
@@ -41,7 +41,7 @@ export default function VegaChart({ chart, description }: { chart: ChartBlock; d
       return undefined;
     }
     // Without an event where the view is finalized.
-    view.tooltip((_handler, event: MouseEvent | null, item) => setTip(event && tipOf(event, item?.datum, element)));
+    view.tooltip((_handler, event: MouseEvent | null, item) => setTip(event && tipOf(event, item, element)));
     view.initialize(element).runAsync().catch(() => setHasFailed(true));
     return () => {
       setTip(null);
@@ -53,7 +53,9 @@ export default function VegaChart({ chart, description }: { chart: ChartBlock; d
   const scrolls = chartData(chart).labels.length > ROWS_IN_VIEW;
   return (
     <div className="chart-place" tabIndex={scrolls ? 0 : undefined}>
-      <div ref={place} className="chart-drawing" role="img" aria-label={description} />
+      <div role="img" aria-label={description}>
+        <div ref={place} className="chart-drawing" aria-hidden="true" />
+      </div>
       {tip && <ChartTip tip={tip} />}
     </div>
   );
@@ -76,9 +78,10 @@ interface Tip {
   isRight: boolean;
 }
 
-function tipOf(event: MouseEvent, datum: unknown, element: HTMLElement): Tip | null {
-  if (event.type === "pointerout" || event.type === "mouseout" || typeof datum !== "object" || datum === null) return null;
-  const { label, series, shown } = datum as Record<string, unknown>;
+/** Of a line the points have one: the line itself knows its first number alone. */
+function tipOf(event: MouseEvent, item: Item | null | undefined, element: HTMLElement): Tip | null {
+  if (event.type === "pointerout" || event.type === "mouseout" || !item || item.mark.marktype === "line") return null;
+  const { label, series, shown } = (item.datum ?? {}) as Record<string, unknown>;
   if (typeof shown !== "string") return null;
   const box = element.getBoundingClientRect();
   const left = event.clientX - box.left;

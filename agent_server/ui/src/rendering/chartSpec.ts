@@ -16,7 +16,7 @@ const ROW_HEIGHT = 24;
 /** Beyond these a chart scrolls. */
 export const ROWS_IN_VIEW = 18;
 const MAX_SLICES = 8;
-const MAX_POINTS_MARKED = 60;
+const MAX_LARGE_POINTS = 60;
 /** A label below a bar has this much room, in characters, of all of the width together. */
 const CHARACTERS_BELOW = 84;
 const MAX_TIME_TICKS = 12;
@@ -96,6 +96,7 @@ function pie({ labels }: ChartData, colours: ChartColours): object {
   return {
     mark: { type: "arc", innerRadius: 56, stroke: colours.background, strokeWidth: 2 },
     encoding: {
+      tooltip: TOOLTIP,
       theta: { field: "value", type: "quantitative", stack: true },
       order: { field: "rank", type: "quantitative" },
       color: {
@@ -130,11 +131,12 @@ function xy(kind: ChartKind, chart: ChartBlock, data: ChartData, width: number, 
   return {
     mark:
       kind === "line"
-        ? { type: "line", strokeWidth: 2, point: data.labels.length <= MAX_POINTS_MARKED ? { size: 40 } : false, ...GAPS }
+        ? { type: "line", strokeWidth: 2, point: { size: data.labels.length <= MAX_LARGE_POINTS ? 40 : 9 }, ...GAPS }
         : { type: "bar", cornerRadiusEnd: kind === "stacked_bar" ? 0 : 2, ...GAPS },
     encoding: {
       ...(isAcross ? { y: label, x: value } : { x: label, y: value }),
       ...(offset && (isAcross ? { yOffset: offset } : { xOffset: offset })),
+      tooltip: TOOLTIP,
       order: kind === "stacked_bar" ? { field: "order", type: "quantitative" } : undefined,
       color: {
         field: "series",
@@ -145,6 +147,9 @@ function xy(kind: ChartKind, chart: ChartBlock, data: ChartData, width: number, 
     },
   };
 }
+
+/** Makes Vega call the tooltip's handler, which reads all of the row. */
+const TOOLTIP = { field: "shown", type: "nominal" };
 
 /** A line breaks where there is no value, and a bar is left out. */
 const GAPS = { invalid: "break-paths-show-path-domains" };
