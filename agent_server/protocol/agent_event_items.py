@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from app.agent.events import (
     ToolStarted,
     interrupted,
 )
-from app.content.block_json import blocks_to_json
+from app.content.block_json import blocks_for_programs, blocks_from_json, blocks_to_json
 from app.content.citation import Citation
 
 if TYPE_CHECKING:
@@ -199,8 +198,8 @@ def _approval_request(suspended: Suspended) -> Json:
 
 
 def _as_json(blocks: Sequence[Block]) -> list[Json]:
-    written: list[Json] = json.loads(blocks_to_json(blocks) or "[]")
-    return written
+    """Those that one message may have."""
+    return blocks_for_programs(blocks_from_json(blocks_to_json(blocks)))
 
 
 def _text_of_blocks(blocks: Sequence[Block], *, has_text: bool) -> Iterator[Json]:

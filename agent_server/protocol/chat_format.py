@@ -206,17 +206,23 @@ def _reason(message: Json) -> str:
 
 
 class WholeChunks:
-    """Chunks of a handler with all that openai's types require, of one id; clients miss a finish reason."""
+    """Chunks of a handler with all that openai's types require, of one id. openai's client for Node raises without
+    a role and a finish reason.
+    """
 
     def __init__(self, model: str) -> None:
         self._model = model
         self._first: Json = {}
+        self._has_role = False
         self._has_ended = False
         self._called = False
 
     def add(self, chunk: Json) -> Json:
         """Raises `HandlerEventError` for what is no chunk."""
         choices = [{"index": 0, "finish_reason": None, **choice} for choice in _choices(chunk)]
+        if choices and not self._has_role:
+            self._has_role = True
+            choices[0]["delta"] = {"role": "assistant", **choices[0]["delta"]}
         self._has_ended |= any(choice["finish_reason"] for choice in choices)
         self._called |= any(choice["delta"].get("tool_calls") for choice in choices)
         if not self._first:
@@ -229,7 +235,8 @@ class WholeChunks:
             return []
         first = self._first or _envelope({}, "chat.completion.chunk", self._model)
         reason = "tool_calls" if self._called else "stop"
-        return [{**first, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}]
+        delta = {} if self._has_role else {"role": "assistant", "content": ""}
+        return [{**first, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}]
 
 
 def _envelope(said: Json, kind: str, model: str) -> Json:

@@ -53,6 +53,7 @@ async def test_every_agent_answers_chat_completions(task: Task, only: str) -> No
     assert "".join(choice.delta.content or "" for each in typed for choice in each.choices) == "Hello"
     assert [choice.finish_reason for each in typed for choice in each.choices if choice.finish_reason] == ["stop"]
     assert len({(each.id, each.created) for each in typed}) == 1
+    assert typed[0].choices[0].delta.role == "assistant"
     assert [each.usage.total_tokens for each in typed if each.usage] == [5]
     completion = ChatCompletion.model_validate(await answer_chat(agent.handler, task, CHAT))
     assert (completion.choices[0].message.content, completion.choices[0].finish_reason) == ("Hello", "stop")
