@@ -89,3 +89,7 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
         raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
     return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(command())

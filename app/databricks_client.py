@@ -258,6 +258,9 @@ class DatabricksModel:
             capabilities=capabilities,
             asks_for_trace=self._may_have_trace,
         )
+        if api is responses and self._workspace.url.is_app:
+            # Such an app keeps what does not say otherwise, also what a chat is told to forget.
+            body["store"] = False
         offered = frozenset(tool.name for tool in request.tools) if "tools" in body else frozenset[str]()
         reader: AnswerReader = (
             responses.ResponsesReader(offered) if api is responses else chat_completions.ChatCompletionReader(offered)

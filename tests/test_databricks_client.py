@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from app.common.identity import APP_IDENTITY, RequestIdentity, UserIdentity
 from app.databricks.credentials import ServicePrincipal
+from app.databricks.workspace_url import WorkspaceUrl
 from app.databricks_client import DatabricksModel
 from app.models.model import Completed, ModelRequest, TextDelta, ToolDefinition, Usage
 from app.models.model_errors import SignInError, StreamInterruptedError
@@ -342,3 +343,12 @@ async def test_an_endpoint_that_knows_no_databricks_options_is_asked_without_the
         endpoint.replies.extend([databricks_error(400, "BAD_REQUEST", message), agent_stream("Hi")])
         assert text_of(await answer(model)) == "Hi"
     assert ["databricks_options" in asked.body for asked in endpoint.asked] == [True, False]
+
+
+@pytest.mark.parametrize("is_app", [True, False])
+async def test_an_app_is_told_not_to_keep_what_a_chat_may_forget(is_app: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorkspaceUrl, "is_app", is_app)
+    async with ServingEndpoint(task="agent/v1/responses") as endpoint, asking(endpoint, api="responses") as model:
+        endpoint.replies.append(agent_stream("Hello"))
+        assert text_of(await answer(model)) == "Hello"
+    assert endpoint.asked[0].body.get("store") is (False if is_app else None)

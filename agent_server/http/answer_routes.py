@@ -23,7 +23,8 @@ from agent_server.http.request_body import read_json_object
 from agent_server.http.server_services import ServerServices, StoredResponse
 from agent_server.http.stream_ends import chat_end, no_end, responses_end
 from agent_server.protocol.api_error import ApiError
-from agent_server.protocol.chat_request import parse_chat_request
+from agent_server.protocol.chat_request import parse_chat_request, refuse_chat_model_parameters
+from agent_server.protocol.request_parameters import refuse_unless_default
 from agent_server.protocol.responses_request import ResponsesRequest, parse_responses_request
 from agent_server.protocol.task import Task
 
@@ -66,6 +67,8 @@ class _AnswerRoutes:
     async def responses(self, request: Request) -> Response:
         body, context = await self._begin(request)
         asked = parse_responses_request(body)
+        if self._services.server.databricks_agent:
+            refuse_unless_default(asked.body)
         if self._answering.is_kept(asked):
             return await self._kept(request, asked, context)
         handler = self._services.handler
@@ -78,6 +81,8 @@ class _AnswerRoutes:
     async def chat(self, request: Request) -> Response:
         body, context = await self._begin(request)
         asked = parse_chat_request(body)
+        if self._services.server.databricks_agent:
+            refuse_chat_model_parameters(asked)
         handler = self._services.handler
         if asked.stream:
             frames = run_chat(handler, self._task, asked)

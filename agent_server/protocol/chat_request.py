@@ -110,6 +110,18 @@ _CHAT_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "store": (False,),
 }
+_MODEL_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
+    "max_completion_tokens": (),
+    "max_tokens": (),
+    "reasoning_effort": (),
+    "response_format": ({"type": "text"},),
+    "service_tier": ("auto", "default"),
+    "temperature": (1,),
+    "tool_choice": ("auto",),
+    "tools": ([],),
+    "top_p": (1,),
+    "verbosity": (),
+}
 _ONLY_RESPONSES = frozenset({"context_management", "include", "max_tool_calls", "prompt", "top_logprobs", "truncation"})
 
 
@@ -167,6 +179,11 @@ def responses_request_of(chat: ChatRequest) -> ResponsesRequest:
         # The caller knows it by another name.
         error.param = (error.param or "").replace("text.format", "response_format", 1)
         raise
+
+
+def refuse_chat_model_parameters(chat: ChatRequest) -> None:
+    """As `refuse_unless_default` of a Responses request, by the names that chat completions have."""
+    refuse_unless_default(chat.body, _MODEL_DEFAULTS.keys(), _MODEL_DEFAULTS)
 
 
 def chat_body_of(request: ResponsesRequest) -> Json:

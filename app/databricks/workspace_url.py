@@ -34,8 +34,8 @@ class WorkspaceUrl:
 
     @property
     def is_app(self) -> bool:
-        """A Databricks App, which takes OAuth tokens only, and has none of the workspace's API."""
-        return _is_app(self.host)
+        """Whether the model is a Databricks App, which takes OAuth tokens only, and has none of the workspace's API."""
+        return _is_app(self.model_base_url)
 
     @property
     def has_serving_endpoints(self) -> bool:

@@ -93,6 +93,7 @@ async def test_the_bot_asks_an_agent_server_as_its_model_and_sends_the_conversat
             first = await bot.ask("What is the capital of Norway?")
             second = await bot.ask("How many people live there?")
     assert (first, second) == ("It is Oslo.", "About 700,000.")
+    assert len(model.asked) == 2
     said = [(message["role"], message["content"]) for message in model.asked[1].body["messages"][1:]]
     assert said[:2] == [("user", "What is the capital of Norway?"), ("assistant", "It is Oslo.")]
     assert said[2][1].endswith("How many people live there?")
@@ -107,9 +108,11 @@ async def test_a_sign_in_that_an_app_answers_with_a_redirect_is_explained_in_the
 
     app = web.Application()
     app.router.add_post("/api/responses", redirect)
-    async with TestServer(app, host="127.0.0.1") as refusing:
-        async with bot_in_front(f"http://127.0.0.1:{refusing.port}", tmp_path, DATABRICKS_TOKEN=TOKEN) as bot:
-            said = await bot.ask("What is the capital of Norway?")
+    async with (
+        TestServer(app, host="127.0.0.1") as refusing,
+        bot_in_front(f"http://127.0.0.1:{refusing.port}", tmp_path, DATABRICKS_TOKEN=TOKEN) as bot,
+    ):
+        said = await bot.ask("What is the capital of Norway?")
     assert "did not accept this agent's sign-in" in said
     assert "a Databricks App takes an OAuth token, and no personal access token" in caplog.text
     assert TOKEN not in caplog.text

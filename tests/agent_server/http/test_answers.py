@@ -263,6 +263,33 @@ async def test_a_request_in_another_format_is_refused_before_a_stream_begins(
     assert answer.json()["error"]["param"] == param
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "value", "default"),
+    [
+        ("/responses", "tools", [{"type": "function", "name": "f", "parameters": {}}], []),
+        ("/responses", "temperature", 0.2, 1),
+        ("/responses", "text", {"format": {"type": "json_object"}}, {"format": {"type": "text"}}),
+        ("/responses", "tool_choice", "required", "auto"),
+        ("/responses", "max_output_tokens", 5, None),
+        ("/chat/completions", "max_tokens", 5, None),
+        ("/chat/completions", "temperature", 0, 1),
+        ("/chat/completions", "response_format", {"type": "json_object"}, {"type": "text"}),
+        ("/chat/completions", "tools", [{"type": "function", "function": {"name": "f"}}], []),
+    ],
+)
+async def test_the_databricks_agent_refuses_what_only_a_model_could_honour(
+    path: str, name: str, value: Any, default: Any
+) -> None:
+    question = {"input": "Hi"} if path == "/responses" else {"messages": [{"role": "user", "content": "Hi"}]}
+    async with in_process(services(databricks_agent=True)) as client:
+        refused = await client.post(path, json={**question, name: value})
+        accepted = await client.post(path, json={**question, name: default})
+    async with in_process(services()) as client:
+        passed_on = await client.post(path, json={**question, name: value})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+    assert (accepted.status_code, passed_on.status_code) == (200, 200)
+
+
 async def test_the_trace_is_named_where_its_header_asks_for_it() -> None:
     ended: list[Any] = []
 
