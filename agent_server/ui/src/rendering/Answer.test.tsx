@@ -70,6 +70,16 @@ test("A mark leads to the source with its number, and other brackets stay as the
   expect(container.querySelectorAll("a[href^='javascript']")).toHaveLength(0);
 });
 
+test.each<[Partial<ResponseObject>, string]>([
+  [{ status: "failed", error: { message: "The model is away (error 12)." } }, "The model is away (error 12)."],
+  [{ status: "cancelled" }, "The answer was stopped."],
+  [{ status: "incomplete", incomplete_details: { reason: "max_output_tokens" } }, "limit of the model's output"],
+  [{ status: "incomplete", incomplete_details: null }, "The answer is not complete."],
+])("How an answer ended is said: %o", (more, sentence) => {
+  render(<Answer response={response([message("Some")], more)} streaming={false} imageHosts={[]} />);
+  expect(document.body.textContent).toContain(sentence);
+});
+
 test("Blocks are shown after the text; what is unknown or broken is left out alone", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   const onAsk = vi.fn();

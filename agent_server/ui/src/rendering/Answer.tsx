@@ -15,7 +15,7 @@ export interface AnswerProps {
   onAsk?: (question: string) => void;
 }
 
-/** Text, tools, tables, charts and sources of an answer. Approvals, and how it ended, are the chat's. */
+/** All of an answer but approvals: text, tools, tables, charts, sources, and why it is not whole. */
 export const Answer = memo(function Answer({ response, streaming, imageHosts, onAsk }: AnswerProps) {
   const blocks = useMemo(() => blocksOf(response.custom_outputs?.["blocks"]), [response.custom_outputs]);
   const parts = answerParts(response.output, streaming);
@@ -33,6 +33,7 @@ export const Answer = memo(function Answer({ response, streaming, imageHosts, on
       ))}
       <Blocks blocks={blocks} imageHosts={imageHosts} onAsk={onAsk} />
       {!streaming && <Sources sources={sources} />}
+      {!streaming && <Ending response={response} />}
     </div>
   );
 });
@@ -77,6 +78,29 @@ function Sources({ sources }: { sources: readonly Source[] }) {
       </ol>
     </section>
   );
+}
+
+function Ending({ response }: { response: ResponseObject }) {
+  switch (response.status) {
+    case "failed":
+      return (
+        <p className="notice danger">
+          <span>{response.error?.message || "The answer failed. Try again."}</span>
+        </p>
+      );
+    case "cancelled":
+      return <p className="quiet-text">The answer was stopped.</p>;
+    case "incomplete":
+      return <p className="notice">{incompleteSentence(response.incomplete_details?.reason)}</p>;
+    default:
+      return null;
+  }
+}
+
+function incompleteSentence(reason: string | undefined): string {
+  if (reason === "max_output_tokens") return "The answer ends here: it reached the limit of the model's output.";
+  if (reason === "content_filter") return "The answer ends here: a content filter stopped it.";
+  return "The answer is not complete.";
 }
 
 /** The same list while nothing in it changes, so that what was drawn stays. */
