@@ -13,6 +13,7 @@ from fastapi import APIRouter
 
 from agent_server.composition.access_parts import access_check
 from agent_server.composition.feedback_parts import feedback_ratings
+from agent_server.composition.job_watch import jobs_tab
 from agent_server.composition.page_parts import page_services
 from agent_server.composition.retention import Retention
 from agent_server.composition.server_storage import ServerStorage, server_storage
@@ -20,7 +21,8 @@ from agent_server.databricks_agent import DatabricksAgent
 from agent_server.handlers.handler import Handler
 from agent_server.handlers.registry import agent as registered
 from agent_server.http.access_routes import access_routes
-from agent_server.http.page_routes import MAX_UPLOAD_BODY_BYTES, page_routes
+from agent_server.http.incident_routes import incident_routes
+from agent_server.http.page_routes import MAX_UPLOAD_BODY_BYTES, PageServices, page_routes
 from agent_server.http.server_services import AgentInfo, ServerServices
 from agent_server.identity.person_tokens import PersonTokens
 from agent_server.identity.request_caller import SignInError, caller_of
@@ -102,6 +104,7 @@ class _Host:
         self._telemetry = self._core.telemetry if self._core else _telemetry(self._app)
         self._queue = storage.open_queue(QUEUE)
         self._retention = Retention(storage, retention_days)
+        self._jobs = jobs_tab(settings.jobs_tab, environment, storage)
         self._uploads = Uploads(storage.artifacts)
         self._agent = DatabricksAgent(self._core.agent, self._uploads) if self._core else None
         self._tokens = PersonTokens()
@@ -156,6 +159,8 @@ class _Host:
             storage=self._where.kind,
             core=self._core,
             image_hosts=image_hosts,
+            # Where no agent asks Databricks, nobody misses it.
+            shows_jobs=self._core is not None or self._jobs.incidents is not None,
         )
         return ServerServices(
             server=self._server,
@@ -169,14 +174,18 @@ class _Host:
             tools=AgentTools(self._core.agent.tools_for) if self._core else None,
             info=_info(self._core),
             readiness=self._readiness(),
-            routers=(*self._access_routes(), *((page_routes(page, self._identify),) if keeps else ())),
+            routers=(*self._access_routes(), *(self._page_routes(page) if keeps else ())),
             page_folder=PAGE_FOLDER,
             image_hosts=image_hosts,
             max_upload_bytes=MAX_UPLOAD_BODY_BYTES,
             start=self._start,
-            hand_over=self._responses.close,
+            hand_over=self._hand_over,
             close=self._close,
         )
+
+    def _page_routes(self, page: PageServices) -> tuple[APIRouter, ...]:
+        incidents = incident_routes(self._jobs.incidents, self._jobs.missing, self._identify)
+        return page_routes(page, self._identify), incidents
 
     def _access_routes(self) -> tuple[APIRouter, ...]:
         if self._core is None:
@@ -207,6 +216,10 @@ class _Host:
     async def _start(self) -> None:
         self._responses.start()
         self._retention.start()
+        await self._jobs.start()
+
+    async def _hand_over(self) -> None:
+        await asyncio.gather(self._responses.close(), self._jobs.close())
 
     async def _forget(self, key: ConversationKey) -> None:
         if self._core is not None:

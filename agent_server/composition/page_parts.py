@@ -29,14 +29,14 @@ def page_services(
     core: Core | None,
     title: str = "",
     image_hosts: Sequence[str] = (),
-    watches_jobs: bool = False,
+    shows_jobs: bool = False,
 ) -> PageServices:
     """`core` has the Databricks agent, where the server answers with it."""
     reads_files = core is not None and core.settings.agent.offers_tools
     signed_in = SignedIn(
         title=title,
         storage=storage,
-        features=PageFeatures(files=reads_files, jobs=watches_jobs, feedback=True),
+        features=PageFeatures(files=reads_files, jobs=shows_jobs, feedback=True),
         max_file_bytes=MAX_UPLOAD_BYTES,
         image_hosts=image_hosts,
         find_user=CurrentUserLookup(core.workspace).find if core is not None else None,

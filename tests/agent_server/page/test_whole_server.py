@@ -81,6 +81,13 @@ async def test_a_conversation_that_a_program_has_without_naming_it_is_not_in_the
     assert (await server.read(ANN, "/api/conversations"))["conversations"] == []
 
 
+async def test_without_a_job_watch_the_second_tab_says_what_to_configure(server: WholeServer) -> None:
+    answer = await server.send(ANN, "GET", "/api/incidents")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "jobs_not_configured")
+    assert "JOB_WATCH_STORE" in answer.json()["error"]["message"]
+    assert (await server.read(ANN, "/api/me"))["features"] == {"files": False, "jobs": False, "feedback": True}
+
+
 async def questions(server: WholeServer, id: str) -> list[str]:
     return [turn["question"] for turn in (await server.read(ANN, f"/api/conversations/{id}"))["turns"]]
 
