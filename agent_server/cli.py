@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import errno
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from agent_server.composition.host import build_services
+from agent_server.handlers.agent_module import import_agent_module
 from agent_server.handlers.registry import NoHandlerError
 from agent_server.http.application import Application
 from agent_server.http.serving import serve, serve_reloading
@@ -63,7 +63,7 @@ def application() -> Application:
 
 def _server_of(name: str) -> AgentServer:
     try:
-        module = importlib.import_module(name)
+        module = import_agent_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise

@@ -39,6 +39,8 @@ def recorded_servers() -> Iterator[list[AgentServer]]:
 
 def create_server(task: str | None = None, *, databricks_agent: bool = False) -> AgentServer:
     """Says what the command `agent-server` is to serve. Raises `ValueError` for an unknown task type."""
+    if task and task not in list(Task):
+        raise ValueError(f"There is no task type {task!r}. Known are {', '.join(filter(None, Task))}, and none.")
     server = AgentServer(Task(task or ""), databricks_agent)
     if (recorded := _recorded.get(None)) is not None:
         recorded.append(server)
