@@ -86,7 +86,11 @@ def _blocks(response: Mapping[str, Any]) -> Iterator[str]:
 
 def _sources(part: Mapping[str, Any]) -> Iterator[str]:
     for each in part.get("annotations") or ():
-        if isinstance(each, dict) and each.get("type") == "url_citation" and each.get("url"):
+        if not isinstance(each, dict):
+            continue
+        if each.get("type") == "file_citation" and each.get("filename"):
+            yield as_data(str(each["filename"]))
+        elif each.get("type") == "url_citation" and each.get("url"):
             url = one_line(str(each["url"]), 4_000)
             yield f"[{as_data(str(each.get('title') or url))}](<{url}>)"
 

@@ -68,6 +68,7 @@ async def a_conversation(page: PageServer) -> str:
             {"type": "url_citation", "url": "https://docs.example/a?b=(c)", "title": "Handbook [2]"},
             {"type": "url_citation", "url": "https://docs.example/a?b=(c)", "title": "Handbook [2]"},
             {"type": "file_citation", "file_id": "f"},
+            {"type": "file_citation", "file_id": "f", "filename": "Sales *2026*"},
         ],
     }
     output: list[dict[str, Any]] = [

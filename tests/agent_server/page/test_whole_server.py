@@ -88,6 +88,44 @@ async def test_without_a_job_watch_the_second_tab_says_what_to_configure(server:
     assert (await server.read(ANN, "/api/me"))["features"] == {"files": False, "jobs": False, "feedback": True}
 
 
+async def test_an_app_for_people_answers_nobody_without_their_token_and_keeps_it_in_memory_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    routes: list[tuple[str, str, Any]] = [
+        ("GET", "/api/me", None),
+        ("GET", "/api/conversations", None),
+        ("POST", "/api/conversations", {}),
+        ("POST", "/api/files", None),
+        ("POST", "/api/responses", {"input": "?"}),
+        ("POST", "/responses", {"input": "?", "stream": True}),
+        ("POST", "/invocations", {"input": "?", "user": ANN, "context": {"user_id": ANN}}),
+        ("POST", "/chat/completions", {"messages": [{"role": "user", "content": "?"}]}),
+        ("GET", "/api/responses/resp_1", None),
+        ("GET", "/api/incidents", None),
+    ]
+    async with whole_server(tmp_path, AGENT_SERVER_IDENTITY="person") as server:
+        for method, path, body in routes:
+            refused = await server.send(ANN, method, path, body)
+            assert (refused.status_code, path) == (401, path)
+            assert "user_api_scopes" in refused.json()["error"]["message"]
+            assert refused.headers["x-should-retry"] == "false"
+        signed_in = {"X-Forwarded-Access-Token": "token-of-ann"}
+        me = (await server.send(ANN, "GET", "/api/me", headers=signed_in)).json()
+        assert me["identity"] == "person"
+        question = {"input": "?", "background": True, "stream": True}
+        answer = await server.send(ANN, "POST", "/api/responses", question, headers=signed_in)
+        assert "response.completed" in answer.text
+        assert "token-of-ann" not in answer.text + str(me) + caplog.text
+    kept = all_bytes(tmp_path)
+    assert ANN.encode() in kept
+    assert b"token-of-ann" not in kept
+
+
+def all_bytes(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
 async def questions(server: WholeServer, id: str) -> list[str]:
     return [turn["question"] for turn in (await server.read(ANN, f"/api/conversations/{id}"))["turns"]]
 

@@ -39,7 +39,7 @@ class WholeServer:
     http: httpx.AsyncClient
 
     async def send(self, owner: str, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
-        headers = {"X-Forwarded-User": owner}
+        headers = {"X-Forwarded-User": owner, **more.pop("headers", {})}
         if body is not None:
             more["json"] = body
         return await self.http.request(method, path, headers=headers, **more)
