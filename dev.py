@@ -32,6 +32,7 @@ HELP = """COMMAND
   evals [--model ENDPOINT]           have recorded failures of jobs diagnosed, by the rules alone or by a model
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
+  agent-server [--no-browser]        start the agent server, and the page to talk to it
   preflight [--target prod]          make the agent server's folder for Databricks Apps, start it alone and ask it
   deploy-app [--var endpoint=NAME]   deploy that folder as a Databricks App, and wait for its health
   check-access [--app]               ask what the agent server uses, here or in the app, and name missing grants
@@ -57,6 +58,7 @@ def main(arguments: list[str]) -> int:
             evals,
             package,
             deploy,
+            agent_server,
             preflight,
             deploy_app,
             check_access,
@@ -179,6 +181,11 @@ def deploy(environment: VirtualEnvironment, arguments: list[str]) -> int:
     from ops.deploy.__main__ import main as run_deploy
 
     return run_deploy(arguments)
+
+
+def agent_server(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(AGENT_SERVER_LOCK, *_local_model())
+    return environment.become("app.local.agent_server", *arguments)
 
 
 def preflight(environment: VirtualEnvironment, arguments: list[str]) -> int:

@@ -25,13 +25,13 @@ from ops.databricks_app.bundle import (
     read_bundle_file,
     without_empty,
 )
+from ops.databricks_app.page import PAGE
 from ops.package import PackageError
 from ops.package.archive import BUILD_FILE, write_build_file
 from ops.package.dependencies import read_lock
 from ops.package.project import copy_files, tracked_files
 
 LOCK = "agent_server/requirements.txt"
-PAGE = "agent_server/ui/dist"
 _LEFT_OUT = ("agent_server/ui/", "app/bot/", "app/local/")
 _LEFT_OUT_FILES = {BUNDLE_FILE, LOCK, "agent_server/app.yaml"}
 # Databricks would install the first with pip and run npm for the second, whatever pyproject.toml says.

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ops.databricks_app import AppError
-from ops.databricks_app.folder import PAGE
 
 SOURCES = "agent_server/ui"
+PAGE = f"{SOURCES}/dist"
 _NOT_SOURCES = {"dist", "node_modules"}
 _STAMP = ".sources.sha256"
 

@@ -17,8 +17,11 @@ from typing import Any
 
 import aiohttp
 
+from app.common.http_body import json_object
 from app.local.processes import Child, ChildFailedError, Children
+from app.version import read_git_commit
 from ops.databricks_app import AppError
+from ops.package.archive import BUILD_FILE
 
 _INSTALL_SECONDS = 900.0
 _START_SECONDS = 60.0
@@ -102,7 +105,7 @@ async def _running(
                 environment=dict(environment),
                 folder=folder,
             )
-            await _wait_for_health(server, url)
+            await _wait_for_health(server, url, read_git_commit(folder / BUILD_FILE))
             say(f"  healthy      after {time.monotonic() - started:.1f} s")
             yield url
             stopping = time.monotonic()
@@ -115,7 +118,7 @@ async def _running(
     say(f"  stopped      in {seconds:.1f} s after SIGTERM")
 
 
-async def _wait_for_health(server: Child, url: str) -> None:
+async def _wait_for_health(server: Child, url: str, commit: str) -> None:
     assert server.ended
     ends = time.monotonic() + _START_SECONDS
     said = "no answer"
@@ -123,8 +126,10 @@ async def _wait_for_health(server: Child, url: str) -> None:
         while not server.ended.done():
             try:
                 async with session.get(f"{url}/health") as response:
-                    said = f"status {response.status}: {(await response.text())[:300]}"
+                    text = await response.text()
+                    said = f"status {response.status}: {text[:300]}"
                     if response.status == 200:
+                        _check_commit(text, commit)
                         return
             except (aiohttp.ClientError, TimeoutError) as error:
                 said = str(error) or type(error).__name__
@@ -132,6 +137,12 @@ async def _wait_for_health(server: Child, url: str) -> None:
                 raise AppError(f"{url}/health is not healthy after {_START_SECONDS:.0f} s ({said}).")
             await asyncio.sleep(0.1)
     raise ChildFailedError(server.failure_text())
+
+
+def _check_commit(health: str, commit: str) -> None:
+    found = (json_object(health) or {}).get("git_commit")
+    if commit not in {"local", "unknown", found}:
+        raise AppError(f"/health names the commit {found} instead of {commit}: it is another server, or not this code.")
 
 
 async def _ask_everything(url: str, say: Callable[[str], object]) -> None:

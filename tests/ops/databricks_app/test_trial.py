@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import json, os, signal, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULT = os.environ["FAULT"]
+COMMIT = "a" * 40
 if FAULT == "does not start":
     sys.exit("ModuleNotFoundError: No module named 'mlflow'")
 if FAULT == "ignores SIGTERM":
@@ -39,7 +41,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/health":
-            return self.send(503 if FAULT == "unhealthy" else 200, "{}")
+            commit = "b" * 40 if FAULT == "another server" else COMMIT
+            return self.send(503 if FAULT == "unhealthy" else 200, json.dumps({"git_commit": commit}))
         self.send(404 if FAULT == "no page" else 200, "<!doctype html>", "text/html; charset=utf-8")
 
     def do_POST(self):
@@ -70,9 +73,10 @@ async def tried(tmp_path: Path, fault: str) -> list[str]:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "server.py").write_text(SERVER)
+    (folder / "build.json").write_text(json.dumps({"commit": "a" * 40}))
     said: list[str] = []
     await try_folder(folder, [sys.executable, "server.py"], {"FAULT": fault}, said.append, no_install)
-    assert list(folder.iterdir()) == [folder / "server.py"], "it ran elsewhere"
+    assert {each.name for each in folder.iterdir()} == {"server.py", "build.json"}, "it ran elsewhere"
     return [line.split()[0] for line in said]
 
 
@@ -86,7 +90,8 @@ async def test_both_endpoints_and_the_page_are_asked(tmp_path: Path, monkeypatch
     ("fault", "sentence"),
     [
         ("does not start", "No module named 'mlflow'"),
-        ("unhealthy", "/health is not healthy after 0 s .status 503"),
+        ("unhealthy", "/health is not healthy after 0 s"),
+        ("another server", f"/health names the commit {'b' * 40} instead of {'a' * 40}"),
         ("refuses", "/responses answered with status 422: .*input must be a list"),
         ("no text", "/invocations answered without text"),
         ("breaks off", r"/invocations gave no usable answer: the stream ended without response\.completed"),
