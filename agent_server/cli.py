@@ -12,7 +12,7 @@ from agent_server.composition.host import build_services
 from agent_server.handlers.agent_module import import_agent_module
 from agent_server.handlers.registry import NoHandlerError
 from agent_server.http.application import Application
-from agent_server.http.serving import serve, serve_reloading
+from agent_server.http.serving import configure_logging, serve, serve_reloading
 from agent_server.server import AgentServer, recorded_servers
 from agent_server.settings import AppEnvironment
 from app.config import SettingsError
@@ -20,7 +20,7 @@ from app.config import SettingsError
 MODULE_VARIABLE = "AGENT_SERVER_MODULE"
 _DEFAULT_MODULE = "agent_server.agent"
 _DEFAULT_PORT = 8000
-_FACTORY = "agent_server.cli:application"
+_FACTORY = "agent_server.cli:reloaded_application"
 
 
 class ModuleError(Exception):
@@ -34,6 +34,7 @@ def command() -> int:
 def run(arguments: Sequence[str]) -> int:
     """Returns when a signal has ended the server: 0, or 2 where it could not start."""
     options = _parser().parse_args(arguments)
+    configure_logging()
     app = AppEnvironment.read()
     host = "0.0.0.0" if app.in_app else "127.0.0.1"  # noqa: S104 - the proxy of the app asks from outside
     port = options.port or app.port or _DEFAULT_PORT
@@ -51,6 +52,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"Port {port} is taken. Choose another: agent-server --port {port + 1}\n")
         return 2
     return 0
+
+
+def reloaded_application() -> Application:
+    """In a process of its own."""
+    configure_logging()
+    return application()
 
 
 def application() -> Application:

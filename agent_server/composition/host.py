@@ -172,7 +172,7 @@ class _Host:
             agent=self._agent,
             tracer=self._tracer,
             tools=AgentTools(self._core.agent.tools_for) if self._core else None,
-            info=_info(self._core),
+            info=_info(self._core, self._app, self._where),
             readiness=self._readiness(),
             routers=(*self._access_routes(), *(self._page_routes(page) if keeps else ())),
             page_folder=PAGE_FOLDER,
@@ -243,10 +243,16 @@ class _Host:
                 closing.push_async_callback(asyncio.to_thread, setup.flush)
 
 
-def _info(core: Core | None) -> AgentInfo:
-    model = core.settings.databricks.model_name if core else ""
-    description = f"Answers with {model}, Genie, SQL and tools in Databricks." if model else ""
-    return AgentInfo(description=description, version=f"{VERSION}+{read_build()}", git_commit=read_git_commit())
+def _info(core: Core | None, app: AppEnvironment, where: ServerStorage) -> AgentInfo:
+    # Models that have the agent as a tool read this too.
+    description = "Answers questions about the data in this Databricks workspace, asked in plain words." if core else ""
+    return AgentInfo(
+        name=app.name or "agent",
+        description=description,
+        version=f"{VERSION}+{read_build()}",
+        git_commit=read_git_commit(),
+        storage=where.kind,
+    )
 
 
 def _telemetry(app: AppEnvironment) -> Telemetry:

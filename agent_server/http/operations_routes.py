@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from agent_server.http.metrics import CONTENT_TYPE, Metrics
 from agent_server.http.open_answers import OpenAnswers
 from agent_server.http.server_services import ReadinessCheck, ServerServices
 from agent_server.protocol.task import Task
+from agent_server.protocol.task_schemas import task_schemas
 
 _log = logging.getLogger(__name__)
 
@@ -73,19 +75,28 @@ def operations_routes(services: ServerServices, answers: OpenAnswers, metrics: M
 def agent_card(services: ServerServices) -> JsonObject:
     info = services.info
     task = services.server.task
+    request_schema, response_schema = task_schemas(task)
     return {
         "name": info.name,
         "use_case": "agent",
         "description": info.description,
         "version": info.version,
         "git_commit": info.git_commit,
-        "mlflow_version": info.mlflow_version,
+        "mlflow_version": _mlflow_version(),
         "task": task.value or None,
         "agent_api": _API_NAMES.get(task),
         "endpoints": ["/invocations", "/responses", "/chat/completions", "/mcp"],
-        "request_schema": info.request_schema,
-        "response_schema": info.response_schema,
+        "storage": info.storage,
+        "request_schema": request_schema,
+        "response_schema": response_schema,
     }
+
+
+def _mlflow_version() -> str | None:
+    try:
+        return version("mlflow")
+    except PackageNotFoundError:
+        return None
 
 
 async def _checked(checks: Mapping[str, ReadinessCheck]) -> list[_Check]:

@@ -61,15 +61,13 @@ class Responses(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
-    """What `/agent/info` and `/health` say. `mlflow_version` is empty where MLflow is not installed."""
+    """What `/agent/info` and `/health` say. `storage` is where responses are kept, in a word."""
 
     name: str = "agent"
     description: str = ""
     version: str = ""
     git_commit: str = ""
-    mlflow_version: str = ""
-    request_schema: JsonObject = field(default_factory=dict)
-    response_schema: JsonObject = field(default_factory=dict)
+    storage: str = ""
 
 
 IdentifyCaller = Callable[[Mapping[str, str]], ServerCaller]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import socket
 from collections.abc import Callable
 from contextlib import closing
@@ -70,7 +71,7 @@ def _config(
         interface="asgi3",
         lifespan="on",
         ws="none",
-        log_config=_log_config(),
+        log_config=None,
         # The frame logs each request, with its id.
         access_log=False,
         # Nothing depends on the client's address, and the frame reads the proxy's other headers itself.
@@ -80,21 +81,25 @@ def _config(
     )
 
 
-def _log_config() -> dict[str, Any]:
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": RequestIdFilter}},
-        "formatters": {"line": {"format": _LINE}},
-        "handlers": {
-            "console": {
-                "class": "logging.StreamHandler",
-                "formatter": "line",
-                "filters": ["request_id"],
-                "stream": "ext://sys.stdout",
-            }
-        },
-        "root": {"level": "INFO", "handlers": ["console"]},
-        # It logs each request to the model, and each event.
-        "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpx2", "mcp", "uvicorn.error")},
-    }
+def configure_logging() -> None:
+    """Of this process: to standard output, which is all that Databricks Apps keeps."""
+    logging.config.dictConfig(_LOGGING)
+
+
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": RequestIdFilter}},
+    "formatters": {"line": {"format": _LINE}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["request_id"],
+            "stream": "ext://sys.stdout",
+        }
+    },
+    "root": {"level": "INFO", "handlers": ["console"]},
+    # It logs each request to the model, and each event.
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpx2", "mcp", "uvicorn.error")},
+}

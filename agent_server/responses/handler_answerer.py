@@ -88,6 +88,8 @@ class HandlerAnswerer:
                 await self._keep_trace(turn, trace.trace_id)
             raise
         trace.end(said_now.output)
+        if trace.trace_id:
+            yield ResponsesEvent(_completed_with(trace.trace_id))
         end = call.end or said_now.end()
         if isinstance(end, Failure):
             await self._keep_trace(turn, trace.trace_id)
@@ -132,6 +134,11 @@ class _Said:
         if self._failed is None:
             return Answer(self.text)
         return Failure(str(self._failed.get("message") or "The agent failed."), "", self.text)
+
+
+def _completed_with(trace_id: str) -> JsonObject:
+    """As MLflow's own server names it."""
+    return {"type": "response.completed", "response": {"metadata": {"trace_id": trace_id}}}
 
 
 def _with_trace(end: End, trace_id: str) -> End:

@@ -110,6 +110,7 @@ async def test_the_command_serves_a_file_of_ones_own_until_it_is_told_to_stop(tm
     assert [frame["type"] for frame in rest[:-1]] == ["error", "response.failed"]
     assert f"[{whole.headers['x-request-id']}] POST responses: 200" in output
     assert f"listens at http://0.0.0.0:{port}" in output
+    assert "kept in a file of this instance alone (SQLite)" in output
     assert "Traceback" not in output
 
 
@@ -171,7 +172,10 @@ def test_a_module_that_imports_what_is_not_there_fails_with_that_error(
         application()
 
 
-def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_said_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_server.cli.configure_logging", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert run(["--port", str(port)]) == 2

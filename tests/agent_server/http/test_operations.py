@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from agent_server.http.request_id import RequestIdFilter
 from agent_server.http.server_services import AgentInfo
 from agent_server.identity.request_caller import caller_of
 from agent_server.protocol.task import Task
 from agent_server.settings import AppEnvironment
+from tests.agent_server.handlers.agents import RecordingAgent
 from tests.agent_server.http.serving import ScriptedHandler, in_process, services, settings
 
 IN_APP = AppEnvironment(name="agent", port=8000, workspace_url="https://adb-1.azuredatabricks.net")
@@ -62,21 +65,17 @@ async def test_a_check_that_hangs_is_a_failed_one(monkeypatch: pytest.MonkeyPatc
     ],
 )
 async def test_the_agent_says_what_it_is(task: Task, api: str | None, endpoint: str) -> None:
-    info = AgentInfo("sales", "Answers about sales.", "0.1.0", "0123abcd", "3.17.2", {"type": "object"}, {})
+    info = AgentInfo("sales", "Answers about sales.", "0.1.0", "0123abcd", "postgresql")
     async with in_process(services(task=task, info=info)) as client:
         card = (await client.get("/agent/info")).json()
         models = (await client.get("/v1/models")).json()
-    assert (card["name"], card["use_case"], card["agent_api"], card["mlflow_version"]) == (
-        "sales",
-        "agent",
-        api,
-        "3.17.2",
-    )
-    assert (card["description"], card["git_commit"], card["request_schema"]) == (
+    assert (card["name"], card["use_case"], card["agent_api"]) == ("sales", "agent", api)
+    assert (card["description"], card["git_commit"], card["storage"]) == (
         "Answers about sales.",
         "0123abcd",
-        {"type": "object"},
+        "postgresql",
     )
+    assert card["mlflow_version"] == version("mlflow")
     assert endpoint in card["endpoints"]
     assert [model["id"] for model in models["data"]] == ["sales"]
 
@@ -216,3 +215,17 @@ async def test_the_built_page_is_served_with_its_files(tmp_path: Path) -> None:
     assert (again.status_code, again.content) == (304, b"")
     assert outside.status_code == 404
     assert posted.status_code == 405
+
+
+@pytest.mark.parametrize("task", list(Task))
+async def test_the_schemas_of_the_agents_card_are_met_by_its_requests_and_answers(task: Task) -> None:
+    native: dict[str, Any] = {"input": "Hi", "messages": [{"role": "user", "content": "Hi"}]}
+    question = {"input": "Hi"} if task in (Task.RESPONSES, Task.NONE) else {"messages": native["messages"]}
+    async with in_process(services(RecordingAgent(task).handler, task=task)) as client:
+        card = (await client.get("/agent/info")).json()
+        answer = (await client.post("/invocations", json=question)).json()
+    for schema, value in ((card["request_schema"], question), (card["response_schema"], answer)):
+        Draft202012Validator.check_schema(schema)
+        Draft202012Validator(schema).validate(value)
+    if task is not Task.NONE:
+        assert not Draft202012Validator(card["request_schema"]).is_valid({})
