@@ -17,6 +17,9 @@ _SOURCES = "".join(
     for file in sorted((ROOT / folder).rglob("*"))
     if file.is_file() and file.suffix in {".py", ".bicep", ".json", ".yml", ".dev", ".local", ".cjs", ".sample"}
 )
+# Without its page, whose packages have more files than all of the rest.
+_AGENT_SERVER = [*(ROOT / "agent_server").glob("*.py"), *(ROOT / "agent_server").glob("*/*.py")]
+_SOURCES += "".join(file.read_text(encoding="utf-8") for file in sorted(_AGENT_SERVER))
 # Named as what will be there, or as the reader's own.
 _MADE_LATER = ("appPackage/build/", "env/.env.prod", "env/.env.local.user", "env/.env.dev.user")
 
