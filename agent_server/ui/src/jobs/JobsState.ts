@@ -4,6 +4,7 @@ import { Store } from "../shell/Store";
 import { type Incident, type IncidentSummary, readIncidents, readSummary, sendDecision } from "./incidents";
 
 const POLL_SECONDS = 10;
+const POLL_SECONDS_WHILE_BEGINNING = 2;
 const SUMMARY_SECONDS = 60;
 
 interface Jobs {
@@ -81,7 +82,9 @@ export class JobsState extends Store<Jobs> {
       this.fail(error);
     }
     const goesOn = !this.state.error || this.state.isErrorTemporary;
-    if (goesOn && !document.hidden) this.timer = setTimeout(this.refresh, POLL_SECONDS * 1000);
+    const isBeginning = this.state.open.some((each) => each.state === "approved");
+    const seconds = isBeginning ? POLL_SECONDS_WHILE_BEGINNING : POLL_SECONDS;
+    if (goesOn && !document.hidden) this.timer = setTimeout(this.refresh, seconds * 1000);
   };
 
   readonly loadClosed = async (): Promise<void> => {

@@ -55,6 +55,22 @@ test("A text that a worker's death cut goes on where it ended", () => {
   expect(apart).toHaveLength(2);
 });
 
+test("The message that says the blocks in text is left out", () => {
+  expect(answerParts([message("Hello"), message("| a |\n|--|", { id: "blocks_1" })], false)).toHaveLength(1);
+});
+
+test("What is being done is said while it is done", () => {
+  const thinking = { type: "reasoning", summary: [{ text: "Reading…" }, { text: "Writing SQL…" }] } as OutputItem;
+  const tool = { type: "mcp_call", id: "m", name: "genie_1", title: "Asking Genie", status: "in_progress" } as OutputItem;
+  render(<Answer response={response([tool, thinking], { status: "in_progress" })} streaming imageHosts={[]} />);
+  expect(screen.getByText("Asking Genie…").tagName).toBe("SUMMARY");
+  expect(screen.getAllByText("Writing SQL…")[0]?.tagName).toBe("SUMMARY");
+  cleanup();
+  render(<Answer response={response([{ ...tool, status: "completed" }, thinking])} streaming={false} imageHosts={[]} />);
+  expect(screen.getByText("Steps: Asking Genie")).toBeTruthy();
+  expect(screen.getByText("Thoughts")).toBeTruthy();
+});
+
 test("A mark leads to the source with its number, and other brackets stay as they are", () => {
   const annotations = [
     { type: "url_citation", url: "https://docs.example/a", title: "Delta", start_index: 6, end_index: 9 },

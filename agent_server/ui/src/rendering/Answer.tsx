@@ -8,6 +8,8 @@ import { type Source, sourcesOf } from "./sources";
 import { ToolSteps } from "./ToolSteps";
 import { type AnswerPart, answerParts } from "./answerParts";
 
+const MAX_SUMMARY_CHARACTERS = 80;
+
 export interface AnswerProps {
   response: ResponseObject;
   streaming: boolean;
@@ -54,13 +56,18 @@ function Part({ part, streaming, imageHosts, sources }: PartProps) {
     case "reasoning":
       return (
         <details className="folded">
-          <summary>{streaming ? "Thinking…" : "Thoughts"}</summary>
-          <Markdown text={part.text} streaming={streaming} imageHosts={imageHosts} />
+          <summary>{streaming ? newest(part.texts) : "Thoughts"}</summary>
+          <Markdown text={part.texts.join("\n\n")} streaming={streaming} imageHosts={imageHosts} />
         </details>
       );
     case "tools":
       return <ToolSteps steps={part.steps} />;
   }
+}
+
+function newest(texts: readonly string[]): string {
+  const line = texts.at(-1)?.split("\n", 1)[0] ?? "";
+  return line.length > 0 && line.length <= MAX_SUMMARY_CHARACTERS ? line : "Thinking…";
 }
 
 function Sources({ sources }: { sources: readonly Source[] }) {

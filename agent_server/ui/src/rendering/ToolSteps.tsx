@@ -21,9 +21,9 @@ export function ToolSteps({ steps }: { steps: readonly ToolStep[] }) {
 
 function summary(steps: readonly ToolStep[]): string {
   const running = steps.filter((step) => step.status === "running");
-  if (running.length > 0) return `Using ${named(running)}…`;
+  if (running.length > 0) return `${named(running)}…`;
   const failed = steps.filter((step) => step.status === "failed").length;
-  return `Used ${named(steps)}${failed ? ` (${failed} failed)` : ""}`;
+  return `Steps: ${named(steps)}${failed ? ` (${failed} failed)` : ""}`;
 }
 
 function named(steps: readonly ToolStep[]): string {

@@ -12,7 +12,7 @@ export interface ToolStep {
 export type AnswerPart =
   | { kind: "text"; text: string }
   | { kind: "refusal"; text: string }
-  | { kind: "reasoning"; text: string }
+  | { kind: "reasoning"; texts: string[] }
   | { kind: "tools"; steps: ToolStep[] };
 
 const MAX_SHOWN_CHARACTERS = 20_000;
@@ -59,8 +59,8 @@ function addMessage(parts: AnswerPart[], item: OutputItem, continues: boolean): 
 
 function addReasoning(parts: AnswerPart[], item: OutputItem): void {
   const texts = [item["summary"], item.content].flatMap((each) => (Array.isArray(each) ? each : []));
-  const text = texts.map((each: { text?: unknown }) => (typeof each.text === "string" ? each.text : "")).join("\n\n");
-  if (text.trim()) parts.push({ kind: "reasoning", text });
+  const said = texts.filter(hasText).map((each) => each.text.trim());
+  if (said.some(Boolean)) parts.push({ kind: "reasoning", texts: said.filter(Boolean) });
 }
 
 function addStep(parts: AnswerPart[], step: ToolStep): void {

@@ -123,6 +123,8 @@ function xy(kind: ChartKind, chart: ChartBlock, data: ChartData, width: number, 
     axis: {
       ...valueAxis(values),
       tickCount: isAcross ? 6 : 5,
+      // No half of a run.
+      tickMinStep: values.every(Number.isInteger) ? 1 : undefined,
       orient: isAcross && data.labels.length > ROWS_IN_VIEW ? "top" : undefined,
       gridColor: { condition: { test: "datum.value === 0", value: colours.quiet }, value: colours.grid },
     },
