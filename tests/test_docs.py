@@ -11,10 +11,14 @@ from tests.ops.files.deployments import DEV_COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+_FOLDERS = ("app", "ops", "infra", "env", ".github", "tests/faults")
 _SOURCES = "".join(
     file.read_text(encoding="utf-8")
-    for folder in ("app", "ops", "infra", "env", ".github", "tests/faults")
-    for file in sorted((ROOT / folder).rglob("*"))
+    for file in [
+        *(file for folder in _FOLDERS for file in sorted((ROOT / folder).rglob("*"))),
+        *sorted((ROOT / "agent_server").glob("*.*")),
+        *sorted((ROOT / "agent_server").glob("*/*.py")),
+    ]
     if file.is_file() and file.suffix in {".py", ".bicep", ".json", ".yml", ".dev", ".local", ".cjs", ".sample"}
 )
 # Without its page, whose packages have more files than all of the rest.
@@ -52,7 +56,7 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
 def test_every_file_and_command_that_a_page_names_is_there(page: str) -> None:
     files = re.findall(r"`((?:infra|appPackage|env|app|ops|tests|docs|\.github)/[\w./-]+\.\w+)`", text(page))
     assert [file for file in files if not (ROOT / file).exists() and not file.startswith(_MADE_LATER)] == []
-    assert set(re.findall(r"\b(?:python3?|py) dev\.py (\w+)", text(page))) <= DEV_COMMANDS
+    assert set(re.findall(r"\b(?:python3?|py) dev\.py ([\w-]+)", text(page))) <= DEV_COMMANDS
 
 
 @pytest.mark.parametrize("page", PAGES)

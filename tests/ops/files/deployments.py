@@ -14,7 +14,7 @@ import dev
 
 ROOT = Path(__file__).resolve().parents[3]
 SNAPSHOTS = ROOT / "infra/snapshots"
-DEV_COMMANDS = set(re.findall(r"^  (\w+)", dev.HELP, re.MULTILINE))
+DEV_COMMANDS = set(re.findall(r"^  ([\w-]+)", dev.HELP, re.MULTILINE))
 NAMES = sorted(file.stem for file in SNAPSHOTS.glob("*.bicepparam"))
 
 Resource = dict[str, Any]
