@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent_server import mlflow_config
 from agent_server.mlflow_config import MlflowSetup, setup_mlflow
 
 _START_SECONDS = 120.0
@@ -21,6 +22,15 @@ _START_SECONDS = 120.0
 class MlflowStore:
     setup: MlflowSetup
     folder: Path
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Servers that are built meanwhile trace here."""
+        token = mlflow_config._setup.set(self.setup)
+        try:
+            yield
+        finally:
+            mlflow_config._setup.reset(token)
 
     def trace(self, trace_id: str) -> Any:
         """As MLflow shows it, once everything is written."""

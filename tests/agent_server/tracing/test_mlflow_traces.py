@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from app.databricks.workspace_errors import WorkspaceNotFoundError
 from app.telemetry.gen_ai import ModelCall, end_tool_call, start_tool_call
 from app.telemetry.spans import as_current, new_error_id
 from app.tools.redaction import REMOVED
+from app.turns import rating_queue
+from tests.agent_server.page.whole_server import whole_server
 from tests.fakes.mlflow_store import MlflowStore, an_mlflow_store
 
 # MLflow imports much when it is first used, and warns.
@@ -206,6 +209,35 @@ async def test_feedback_waits_for_the_traces_export_and_changes_in_place(mlflow_
     with pytest.raises(WorkspaceNotFoundError):
         await assessments.update(trace.trace_id, id, feedback)
     assert len(mlflow_store.trace(trace.trace_id).info.assessments) == 1
+
+
+async def test_thumbs_on_the_page_stand_at_the_trace_of_the_answer_change_in_place_and_are_taken_back(
+    mlflow_store: MlflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setattr(rating_queue, "_RETRY_SECONDS", (0.2,) * 20)
+    with mlflow_store.in_use():
+        async with whole_server(tmp_path, MLFLOW_TRACKING_URI=mlflow.get_tracking_uri()) as server:
+            conversation = await server.begin("7@8")
+            asked = await server.ask("7@8", "How are sales?", conversation=conversation)
+            await server.ended("7@8", asked)
+
+            async def rated(said: dict[str, Any], value: bool | None) -> None:
+                await server.send("7@8", "POST", f"/api/responses/{asked}/feedback", said)
+                async with asyncio.timeout(30):
+                    while True:
+                        await asyncio.to_thread(mlflow_store.setup.flush, 60.0)
+                        found = mlflow.search_traces(filter_string=f"tags.response_id = '{asked}'", return_type="list")
+                        kept = [each for trace in found for each in trace.info.assessments]
+                        if [each.value for each in kept] == ([] if value is None else [value]):
+                            assert [each.rationale for each in kept] == ([] if value is None else [said["comment"]])
+                            return
+                        await asyncio.sleep(0.1)
+
+            await rated({"value": "up", "comment": "Right."}, True)
+            await rated({"value": "down", "comment": "Wrong year."}, False)
+            await rated({"value": None}, None)
 
 
 def test_a_request_that_is_not_sampled_and_all_below_it_leaves_no_trace(mlflow_store: MlflowStore) -> None:
