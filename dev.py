@@ -36,6 +36,8 @@ HELP = """COMMAND
   preflight [--target prod]          make the agent server's folder for Databricks Apps, start it alone and ask it
   deploy-app [--var endpoint=NAME]   deploy that folder as a Databricks App, and wait for its health
   check-access [--app]               ask what the agent server uses, here or in the app, and name missing grants
+  log-model [--register NAME]        log the agent in MLflow with its code, and ask what was logged
+  evaluate [--url APP] [--judge M]   have MLflow score answers of the agent here, or of a deployed app
   lock [--upgrade]                   write the requirements files from pyproject.toml
   docs                               write docs/settings.md, and the picture in docs/architecture.md
   snapshots                          write infra/snapshots, what Bicep makes of infra/, and format infra/
@@ -62,6 +64,8 @@ def main(arguments: list[str]) -> int:
             preflight,
             deploy_app,
             check_access,
+            log_model,
+            evaluate,
             lock,
             docs,
             snapshots,
@@ -201,6 +205,16 @@ def deploy_app(environment: VirtualEnvironment, arguments: list[str]) -> int:
 def check_access(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     return environment.become("ops.databricks_app.check_access", *arguments)
+
+
+def log_model(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("ops.log_model", *arguments)
+
+
+def evaluate(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK)
+    return environment.become("ops.evaluate", *arguments)
 
 
 def lock(environment: VirtualEnvironment, arguments: list[str]) -> int:

@@ -125,9 +125,14 @@ def mlflow_setup() -> MlflowSetup | None:
     return _setup.get()
 
 
-def _connected(location: MlflowLocation, settings: TracingSettings, app: AppEnvironment) -> MlflowTracer:
+def set_mlflow_defaults() -> None:
+    """To be called before MLflow is imported."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def _connected(location: MlflowLocation, settings: TracingSettings, app: AppEnvironment) -> MlflowTracer:
+    set_mlflow_defaults()
     os.environ["MLFLOW_TRACE_SAMPLING_RATIO"] = str(settings.sampling_ratio)
     if settings.content != "full":
         # Attachments are taken out of a span before its content is masked.
@@ -141,7 +146,7 @@ def _connected(location: MlflowLocation, settings: TracingSettings, app: AppEnvi
     install()
     mlflow.set_tracking_uri(location.tracking_uri)
     mlflow.tracing.configure(span_processors=[span_processor(settings.content)])
-    experiment = _open_experiment(location)
+    experiment = open_experiment(location)
     # Now, since it may ask Databricks where the experiment keeps its traces.
     get_bridged_tracer_provider()
     _log.info("Requests are traced in MLflow's experiment %s", experiment.name)
@@ -150,7 +155,8 @@ def _connected(location: MlflowLocation, settings: TracingSettings, app: AppEnvi
     return MlflowTracer(settings.content, metadata=_model_metadata(app, commit), tags=tags)
 
 
-def _open_experiment(location: MlflowLocation) -> Experiment:
+def open_experiment(location: MlflowLocation) -> Experiment:
+    """Makes it the active one; made where it is missing. Raises MLflow's errors."""
     import mlflow  # noqa: PLC0415
 
     if location.experiment_id:

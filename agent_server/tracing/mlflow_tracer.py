@@ -65,6 +65,9 @@ class MlflowTracer:
         from opentelemetry.context import Context  # noqa: PLC0415
 
         surrounding = current_span()
+        if surrounding is not None and surrounding.ended:
+            # That of an earlier request in this context.
+            surrounding = None
         # A worker answers one request after the other in one context: none is the child of the one before.
         get_context_api().attach(Context())
         metadata = {**self._metadata, "mlflow.trace.user": person_of(owner, self._content)}
@@ -131,6 +134,7 @@ class _MlflowTrace:
         if self._ended_at:
             return
         self._ended_at, self._output, self._error = time.time_ns(), output, error
+        self._span.discard()
         self._tracer.finish(self)
 
     def write(self, *, with_agent_spans: bool) -> None:

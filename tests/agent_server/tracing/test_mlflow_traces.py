@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 DAPI = "dapi" + "0123456789abcdef" * 2
 QUESTION: dict[str, Any] = {"input": [{"role": "user", "content": "Mail jo@example.com"}], "api_key": "k"}
-
-
-@pytest.fixture(scope="module")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowStore]:
-    with an_mlflow_store(tmp_path_factory.mktemp("mlflow")) as store:
-        yield store
 
 
 def start(store: MlflowStore, *, response_id: str = "resp_1") -> Any:

@@ -1,0 +1,53 @@
+"""Data sets that people write by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent_server.evaluation.evaluation import DataSetError, read_data_set
+from ops.evaluate import DATA_SET
+
+
+def test_a_line_is_a_question_or_a_whole_request(tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text(
+        '\ufeff{"question": "Why?"}\n\n{"inputs": {"input": "Who?"}, "expectations": {"expected_facts": [1]}}\n',
+        encoding="utf-8",
+    )
+
+    assert read_data_set(file) == [
+        {"inputs": {"input": [{"role": "user", "content": "Why?"}]}, "expectations": {}},
+        {"inputs": {"input": "Who?"}, "expectations": {"expected_facts": [1]}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has 0 questions"),
+        ("{", "line 1 is no JSON"),
+        ("[" * 100_000, "line 1 is no JSON"),
+        ('{"question": "Why?"}\n[]', "line 2 is no JSON object"),
+        ('{"question": " "}', "line 1 needs"),
+        ('{"inputs": {"messages": []}}', "line 1 needs"),
+        ('{"question": "Why?", "expectations": []}', '"expectations" is a JSON object'),
+        ('{"question": "Why?", "expectations": {"expected_facts": "42"}}', '"expected_facts" is a list'),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text(text)
+
+    with pytest.raises(DataSetError, match=said):
+        read_data_set(file)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataSetError, match=r"none\.jsonl cannot be read"):
+        read_data_set(tmp_path / "none.jsonl")
+
+
+def test_the_data_set_that_comes_with_the_project_is_valid() -> None:
+    assert len(read_data_set(DATA_SET)) >= 5

@@ -1,0 +1,84 @@
+"""An agent of one's own, logged, loaded elsewhere, asked and evaluated with the real MLflow."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent_server.evaluation.agent_client import AgentClient, AgentClientError, databricks_headers
+from agent_server.evaluation.evaluation import evaluate
+from agent_server.evaluation.local_server import LocalServer
+from agent_server.handlers.registry import agent as registered
+from ops.log_model import ROOT, ask_in_fresh_process, log_agent
+from tests.fakes.mlflow_store import MlflowStore
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def own_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of its module, in the current folder as where somebody types the command."""
+    shutil.copyfile(Path(__file__).with_name("own_agent.py"), tmp_path / "agent_of_mine.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("AGENT_SERVER_MODULE", "agent_of_mine")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    # An earlier test of this process may have imported one of the same name.
+    registered.clear()
+    monkeypatch.delitem(sys.modules, "agent_of_mine", raising=False)
+    return "agent_of_mine"
+
+
+@pytest.mark.proof
+def test_a_logged_agent_has_its_code_signature_and_commit_and_answers_in_a_process_of_its_own(
+    mlflow_store: MlflowStore, own_agent: str
+) -> None:
+    import mlflow
+
+    model = log_agent(ROOT, "agent", own_agent, "agent_of_the_team", "Why?")
+    told = ask_in_fresh_process("models:/agent_of_the_team/1", mlflow.get_tracking_uri(), "Who?")
+
+    assert model.metadata["task"] == "agent/v1/responses"
+    assert len(model.metadata["git_commit"].rstrip("+")) == 40
+    assert {column.name for column in model.signature.inputs} >= {"input", "stream", "custom_inputs"}
+    answer = told["answer"]
+    assert isinstance(answer, dict)
+    assert answer["output"][0]["content"][0]["text"] == "You asked: Who?"
+    assert (answer["object"], answer["status"]) == ("response", "completed")
+    events = told["events"]
+    assert isinstance(events, list)
+    assert (events[0], events[-1]) == ("response.created", "response.completed")
+    assert str(ROOT) not in str(told["code"]), "it was the model's own code that answered"
+
+
+@pytest.mark.slow
+def test_an_evaluation_scores_each_answer_and_names_the_questions_that_failed(
+    mlflow_store: MlflowStore, own_agent: str
+) -> None:
+    import mlflow
+
+    rows = [
+        {"inputs": {"input": [{"role": "user", "content": question}]}, "expectations": {"expected_facts": [fact]}}
+        for question, fact in (("What is 42?", 42), ("And Heron?", "marble"))
+    ]
+    # Refused by the server: an answer that failed, and no end of the evaluation.
+    rows.append({"inputs": {"input": "Hi", "previous_response_id": "resp_unknown"}, "expectations": {}})
+    with LocalServer() as server:
+        url = server.start()
+        outcome = evaluate(rows, AgentClient(url, databricks_headers(url)))
+
+    assert outcome.metrics["has_expected_facts/mean"] == 0.5
+    assert outcome.metrics["keeps_secrets/mean"] == 1.0
+    assert outcome.metrics["answered/mean"] == pytest.approx(2 / 3)
+    assert sorted(outcome.failures) == [("And Heron?", "has_expected_facts"), ("Hi", "answered")]
+    traces = mlflow.search_traces(run_id=outcome.run_id, return_type="list")
+    assert len(traces) == 3
+    assert {each.name for trace in traces for each in trace.info.assessments} >= {"answered", "keeps_secrets"}
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with pytest.raises(AgentClientError, match=r"http://127\.0\.0\.1:9/api/responses does not answer"):
+        AgentClient("http://127.0.0.1:9").ask({"input": "Hi"})
