@@ -103,11 +103,13 @@ class _AnswerRoutes:
         return _json(stored.response if asked.background else await self._completed(request, stored))
 
     async def _completed(self, request: Request, stored: StoredResponse) -> JsonObject:
-        return await self._waited_for(request, self._answering.finish(stored))
+        return await self._waited_for(request, self._answering.finish(stored), is_kept=True)
 
-    async def _waited_for(self, request: Request, work: Coroutine[Any, Any, JsonObject]) -> JsonObject:
+    async def _waited_for(
+        self, request: Request, work: Coroutine[Any, Any, JsonObject], *, is_kept: bool = False
+    ) -> JsonObject:
         """Raises `ApiError`, and `ClientLeftError`."""
-        with self._answers.opened() as answer:
+        with self._answers.opened(is_kept=is_kept) as answer:
             try:
                 async with asyncio.timeout(self._time_limit_seconds):
                     return await until_client_leaves(request.receive, work)

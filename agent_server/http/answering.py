@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from agent_server.handlers.handler import JsonObject
 from agent_server.handlers.request_context import RequestContext, request_context
+from agent_server.http.event_stream import CutError
 from agent_server.http.open_answers import OpenAnswers
 from agent_server.http.request_frame import HEADERS, REQUEST_ID
 from agent_server.http.server_services import Responses, ServerServices, StoredResponse
@@ -18,6 +19,7 @@ from agent_server.protocol.responses_request import ResponsesRequest
 from agent_server.tracing.request_trace import RequestTrace
 
 _TRACE_HEADER = "x-mlflow-return-trace-id"
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
 def wants_trace_id(context: RequestContext) -> bool:
@@ -114,11 +116,16 @@ class Answering:
     async def followed(
         self, events: AsyncGenerator[JsonObject, None], context: RequestContext
     ) -> AsyncGenerator[JsonObject, None]:
-        """`events`, and at their end the trace's id where the client wants it."""
+        """`events`, and at their end the trace's id where the client wants it. Raises `CutError` where the response
+        goes on without this instance, or has been deleted.
+        """
         last: JsonObject = {}
         async with aclosing(events):
             async for last in events:
                 yield last
+        # There are none after the last one.
+        if last and last.get("type") not in _ENDS:
+            raise CutError
         if wants_trace_id(context) and (trace_id := _trace_id(last.get("response"))):
             yield {"trace_id": trace_id}
 

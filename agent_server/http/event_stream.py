@@ -14,7 +14,7 @@ from agent_server.handlers.handler import JsonObject
 from agent_server.http.error_answers import unexpected
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.open_answers import OpenAnswers, restarting, took_too_long
-from agent_server.http.stream_ends import SentSoFar
+from agent_server.http.stream_ends import SentSoFar, no_end
 from agent_server.protocol.api_error import ApiError
 from app.common.concurrency import end_task
 
@@ -22,6 +22,11 @@ KEEP_ALIVE_SECONDS = 15.0
 _COMMENT = b": keep-alive\n\n"
 _DONE = b"data: [DONE]\n\n"
 _HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+
+class CutError(Exception):
+    """The frames ended before the answer did."""
+
 
 StreamEnd = Callable[[ApiError, SentSoFar], list[JsonObject]]
 
@@ -76,7 +81,7 @@ class EventStream(Response):
         sent = SentSoFar()
         last: list[JsonObject] = []
         is_complete = True
-        with self._answers.opened() as answer:
+        with self._answers.opened(is_kept=self._end is no_end) as answer:
             try:
                 async with asyncio.timeout(self._time_limit_seconds), aclosing(self._frames) as frames:
                     async for frame in frames:
@@ -88,6 +93,8 @@ class EventStream(Response):
                 if not answer.ended_by_shutdown:
                     raise
                 last, is_complete = self._end(restarting(), sent), False
+            except CutError:
+                is_complete = False
             except Exception as error:
                 failure = error if isinstance(error, ApiError) else unexpected(error, "A stream")
                 last, is_complete = self._end(failure, sent), False
@@ -95,7 +102,8 @@ class EventStream(Response):
                 await self._send(send, frame)
             if is_complete or last:
                 await send(_body(_DONE))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            # Otherwise the connection is closed within the body: a client that read its end would take it for all.
 
     async def _send(self, send: Send, frame: JsonObject) -> None:
         self._is_sending = True

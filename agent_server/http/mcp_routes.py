@@ -75,7 +75,8 @@ class _AskedAgent:
             asked = parse_responses_request(body)
             answer = answer_direct(self._services.handler, self._services.server.task, asked)
             with self._answers.opened():
-                return text_of(await self._answering.invoke("mcp_ask", body, context, answer))
+                async with asyncio.timeout(self._services.settings.turns.timeout_seconds):
+                    return text_of(await self._answering.invoke("mcp_ask", body, context, answer))
         body |= {"background": True}
         if previous_response_id:
             body["previous_response_id"] = previous_response_id

@@ -22,8 +22,9 @@ def took_too_long() -> ApiError:
 class OpenAnswer:
     """`ended_by_shutdown` is set before the task is cancelled."""
 
-    def __init__(self, task: asyncio.Task[object]) -> None:
+    def __init__(self, task: asyncio.Task[object], *, is_kept: bool) -> None:
         self._task = task
+        self.is_kept = is_kept
         self.ended_by_shutdown = False
 
     def end(self) -> None:
@@ -32,6 +33,10 @@ class OpenAnswer:
 
 
 class OpenAnswers:
+    """`limit` is for those that are made while the client waits: how many kept ones are made is limited elsewhere, and
+    to follow one costs little.
+    """
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open: set[OpenAnswer] = set()
@@ -46,7 +51,7 @@ class OpenAnswers:
         """Raises `ApiError` where no further answer may begin now."""
         if self.is_stopping:
             raise restarting()
-        if len(self._open) >= self._limit:
+        if sum(not answer.is_kept for answer in self._open) >= self._limit:
             raise ApiError(
                 429,
                 f"This server makes {self._limit} answers at the same time at most. Please ask again in a moment.",
@@ -56,11 +61,11 @@ class OpenAnswers:
             )
 
     @contextmanager
-    def opened(self) -> Iterator[OpenAnswer]:
-        """Around the making of an answer, in the task that makes it."""
+    def opened(self, *, is_kept: bool = False) -> Iterator[OpenAnswer]:
+        """Around the making of an answer, or the following of a kept one, in the task that does it."""
         task = asyncio.current_task()
         assert task is not None
-        answer = OpenAnswer(task)
+        answer = OpenAnswer(task, is_kept=is_kept)
         self._open.add(answer)
         self._none_open.clear()
         try:

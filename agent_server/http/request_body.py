@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,13 +12,17 @@ from agent_server.handlers.handler import JsonObject
 from agent_server.protocol.api_error import ApiError
 from app.common.text import replace_lone_surrogates
 
+_BODY_SECONDS = 60.0
 _EXAMPLE = 'for example {"input": "Hello"}'
 
 
 async def read_json_object(request: Request) -> JsonObject:
     """Half of a surrogate pair, which no store takes, is replaced. Raises `ApiError`."""
     try:
-        body = await request.body()
+        async with asyncio.timeout(_BODY_SECONDS):
+            body = await request.body()
+    except TimeoutError:
+        raise ApiError(408, "The body did not arrive in time.", code="incomplete_body") from None
     except ClientDisconnect:
         raise ApiError(400, "The body ended before it was complete.", code="incomplete_body") from None
     if not body.strip():

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 _LINE = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 _CONNECTIONS_SECONDS = 1
+# Longer than proxies keep a connection: one that is closed while they send on it is a 502.
+_KEEP_ALIVE_SECONDS = 75
 
 
 class Server(uvicorn.Server):
@@ -78,7 +80,15 @@ def _config(
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_CONNECTIONS_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
+
+
+class _WithoutCuts(logging.Filter):
+    """Leaves out that a stream was cut on purpose: `EventStream` ends so where the answer goes on elsewhere."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing response" not in record.getMessage()
 
 
 def configure_logging() -> None:
@@ -89,13 +99,13 @@ def configure_logging() -> None:
 _LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": RequestIdFilter}},
+    "filters": {"request_id": {"()": RequestIdFilter}, "cuts": {"()": _WithoutCuts}},
     "formatters": {"line": {"format": _LINE}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["request_id"],
+            "filters": ["request_id", "cuts"],
             "stream": "ext://sys.stdout",
         }
     },

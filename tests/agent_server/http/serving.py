@@ -71,6 +71,7 @@ class MemoryResponse:
         self.changed = asyncio.Condition()
         self.task: asyncio.Task[None] | None = None
         self.cancelled = False
+        self.vanished = False
 
     @property
     def id(self) -> str:
@@ -91,10 +92,10 @@ class MemoryResponse:
             while position < len(self.log):
                 position += 1
                 yield self.log[position - 1]
-            if self.assembler.has_ended:
+            if self.assembler.has_ended or self.vanished:
                 return
             async with self.changed:
-                while position == len(self.log) and not self.assembler.has_ended:
+                while position == len(self.log) and not (self.assembler.has_ended or self.vanished):
                     await self.changed.wait()
 
     async def finished(self) -> JsonObject:
@@ -160,6 +161,11 @@ class MemoryResponses:
     async def input_items(self, response_id: str, caller: ServerCaller) -> JsonObject:
         self._find(response_id, caller)
         return {"object": "list", "data": [], "has_more": False}
+
+    async def vanish(self, response_id: str) -> None:
+        """Its log ends before the response does."""
+        self.kept[response_id].vanished = True
+        await self.kept[response_id].add([])
 
     async def close(self) -> None:
         for response in self.kept.values():

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from agent_server.handlers.request_context import RequestContext
@@ -62,6 +63,7 @@ async def test_a_background_response_is_answered_at_once_and_followed_from_anywh
         handler.go_on.set()
         whole = frames((await client.get(f"/responses/{response_id}?stream=true")).text)
         rest = frames((await client.get(f"/v1/responses/{response_id}?stream=true&starting_after=4")).text)
+        none = frames((await client.get(f"/responses/{response_id}?stream=true&starting_after=9")).text)
         items = await client.get(f"/responses/{response_id}/input_items")
         deleted = await client.delete(f"/responses/{response_id}")
         gone = await client.get(f"/responses/{response_id}")
@@ -69,6 +71,7 @@ async def test_a_background_response_is_answered_at_once_and_followed_from_anywh
     assert running_now.json()["status"] == "in_progress"
     assert [event["sequence_number"] for event in whole[:-1]] == list(range(10))
     assert rest == whole[5:]
+    assert none == ["[DONE]"]
     assert whole[-1] == "[DONE]"
     assert items.json()["object"] == "list"
     assert deleted.json()["deleted"] is True
@@ -131,16 +134,27 @@ async def test_a_client_that_leaves_a_background_stream_ends_nothing_and_comes_b
     assert handler.ended == ["completed"]
 
 
-async def test_when_the_server_stops_a_kept_response_is_not_cancelled_and_its_stream_does_not_look_complete() -> None:
+@pytest.mark.parametrize("how", ["stopped", "deleted"])
+async def test_a_stream_of_what_goes_on_without_it_does_not_look_complete(how: str) -> None:
     handler = ScriptedHandler(waits=True)
     made, responses = keeping(handler)
+    sent: list[str] = []
     async with running(made) as server, server.client() as client:
-        asking = asyncio.create_task(client.post("/responses", json={"input": "Hi", "stream": True}))
-        await handler.began.wait()
-        await server.application.stop(finish_seconds=0.01)
-        cut = await asking
+        question = {"input": "Hi", "stream": True, "background": how == "deleted"}
+
+        async def follow() -> None:
+            async with client.stream("POST", "/responses", json=question) as answer:
+                async for line in answer.aiter_lines():
+                    sent.append(line)
+                    if " there" in line and how == "stopped":
+                        await server.application.stop(finish_seconds=0.01)
+                    elif " there" in line:
+                        await responses.vanish("resp_0")
+
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+            await follow()
     assert not responses.kept["resp_0"].cancelled
-    assert frames(cut.text)[-1]["type"] == "response.output_text.delta"
+    assert frames("\n".join(sent))[-1]["type"] == "response.output_text.delta"
     await responses.close()
 
 
