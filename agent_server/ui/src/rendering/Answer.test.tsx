@@ -48,15 +48,21 @@ test.each([
   expect(part?.kind === "tools" && part.steps[0]?.status).toBe(status);
 });
 
+test.each([
+  ['{"id":9007199254740993}', '{"id":9007199254740993}'],
+  ['{"share":1.10}', '{"share":1.10}'],
+  ['{"a":[1,2.5]}', '{\n  "a": [\n    1,\n    2.5\n  ]\n}'],
+  ["{not json", "{not json"],
+])("Arguments are indented where no digit is lost: %s", (json, shown) => {
+  const [part] = answerParts([{ ...CALL, arguments: json }], false);
+  expect(part?.kind === "tools" && part.steps[0]?.input).toBe(shown);
+});
+
 test("A text that a worker's death cut goes on where it ended", () => {
   const parts = answerParts([message("```py\nx = ", { status: "incomplete" }), message("1\n```")], false);
   expect(parts).toEqual([{ kind: "text", text: "```py\nx = 1\n```" }]);
   const apart = answerParts([message("one"), message("two")], false);
   expect(apart).toHaveLength(2);
-});
-
-test("The message that says the blocks in text is left out", () => {
-  expect(answerParts([message("Hello"), message("| a |\n|--|", { id: "blocks_1" })], false)).toHaveLength(1);
 });
 
 test("What is being done is said while it is done", () => {
@@ -77,11 +83,11 @@ test("A mark leads to the source with its number, and other brackets stay as the
     { type: "url_citation", url: "javascript:alert(1)", title: "Bad", start_index: 9, end_index: 12 },
   ];
   const { container } = render(
-    <Answer response={response([message("Text. [7][2] `x[7]` [8]", {}, annotations)])} streaming={false} imageHosts={[]} />,
+    <Answer response={response([message("Text. [7][2] `x[7]` [8] [2, 7] [7, 9]", {}, annotations)])} streaming={false} imageHosts={[]} />,
   );
-  const mark = screen.getByRole("link", { name: "Source 7: Delta" });
-  expect(mark.getAttribute("href")).toBe("https://docs.example/a");
-  expect(container.querySelector(".markdown")?.textContent).toBe("Text. 72 x[7] [8]");
+  const [mark] = screen.getAllByRole("link", { name: "Source 7: Delta" });
+  expect(mark?.getAttribute("href")).toBe("https://docs.example/a");
+  expect(container.querySelector(".markdown")?.textContent).toBe("Text. 72 x[7] [8] 27 [7, 9]");
   expect(screen.getByRole("region", { name: "Sources" }).textContent).toContain("Delta (docs.example)");
   expect(container.querySelectorAll("a[href^='javascript']")).toHaveLength(0);
 });

@@ -26,10 +26,12 @@ export function Chart({ chart }: { chart: ChartBlock }) {
               <VegaChart chart={chart} description={described(chart)} />
             </Suspense>
           </DrawnSafely>
-          <details>
-            <summary>Numbers of the chart</summary>
-            {numbers}
-          </details>
+          {!chart.beside_table && (
+            <details>
+              <summary>Numbers of the chart</summary>
+              {numbers}
+            </details>
+          )}
         </>
       )}
       {chart.source && <ExternalLink address={chart.source.url}>{chart.source.title}</ExternalLink>}

@@ -82,6 +82,16 @@ test("Code, tables and lists of tasks can be reached and read", () => {
   expect(screen.getByRole("heading", { level: 3 }).textContent).toBe("Title");
 });
 
+test.each(["about ~5 and ~6", "5~7U × 100~200", "~/a and ~/b"])("One tilde strikes nothing through: %s", (text) => {
+  const container = shown(`${text} ~~gone~~`);
+  expect(container.querySelectorAll("del")).toHaveLength(1);
+  expect(container.textContent).toBe(`${text} gone`);
+});
+
+test("Money is no formula", () => {
+  expect(shown("from $5 to $6").textContent).toBe("from $5 to $6");
+});
+
 const SAMPLES = [
   "one\n\ntwo\n\nthree",
   "- a\n\n- b\n\n  in b\n\nafter",

@@ -1,5 +1,5 @@
 import { type ComponentProps, createContext, memo, type ReactNode, useContext, useDeferredValue, useId, useMemo } from "react";
-import ReactMarkdown, { type Components, type ExtraProps } from "react-markdown";
+import ReactMarkdown, { type Components, type ExtraProps, type Options } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import { CodeView } from "./CodeView";
 import { ExternalLink } from "./ExternalLink";
@@ -22,6 +22,8 @@ interface Surroundings {
 
 const Around = createContext<Surroundings>({ imageHosts: [], sources: [] });
 const NO_SOURCES: readonly Source[] = [];
+// One tilde means "about", as in ~5 or 100~200: https://github.com/langgenius/dify/issues/31391
+const REMARK_PLUGINS: Options["remarkPlugins"] = [[remarkGfm, { singleTilde: false }], breakLines];
 
 /** Text of a model. Its HTML is shown as text, its links with their host, its images from allowed hosts alone. */
 export function Markdown({ text, streaming = false, imageHosts, sources = NO_SOURCES }: MarkdownProps) {
@@ -44,7 +46,7 @@ const Part = memo(function Part({ text, sources }: { text: string; sources: read
   const citations = useMemo(() => markCitations(new Set(sources.map((each) => each.number))), [sources]);
   return (
     <ReactMarkdown
-      remarkPlugins={[remarkGfm, breakLines]}
+      remarkPlugins={REMARK_PLUGINS}
       rehypePlugins={[citations]}
       remarkRehypeOptions={{ clobberPrefix: prefix }}
       // What an address may be is decided where it is shown.

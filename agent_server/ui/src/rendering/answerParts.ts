@@ -93,15 +93,20 @@ function shownText(value: unknown): string {
   if (value === undefined || value === null) return "";
   if (Array.isArray(value) && value.every(hasText)) return cut(value.map((each) => each.text).join("\n"));
   if (typeof value !== "string") return cut(JSON.stringify(value, null, 2));
-  if (value.length <= MAX_SHOWN_CHARACTERS && /^\s*[[{]/.test(value)) {
-    try {
-      return JSON.stringify(JSON.parse(value), null, 2);
-    } catch {
-      return value;
-    }
-  }
-  return cut(value);
+  return value.length <= MAX_SHOWN_CHARACTERS && /^\s*[[{]/.test(value) ? indented(value) : cut(value);
 }
+
+/** The JSON as it is where it would lose digits, as of an id beyond 2^53. */
+function indented(json: string): string {
+  try {
+    const shown = JSON.stringify(JSON.parse(json), null, 2);
+    return String(shown.match(NUMBERS)) === String(json.match(NUMBERS)) ? shown : json;
+  } catch {
+    return json;
+  }
+}
+
+const NUMBERS = /\d[\d.eE+-]*/g;
 
 function hasText(value: unknown): value is { text: string } {
   return typeof value === "object" && value !== null && typeof (value as { text?: unknown }).text === "string";

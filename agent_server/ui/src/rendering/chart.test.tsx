@@ -72,6 +72,24 @@ test.each<[string, ChartBlock, number]>([
   expect(await drawn(block)).toHaveLength(count);
 });
 
+test("Values that are missing in a stack hide no others, and what is below zero is stacked below", async () => {
+  const bars = await drawn(
+    chart("stacked_bar", ["a", [["x", 100], ["y", 1]]], ["b", [["x", null], ["y", null]]], ["c", [["x", 50], ["y", -1]]]),
+  );
+  const [a, c] = ["100", "50"].map((shown) => bars.find((bar) => bar.shown === shown)!);
+  expect(a!.height).toBeCloseTo(2 * c!.height);
+  expect(c!.y + c!.height).toBeCloseTo(a!.y);
+  const [up, down] = ["1", "-1"].map((shown) => bars.find((bar) => bar.shown === shown)!);
+  expect(down!.y).toBeCloseTo(up!.y + up!.height);
+  expect(down!.height).toBeCloseTo(up!.height);
+});
+
+test("A label without text is a category like any other", async () => {
+  const bars = await drawn(chart("vertical_bar", ["n", [["", 1], ["–", 2], ["C", 4]]]));
+  expect(bars.map((bar) => bar.shown)).toEqual(["1", "2", "4"]);
+  expect(new Set(bars.map((bar) => bar.x)).size).toBe(3);
+});
+
 test.each<[ChartBlock, ChartKind | null]>([
   [chart("pie", ["n", [["a", 0], ["b", 0]]]), "horizontal_bar"],
   [chart("pie", ["n", [["a", 1], ["b", null]]]), "horizontal_bar"],

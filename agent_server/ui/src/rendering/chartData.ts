@@ -1,4 +1,5 @@
 import type { Cell, ChartBlock, Column, Point, TableBlock } from "./blocks";
+import { NO_VALUE } from "./numbers";
 
 export interface LabelledSeries {
   name: string;
@@ -22,7 +23,7 @@ export function chartData(chart: ChartBlock): ChartData {
       const before = seen.get(point.label) ?? 0;
       seen.set(point.label, before + 1);
       const key = `${before} ${point.label}`;
-      keys.set(key, point.label);
+      keys.set(key, point.label || NO_VALUE);
       return [key, point];
     });
   });

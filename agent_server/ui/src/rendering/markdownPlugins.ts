@@ -1,7 +1,8 @@
 import type { Element, ElementContent, Root as HtmlRoot, Text } from "hast";
 import type { Html, Nodes, Root } from "mdast";
 
-const MARK = /\[(\d{1,3})\]/g;
+/** `[1]`, and `[1, 2]`. */
+const MARK = /\[(\d{1,3}(?:, ?\d{1,3}){0,9})\]/g;
 
 /** Models break lines in cells of tables with `<br>`: the one piece of HTML that is taken. */
 export function breakLines() {
@@ -40,10 +41,12 @@ function marked(text: Text, numbers: ReadonlySet<number>): ElementContent[] {
   const pieces: ElementContent[] = [];
   let end = 0;
   for (const match of text.value.matchAll(MARK)) {
-    const number = Number(match[1]);
-    if (!numbers.has(number)) continue;
+    const marks = (match[1] ?? "").split(",").map(Number);
+    if (!marks.every((number) => numbers.has(number))) continue;
     if (match.index > end) pieces.push({ type: "text", value: text.value.slice(end, match.index) });
-    pieces.push({ type: "element", tagName: "citation", properties: { number }, children: [] });
+    for (const number of marks) {
+      pieces.push({ type: "element", tagName: "citation", properties: { number }, children: [] });
+    }
     end = match.index + match[0].length;
   }
   if (end === 0) return [text];
