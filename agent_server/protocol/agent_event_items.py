@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -162,7 +163,8 @@ class AgentEventItems:
                 yield {"type": "response.output_item.done", "item": _approval_request(end)}
         status = "incomplete" if isinstance(end, Answer) and end.truncated else "completed"
         details = {"incomplete_details": {"reason": "max_output_tokens"}} if status == "incomplete" else {}
-        yield {"type": f"response.{status}", "response": {**details, **custom}}
+        usage = {"usage": asdict(end.usage)} if isinstance(end, Answer) and end.usage else {}
+        yield {"type": f"response.{status}", "response": {**details, **usage, **custom}}
 
     def _remaining_citations(self, answer: Answer) -> Iterator[Json]:
         """Those whose number is nowhere in the text belong to all of it."""

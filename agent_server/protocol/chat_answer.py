@@ -125,7 +125,7 @@ _NO_USAGE: Json = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0
 
 
 def chat_usage(response: Json) -> Json | None:
-    usage = response["usage"]
+    usage = response.get("usage")
     if not usage:
         return None
     return {

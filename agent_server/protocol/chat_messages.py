@@ -48,10 +48,12 @@ def _check_message(message: Any, place: str) -> None:  # noqa: ANN401 - any JSON
 
 
 def _check_call(call: Any, place: str) -> None:  # noqa: ANN401 - any JSON
-    function = call.get("function") if isinstance(call, dict) else None
-    named = isinstance(function, dict) and all(isinstance(function.get(name), str) for name in ("name", "arguments"))
-    if not named or not isinstance(call.get("id"), str):
-        raise refused(place, f"{place} must be an object with an id and a function that has a name and arguments.")
+    if not isinstance(call, dict) or not isinstance(call.get("id"), str):
+        raise refused(place, f"{place} must be an object with an id.")
+    kind, said = ("custom", "input") if call.get("type") == "custom" else ("function", "arguments")
+    called = call.get(kind)
+    if not isinstance(called, dict) or not all(isinstance(called.get(name), str) for name in ("name", said)):
+        raise refused(place, f"{place} must have a {kind} with name and {said}.")
 
 
 def _part_as_input(part: Any) -> Json | None:  # noqa: ANN401 - any JSON
@@ -75,7 +77,8 @@ def items_of_messages(messages: Iterable[Json]) -> list[Json]:
 def _items_of_message(message: Json) -> Iterable[Json]:
     role, content = message["role"], message.get("content")
     if role == "tool":
-        yield {"type": "function_call_output", "call_id": message["tool_call_id"], "output": text_of_content(content)}
+        parts = [_part_as_input(part) for part in content] if isinstance(content, list) else content
+        yield {"type": "function_call_output", "call_id": message["tool_call_id"], "output": parts}
         return
     said = content or message.get("refusal")
     if said and role == "assistant":
@@ -84,12 +87,10 @@ def _items_of_message(message: Json) -> Iterable[Json]:
         parts = content if isinstance(content, str) else [_part_as_input(part) for part in content or ()]
         yield {"type": "message", "role": role, "content": parts}
     for call in message.get("tool_calls") or ():
-        function = call["function"]
-        yield {
-            "type": "function_call",
-            "call_id": call["id"],
-            **{name: function[name] for name in ("name", "arguments")},
-        }
+        kind = "custom" if call.get("type") == "custom" else "function"
+        item_type, said = ("custom_tool_call", "input") if kind == "custom" else ("function_call", "arguments")
+        called = call[kind]
+        yield {"type": item_type, "call_id": call["id"], "name": called["name"], said: called[said]}
 
 
 def messages_of_items(items: Iterable[Json], instructions: str = "") -> list[Json]:
@@ -102,13 +103,13 @@ def messages_of_items(items: Iterable[Json], instructions: str = "") -> list[Jso
         match item["type"]:
             case "message":
                 messages.append({"role": item["role"], "content": _content_of_parts(item["content"])})
-            case "function_call":
+            case "function_call" | "custom_tool_call":
                 names[item["call_id"]] = item["name"]
                 if not messages or messages[-1]["role"] != "assistant":
                     messages.append({"role": "assistant", "content": None})
                 messages[-1].setdefault("tool_calls", []).append(tool_call(item))
-            case "function_call_output":
-                output = text_of_content(item["output"])
+            case "function_call_output" | "custom_tool_call_output":
+                output = _content_of_parts(item["output"])
                 answered = {"tool_call_id": item["call_id"], "name": names.get(item["call_id"], "tool")}
                 messages.append({"role": "tool", "content": output, **answered})
             case "mcp_approval_response":
@@ -117,7 +118,9 @@ def messages_of_items(items: Iterable[Json], instructions: str = "") -> list[Jso
 
 
 def tool_call(item: Json) -> Json:
-    """A `function_call` item as chat completions have it."""
+    """A `function_call` or `custom_tool_call` item as chat completions have it."""
+    if item["type"] == "custom_tool_call":
+        return {"id": item["call_id"], "type": "custom", "custom": {"name": item["name"], "input": item["input"]}}
     function = {"name": item["name"], "arguments": item["arguments"]}
     return {"id": item["call_id"], "type": "function", "function": function}
 
@@ -126,11 +129,11 @@ def _content_of_parts(content: Any) -> Any:  # noqa: ANN401 - a string or a list
     """A string wherever there is nothing but text: what most models' endpoints take."""
     if isinstance(content, str):
         return content
-    if all(part["type"] in ("input_text", "output_text", "refusal") for part in content):
+    if all(part.get("type") in ("input_text", "output_text", "refusal") for part in content):
         return text_of_content(content)
     parts: list[Json] = []
     for part in content:
-        match part["type"]:
+        match part.get("type"):
             case "input_image":
                 image = {"url": part.get("image_url"), "detail": part.get("detail") or "auto"}
                 parts.append({"type": "image_url", "image_url": image})

@@ -25,7 +25,9 @@ _TAKEN_FROM_HANDLER = ("custom_outputs", "metadata", "model")
 
 
 def new_response(response_id: str, created_at: float, request: ResponsesRequest) -> dict[str, Any]:
-    """Without `status` and `output`. What openai's types require is always there."""
+    """Without `status` and `output`. What openai's types require is always there; `usage` is where it is known: clients
+    refuse it as null.
+    """
     body = request.body
     response: dict[str, Any] = {
         "id": response_id,
@@ -41,7 +43,6 @@ def new_response(response_id: str, created_at: float, request: ResponsesRequest)
         "tool_choice": body.get("tool_choice", "auto"),
         "tools": body.get("tools") or [],
         "top_p": body.get("top_p"),
-        "usage": None,
     }
     response.update({name: body[name] for name in _ECHOED if name in body})
     if request.conversation_id:

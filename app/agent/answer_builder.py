@@ -9,7 +9,7 @@ from app.agent.events import Answer, BlockAdded, TextAdded, interrupted, without
 from app.common.text import pending_surrogate, replace_lone_surrogates
 from app.content.citation import Citation
 from app.content.feedback_target import MAX_FEEDBACK_TARGETS, FeedbackTarget, TraceTarget
-from app.models.model import Source
+from app.models.model import Source, Usage
 
 if TYPE_CHECKING:
     from app.content.blocks import Block
@@ -23,6 +23,7 @@ class AnswerBuilder:
         self.blocks: list[Block] = []
         self.truncated = False
         self.trace_id = ""
+        self.usage: Usage | None = None
         self.by_model = bool(without_interruption(said).strip())
         self.length = len(said)
         self._parts = [said] if said else []
@@ -75,6 +76,11 @@ class AnswerBuilder:
         self.citations.append(citation)
         return citation
 
+    def add_usage(self, usage: Usage | None) -> None:
+        if usage is not None:
+            known = self.usage or Usage(0, 0)
+            self.usage = Usage(known.input_tokens + usage.input_tokens, known.output_tokens + usage.output_tokens)
+
     def add_block(self, block: Block) -> BlockAdded:
         self.blocks.append(block)
         return BlockAdded(block)
@@ -82,4 +88,5 @@ class AnswerBuilder:
     def finished(self, of_tools: Iterable[FeedbackTarget] = ()) -> Answer:
         own = [TraceTarget(self.trace_id)] if self.trace_id else []
         targets = tuple(dict.fromkeys([*own, *of_tools]))[:MAX_FEEDBACK_TARGETS]
-        return Answer(self.text, tuple(self.citations), self.by_model, self.truncated, tuple(self.blocks), targets)
+        blocks = tuple(self.blocks)
+        return Answer(self.text, tuple(self.citations), self.by_model, self.truncated, blocks, targets, self.usage)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.content.block_json import Blocks
 from app.content.citation import Citation
 from app.content.feedback_target import FeedbackTarget
+from app.models.model import Usage
 
 if TYPE_CHECKING:
     from app.content.blocks import Block
@@ -81,7 +82,8 @@ class Answer:
     those of all `BlockAdded`.
 
     `by_model` is False where all of it is the program's own (commands, notices): it bears no AI label. `truncated`
-    says that the model reached its length limit. `feedback_targets` is where a rating of it counts.
+    says that the model reached its length limit. `feedback_targets` is where a rating of it counts. `usage` is of all
+    requests to the model in this attempt, as far as the endpoint told it.
     """
 
     text: str
@@ -90,6 +92,7 @@ class Answer:
     truncated: bool = False
     blocks: Blocks = ()
     feedback_targets: tuple[FeedbackTarget, ...] = ()
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

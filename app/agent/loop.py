@@ -111,6 +111,7 @@ class AgentLoop:
                             call.completed("tool_calls" if tool_calls else "length" if truncated else "stop", tokens)
         self._answer.truncated = completed.truncated
         self._answer.trace_id = completed.trace_id
+        self._answer.add_usage(completed.usage)
         if rest := self._once.tool_called():
             yield self._add(rest, start)
         yield completed

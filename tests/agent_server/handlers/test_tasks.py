@@ -99,6 +99,7 @@ MESSAGES = [
     {"role": "user", "content": "And now?"},
 ]
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}}
+CUSTOM = {"type": "custom", "custom": {"name": "sing", "input": "la"}}
 CHAT_TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 
 
@@ -145,6 +146,19 @@ async def test_a_chat_handler_is_given_parameters_by_its_own_names() -> None:
     assert [item.get("content", item["type"]) for item in asked["input"]] == [
         "Be brief.", "What is on?", "function_call", "function_call_output", "Rain.", "And now?",
     ]  # fmt: skip
+
+
+async def test_custom_tools_and_images_in_results_keep_their_form() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:x", "detail": "auto"}}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [{**CUSTOM, "id": "c1"}, {**CALL, "id": "c2"}]},
+        {"role": "tool", "content": [image], "tool_call_id": "c1", "name": "sing"},
+        {"role": "tool", "content": "rain", "tool_call_id": "c2", "name": "look"},
+    ]
+    other, chat = RecordingAgent(Task.RESPONSES), RecordingAgent(Task.CHAT)
+    await answer_chat(other.handler, other.task, parse_chat_request({"messages": messages}))
+    await answer_direct(chat.handler, chat.task, parse_responses_request({"input": other.asked[0]["input"]}))
+    assert chat.asked[0]["messages"] == messages
 
 
 async def test_images_and_files_keep_their_form() -> None:

@@ -17,6 +17,7 @@ from app.agent.events import (
 )
 from app.content.blocks import Action, Actions, Column, Table
 from app.content.citation import Citation
+from app.models.model import Usage
 from tests.agent_server.protocol.accumulated import accumulated, assembler
 
 TABLE = Table((Column("a"),), (("1",),))
@@ -39,8 +40,8 @@ def parts(response: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_an_answer_is_a_message() -> None:
-    response = answered(TextAdded("Hel"), TextAdded("lo"), Answer("Hello"))
-    assert response["status"] == "completed"
+    response = answered(TextAdded("Hel"), TextAdded("lo"), Answer("Hello", usage=Usage(3, 2)))
+    assert (response["status"], response["usage"]["total_tokens"]) == ("completed", 5)
     assert [part["text"] for part in parts(response)] == ["Hello"]
 
 
