@@ -71,6 +71,7 @@ class ResponsesService:
 
     async def create(self, request: ResponsesRequest, context: RequestContext) -> StoredResponse:
         """It is being made when this returns, whether or not anybody follows it."""
+        self._worker.wake()
         if self._is_closing:
             raise ApiError(
                 503, "This instance is shutting down; please try again.", retryable=True, type="server_error"
@@ -87,6 +88,7 @@ class ResponsesService:
 
     async def get(self, response_id: str, caller: ServerCaller) -> JsonObject:
         """The Response object as it is now."""
+        self._worker.wake()
         try:
             record = await self._find(response_id, caller)
             assembler = await self._stores.response(caller.tenant, record)
@@ -100,6 +102,7 @@ class ResponsesService:
         self, response_id: str, caller: ServerCaller, *, starting_after: int | None = None
     ) -> AsyncGenerator[JsonObject, None]:
         """Its events, from the one after the number `starting_after`. Raises before the generator is returned."""
+        self._worker.wake()
         try:
             record = await self._find(response_id, caller)
         except StorageError:
@@ -210,6 +213,7 @@ class ResponsesService:
         self, tenant: str, record: ResponseRecord, starting_after: int | None
     ) -> AsyncGenerator[dict[str, Any], None]:
         async def end_if_lost() -> None:
+            self._worker.wake()
             if await self._is_lost(tenant, record):
                 await self._end_as_lost(tenant, record)
 
@@ -220,6 +224,7 @@ class ResponsesService:
             async with aclosing(following) as events:
                 async for event in events:
                     yield event
+                    self._worker.wake()
         except StorageError:
             raise _unavailable() from None
 

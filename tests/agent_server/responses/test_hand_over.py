@@ -133,3 +133,31 @@ async def test_an_answer_that_waits_for_a_person_who_never_comes_back_is_given_u
     failed = await second.service.get(response.id, ANN)
     assert failed["status"] == "failed"
     assert "ask again" in failed["error"]["message"]
+
+
+@in_virtual_time
+async def test_a_server_that_nobody_asks_lets_its_database_sleep_and_wakes_with_the_next_request(
+    store: SqliteStore,
+) -> None:
+    first, second = Instance(store, Speaker(seconds=20)), Instance(store, Speaker())
+    looks: list[float] = []
+    queue = second.service._worker._queue
+
+    class Counted:
+        async def receive(self, limit: int, *, visibility_timeout: float) -> object:
+            looks.append(asyncio.get_running_loop().time())
+            return await queue.receive(limit, visibility_timeout=visibility_timeout)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(queue, name)
+
+    second.service._worker._queue = Counted()  # type: ignore[assignment]
+    await asyncio.sleep(600)
+    looks.clear()
+    await asyncio.sleep(7200)
+    assert len(looks) <= 8, "the database is asked again and again though nobody is there"
+    response = await first.ask()
+    await asyncio.sleep(5)
+    await first.vanish()
+    events = await second.events(response.id)
+    assert events[-1]["type"] == "response.completed", "nobody went on with the answer of the dead instance"
