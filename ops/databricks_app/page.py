@@ -13,7 +13,8 @@ from ops.databricks_app import AppError
 SOURCES = "agent_server/ui"
 PAGE = f"{SOURCES}/dist"
 _NOT_SOURCES = {"dist", "node_modules"}
-_STAMP = ".sources.sha256"
+# Not beside the page, which is uploaded.
+_STAMP = "node_modules/.page.sha256"
 
 
 def build_page(root: Path, say: Callable[[str], object]) -> bool:
@@ -21,8 +22,8 @@ def build_page(root: Path, say: Callable[[str], object]) -> bool:
     sources, page = root / SOURCES, root / PAGE
     if not (sources / "package-lock.json").is_file():
         return page.is_dir()
-    digest, stamp = _digest(sources), page / _STAMP
-    if stamp.is_file() and stamp.read_text() == digest:
+    digest, stamp = _digest(sources), sources / _STAMP
+    if page.is_dir() and stamp.is_file() and stamp.read_text() == digest:
         return True
     npm = shutil.which("npm")
     if npm is None:
