@@ -14,6 +14,7 @@ from starlette.responses import Response
 from agent_server.access.access_check import AccessCheck
 from agent_server.access.access_probe import AccessFinding
 from agent_server.http.json_encoding import json_bytes
+from agent_server.http.request_frame import headers_of
 from agent_server.identity.server_caller import ServerCaller
 
 _SHARED_SECONDS = 10.0
@@ -33,7 +34,7 @@ def access_routes(
     found: OrderedDict[str, tuple[float, list[AccessFinding]]] = OrderedDict()
 
     async def access(request: Request) -> Response:
-        caller = identify({name: ", ".join(request.headers.getlist(name)) for name in request.headers})
+        caller = identify(headers_of(request.scope))
         async with busy:
             until, findings = found.get(caller.owner, (0.0, []))
             if clock() >= until:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.request_body import read_json_object
+from agent_server.http.request_frame import headers_of
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.page.incidents import Incidents
 from agent_server.protocol.api_error import ApiError
@@ -27,14 +28,14 @@ def incident_routes(
         return incidents
 
     async def list_incidents(request: Request) -> Response:
-        caller = identify(dict(request.headers))
+        caller = identify(headers_of(request.scope))
         return _json(await served().list_page(caller, request.query_params.get("cursor", "")))
 
     async def summarize(request: Request) -> Response:
-        return _json(await served().summary(identify(dict(request.headers))))
+        return _json(await served().summary(identify(headers_of(request.scope))))
 
     async def decide(request: Request, id: str) -> Response:
-        caller = identify(dict(request.headers))
+        caller = identify(headers_of(request.scope))
         return _json(await served().decide(caller, id, await read_json_object(request)))
 
     router = APIRouter()

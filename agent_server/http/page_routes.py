@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.request_body import read_json_object
-from agent_server.http.request_frame import HEADERS
+from agent_server.http.request_frame import headers_of
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.page.conversation_export import content_disposition, json_export, markdown_export
 from agent_server.page.conversation_json import conversation_json, summary_json
@@ -44,7 +44,7 @@ def page_routes(page: PageServices, identify: Callable[[Mapping[str, str]], Serv
     """`identify` is given the headers of a request, in lower case."""
 
     def caller_of(request: Request) -> ServerCaller:
-        return identify(request.scope[HEADERS])
+        return identify(headers_of(request.scope))
 
     async def me(request: Request) -> Response:
         return _json(await page.signed_in.describe(caller_of(request)))

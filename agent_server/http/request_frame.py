@@ -48,7 +48,7 @@ class RequestFrame:
             else:
                 await send({"type": "websocket.close", "code": 1000})
             return
-        headers = _headers(scope)
+        headers = headers_of(scope)
         request_id = begin_request(headers)
         scope[REQUEST_ID] = request_id
         scope[HEADERS] = headers
@@ -80,8 +80,10 @@ class RequestFrame:
         _log.log(level, "%s %s: %d after %.3f s", method, route, status, seconds)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    """The values of a name that is there twice are joined (RFC 9110, section 5.3): none of them hides another."""
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Names in lower case. The values of one that is there twice are joined (RFC 9110, section 5.3): none of them hides
+    another.
+    """
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
