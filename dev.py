@@ -20,6 +20,7 @@ AGENT_SERVER_LOCK = "agent_server/requirements.txt"
 TERMINAL_LOCK = "app/local/requirements-terminal.txt"
 LOCAL_MODEL_LOCK = "app/local/requirements.txt"
 _MAX_CORES = 4
+_CHECKS_AT_ONCE = 2
 
 HELP = """COMMAND
 
@@ -137,24 +138,29 @@ def check(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(DEVELOPMENT_LOCK)
     python = environment.python
     schema = [environment.bin / _program("check-jsonschema")]
+    # The longest first: the others run beside it.
     tools: list[list[str | Path]] = [
+        [python, "-m", "mypy"],
+        [python, "-m", "pytest", "-q", "tests/ops/files"],
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "ruff", "check", "."],
-        [python, "-m", "mypy"],
         [environment.bin / _program("lint-imports")],
         [python, "-m", "ops.bicep"],
         [*schema, "--builtin-schema", "vendor.github-workflows", *_files(".github/workflows/*.yml")],
         [*schema, "--builtin-schema", "vendor.dependabot", *_files(".github/dependabot.yml")],
         [*schema, "--schemafile", *_files("ops/schemas/m365agents-*.json"), *_files("m365agents*.yml")],
         [environment.bin / _program("zizmor"), "--offline", "--quiet", "--min-severity", "medium", ".github"],
-        [python, "-m", "pytest", "-q", "tests/ops/files"],
     ]
-    failed = 0
-    for tool in tools:
-        say(f"\n{' '.join([Path(tool[0]).stem, *map(str, tool[1:])])}")
-        failed += environment.run(*tool) != 0
-    say(f"\n{failed} of {len(tools)} checks failed." if failed else f"\nAll {len(tools)} checks passed.")
-    return failed
+    failed = []
+    for tool, code, output in environment.run_each(tools, at_once=_CHECKS_AT_ONCE):
+        line = " ".join([Path(tool[0]).stem, *map(str, tool[1:])])
+        say(f"\n{line}\n{output}".rstrip())
+        if code:
+            failed.append(line)
+    say(f"\n{len(failed)} of {len(tools)} checks failed:" if failed else f"\nAll {len(tools)} checks passed.")
+    for line in failed:
+        say(f"  {line}")
+    return len(failed)
 
 
 def _files(pattern: str) -> list[str]:

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ops.pip_install import PipError, install_lock
@@ -98,6 +100,33 @@ class VirtualEnvironment:
         if interrupted:
             raise KeyboardInterrupt
         return code if code >= 0 else 128 - code
+
+    def run_each(
+        self, commands: Sequence[Sequence[str | Path]], *, at_once: int
+    ) -> Iterator[tuple[Sequence[str | Path], int, str]]:
+        """Runs the commands, at most `at_once` at a time. Each comes when it has ended, with its exit code and what it
+        wrote.
+        """
+        pool = ThreadPoolExecutor(at_once)
+        try:
+            running = {pool.submit(self._run_captured, command): command for command in commands}
+            for ended in as_completed(running):
+                yield running[ended], *ended.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _run_captured(self, command: Sequence[str | Path]) -> tuple[int, str]:
+        ended = subprocess.run(
+            [str(part) for part in command],
+            cwd=self.root,
+            env=self._variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+        return ended.returncode, ended.stdout
 
     def become(self, module: str, *arguments: str) -> int:
         """The last step of a command. Where the system can, `module` takes this process over, signals and all."""

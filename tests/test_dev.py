@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -333,3 +333,48 @@ def test_a_fresh_folder_gets_its_environment_and_runs_the_command_in_it(tmp_path
         said.append(done.stderr)
     assert "Making .venv" in said[0]
     assert said[1] == "", "the second time there is nothing to make or install"
+
+
+def test_commands_run_side_by_side_and_each_comes_with_what_it_wrote(tmp_path: Path) -> None:
+    """Both wait for a file of the other."""
+    environment = VirtualEnvironment(tmp_path / ".venv")
+    program = """
+import pathlib, sys, time
+mine, other = map(pathlib.Path, sys.argv[1:3])
+mine.touch()
+deadline = time.monotonic() + 20
+while not other.exists() and time.monotonic() < deadline: time.sleep(0.01)
+print("to the log"); print("of", mine.name, file=sys.stderr); sys.exit(3 if other.exists() else 1)
+"""
+    commands = [[sys.executable, "-c", program, mine, other] for mine, other in ("ab", "ba")]
+    ended = {str(command[3]): (code, output) for command, code, output in environment.run_each(commands, at_once=2)}
+    assert {name: code for name, (code, _) in ended.items()} == {"a": 3, "b": 3}
+    assert set(ended["a"][1].split("\n")) == {"to the log", "of a", ""}
+
+
+class CheckedEnvironment(VirtualEnvironment):
+    failing: tuple[str, ...] = ()
+
+    def install(self, *locks: str) -> None:
+        pass
+
+    def run_each(
+        self, commands: Sequence[Sequence[str | Path]], *, at_once: int
+    ) -> Iterator[tuple[Sequence[str | Path], int, str]]:
+        for command in reversed(commands):
+            code = int(any(part in self.failing for part in command))
+            yield command, code, f"what it says: {code}\n"
+
+
+@pytest.mark.parametrize("failing", [(), ("mypy",), ("mypy", "tests/ops/files")])
+def test_check_fails_with_each_tool_that_failed_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], failing: tuple[str, ...]
+) -> None:
+    environment = CheckedEnvironment(tmp_path / ".venv")
+    environment.failing = failing
+    assert dev.check(environment, []) == len(failing)
+    said = capsys.readouterr().err
+    assert said.count("what it says: 1") == len(failing)
+    end = said.splitlines()[-1 - len(failing) :]
+    expected = f"{len(failing)} of 10 checks failed:" if failing else "All 10 checks passed."
+    assert (end[0], [line.split()[-1] for line in end[1:]]) == (expected, list(reversed(failing)))

@@ -52,7 +52,7 @@ class Postgres:
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-        if os.name == "posix" and os.geteuid() == 0:
+        if _is_root():
             # The server refuses to run as root.
             shutil.chown(self._folder, "nobody")
         (self._folder / "password").write_text(PASSWORD)
@@ -115,7 +115,7 @@ class Postgres:
         return self._folder / "data"
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        as_nobody: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.geteuid() == 0 else {}
+        as_nobody: dict[str, Any] = {"user": "nobody", "extra_groups": []} if _is_root() else {}
         ran = subprocess.run(
             [self.programs / program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -127,3 +127,7 @@ class Postgres:
             **as_nobody,
         )
         assert ran.returncode == 0, ran.stderr
+
+
+def _is_root() -> bool:
+    return os.name == "posix" and os.geteuid() == 0
