@@ -17,6 +17,7 @@ from agent_server.http.server_services import Responses, ServerServices, StoredR
 from agent_server.protocol.api_error import ApiError
 from agent_server.protocol.responses_request import ResponsesRequest
 from agent_server.tracing.request_trace import RequestTrace
+from agent_server.tracing.stream_output import StreamOutput
 
 _TRACE_HEADER = "x-mlflow-return-trace-id"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
@@ -72,15 +73,17 @@ class Answering:
         """As `invoke`, the frames of a stream."""
         with request_context(context):
             trace = self._start_trace(name, body, context)
-            frame: JsonObject = {}
+            output = StreamOutput()
             try:
                 async with aclosing(answering) as frames:
                     async for frame in frames:
+                        if trace.trace_id:
+                            output.add(frame)
                         yield frame
             except BaseException as error:
-                trace.end(None, error)
+                trace.end(output.value, error)
                 raise
-            trace.end(frame.get("response"))
+            trace.end(output.value)
         if wants_trace_id(context) and trace.trace_id:
             yield {"trace_id": trace.trace_id}
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,3 +19,20 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSto
 
     with an_mlflow_store(tmp_path_factory.mktemp("mlflow")) as store:
         yield store
+
+
+@pytest.fixture
+def own_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of its module, in the current folder as where somebody types the command."""
+    from agent_server.handlers.registry import agent as registered
+
+    name = "agent_of_mine"
+    shutil.copyfile(Path(__file__).parent / "evaluation" / "own_agent.py", tmp_path / f"{name}.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("AGENT_SERVER_MODULE", name)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    # An earlier test of this process may have imported one of the same name.
+    registered.clear()
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name

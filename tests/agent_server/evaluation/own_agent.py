@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from agent_server.mlflow_config import setup_mlflow
 from agent_server.server import create_server, stream
 
 
@@ -18,3 +19,4 @@ async def answer(request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None
 
 def main() -> None:
     create_server("agent/v1/responses")
+    setup_mlflow()

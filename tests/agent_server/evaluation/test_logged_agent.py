@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from pathlib import Path
-
 import pytest
 
 from agent_server.evaluation.agent_client import AgentClient, AgentClientError, databricks_headers
 from agent_server.evaluation.evaluation import evaluate
 from agent_server.evaluation.local_server import LocalServer
-from agent_server.handlers.registry import agent as registered
 from ops.log_model import ROOT, ask_in_fresh_process, log_agent
 from tests.fakes.mlflow_store import MlflowStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture
-def own_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of its module, in the current folder as where somebody types the command."""
-    shutil.copyfile(Path(__file__).with_name("own_agent.py"), tmp_path / "agent_of_mine.py")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("AGENT_SERVER_MODULE", "agent_of_mine")
-    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    # An earlier test of this process may have imported one of the same name.
-    registered.clear()
-    monkeypatch.delitem(sys.modules, "agent_of_mine", raising=False)
-    return "agent_of_mine"
 
 
 @pytest.mark.proof
