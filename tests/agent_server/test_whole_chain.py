@@ -1,4 +1,4 @@
-"""The bot in front of the agent server in front of the model: all three as they run, over HTTP."""
+"""The bot, or an MCP client, in front of the agent server in front of the model: all as they run, over HTTP."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from mcp import Client
 
 from agent_server.agent import answer
 from agent_server.composition.host import build_services
@@ -130,3 +131,21 @@ async def test_a_client_that_leaves_ends_the_request_to_the_model(tmp_path: Path
                         break
             async with asyncio.timeout(10):
                 await model.disconnected.wait()
+
+
+async def test_an_mcp_client_asks_the_databricks_agent_and_uses_its_tools(tmp_path: Path) -> None:
+    async with ServingEndpoint() as model, agent_server(model, tmp_path) as server:
+        model.replies += [chat_stream("It is Oslo."), chat_stream("About 700,000.")]
+        async with Client(f"{server.address}/mcp") as client:
+            names = [tool.name for tool in (await client.list_tools()).tools]
+            first = await client.call_tool("ask", {"question": "What is the capital of Norway?"})
+            previous = first.structured_content["response_id"]
+            second = await client.call_tool(
+                "ask", {"question": "How many live there?", "previous_response_id": previous}
+            )
+            time = await client.call_tool("current_time", {"time_zone": "Europe/Oslo"})
+    assert names[:2] == ["ask", "get_answer"]
+    assert "current_time" in names
+    assert (first.structured_content["text"], second.structured_content["text"]) == ("It is Oslo.", "About 700,000.")
+    assert [message["role"] for message in model.asked[1].body["messages"]] == ["system", "user", "assistant", "user"]
+    assert not time.is_error
