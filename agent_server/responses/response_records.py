@@ -62,12 +62,12 @@ class ResponseRecords:
         self._collection = Collection("responses", retention_days)
 
     async def create(self, tenant: str, record: ResponseRecord) -> None:
-        """A large request is an artifact of the conversation."""
-        text = json.dumps(record.request, ensure_ascii=False)
+        """A large request is an artifact of the conversation, with the question that is part of it."""
+        text = json.dumps({"request": record.request, "question": record.question}, ensure_ascii=False)
         if len(text) > _MAX_REQUEST_CHARACTERS:
             content = text.encode("utf-8", "replace")
             await self._artifacts.put(Artifact(_request_key(tenant, record), content, "application/json"))
-            record = replace(record, request={})
+            record = replace(record, request={}, question="")
         # An earlier try of this call whose answer was lost may have written it.
         with suppress(ConcurrentUpdateError):
             await self._documents.put(self._document(tenant, record))
@@ -78,7 +78,7 @@ class ResponseRecords:
         if record is None or record.request:
             return record
         artifact = await self._artifacts.get(_request_key(tenant, record))
-        return record if artifact is None else replace(record, request=json.loads(artifact.content))
+        return record if artifact is None else replace(record, **json.loads(artifact.content))
 
     async def update(
         self, tenant: str, id: str, change: Callable[[ResponseRecord], ResponseRecord]
