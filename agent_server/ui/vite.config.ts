@@ -9,5 +9,13 @@ export default defineConfig({
   build: { manifest: true, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 1000 },
   // The server compares Origin with Host: the proxy keeps both as the browser sent them.
   server: { proxy: { "/api": `http://127.0.0.1:${SERVER_PORT}` } },
-  test: { environment: "happy-dom", include: ["src/**/*.test.{ts,tsx}"], restoreMocks: true },
+  test: {
+    environment: "happy-dom",
+    include: ["src/**/*.test.{ts,tsx}"],
+    restoreMocks: true,
+    unstubGlobals: true,
+    // One environment for all files: making it takes longer than the tests.
+    isolate: false,
+    maxWorkers: 1,
+  },
 });

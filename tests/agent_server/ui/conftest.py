@@ -1,30 +1,40 @@
-"""The built page in Chromium, in front of `PageServer`. Each test has its own server, and its own browser's storage."""
+"""The built page in Chromium, in front of the agent server with a scripted agent. Each test is another person."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
 import pytest
 from aiohttp import web
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from ops.chromium import chromium
 from ops.databricks_app.page import build_page
-from tests.agent_server.ui.page_server import PageServer
+from tests.agent_server.ui.apps_proxy import AppsProxy
+from tests.agent_server.ui.scripted_agent import GO_ON
 
 ROOT = Path(__file__).parents[3]
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run",
 ]  # fmt: skip
+_START_SECONDS = 60
+# The machine may be busy.
+_EXPECT_MILLISECONDS = 15_000
+
+Result = TypeVar("Result")
 
 
 @pytest.fixture(scope="session")
@@ -40,28 +50,78 @@ def browser() -> Iterator[Browser]:
     program = chromium()
     if program is None:
         pytest.skip("there is no Chromium on this machine")
+    expect.set_options(timeout=_EXPECT_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
 
 
+@dataclass(frozen=True)
+class ServerProcess:
+    address: str
+    go_on: Path
+
+
+@pytest.fixture(scope="module")
+def server_process(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("agent-server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "MLFLOW_", "PG"))}
+    environment = {
+        **kept,
+        GO_ON: str(folder),
+        "DATA_DIR": str(folder / "data"),
+        "DATABRICKS_APP_NAME": "agent",
+        "DATABRICKS_BASE_URL": "http://127.0.0.1:9/serving-endpoints",
+        "DATABRICKS_TOKEN": "not-asked",
+        "DATABRICKS_MODEL_NAME": "not-asked",
+    }
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.agent_server.ui.scripted_agent", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + _START_SECONDS
+        while not _is_up(address):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+        yield ServerProcess(address, folder)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _is_up(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health").is_success
+    except httpx.TransportError:
+        return False
+
+
 class Background:
-    """An event loop in a thread of its own, for a server beside tests that block."""
+    """An event loop in a thread of its own, for a proxy beside tests that block."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="page-server")
-        self.thread.start()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="apps-proxy")
+        self._thread.start()
 
-    def run(self, work: Any) -> Any:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self.loop)
-        return future.result(timeout=20)
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=20)
 
     def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(timeout=20)
-        self.loop.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=20)
+        self._loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -71,29 +131,45 @@ def background() -> Iterator[Background]:
     background.close()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Running:
-    server: PageServer
-    address: str
-    background: Background
+    """The server as one person reaches it."""
 
-    def release(self) -> None:
-        """Lets answers that wait go on."""
-        self.background.loop.call_soon_threadsafe(self.server.go_on.set)
+    proxy: AppsProxy
+    address: str
+    go_on: Path
+
+    def release(self, name: str) -> None:
+        """Lets the answer to "wait for NAME" go on."""
+        (self.go_on / name).touch()
+
+    def ask(self, question: str) -> None:
+        """In a conversation of its own, to its end."""
+        with httpx.Client(base_url=f"{self.address}api/", timeout=20) as client:
+            made = client.post("conversations", json={}).json()["id"]
+            client.post("responses", json={"input": question, "conversation": made}).raise_for_status()
+
+    def get(self, path: str) -> Any:
+        return httpx.get(f"{self.address}api/{path}", timeout=20).raise_for_status().json()
+
+    def turns(self) -> list[Any]:
+        """Of the person's only conversation."""
+        (conversation,) = self.get("conversations")["conversations"]
+        turns: list[Any] = self.get(f"conversations/{conversation['id']}")["turns"]
+        return turns
 
 
 @pytest.fixture
-def running(built_page: Path, background: Background) -> Iterator[Running]:
-    server = PageServer(built_page)
-    runner = web.AppRunner(server.application(), handler_cancellation=True, shutdown_timeout=0.1)
+def running(server_process: ServerProcess, background: Background, request: pytest.FixtureRequest) -> Iterator[Running]:
+    proxy = AppsProxy(server_process.address, owner=f"person-{abs(hash(request.node.nodeid))}")
+    runner = web.AppRunner(proxy.application(), handler_cancellation=True, shutdown_timeout=0.1)
 
     async def start() -> str:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return f"http://127.0.0.1:{runner.addresses[0][1]}/"
 
-    yield Running(server, background.run(start()), background)
-    background.run(server.close())
+    yield Running(proxy, background.run(start()), server_process.go_on)
     background.run(runner.cleanup())
 
 
@@ -108,7 +184,7 @@ def open_page(browser: Browser, running: Running, request: pytest.FixtureRequest
 
     def open_(path: str = "", *, width: int = 1280, height: int = 800, **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(_EXPECT_MILLISECONDS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -7,27 +7,27 @@ export interface ApprovalsProps {
   /** Whether a later turn shows that they were decided. */
   areDecided: boolean;
   isBusy: boolean;
-  onDecide: (approvals: Record<string, boolean>) => void;
+  onDecide: (requestId: string, approve: boolean) => void;
 }
 
-/** Sent once each of the tools of one response is approved or declined. */
 export function Approvals({ requests, areDecided, isBusy, onDecide }: ApprovalsProps) {
   const [decisions, setDecisions] = useState<Record<string, boolean>>({});
-  const decide = (id: string, approve: boolean) => {
-    const all = { ...decisions, [id]: approve };
-    setDecisions(all);
-    if (requests.every((request) => request.id !== undefined && request.id in all)) onDecide(all);
-  };
-  return requests.map((request) => (
-    <ApprovalRequest
-      key={request.id}
-      request={request}
-      decision={decisions[request.id ?? ""]}
-      isDecided={areDecided}
-      isBusy={isBusy}
-      onDecide={(approve) => decide(request.id ?? "", approve)}
-    />
-  ));
+  return requests.map((request) => {
+    const id = request.id ?? "";
+    return (
+      <ApprovalRequest
+        key={id}
+        request={request}
+        decision={decisions[id]}
+        isDecided={areDecided}
+        isBusy={isBusy}
+        onDecide={(approve) => {
+          setDecisions((before) => ({ ...before, [id]: approve }));
+          onDecide(id, approve);
+        }}
+      />
+    );
+  });
 }
 
 interface RequestProps {

@@ -194,17 +194,15 @@ describe("a chat session", () => {
     expect(new Set(client.keys).size).toBe(2);
   });
 
-  it("sends approvals after the response that asked for them", async () => {
+  it("sends a decision after the response that asked for them", async () => {
     const session = await opened(turn("resp_1", "One?"));
-    const approvals = { mcpr_1: true, mcpr_2: false };
-    void session.decide(session.state.turns[0]?.key ?? "", { text: "", files: [], approvals });
+    void session.decide(session.state.turns[0]?.key ?? "", "mcpr_1", false);
     await settle();
     expect(client.asked).toEqual([
       {
         previous_response_id: "resp_1",
         input: [
-          { type: "mcp_approval_response", approval_request_id: "mcpr_1", approve: true },
-          { type: "mcp_approval_response", approval_request_id: "mcpr_2", approve: false },
+          { type: "mcp_approval_response", approval_request_id: "mcpr_1", approve: false },
         ],
       },
     ]);

@@ -4,7 +4,7 @@ import { createConversation, getConversation, sendFeedback } from "../api/conver
 import type { Connection, Follower, ResponseClient } from "../api/ResponseClient";
 import type { FeedbackValue, JsonObject, ResponseObject, Turn } from "../api/types";
 import { Store } from "../shell/Store";
-import { nextRequest, type Question, replacingRequest, requestAfter } from "./requests";
+import { decision, nextRequest, question, type Question, replacingRequest } from "./requests";
 
 /** Between two drawings of a growing answer. */
 const DRAWING_MS = 50;
@@ -102,27 +102,28 @@ export class ChatSession extends Store<ChatState> {
     this.update({ title });
   }
 
-  async ask(question: Question): Promise<void> {
-    await this.askAfter(this.state.turns, this.newTurn(question), (id) => nextRequest(id, question));
+  async ask(asked: Question): Promise<void> {
+    await this.askAfter(this.state.turns, this.newTurn(asked), (id) => nextRequest(id, asked));
   }
 
-  /** Approves or declines what the turn's response asks for. */
-  async decide(key: string, question: Question): Promise<void> {
+  /** Approves or declines a tool that the turn's response asks for. The answer goes on in a turn without a question. */
+  async decide(key: string, requestId: string, approve: boolean): Promise<void> {
     const { responseId } = this.turn(key) ?? {};
-    if (responseId) await this.askAfter(this.state.turns, this.newTurn(question), () => requestAfter(responseId, question));
+    if (!responseId) return;
+    await this.askAfter(this.state.turns, this.newTurn(question("")), () => decision(responseId, requestId, approve));
   }
 
   /** Asks again from this turn on, with another question or the same: what came after it is no longer shown. */
-  async replace(key: string, question: Question): Promise<void> {
+  async replace(key: string, asked: Question): Promise<void> {
     const index = this.state.turns.findIndex((turn) => turn.key === key);
     const replaced = this.state.turns[index];
     if (replaced === undefined) return;
     const replacedId = replaced.responseId ?? replaced.replacedId;
-    const turn = { ...this.newTurn(question), replacedId };
+    const turn = { ...this.newTurn(asked), replacedId };
     // It may have arrived all the same.
-    if (replaced.responseId === null && replaced.question === question) turn.requestKey = replaced.requestKey;
+    if (replaced.responseId === null && replaced.question === asked) turn.requestKey = replaced.requestKey;
     await this.askAfter(this.state.turns.slice(0, index), turn, (id) =>
-      replacedId === null ? nextRequest(id, question) : replacingRequest(id, question, replacedId),
+      replacedId === null ? nextRequest(id, asked) : replacingRequest(id, asked, replacedId),
     );
   }
 
@@ -235,17 +236,17 @@ export class ChatSession extends Store<ChatState> {
 
   private shown(turn: Turn): ChatTurn {
     return {
-      ...this.newTurn({ text: turn.question, files: turn.files ?? [], approvals: {} }),
+      ...this.newTurn(question(turn.question, turn.files ?? [])),
       responseId: turn.response_id,
       response: { ...turn.response, output: turn.response.output ?? [] },
       feedback: turn.feedback,
     };
   }
 
-  private newTurn(question: Question): ChatTurn {
+  private newTurn(asked: Question): ChatTurn {
     return {
       key: crypto.randomUUID(),
-      question,
+      question: asked,
       requestKey: crypto.randomUUID(),
       responseId: null,
       response: null,

@@ -90,9 +90,9 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
                 focusComposer();
                 void session.replace(turn.key, asked);
               }}
-              onDecide={(approvals) => {
+              onDecide={(requestId, approve) => {
                 focusComposer();
-                void session.decide(turn.key, { text: "", files: [], approvals });
+                void session.decide(turn.key, requestId, approve);
               }}
               onFeedback={(feedback) => session.giveFeedback(turn.key, feedback)}
             />

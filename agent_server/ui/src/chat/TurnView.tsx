@@ -21,7 +21,7 @@ export interface TurnViewProps {
   takesFeedback: boolean;
   onAsk: (question: string) => void;
   onReplace: (question: Question) => void;
-  onDecide: (approvals: Record<string, boolean>) => void;
+  onDecide: (requestId: string, approve: boolean) => void;
   onFeedback: (feedback: FeedbackValue) => Promise<void>;
 }
 
@@ -53,9 +53,10 @@ export function TurnView(props: TurnViewProps) {
 }
 
 function Progress({ response, connection }: { response: ResponseObject | null; connection: Connection }) {
+  const isWaiting = response?.metadata?.["waiting_for"] === "sign_in";
   const isQuiet = response === null || response.output.length === 0;
   const note = {
-    streaming: response?.status === "queued" ? "Waiting to begin…" : "",
+    streaming: isWaiting ? "The answer goes on as you once you are signed in again: reload this page." : "",
     reconnecting: "The connection was lost. The answer goes on; connecting again…",
     polling: "Live updates are held up on their way here. New text is fetched every few seconds.",
   }[connection];

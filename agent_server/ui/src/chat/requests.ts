@@ -3,19 +3,13 @@ import type { JsonObject, UploadedFile } from "../api/types";
 export interface Question {
   text: string;
   files: readonly UploadedFile[];
-  /** Ids of approval requests, and whether each is approved. Where there are some, nothing else is asked. */
-  approvals: Readonly<Record<string, boolean>>;
 }
 
 export function question(text: string, files: readonly UploadedFile[] = []): Question {
-  return { text, files, approvals: {} };
+  return { text, files };
 }
 
-function inputOf({ text, files, approvals }: Question): JsonObject[] {
-  const decided = Object.entries(approvals);
-  if (decided.length > 0) {
-    return decided.map(([id, approve]) => ({ type: "mcp_approval_response", approval_request_id: id, approve }));
-  }
+function inputOf({ text, files }: Question): JsonObject[] {
   const content: JsonObject[] = files.map(({ id }) => ({ type: "input_file", file_id: id }));
   if (text) content.push({ type: "input_text", text });
   return [{ type: "message", role: "user", content }];
@@ -25,8 +19,10 @@ export function nextRequest(conversationId: string, question: Question): JsonObj
   return { input: inputOf(question), conversation: conversationId };
 }
 
-export function requestAfter(responseId: string, question: Question): JsonObject {
-  return { input: inputOf(question), previous_response_id: responseId };
+/** `responseId` is that of the response that asks. */
+export function decision(responseId: string, requestId: string, approve: boolean): JsonObject {
+  const input = [{ type: "mcp_approval_response", approval_request_id: requestId, approve }];
+  return { input, previous_response_id: responseId };
 }
 
 /** Asked where that response stood: it and everything after it are left behind. */
