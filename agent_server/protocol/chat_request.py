@@ -77,6 +77,8 @@ _SAME = (
     "model",
     "parallel_tool_calls",
     "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
     "safety_identifier",
     "service_tier",
     "temperature",
@@ -198,9 +200,12 @@ def chat_body_of(request: ResponsesRequest) -> Json:
         asked["tools"] = [_nested_function(tool, f"tools[{number}]") for number, tool in enumerate(body["tools"])]
     if (choice := body.get("tool_choice")) is not None:
         asked["tool_choice"] = _nested_function(choice, "tool_choice") if isinstance(choice, dict) else choice
-    if effort := (body.get("reasoning") or {}).get("effort"):
+    reasoning, text = body.get("reasoning") or {}, body.get("text") or {}
+    for name in reasoning.keys() - {"effort"}:
+        if reasoning[name] is not None:
+            raise refused(f"reasoning.{name}", f"This agent does not support reasoning.{name}.")
+    if effort := reasoning.get("effort"):
         asked["reasoning_effort"] = effort
-    text = body.get("text") or {}
     if verbosity := text.get("verbosity"):
         asked["verbosity"] = verbosity
     if wanted := text.get("format"):

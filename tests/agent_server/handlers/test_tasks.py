@@ -177,6 +177,7 @@ async def test_images_and_files_keep_their_form() -> None:
     ("task", "body", "param"),
     [
         (Task.CHAT, {"truncation": "auto"}, "truncation"),
+        (Task.CHAT, {"reasoning": {"effort": "low", "summary": "auto"}}, "reasoning.summary"),
         (Task.CHAT, {"tools": [{"type": "web_search"}]}, "tools[0]"),
         (
             Task.CHAT,
