@@ -20,6 +20,7 @@ from ops.databricks_app.trial import try_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ".data/databricks-app"
+_MODULE = "AGENT_SERVER_MODULE"
 
 
 def say(line: str) -> None:
@@ -38,8 +39,10 @@ def prepare_folder(root: Path, bundle: AppBundle, target: Path) -> AppFolder:
 async def start_and_ask(bundle: AppBundle, folder: AppFolder) -> None:
     """With the stand-in workspace's model. Raises `AppError` and `ChildFailedError`."""
     async with Children() as children:
-        workspace = await start_stand_in(children)
-        await try_folder(folder.path, bundle.command, workspace, say)
+        settings = await start_stand_in(children)
+        if module := bundle.setting(_MODULE):
+            settings[_MODULE] = module
+        await try_folder(folder.path, bundle.command, settings, say)
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:

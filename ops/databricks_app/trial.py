@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -29,8 +29,11 @@ _ANSWER_SECONDS = 120.0
 # https://docs.databricks.com/aws/en/dev-tools/databricks-apps/best-practices
 STOP_SECONDS = 14.0
 _QUESTION = "Hello"
+_RESPONSES = "agent/v1/responses"
 _PASSED_ON = ("PATH", "HOME", "SYSTEMROOT", "LOCALAPPDATA", "APPDATA", "TEMP", "TMP", "LANG", "SSL_CERT_FILE")
 _PASSED_ON_PREFIXES = ("UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+_Answer = TypeVar("_Answer")
 
 Install = Callable[[Path, Mapping[str, str]], Awaitable[None]]
 """Installs the requirements of a folder, with these environment variables."""
@@ -146,22 +149,36 @@ def _check_commit(health: str, commit: str) -> None:
 
 
 async def _ask_everything(url: str, say: Callable[[str], object]) -> None:
-    """Both endpoints, as a whole and as a stream, and the page."""
+    """Both endpoints and the page. `/invocations` has the format of the agent's task, `/responses` always its own."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     question = [{"role": "user", "content": _QUESTION}]
     async with aiohttp.ClientSession(url, timeout=timeout) as session:
-        for path in ("/invocations", "/responses"):
-            try:
-                text = output_text(await _json(session, path, {"input": question}))
-                streamed = await _streamed_text(session, path, {"input": question, "stream": True})
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise AppError(f"{path} gave no usable answer: {error or type(error).__name__}") from None
+        task = await _task(session)
+        if task != _RESPONSES:
+            body = {"messages": question} if task else {"input": question}
+            await _unless_broken("/invocations", _json(session, "/invocations", body))
+            say(f"  {'/invocations':<13}answers")
+        for path in ("/invocations", "/responses") if task == _RESPONSES else ("/responses",) if task else ():
+            text = output_text(await _unless_broken(path, _json(session, path, {"input": question})))
+            streamed = await _unless_broken(path, _streamed_text(session, path, {"input": question, "stream": True}))
             if not text or not streamed:
                 raise AppError(f"{path} answered without text.")
             say(f"  {path:<13}answers, also as a stream")
         async with session.get("/") as response:
             if response.status != 200 or "text/html" not in response.headers.get("Content-Type", ""):
                 raise AppError(f"The page is not served: / answers with status {response.status}.")
+
+
+async def _task(session: aiohttp.ClientSession) -> str:
+    async with session.get("/agent/info") as response:
+        return str((await response.json(content_type=None)).get("task") or "")
+
+
+async def _unless_broken(path: str, answer: Awaitable[_Answer]) -> _Answer:
+    try:
+        return await answer
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise AppError(f"{path} gave no usable answer: {error or type(error).__name__}") from None
 
 
 async def _json(session: aiohttp.ClientSession, path: str, body: object) -> dict[str, Any]:

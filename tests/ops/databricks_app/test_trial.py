@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULT = os.environ["FAULT"]
 COMMIT = "a" * 40
+TASK = {"chat": "agent/v1/chat", "none": None}.get(FAULT, "agent/v1/responses")
 if FAULT == "does not start":
     sys.exit("ModuleNotFoundError: No module named 'mlflow'")
 if FAULT == "ignores SIGTERM":
@@ -43,10 +44,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             commit = "b" * 40 if FAULT == "another server" else COMMIT
             return self.send(503 if FAULT == "unhealthy" else 200, json.dumps({"git_commit": commit}))
+        if self.path == "/agent/info":
+            return self.send(200, json.dumps({"task": TASK}))
         self.send(404 if FAULT == "no page" else 200, "<!doctype html>", "text/html; charset=utf-8")
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if TASK == "agent/v1/chat" and self.path == "/invocations":
+            return self.send(200 if "messages" in asked else 400, '{"choices": []}')
         answer = EMPTY if FAULT == "no text" else RESPONSE
         if FAULT == "refuses" and self.path == "/responses":
             return self.send(422, '{"error": {"message": "input must be a list"}}')
@@ -84,6 +89,11 @@ async def test_both_endpoints_and_the_page_are_asked(tmp_path: Path, monkeypatch
     monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "secret")
     monkeypatch.setenv("DATABRICKS_APP_NAME", "another")
     assert await tried(tmp_path, "") == ["installed", "healthy", "/invocations", "/responses", "stopped"]
+
+
+@pytest.mark.parametrize(("task", "asked"), [("chat", ["/invocations", "/responses"]), ("none", ["/invocations"])])
+async def test_an_agent_of_another_task_is_asked_in_its_format(tmp_path: Path, task: str, asked: list[str]) -> None:
+    assert await tried(tmp_path, task) == ["installed", "healthy", *asked, "stopped"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from databricks.sdk.service import apps
 from ruamel.yaml import YAML
 
+from agent_server.cli import MODULE_VARIABLE
 from agent_server.settings import load_databricks_agent_settings, load_server_settings
 from app.settings.job_watch_settings import JobWatchSettings
 from app.settings.section import Section
@@ -33,6 +34,7 @@ EVERYTHING = {
     "lakebase_database": "projects/agent/branches/production/databases/agent",
     "secret_scope": "scope",
     "secret_key": "key",
+    "module": "agent_server.agent",
     "mcp_servers": json.dumps([{"name": "crm", "url": "https://workspace.example.com/api/2.0/mcp/external/crm"}]),
     "connection": "crm",
     "function": "main.default.price",
@@ -89,7 +91,7 @@ def settings_names(section: type[Section]) -> set[str]:
 
 def test_every_setting_is_one_that_the_server_knows() -> None:
     sections: list[type[Section]] = [*Section.__subclasses__(), JobWatchSettings]
-    known = {name for section in sections for name in settings_names(section)} | {"MLFLOW_EXPERIMENT_ID"}
+    known = {name for section in sections for name in settings_names(section)} | {MODULE_VARIABLE}
     assert {each["name"] for each in APP["config"]["env"]} <= known
 
 
