@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from agent_server.handlers.handler import JsonObject
@@ -14,12 +15,28 @@ from agent_server.protocol.agent_event_items import AgentEventItems
 from agent_server.protocol.api_error import not_found
 from agent_server.responses.turn_call import TurnCall, current_turn_call
 from app.agent.agent import Agent
-from app.agent.events import End
+from app.agent.events import End, Failure
 from app.agent.turn import Turn
 from app.common.caller import Caller
+from app.common.identity import RequestIdentity, UserIdentity
 from app.files.uploads import Uploads
+from app.models.model_errors import ConversationTooLongError, PermissionDeniedError, SignInError
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.tools.attached_files import AttachedFile
+
+# By the type of the error, where they differ from those of a chat in Teams.
+_SENTENCES = {
+    ConversationTooLongError.__name__: (
+        "This is too long for the model. Begin a new conversation, or ask with less text."
+    )
+}
+_SENTENCES_OF_PERSON = {
+    SignInError.__name__: "Databricks did not accept your sign-in. Please load the page again, or send a new token.",
+    PermissionDeniedError.__name__: (
+        "You are not allowed to use the model. Please ask your administrator for Can Query on the serving endpoint, "
+        "and for the scope model-serving in the app's user_api_scopes."
+    ),
+}
 
 
 def ask_agent(request: JsonObject) -> AsyncGenerator[JsonObject, None]:
@@ -61,6 +78,8 @@ class DatabricksAgent:
         )
         async with aclosing(answer) as events:
             async for event in events:
+                if isinstance(event, Failure):
+                    event = _said_here(event, context.caller.identity)
                 if call is not None and isinstance(event, End):
                     call.end = event
                 for each in loose.add(event):
@@ -96,3 +115,9 @@ def _said_before(items: Sequence[Mapping[str, Any]]) -> list[StoredMessage]:
         for item in items
         if item.get("role") in ("user", "assistant") and (text := text_of(item)).strip()
     ]
+
+
+def _said_here(failure: Failure, identity: RequestIdentity) -> Failure:
+    """There is no /forget here, and a person who is asked for with their own token can do what an app cannot."""
+    sentences = _SENTENCES | (_SENTENCES_OF_PERSON if isinstance(identity, UserIdentity) else {})
+    return replace(failure, sentence=sentences.get(failure.error_type, failure.sentence))

@@ -208,7 +208,7 @@ class Agent:
         if isinstance(error, ModelError):
             cause = f"{cause}: {error}" + (f": {error.detail}" if self._logs_details and error.detail else "")
         _log.error("Turn failed, error id %s: %s", error_id, cause, exc_info=error)
-        return Failure(sentence, error_id, answer.text, answer.by_model, tuple(answer.blocks))
+        return Failure(sentence, error_id, answer.text, answer.by_model, tuple(answer.blocks), type(error).__name__)
 
 
 def _asked(turn: Turn, pending: PendingApproval, answer: AnswerBuilder, translate: Translator) -> Suspended:

@@ -98,7 +98,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The end of a turn that failed. `text` and `blocks` are what was answered before it, `by_model` as in `Answer`;
-    `sentence` is what the person can do.
+    `sentence` is what the person can do. `error_type` names the exception's class, for hosts that say it otherwise.
     """
 
     sentence: str
@@ -106,6 +106,7 @@ class Failure:
     text: str = ""
     by_model: bool = True
     blocks: Blocks = ()
+    error_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
