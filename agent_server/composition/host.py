@@ -160,7 +160,7 @@ class _Host:
             core=self._core,
             image_hosts=image_hosts,
             # Where no agent asks Databricks, nobody misses it.
-            shows_jobs=self._core is not None or self._jobs.incidents is not None,
+            shows_jobs=self._core is not None or not self._jobs.missing,
         )
         return ServerServices(
             server=self._server,
@@ -184,8 +184,7 @@ class _Host:
         )
 
     def _page_routes(self, page: PageServices) -> tuple[APIRouter, ...]:
-        incidents = incident_routes(self._jobs.incidents, self._jobs.missing, self._identify)
-        return page_routes(page, self._identify), incidents
+        return page_routes(page, self._identify), incident_routes(self._jobs.incidents, self._identify)
 
     def _access_routes(self) -> tuple[APIRouter, ...]:
         if self._core is None:
@@ -216,7 +215,7 @@ class _Host:
     async def _start(self) -> None:
         self._responses.start()
         self._retention.start()
-        await self._jobs.start()
+        self._jobs.start()
 
     async def _hand_over(self) -> None:
         await asyncio.gather(self._responses.close(), self._jobs.close())

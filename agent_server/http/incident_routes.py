@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -13,30 +13,28 @@ from agent_server.http.json_encoding import json_bytes
 from agent_server.http.request_body import read_json_object
 from agent_server.http.request_frame import headers_of
 from agent_server.identity.server_caller import ServerCaller
-from agent_server.page.incidents import Incidents
-from agent_server.protocol.api_error import ApiError
+
+if TYPE_CHECKING:
+    from agent_server.page.incidents import Incidents
 
 
 def incident_routes(
-    incidents: Incidents | None, missing: str, identify: Callable[[Mapping[str, str]], ServerCaller]
+    find: Callable[[], Awaitable[Incidents]], identify: Callable[[Mapping[str, str]], ServerCaller]
 ) -> APIRouter:
-    """Without `incidents` each route answers with `missing`, the sentence that says what to configure."""
-
-    def served() -> Incidents:
-        if incidents is None:
-            raise ApiError(404, missing, code="jobs_not_configured")
-        return incidents
+    """`find` raises `ApiError` where no job watch is configured."""
 
     async def list_incidents(request: Request) -> Response:
         caller = identify(headers_of(request.scope))
-        return _json(await served().list_page(caller, request.query_params.get("cursor", "")))
+        incidents = await find()
+        return _json(await incidents.list_page(caller, request.query_params.get("cursor", "")))
 
     async def summarize(request: Request) -> Response:
-        return _json(await served().summary(identify(headers_of(request.scope))))
+        caller = identify(headers_of(request.scope))
+        return _json(await (await find()).summary(caller))
 
     async def decide(request: Request, id: str) -> Response:
         caller = identify(headers_of(request.scope))
-        return _json(await served().decide(caller, id, await read_json_object(request)))
+        return _json(await (await find()).decide(caller, id, await read_json_object(request)))
 
     router = APIRouter()
     router.add_api_route("/api/incidents", list_incidents, methods=["GET"], name="incidents")

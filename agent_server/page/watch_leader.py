@@ -13,8 +13,8 @@ from app.storage.documents import Collection, Document, DocumentKey, DocumentSto
 from app.storage.storage_errors import ConcurrentUpdateError
 
 WATCH_PASSES: Final = Collection("job_watch_passes", retention_days=400)
-LEASE_SECONDS: Final = 600.0
-"""A pass whose server died is made up for after that."""
+LEASE_SECONDS: Final = 960.0
+"""A pass whose server died is made up for after that. No pass takes longer."""
 
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ import pytest
 from agent_server.composition.job_watch import NOT_CONFIGURED, jobs_tab
 from agent_server.identity.server_caller import LOCAL_OWNER, ServerCaller
 from agent_server.page.incidents import Incidents
+from agent_server.protocol.api_error import ApiError
 from agent_server.settings import JobsTabSettings, load_server_settings
 from app.config import SettingsError
 from app.local.job_plans import TaskPlan, cluster_failure, in_turn
@@ -60,14 +61,15 @@ async def found_in(incidents: Incidents) -> list[dict[str, Any]]:
     return list(found)
 
 
-def test_without_a_store_and_a_watch_it_says_what_to_configure(storage: Storage) -> None:
+async def test_without_a_store_and_a_watch_it_says_what_to_configure(storage: Storage) -> None:
     tab = jobs_tab(tab_settings(), {"DATABRICKS_HOST": "https://adb-1.example"}, storage)
-    assert (tab.incidents, tab.missing) == (None, NOT_CONFIGURED)
+    assert tab.missing == NOT_CONFIGURED
+    with pytest.raises(ApiError, match="AGENT_SERVER_WATCH_JOBS_EVERY"):
+        await tab.incidents()
 
 
 def test_a_store_without_a_workspace_says_which_setting_is_missing(storage: Storage, tmp_path: Path) -> None:
     tab = jobs_tab(tab_settings(), {"JOB_WATCH_STORE": str(tmp_path / "watch.sqlite")}, storage)
-    assert tab.incidents is None
     assert "DATABRICKS" in tab.missing
 
 
@@ -89,14 +91,14 @@ async def test_the_watch_that_runs_here_finds_a_failure_and_begins_what_the_page
     run_id = jobs.run(TaskPlan("load", in_turn(CLOUD_FAILURE)))
     environment = workspace_of(jobs) | {"AGENT_SERVER_WATCH_JOBS_EVERY": "10s"}
     tab = jobs_tab(tab_settings(**environment), environment, storage)
-    assert tab.incidents is not None
-    await tab.start()
+    incidents = await tab.incidents()
+    tab.start()
     try:
-        (incident,) = await found_in(tab.incidents)
+        (incident,) = await found_in(incidents)
         assert (incident["job"], incident["waits_for_decision"]) == ("nightly_etl", True)
         (decision,) = [block["id"] for block in incident["blocks"] if block["kind"] == "actions" and block["id"]]
 
-        answer = await tab.incidents.decide(HERE, incident["id"], {"verb": APPROVE_RETRY, "decision_id": decision})
+        answer = await incidents.decide(HERE, incident["id"], {"verb": APPROVE_RETRY, "decision_id": decision})
 
         assert answer["incident"]["state"] == "approved"
         async with asyncio.timeout(10):
@@ -114,13 +116,13 @@ async def test_a_store_that_another_watch_writes_is_read_and_decided_in(
     there = workspace_of(jobs) | {"JOB_WATCH_STORE": str(tmp_path / "watch.sqlite")}
     watching = jobs_tab(tab_settings(AGENT_SERVER_WATCH_JOBS_EVERY="5m"), there, storage)
     reading = jobs_tab(tab_settings(), there, storage)
-    assert reading.incidents is not None
-    assert reading.passes is None
-    await watching.start()
+    incidents = await reading.incidents()
+    watching.start()
+    reading.start()
     try:
-        found = await found_in(reading.incidents)
+        found = await found_in(incidents)
         (decision,) = [block["id"] for block in found[0]["blocks"] if block["kind"] == "actions" and block["id"]]
-        answer = await reading.incidents.decide(HERE, found[0]["id"], {"verb": APPROVE_RETRY, "decision_id": decision})
+        answer = await incidents.decide(HERE, found[0]["id"], {"verb": APPROVE_RETRY, "decision_id": decision})
         assert answer["said"].endswith("It starts with the next pass of the job watch.")
     finally:
         await watching.close()
