@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_EXPERIMENT = "agent-server"
 _SECONDS = 20.0
+_RETRY_SECONDS = 60.0
 # Variables of MLflow, where nobody has set them: batches of some seconds; nothing sent to MLflow's makers, and no
 # prices fetched from GitHub; no hints for coding agents in the log; base64 stays in its span, where it is cut.
 _DEFAULTS = {
@@ -59,6 +61,8 @@ class MlflowSetup:
 
     def __init__(self) -> None:
         self._tracer: MlflowTracer | None = None
+        self._has_failed = False
+        self._first_attempt = threading.Event()
 
     def start(
         self, name: str, request: dict[str, object], *, response_id: str, conversation_id: str, owner: str
@@ -71,13 +75,22 @@ class MlflowSetup:
         return self._tracer is not None
 
     def run(self, location: MlflowLocation, settings: TracingSettings, app: AppEnvironment) -> None:
-        """Blocks while MLflow is imported and its store is opened. Never raises."""
-        try:
-            tracer = _connected(location, settings, app)
-        except Exception:
-            _log.exception("MLflow could not be set up; the server runs without traces")
-            return
-        self._tracer = tracer
+        """Blocks until MLflow has been set up; a tracking server that fails is asked again. Never raises."""
+        while True:
+            try:
+                self._tracer = _connected(location, settings, app)
+                self._first_attempt.set()
+                return
+            except Exception:
+                if not self._has_failed:
+                    _log.exception("MLflow could not be set up; the server runs without traces, and tries it again")
+                self._has_failed = True
+                self._first_attempt.set()
+            time.sleep(_RETRY_SECONDS)
+
+    def wait(self, time_limit_seconds: float) -> None:
+        """Blocks until the first attempt has ended, or the time is over."""
+        self._first_attempt.wait(time_limit_seconds)
 
     def flush(self, time_limit_seconds: float = 5.0) -> None:
         """Blocks until what was traced is written, or the time is over. To be called before the process ends."""
@@ -92,7 +105,7 @@ def setup_mlflow(environment: Mapping[str, str] = os.environ) -> MlflowSetup | N
     """Traces every request from now on, and links traces to the git commit that runs.
 
     Does nothing where neither `MLFLOW_TRACKING_URI` nor, in an app, `MLFLOW_EXPERIMENT_ID` is set. Never raises, and
-    waits for a slow tracking server 20 s at most: then the first requests are not traced.
+    waits for a slow tracking server 20 s at most: then requests are not traced until it answers.
     """
     app = AppEnvironment.read(environment)
     try:
@@ -107,11 +120,10 @@ def setup_mlflow(environment: Mapping[str, str] = os.environ) -> MlflowSetup | N
     setup = MlflowSetup()
     _setup.set(setup)
     # Daemon: a server that is stopped meanwhile does not wait for it.
-    running = threading.Thread(target=setup.run, args=(location, settings, app), name="mlflow-setup", daemon=True)
-    running.start()
-    running.join(_SECONDS)
-    if running.is_alive():
-        _log.warning("MLflow does not answer yet; requests are traced as soon as it does")
+    threading.Thread(target=setup.run, args=(location, settings, app), name="mlflow-setup", daemon=True).start()
+    setup.wait(_SECONDS)
+    if not setup.is_ready:
+        _log.warning("Requests are traced as soon as MLflow answers")
     return setup
 
 

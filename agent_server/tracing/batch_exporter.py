@@ -14,6 +14,7 @@ from typing import Any
 
 import mlflow.tracing.provider
 from mlflow.entities import Span, Trace
+from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels.models import SqlTraceMetadata, SqlTraceTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore, _bulk_upsert
 from mlflow.store.tracking.utils.trace_analytics import PROMOTED_TRACE_METADATA_KEYS
@@ -72,8 +73,10 @@ class BatchExporter(MlflowV3SpanExporter):  # type: ignore[misc]
             try:
                 self._write_batch(experiment_id, traces)
             except Exception as failure:
-                _log.warning("MLflow did not take a batch of %d traces (%s)", len(traces), type(failure).__name__)
-                for each in traces:
+                lost = _is_outage(failure)
+                told = "they are lost" if lost else "each is written alone"
+                _log.warning("MLflow did not take %d traces (%s); %s", len(traces), type(failure).__name__, told)
+                for each in () if lost else traces:
                     self._write_alone(each)
 
     def _write_batch(self, experiment_id: str, traces: Sequence[ManagerTrace]) -> None:
@@ -115,6 +118,13 @@ def install() -> None:
         )
 
     mlflow.tracing.provider._get_mlflow_span_processor = with_batches
+
+
+def _is_outage(failure: Exception) -> bool:
+    """MLflow has tried for minutes then, and would for each trace again."""
+    if isinstance(failure, MlflowException):
+        return int(failure.get_http_status_code()) >= 500 and "not supported" not in str(failure)
+    return isinstance(failure, OSError | TimeoutError)
 
 
 def _fits_in_spans(finished: ManagerTrace) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from agent_server import mlflow_config
 from agent_server.mlflow_config import MlflowLocation, request_tracer, setup_mlflow
 from agent_server.settings import AppEnvironment, load_tracing_settings
+from agent_server.tracing.mlflow_tracer import MlflowTracer
 
 IN_APP = {"DATABRICKS_APP_NAME": "agent", "DATABRICKS_HOST": "example.cloud.databricks.com"}
 
@@ -61,17 +62,21 @@ def test_a_setting_that_is_not_valid_is_named_and_the_start_goes_on(caplog: pyte
 
 
 @pytest.mark.parametrize("hangs", [True, False])
-def test_a_tracking_server_that_hangs_or_fails_lets_the_server_start_untraced(
+def test_a_tracking_server_that_hangs_or_fails_lets_the_server_start_and_is_used_when_it_answers(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hangs: bool
 ) -> None:
-    def connected(*_: object) -> None:
+    answers = threading.Event()
+
+    def connected(*_: object) -> MlflowTracer:
         if hangs:
-            time.sleep(0.5)
-        raise OSError("no answer")
+            answers.wait(10)
+        if not answers.is_set():
+            raise OSError("no answer")
+        return MlflowTracer("full")
 
     monkeypatch.setattr(mlflow_config, "_connected", connected)
-    monkeypatch.setattr(mlflow_config, "_SECONDS", 0.05)
-    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(mlflow_config, "_SECONDS", 0.05 if hangs else 10.0)
+    monkeypatch.setattr(mlflow_config, "_RETRY_SECONDS", 0.01)
 
     setup = setup_mlflow({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
 
@@ -80,5 +85,11 @@ def test_a_tracking_server_that_hangs_or_fails_lets_the_server_start_untraced(
     trace = request_tracer().start("r", {}, response_id="", conversation_id="", owner="o")
     assert trace.trace_id == ""
     trace.end({}, None)
-    assert ("does not answer yet" in caplog.text) is hangs
     setup.flush()
+    assert "as soon as MLflow answers" in caplog.text
+    assert caplog.text.count("could not be set up") == (0 if hangs else 1)
+    answers.set()
+    deadline = time.monotonic() + 10
+    while not setup.is_ready and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert setup.is_ready

@@ -180,6 +180,30 @@ async def test_each_of_many_requests_at_once_and_of_one_worker_has_a_trace_of_it
         ]
 
 
+@pytest.mark.parametrize(("failure", "kept"), [("outage", 0), ("refusal", 3)])
+async def test_where_a_batch_is_refused_each_trace_is_written_alone_and_an_outage_holds_nothing_up(
+    mlflow_store: MlflowStore, monkeypatch: pytest.MonkeyPatch, failure: str, kept: int
+) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
+
+    from agent_server.tracing.batch_exporter import BatchExporter
+
+    def refuse(*_: object) -> None:
+        raise MlflowException("no", INTERNAL_ERROR if failure == "outage" else INVALID_PARAMETER_VALUE)
+
+    mlflow_store.setup.flush(60.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchExporter, "_write_batch", refuse)
+        for _ in range(3):
+            start(mlflow_store, response_id=f"resp_{failure}").end({})
+        mlflow_store.setup.flush(60.0)
+
+    found = mlflow.search_traces(filter_string=f"tags.response_id = 'resp_{failure}'", return_type="list")
+    assert len(found) == kept
+
+
 async def test_feedback_waits_for_the_traces_export_and_changes_in_place(mlflow_store: MlflowStore) -> None:
     assessments = StoreAssessments()
     trace = start(mlflow_store)
