@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,12 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.apps import App
 
 from ops.databricks_app import AppError
+from ops.databricks_app import deploy_app as deploy_app_command
 from ops.databricks_app.bundle import AppBundle, load_bundle
-from ops.databricks_app.deploy_app import Waiting, deploy_app
+from ops.databricks_app.deploy_app import Waiting, deploy_app, main
 from ops.databricks_app.deployment import app_resource
 from ops.databricks_app.folder import AppFolder
+from ops.databricks_app.options import open_workspace
 from tests.fakes.apps_service import USER, AppsService, apps_service
 from tests.ops.files.deployments import ROOT
 
@@ -222,3 +226,52 @@ async def test_old_uploads_are_deleted(tmp_path: Path) -> None:
 def test_what_the_sdk_would_drop_is_refused() -> None:
     with pytest.raises(AppError, match="databricks-sdk does not know a permission or field of the resource model"):
         app_resource({"name": "model", "serving_endpoint": {"name": "m", "permission": "CAN_ASK"}})
+
+
+async def test_the_command_uploads_what_preflight_makes_and_prints_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(deploy_app_command, "prepare_folder", lambda root, bundle, target: folder(tmp_path / "app"))
+    async with apps_service() as service:
+        monkeypatch.setattr(deploy_app_command, "open_workspace", lambda profile: service.client())
+        code = await asyncio.to_thread(main, ["--var", "endpoint=my-model", "--no-preflight"])
+        address = f"{service.stand_in.address}/apps/{NAME}"
+    assert code == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{NAME} runs build {'b' * 12} at {address}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "The variable endpoint has no value"),
+        (["--var", "endpoint=m", "--no-preflight"], "Databricks refused: "),
+        (["--var", "endpoint=m"], "it does not start"),
+    ],
+)
+async def test_what_stops_the_command_is_said_in_a_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise AppError("it does not start")
+
+    monkeypatch.setattr(deploy_app_command, "prepare_folder", lambda root, bundle, target: folder(tmp_path / "app"))
+    monkeypatch.setattr(deploy_app_command, "start_and_ask", refuse)
+    async with apps_service() as service:
+        monkeypatch.setattr(deploy_app_command, "open_workspace", lambda profile: service.client())
+        service.stand_in.faults["GET app"].append(400)
+        assert await asyncio.to_thread(main, arguments) == 1
+        assert service.stand_in.apps == {}, "nothing was deployed"
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_without_a_credential_the_sign_in_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(AppError, match=r"Nobody is signed in to Databricks: .*\nThis helps: databricks auth login$"):
+        open_workspace(None)
