@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from agent_server.http.answer_routes import answer_routes
+from agent_server.http.answer_routes import PREFIXES, answer_routes
 from agent_server.http.error_answers import error_answer, of_status, unexpected
 from agent_server.http.event_stream import ClientLeftError
 from agent_server.http.mcp_routes import mcp_endpoint, mcp_routes
@@ -41,7 +41,7 @@ _HAND_OVER_SECONDS = 7.0
 _END_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 
-_UPLOAD_ROUTES = ("/api/files", "/files")
+_UPLOAD_ROUTES = tuple(f"{prefix}/files" for prefix in PREFIXES)
 
 
 class Application:

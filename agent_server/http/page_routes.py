@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from agent_server.http.answer_routes import PREFIXES
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.request_body import read_json_object
 from agent_server.http.request_frame import headers_of
@@ -58,7 +59,12 @@ def page_routes(page: PageServices, identify: Callable[[Mapping[str, str]], Serv
     async def create_conversation(request: Request) -> Response:
         caller = caller_of(request)
         body = await read_json_object(request) if await request.body() else {}
-        return _json(summary_json(await page.conversations.create(caller, _title(body, required=False))), 201)
+        if wrong := next((name for name, value in body.items() if value and name != "title"), None):
+            raise ApiError(
+                400, f"A conversation begins without {wrong[:80]}.", param=wrong, code="unsupported_parameter"
+            )
+        record = await page.conversations.create(caller, _title(body, required=False))
+        return _json({**summary_json(record), "object": "conversation", "metadata": {}}, 201)
 
     async def read_conversation(request: Request, id: str) -> Response:
         return _json(conversation_json(await page.conversations.read(caller_of(request), id)))
@@ -95,17 +101,21 @@ def page_routes(page: PageServices, identify: Callable[[Mapping[str, str]], Serv
     routes: list[tuple[str, str, Callable[..., Awaitable[Response]], str]] = [
         ("GET", "/api/me", me, "me"),
         ("GET", "/api/conversations", list_conversations, "conversations"),
-        ("POST", "/api/conversations", create_conversation, "conversations"),
         ("GET", "/api/conversations/{id}", read_conversation, "conversation"),
         ("PATCH", "/api/conversations/{id}", rename_conversation, "conversation"),
-        ("DELETE", "/api/conversations/{id}", delete_conversation, "conversation"),
         ("GET", "/api/conversations/{id}/export", export_conversation, "conversation_export"),
         ("POST", "/api/responses/{response_id}/feedback", give_feedback, "feedback"),
-        ("POST", "/api/files", upload_file, "files"),
     ]
     router = APIRouter()
     for method, path, handle, name in routes:
         router.add_api_route(path, handle, methods=[method], name=name)
+    # What OpenAI's clients ask for under any of their base addresses.
+    for prefix in PREFIXES:
+        router.add_api_route(f"{prefix}/conversations", create_conversation, methods=["POST"], name="conversations")
+        router.add_api_route(
+            f"{prefix}/conversations/{{id}}", delete_conversation, methods=["DELETE"], name="conversation"
+        )
+        router.add_api_route(f"{prefix}/files", upload_file, methods=["POST"], name="files")
     return router
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from agent_server.http.answer_routes import PREFIXES
 from tests.agent_server.page.page_server import PageServer
 
 ANN, BOB = "4711@99", "4712@99"
@@ -13,7 +14,7 @@ ANN, BOB = "4711@99", "4712@99"
 ROUTES: Final[list[tuple[str, str, Any]]] = [
     ("GET", "/api/conversations/{id}", None),
     ("PATCH", "/api/conversations/{id}", {"title": "mine"}),
-    ("DELETE", "/api/conversations/{id}", None),
+    *(("DELETE", f"{prefix}/conversations/{{id}}", None) for prefix in PREFIXES),
     ("GET", "/api/conversations/{id}/export", None),
     ("GET", "/api/conversations/{id}/export?format=json", None),
     ("POST", "/api/responses/{response_id}/feedback", {"value": "up"}),
