@@ -96,14 +96,14 @@ class Conversations:
         return page, _cursor(page[-1]) if len(found) > PAGE_SIZE else ""
 
     async def create(self, caller: ServerCaller, title: str) -> ConversationRecord:
-        return await self._records.create(caller.tenant, title=title, is_listed=True)
+        return await self._records.create(caller.tenant, title=title)
 
     async def rename(self, caller: ServerCaller, id: str, title: str) -> ConversationRecord:
         if not (clean := clean_title(title)):
             raise ApiError(400, "title must not be empty.", param="title", code="invalid_value")
 
         def named(record: ConversationRecord) -> ConversationRecord:
-            return replace(record, title=clean, has_own_title=True)
+            return replace(record, title=clean)
 
         renamed = await self._records.update(caller.tenant, id, named)
         if renamed is None:

@@ -20,6 +20,8 @@ MAX_RESPONSES: Final = 500
 MAX_TITLE_CHARACTERS: Final = 120
 _MAX_LISTED: Final = 2_000
 _MAX_TRIES = 12
+# The others' ids go on with a hexadecimal digit: programs may make many of them.
+_LISTED: Final = "conv_p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +34,12 @@ class ConversationResponse:
 
 @dataclass(frozen=True, slots=True)
 class ConversationRecord:
-    """`is_listed`: somebody has made it, or named it; the others hold what `previous_response_id` needs. `running` is
-    the response that is being made, as far as is known. Times are in seconds since 1970.
-    """
+    """`running` is the response that is being made, as far as is known. Times are in seconds since 1970."""
 
     id: str
     title: str
     created_at: float
     updated_at: float
-    is_listed: bool = False
-    has_own_title: bool = False
     running: str = ""
     responses: tuple[ConversationResponse, ...] = ()
 
@@ -63,6 +61,7 @@ _ADAPTER: Final = TypeAdapter(ConversationRecord)
 
 
 def new_conversation_id() -> str:
+    """Of one that holds what `previous_response_id` needs, and is in nobody's list."""
     return f"conv_{uuid.uuid4().hex}"
 
 
@@ -76,11 +75,10 @@ class ConversationRecords:
         self._collection = Collection("server_conversations", retention_days)
         self._clock = clock
 
-    async def create(self, tenant: str, *, title: str = "", is_listed: bool, id: str = "") -> ConversationRecord:
+    async def create(self, tenant: str, *, title: str = "", id: str = "") -> ConversationRecord:
+        """A person sees it in their list, unless it has an `id` of `new_conversation_id`."""
         now = self._clock()
-        record = ConversationRecord(
-            id or new_conversation_id(), clean_title(title), now, now, is_listed, has_own_title=bool(title.strip())
-        )
+        record = ConversationRecord(id or f"{_LISTED}{uuid.uuid4().hex}", clean_title(title), now, now)
         await self._documents.put(self._document(tenant, record))
         return record
 
@@ -135,7 +133,7 @@ class ConversationRecords:
         continuation = ""
         while len(documents) < _MAX_LISTED:
             page = await self._documents.list_page(
-                self._collection, tenant, limit=MAX_PAGE_SIZE, continuation=continuation
+                self._collection, tenant, prefix=_LISTED, limit=MAX_PAGE_SIZE, continuation=continuation
             )
             documents += page.documents
             continuation = page.continuation
@@ -157,7 +155,7 @@ def clean_title(text: str) -> str:
 
 
 def _latest_first(documents: Iterable[Document]) -> list[ConversationRecord]:
-    records = [record for each in documents if (record := _parse(each)) is not None and record.is_listed]
+    records = [record for each in documents if (record := _parse(each)) is not None]
     return sorted(records, key=lambda record: record.updated_at, reverse=True)
 
 

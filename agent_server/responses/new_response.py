@@ -88,7 +88,7 @@ class NewResponses:
     ) -> None:
         conversations = self._stores.conversations
         if not conversation.created_at:
-            await conversations.create(tenant, is_listed=False, id=conversation.id)
+            await conversations.create(tenant, id=conversation.id)
         assembler = ResponseAssembler(record.id, round(record.created_at), request)
         try:
             await gather_or_cancel(

@@ -31,7 +31,7 @@ def test_what_has_expired_is_deleted_soon_after_the_start_and_every_few_hours_th
 
         async def keep() -> tuple[str, str]:
             file = await uploads.save("apps/ann", "a.csv", b"1")
-            return (await conversations.create("apps/ann", is_listed=True)).id, file.id
+            return (await conversations.create("apps/ann")).id, file.id
 
         async def is_kept(kept: tuple[str, str]) -> tuple[bool, bool]:
             conversation, file = kept

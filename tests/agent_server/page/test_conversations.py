@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agent_server.page import conversations
+from agent_server.responses import conversation_records
 from app.content.feedback_target import TraceTarget
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
@@ -55,6 +56,20 @@ async def test_pages_have_each_conversation_once_though_others_come_and_go(
         await page.begin(ANN, "newer")
         await page.ask(ANN, "DELETE", f"/api/conversations/{ids[int(seen[-1][1:])]}")
     assert seen == ["c4", "c3", "c2", "c1", "c0"]
+
+
+async def test_the_conversations_that_programs_make_hide_none_of_a_persons(
+    page: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_records, "MAX_PAGE_SIZE", 2)
+    monkeypatch.setattr(conversation_records, "_MAX_LISTED", 3)
+    for number in range(10):
+        id = conversation_records.new_conversation_id()
+        await page.responses.records.create(f"apps/{ANN}", id=id)
+        await page.responses.write(ANN, id, f"resp_{number}", "From a notebook?")
+    for title in ("first", "second"):
+        await page.begin(ANN, title)
+    assert await titles(page) == ["second", "first"]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ async def test_who_is_named_twice_is_nobody(page: PageServer) -> None:
 async def test_an_id_that_another_has_chosen_first_is_each_one_s_own(page: PageServer) -> None:
     # Ids are made by the server; storage keeps those of two people apart even where they are one.
     id, _ = await ann_s(page)
-    await page.responses.records.create(f"apps/{BOB}", title="Bob's", is_listed=True, id=id)
+    await page.responses.records.create(f"apps/{BOB}", title="Bob's", id=id)
     assert (await page.read(BOB, f"/api/conversations/{id}"))["turns"] == []
     await page.ask(BOB, "DELETE", f"/api/conversations/{id}")
     assert (await page.read(ANN, f"/api/conversations/{id}"))["title"] == "Secret sales"
