@@ -19,6 +19,7 @@ from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
 
 from agent_server.evaluation.agent_client import AgentClient
 from agent_server.evaluation.local_server import LocalServer
+from agent_server.protocol.mlflow_items import event_for_mlflow, response_for_mlflow
 
 # Given when it is logged: the module whose `main()` is served.
 _CONFIG = ModelConfig(development_config={"module": ""})
@@ -32,11 +33,12 @@ class LoggedAgent(ResponsesAgent):  # type: ignore[misc]
         self._client: AgentClient | None = None
 
     def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:
-        return ResponsesAgentResponse(**self._connected().ask(_body(request)))
+        return ResponsesAgentResponse(**response_for_mlflow(self._connected().ask(_body(request))))
 
     def predict_stream(self, request: ResponsesAgentRequest) -> Generator[ResponsesAgentStreamEvent, None, None]:
         for event in self._connected().events(_body(request)):
-            yield ResponsesAgentStreamEvent(**event)
+            for each in event_for_mlflow(event):
+                yield ResponsesAgentStreamEvent(**each)
 
     def _connected(self) -> AgentClient:
         # Now, and not when it is loaded: a model is also loaded to be looked at.

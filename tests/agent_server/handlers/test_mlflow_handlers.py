@@ -11,9 +11,11 @@ from agent_server.handlers.direct import answer_direct, run_direct
 from agent_server.handlers.registry import HandlerRegistry
 from agent_server.handlers.request_context import RequestContext, request_context
 from agent_server.identity.server_caller import ServerCaller
+from agent_server.protocol.mlflow_items import event_for_mlflow, response_for_mlflow
 from agent_server.protocol.responses_request import parse_responses_request
 from agent_server.protocol.task import Task
-from tests.agent_server.protocol.accumulated import accumulated
+from tests.agent_server.clients.test_openai_node import ITEMS
+from tests.agent_server.protocol.accumulated import accumulated, assembled
 
 # MLflow imports much when it is first used, and warns.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -82,6 +84,30 @@ async def test_mlflows_decorators_types_helpers_and_headers_work_as_in_its_own_s
     ResponsesAgentResponse.model_validate(response)
     for event in events:
         ResponsesAgentStreamEvent.model_validate(event)
+
+
+async def test_whatever_the_server_answers_mlflow_takes_when_it_serves_the_logged_agent() -> None:
+    from mlflow.types.responses import ResponsesAgentResponse, ResponsesAgentStreamEvent
+
+    citation = {"type": "container_file_citation", "file_id": "f"}
+    unknown = [
+        {"type": "mcp_list_tools", "id": "l", "server_label": "s", "tools": []},
+        {"type": "message", "id": "m", "content": [{"type": "output_text", "text": "Hi", "annotations": [citation]}]},
+        {"type": "message", "id": "empty", "content": []},
+    ]
+    events = assembled(*({"type": "response.output_item.done", "item": item} for item in [*ITEMS, *unknown]))
+    taken = [each for event in events for each in event_for_mlflow(event)]
+    done = [each["item"] for each in taken if each["type"] == "response.output_item.done"]
+    for each in taken:
+        ResponsesAgentStreamEvent.model_validate(each)
+    response = response_for_mlflow(events[-1]["response"])
+    ResponsesAgentResponse.model_validate(response)
+    assert response["output"] == done
+    calls = [item for item in done if item.get("call_id") == "mcp_1"]
+    assert [(item["type"], item.get("output")) for item in calls] == [
+        ("function_call", None),
+        ("function_call_output", "42"),
+    ]
 
 
 def _tool_call() -> dict[str, Any]:
