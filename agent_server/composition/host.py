@@ -59,6 +59,8 @@ from app.version import VERSION, read_build, read_git_commit
 _log = logging.getLogger(__name__)
 
 QUEUE = "responses"
+# Of the four seconds in which the application closes.
+_FLUSH_SECONDS = 3.0
 PAGE_FOLDER = Path(__file__).resolve().parents[1] / "ui" / "dist"
 
 
@@ -239,7 +241,7 @@ class _Host:
             closing.push_async_callback(self._dispatcher.close)
             closing.push_async_callback(self._retention.close)
             if (setup := mlflow_setup()) is not None:
-                closing.push_async_callback(asyncio.to_thread, setup.flush)
+                closing.push_async_callback(asyncio.to_thread, setup.flush, _FLUSH_SECONDS)
 
 
 def _info(core: Core | None, app: AppEnvironment, where: ServerStorage) -> AgentInfo:

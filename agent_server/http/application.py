@@ -35,11 +35,11 @@ from app.storage.storage_errors import StorageError
 
 _log = logging.getLogger(__name__)
 
-# Databricks Apps kills the process 15 s after SIGTERM. With a second for connections these add up to 13 s.
+# Databricks Apps kills the process 15 s after SIGTERM. With a second for connections these add up to 12.5 s.
 FINISH_SECONDS = 3.0
-_HAND_OVER_SECONDS = 7.0
-_END_SECONDS = 1.0
-_CLOSE_SECONDS = 1.0
+_HAND_OVER_SECONDS = 4.0
+_END_SECONDS = 0.5
+_CLOSE_SECONDS = 4.0
 
 _UPLOAD_ROUTES = tuple(f"{prefix}/files" for prefix in PREFIXES)
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from agent_server.handlers.direct import answer_direct
 from agent_server.handlers.handler import JsonObject
 from agent_server.http.answering import Answering
-from agent_server.http.open_answers import OpenAnswers
+from agent_server.http.open_answers import OpenAnswers, took_too_long
 from agent_server.http.server_services import ServerServices
 from agent_server.mcp.mcp_endpoint import AskAnswer, McpEndpoint, McpServices, text_of
 from agent_server.protocol.responses_request import parse_responses_request
@@ -74,9 +74,13 @@ class _AskedAgent:
         if not self.keeps_answers:
             asked = parse_responses_request(body)
             answer = answer_direct(self._services.handler, self._services.server.task, asked)
-            with self._answers.opened():
-                async with asyncio.timeout(self._services.settings.turns.timeout_seconds):
-                    return text_of(await self._answering.invoke("mcp_ask", body, context, answer))
+            seconds = self._services.settings.turns.timeout_seconds
+            try:
+                with self._answers.opened():
+                    async with asyncio.timeout(seconds):
+                        return text_of(await self._answering.invoke("mcp_ask", body, context, answer))
+            except TimeoutError:
+                raise took_too_long() from None
         body |= {"background": True}
         if previous_response_id:
             body["previous_response_id"] = previous_response_id

@@ -62,10 +62,12 @@ class RequestFrame:
             if not answer.status:
                 await error_answer(error)(scope, receive, answer.send)
         except Exception as error:
-            if answer.status:
-                # What answered has logged it: the router raises it again once its own handler has answered.
+            # The router raises again what its own handler has logged and answered.
+            if answer.is_complete:
                 return
-            await error_answer(unexpected(error, "A request"))(scope, receive, answer.send)
+            failure = unexpected(error, "A request")
+            if not answer.status:
+                await error_answer(failure)(scope, receive, answer.send)
         finally:
             self._record(scope, answer)
 
@@ -101,6 +103,7 @@ class _Answer:
         self._send = send
         self._headers = headers
         self.status = 0
+        self.is_complete = False
         self.began_at = time.perf_counter()
         self.first_bytes_at = 0.0
 
@@ -108,8 +111,9 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*message["headers"], *self._headers]}
-        elif not self.first_bytes_at:
-            self.first_bytes_at = time.perf_counter() - self.began_at
+        else:
+            self.first_bytes_at = self.first_bytes_at or time.perf_counter() - self.began_at
+            self.is_complete = not message.get("more_body", False)
         await self._send(message)
 
 

@@ -330,6 +330,24 @@ async def test_an_unexpected_failure_is_a_sentence_with_an_error_id_and_not_the_
     assert [error_id in record.getMessage() for record in failures] == [True]
 
 
+async def test_a_frame_that_is_no_json_ends_the_stream_with_a_sentence_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Odd(ScriptedHandler):
+        async def stream(self, request: Any) -> Any:
+            yield {"fine": 1}
+            yield {"set": {1, 2}}
+
+    async with in_process(services(Odd(), task=Task.NONE)) as client:
+        answer = await client.post("/invocations", json={"stream": True})
+        whole = await client.post("/invocations", json={})
+    sent = frames(answer.text)
+    assert (sent[0], sent[-1]) == ({"fine": 1}, "[DONE]")
+    assert "error id" in sent[1]["error"]["message"]
+    assert whole.status_code == 200
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
 async def test_when_the_server_stops_new_questions_are_refused_and_running_ones_end_or_are_told() -> None:
     handler = ScriptedHandler(waits=True)
     handed_over: list[bool] = []

@@ -17,7 +17,15 @@ from agent_server.mcp.served_tools import AgentTools
 from app.common.caller import Caller
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.tools.registry import ToolRegistry
-from tests.agent_server.http.serving import MemoryResponses, ScriptedHandler, in_process, running, services, until
+from tests.agent_server.http.serving import (
+    MemoryResponses,
+    ScriptedHandler,
+    in_process,
+    running,
+    services,
+    settings,
+    until,
+)
 
 SECRET = "dapi" + "0123456789abcdef" * 2
 
@@ -158,6 +166,15 @@ async def test_a_client_that_leaves_cancels_the_call(mode: Literal["auto", "lega
             calling.cancel()
             await asyncio.gather(calling, return_exceptions=True)
         await until(lambda: tools.ended == ["cancelled"])
+
+
+async def test_an_answer_that_takes_too_long_is_a_sentence() -> None:
+    handler = ScriptedHandler(waits=True)
+    async with client_of(services(handler, settings=settings(TURN_TIMEOUT_SECONDS="0.05"))) as client:
+        asked = await client.call_tool("ask", {"question": "How are sales?"})
+    assert asked.is_error
+    assert "longer than allowed" in texts(asked)[0]
+    assert handler.ended == ["cancelled"]
 
 
 LISTING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
