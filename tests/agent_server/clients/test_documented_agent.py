@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import signal
+import subprocess
 from pathlib import Path
 
 import openai
@@ -37,8 +39,20 @@ def documented_file() -> str:
     return next(block for block in blocks if "@invoke" in block)
 
 
+def documented_curl_lines() -> list[str]:
+    return re.findall(r"^curl .*$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def curl(line: str, port: int) -> str:
+    arguments = shlex.split(line.replace("127.0.0.1:8000", f"127.0.0.1:{port}"))
+    ended = subprocess.run([*arguments, "--silent", "--fail"], capture_output=True, text=True, timeout=20)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
 def test_the_documented_file_is_word_for_word_what_was_asked_for_but_for_the_bodies() -> None:
-    before_main, main = documented_file().split("def main()")
+    # The formatter puts two empty lines where there was one.
+    before_main, main = documented_file().replace("\n\n\n", "\n\n").split("def main()")
     without_bodies = re.sub(r":\n(?: {4}.*\n)+", ": ...\n", before_main)
     assert f"{without_bodies}def main(){main}".strip() == ASKED_FOR.strip()
 
@@ -55,10 +69,13 @@ async def test_the_documented_file_is_served_and_answers_every_client(tmp_path: 
             response = await asking.responses.create(model="agent", input="Hello")
             async with asking.responses.stream(model="agent", input="Hello") as stream:
                 final = await stream.get_final_response()
+        said = [await asyncio.to_thread(curl, line, port) for line in documented_curl_lines()]
         process.send_signal(signal.SIGTERM)
         output, _ = await asyncio.to_thread(process.communicate, timeout=14)
     assert whole.json()["output"][0]["content"][0]["text"] == "You asked: Hello"
     assert [frame["delta"] for frame in frames(streamed.text)[:-1]] == ["You ", "asked: ", "Hello"]
     assert response.output_text.startswith("You asked: [{")
     assert final.output_text == response.output_text
+    assert "You asked: Hello" in said[0]
+    assert [frame["type"] for frame in frames(said[1])[:-1]][-1] == "response.completed"
     assert "Traceback" not in output
