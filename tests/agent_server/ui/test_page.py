@@ -269,19 +269,33 @@ def test_enter_that_accepts_an_input_methods_proposal_sends_nothing(open_page: O
     assert running.proxy.questions == []
 
 
-def test_who_reads_further_up_is_not_taken_to_the_end(open_page: OpenPage, running: Running) -> None:
-    page = open_page(height=500, bypass_csp=True)
-    ask(page, "echo " + "a line of text, " * 40)
+def test_a_long_answer_is_read_from_its_beginning_and_followed_by_who_goes_to_its_end(
+    open_page: OpenPage, running: Running
+) -> None:
+    page = open_page(height=500)
     thread = page.locator(".thread")
-    page.wait_for_function("document.querySelector('.thread').scrollTop > 100")
+    to_end = page.get_by_role("button", name="Go to the newest text")
+
+    def below() -> int:
+        return int(thread.evaluate("element => element.scrollHeight - element.clientHeight - element.scrollTop"))
+
+    ask(page, "echo first " + "of many words " * 100)
+    expect(page.get_by_role("status").get_by_text("The answer is complete.")).to_be_attached()
+    expect(page.locator(".question-text").last).to_be_in_viewport()
+    ask(page, "echo second " + "a line of text, " * 150)
+    question = page.locator(".question-text").last
+    expect(to_end).to_be_visible()
+    expect(question).to_be_in_viewport()
+    to_end.click()
+    expect(to_end).to_have_count(0)
     thread.hover()
     page.mouse.wheel(0, -5_000)
-    page.wait_for_function("document.querySelector('.thread').scrollTop === 0")
+    expect(to_end).to_be_visible()
     expect(page.get_by_role("status").get_by_text("The answer is complete.")).to_be_attached()
-    assert thread.evaluate("element => element.scrollTop") == 0
-    page.get_by_role("button", name="Go to the newest text").click()
-    expect(page.get_by_role("button", name="Go to the newest text")).to_have_count(0)
-    assert thread.evaluate("element => element.scrollHeight - element.clientHeight - element.scrollTop") < 2
+    assert thread.evaluate("element => element.scrollTop") < 5
+    to_end.click()
+    expect(to_end).to_have_count(0)
+    assert below() < 2
 
 
 def test_a_server_that_cannot_be_asked_says_so_and_is_asked_again(open_page: OpenPage, running: Running) -> None:

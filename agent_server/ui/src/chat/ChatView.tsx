@@ -9,7 +9,7 @@ import type { ChatSession } from "./ChatSession";
 import { Composer, COMPOSER_ID } from "./Composer";
 import { type Question, question } from "./requests";
 import { TurnView } from "./TurnView";
-import { useStickToBottom } from "./useStickToBottom";
+import { useThreadScroll } from "./useThreadScroll";
 import "./chat.css";
 
 export interface ChatViewProps {
@@ -30,11 +30,11 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
-  const { isAtBottom, scrollToBottom } = useStickToBottom(scroller, content);
+  const { isAtEnd, keepInView } = useThreadScroll(scroller, content);
 
   const focusComposer = () => document.getElementById(COMPOSER_ID)?.focus();
   const ask = (asked: Question) => {
-    scrollToBottom();
+    keepInView("question");
     focusComposer();
     void session.ask(asked);
   };
@@ -87,10 +87,12 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
               takesFeedback={me.features.feedback}
               onAsk={(text) => ask(question(text))}
               onReplace={(asked) => {
+                keepInView("question");
                 focusComposer();
                 void session.replace(turn.key, asked);
               }}
               onDecide={(requestId, approve) => {
+                keepInView("end");
                 focusComposer();
                 void session.decide(turn.key, requestId, approve);
               }}
@@ -100,8 +102,14 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
         </div>
       </div>
       <div className="chat-foot">
-        {!isAtBottom && (
-          <button type="button" className="icon-button to-bottom" aria-label="Go to the newest text" onClick={scrollToBottom}>
+        {!isAtEnd && (
+          <button
+            type="button"
+            className="icon-button to-end"
+            aria-label="Go to the newest text"
+            title="Go to the newest text"
+            onClick={() => keepInView("end")}
+          >
             <DownIcon />
           </button>
         )}

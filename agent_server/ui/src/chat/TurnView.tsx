@@ -54,7 +54,6 @@ export function TurnView(props: TurnViewProps) {
 
 function Progress({ response, connection }: { response: ResponseObject | null; connection: Connection }) {
   const isWaiting = response?.metadata?.["waiting_for"] === "sign_in";
-  const isQuiet = response === null || response.output.length === 0;
   const note = {
     streaming: isWaiting ? "The answer goes on as you once you are signed in again: reload this page." : "",
     reconnecting: "The connection was lost. The answer goes on; connecting again…",
@@ -62,13 +61,11 @@ function Progress({ response, connection }: { response: ResponseObject | null; c
   }[connection];
   return (
     <div className="progress">
-      {(isQuiet || note) && (
-        <span className="dots" aria-hidden="true">
-          <i />
-          <i />
-          <i />
-        </span>
-      )}
+      <span className="dots" aria-hidden="true">
+        <i />
+        <i />
+        <i />
+      </span>
       {note && <span className="quiet-text">{note}</span>}
     </div>
   );
