@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -12,14 +13,16 @@ from agent_server.handlers.handler import JsonObject
 from agent_server.handlers.input_text import file_ids_of, text_of
 from agent_server.handlers.request_context import RequestContext, current_request
 from agent_server.protocol.agent_event_items import AgentEventItems
-from agent_server.protocol.api_error import not_found
+from agent_server.protocol.api_error import ApiError, not_found
 from agent_server.responses.turn_call import TurnCall, current_turn_call
 from app.agent.agent import Agent
-from app.agent.events import End, Failure
+from app.agent.events import Answer, End, Failure, TextAdded
 from app.agent.turn import Turn
 from app.common.caller import Caller
 from app.common.identity import RequestIdentity, UserIdentity
 from app.files.uploads import Uploads
+from app.messaging.actions import CALL_VERB, CALLED_TOOL
+from app.models.model import ToolCall
 from app.models.model_errors import ConversationTooLongError, PermissionDeniedError, SignInError
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.tools.attached_files import AttachedFile
@@ -63,7 +66,8 @@ class DatabricksAgent:
         context = current_request()
         call = current_turn_call()
         items = request.get("input") or []
-        turn, history = await self._turn(items[call.prior_items :] if call else items, context, call)
+        button = _call_of_button(request)
+        turn, history = await self._turn(items[call.prior_items :] if call else items, context, call, button)
         loose = AgentEventItems()
         answer = self._agent.answer(
             turn,
@@ -80,22 +84,31 @@ class DatabricksAgent:
             async for event in events:
                 if isinstance(event, Failure):
                     event = _said_here(event, context.caller.identity)
+                if button is not None and isinstance(event, Answer):
+                    # No event before it has its sentence.
+                    for each in loose.add(TextAdded(event.text, by_model=False)):
+                        yield each
                 if call is not None and isinstance(event, End):
                     call.end = event
                 for each in loose.add(event):
                     yield each
 
     async def _turn(
-        self, items: Sequence[Mapping[str, Any]], context: RequestContext, call: TurnCall | None
+        self,
+        items: Sequence[Mapping[str, Any]],
+        context: RequestContext,
+        call: TurnCall | None,
+        button: ToolCall | None,
     ) -> tuple[Turn, list[StoredMessage]]:
-        """The last user message is the question; what stands before it was said before."""
+        """The last user message is the question, or the title of a `button`; what stands before it was said before."""
         last = max((index for index, item in enumerate(items) if item.get("role") == "user"), default=-1)
         question = items[last] if last >= 0 else {}
         id = call.turn.id if call else context.request_id
         conversation = call.turn.conversation if call else ConversationKey(context.caller.tenant, id)
         caller = Caller(user_id=context.caller.owner, name=context.caller.name)
         files = await self._files(question, context)
-        turn = Turn(id, conversation, text_of(question), caller=caller, files=files)
+        text = "" if button else text_of(question)
+        turn = Turn(id, conversation, text, caller=caller, files=files, call=button)
         return turn, _said_before(items[: max(last, 0)])
 
     async def _files(self, question: Mapping[str, Any], context: RequestContext) -> tuple[AttachedFile, ...]:
@@ -107,6 +120,24 @@ class DatabricksAgent:
                 raise not_found("file", id)
             files.append(found.attached)
         return tuple(files)
+
+
+def _call_of_button(request: Mapping[str, Any]) -> ToolCall | None:
+    """The data of a button `call_tool` in a block comes back as `custom_inputs.call_tool`. Whoever sends it can have
+    changed it: only tools for buttons are called, they check their arguments, and one that changes something asks for
+    approval. Raises `ApiError`.
+    """
+    data = (request.get("custom_inputs") or {}).get(CALL_VERB)
+    if data is None:
+        return None
+    if (
+        not isinstance(data, dict)
+        or not data.get(CALLED_TOOL)
+        or not all(isinstance(each, str) for each in data.values())
+    ):
+        raise ApiError(400, f"custom_inputs.{CALL_VERB} must be the data of a button.", param="custom_inputs")
+    arguments = {name: value for name, value in data.items() if name != CALLED_TOOL}
+    return ToolCall("button", data[CALLED_TOOL], json.dumps(arguments))
 
 
 def _said_before(items: Sequence[Mapping[str, Any]]) -> list[StoredMessage]:

@@ -23,6 +23,7 @@ from agent_server.handlers.registry import agent as registered
 from agent_server.http.access_routes import access_routes
 from agent_server.http.incident_routes import incident_routes
 from agent_server.http.page_routes import MAX_UPLOAD_BODY_BYTES, PageServices, page_routes
+from agent_server.http.result_routes import result_routes
 from agent_server.http.server_services import AgentInfo, ServerServices
 from agent_server.identity.person_tokens import PersonTokens
 from agent_server.identity.request_caller import SignInError, caller_of
@@ -45,6 +46,7 @@ from agent_server.settings import (
     load_server_settings,
 )
 from app.composition.core import Core
+from app.composition.result_files import LazyResultFiles
 from app.config import CoreSettings, SettingsError
 from app.files.uploads import Uploads
 from app.storage.conversations import ConversationKey
@@ -186,7 +188,11 @@ class _Host:
         )
 
     def _page_routes(self, page: PageServices) -> tuple[APIRouter, ...]:
-        return page_routes(page, self._identify), incident_routes(self._jobs.incidents, self._identify)
+        routes = [page_routes(page, self._identify), incident_routes(self._jobs.incidents, self._identify)]
+        if self._core is not None:
+            files = LazyResultFiles(self._where.storage.artifacts, self._core.workspace)
+            routes.append(result_routes(files, self._identify))
+        return tuple(routes)
 
     def _access_routes(self) -> tuple[APIRouter, ...]:
         if self._core is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,6 +22,8 @@ from app.agent.events import (
 )
 from app.content.block_json import blocks_for_programs, blocks_from_json, blocks_to_json
 from app.content.citation import Citation
+from app.messaging.actions import ASK_VERB, CALL_VERB
+from app.messaging.result_files import FILE_VERB
 
 if TYPE_CHECKING:
     from app.content.blocks import Block
@@ -32,8 +34,8 @@ SERVER_LABEL = "agent"
 BLOCKS_ID_PREFIX = "blocks_"
 """Begins the id of the message that says in text what `custom_outputs.blocks` are: who shows these leaves it out."""
 
-# What these do, they do in a chat.
-_IN_CHATS = ("actions", "forms")
+# What others do, they do in a chat.
+_VERBS = (ASK_VERB, CALL_VERB, FILE_VERB)
 _MARKER = re.compile(r"\[(\d{1,4})\]")
 
 
@@ -151,9 +153,9 @@ class AgentEventItems:
         if isinstance(end, Answer):
             yield from self._remaining_citations(end)
         yield from self._close_message()
-        shown = [block for block in end.blocks if block.kind not in _IN_CHATS]
+        shown = list(_without_chat_buttons(end.blocks))
         custom: Json = {"custom_outputs": {"blocks": _as_json(shown)}} if shown else {}
-        yield from _text_of_blocks(shown, has_text=bool(end.text))
+        yield from _text_of_blocks([block for block in shown if block.kind != "actions"], has_text=bool(end.text))
         match end:
             case Failure(sentence, error_id):
                 message = sentence if error_id in sentence else f"{sentence} (error id {error_id})"
@@ -202,6 +204,16 @@ def _approval_request(suspended: Suspended) -> Json:
 def _as_json(blocks: Sequence[Block]) -> list[Json]:
     """Those that one message may have."""
     return blocks_for_programs(blocks_from_json(blocks_to_json(blocks)))
+
+
+def _without_chat_buttons(blocks: Sequence[Block]) -> Iterator[Block]:
+    for block in blocks:
+        if block.kind == "actions":
+            kept = tuple(action for action in block.actions if action.verb in _VERBS)
+            if kept:
+                yield replace(block, actions=kept)
+        elif block.kind != "forms":
+            yield block
 
 
 def _text_of_blocks(blocks: Sequence[Block], *, has_text: bool) -> Iterator[Json]:

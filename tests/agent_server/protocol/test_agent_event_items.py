@@ -17,6 +17,8 @@ from app.agent.events import (
 )
 from app.content.blocks import Action, Actions, Column, Table
 from app.content.citation import Citation
+from app.messaging.actions import ask_button, call_button
+from app.messaging.result_files import file_button
 from app.models.model import Usage
 from tests.agent_server.protocol.accumulated import accumulated, assembler
 
@@ -73,9 +75,13 @@ def test_citations_stand_where_their_number_stands() -> None:
     assert len(part["annotations"]) == 3
 
 
-def test_blocks_are_in_the_custom_outputs_without_buttons() -> None:
-    response = answered(TextAdded("Here:"), BlockAdded(TABLE), Answer("Here:", blocks=(TABLE, BUTTONS)))
-    assert [block["kind"] for block in response["custom_outputs"]["blocks"]] == ["table"]
+def test_blocks_are_in_the_custom_outputs_with_the_buttons_that_work_outside_of_chats() -> None:
+    ask, run = ask_button("By month?", "Show it by month"), call_button("Run again", "run_again", {"result": "r"})
+    buttons = Actions((*BUTTONS.actions, ask, run, file_button("As a CSV file", "r")))
+    response = answered(TextAdded("Here:"), BlockAdded(TABLE), Answer("Here:", blocks=(TABLE, BUTTONS, buttons)))
+    table, offered = response["custom_outputs"]["blocks"]
+    assert table["kind"] == "table"
+    assert [action["verb"] for action in offered["actions"]] == ["ask", "call_tool", "send_file"]
     # Once more as text, for clients that read nothing else.
     assert response["output"][-1]["id"].startswith("blocks_")
     assert "".join(part["text"] for part in parts(response)) == "Here:\n\n| a |\n| --- |\n| 1 |"

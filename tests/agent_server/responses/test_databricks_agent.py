@@ -52,6 +52,9 @@ class Bench:
     async def _read(self, table: Table, context: ToolContext) -> ToolOutput:
         return ToolOutput("nothing")
 
+    async def _more_rows(self, table: Table, context: ToolContext) -> ToolOutput:
+        return ToolOutput("", sentence=f"More of {table.name}.")
+
     async def _delete(self, table: Table, context: ToolContext) -> ToolOutput:
         await asyncio.sleep(3)
         self.deleted.append(table.name)
@@ -61,6 +64,7 @@ class Bench:
         return [
             Tool("read", "Reads.", Table, self._read, Effect.READ_ONLY),
             Tool("delete", "Deletes.", Table, self._delete, Effect.NEEDS_APPROVAL),
+            Tool("more_rows", "For buttons.", Table, self._more_rows, Effect.READ_ONLY, offered=False),
         ]
 
 
@@ -156,3 +160,31 @@ async def test_a_tool_that_was_called_is_an_item_of_the_answer(store: SqliteStor
     types = [item["type"] for item in response["output"]]
     assert "mcp_call" in types
     assert types[-1] == "mcp_approval_request"
+
+
+@in_virtual_time
+async def test_a_button_calls_its_tool_without_the_model_in_the_conversation_where_it_stands(
+    store: SqliteStore,
+) -> None:
+    bench = Bench()
+    served = instance(store, bench)
+    response = await served.answered("More rows", custom_inputs={"call_tool": {"tool": "more_rows", "name": "sales"}})
+    assert response["status"] == "completed"
+    assert text_of(response) == "More of sales."
+    assert bench.requests == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"tool": "delete", "name": "sales"}, {"tool": "nothing"}, {"tool": "more_rows"}, {}, {"tool": 5}, "more_rows"],
+)
+def test_a_button_calls_no_other_tool_and_its_data_is_checked(tmp_path: Any, data: Any) -> None:
+    @in_virtual_time
+    async def script(store: SqliteStore) -> None:
+        bench = Bench()
+        response = await instance(store, bench).answered("More rows", custom_inputs={"call_tool": data})
+        assert response["status"] == "failed"
+        assert bench.deleted == []
+        assert bench.requests == []
+
+    script(tmp_path)

@@ -1,4 +1,4 @@
-import { apiJson, apiUrl, jsonBody } from "./client";
+import { apiFetch, apiJson, apiUrl, jsonBody } from "./client";
 import type { Conversation, FeedbackValue, Me, Turn, UploadedFile } from "./types";
 
 const path = (id: string) => `conversations/${encodeURIComponent(id)}`;
@@ -32,6 +32,17 @@ export async function deleteConversation(id: string): Promise<void> {
 }
 
 export const exportUrl = (id: string, format: "markdown" | "json") => apiUrl(`${path(id)}/export?format=${format}`);
+
+/** Saves a result of the conversation as a file. Raises `ApiError`. */
+export async function saveResult(id: string, result: string): Promise<void> {
+  const answer = await apiFetch(`${path(id)}/results/${encodeURIComponent(result)}`);
+  const [, name = "result.csv"] = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "") ?? [];
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await answer.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
 
 export async function sendFeedback(responseId: string, feedback: FeedbackValue): Promise<void> {
   await apiJson(`responses/${encodeURIComponent(responseId)}/feedback`, jsonBody("POST", feedback));

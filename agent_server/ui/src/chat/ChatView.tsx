@@ -1,4 +1,5 @@
 import { useEffect, useRef } from "react";
+import { saveResult } from "../api/conversations";
 import type { Me } from "../api/types";
 import { ConversationMenu } from "../conversations/ConversationMenu";
 import { DownIcon } from "../controls/icons";
@@ -85,7 +86,8 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
               connection={state.connection}
               imageHosts={me.image_hosts}
               takesFeedback={me.features.feedback}
-              onAsk={(text) => ask(question(text))}
+              onAsk={ask}
+              onSave={(result) => saveResult(conversationId ?? "", result)}
               onReplace={(asked) => {
                 keepInView("question");
                 focusComposer();

@@ -1,8 +1,10 @@
 import { useState } from "react";
+import { ApiError } from "../api/client";
 import type { Connection } from "../api/ResponseClient";
 import type { FeedbackValue, ResponseObject } from "../api/types";
 import { CheckIcon, CopyIcon, RetryIcon, WarningIcon } from "../controls/icons";
 import { Answer } from "../rendering/Answer";
+import { type Action, CALL_TOOL } from "../rendering/blocks";
 import { Approvals } from "./Approvals";
 import type { ChatTurn } from "./ChatSession";
 import { QuestionView } from "./QuestionView";
@@ -19,23 +21,54 @@ export interface TurnViewProps {
   connection: Connection;
   imageHosts: string[];
   takesFeedback: boolean;
-  onAsk: (question: string) => void;
+  onAsk: (question: Question) => void;
+  /** Saves a result as a file. Raises `ApiError`. */
+  onSave: (result: string) => Promise<void>;
   onReplace: (question: Question) => void;
   onDecide: (requestId: string, approve: boolean) => void;
   onFeedback: (feedback: FeedbackValue) => Promise<void>;
 }
 
 export function TurnView(props: TurnViewProps) {
-  const { turn, isLast, isRunning, isBusy, connection, imageHosts, onAsk, onReplace, onDecide } = props;
+  const { turn, isLast, isRunning, isBusy, connection, imageHosts, onAsk, onSave, onReplace, onDecide } = props;
+  const [saveError, setSaveError] = useState("");
   const { response } = turn;
   const requests = (response?.output ?? []).filter(({ type }) => type === "mcp_approval_request");
   const isContinuation = !turn.question.text && turn.question.files.length === 0;
   const edit = (text: string) => onReplace(question(text, turn.question.files));
+
+  async function press({ verb, title, data }: Action): Promise<void> {
+    setSaveError("");
+    if (verb === CALL_TOOL) {
+      onAsk({ text: title, files: [], call: data });
+      return;
+    }
+    try {
+      await onSave(data["result"] ?? "");
+    } catch (error) {
+      setSaveError(error instanceof ApiError ? error.message : "The file could not be saved.");
+    }
+  }
+
   return (
     <div className="turn">
       {!isContinuation && <QuestionView question={turn.question} onEdit={isBusy ? null : edit} />}
       <div className="turn-answer" aria-busy={isRunning}>
-        {response !== null && <Answer response={response} streaming={isRunning} imageHosts={imageHosts} onAsk={onAsk} />}
+        {response !== null && (
+          <Answer
+            response={response}
+            streaming={isRunning}
+            imageHosts={imageHosts}
+            onAsk={(text) => onAsk(question(text))}
+            onAction={press}
+            isBusy={isBusy}
+          />
+        )}
+        {saveError && (
+          <p className="notice danger" role="alert">
+            <span>{saveError}</span>
+          </p>
+        )}
         {isRunning && <Progress response={response} connection={connection} />}
         {requests.length > 0 && !isRunning && (
           <Approvals requests={requests} areDecided={!isLast} isBusy={isBusy} onDecide={onDecide} />

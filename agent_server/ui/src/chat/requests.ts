@@ -3,6 +3,8 @@ import type { JsonObject, UploadedFile } from "../api/types";
 export interface Question {
   text: string;
   files: readonly UploadedFile[];
+  /** The data of a button that calls a tool; `text` is its title. */
+  call?: Readonly<Record<string, string>>;
 }
 
 export function question(text: string, files: readonly UploadedFile[] = []): Question {
@@ -16,7 +18,8 @@ function inputOf({ text, files }: Question): JsonObject[] {
 }
 
 export function nextRequest(conversationId: string, question: Question): JsonObject {
-  return { input: inputOf(question), conversation: conversationId };
+  const request = { input: inputOf(question), conversation: conversationId };
+  return question.call ? { ...request, custom_inputs: { call_tool: question.call } } : request;
 }
 
 /** `responseId` is that of the response that asks. */

@@ -117,6 +117,7 @@ test("Blocks are shown after the text; what is unknown or broken is left out alo
       actions: [
         { verb: "ask", title: "By month?", data: { question: "Show it by month" }, style: "default" },
         { verb: "call_tool", title: "Run again", data: {}, style: "default" },
+        { verb: "remove_schedule", title: "Remove", data: {}, style: "default" },
       ],
     },
   ];
@@ -130,4 +131,23 @@ test("Blocks are shown after the text; what is unknown or broken is left out alo
   expect(screen.queryByText("Run again")).toBeNull();
   await userEvent.click(screen.getByRole("button", { name: "By month?" }));
   expect(onAsk).toHaveBeenCalledWith("Show it by month");
+});
+
+test("Buttons that call a tool or ask for a file are offered where somebody does it, and no others", async () => {
+  const onAction = vi.fn();
+  const button = (verb: string, title: string) => ({ verb, title, data: { result: "r1" }, style: "default" });
+  const columns = [{ name: "a", type: "text", plain: false }];
+  const next = button("call_tool", "Next rows");
+  const table = { kind: "table", title: "", columns, rows: [["x"]], total_rows: 2, source: null };
+  const blocks = [
+    { ...table, page: { first_row: 0, is_last: false, next_rows: next } },
+    { ...table, page: { first_row: 1, is_last: true, next_rows: next } },
+    { kind: "actions", id: "", actions: [button("send_file", "As a CSV file"), button("remove_schedule", "Remove")] },
+  ];
+  render(
+    <Answer response={response([], { custom_outputs: { blocks } })} streaming={false} imageHosts={[]} onAction={onAction} />,
+  );
+  expect(screen.getAllByRole("button").map((each) => each.textContent)).toEqual(["Next rows", "As a CSV file"]);
+  await userEvent.click(screen.getByRole("button", { name: "Next rows" }));
+  expect(onAction.mock.calls[0]?.[0]).toEqual(next);
 });

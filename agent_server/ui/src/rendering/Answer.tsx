@@ -1,7 +1,7 @@
 import { memo, useMemo } from "react";
 import type { ResponseObject } from "../api/types";
 import { Blocks } from "./BlockView";
-import { blocksOf } from "./blocks";
+import { type Action, blocksOf, CALL_TOOL, SEND_FILE } from "./blocks";
 import { ExternalLink } from "./ExternalLink";
 import { Markdown } from "./Markdown";
 import { type Source, sourcesOf } from "./sources";
@@ -9,16 +9,29 @@ import { ToolSteps } from "./ToolSteps";
 import { type AnswerPart, answerParts } from "./answerParts";
 
 const MAX_SUMMARY_CHARACTERS = 80;
+const VERBS: readonly string[] = [CALL_TOOL, SEND_FILE];
 
 export interface AnswerProps {
   response: ResponseObject;
   streaming: boolean;
   imageHosts: string[];
   onAsk?: (question: string) => void;
+  /** A button that calls a tool, or asks for a file. */
+  onAction?: (action: Action) => void;
+  isBusy?: boolean;
 }
 
 /** All of an answer but approvals: text, tools, tables, charts, sources, and why it is not whole. */
-export const Answer = memo(function Answer({ response, streaming, imageHosts, onAsk }: AnswerProps) {
+export const Answer = memo(AllOfAnswer, isSame);
+
+/** Not drawn again for handlers that are made anew while another answer grows: they do the same. */
+function isSame(before: AnswerProps, after: AnswerProps): boolean {
+  const names = ["response", "streaming", "imageHosts", "isBusy"] as const;
+  return names.every((name) => before[name] === after[name]);
+}
+
+function AllOfAnswer(props: AnswerProps) {
+  const { response, streaming, imageHosts, ...actions } = props;
   const blocks = useMemo(() => blocksOf(response.custom_outputs?.["blocks"]), [response.custom_outputs]);
   const parts = answerParts(response.output, streaming);
   const sources = useStable(sourcesOf(response, blocks));
@@ -33,12 +46,12 @@ export const Answer = memo(function Answer({ response, streaming, imageHosts, on
           sources={sources}
         />
       ))}
-      <Blocks blocks={blocks} imageHosts={imageHosts} onAsk={onAsk} />
+      <Blocks blocks={blocks} imageHosts={imageHosts} verbs={VERBS} {...actions} />
       {!streaming && <Sources sources={sources} />}
       {!streaming && <Ending response={response} />}
     </div>
   );
-});
+}
 
 interface PartProps {
   part: AnswerPart;

@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import type { Action, ActionsBlock, Block, FactsBlock, Form, FormsBlock, ImageBlock } from "./blocks";
+import type { Action, ActionsBlock, Block, FactsBlock, Form, FormsBlock, ImageBlock, TableBlock } from "./blocks";
 import { Chart } from "./Chart";
 import { CodeView } from "./CodeView";
 import { DataTable } from "./DataTable";
@@ -14,8 +14,10 @@ const ASK = "ask";
 export interface BlockActions {
   /** Asks the agent. */
   onAsk?: (question: string) => void;
-  /** Any other button or form. `decisionId` names what is decided. */
+  /** Any other button or form, if its verb is one of `verbs`. `decisionId` names what is decided. */
   onAction?: (action: Action, decisionId: string, entered: Record<string, string>) => void;
+  /** All verbs where it is left out. */
+  verbs?: readonly string[];
   isBusy?: boolean;
 }
 
@@ -38,7 +40,7 @@ function BlockView({ block, imageHosts, ...actions }: Omit<BlocksProps, "blocks"
     case "text":
       return <Markdown text={block.text} imageHosts={imageHosts} />;
     case "table":
-      return <DataTable table={block} />;
+      return <DataTable table={block} next={nextRows(block, actions)} />;
     case "chart":
       return <Chart chart={block} />;
     case "code":
@@ -61,6 +63,20 @@ function BlockView({ block, imageHosts, ...actions }: Omit<BlocksProps, "blocks"
     case "citation":
       return null;
   }
+}
+
+/** The button for the rows after those that the table has. */
+function nextRows({ page }: TableBlock, { onAction, verbs, isBusy = false }: BlockActions): ReactNode {
+  if (!page || page.is_last || !onAction || !isOffered(page.next_rows, verbs)) return null;
+  return (
+    <button type="button" className="button small" disabled={isBusy} onClick={() => onAction(page.next_rows, "", {})}>
+      {page.next_rows.title}
+    </button>
+  );
+}
+
+function isOffered(action: Action, verbs: readonly string[] | undefined): boolean {
+  return verbs === undefined || verbs.includes(action.verb);
 }
 
 function Facts({ block }: { block: FactsBlock }) {
@@ -88,12 +104,12 @@ function Picture({ block, imageHosts }: { block: ImageBlock; imageHosts: readonl
   return <img className="picture" src={address} alt={block.alternative_text} referrerPolicy="no-referrer" />;
 }
 
-function Buttons({ block, onAsk, onAction, isBusy = false }: BlockActions & { block: ActionsBlock }) {
+function Buttons({ block, onAsk, onAction, verbs, isBusy = false }: BlockActions & { block: ActionsBlock }) {
   const press = (action: Action) => {
     if (action.verb === ASK) onAsk?.(action.data["question"] ?? action.title);
     else onAction?.(action, block.id, {});
   };
-  const shown = block.actions.filter((action) => (action.verb === ASK ? onAsk : onAction));
+  const shown = block.actions.filter((action) => (action.verb === ASK ? onAsk : onAction && isOffered(action, verbs)));
   return (
     shown.length > 0 && (
       <div className="buttons">
@@ -111,11 +127,12 @@ function buttonClass(action: Action): string {
   return `button small ${{ default: "", positive: "primary", destructive: "danger" }[action.style]}`;
 }
 
-function Forms({ block, onAction, isBusy = false }: BlockActions & { block: FormsBlock }) {
-  if (!onAction) return null;
+function Forms({ block, onAction, verbs, isBusy = false }: BlockActions & { block: FormsBlock }) {
+  const forms = block.forms.filter((form) => isOffered(form.action, verbs));
+  if (!onAction || forms.length === 0) return null;
   return (
     <div className="forms">
-      {block.forms.map((form, index) => (
+      {forms.map((form, index) => (
         <details key={index} className="folded">
           <summary>{form.title}</summary>
           <FormFields form={form} isBusy={isBusy} onSend={(entered) => onAction(form.action, form.id, entered)} />

@@ -1,11 +1,11 @@
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import type { TableBlock } from "./blocks";
 import { ExternalLink } from "./ExternalLink";
 import { cellText, numberText } from "./numbers";
 
 const ROWS_AT_FIRST = 15;
 
-export function DataTable({ table }: { table: TableBlock }) {
+export function DataTable({ table, next }: { table: TableBlock; next?: ReactNode }) {
   const [showsAll, setShowsAll] = useState(false);
   const { columns, rows } = table;
   const shown = showsAll ? rows : rows.slice(0, ROWS_AT_FIRST);
@@ -43,6 +43,7 @@ export function DataTable({ table }: { table: TableBlock }) {
         </button>
       )}
       {note && <p className="quiet-text">{note}</p>}
+      {next}
       {table.source && <ExternalLink address={table.source.url}>{table.source.title}</ExternalLink>}
     </div>
   );

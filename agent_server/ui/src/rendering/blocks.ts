@@ -25,7 +25,7 @@ export interface TableBlock {
   total_rows: number | null;
   title: string;
   source: Link | null;
-  page: { first_row: number; is_last: boolean } | null;
+  page: { first_row: number; is_last: boolean; next_rows: Action } | null;
 }
 
 export interface ImageBlock {
@@ -82,6 +82,10 @@ export interface CitationBlock {
   url: string | null;
   quote: string;
 }
+
+/** Verbs of buttons, as in `app/messaging`. */
+export const CALL_TOOL = "call_tool";
+export const SEND_FILE = "send_file";
 
 export interface Action {
   verb: string;

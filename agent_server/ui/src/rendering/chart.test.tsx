@@ -3,7 +3,7 @@ import { parse, View } from "vega";
 import { expressionInterpreter } from "vega-interpreter";
 import { compile } from "vega-lite";
 import { afterEach, expect, test } from "vitest";
-import type { ChartBlock, ChartKind, TableBlock } from "./blocks";
+import type { Action, ChartBlock, ChartKind, TableBlock } from "./blocks";
 import { Chart } from "./Chart";
 import { tableOfChart } from "./chartData";
 import { chartSpec, drawnKind } from "./chartSpec";
@@ -151,13 +151,15 @@ const TABLE: TableBlock = {
   page: null,
 };
 
+const NEXT: Action = { verb: "call_tool", title: "Next rows", data: { tool: "next_rows", first_row: "40" }, style: "default" };
+
 test.each<[Partial<TableBlock>, string]>([
   [{}, ""],
   [{ total_rows: 1200 }, "The first 40 of 1,200 rows."],
   [{ rows: [], total_rows: 0 }, "No rows."],
-  [{ page: { first_row: 40, is_last: false } }, "Rows 41 to 80."],
-  [{ page: { first_row: 40, is_last: true } }, "Rows 41 to 80 of 80."],
-  [{ page: { first_row: 0, is_last: false } }, "The first 40 rows."],
+  [{ page: { first_row: 40, is_last: false, next_rows: NEXT } }, "Rows 41 to 80."],
+  [{ page: { first_row: 40, is_last: true, next_rows: NEXT } }, "Rows 41 to 80 of 80."],
+  [{ page: { first_row: 0, is_last: false, next_rows: NEXT } }, "The first 40 rows."],
 ])("What a table leaves out is said: %o", (more, note) => {
   expect(rowsNote({ ...TABLE, ...more })).toBe(note);
 });
