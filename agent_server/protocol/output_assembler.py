@@ -32,6 +32,7 @@ class OutputAssembler:
         self._own_ids: set[str] = set()
         self._named: set[tuple[str, str]] = set()
         self._calls: set[tuple[str, str]] = set()
+        self._closed_texts: set[tuple[str, str]] = set()
 
     @property
     def output(self) -> list[Json]:
@@ -41,7 +42,8 @@ class OutputAssembler:
         delta, logprobs = event.get("delta"), event.get("logprobs")
         if not isinstance(delta, str):
             raise HandlerEventError("The delta of an event must be a string.")
-        item = self._open.get(("message", event.get("item_id") or ""))
+        item_id = event.get("item_id")
+        item = self._open.get(("message", item_id)) if isinstance(item_id, str) else None
         events: list[Json] = []
         if item is None:
             if not delta:
@@ -85,7 +87,7 @@ class OutputAssembler:
             item = self._items[event["output_index"]]
             if isinstance(item, OutputItem):
                 self._forget(item)
-            self._items[event["output_index"]] = event["item"]
+            self._keep(event["output_index"], event["item"])
         elif "output_index" in event:
             item = self._items[event["output_index"]]
             if isinstance(item, OutputItem):
@@ -217,16 +219,18 @@ class OutputAssembler:
         was_named = (kind, item.get("id")) in self._named
         if kind not in ("message", "reasoning"):
             return was_named
-        if not was_named and not at_end:
-            return False
-        text = text_of(item)
-        return any(not isinstance(o, OutputItem) and o["type"] == kind and text_of(o) == text for o in self._items)
+        return (was_named or at_end) and (kind, text_of(item)) in self._closed_texts
 
     def _close(self, item: OutputItem, status: str) -> list[Json]:
         events = item.done(status)
-        self._items[item.index] = events[-1]["item"]
+        self._keep(item.index, events[-1]["item"])
         self._forget(item)
         return events
+
+    def _keep(self, index: int, item: Json) -> None:
+        self._items[index] = item
+        if item["type"] in ("message", "reasoning"):
+            self._closed_texts.add((item["type"], text_of(item)))
 
     def _forget(self, item: OutputItem) -> None:
         self._open = {key: each for key, each in self._open.items() if each is not item}

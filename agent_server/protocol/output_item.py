@@ -54,6 +54,7 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 }
 """The field of a call that is streamed, and what the types of its events begin with."""
 
+_PLACES = ("start_index", "end_index")
 _PART_OF_EVENTS = {kind.events: kind for kind in PARTS.values()}
 # An item of these types is complete without a status.
 _WITHOUT_STATUS = ("mcp_approval_request", "mcp_approval_response", "mcp_list_tools", "compaction")
@@ -304,5 +305,6 @@ def strict_annotation(annotation: Any) -> Json | None:  # noqa: ANN401 - any JSO
     if annotation["type"] != "url_citation":
         return annotation
     url = str(annotation.get("url") or "")
-    start, end = annotation.get("start_index") or 0, annotation.get("end_index") or 0
-    return {**annotation, "url": url, "title": annotation.get("title") or url, "start_index": start, "end_index": end}
+    title = str(annotation.get("title") or url)
+    places = {name: place if isinstance(place := annotation.get(name), int) else 0 for name in _PLACES}
+    return {**annotation, "url": url, "title": title, **places}

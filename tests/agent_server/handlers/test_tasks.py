@@ -237,6 +237,15 @@ def test_odd_chat_bodies_are_refused_by_name(body: Any, param: str) -> None:
     assert (refused.value.status, refused.value.param) == (400, param)
 
 
+@pytest.mark.parametrize("task", [Task.NONE, Task.CHAT_AGENT])
+@pytest.mark.parametrize("body", [[1], "Hi", None, 1])
+async def test_a_body_that_is_no_object_is_refused_in_every_format(task: Task, body: Any) -> None:
+    with pytest.raises(ApiError, match="JSON object"):
+        await answer_native(RecordingAgent(task).handler, task, body)
+    with pytest.raises(ApiError, match="JSON object"):
+        run_native(RecordingAgent(task).handler, task, body)
+
+
 def streaming(task: Task, *events: Json) -> HandlerRegistry:
     registry = HandlerRegistry()
 

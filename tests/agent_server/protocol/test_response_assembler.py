@@ -190,7 +190,8 @@ def test_annotations_are_told_once_whether_streamed_or_in_the_item() -> None:
 
 def test_an_annotation_without_its_place_gets_one() -> None:
     bare = {"type": "url_citation", "url": "https://example.com"}
-    part = accumulated(assembled(done(message("Hi", annotations=[bare, "nonsense"]))))["output"][0]["content"][0]
+    odd = {**bare, "start_index": None, "end_index": "2"}
+    part = accumulated(assembled(done(message("Hi", annotations=[bare, odd, "nonsense"]))))["output"][0]["content"][0]
     assert part["annotations"] == [{**bare, "title": "https://example.com", "start_index": 0, "end_index": 0}]
 
 
