@@ -86,6 +86,42 @@ async def test_mlflows_decorators_types_helpers_and_headers_work_as_in_its_own_s
         ResponsesAgentStreamEvent.model_validate(event)
 
 
+async def test_the_methods_of_mlflows_agent_classes_can_be_registered(mlflow_server: Any) -> None:
+    from mlflow.pyfunc import ChatAgent, ResponsesAgent
+    from mlflow.types.agent import ChatAgentChunk, ChatAgentMessage, ChatAgentResponse
+    from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, create_text_output_item
+
+    class Responding(ResponsesAgent):  # type: ignore[misc]
+        def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:
+            return ResponsesAgentResponse(output=[create_text_output_item(request.input[0].content, "msg_1")])
+
+    class Chatting(ChatAgent):  # type: ignore[misc]
+        def predict(
+            self, messages: list[ChatAgentMessage], context: Any = None, custom_inputs: Any = None
+        ) -> ChatAgentResponse:
+            said = f"{messages[0].content} {custom_inputs}"
+            return ChatAgentResponse(messages=[ChatAgentMessage(role="assistant", content=said, id="1")])
+
+        def predict_stream(
+            self, messages: list[ChatAgentMessage], context: Any = None, custom_inputs: Any = None
+        ) -> Iterator[ChatAgentChunk]:
+            for message in self.predict(messages, context, custom_inputs).messages:
+                yield ChatAgentChunk(delta=message)
+
+    registry = HandlerRegistry()
+    registry.invoke_method(Responding().predict)
+    response = await answer_direct(registry.handler(Task.RESPONSES), Task.RESPONSES, HELLO)
+    assert response["output"][0]["content"][0]["text"] == "Hello"
+    registry = HandlerRegistry()
+    registry.invoke_method(Chatting().predict)
+    registry.stream_method(Chatting().predict_stream)
+    handler = registry.handler(Task.CHAT_AGENT)
+    response = await answer_direct(handler, Task.CHAT_AGENT, HELLO)
+    events = [event async for event in run_direct(handler, Task.CHAT_AGENT, HELLO)]
+    for answer in (response, accumulated(events)):
+        assert answer["output"][0]["content"][0]["text"] == "Hello {'a': 1}"
+
+
 async def test_whatever_the_server_answers_mlflow_takes_when_it_serves_the_logged_agent() -> None:
     from mlflow.types.responses import ResponsesAgentResponse, ResponsesAgentStreamEvent
 
