@@ -20,7 +20,7 @@ from agent_server.identity.server_caller import ServerCaller
 from agent_server.page.conversation_export import content_disposition, json_export, markdown_export
 from agent_server.page.conversation_json import conversation_json, summary_json
 from agent_server.page.conversations import Conversations
-from agent_server.page.file_uploads import FileUploads
+from agent_server.page.file_uploads import FileUploads, file_json
 from agent_server.page.response_feedback import ResponseFeedback
 from agent_server.page.signed_in import SignedIn
 from agent_server.protocol.api_error import ApiError
@@ -96,7 +96,14 @@ def page_routes(page: PageServices, identify: Callable[[Mapping[str, str]], Serv
     async def upload_file(request: Request) -> Response:
         caller = caller_of(request)
         name, content = await _uploaded(request, page.uploads)
-        return _json((await page.uploads.save(caller, name, content)).model_dump(), 201)
+        return _json(file_json(await page.uploads.save(caller, name, content)), 201)
+
+    async def read_file(request: Request, id: str) -> Response:
+        return _json(file_json(await page.uploads.find(caller_of(request), id)))
+
+    async def delete_file(request: Request, id: str) -> Response:
+        await page.uploads.delete(caller_of(request), id)
+        return _json({"id": id, "object": "file", "deleted": True})
 
     routes: list[tuple[str, str, Callable[..., Awaitable[Response]], str]] = [
         ("GET", "/api/me", me, "me"),
@@ -116,6 +123,8 @@ def page_routes(page: PageServices, identify: Callable[[Mapping[str, str]], Serv
             f"{prefix}/conversations/{{id}}", delete_conversation, methods=["DELETE"], name="conversation"
         )
         router.add_api_route(f"{prefix}/files", upload_file, methods=["POST"], name="files")
+        router.add_api_route(f"{prefix}/files/{{id}}", read_file, methods=["GET"], name="file")
+        router.add_api_route(f"{prefix}/files/{{id}}", delete_file, methods=["DELETE"], name="file")
     return router
 
 

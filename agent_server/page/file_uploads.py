@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agent_server.identity.server_caller import ServerCaller
-from agent_server.protocol.api_error import ApiError
+from agent_server.protocol.api_error import ApiError, not_found
 from app.files.uploads import MAX_UPLOAD_BYTES, UploadedFile, Uploads
 from app.tools.attached_files import TABLE_TYPES, TEXT_TYPES, is_readable, shown_file_name
 
@@ -31,6 +33,17 @@ class FileUploads:
             raise ApiError(400, "The file is empty.", param="file", code="empty_file")
         return await self._uploads.save(caller.tenant, _shown(name), content)
 
+    async def find(self, caller: ServerCaller, id: str) -> UploadedFile:
+        """As `save`; another's file looks unknown."""
+        if (found := await self._uploads.find(caller.tenant, id)) is None:
+            raise not_found("file", id)
+        return found
+
+    async def delete(self, caller: ServerCaller, id: str) -> None:
+        """As `find`."""
+        await self.find(caller, id)
+        await self._uploads.delete(caller.tenant, id)
+
     def check(self, name: str) -> None:
         """Raises `ApiError` for a file that nobody would read."""
         if not self._is_on:
@@ -43,6 +56,11 @@ class FileUploads:
                 param="file",
                 code="unsupported_file",
             )
+
+
+def file_json(file: UploadedFile) -> dict[str, Any]:
+    """With the fields of OpenAI's File object: https://platform.openai.com/docs/api-reference/files/object"""
+    return {**file.model_dump(), "object": "file", "filename": file.name, "purpose": "user_data", "status": "processed"}
 
 
 def _shown(name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
+from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,13 +20,14 @@ _CONTENT, _DESCRIPTION = "content", "description"
 
 
 class UploadedFile(BaseModel):
-    """`name` is safe to show."""
+    """`name` is safe to show. `created_at` is in seconds since 1970."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     id: str
     name: str
     bytes: int
+    created_at: int = 0
 
     @property
     def attached(self) -> AttachedFile:
@@ -38,11 +41,13 @@ class Uploads:
     Every method raises `StorageError`.
     """
 
-    def __init__(self, artifacts: ArtifactStore) -> None:
+    def __init__(self, artifacts: ArtifactStore, *, clock: Callable[[], float] = time.time) -> None:
         self._artifacts = artifacts
+        self._clock = clock
 
     async def save(self, tenant: str, name: str, content: bytes) -> UploadedFile:
-        file = UploadedFile(id=f"file-{uuid.uuid4().hex}", name=name, bytes=len(content))
+        id, now = f"file-{uuid.uuid4().hex}", int(self._clock())
+        file = UploadedFile(id=id, name=name, bytes=len(content), created_at=now)
         # The content first: what is described is there.
         await self._artifacts.put(Artifact(_key(tenant, file.id, _CONTENT), content, "application/octet-stream"))
         description = file.model_dump_json().encode()
@@ -63,7 +68,7 @@ class Uploads:
         return None if found is None else found.content
 
     async def delete(self, tenant: str, id: str) -> None:
-        """A missing one is no error."""
+        """A missing one is no error; what a conversation has read of it stays there."""
         await self._artifacts.delete(_key(tenant, id, _DESCRIPTION))
         await self._artifacts.delete(_key(tenant, id, _CONTENT))
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from agent_server.http.page_routes import MAX_UPLOAD_BODY_BYTES, PageServices, page_routes
+from agent_server.http.server_services import ServerServices
 from agent_server.identity.request_caller import caller_of
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.page.conversations import Conversations
@@ -116,6 +117,7 @@ class PageServer:
     http: httpx.AsyncClient
     routes: list[tuple[str, str]]
     """The method and the path of each."""
+    services: ServerServices
 
     async def ask(self, owner: str, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
         headers = {"X-Forwarded-User": owner, **more.pop("headers", {})}
@@ -170,7 +172,9 @@ async def page_server(folder: Path, *, reads_files: bool = True) -> AsyncIterato
     router = page_routes(page, _identify)
     served = services(routers=(router,), identify=_identify, app=IN_APP, max_upload_bytes=MAX_UPLOAD_BODY_BYTES)
     async with in_process(served) as http:
-        yield PageServer(storage, responses, uploads, ratings, traces, queue, rating_queue, http, _paths(router))
+        yield PageServer(
+            storage, responses, uploads, ratings, traces, queue, rating_queue, http, _paths(router), served
+        )
     await storage.close()
 
 

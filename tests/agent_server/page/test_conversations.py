@@ -100,7 +100,8 @@ async def test_a_conversation_has_the_turns_of_its_newest_branch(page: PageServe
     read = await page.read(ANN, f"/api/conversations/{id}")
     assert read["running_response_id"] == "resp_3"
     one, two = read["turns"]
-    assert one["files"] == [file, {"id": f"file-{'0' * 32}", "name": "old.csv", "bytes": 0}]
+    asked = {name: file[name] for name in ("id", "name", "bytes", "created_at")}
+    assert one["files"] == [asked, {"id": f"file-{'0' * 32}", "name": "old.csv", "bytes": 0}]
     assert one["feedback"] == {"value": "down", "comment": "Wrong."}
     assert (one["question"], one["created_at"], one["response"]["status"]) == ("One?", 1_800_000_000.0, "completed")
     assert (two["response_id"], two["question"], two["feedback"]) == ("resp_3", "Two, edited?", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import pytest
@@ -18,35 +19,43 @@ ROUTES: Final[list[tuple[str, str, Any]]] = [
     ("GET", "/api/conversations/{id}/export", None),
     ("GET", "/api/conversations/{id}/export?format=json", None),
     ("POST", "/api/responses/{response_id}/feedback", {"value": "up"}),
+    *(("GET", f"{prefix}/files/{{file_id}}", None) for prefix in PREFIXES),
+    *(("DELETE", f"{prefix}/files/{{file_id}}", None) for prefix in PREFIXES),
 ]
 
 
-async def ann_s(page: PageServer) -> tuple[str, str]:
+async def ann_s(page: PageServer) -> tuple[str, str, str]:
+    """A conversation, its response and its file."""
+    file = str((await page.upload(ANN, "secret.csv")).json()["id"])
     id = await page.begin(ANN, "Secret sales")
-    await page.responses.write(ANN, id, "resp_1", "Secret?")
-    return id, "resp_1"
+    await page.responses.write(ANN, id, "resp_1", "Secret?", files=(file,))
+    return id, "resp_1", file
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ROUTES)
 async def test_what_is_another_s_looks_unknown_and_stays_as_it_is(
     method: str, path: str, body: Any, page: PageServer
 ) -> None:
-    id, response_id = await ann_s(page)
+    its = await ann_s(page)
+    id = its[0]
     before = await page.read(ANN, f"/api/conversations/{id}")
+    assert before["turns"][0]["files"][0]["name"] == "secret.csv"
 
-    async def tried(id: str, response_id: str) -> tuple[int, str]:
-        answer = await page.ask(BOB, method, path.format(id=id, response_id=response_id), body)
-        return answer.status_code, answer.text.replace(id, "X").replace(response_id, "X")
+    async def tried(id: str, response_id: str, file_id: str) -> tuple[int, str]:
+        answer = await page.ask(BOB, method, path.format(id=id, response_id=response_id, file_id=file_id), body)
+        return answer.status_code, answer.text.replace(id, "X").replace(response_id, "X").replace(file_id, "X")
 
-    assert await tried(id, response_id) == await tried("conv_0", "resp_0")
-    assert (await tried(id, response_id))[0] == 404
+    assert await tried(*its) == await tried("conv_0", "resp_0", f"file-{'0' * 32}")
+    assert (await tried(*its))[0] == 404
     assert await page.read(ANN, f"/api/conversations/{id}") == before
     assert page.queue.bodies == []
 
 
 async def test_the_table_has_every_route_that_names_something(page: PageServer) -> None:
-    named = {(method, path) for method, path in page.routes if "{" in path}
-    assert named == {(method, path.partition("?")[0]) for method, path, _ in ROUTES}
+    def named(method: str, path: str) -> tuple[str, str]:
+        return method, re.sub(r"\{[^}]*\}", "{}", path.partition("?")[0])
+
+    assert {named(*each) for each in page.routes if "{" in each[1]} == {named(*each[:2]) for each in ROUTES}
 
 
 async def test_nobody_sees_another_s_conversations_in_the_list(page: PageServer) -> None:
@@ -56,7 +65,7 @@ async def test_nobody_sees_another_s_conversations_in_the_list(page: PageServer)
 
 
 async def test_neither_an_address_nor_a_name_makes_somebody_the_owner(page: PageServer) -> None:
-    id, _ = await ann_s(page)
+    id, _, _ = await ann_s(page)
     as_ann = {
         "X-Forwarded-Email": "ann@example.com",
         "X-Forwarded-Preferred-Username": ANN,
@@ -74,7 +83,7 @@ async def test_who_is_named_twice_is_nobody(page: PageServer) -> None:
 
 async def test_an_id_that_another_has_chosen_first_is_each_one_s_own(page: PageServer) -> None:
     # Ids are made by the server; storage keeps those of two people apart even where they are one.
-    id, _ = await ann_s(page)
+    id, _, _ = await ann_s(page)
     await page.responses.records.create(f"apps/{BOB}", title="Bob's", id=id)
     assert (await page.read(BOB, f"/api/conversations/{id}"))["turns"] == []
     await page.ask(BOB, "DELETE", f"/api/conversations/{id}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,6 +139,8 @@ NAMED: Final[list[tuple[str, str, Any]]] = [
     ("POST", "/responses/{response}/cancel", {}),
     ("DELETE", "/responses/{response}", None),
     ("POST", "/responses/{response}/feedback", {"value": "up"}),
+    ("GET", "/files/{file}", None),
+    ("DELETE", "/files/{file}", None),
     ("GET", "/conversations/{conversation}", None),
     ("PATCH", "/conversations/{conversation}", {"title": "mine"}),
     ("DELETE", "/conversations/{conversation}", None),
@@ -164,37 +166,54 @@ NAMED: Final[list[tuple[str, str, Any]]] = [
 ]
 
 
-def named(value: Any, conversation: str, response: str) -> Any:
+UNKNOWN: Final = {"conversation": "conv_0", "response": "resp_0", "file": f"file-{'0' * 32}"}
+
+
+def named(value: Any, ids: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return value.replace("{conversation}", conversation).replace("{response}", response)
+        for what, id in ids.items():
+            value = value.replace(f"{{{what}}}", id)
+        return value
     if isinstance(value, dict):
-        return {name: named(each, conversation, response) for name, each in value.items()}
-    return [named(each, conversation, response) for each in value] if isinstance(value, list) else value
+        return {name: named(each, ids) for name, each in value.items()}
+    return [named(each, ids) for each in value] if isinstance(value, list) else value
 
 
-async def test_what_is_another_s_looks_unknown_on_every_route_and_stays_as_it_is(server: WholeServer) -> None:
-    id = await server.begin(ANN, "Secret")
+async def uploaded(owner: str, folder: Path) -> str:
+    """The id of a file in the server's own store: an agent that people wrote reads none, and takes none."""
+    storage = open_storage(folder / "conversations.sqlite")
+    file = await Uploads(storage.artifacts).save(f"apps/{owner}", "sales.csv", b"secret")
+    await storage.close()
+    return file.id
+
+
+async def test_what_is_another_s_looks_unknown_on_every_route_and_stays_as_it_is(
+    server: WholeServer, tmp_path: Path
+) -> None:
+    id, file = await server.begin(ANN, "Secret"), await uploaded(ANN, tmp_path)
     asked = await server.ask(ANN, "Secret sales?", conversation=id)
     await server.ended(ANN, asked)
-    before = await server.read(ANN, f"/api/conversations/{id}")
+    before = await server.read(ANN, f"/api/conversations/{id}"), await server.read(ANN, f"/api/files/{file}")
+    ann_s = {"conversation": id, "response": asked, "file": file}
+
+    async def tried(method: str, path: str, body: Any, ids: Mapping[str, str]) -> tuple[int, str]:
+        answer = await server.send(BOB, method, f"/api{named(path, ids)}", named(body, ids))
+        text = answer.text
+        for each in ids.values():
+            text = text.replace(each, "X")
+        return answer.status_code, text
+
     for method, path, body in NAMED:
-
-        async def tried(conversation: str, response: str) -> tuple[int, str]:
-            ids = (conversation, response)
-            answer = await server.send(BOB, method, f"/api{named(path, *ids)}", named(body, *ids))  # noqa: B023
-            return answer.status_code, answer.text.replace(conversation, "X").replace(response, "X")
-
-        found = await tried(id, asked)
-        assert found == await tried("conv_0", "resp_0"), (method, path)
+        found = await tried(method, path, body, ann_s)
+        assert found == await tried(method, path, body, UNKNOWN), (method, path)
         assert found[0] == 404, (method, path, found)
         assert "ecret" not in found[1]
-    assert await server.read(ANN, f"/api/conversations/{id}") == before
+    after = await server.read(ANN, f"/api/conversations/{id}"), await server.read(ANN, f"/api/files/{file}")
+    assert after == before
 
 
 async def test_a_file_that_is_another_s_is_refused_as_an_unknown_one(server: WholeServer, tmp_path: Path) -> None:
-    storage = open_storage(tmp_path / "conversations.sqlite")
-    file = await Uploads(storage.artifacts).save(f"apps/{ANN}", "sales.csv", b"secret")
-    await storage.close()
+    file = await uploaded(ANN, tmp_path)
 
     async def tried(owner: str, id: str) -> tuple[int, str]:
         content = [{"type": "input_text", "text": "?"}, {"type": "input_file", "file_id": id}]
@@ -202,9 +221,9 @@ async def test_a_file_that_is_another_s_is_refused_as_an_unknown_one(server: Who
         answer = await server.send(owner, "POST", "/api/responses", question)
         return answer.status_code, answer.text.replace(id, "X")
 
-    assert await tried(BOB, file.id) == await tried(BOB, f"file-{'0' * 32}")
-    assert (await tried(BOB, file.id))[0] == 404
-    assert (await tried(ANN, file.id))[0] == 200
+    assert await tried(BOB, file) == await tried(BOB, UNKNOWN["file"])
+    assert (await tried(BOB, file))[0] == 404
+    assert (await tried(ANN, file))[0] == 200
 
 
 async def test_the_table_has_every_route_that_names_something(server: WholeServer) -> None:
