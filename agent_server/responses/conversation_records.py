@@ -85,8 +85,10 @@ class ConversationRecords:
     async def find(self, tenant: str, id: str) -> ConversationRecord | None:
         return _parse(await self._documents.get(DocumentKey(self._collection, tenant, id)))
 
-    async def add_response(self, tenant: str, id: str, response: ConversationResponse, question: str) -> None:
-        """It is the running one from now on, and gives a conversation without a title of its own the first question."""
+    async def add_response(self, tenant: str, id: str, response: ConversationResponse, question: str) -> bool:
+        """It is the running one from now on, and gives a conversation without a title of its own the first question.
+        False for an unknown conversation.
+        """
 
         def change(record: ConversationRecord) -> ConversationRecord:
             if any(each.id == response.id for each in record.responses):
@@ -95,7 +97,7 @@ class ConversationRecords:
             responses = (*record.responses, response)[-MAX_RESPONSES:]
             return replace(record, title=title, responses=responses, running=response.id, updated_at=self._clock())
 
-        await self.update(tenant, id, change)
+        return await self.update(tenant, id, change) is not None
 
     async def ended(self, tenant: str, id: str, response_id: str) -> None:
         """The response is no longer being made."""

@@ -6,7 +6,8 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from agent_server.handlers.input_text import file_ids_of, question_of
@@ -19,24 +20,16 @@ from agent_server.responses.conversation_records import (
     ConversationResponse,
     new_conversation_id,
 )
-from agent_server.responses.event_log import BatchTakenError
 from agent_server.responses.response_records import ResponseRecord
 from agent_server.responses.response_stores import ResponseStores, log_key
 from app.agent.history import MAX_HISTORY_MESSAGES
 from app.common.concurrency import gather_or_cancel
 from app.common.identity import UserIdentity
 from app.files.uploads import Uploads
+from app.storage.storage_errors import ConcurrentUpdateError
 
 _MAX_ANCESTORS: Final = MAX_HISTORY_MESSAGES // 2
 _FIRST_BATCH_WRITER: Final = "request"
-
-
-@dataclass(frozen=True, slots=True)
-class NewResponse:
-    """`is_repeated`: an earlier request with the same idempotency key has made it."""
-
-    record: ResponseRecord
-    is_repeated: bool = False
 
 
 class NewResponses:
@@ -45,23 +38,45 @@ class NewResponses:
         self._uploads = uploads
         self._clock = clock
 
-    async def create(self, request: ResponsesRequest, context: RequestContext, *, turn: str = "") -> NewResponse:
-        """The record, the first events and the place in the conversation are stored when this returns. `turn` is the
-        response whose turn it continues. Raises `ApiError` and `StorageError`.
+    async def find(self, context: RequestContext) -> ResponseRecord | None:
+        """That of an earlier request with the same idempotency key. Raises `StorageError`."""
+        if not context.headers.get("idempotency-key"):
+            return None
+        return await self._stores.records.find(context.caller.tenant, _response_id(context))
+
+    async def create(self, request: ResponsesRequest, context: RequestContext, *, turn: str = "") -> ResponseRecord:
+        """The record, the first events and the place in the conversation are stored when this returns; what an earlier
+        request with the same idempotency key has left out is done now. `turn` is the response whose turn it continues.
+        Raises `ApiError` and `StorageError`.
         """
-        caller = context.caller
-        id = _response_id(context)
-        if context.headers.get("idempotency-key") and (found := await self._stores.records.find(caller.tenant, id)):
-            if found.request != request.body:
-                raise ApiError(
-                    422,
-                    "This Idempotency-Key came with another request before; use a new one for each request.",
-                    code="idempotency_key_reused",
-                )
-            return NewResponse(found, is_repeated=True)
+        tenant = context.caller.tenant
+        record = await self.find(context)
+        if record is None:
+            record = await self._stores.records.create(tenant, await self._record(request, context, turn))
+        if record.request != request.body:
+            raise ApiError(
+                422,
+                "This Idempotency-Key came with another request before; use a new one for each request.",
+                code="idempotency_key_reused",
+            )
+        first = ResponseAssembler(
+            record.id, round(record.created_at), replace(request, conversation_id=record.conversation)
+        )
+        await gather_or_cancel(
+            [
+                self._stores.log.append(
+                    log_key(tenant, record), 0, first.begin(queued=record.background), writer=_FIRST_BATCH_WRITER
+                ),
+                self._join(tenant, record),
+            ]
+        )
+        return record
+
+    async def _record(self, request: ResponsesRequest, context: RequestContext, turn: str) -> ResponseRecord:
+        caller, id = context.caller, _response_id(context)
         await self._check_files(request, context)
         conversation, previous = await self._place(request, context)
-        record = ResponseRecord(
+        return ResponseRecord(
             id=id,
             conversation=conversation.id,
             turn=turn or id,
@@ -74,40 +89,21 @@ class NewResponses:
             user_name=caller.name,
             request=request.body,
         )
-        await self._write(caller.tenant, record, conversation, replace(request, conversation_id=conversation.id))
-        return NewResponse(record)
+
+    async def _join(self, tenant: str, record: ResponseRecord) -> None:
+        conversations = self._stores.conversations
+        response = ConversationResponse(record.id, record.previous)
+        if await conversations.add_response(tenant, record.conversation, response, record.question):
+            return
+        with suppress(ConcurrentUpdateError):
+            await conversations.create(tenant, id=record.conversation)
+        await conversations.add_response(tenant, record.conversation, response, record.question)
 
     async def _check_files(self, request: ResponsesRequest, context: RequestContext) -> None:
         for index, item in enumerate(request.input):
             for id in file_ids_of(item):
                 if await self._uploads.find(context.caller.tenant, id) is None:
                     raise _unknown(f"input[{index}]", "file", id)
-
-    async def _write(
-        self, tenant: str, record: ResponseRecord, conversation: ConversationRecord, request: ResponsesRequest
-    ) -> None:
-        conversations = self._stores.conversations
-        if not conversation.created_at:
-            await conversations.create(tenant, id=conversation.id)
-        assembler = ResponseAssembler(record.id, round(record.created_at), request)
-        try:
-            await gather_or_cancel(
-                [
-                    self._stores.records.create(tenant, record),
-                    self._stores.log.append(
-                        log_key(tenant, record),
-                        0,
-                        assembler.begin(queued=record.background),
-                        writer=_FIRST_BATCH_WRITER,
-                    ),
-                ]
-            )
-        except BatchTakenError:
-            # The same idempotency key, at the same time.
-            raise ApiError(409, "The same request is under way.", code="conflict", retryable=True) from None
-        await conversations.add_response(
-            tenant, conversation.id, ConversationResponse(record.id, record.previous), record.question
-        )
 
     async def _place(self, request: ResponsesRequest, context: RequestContext) -> tuple[ConversationRecord, str]:
         """The conversation, and the response that it answers after. A new conversation has no time."""

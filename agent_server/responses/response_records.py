@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -61,16 +60,21 @@ class ResponseRecords:
         self._artifacts = artifacts
         self._collection = Collection("responses", retention_days)
 
-    async def create(self, tenant: str, record: ResponseRecord) -> None:
-        """A large request is an artifact of the conversation, with the question that is part of it."""
+    async def create(self, tenant: str, record: ResponseRecord) -> ResponseRecord:
+        """The record, or the one with its id that was there before. A large request is an artifact of the conversation,
+        with the question that is part of it.
+        """
+        stored = record
         text = json.dumps({"request": record.request, "question": record.question}, ensure_ascii=False)
         if len(text) > _MAX_REQUEST_CHARACTERS:
             content = text.encode("utf-8", "replace")
             await self._artifacts.put(Artifact(_request_key(tenant, record), content, "application/json"))
-            record = replace(record, request={}, question="")
-        # An earlier try of this call whose answer was lost may have written it.
-        with suppress(ConcurrentUpdateError):
-            await self._documents.put(self._document(tenant, record))
+            stored = replace(record, request={}, question="")
+        try:
+            await self._documents.put(self._document(tenant, stored))
+        except ConcurrentUpdateError:
+            return await self.find(tenant, record.id) or record
+        return record
 
     async def find(self, tenant: str, id: str) -> ResponseRecord | None:
         document = await self._documents.get(DocumentKey(self._collection, tenant, id))

@@ -161,10 +161,9 @@ class ResponsesService:
         if request.approvals:
             record = await self._continue(request, context)
         else:
-            new = await self._new.create(request, context)
-            record = new.record
-            if not new.is_repeated:
-                self._turns.start(record, context)
+            record = await self._new.create(request, context)
+            # The ledger knows a turn that has been entered before.
+            self._turns.start(record, context)
         tenant, caller = context.caller.tenant, context.caller
         return StoredResponse(
             record.id,
@@ -188,11 +187,10 @@ class ResponsesService:
             request = replace(request, previous_response_id=previous)
         asked = await self._find(previous, caller)
         if not await self._turns.waits_for(tenant, asked, approval.request_id):
+            if (decided := await self._new.find(context)) is not None:
+                return decided
             raise ApiError(409, _NOT_PENDING, param="input", code="approval_not_pending")
-        new = await self._new.create(request, context, turn=asked.turn)
-        if new.is_repeated:
-            return new.record
-        written, before = new.record, asked.writes_to
+        written, before = await self._new.create(request, context, turn=asked.turn), asked.writes_to
 
         def redirect(root: ResponseRecord) -> ResponseRecord:
             return replace(root, writes_to=written.id)

@@ -102,9 +102,13 @@ class Instance:
         )
         self.service.start()
 
-    async def ask(self, question: Any = "How?", caller: ServerCaller = ANN, **body: Any) -> StoredResponse:
+    async def ask(
+        self, question: Any = "How?", caller: ServerCaller = ANN, *, key: str = "", **body: Any
+    ) -> StoredResponse:
+        """`key` is that of idempotency."""
         request = parse_responses_request({"input": question, "background": True, **body})
-        return await self.service.create(request, RequestContext("request", caller, {}, agent=None))
+        headers = {"idempotency-key": key} if key else {}
+        return await self.service.create(request, RequestContext("request", caller, headers))
 
     async def answered(self, question: Any = "How?", caller: ServerCaller = ANN, **body: Any) -> JsonObject:
         return await (await self.ask(question, caller, **body)).finished()

@@ -223,3 +223,19 @@ async def test_of_a_response_that_failed_or_was_stopped_the_trace_is_kept_for_it
     await asyncio.sleep(5)
     await instance.service.cancel(stopped.id, ANN)
     assert await trace_id(instance, stopped.id) == "tr-1"
+
+
+@in_virtual_time
+async def test_a_request_that_is_repeated_with_its_idempotency_key_is_answered_once(store: SqliteStore) -> None:
+    speaker = Speaker()
+    first, second = Instance(store, speaker), Instance(store, speaker)
+    made, again = await asyncio.gather(first.ask("One?", key="k"), second.ask("One?", key="k"))
+    assert made.id == again.id
+    assert await made.finished() == await again.finished()
+    assert (await first.ask("One?", key="k")).id == made.id
+    await asyncio.sleep(60)
+    assert len(speaker.requests) == 1
+    with pytest.raises(ApiError) as refusal:
+        await first.ask("Two?", key="k")
+    assert refusal.value.code == "idempotency_key_reused"
+    assert (await first.ask("One?", BEN, key="k")).id != made.id
