@@ -130,8 +130,8 @@ def _summary_blocks(statistics: HistoryStatistics) -> Iterator[Block]:
         yield Chart(
             ChartKind.STACKED_BAR,
             (
-                Series("Failed", tuple(Point(f"{p.first_day}", float(p.failed)) for p in statistics.periods)),
                 Series("Succeeded", tuple(Point(f"{p.first_day}", float(p.succeeded)) for p in statistics.periods)),
+                Series("Failed", tuple(Point(f"{p.first_day}", float(p.failed)) for p in statistics.periods)),
             ),
             title=f"Outcomes of retries, by {period}",
             x_axis=period.capitalize(),

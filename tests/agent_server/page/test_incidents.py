@@ -308,7 +308,7 @@ async def test_the_summary_counts_what_the_charts_draw(tab: Tab) -> None:
     assert (summary["failed_runs"], summary["retries_succeeded"], summary["success_percent"]) == (4, 2, 67)
     by_day, by_outcome, table, causes, jobs = summary["blocks"]
     assert sum(point["value"] for series in by_day["series"] for point in series["points"]) == 4
-    assert [sum(point["value"] for point in series["points"]) for series in by_outcome["series"]] == [1, 2]
+    assert [sum(point["value"] for point in series["points"]) for series in by_outcome["series"]] == [2, 1]
     assert table["rows"] == [["Retry", 4, 2, 1, 0, 1, 67, 0]]
     assert {point["label"]: point["value"] for point in causes["series"][0]["points"]} == {"cause 0": 2, "cause 1": 2}
     assert jobs["series"][0]["points"][0]["label"] == "nightly_etl"

@@ -37,14 +37,16 @@ export function DataTable({ table, next }: { table: TableBlock; next?: ReactNode
           </tbody>
         </table>
       </div>
-      {shown.length < rows.length && (
-        <button type="button" className="button small quiet" onClick={() => setShowsAll(true)}>
-          Show all {numberText(rows.length)} rows
-        </button>
-      )}
       {note && <p className="quiet-text">{note}</p>}
-      {next}
-      {table.source && <ExternalLink address={table.source.url}>{table.source.title}</ExternalLink>}
+      <div className="buttons">
+        {shown.length < rows.length && (
+          <button type="button" className="button small" onClick={() => setShowsAll(true)}>
+            Show all {numberText(rows.length)} rows
+          </button>
+        )}
+        {next}
+        {table.source && <ExternalLink address={table.source.url}>{table.source.title}</ExternalLink>}
+      </div>
     </div>
   );
 }
