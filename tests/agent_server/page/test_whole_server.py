@@ -15,6 +15,7 @@ from agent_server.http.stored_routes import stored_routes
 from app.files.uploads import Uploads
 from app.storage.factory import open_storage
 from tests.agent_server.page.whole_server import WholeServer, whole_server
+from tests.fakes.postgres import Postgres
 
 ANN, BOB = "4711@99", "4712@99"
 
@@ -79,6 +80,23 @@ async def test_a_conversation_that_a_program_has_without_naming_it_is_not_in_the
     asked = await server.ask(ANN, "One?")
     await server.ended(ANN, asked)
     assert (await server.read(ANN, "/api/conversations"))["conversations"] == []
+
+
+@pytest.mark.slow
+async def test_on_postgresql_the_page_has_all_of_this_too(postgres: Postgres, tmp_path: Path) -> None:
+    async with whole_server(tmp_path, DATABASE_URL=postgres.url, DATABASE_SCHEMA="page") as server:
+        assert (await server.read(ANN, "/api/me"))["storage"] == "postgresql"
+        ids = [await server.begin(ANN, title) for title in ("Sales 2025", "Costs", "Sales 2026")]
+        asked = await server.ask(ANN, "Größe 😀?", conversation=ids[0])
+        await server.ended(ANN, asked)
+        await server.send(ANN, "POST", f"/api/responses/{asked}/feedback", {"value": "up", "comment": "ja"})
+        found = (await server.read(ANN, "/api/conversations?search=sales"))["conversations"]
+        assert [each["title"] for each in found] == ["Sales 2025", "Sales 2026"]
+        (turn,) = (await server.read(ANN, f"/api/conversations/{ids[0]}"))["turns"]
+        assert (turn["question"], turn["feedback"]) == ("Größe 😀?", {"value": "up", "comment": "ja"})
+        assert (await server.send(BOB, "GET", f"/api/conversations/{ids[0]}")).status_code == 404
+        assert (await server.send(ANN, "DELETE", f"/api/conversations/{ids[0]}")).status_code == 200
+        assert (await server.send(ANN, "GET", f"/api/responses/{asked}")).status_code == 404
 
 
 async def test_without_a_job_watch_the_second_tab_says_what_to_configure(server: WholeServer) -> None:
