@@ -213,6 +213,15 @@ def test_the_tiny_model_is_installed_only_where_no_workspace_is_configured(
     assert installation.installed == [dev.RUNTIME_LOCK, dev.TERMINAL_LOCK, *([dev.LOCAL_MODEL_LOCK] if model else [])]
 
 
+def test_the_agent_server_needs_nothing_of_the_function_apps(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_MODEL_NAME", "model")
+    monkeypatch.setattr(installation, "become", lambda *command: 0)
+    assert dev.agent_server(installation, []) == 0
+    assert installation.installed == [dev.AGENT_SERVER_LOCK]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows keeps people apart by their profiles")
 def test_what_is_kept_here_is_readable_by_its_owner_only(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

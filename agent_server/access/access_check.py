@@ -23,7 +23,7 @@ Resource = Mapping[str, Any]
 RESOURCES_FILE = Path(__file__).resolve().parents[2] / "app_resources.json"
 """`dev.py preflight` writes the resources of the app there."""
 
-_IDENTITY_SECONDS = 3.0
+IDENTITY_SECONDS = 3.0
 
 
 class AccessCheck:
@@ -63,7 +63,7 @@ class AccessCheck:
         path = "/api/2.0/preview/scim/v2/Me"
         try:
             me = await self._workspace.request(
-                "GET", path, identity=identity, time_limit_seconds=_IDENTITY_SECONDS, attempts=1
+                "GET", path, identity=identity, time_limit_seconds=IDENTITY_SECONDS, attempts=1
             )
         except WorkspaceError as error:
             says = f"Databricks does not say who asks ({error}). Check the credential"

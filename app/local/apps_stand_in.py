@@ -82,9 +82,10 @@ class AppsStandIn:
 
     `apps` by name; `files` of the workspace; `calls` in order, such as "POST apps"; `polls`: how often what takes time
     is still under way; `outcomes` of the next deployments, as state and message; `faults`: statuses of the next calls,
-    by their entry in `calls`; `loses_scopes`: deployments reset the scopes, as has been seen; `answers_as`: the commit
-    that every app's health names instead of the deployed one; `deploys_at_start`: compute that starts deploys the last
-    deployment once more; `address`: where `app_routes` are served.
+    by their entry in `calls`, and `faults_after` of those that are carried out all the same; `loses_scopes`:
+    deployments reset the scopes, as has been seen; `answers_as`: the commit that every app's health names instead of
+    the deployed one; `deploys_at_start`: compute that starts deploys the last deployment once more; `address`: where
+    `app_routes` are served.
     """
 
     def __init__(self, token: str, *, polls: int = 0) -> None:
@@ -95,6 +96,7 @@ class AppsStandIn:
         self.calls: list[str] = []
         self.outcomes: deque[tuple[str, str]] = deque()
         self.faults: defaultdict[str, deque[int]] = defaultdict(deque)
+        self.faults_after: defaultdict[str, deque[int]] = defaultdict(deque)
         self.loses_scopes = False
         self.answers_as: str | None = None
         self.deploys_at_start = False
@@ -127,7 +129,10 @@ class AppsStandIn:
             self.calls.append(name)
             if self.faults[name]:
                 raise RefusedRequestError(self.faults[name].popleft(), "TEMPORARILY_UNAVAILABLE", "Try again.")
-            return await handler(request)
+            answer = await handler(request)
+            if self.faults_after[name]:
+                raise RefusedRequestError(self.faults_after[name].popleft(), "TEMPORARILY_UNAVAILABLE", "Try again.")
+            return answer
 
         return call
 

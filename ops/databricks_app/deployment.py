@@ -169,6 +169,8 @@ class AppDeployer:
         state = _compute(app)
         if state is ComputeState.ERROR:
             raise AppError(f"The app's compute failed: {app.compute_status and app.compute_status.message}")
+        if state is ComputeState.DELETING:
+            raise AppError(f"The app {app.name} is being deleted. Wait until it is gone, and deploy again.")
         if state is ComputeState.STOPPED:
             raise AppError("The app's compute was stopped meanwhile.")
         return app if state is ComputeState.ACTIVE else None

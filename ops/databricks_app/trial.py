@@ -30,7 +30,18 @@ _ANSWER_SECONDS = 120.0
 STOP_SECONDS = 14.0
 _QUESTION = "Hello"
 _RESPONSES = "agent/v1/responses"
-_PASSED_ON = ("PATH", "HOME", "SYSTEMROOT", "LOCALAPPDATA", "APPDATA", "TEMP", "TMP", "LANG", "SSL_CERT_FILE")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "USERPROFILE",
+    "SYSTEMROOT",
+    "LOCALAPPDATA",
+    "APPDATA",
+    "TEMP",
+    "TMP",
+    "LANG",
+    "SSL_CERT_FILE",
+)
 _PASSED_ON_PREFIXES = ("UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 _Answer = TypeVar("_Answer")

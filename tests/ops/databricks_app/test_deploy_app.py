@@ -162,6 +162,32 @@ async def test_a_create_that_was_carried_out_and_not_answered_is_not_an_error(tm
         assert [each["name"] for each in service.stand_in.apps[NAME].configured["resources"]] == ["model", "experiment"]
 
 
+async def test_calls_that_were_carried_out_and_not_answered_are_done_once(tmp_path: Path) -> None:
+    """The SDK repeats them, and meets what it has begun itself."""
+    async with apps_service() as service:
+        service.stand_in.polls = 2
+        for call in ("POST apps", "POST deployments"):
+            service.stand_in.faults_after[call].append(503)
+        await deployed(service, folder(tmp_path))
+        assert service.stand_in.calls.count("POST deployments") == 2
+        assert len(service.stand_in.apps[NAME].deployments) == 1
+
+
+@pytest.mark.parametrize("state", ["taken", "DELETING"])
+async def test_an_app_that_is_being_deleted_is_not_waited_for(tmp_path: Path, state: str) -> None:
+    async with apps_service() as service:
+        if state == "taken":
+            service.stand_in.faults["POST apps"].append(409)
+        else:
+            await deployed(service, folder(tmp_path))
+            service.stand_in.apps[NAME].compute = state
+        with pytest.raises(
+            AppError, match=r"is taken; an app that is being deleted keeps it|is being deleted. Wait until it is gone"
+        ):
+            await deployed(service, folder(tmp_path))
+        assert service.now < 60
+
+
 async def test_busy_moments_of_databricks_are_repeated(tmp_path: Path) -> None:
     async with apps_service() as service:
         for call in ("GET app", "POST apps", "POST deployments", "GET deployment"):
