@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,10 @@ HELLO = parse_responses_request({"input": "Hello", "custom_inputs": {"a": 1}})
 
 
 @pytest.fixture
-def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Any:
+def mlflow_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    # Its classes trace what they do, if need be into a database in the working directory.
+    monkeypatch.setenv("MLFLOW_TRACE_SAMPLING_RATIO", "0")
+    monkeypatch.chdir(tmp_path)
     import mlflow.genai.agent_server.server as server
 
     monkeypatch.setattr(server, "_invoke_function", None)
