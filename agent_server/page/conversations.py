@@ -93,7 +93,8 @@ class Conversations:
         ]
         found.sort(key=_place, reverse=True)
         page = found[:PAGE_SIZE]
-        return page, _cursor(page[-1]) if len(found) > PAGE_SIZE else ""
+        checked = await _map(lambda record: self._checked(caller, record), page)
+        return checked, _cursor(page[-1]) if len(found) > PAGE_SIZE else ""
 
     async def create(self, caller: ServerCaller, title: str) -> ConversationRecord:
         return await self._records.create(caller.tenant, title=title)
@@ -120,7 +121,7 @@ class Conversations:
         await self._responses.forget_conversation(id, caller)
 
     async def read(self, caller: ServerCaller, id: str) -> Conversation:
-        record = await self._find(caller, id)
+        record = await self._checked(caller, await self._find(caller, id))
         requests = await self._requests_of(caller, record.branch(record.last))
         said = await self._ratings().find_all(ConversationKey(caller.tenant, id), caller.owner)
         turns = await _map(lambda request: self._turn(caller, request, said), requests)
@@ -130,6 +131,24 @@ class Conversations:
         if (record := await self._records.find(caller.tenant, id)) is None:
             raise not_found("conversation", id)
         return record
+
+    async def _checked(self, caller: ServerCaller, record: ConversationRecord) -> ConversationRecord:
+        """A worker that vanished may have left a response marked as running that has ended, or is ended now."""
+        if not record.running:
+            return record
+        try:
+            response = await self._responses.get(record.running, caller)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            response = {}
+        if response.get("status") in ("queued", "in_progress"):
+            return record
+
+        def ended(found: ConversationRecord) -> ConversationRecord:
+            return replace(found, running="") if found.running == record.running else found
+
+        return await self._records.update(caller.tenant, record.id, ended) or replace(record, running="")
 
     async def _requests_of(self, caller: ServerCaller, ids: Iterable[str]) -> list[ResponseRecord]:
         found = await _map(lambda id: self._requests.find(caller.tenant, id), ids)

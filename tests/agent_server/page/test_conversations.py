@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,26 @@ async def test_the_latest_comes_first_and_a_running_one_is_marked(page: PageServ
     listed = (await page.read(ANN, "/api/conversations"))["conversations"]
     assert [(each["id"], each["running_response_id"]) for each in listed] == [(first, "resp_1"), (second, None)]
     assert listed[0]["updated_at"] > listed[1]["updated_at"] >= listed[1]["created_at"]
+
+
+@pytest.mark.parametrize("path", ["", "/{id}"])
+@pytest.mark.parametrize("status", ["completed", "failed", None])
+async def test_what_a_vanished_worker_left_marked_as_running_is_seen_to_have_ended(
+    status: str | None, path: str, page: PageServer
+) -> None:
+    id = await page.begin(ANN)
+    await page.responses.write(ANN, id, "resp_1", "?", status="in_progress")
+    before = await page.responses.records.find(f"apps/{ANN}", id)
+    assert before is not None
+    if status is None:
+        page.responses.objects.clear()
+    else:
+        page.responses.objects[f"apps/{ANN}", "resp_1"]["status"] = status
+    listed = await page.read(ANN, f"/api/conversations{path.replace('{id}', id)}")
+    shown = listed if path else listed["conversations"][0]
+    assert shown["running_response_id"] is None
+    after = await page.responses.records.find(f"apps/{ANN}", id)
+    assert after == replace(before, running="")
 
 
 async def test_pages_have_each_conversation_once_though_others_come_and_go(
