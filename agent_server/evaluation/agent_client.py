@@ -22,10 +22,16 @@ class AgentClientError(Exception):
 class AgentClient:
     """`headers` are asked for with each request, since tokens end. An app's documented path for tokens is `/api`."""
 
-    def __init__(self, url: str, headers: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Callable[[], Mapping[str, str]] = dict,
+        *,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self._url = f"{url.rstrip('/')}/api/responses"
         self._headers = headers
-        self._http = httpx.Client(timeout=_TIMEOUT)
+        self._http = httpx.Client(timeout=_TIMEOUT, transport=transport)
 
     def ask(self, request: JsonObject) -> JsonObject:
         """The Response object. Raises `AgentClientError`."""
@@ -34,7 +40,12 @@ class AgentClient:
         except httpx.HTTPError as error:
             raise AgentClientError(f"{self._url} does not answer ({type(error).__name__}).") from None
         _check(reply, reply.text)
-        answer: JsonObject = reply.json()
+        try:
+            answer = reply.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise AgentClientError(f"{self._url} answers with something else than a response.")
         return answer
 
     def events(self, request: JsonObject) -> Iterator[JsonObject]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from agent_server import mlflow_config
 from agent_server.evaluation.local_server import LocalServer
+from tests.agent_server.test_whole_chain import agent_server
 from tests.fakes.mlflow_store import MlflowStore
+from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -52,6 +58,33 @@ def test_traces_have_the_answer_and_are_named_and_take_feedback(http: httpx.Clie
     (assessment,) = awaited_assessments(mlflow_store, ids[-1])
     assert (assessment.name, assessment.value, assessment.rationale) == ("user_feedback", False, "Too short.")
     assert assessment.source.source_id.startswith("user-")
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_turn_of_the_databricks_agent_has_its_model_calls_tokens_and_tools(
+    mlflow_store: MlflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    monkeypatch.setattr(mlflow_config, "_setup", ContextVar("mlflow_setup", default=mlflow_store.setup))
+    call = {"index": 0, "id": "c1", "function": {"name": "current_time", "arguments": "{}"}}
+    async with ServingEndpoint() as model, agent_server(model, tmp_path) as server:
+        model.replies += [
+            Stream([chat_chunk({"role": "assistant", "tool_calls": [call]}, "tool_calls")]),
+            chat_stream("It is ", "late."),
+        ]
+        async with server.client() as client:
+            asked = {"input": "What time is it?", "store": is_kept}
+            reply = (await client.post("/responses", json=asked, headers=WANTS_TRACE)).json()
+
+    trace = await asyncio.to_thread(mlflow_store.trace, reply["metadata"]["trace_id"])
+    root, first, tool, second = trace.data.spans
+    assert [span.span_type for span in trace.data.spans] == ["AGENT", "CHAT_MODEL", "TOOL", "CHAT_MODEL"]
+    assert {span.parent_id for span in (first, tool, second)} == {root.span_id}
+    assert "What time is it?" in json.dumps(first.inputs)
+    assert tool.name == "execute_tool current_time"
+    assert second.outputs["choices"][0]["message"]["content"] == "It is late."
+    assert "It is late." in json.dumps(root.outputs)
+    assert json.loads(trace.info.trace_metadata["mlflow.trace.tokenUsage"])["total_tokens"] == 9
+    assert TOKEN not in str(trace.to_dict())
 
 
 def frames(reply: httpx.Response) -> list[Any]:
