@@ -65,9 +65,10 @@ class DatabricksAgent:
     async def stream(self, request: JsonObject) -> AsyncGenerator[JsonObject, None]:
         context = current_request()
         call = current_turn_call()
-        items = request.get("input") or []
+        prior = call.prior_ids if call else frozenset()
+        items = [item for item in request.get("input") or [] if item.get("id") not in prior]
         button = _call_of_button(request)
-        turn, history = await self._turn(items[call.prior_items :] if call else items, context, call, button)
+        turn, history = await self._turn(items, context, call, button)
         loose = AgentEventItems()
         answer = self._agent.answer(
             turn,
@@ -78,7 +79,7 @@ class DatabricksAgent:
             cancellation=call.cancellation if call else None,
             deadline=call.deadline if call else math.inf,
             identity=context.caller.identity,
-            instructions=str(request.get("instructions") or ""),
+            instructions=_instructions(request, items),
         )
         async with aclosing(answer) as events:
             async for event in events:
@@ -146,6 +147,13 @@ def _said_before(items: Sequence[Mapping[str, Any]]) -> list[StoredMessage]:
         for item in items
         if item.get("role") in ("user", "assistant") and (text := text_of(item)).strip()
     ]
+
+
+def _instructions(request: JsonObject, items: Sequence[Mapping[str, Any]]) -> str:
+    """Those of the request, and of messages of a system or a developer."""
+    texts = [str(request.get("instructions") or "")]
+    texts += [text_of(item) for item in items if item.get("role") in ("system", "developer")]
+    return "\n\n".join(text for text in texts if text.strip())
 
 
 def _said_here(failure: Failure, identity: RequestIdentity) -> Failure:

@@ -22,6 +22,7 @@ from agent_server.http.open_answers import OpenAnswers, restarting, took_too_lon
 from agent_server.http.request_body import read_json_object
 from agent_server.http.server_services import ServerServices, StoredResponse
 from agent_server.http.stream_ends import chat_end, no_end, responses_end
+from agent_server.protocol.agent_items import refuse_unless_honoured
 from agent_server.protocol.api_error import ApiError
 from agent_server.protocol.chat_request import parse_chat_request, refuse_chat_model_parameters
 from agent_server.protocol.request_parameters import refuse_unless_default
@@ -69,6 +70,7 @@ class _AnswerRoutes:
         asked = parse_responses_request(body)
         if self._services.server.databricks_agent:
             refuse_unless_default(asked.body)
+            refuse_unless_honoured(asked.input)
         if self._answering.is_kept(asked):
             return await self._kept(request, asked, context)
         handler = self._services.handler

@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from uuid import uuid4
 
 from agent_server.handlers.direct import loose_events
 from agent_server.handlers.handler import Handler, JsonObject
@@ -60,7 +61,8 @@ class HandlerAnswerer:
         history = of_branch(history, turn.ancestors)
         prior = list(_items(history))
         request = {**turn.request, "input": [*prior, *turn.request.get("input", ())]}
-        call = TurnCall(turn, history, len(prior), said, journal, approvals or {}, cancellation, deadline)
+        prior_ids = frozenset(item["id"] for item in prior)
+        call = TurnCall(turn, history, prior_ids, said, journal, approvals or {}, cancellation, deadline)
         said_now = _Said()
         trace = self._tracer.start(
             "responses",
@@ -164,4 +166,5 @@ def of_branch(history: Sequence[StoredMessage], ancestors: Collection[str]) -> l
 def _items(history: Iterable[StoredMessage]) -> Iterable[JsonObject]:
     for message in history:
         kind = "input_text" if message.role == "user" else "output_text"
-        yield {"type": "message", "role": message.role, "content": [{"type": kind, "text": message.text}]}
+        content = [{"type": kind, "text": message.text}]
+        yield {"type": "message", "id": f"msg_{uuid4().hex}", "role": message.role, "content": content}

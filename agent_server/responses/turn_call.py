@@ -28,13 +28,13 @@ class ResponseTurn(Turn):
 
 @dataclass(slots=True)
 class TurnCall:
-    """The arguments of `app.agent.agent.Agent.answer`. `prior_items` of the request's input come from `history`. A
-    handler that knows better than its events how the turn ended sets `end`.
+    """The arguments of `app.agent.agent.Agent.answer`. The items of the request's input with `prior_ids` come from
+    `history`. A handler that knows better than its events how the turn ended sets `end`.
     """
 
     turn: ResponseTurn
     history: Sequence[StoredMessage] = ()
-    prior_items: int = 0
+    prior_ids: frozenset[str] = frozenset()
     said: str | None = None
     journal: ToolJournal | None = None
     approvals: Mapping[str, bool] = field(default_factory=dict)

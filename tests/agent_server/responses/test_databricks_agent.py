@@ -188,3 +188,27 @@ def test_a_button_calls_no_other_tool_and_its_data_is_checked(tmp_path: Any, dat
         assert bench.requests == []
 
     script(tmp_path)
+
+
+@in_virtual_time
+async def test_what_was_said_before_is_told_to_the_model_once_and_in_order(store: SqliteStore) -> None:
+    bench = Bench()
+    at = instance(store, bench)
+    id, approval = await _asked(at)
+    first = await (await at.ask(_decision(approval, approve=False), previous_response_id=id)).finished()
+    asked = len(bench.requests)
+    items = [
+        {"role": "developer", "content": "Answer in French."},
+        {"role": "user", "content": "Between?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Two?"},
+    ]
+    await at.answered(items, previous_response_id=first["id"])
+    system, *said = [message.content for message in bench.requests[asked].messages]
+    assert "Answer in French." in system
+    assert [text for text in said if text in ("One?", "Between?", "Yes.", "Two?")] == [
+        "One?",
+        "Between?",
+        "Yes.",
+        "Two?",
+    ]
