@@ -1,4 +1,4 @@
-import { type ComponentProps, createContext, memo, type ReactNode, useContext, useDeferredValue, useId, useMemo } from "react";
+import { type ComponentProps, createContext, memo, type ReactNode, useContext, useId, useMemo } from "react";
 import ReactMarkdown, { type Components, type ExtraProps, type Options } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import { CodeView } from "./CodeView";
@@ -27,8 +27,7 @@ const REMARK_PLUGINS: Options["remarkPlugins"] = [[remarkGfm, { singleTilde: fal
 
 /** Text of a model. Its HTML is shown as text, its links with their host, its images from allowed hosts alone. */
 export function Markdown({ text, streaming = false, imageHosts, sources = NO_SOURCES }: MarkdownProps) {
-  const deferred = useDeferredValue(text);
-  const shown = streaming ? withoutUnfinished(deferred) : text;
+  const shown = streaming ? withoutUnfinished(text) : text;
   const around = useMemo(() => ({ imageHosts, sources }), [imageHosts, sources]);
   return (
     <Around value={around}>
