@@ -29,6 +29,7 @@ from app.files.uploads import MAX_UPLOAD_BYTES
 MAX_UPLOAD_BODY_BYTES = MAX_UPLOAD_BYTES + 64 * 1024
 """A file with what multipart puts around it."""
 
+_PAGE = ("/api",)
 _NO_STORE = {"Cache-Control": "no-store"}
 _FORM = "multipart/form-data"
 
@@ -43,89 +44,95 @@ class PageServices:
 
 def page_routes(page: PageServices, identify: Callable[[Mapping[str, str]], ServerCaller]) -> APIRouter:
     """`identify` is given the headers of a request, in lower case."""
+    asked = _PageRequests(page, identify)
+    # What OpenAI's clients ask for is under any of their base addresses.
+    routes: list[tuple[tuple[str, ...], str, str, Callable[..., Awaitable[Response]], str]] = [
+        (_PAGE, "GET", "/me", asked.me, "me"),
+        (_PAGE, "GET", "/conversations", asked.list_conversations, "conversations"),
+        (PREFIXES, "POST", "/conversations", asked.create_conversation, "conversations"),
+        (_PAGE, "GET", "/conversations/{id}", asked.read_conversation, "conversation"),
+        (_PAGE, "PATCH", "/conversations/{id}", asked.rename_conversation, "conversation"),
+        (PREFIXES, "DELETE", "/conversations/{id}", asked.delete_conversation, "conversation"),
+        (_PAGE, "GET", "/conversations/{id}/export", asked.export_conversation, "conversation_export"),
+        (_PAGE, "POST", "/responses/{response_id}/feedback", asked.give_feedback, "feedback"),
+        (PREFIXES, "POST", "/files", asked.upload_file, "files"),
+        (PREFIXES, "GET", "/files/{id}", asked.read_file, "file"),
+        (PREFIXES, "DELETE", "/files/{id}", asked.delete_file, "file"),
+    ]
+    router = APIRouter()
+    for prefixes, method, path, answer, name in routes:
+        for prefix in prefixes:
+            router.add_api_route(f"{prefix}{path}", answer, methods=[method], name=name)
+    return router
 
-    def caller_of(request: Request) -> ServerCaller:
-        return identify(headers_of(request.scope))
 
-    async def me(request: Request) -> Response:
-        return _json(await page.signed_in.describe(caller_of(request)))
+class _PageRequests:
+    def __init__(self, page: PageServices, identify: Callable[[Mapping[str, str]], ServerCaller]) -> None:
+        self._page = page
+        self._identify = identify
 
-    async def list_conversations(request: Request) -> Response:
+    def _caller_of(self, request: Request) -> ServerCaller:
+        return self._identify(headers_of(request.scope))
+
+    async def me(self, request: Request) -> Response:
+        return _json(await self._page.signed_in.describe(self._caller_of(request)))
+
+    async def list_conversations(self, request: Request) -> Response:
         asked = request.query_params
         search, cursor = asked.get("search", ""), asked.get("cursor", "")
-        found, following = await page.conversations.list_page(caller_of(request), search=search, cursor=cursor)
+        found, following = await self._page.conversations.list_page(
+            self._caller_of(request), search=search, cursor=cursor
+        )
         return _json({"conversations": [summary_json(each) for each in found], "next": following or None})
 
-    async def create_conversation(request: Request) -> Response:
-        caller = caller_of(request)
+    async def create_conversation(self, request: Request) -> Response:
+        caller = self._caller_of(request)
         body = await read_json_object(request) if await request.body() else {}
         if wrong := next((name for name, value in body.items() if value and name != "title"), None):
             raise ApiError(
                 400, f"A conversation begins without {wrong[:80]}.", param=wrong, code="unsupported_parameter"
             )
-        record = await page.conversations.create(caller, _title(body, required=False))
+        record = await self._page.conversations.create(caller, _title(body, required=False))
         return _json({**summary_json(record), "object": "conversation", "metadata": {}}, 201)
 
-    async def read_conversation(request: Request, id: str) -> Response:
-        return _json(conversation_json(await page.conversations.read(caller_of(request), id)))
+    async def read_conversation(self, request: Request, id: str) -> Response:
+        return _json(conversation_json(await self._page.conversations.read(self._caller_of(request), id)))
 
-    async def rename_conversation(request: Request, id: str) -> Response:
-        caller = caller_of(request)
+    async def rename_conversation(self, request: Request, id: str) -> Response:
+        caller = self._caller_of(request)
         title = _title(await read_json_object(request), required=True)
-        return _json(summary_json(await page.conversations.rename(caller, id, title)))
+        return _json(summary_json(await self._page.conversations.rename(caller, id, title)))
 
-    async def delete_conversation(request: Request, id: str) -> Response:
-        await page.conversations.delete(caller_of(request), id)
+    async def delete_conversation(self, request: Request, id: str) -> Response:
+        await self._page.conversations.delete(self._caller_of(request), id)
         return _json({"id": id, "deleted": True})
 
-    async def export_conversation(request: Request, id: str) -> Response:
+    async def export_conversation(self, request: Request, id: str) -> Response:
         format = request.query_params.get("format", "markdown")
         if format not in ("markdown", "json"):
             raise ApiError(400, "format must be markdown or json.", param="format", code="invalid_value")
-        conversation = await page.conversations.read(caller_of(request), id)
+        conversation = await self._page.conversations.read(self._caller_of(request), id)
         is_markdown = format == "markdown"
         content = markdown_export(conversation) if is_markdown else json_export(conversation)
         name = content_disposition(conversation.record.title, "md" if is_markdown else "json")
         kind = "text/markdown; charset=utf-8" if is_markdown else "application/json"
         return Response(content.encode(), media_type=kind, headers={**_NO_STORE, "Content-Disposition": name})
 
-    async def give_feedback(request: Request, response_id: str) -> Response:
-        caller = caller_of(request)
-        return _json(await page.feedback.give(caller, response_id, await read_json_object(request)))
+    async def give_feedback(self, request: Request, response_id: str) -> Response:
+        caller = self._caller_of(request)
+        return _json(await self._page.feedback.give(caller, response_id, await read_json_object(request)))
 
-    async def upload_file(request: Request) -> Response:
-        caller = caller_of(request)
-        name, content = await _uploaded(request, page.uploads)
-        return _json(file_json(await page.uploads.save(caller, name, content)), 201)
+    async def upload_file(self, request: Request) -> Response:
+        caller = self._caller_of(request)
+        name, content = await _uploaded(request, self._page.uploads)
+        return _json(file_json(await self._page.uploads.save(caller, name, content)), 201)
 
-    async def read_file(request: Request, id: str) -> Response:
-        return _json(file_json(await page.uploads.find(caller_of(request), id)))
+    async def read_file(self, request: Request, id: str) -> Response:
+        return _json(file_json(await self._page.uploads.find(self._caller_of(request), id)))
 
-    async def delete_file(request: Request, id: str) -> Response:
-        await page.uploads.delete(caller_of(request), id)
+    async def delete_file(self, request: Request, id: str) -> Response:
+        await self._page.uploads.delete(self._caller_of(request), id)
         return _json({"id": id, "object": "file", "deleted": True})
-
-    routes: list[tuple[str, str, Callable[..., Awaitable[Response]], str]] = [
-        ("GET", "/api/me", me, "me"),
-        ("GET", "/api/conversations", list_conversations, "conversations"),
-        ("GET", "/api/conversations/{id}", read_conversation, "conversation"),
-        ("PATCH", "/api/conversations/{id}", rename_conversation, "conversation"),
-        ("GET", "/api/conversations/{id}/export", export_conversation, "conversation_export"),
-        ("POST", "/api/responses/{response_id}/feedback", give_feedback, "feedback"),
-    ]
-    router = APIRouter()
-    for method, path, handle, name in routes:
-        router.add_api_route(path, handle, methods=[method], name=name)
-    # What OpenAI's clients ask for under any of their base addresses.
-    for prefix in PREFIXES:
-        router.add_api_route(f"{prefix}/conversations", create_conversation, methods=["POST"], name="conversations")
-        router.add_api_route(
-            f"{prefix}/conversations/{{id}}", delete_conversation, methods=["DELETE"], name="conversation"
-        )
-        router.add_api_route(f"{prefix}/files", upload_file, methods=["POST"], name="files")
-        router.add_api_route(f"{prefix}/files/{{id}}", read_file, methods=["GET"], name="file")
-        router.add_api_route(f"{prefix}/files/{{id}}", delete_file, methods=["DELETE"], name="file")
-    return router
 
 
 def _json(content: Mapping[str, Any], status: int = 200) -> Response:
