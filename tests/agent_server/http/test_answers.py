@@ -104,6 +104,16 @@ async def test_a_body_without_a_length_is_limited_too() -> None:
     assert "5000 bytes" in answer.json()["error"]["message"]
 
 
+async def test_a_body_that_says_that_it_is_too_large_is_not_read() -> None:
+    async def body() -> Any:
+        raise AssertionError("it is read")
+        yield b""
+
+    async with in_process(services()) as client:
+        answer = await client.post("/responses", content=body(), headers={"Content-Length": "999999999"})
+    assert answer.status_code == 413
+
+
 async def test_half_of_a_surrogate_pair_reaches_no_handler() -> None:
     handler = ScriptedHandler()
     async with in_process(services(handler)) as client:

@@ -174,6 +174,14 @@ async def test_in_an_app_a_page_may_ask_where_it_was_loaded_from(headers: dict[s
         assert "who you are" in answer.json()["error"]["message"]
 
 
+async def test_a_header_that_a_client_adds_to_that_of_the_proxy_makes_it_nobody() -> None:
+    made = services(app=IN_APP, identify=lambda sent: caller_of(sent, settings().server, IN_APP))
+    async with in_process(made) as client:
+        headers = [*SIGNED_IN.items(), ("x-forwarded-user", "bob")]
+        answer = await client.post("/invocations", json={"input": "Hi"}, headers=headers)
+    assert answer.status_code == 401
+
+
 async def test_an_address_or_method_that_there_is_not_is_refused_as_json() -> None:
     async with in_process(services()) as client:
         unknown = await client.get("/nothing")

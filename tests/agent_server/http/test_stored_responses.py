@@ -18,6 +18,7 @@ from tests.agent_server.http.serving import (
     in_process,
     running,
     services,
+    settings,
     until,
 )
 
@@ -156,6 +157,34 @@ async def test_a_stream_of_what_goes_on_without_it_does_not_look_complete(how: s
     assert not responses.kept["resp_0"].cancelled
     assert frames("\n".join(sent))[-1]["type"] == "response.output_text.delta"
     await responses.close()
+
+
+async def test_a_kept_answer_in_one_piece_goes_on_where_the_server_stops() -> None:
+    handler = ScriptedHandler(waits=True)
+    made, responses = keeping(handler)
+    async with running(made) as server, server.client() as client:
+        asking = asyncio.create_task(client.post("/responses", json={"input": "Hi"}))
+        await handler.began.wait()
+        await server.application.stop(finish_seconds=0.01)
+        answer = await asking
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_restarting")
+    assert not responses.kept["resp_0"].cancelled
+    await responses.close()
+
+
+async def test_those_who_follow_kept_responses_keep_nobody_from_asking() -> None:
+    handler = ScriptedHandler(waits=True)
+    responses = MemoryResponses(handler)
+    made = services(handler, responses=responses, settings=settings(AGENT_SERVER_MAX_CONCURRENT_ANSWERS="1"))
+    async with in_process(made) as client:
+        question = {"input": "Hi", "background": True, "stream": True}
+        following = asyncio.create_task(client.post("/responses", json=question))
+        await handler.began.wait()
+        handler.waits = False
+        answer = await client.post("/responses", json={"input": "Hi"})
+        handler.go_on.set()
+        await following
+    assert answer.status_code == 200
 
 
 async def test_anothers_response_looks_unknown() -> None:
