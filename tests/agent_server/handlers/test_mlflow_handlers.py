@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,15 +24,16 @@ HELLO = parse_responses_request({"input": "Hello", "custom_inputs": {"a": 1}})
 
 
 @pytest.fixture
-def mlflow_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    # Its classes trace what they do, if need be into a database in the working directory.
-    monkeypatch.setenv("MLFLOW_TRACE_SAMPLING_RATIO", "0")
-    monkeypatch.chdir(tmp_path)
+def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    import mlflow
     import mlflow.genai.agent_server.server as server
 
     monkeypatch.setattr(server, "_invoke_function", None)
     monkeypatch.setattr(server, "_stream_function", None)
-    return server
+    # MLflow's classes trace what they do, and make a database in the working directory for it.
+    mlflow.tracing.disable()
+    yield server
+    mlflow.tracing.reset()
 
 
 async def test_mlflows_decorators_types_helpers_and_headers_work_as_in_its_own_server(mlflow_server: Any) -> None:
