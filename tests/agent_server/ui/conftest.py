@@ -41,7 +41,13 @@ Result = TypeVar("Result")
 def built_page() -> Path:
     if shutil.which("npm") is None:
         pytest.skip("there is no npm to build the page with")
-    assert build_page(ROOT, print)
+    import fcntl  # not on Windows, where there is no Chromium to test with either
+
+    (ROOT / ".data").mkdir(exist_ok=True)
+    with (ROOT / ".data" / "page.lock").open("w") as lock:
+        # The tests of another process may be building it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert build_page(ROOT, print)
     return ROOT / "agent_server" / "ui" / "dist"
 
 
