@@ -11,6 +11,7 @@ export interface Annotation {
   start_index?: number;
   end_index?: number;
   filename?: string;
+  quote?: string;
 }
 
 export interface ContentPart {

@@ -3,6 +3,7 @@ import userEvent from "@testing-library/user-event";
 import { afterEach, expect, test, vi } from "vitest";
 import type { OutputItem, ResponseObject } from "../api/types";
 import { Answer } from "./Answer";
+import { sourcesOf } from "./sources";
 import { answerParts } from "./answerParts";
 
 afterEach(cleanup);
@@ -90,6 +91,18 @@ test("A mark leads to the source with its number, and other brackets stay as the
   expect(container.querySelector(".markdown")?.textContent).toBe("Text. 72 x[7] [8] 27 [7, 9]");
   expect(screen.getByRole("region", { name: "Sources" }).textContent).toContain("Delta (docs.example)");
   expect(container.querySelectorAll("a[href^='javascript']")).toHaveLength(0);
+});
+
+test.each([
+  ["characters", 8],
+  ["UTF-16", 10],
+])("The number of a mark is found though its place is counted in %s", (_, start) => {
+  const text = "Two 🚀🚀: [5] [6]";
+  const annotation = { type: "url_citation", url: "https://a.example", title: "A", start_index: start, end_index: start + 3 };
+  const whole = { type: "file_citation", filename: "report.pdf", start_index: 0, end_index: 14, quote: "as it says" };
+  const [first, second] = sourcesOf(response([message(text, {}, [annotation, whole])]), []);
+  expect([first?.number, first?.title, first?.quote]).toEqual([1, "report.pdf", "as it says"]);
+  expect([second?.number, second?.title]).toEqual([5, "A"]);
 });
 
 test.each<[Partial<ResponseObject>, string]>([

@@ -4,6 +4,7 @@ import { Chart } from "./Chart";
 import { CodeView } from "./CodeView";
 import { DataTable } from "./DataTable";
 import { DrawnSafely } from "./DrawnSafely";
+import { inItsOrder } from "./inItsOrder";
 import { Markdown } from "./Markdown";
 import "./rendering.css";
 import { imageUrl } from "./urls";
@@ -86,9 +87,9 @@ function Facts({ block }: { block: FactsBlock }) {
       <dl>
         {block.facts.map((fact, index) => (
           <div key={index}>
-            <dt>{fact.label}</dt>
+            <dt>{inItsOrder(fact.label)}</dt>
             <dd>
-              <bdi>{fact.value}</bdi>
+              <bdi>{inItsOrder(fact.value)}</bdi>
             </dd>
           </div>
         ))}

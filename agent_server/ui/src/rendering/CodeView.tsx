@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useState } from "react";
 import { CopyButton } from "./CopyButton";
+import { inItsOrder } from "./inItsOrder";
 
 const MAX_HIGHLIGHTED_CHARACTERS = 20_000;
 
@@ -9,7 +10,8 @@ interface CodeViewProps {
   title?: string;
 }
 
-export function CodeView({ code, language = "", title = "" }: CodeViewProps) {
+export function CodeView({ code: given, language = "", title = "" }: CodeViewProps) {
+  const code = inItsOrder(given);
   const highlighted = useHighlighted(code, language);
   const name = title || language || "Code";
   return (

@@ -88,6 +88,13 @@ test.each(["about ~5 and ~6", "5~7U × 100~200", "~/a and ~/b"])("One tilde stri
   expect(container.textContent).toBe(`${text} gone`);
 });
 
+test.each(["a \u202etxt.exe\u202c b", "`x \u2066y\u2069`", "```\nif \u202e x\n```", "[a\u202eb](https://x.example)"])(
+  "No text is shown in another order than it has: %#",
+  (text) => {
+    expect(shown(text).textContent).not.toMatch(/[\u202a-\u202e\u2066-\u2069]/);
+  },
+);
+
 test("Money is no formula", () => {
   expect(shown("from $5 to $6").textContent).toBe("from $5 to $6");
 });

@@ -3,6 +3,7 @@ import ReactMarkdown, { type Components, type ExtraProps, type Options } from "r
 import remarkGfm from "remark-gfm";
 import { CodeView } from "./CodeView";
 import { ExternalLink } from "./ExternalLink";
+import { inItsOrder } from "./inItsOrder";
 import { markdownParts, withoutUnfinished } from "./markdownParts";
 import { breakLines, markCitations } from "./markdownPlugins";
 import type { Source } from "./sources";
@@ -27,7 +28,8 @@ const REMARK_PLUGINS: Options["remarkPlugins"] = [[remarkGfm, { singleTilde: fal
 
 /** Text of a model. Its HTML is shown as text, its links with their host, its images from allowed hosts alone. */
 export function Markdown({ text, streaming = false, imageHosts, sources = NO_SOURCES }: MarkdownProps) {
-  const shown = streaming ? withoutUnfinished(text) : text;
+  const ordered = inItsOrder(text);
+  const shown = streaming ? withoutUnfinished(ordered) : ordered;
   const around = useMemo(() => ({ imageHosts, sources }), [imageHosts, sources]);
   return (
     <Around value={around}>

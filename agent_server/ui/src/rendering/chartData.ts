@@ -1,4 +1,5 @@
 import type { Cell, ChartBlock, Column, Point, TableBlock } from "./blocks";
+import { inItsOrder } from "./inItsOrder";
 import { NO_VALUE } from "./numbers";
 
 export interface LabelledSeries {
@@ -23,7 +24,7 @@ export function chartData(chart: ChartBlock): ChartData {
       const before = seen.get(point.label) ?? 0;
       seen.set(point.label, before + 1);
       const key = `${before} ${point.label}`;
-      keys.set(key, point.label || NO_VALUE);
+      keys.set(key, inItsOrder(point.label) || NO_VALUE);
       return [key, point];
     });
   });

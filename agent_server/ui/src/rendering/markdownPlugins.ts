@@ -2,7 +2,7 @@ import type { Element, ElementContent, Root as HtmlRoot, Text } from "hast";
 import type { Html, Nodes, Root } from "mdast";
 
 /** `[1]`, and `[1, 2]`. */
-const MARK = /\[(\d{1,3}(?:, ?\d{1,3}){0,9})\]/g;
+const MARK = /\[(\d{1,4}(?:, ?\d{1,4}){0,9})\]/g;
 
 /** Models break lines in cells of tables with `<br>`: the one piece of HTML that is taken. */
 export function breakLines() {

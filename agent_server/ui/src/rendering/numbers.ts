@@ -1,4 +1,5 @@
 import type { Cell, Column } from "./blocks";
+import { inItsOrder } from "./inItsOrder";
 
 const NUMBER = /^([+-]?)(\d{1,80})(?:\.(\d{1,80}))?(?:[eE]([+-]?\d{1,2}))?$/;
 
@@ -32,5 +33,5 @@ export function cellText(cell: Cell, column: Column): string {
   if (column.type === "number" || typeof cell === "number") {
     return numberText(cell, column.plain || column.type !== "number");
   }
-  return cell;
+  return inItsOrder(cell);
 }

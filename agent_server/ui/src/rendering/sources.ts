@@ -32,14 +32,23 @@ function add(found: Map<number, Source>, annotation: Annotation, text: string): 
   const title = annotation.title || annotation.filename || url?.host || "";
   if (!title || !/citation/.test(annotation.type)) return;
   const isKnown = [...found.values()].some((each) => each.url?.href === url?.href && each.title === title);
-  const { start_index: start, end_index: end } = annotation;
-  const mark = start === undefined || end === undefined ? null : /\[(\d{1,3})\]/.exec(text.slice(start, end));
-  if (mark) {
-    const number = Number(mark[1]);
-    if (!found.has(number)) found.set(number, { number, title, url, quote: "" });
+  const quote = annotation.quote ?? "";
+  const marked = markedNumber(annotation, text);
+  if (marked !== null) {
+    if (!found.has(marked)) found.set(marked, { number: marked, title, url, quote });
   } else if (!isKnown) {
     let number = 1;
     while (found.has(number)) number += 1;
-    found.set(number, { number, title, url, quote: "" });
+    found.set(number, { number, title, url, quote });
   }
 }
+
+/** The n where the annotation is for a mark `[n]`. Servers count characters, some of them as JavaScript does. */
+function markedNumber({ start_index: start, end_index: end }: Annotation, text: string): number | null {
+  if (start === undefined || end === undefined || end - start > MAX_MARK_CHARACTERS) return null;
+  const characters = [...text].slice(start, end).join("");
+  const mark = [characters, text.slice(start, end)].map((each) => /^\[(\d{1,4})\]$/.exec(each)).find(Boolean);
+  return mark ? Number(mark[1]) : null;
+}
+
+const MAX_MARK_CHARACTERS = 6;
