@@ -21,12 +21,18 @@ from app.local.lifetime import port_number, stop_requested
 from app.local.local_settings import ROOT, LocalSettingsError, add_local_settings, workspace_is_configured
 from app.local.printable import printable
 from app.local.processes import ChildFailedError, Children
+from app.local.stand_in_workspace import JOB_WATCH_SETTINGS
 from ops.command import DEV
 from ops.databricks_app import AppError
 from ops.databricks_app.page import build_page
 
 DEFAULT_PORT = 8000
 _START_SECONDS = 90.0
+# On this machine everybody may approve.
+_WATCH_OF_SAMPLE_JOBS = {
+    **{name: JOB_WATCH_SETTINGS[name] for name in ("JOB_WATCH_MODE", "JOB_WATCH_ALLOW")},
+    "AGENT_SERVER_WATCH_JOBS_EVERY": "10s",
+}
 _READY = r"The agent server listens at (http://\S+)"
 
 
@@ -56,7 +62,7 @@ async def _start_and_watch(children: Children, options: argparse.Namespace) -> N
     stand_in = not workspace_is_configured(settings)
     if stand_in:
         say("Starting the stand-in workspace ...")
-        settings |= await start_stand_in(children)
+        settings = _WATCH_OF_SAMPLE_JOBS | settings | await start_stand_in(children)
     say("Starting the agent server ...")
     reload = ["--reload"] if options.reload else []
     server = await children.start(
@@ -89,6 +95,7 @@ def summary(url: str, settings: Mapping[str, str], *, stand_in: bool, page: bool
     ]
     if stand_in:
         lines.append('Ask for example "How did revenue develop by month?": the answer has a table and a chart.')
+        lines.append("The tab Jobs has sample jobs, some of which have failed.")
     return [*lines, "Ctrl-C ends everything.", ""]
 
 
