@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from agent_server.handlers.handler import Handler
 from agent_server.handlers.registry import HandlerRegistry
 from agent_server.protocol.task import Task
 from tests.agent_server.handlers.agents import RecordingAgent
 from tests.agent_server.http.serving import running, services
+from tests.agent_server.protocol.accumulated import assembler
+from tests.agent_server.protocol.loose_events import ENDS, LOOSE_EVENTS
 from tests.fakes.npm import npm_installed
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("openai_node.cjs")
 # Of every type that a handler of ours or MLflow's helpers yield: the client raises for types that it does not know.
 ITEMS: list[Json] = [
     {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]},
@@ -63,10 +67,47 @@ def handler_of(*items: Json, error: Exception | None = None) -> Handler:
     return registry.handler(Task.RESPONSES)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm to install the client with")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm to install the client with"),
+]
+
+
+def node(script: str, *arguments: str, stdin: str = "") -> Any:
+    """The JSON that a script which requires the client writes."""
+    package = npm_installed(ROOT / ".data" / "openai", "openai", ROOT / "tests" / "npm" / "openai")
+    program = shutil.which("node")
+    assert program
+    ended = subprocess.run(
+        [program, str(Path(__file__).with_name(script)), *arguments],
+        env={"NODE_PATH": str(package.parent)},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_of_the_events_of_any_answer_the_client_builds_what_their_last_one_says() -> None:
+    streams: list[list[Json]] = []
+
+    @given(st.lists(LOOSE_EVENTS, max_size=12), ENDS)
+    @settings(max_examples=200, deadline=None, phases=[Phase.generate], database=None)
+    def collect(loose: list[Json], end: Json | None) -> None:
+        response = assembler()
+        events = response.begin()
+        for event in [*loose, *([end] if end else [])]:
+            events += response.add(event)
+        streams.append(events + response.finish())
+
+    collect()
+    built = node("accumulate_in_node.cjs", stdin=json.dumps(streams))
+    assert built == [events[-1]["response"]["output"] for events in streams]
+
+
 async def test_openais_client_for_node_reads_every_task_every_item_and_every_failure() -> None:
-    package = await asyncio.to_thread(npm_installed, ROOT / ".data" / "openai", "openai", ROOT / "tests/npm/openai")
     agents: dict[str, tuple[Handler, Task]] = {
         task.name: (RecordingAgent(task).handler, task) for task in Task
     } | {
@@ -78,14 +119,7 @@ async def test_openais_client_for_node_reads_every_task_every_item_and_every_fai
             name: (await servers.enter_async_context(running(services(handler, task=task)))).address
             for name, (handler, task) in agents.items()
         }
-        node = shutil.which("node")
-        assert node
-        process = await asyncio.create_subprocess_exec(
-            node, str(SCRIPT), json.dumps(addresses), env={"NODE_PATH": str(package.parent)}, stdout=-1, stderr=-1
-        )
-        out, errors = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, errors.decode()
-    results = json.loads(out)
+        results = await asyncio.to_thread(node, "openai_node.cjs", json.dumps(addresses))
 
     for task in Task:
         assert results[task.name] == {
@@ -109,4 +143,4 @@ async def test_openais_client_for_node_reads_every_task_every_item_and_every_fai
     assert "The agent failed" in failing["chatStream"]["message"]
     assert "The agent failed" in failing["helper"]
     assert failing["stream"][-2:] == ["error", "response.failed"]
-    assert "hunter2" not in out.decode()
+    assert "hunter2" not in json.dumps(results)
