@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from agent_server.handlers.handler import JsonObject
+from agent_server.http.answer_routes import PREFIXES
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.metrics import CONTENT_TYPE, Metrics
 from agent_server.http.open_answers import OpenAnswers
@@ -36,12 +37,10 @@ def operations_routes(services: ServerServices, answers: OpenAnswers, metrics: M
     router = APIRouter()
     info = services.info
 
-    @router.api_route("/health", methods=["GET", "HEAD"], name="health")
     async def health() -> Response:
         """Whether the process lives: nothing else is asked."""
         return _json({"status": "healthy", "version": info.version, "git_commit": info.git_commit})
 
-    @router.api_route("/ready", methods=["GET", "HEAD"], name="ready")
     async def ready() -> Response:
         """Whether a request would be answered now."""
         checks = await _checked(services.readiness)
@@ -52,12 +51,9 @@ def operations_routes(services: ServerServices, answers: OpenAnswers, metrics: M
         }
         return _json(content, 200 if works else 503)
 
-    @router.get("/metrics", name="metrics")
     async def read_metrics() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
 
-    @router.get("/agent/info", name="info")
-    @router.get("/api/agent/info", name="info")
     async def read_info() -> Response:
         """The names that MLflow's own server has, and more."""
         return _json(agent_card(services))
@@ -67,8 +63,13 @@ def operations_routes(services: ServerServices, answers: OpenAnswers, metrics: M
         model = {"id": info.name, "object": "model", "created": 0, "owned_by": "agent-server"}
         return _json({"object": "list", "data": [model]})
 
-    for prefix in ("", "/v1", "/api", "/api/v1"):
+    for prefix in PREFIXES:
         router.add_api_route(f"{prefix}/models", models, name="models")
+    for prefix in ("", "/api"):
+        router.add_api_route(f"{prefix}/health", health, methods=["GET", "HEAD"], name="health")
+        router.add_api_route(f"{prefix}/ready", ready, methods=["GET", "HEAD"], name="ready")
+        router.add_api_route(f"{prefix}/metrics", read_metrics, name="metrics")
+        router.add_api_route(f"{prefix}/agent/info", read_info, name="info")
     return router
 
 

@@ -22,7 +22,7 @@ _QUIET_ROUTES = ("health", "ready", "metrics")
 
 
 class RequestFrame:
-    """An ASGI application around `app`. `upload_routes` are the paths whose bodies have a limit of their own."""
+    """An ASGI application around `app`. `upload_bytes` are the limits of paths that take larger bodies."""
 
     def __init__(
         self,

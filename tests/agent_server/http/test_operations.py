@@ -44,6 +44,15 @@ async def test_health_asks_nothing_else_and_ready_asks_everything() -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
+async def test_with_a_token_everything_is_asked_below_api() -> None:
+    async with in_process(services()) as client:
+        asked = [await client.get(f"/api/{path}") for path in ("health", "ready", "metrics", "agent/info", "models")]
+        for path in ("invocations", "responses", "v1/responses"):
+            asked.append(await client.post(f"/api/{path}", json={"input": "Hi"}))
+        asked.append(await client.post("/api/chat/completions", json={"messages": [{"role": "user", "content": "Hi"}]}))
+    assert [answer.status_code for answer in asked] == [200] * 9
+
+
 async def test_a_check_that_hangs_is_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_server.http.operations_routes._CHECK_SECONDS", 0.01)
 
