@@ -27,8 +27,9 @@ _log = logging.getLogger(__name__)
 DEFAULT_EXPERIMENT = "agent-server"
 _SECONDS = 20.0
 _RETRY_SECONDS = 60.0
-# Variables of MLflow, where nobody has set them: batches of some seconds; nothing sent to MLflow's makers, and no
-# prices fetched from GitHub; no hints for coding agents in the log; base64 stays in its span, where it is cut.
+# Variables of MLflow, where nobody has set them: batches of some seconds; room for all requests; nothing sent to
+# MLflow's makers, and no prices fetched from GitHub; no hints for coding agents in the log; base64 stays in its span,
+# where it is cut.
 _DEFAULTS = {
     "MLFLOW_ASYNC_TRACE_LOGGING_MAX_INTERVAL_MILLIS": "2000",
     "MLFLOW_ASYNC_TRACE_LOGGING_MAX_SPAN_BATCH_SIZE": "512",
@@ -36,6 +37,7 @@ _DEFAULTS = {
     "MLFLOW_DISABLE_AGENT_HINT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_MODEL_CATALOG_URI": "",
+    "MLFLOW_TRACE_BUFFER_MAX_SIZE": "10000",
     "MLFLOW_TRACE_EXTRACT_ATTACHMENTS": "false",
 }
 

@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dev.py evaluate", description="Evaluates the agent with MLflow.")
     parser.add_argument("--url", help="of a deployed app (https://….databricksapps.com); without it, the agent here")
     parser.add_argument("--data", type=Path, default=DATA_SET, help="a data set, JSON lines (default: %(default)s)")
-    parser.add_argument("--judge", metavar="MODEL", help="a model that judges too: databricks, or endpoints:/NAME")
+    parser.add_argument(
+        "--judge", metavar="MODEL", help="a model that judges too: databricks, endpoints:/NAME or openai:/MODEL"
+    )
     parser.add_argument("--guideline", action="append", default=[], help="what the judge holds answers to; repeatable")
     return parser
 

@@ -97,11 +97,7 @@ def _stage(root: Path, folder: Path, module: str) -> list[str]:
         raise LogModelError(str(error)) from None
     copy_files(root, files, folder)
     code = [str(folder / "app"), str(folder / "agent_server")]
-    top = module.partition(".")[0]
-    if top and top != "agent_server":
-        own = next((each for each in (Path(top), Path(f"{top}.py")) if each.exists()), None)
-        if own is None:
-            raise LogModelError(f"There is no module {top} in this folder: AGENT_SERVER_MODULE names your agent.")
+    if own := own_code(module):
         copied = folder / own.name
         if own.is_dir():
             shutil.copytree(own, copied, ignore=shutil.ignore_patterns("__pycache__", ".*"))
@@ -111,11 +107,23 @@ def _stage(root: Path, folder: Path, module: str) -> list[str]:
     return code
 
 
+def own_code(module: str) -> Path | None:
+    """Where an agent of one's own is, seen from the current folder. Raises `LogModelError`."""
+    top = module.partition(".")[0]
+    if top in ("", "agent_server"):
+        return None
+    for each in (Path(top), Path(f"{top}.py")):
+        if each.exists():
+            return each
+    raise LogModelError(f"There is no module {top} in this folder: AGENT_SERVER_MODULE names the file of your agent.")
+
+
 def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     module = os.environ.get("AGENT_SERVER_MODULE", "").strip()
     try:
         add_local_settings(os.environ, ROOT)
+        own_code(module)
         tracking_uri = open_store()
         model = log_agent(ROOT, options.name, module, options.register, options.question)
         told = ask_in_fresh_process(model.model_uri, tracking_uri, options.question)

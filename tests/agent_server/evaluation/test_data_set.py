@@ -8,6 +8,8 @@ import pytest
 
 from agent_server.evaluation.evaluation import DataSetError, read_data_set
 from ops.evaluate import DATA_SET
+from ops.evaluate import main as evaluate_command
+from ops.log_model import main as log_model_command
 
 
 def test_a_line_is_a_question_or_a_whole_request(tmp_path: Path) -> None:
@@ -51,3 +53,17 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_the_data_set_that_comes_with_the_project_is_valid() -> None:
     assert len(read_data_set(DATA_SET)) >= 5
+
+
+def test_commands_that_cannot_begin_say_why_before_mlflow_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AGENT_SERVER_MODULE", "of_nobody.agent")
+
+    assert evaluate_command(["--data", "none.jsonl"]) == 2
+    assert log_model_command([]) == 1
+
+    told = capsys.readouterr().err
+    assert "none.jsonl cannot be read" in told
+    assert "There is no module of_nobody in this folder" in told
