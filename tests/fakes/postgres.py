@@ -18,6 +18,7 @@ import pytest
 
 from app.storage.postgres_database import PostgresDatabase
 from tests.fakes.azurite import free_port
+from tests.fakes.certificate import localhost
 
 USER = "agent"
 PASSWORD = "as good as any"
@@ -59,6 +60,10 @@ class Postgres:
         (self._folder / "password").chmod(0o644)
         options = ["--auth=password", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         self._run("initdb", "-D", self._data, "-U", USER, f"--pwfile={self._folder / 'password'}", *options)
+        localhost(self._folder)
+        (self._folder / "private.pem").chmod(0o600)
+        if _is_root():
+            shutil.chown(self._folder / "private.pem", "nobody")
         self.port = free_port()
         self.start()
         return self
@@ -72,6 +77,9 @@ class Postgres:
             f"port={self.port}",
             "listen_addresses=127.0.0.1",
             f"unix_socket_directories={self._folder}",
+            "ssl=on",
+            f"ssl_cert_file={self.certificate}",
+            f"ssl_key_file={self._folder / 'private.pem'}",
             *_FAST,
         ]
         options = " ".join(f"-c {setting}" for setting in settings)
@@ -93,17 +101,23 @@ class Postgres:
             "database": "postgres",
             "user": USER,
             "password": password,
+            "ssl_mode": "disable",
             "schema": f"t{uuid.uuid4().hex}",
         }
         return PostgresDatabase(**{**parts, **changed})
 
     @property
+    def certificate(self) -> Path:
+        """Of the server, as `localhost`."""
+        return self._folder / "trusted.pem"
+
+    @property
     def url(self) -> str:
-        return f"postgresql://{USER}:{quote(PASSWORD)}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{USER}:{quote(PASSWORD)}@127.0.0.1:{self.port}/postgres?sslmode=disable"
 
     async def execute(self, statement: str, *arguments: object) -> list[Any]:
         connection = await asyncpg.connect(
-            host="127.0.0.1", port=self.port, database="postgres", user=USER, password=PASSWORD
+            host="127.0.0.1", port=self.port, database="postgres", user=USER, password=PASSWORD, ssl="disable"
         )
         try:
             return list(await connection.fetch(statement, *arguments))

@@ -29,6 +29,7 @@ from tests.fakes.stores import ANN, Clock, exchange, turn
 
 pytestmark = pytest.mark.slow
 
+_IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 ROOT = Path(__file__).parents[2]
 WATCHES = Collection("watches")
 KEY = DocumentKey(WATCHES, "contoso", "a")
@@ -137,6 +138,55 @@ async def test_a_call_that_is_cancelled_gives_its_connection_back(postgres: Post
     assert await asyncio.gather(*(store.find(record.key) for _ in range(12))) == [record] * 12
     lock.cancel()
     await asyncio.wait([lock])
+
+
+async def test_a_call_for_which_no_connection_is_free_is_an_error_after_a_time(store: PostgresStore) -> None:
+    busy, going_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def keeps_its_connection(session: PostgresSession) -> None:
+        busy.release()
+        await going_on.wait()
+
+    keeping = [
+        asyncio.create_task(store._pool.run(keeps_its_connection)) for _ in range(postgres_pool._MAX_CONNECTIONS)
+    ]
+    for _ in keeping:
+        await busy.acquire()
+    with pytest.raises(StorageError):
+        await store._pool.run(lambda session: session.value("SELECT 1"), seconds=0.2)
+    going_on.set()
+    await asyncio.gather(*keeping)
+    await store.ping()
+
+
+@pytest.mark.parametrize(
+    ("host", "ssl_mode", "trusted", "encrypted"),
+    [
+        ("127.0.0.1", "require", False, True),
+        ("localhost", "verify-full", True, True),
+        ("127.0.0.1", "verify-ca", True, True),
+        ("localhost", "verify-full", False, None),
+        ("127.0.0.1", "verify-full", True, None),
+    ],
+)
+async def test_a_certificate_is_verified_as_far_as_the_setting_says(
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    ssl_mode: str,
+    trusted: bool,
+    encrypted: bool | None,
+) -> None:
+    if trusted:
+        monkeypatch.setenv("PGSSLROOTCERT", str(postgres.certificate))
+    store = PostgresStore(postgres.database(host=host, ssl_mode=ssl_mode))
+    call = store._pool.run(lambda session: session.value(_IS_ENCRYPTED))
+    if encrypted is None:
+        with pytest.raises(StorageError, match="SSLCertVerificationError"):
+            await call
+    else:
+        assert await call is encrypted
+    await store.close()
 
 
 async def test_a_turn_is_closed_with_its_messages_or_not_at_all(postgres: Postgres) -> None:
@@ -403,7 +453,7 @@ async def test_a_database_that_does_not_come_back_is_an_error_after_a_time(
 ) -> None:
     proxy.refusing = True
     proxy.close_connections()
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match=r"Connection\w+Error|unexpected connection_lost"):
         await store._pool.run(lambda session: session.value("SELECT 1"), seconds=0.3)
     proxy.refusing = False
     await store.ping()

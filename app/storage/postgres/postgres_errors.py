@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import asyncpg
 
 # Of a connection that was closed.
@@ -19,7 +21,7 @@ _LOST = (
     asyncpg.InternalClientError,
 )
 # No retry helps there. They are of the same classes as some above.
-_WRONG_CALL = (asyncpg.DataError, asyncpg.exceptions.ClientConfigurationError)
+_WRONG_CALL = (asyncpg.DataError, asyncpg.exceptions.ClientConfigurationError, ssl.SSLCertVerificationError)
 _PASSING = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
@@ -32,6 +34,7 @@ _PASSING = (
 _MISSING_TABLES = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 # The messages of others may quote what was to be written.
 _TOLD = (
+    OSError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.TooManyConnectionsError,
@@ -68,4 +71,4 @@ def reason(error: BaseException, schema: str) -> str:
             f"{name}: {error}; the role needs CREATE on the database, or must own the schema {schema} and its tables, "
             "which belong to the role that connected first"
         )
-    return f"{name}: {error}" if isinstance(error, _TOLD) else name
+    return f"{name}: {error}".removesuffix(": ") if isinstance(error, _TOLD) else name

@@ -58,11 +58,14 @@ class PostgresPool:
 
         Raises what `work` raises, and `StorageError`, for instance after `seconds`.
         """
+        failures: list[Exception] = []
         try:
             async with asyncio.timeout(seconds):
-                return await self._run(work, seconds / 2)
+                return await self._run(work, seconds / 2, failures)
         except ERRORS as error:
-            raise StorageError(reason(error, self._database.schema)) from error
+            # At the end of the time it says more why it was not enough.
+            cause = failures[-1] if isinstance(error, TimeoutError) and failures else error
+            raise StorageError(reason(cause, self._database.schema)) from cause
 
     async def close(self) -> None:
         self._closed = True
@@ -73,13 +76,14 @@ class PostgresPool:
             except (TimeoutError, *ERRORS):
                 pool.terminate()
 
-    async def _run(self, work: _Work[_Result], attempt_seconds: float) -> _Result:
+    async def _run(self, work: _Work[_Result], attempt_seconds: float, failures: list[Exception]) -> _Result:
         pause, refusals, missed = 0.0, 0, 0
         while True:
             try:
                 async with asyncio.timeout(attempt_seconds):
                     return await self._run_once(work)
             except ERRORS as error:
+                failures.append(error)
                 refusals += is_refused_sign_in(error)
                 missed += misses_tables(error)
                 if missed == 1 and misses_tables(error):
