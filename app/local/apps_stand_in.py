@@ -34,6 +34,7 @@ _KINDS: Mapping[str, set[str]] = {
     "sql_warehouse": {"CAN_USE", "CAN_MANAGE", "IS_OWNER"},
     "experiment": {"CAN_READ", "CAN_EDIT", "CAN_MANAGE"},
     "job": {"CAN_VIEW", "CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"},
+    "app": {"CAN_USE"},
     "postgres": {"CAN_CONNECT_AND_CREATE"},
     "database": {"CAN_CONNECT_AND_CREATE"},
     "secret": {"READ", "WRITE", "MANAGE"},

@@ -88,7 +88,7 @@ class AppBundle:
 
 
 def value_of(resource: Mapping[str, Any]) -> str:
-    """What `valueFrom` puts into the environment for a resource; empty for a secret.
+    """What `valueFrom` puts into the environment for a resource; empty for a secret and a database.
 
     https://docs.databricks.com/aws/en/dev-tools/databricks-apps/environment-variables
     """
@@ -99,6 +99,7 @@ def value_of(resource: Mapping[str, Any]) -> str:
         ("experiment", "experiment_id"),
         ("job", "id"),
         ("uc_securable", "securable_full_name"),
+        ("app", "name"),
     ):
         if kind in resource:
             return str(resource[kind][key])
