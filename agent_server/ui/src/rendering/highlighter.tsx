@@ -17,7 +17,7 @@ import type { ReactNode } from "react";
 
 const LANGUAGES = createLowlight({
   bash, diff, java, javascript, json, markdown, python, r, scala, sql, typescript, xml, yaml,
-}); // prettier-ignore
+});
 
 /** Null for a language that is not known. */
 export function highlighted(code: string, language: string): ReactNode {
