@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { ChatView } from "./chat/ChatView";
 import { COMPOSER_ID } from "./chat/Composer";
 import { Dialog } from "./controls/Dialog";
@@ -20,11 +20,8 @@ export function App({ workspace }: { workspace: Workspace }) {
   const [hasSidebar, setSidebar] = useState(true);
   const [hasDrawer, setDrawer] = useState(false);
   const isChat = route.tab === "chat";
-  const title = me?.title;
-
-  useEffect(() => {
-    if (title) document.title = title;
-  }, [title]);
+  const [ownTitle] = useState(document.title);
+  const product = me?.title || ownTitle;
 
   if (me === null) return <Start error={meError} onRetry={() => void workspace.loadMe()} />;
   const chatHash = hashOf({ tab: "chat", conversationId });
@@ -49,7 +46,7 @@ export function App({ workspace }: { workspace: Workspace }) {
           </button>
         )}
         <img className="logo" src="./icon.svg" alt="" width="24" height="24" />
-        <span className="product">{title || document.title}</span>
+        <span className="product">{product}</span>
         <nav className="tabs" aria-label="Sections">
           <a href={chatHash} aria-current={isChat ? "page" : undefined}>
             Chat
@@ -80,7 +77,7 @@ export function App({ workspace }: { workspace: Workspace }) {
           </Dialog>
         )}
         <main id="main" tabIndex={-1}>
-          {isChat ? <ChatView key={session.key} workspace={workspace} session={session} me={me} /> : <JobsTab />}
+          {isChat ? <ChatView key={session.key} workspace={workspace} session={session} me={me} product={product} /> : <JobsTab />}
         </main>
       </div>
     </div>

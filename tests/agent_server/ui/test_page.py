@@ -53,6 +53,7 @@ def test_a_question_is_answered_with_text_table_chart_tool_and_source(open_page:
     expect(page.get_by_role("link", name="Sales report")).to_be_visible()
     expect(page.get_by_label("Your question")).to_be_focused()
     expect(page.get_by_role("heading", level=1)).to_have_text("Show revenue by month as a chart")
+    expect(page).to_have_title("Show revenue by month as a chart – Databricks agent")
     page.reload()
     expect(page.get_by_text("12 %")).to_be_visible()
 
@@ -184,12 +185,21 @@ def test_files_go_with_the_question(open_page: OpenPage, running: Running) -> No
     )
     expect(page.get_by_text("The file is larger than 2 KB.")).to_be_visible()
     page.get_by_role("button", name="Remove huge.csv").click()
+    page.evaluate(
+        """() => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File(["it failed"], "dropped.log"));
+            const init = {bubbles: true, cancelable: true, dataTransfer};
+            if (document.body.dispatchEvent(new DragEvent("drop", init))) throw new Error("the browser would open it");
+        }"""
+    )
+    expect(page.get_by_role("list", name="Files for this question")).to_contain_text("dropped.log9 bytes")
     ask(page, "echo what is in it")
     answered(page, "echo what is in it")
     (message,) = running.proxy.questions[0]["input"]
-    assert [part["type"] for part in message["content"]] == ["input_file", "input_text"]
+    assert [part["type"] for part in message["content"]] == ["input_file", "input_file", "input_text"]
     page.reload()
-    expect(page.get_by_role("list", name="Attached files")).to_have_text("sales.csv")
+    expect(page.get_by_role("list", name="Attached files")).to_have_text("sales.csvdropped.log")
 
 
 def test_conversations_are_found_renamed_exported_and_deleted(open_page: OpenPage, running: Running) -> None:

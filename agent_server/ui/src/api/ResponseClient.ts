@@ -110,8 +110,11 @@ export class ResponseClient {
         headers: { ...init.headers, Accept: "text/event-stream" },
       });
       if (answer.body === null) return "cut";
-      for await (const event of readEvents(answer.body, heard)) {
+      const onBytes = () => {
         this.buffered = false;
+        heard();
+      };
+      for await (const event of readEvents(answer.body, onBytes)) {
         onConnection("streaming");
         following.add(event);
         if (following.response !== null && isFinished(following.response)) return "finished";

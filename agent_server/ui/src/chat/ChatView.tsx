@@ -1,5 +1,4 @@
-import { useEffect, useRef } from "react";
-import { saveResult } from "../api/conversations";
+import { useCallback, useEffect, useRef } from "react";
 import type { Me } from "../api/types";
 import { ConversationMenu } from "../conversations/ConversationMenu";
 import { DownIcon } from "../controls/icons";
@@ -17,15 +16,18 @@ export interface ChatViewProps {
   workspace: Workspace;
   session: ChatSession;
   me: Me;
+  /** What the page is called. */
+  product: string;
 }
 
-export function ChatView({ workspace, session, me }: ChatViewProps) {
+export function ChatView({ workspace, session, me, product }: ChatViewProps) {
   const state = useStore(session);
   const { conversations } = useStore(workspace.conversations);
   const { conversationId, turns, runningKey, loading, loadError } = state;
   const listed = conversations.find(({ id }) => id === conversationId);
   const title = (listed?.title ?? state.title) || "New chat";
   const isRunning = runningKey !== null;
+  const isUnnamed = conversationId === null && turns.length === 0;
   const isNew = turns.length === 0 && !loading && !loadError;
 
   const heading = useRef<HTMLHeadingElement>(null);
@@ -33,10 +35,15 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
   const content = useRef<HTMLDivElement>(null);
   const { isAtEnd, keepInView } = useThreadScroll(scroller, content);
 
-  const focusComposer = () => document.getElementById(COMPOSER_ID)?.focus();
+  const onAsking = useCallback(
+    (place: "after" | "here") => {
+      keepInView(place === "after" ? "question" : "end");
+      focusComposer();
+    },
+    [keepInView],
+  );
   const ask = (asked: Question) => {
-    keepInView("question");
-    focusComposer();
+    onAsking("after");
     void session.ask(asked);
   };
 
@@ -44,6 +51,13 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
     if (session.state.conversationId === null) focusComposer();
     else heading.current?.focus();
   }, [session]);
+
+  useEffect(() => {
+    document.title = isUnnamed ? product : `${title} – ${product}`;
+    return () => {
+      document.title = product;
+    };
+  }, [title, product, isUnnamed]);
 
   useEffect(() => {
     if (!isRunning) return undefined;
@@ -60,7 +74,7 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
     <div className={isNew ? "chat new" : "chat"}>
       <header className="chat-header">
         <h1 ref={heading} tabIndex={-1}>
-          {conversationId === null && isNew ? me.title || document.title : title}
+          {isUnnamed ? product : title}
         </h1>
         {conversationId !== null && <ConversationMenu workspace={workspace} id={conversationId} title={title} />}
       </header>
@@ -79,26 +93,14 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
           {turns.map((turn, index) => (
             <TurnView
               key={turn.key}
+              session={session}
               turn={turn}
               isLast={index === turns.length - 1}
-              isRunning={turn.key === runningKey}
+              connection={turn.key === runningKey ? state.connection : null}
               isBusy={isRunning}
-              connection={state.connection}
               imageHosts={me.image_hosts}
               takesFeedback={me.features.feedback}
-              onAsk={ask}
-              onSave={(result) => saveResult(conversationId ?? "", result)}
-              onReplace={(asked) => {
-                keepInView("question");
-                focusComposer();
-                void session.replace(turn.key, asked);
-              }}
-              onDecide={(requestId, approve) => {
-                keepInView("end");
-                focusComposer();
-                void session.decide(turn.key, requestId, approve);
-              }}
-              onFeedback={(feedback) => session.giveFeedback(turn.key, feedback)}
+              onAsking={onAsking}
             />
           ))}
         </div>
@@ -132,6 +134,10 @@ export function ChatView({ workspace, session, me }: ChatViewProps) {
       </div>
     </div>
   );
+}
+
+function focusComposer(): void {
+  document.getElementById(COMPOSER_ID)?.focus();
 }
 
 function Welcome({ prompts, onChosen }: { prompts: readonly string[]; onChosen: (prompt: string) => void }) {

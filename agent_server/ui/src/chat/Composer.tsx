@@ -1,4 +1,4 @@
-import { type ClipboardEvent, type DragEvent, type FormEvent, type KeyboardEvent, useRef, useState } from "react";
+import { type ClipboardEvent, type FormEvent, type KeyboardEvent, useEffect, useEffectEvent, useRef, useState } from "react";
 import { AttachIcon, CloseIcon, FileIcon, SendIcon, StopIcon } from "../controls/icons";
 import { GrowingTextArea } from "./GrowingTextArea";
 import { isSubmitKey } from "./isSubmitKey";
@@ -49,21 +49,25 @@ export function Composer({ isRunning, isStopping, blocked, acceptsFiles, maxFile
     event.preventDefault();
     files.add(pasted);
   };
-  const onDrag = (event: DragEvent) => {
-    if (!acceptsFiles || !event.dataTransfer.types.includes("Files")) return;
-    event.preventDefault();
-    setDropTarget(event.type === "dragover");
-    if (event.type === "drop") files.add(event.dataTransfer.files);
-  };
+  const addFiles = useEffectEvent(files.add);
+  useEffect(() => {
+    if (!acceptsFiles) return undefined;
+    // Anywhere in the page: a browser would open a file that is dropped beside the box, and leave the page.
+    const onDrag = (event: DragEvent) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      setDropTarget(event.type === "dragover");
+      if (event.type === "drop") addFiles(event.dataTransfer.files);
+    };
+    const types = ["dragover", "dragleave", "drop"] as const;
+    for (const type of types) window.addEventListener(type, onDrag);
+    return () => {
+      for (const type of types) window.removeEventListener(type, onDrag);
+    };
+  }, [acceptsFiles]);
 
   return (
-    <form
-      className={isDropTarget ? "composer drop-target" : "composer"}
-      onSubmit={onSubmit}
-      onDragOver={onDrag}
-      onDragLeave={onDrag}
-      onDrop={onDrag}
-    >
+    <form className={isDropTarget ? "composer drop-target" : "composer"} onSubmit={onSubmit}>
       {files.all.length > 0 && (
         <ul className="plain-list attachments" aria-label="Files for this question">
           {files.all.map((each) => (

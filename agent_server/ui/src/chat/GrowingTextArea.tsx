@@ -9,5 +9,5 @@ export function GrowingTextArea(props: ComponentProps<"textarea">) {
     area.style.height = "auto";
     area.style.height = `${area.scrollHeight}px`;
   }, [props.value]);
-  return <textarea ref={own} rows={1} {...props} />;
+  return <textarea ref={own} rows={1} dir="auto" {...props} />;
 }

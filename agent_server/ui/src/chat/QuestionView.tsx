@@ -24,7 +24,7 @@ export function QuestionView({ question, onEdit }: QuestionViewProps) {
   return (
     <div className="question">
       <div className="question-bubble">
-        <h2 className="question-text">
+        <h2 className="question-text" dir="auto">
           <span className="visually-hidden">You asked: </span>
           {text || "About the attached files"}
         </h2>

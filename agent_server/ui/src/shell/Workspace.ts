@@ -34,6 +34,9 @@ export class Workspace extends Store<WorkspaceState> {
   /** Once, when the page is opened. */
   start(): void {
     window.addEventListener("hashchange", () => this.open(this.route));
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible" && this.state.me !== null) void this.conversations.refresh();
+    });
     this.open(this.route);
     void this.loadMe();
   }
