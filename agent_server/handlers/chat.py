@@ -10,7 +10,7 @@ from agent_server.handlers.failures import failure_of
 from agent_server.handlers.handler import Handler, JsonObject
 from agent_server.protocol.api_error import ApiError
 from agent_server.protocol.chat_answer import ChatChunks, completion_of
-from agent_server.protocol.chat_format import WholeChunks, whole_completion
+from agent_server.protocol.chat_format import WholeChunks, chunk_error, whole_completion
 from agent_server.protocol.chat_request import ChatRequest, responses_request_of
 from agent_server.protocol.responses_request import ResponsesRequest
 from agent_server.protocol.task import Task
@@ -48,7 +48,9 @@ async def _own_chunks(handler: Handler, request: ChatRequest) -> AsyncGenerator[
     try:
         async with aclosing(handler.stream(request.body)) as events:
             async for event in events:
-                yield event if event.get("error") else chunks.add(event)
+                if error := chunk_error(event):
+                    raise error
+                yield chunks.add(event)
         for chunk in chunks.end():
             yield chunk
     except Exception as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
+from agent_server.protocol.api_error import ApiError
 from agent_server.protocol.chat_messages import text_of_content
 from agent_server.protocol.chat_request import chat_body_of
 from agent_server.protocol.handler_events import HandlerEventError
@@ -56,8 +57,8 @@ class ChatChunkReader:
         return list(self._read(event))
 
     def _read(self, chunk: Json) -> Iterator[Json]:
-        if error := chunk.get("error"):
-            yield {"type": "error", **(error if isinstance(error, dict) else {"message": error})}
+        if error := chunk_error(chunk):
+            yield {"type": "error", "message": error.message, "code": error.code, "param": error.param}
             return
         for name in ("usage", "custom_outputs", "model"):
             if chunk.get(name):
@@ -147,8 +148,8 @@ class _JoinedChunks:
         self._rest: Json = {}
 
     def add(self, chunk: Json) -> None:
-        if chunk.get("error"):
-            raise HandlerEventError("A chunk had an error.")
+        if error := chunk_error(chunk):
+            raise error
         self._rest |= {name: value for name, value in chunk.items() if name not in ("object", "choices") and value}
         for choice in _choices(chunk)[:1]:
             delta = choice["delta"]
@@ -166,6 +167,22 @@ class _JoinedChunks:
         message |= {"annotations": self._annotations} if self._annotations else {}
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason or None}
         return whole_completion({**self._rest, "choices": [choice]})
+
+
+def chunk_error(chunk: Json) -> ApiError | None:
+    """What a handler says in place of a chunk."""
+    said = chunk.get("error")
+    if not said:
+        return None
+    fields = said if isinstance(said, dict) else {"message": said}
+    message, code, param = (fields.get(name) for name in ("message", "code", "param"))
+    return ApiError(
+        500,
+        message if isinstance(message, str) and message else "The agent failed.",
+        type="server_error",
+        code=code if isinstance(code, str) else "server_error",
+        param=param if isinstance(param, str) else None,
+    )
 
 
 def _choices(chunk: Json) -> list[Json]:

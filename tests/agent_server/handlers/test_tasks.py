@@ -323,6 +323,19 @@ async def test_databricks_parts_are_text_and_reasoning() -> None:
     assert [each["type"] for each in output] == ["reasoning", "message"]
 
 
+@pytest.mark.parametrize("error", ["No data today.", {"message": "No data today.", "code": 3}])
+async def test_a_handlers_own_error_in_place_of_a_chunk_ends_the_answer(error: Any) -> None:
+    handler = streaming(Task.CHAT, {"choices": [{"delta": {"content": "Well"}}]}, {"error": error}).handler(Task.CHAT)
+    chunks = await all_of(run_chat(handler, Task.CHAT, CHAT))
+    assert [each.get("error", {}).get("message") for each in chunks] == [None, "No data today."]
+    assert chunks[-1]["error"]["code"] == "server_error"
+    response = accumulated(await all_of(run_direct(handler, Task.CHAT, RESPONSES)))
+    assert (response["status"], response["error"]["message"]) == ("failed", "No data today.")
+    for answering in (answer_chat(handler, Task.CHAT, CHAT), answer_direct(handler, Task.CHAT, RESPONSES)):
+        with pytest.raises(ApiError, match="No data today"):
+            await answering
+
+
 async def test_a_chat_agents_tools_were_called_by_itself() -> None:
     events = (
         {"delta": {"role": "assistant", "content": "", "tool_calls": [CALL], "id": "1"}},
