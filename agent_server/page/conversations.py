@@ -82,14 +82,14 @@ class Conversations:
     ) -> tuple[list[ConversationRecord], str]:
         """The latest first, `PAGE_SIZE` at most, and the cursor of the next page, which is empty after the last.
 
-        Every word of `search` is in their titles.
+        Every word of `search` is in their titles, or in the beginnings of their questions.
         """
         words = search[:_MAX_SEARCH_CHARACTERS].casefold().split()
         after = _read_cursor(cursor)
         found = [
             record
             for record in await self._records.listed(caller.tenant)
-            if (after is None or _place(record) < after) and all(word in record.title.casefold() for word in words)
+            if (after is None or _place(record) < after) and record.has_words(words)
         ]
         found.sort(key=_place, reverse=True)
         page = found[:PAGE_SIZE]

@@ -16,7 +16,9 @@ from app.storage.storage_errors import ConcurrentUpdateError
 
 _log = logging.getLogger(__name__)
 
-MAX_RESPONSES: Final = 500
+# With the beginnings of their questions they have to fit into one document.
+MAX_RESPONSES: Final = 300
+_MAX_QUESTION_CHARACTERS: Final = 60
 MAX_TITLE_CHARACTERS: Final = 120
 _MAX_LISTED: Final = 2_000
 _MAX_TRIES = 12
@@ -26,10 +28,11 @@ _LISTED: Final = "conv_p"
 
 @dataclass(frozen=True, slots=True)
 class ConversationResponse:
-    """`previous` is the response that it answers after; empty for the first."""
+    """`previous` is the response that it answers after; empty for the first. `question` is how its question begins."""
 
     id: str
     previous: str = ""
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,11 @@ class ConversationRecord:
     @property
     def last(self) -> str:
         return self.responses[-1].id if self.responses else ""
+
+    def has_words(self, words: Iterable[str]) -> bool:
+        """Whether each of the `words`, which are casefolded, is in its title or in the beginning of a question."""
+        text = "\n".join([self.title, *(each.question for each in self.responses)]).casefold()
+        return all(word in text for word in words)
 
     def branch(self, last: str) -> tuple[str, ...]:
         """The ids of the responses that lead to `last`, itself included, oldest first."""
@@ -93,8 +101,10 @@ class ConversationRecords:
         def change(record: ConversationRecord) -> ConversationRecord:
             if any(each.id == response.id for each in record.responses):
                 return record
-            title = record.title or clean_title(question)
-            responses = (*record.responses, response)[-MAX_RESPONSES:]
+            line = clean_title(question)
+            title = record.title or line
+            asked = replace(response, question=line[:_MAX_QUESTION_CHARACTERS])
+            responses = (*record.responses, asked)[-MAX_RESPONSES:]
             return replace(record, title=title, responses=responses, running=response.id, updated_at=self._clock())
 
         return await self.update(tenant, id, change) is not None

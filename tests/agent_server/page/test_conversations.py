@@ -9,6 +9,7 @@ import pytest
 
 from agent_server.page import conversations
 from agent_server.responses import conversation_records
+from agent_server.responses.conversation_records import MAX_RESPONSES, ConversationRecord, ConversationResponse
 from app.content.feedback_target import TraceTarget
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
@@ -96,6 +97,8 @@ async def test_the_conversations_that_programs_make_hide_none_of_a_persons(
 @pytest.mark.parametrize(
     ("search", "found"),
     [
+        ("porto%20COSTS", ["Costs 100%"]),
+        ("lisbon", []),
         ("sales", ["Sales in ÖSTERREICH"]),
         ("österreich%20SALES", ["Sales in ÖSTERREICH"]),
         ("sal%20costs", []),
@@ -105,10 +108,33 @@ async def test_the_conversations_that_programs_make_hide_none_of_a_persons(
         ("x" * 5_000, []),
     ],
 )
-async def test_every_word_of_a_search_is_in_the_title(search: str, found: list[str], page: PageServer) -> None:
+async def test_every_word_of_a_search_is_in_the_title_or_a_question(
+    search: str, found: list[str], page: PageServer
+) -> None:
     for title in ("Sales in ÖSTERREICH", "Costs 100%"):
-        await page.begin(ANN, title)
+        id = await page.begin(ANN, title)
+    await page.responses.write(ANN, id, "resp_1", "Rent in Porto?")
+    await page.responses.write(ANN, id, "resp_2", "In Faro?", previous="resp_1")
     assert await titles(page, f"?search={search}") == found
+
+
+async def test_the_longest_conversation_fits_into_its_document(page: PageServer) -> None:
+    records, tenant = page.responses.records, f"apps/{ANN}"
+    id = await page.begin(ANN, '"' * 500)
+    question = '"\\' * 500
+
+    def fill(record: ConversationRecord) -> ConversationRecord:
+        asked = [
+            ConversationResponse(f"resp_{n:032}", f"resp_{n - 1:032}", question[:60]) for n in range(MAX_RESPONSES)
+        ]
+        return replace(record, responses=tuple(asked))
+
+    await records.update(tenant, id, fill)
+    assert await records.add_response(tenant, id, ConversationResponse("resp_new", f"resp_{7:032}"), question)
+    found = await records.find(tenant, id)
+    assert found is not None
+    assert (len(found.responses), found.last) == (MAX_RESPONSES, "resp_new")
+    assert found.branch("resp_new")[0] == f"resp_{1:032}"
 
 
 async def test_a_conversation_has_the_turns_of_its_newest_branch(page: PageServer) -> None:
