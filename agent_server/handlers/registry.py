@@ -86,7 +86,7 @@ def _place(function: Function) -> tuple[str, int]:
 
 
 def _mlflow_function(kind: str) -> Function | None:
-    """Whoever uses MLflow's decorators has imported it."""
+    """Not imported here, which takes seconds: a file that uses MLflow's decorators has imported it."""
     server = sys.modules.get(_MLFLOW)
     if server is None:
         return None

@@ -1,6 +1,6 @@
 """Functions that block, in threads of their own: neither the event loop nor the end of the process waits for them.
 
-A thread cannot be cancelled. Whoever leaves does not wait for it; a generator is closed at its next yield.
+A thread cannot be cancelled: a cancelled caller does not wait for it, and a generator is closed at its next yield.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ Json = dict[str, Any]
 
 SERVER_LABEL = "agent"
 BLOCKS_ID_PREFIX = "blocks_"
-"""Begins the id of the message that says in text what `custom_outputs.blocks` are: who shows these leaves it out."""
+"""Begins the id of the message that says in text what `custom_outputs.blocks` are, for clients that show no blocks."""
 
 # What others do, they do in a chat.
 _VERBS = (ASK_VERB, CALL_VERB, FILE_VERB)

@@ -95,7 +95,7 @@ def _items_of_message(message: Json) -> Iterable[Json]:
 
 def messages_of_items(items: Iterable[Json], instructions: str = "") -> list[Json]:
     """What only the Responses API knows of a history (reasoning, calls that a server made) is left out. Raises
-    `ApiError` for an approval, which nobody would get.
+    `ApiError` for an approval: these handlers never ask for one.
     """
     messages: list[Json] = [{"role": "system", "content": instructions}] if instructions else []
     names: dict[str, str] = {}

@@ -153,7 +153,7 @@ class OutputAssembler:
         return found or (self._open_by_index.get((item_type, index)) if isinstance(index, int) else None)
 
     def _find_call(self, item_type: str, event: Mapping[str, Any]) -> OutputItem | None:
-        """None for the arguments of a call that nobody has named yet: its done event has all of them."""
+        """None where no event has named the call yet: its done event has all arguments."""
         item_id = event.get("item_id")
         return self._find(item_type, item_id, event) or (None if item_id else self._last_open(item_type))
 
@@ -204,7 +204,9 @@ class OutputAssembler:
         return (item["type"], call_id) if isinstance(call_id, str) and call_id else None
 
     def _streamed_as(self, item: Json) -> OutputItem | None:
-        """The open message whose text a whole one of another id repeats or goes on with."""
+        """Of another id: the open call of this `call_id`, or message whose text this one repeats or goes on with."""
+        if call := self._call_of(item):
+            return next((each for each in self._open.values() if (each.type, each.call_id) == call), None)
         if item["type"] != "message":
             return None
         text = text_of(item)

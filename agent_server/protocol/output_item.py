@@ -100,6 +100,10 @@ class OutputItem:
         self._done_field: str | None = None
 
     @property
+    def call_id(self) -> str | None:
+        return self._item.get("call_id")
+
+    @property
     def text(self) -> str:
         """All its parts: what a whole item that has another id is recognised by."""
         return "".join(part.text for parts in self._lists.values() for part in parts)

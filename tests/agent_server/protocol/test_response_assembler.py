@@ -139,6 +139,13 @@ def test_arguments_come_as_they_are_streamed_and_once() -> None:
     accumulated(events)
 
 
+def test_a_call_whose_id_changes_while_it_is_streamed_is_still_that_call() -> None:
+    argument = {"type": "response.function_call_arguments.delta", "item_id": "fc_1", "delta": '{"a"'}
+    added = {"type": "response.output_item.added", "item": {**call(), "arguments": ""}}
+    (item,) = accumulated(assembled(added, argument, done(call(id="fc_2"))))["output"]
+    assert (item["id"], item["arguments"]) == ("fc_1", '{"a": 1}')
+
+
 def test_one_call_is_in_the_output_once() -> None:
     """openai's clients refuse a second one of the same id."""
     events = assembled(done(call()), done(call(id="fc_2")), completed(output=[call(id=None)]))
