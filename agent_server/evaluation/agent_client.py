@@ -36,7 +36,9 @@ class AgentClient:
     def ask(self, request: JsonObject) -> JsonObject:
         """The Response object. Raises `AgentClientError`."""
         try:
-            reply = self._http.post(self._url, json={**request, "store": False}, headers=self._headers())
+            # The app's own trace is then named in the answer's metadata.
+            headers = {**self._headers(), "x-mlflow-return-trace-id": "true"}
+            reply = self._http.post(self._url, json={**request, "store": False}, headers=headers)
         except httpx.HTTPError as error:
             raise AgentClientError(f"{self._url} does not answer ({type(error).__name__}).") from None
         _check(reply, reply.text)
