@@ -58,12 +58,6 @@ class PersonTokens:
             return None
         return None if kept is None else kept.identity
 
-    def forget(self, identity: UserIdentity) -> None:
-        """Databricks refuses this token."""
-        kept = self._kept.get(identity.user_id)
-        if kept is not None and _secret(kept.identity) == _secret(identity):
-            del self._kept[identity.user_id]
-
 
 def _secret(identity: UserIdentity) -> str:
     return identity.token.get_secret_value()

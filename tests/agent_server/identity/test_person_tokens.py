@@ -72,19 +72,6 @@ def test_a_token_is_given_out_until_shortly_before_it_expires(token: str, lives_
     assert tokens.find("ann") is None
 
 
-def test_a_token_that_databricks_refuses_is_forgotten_and_a_newer_one_is_not() -> None:
-    tokens = PersonTokens(clock=Clock())
-    tokens.remember(asks("ann", "old"))
-    refused = tokens.find("ann")
-    assert refused is not None
-    tokens.remember(asks("ann", "new"))
-    tokens.forget(refused)
-    assert token_of(tokens, "ann") == "new"
-    tokens.forget(UserIdentity("ann", SecretStr("new")))
-    tokens.forget(UserIdentity("ann", SecretStr("new")))
-    assert tokens.find("ann") is None
-
-
 def test_of_too_many_people_those_who_asked_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(person_tokens, "_MAX_PERSONS", 2)
     tokens = PersonTokens(clock=Clock())
