@@ -32,6 +32,19 @@ describe("the response after its events", () => {
     expect(response?.output[0]?.content).toMatchObject([{ text: "One", annotations: [annotation] }, { text: "Two" }]);
   });
 
+  it("has what is being done, line by line", () => {
+    const part = { type: "summary_text", text: "" };
+    const response = after(
+      { type: "response.output_item.added", output_index: 0, item: { type: "reasoning", id: "rs_1", summary: [] } },
+      { type: "response.reasoning_summary_part.added", output_index: 0, summary_index: 0, part },
+      { type: "response.reasoning_summary_text.delta", output_index: 0, summary_index: 0, delta: "Reading…" },
+      { type: "response.reasoning_summary_part.added", output_index: 0, summary_index: 1, part },
+      { type: "response.reasoning_summary_text.delta", output_index: 0, summary_index: 1, delta: "Writing SQL…" },
+      { type: "response.reasoning_summary_text.delta", output_index: 0, summary_index: 7, delta: "x" },
+    );
+    expect(response?.output[0]).toMatchObject({ summary: [{ text: "Reading…" }, { text: "Writing SQL…" }] });
+  });
+
   it.each<ResponseEvent>([
     { type: "response.output_text.delta", output_index: 7, content_index: 0, delta: "x" },
     { type: "response.output_text.delta", output_index: -1, content_index: 0, delta: "x" },

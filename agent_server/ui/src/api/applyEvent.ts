@@ -32,6 +32,10 @@ export function applyEvent(response: ResponseObject | null, event: ResponseEvent
         ...old,
         annotations: [...(old.annotations ?? []), event.annotation as Annotation],
       }));
+    case "response.reasoning_summary_part.added":
+      return withSummary(response, event, () => (isObject(event.part) ? (event.part as ContentPart) : undefined));
+    case "response.reasoning_summary_text.delta":
+      return withSummary(response, event, (old) => old && { ...old, text: (old.text ?? "") + textOf(event.delta) });
     case "response.function_call_arguments.delta":
     case "response.mcp_call_arguments.delta":
       return withItem(response, event, (old) => old && { ...old, arguments: (old.arguments ?? "") + textOf(event.delta) });
@@ -62,6 +66,22 @@ function withItem(
   const output = response.output.slice();
   output[index] = changed;
   return { ...response, output };
+}
+
+function withSummary(
+  response: ResponseObject,
+  event: ResponseEvent,
+  change: (old: ContentPart | undefined) => ContentPart | undefined,
+): ResponseObject {
+  return withItem(response, event, (item) => {
+    if (item === undefined) return undefined;
+    const summary = Array.isArray(item["summary"]) ? (item["summary"] as ContentPart[]).slice() : [];
+    const index = typeof event.summary_index === "number" ? event.summary_index : summary.length - 1;
+    const changed = index >= 0 && index <= summary.length ? change(summary[index]) : undefined;
+    if (changed === undefined) return undefined;
+    summary[index] = changed;
+    return { ...item, summary };
+  });
 }
 
 function withPart(
