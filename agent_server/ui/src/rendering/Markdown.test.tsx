@@ -111,7 +111,10 @@ const SAMPLES = [
 ];
 
 test.each(SAMPLES)("A text in parts is shown as it is in one: %#", (text) => {
-  const whole = renderToStaticMarkup(<Markdown text={text} imageHosts={[]} />);
+  // A definition keeps it in one.
+  const undivided = `${text}\n\n[unused]: https://example.com`;
+  expect(markdownParts(undivided)).toHaveLength(1);
+  const whole = renderToStaticMarkup(<Markdown text={undivided} imageHosts={[]} />);
   const parts = markdownParts(text);
   expect(parts.join("\n")).toBe(text);
   const inParts = parts.map((part) => renderToStaticMarkup(<Markdown text={part} imageHosts={[]} />)).join("");
