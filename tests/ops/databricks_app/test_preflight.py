@@ -20,12 +20,13 @@ from tests.ops.files.deployments import ROOT
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy, whatever somebody is working on here."""
+    """Some of the files, whatever somebody is working on here."""
     root = tmp_path_factory.mktemp("project")
-    ignored = shutil.ignore_patterns("__pycache__", "node_modules", "dist")
-    for folder in ("app", "agent_server"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", root)
+    whole = [*(ROOT / "agent_server").glob("*.*"), *(ROOT / "agent_server/http").glob("*.py")]
+    others = ("pyproject.toml", "app/turns/runner.py", "app/bot/handler.py", "app/local/run.py", "function_app.py")
+    for file in [*(each.relative_to(ROOT) for each in whole), *map(Path, others)]:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, root / file)
     track(root)
     return root
 
