@@ -153,7 +153,7 @@ def test_feedback_is_kept_with_its_comment(open_page: OpenPage, running: Running
     page.reload()
     expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Bad answer").click()
-    expect(page.get_by_text("Feedback taken back.")).to_be_visible()
+    expect(page.get_by_text("Feedback withdrawn.")).to_be_visible()
     page.reload()
     expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "false")
 

@@ -128,7 +128,7 @@ describe("asking", () => {
     const asked = server(
       stream(EVENTS.slice(0, 3), "open"), json(RESPONSE), json(finished("Hello there")),
       stream(EVENTS.slice(0, 1), "open"), json(finished("Again")),
-    ); // prettier-ignore
+    );
     const follower = following();
     const began = Date.now();
     await settled(client.ask(REQUEST, KEY, follower));
@@ -137,7 +137,7 @@ describe("asking", () => {
     await settled(client.ask(REQUEST, KEY, following()));
     expect(asked).toEqual([
       "POST responses", "GET responses/resp_1", "GET responses/resp_1", "POST responses", "GET responses/resp_1",
-    ]); // prettier-ignore
+    ]);
   });
 
   it("asks without a stream, under the same key, where the first event is held back", async () => {
@@ -176,7 +176,7 @@ describe("asking", () => {
   it("tries again while the server restarts, and polls where streams keep failing", async () => {
     const asked = server(
       stream(EVENTS.slice(0, 2)), unreachable, json({}, 503), unreachable, unreachable, json(finished("Hello there")),
-    ); // prettier-ignore
+    );
     const follower = following();
     const response = await settled(new ResponseClient().ask(REQUEST, KEY, follower));
     expect(response).toEqual(finished("Hello there"));
@@ -189,7 +189,7 @@ describe("asking", () => {
     await expect(settled(new ResponseClient().ask(REQUEST, KEY, following()))).rejects.toThrow("no such response");
   });
 
-  it("asks nothing more once it is let go", async () => {
+  it("asks nothing more once it is aborted", async () => {
     const asked = server(stream(EVENTS.slice(0, 2), "open"), unreachable);
     const follower = following();
     const asking = new ResponseClient().ask(REQUEST, KEY, follower);

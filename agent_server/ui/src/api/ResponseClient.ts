@@ -5,7 +5,7 @@ import type { JsonObject, ResponseEvent, ResponseObject } from "./types";
 import { pause } from "./pause";
 
 const SILENCE_MS = 20_000;
-/** Once a proxy was seen to hold a stream back, it will hold back the next too. */
+/** A proxy that held back one stream is likely to hold back the next. */
 const SILENCE_WHERE_BUFFERED_MS = 3_000;
 const POLL_MS = 2_000;
 const FIRST_RETRY_MS = 500;
@@ -166,7 +166,7 @@ class Following {
     this.shownCharacters = shown === null ? 0 : characters(shown);
   }
 
-  /** Events that were read before are left out. While a replay says less than what is shown, that stays. */
+  /** Ignores events that were read before. A replay is shown once it has as much text as the person sees already. */
   add(event: ResponseEvent): void {
     const { sequence_number: sequence } = event;
     if (typeof sequence === "number") {

@@ -6,7 +6,7 @@ import type { FeedbackValue, JsonObject, ResponseObject, Turn } from "../api/typ
 import { Store } from "../shell/Store";
 import { decision, nextRequest, question, type Question, replacingRequest } from "./requests";
 
-/** Between two drawings of a growing answer. */
+/** The time between two drawings of a growing answer. */
 const DRAWING_MS = 50;
 
 export interface ChatTurn {
@@ -120,14 +120,14 @@ export class ChatSession extends Store<ChatState> {
     if (replaced === undefined) return;
     const replacedId = replaced.responseId ?? replaced.replacedId;
     const turn = { ...this.newTurn(asked), replacedId };
-    // It may have arrived all the same.
+    // The lost question may have arrived: the same key keeps it from being answered twice.
     if (replaced.responseId === null && replaced.question === asked) turn.requestKey = replaced.requestKey;
     await this.askAfter(this.state.turns.slice(0, index), turn, (id) =>
       replacedId === null ? nextRequest(id, asked) : replacingRequest(id, asked, replacedId),
     );
   }
 
-  /** On the server too. */
+  /** Stops the answer, on the server too. */
   async stop(): Promise<void> {
     const running = this.state.runningKey === null ? undefined : this.turn(this.state.runningKey);
     if (running === undefined) return;

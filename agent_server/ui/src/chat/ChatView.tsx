@@ -12,6 +12,8 @@ import { TurnView } from "./TurnView";
 import { useThreadScroll } from "./useThreadScroll";
 import "./chat.css";
 
+const MAX_TITLE_CHARACTERS = 80;
+
 export interface ChatViewProps {
   workspace: Workspace;
   session: ChatSession;
@@ -25,7 +27,7 @@ export function ChatView({ workspace, session, me, product }: ChatViewProps) {
   const { conversations } = useStore(workspace.conversations);
   const { conversationId, turns, runningKey, loading, loadError } = state;
   const listed = conversations.find(({ id }) => id === conversationId);
-  const title = (listed?.title ?? state.title) || "New chat";
+  const title = listed?.title || state.title || turns[0]?.question.text.slice(0, MAX_TITLE_CHARACTERS) || "New chat";
   const isRunning = runningKey !== null;
   const isUnnamed = conversationId === null && turns.length === 0;
   const isNew = turns.length === 0 && !loading && !loadError;

@@ -5,7 +5,7 @@ import { isSubmitKey } from "./isSubmitKey";
 import { question, type Question } from "./requests";
 import { type Attachment, fileSize, useAttachments } from "./useAttachments";
 
-/** The server refuses longer questions. */
+/** More than that belongs in a file. */
 const MAX_CHARACTERS = 100_000;
 export const COMPOSER_ID = "question";
 

@@ -19,7 +19,11 @@ export function QuestionView({ question, onEdit }: QuestionViewProps) {
     requestAnimationFrame(() => editButton.current?.focus());
   };
   if (isEditing && onEdit) {
-    return <QuestionEditor text={text} onCancel={close} onSave={(edited) => { setEditing(false); onEdit(edited); }} />; // prettier-ignore
+    const save = (edited: string) => {
+      setEditing(false);
+      onEdit(edited);
+    };
+    return <QuestionEditor text={text} onCancel={close} onSave={save} />;
   }
   return (
     <div className="question">

@@ -22,13 +22,13 @@ export function nextRequest(conversationId: string, question: Question): JsonObj
   return question.call ? { ...request, custom_inputs: { call_tool: question.call } } : request;
 }
 
-/** `responseId` is that of the response that asks. */
+/** `responseId` is the response that asks for the approval. */
 export function decision(responseId: string, requestId: string, approve: boolean): JsonObject {
   const input = [{ type: "mcp_approval_response", approval_request_id: requestId, approve }];
   return { input, previous_response_id: responseId };
 }
 
-/** Asked where that response stood: it and everything after it are left behind. */
+/** Takes the place of that response: it, and all that was asked after it, leave the conversation. */
 export function replacingRequest(conversationId: string, question: Question, replacedId: string): JsonObject {
   return { ...nextRequest(conversationId, question), metadata: { replaces: replacedId } };
 }

@@ -9,7 +9,7 @@ export interface FeedbackProps {
   onFeedback: (feedback: FeedbackValue) => Promise<void>;
 }
 
-/** Two thumbs, and a comment for whoever pressed one. Pressing again takes it back. */
+/** Two thumbs, and a form for a comment once one of them is pressed. Pressing the same one again withdraws the feedback. */
 export function useFeedback({ feedback, onFeedback }: FeedbackProps) {
   const [isCommenting, setCommenting] = useState(false);
   const [said, setSaid] = useState("");
@@ -26,9 +26,9 @@ export function useFeedback({ feedback, onFeedback }: FeedbackProps) {
     }
   };
   const press = (pressed: "up" | "down") => {
-    const isTakenBack = value === pressed;
-    setCommenting(!isTakenBack);
-    void give({ value: isTakenBack ? null : pressed }, isTakenBack ? "Feedback taken back." : "Thank you.");
+    const isWithdrawn = value === pressed;
+    setCommenting(!isWithdrawn);
+    void give({ value: isWithdrawn ? null : pressed }, isWithdrawn ? "Feedback withdrawn." : "Thank you.");
   };
   const thumb = (name: "up" | "down", label: string, Icon: typeof ThumbUpIcon) => (
     <button

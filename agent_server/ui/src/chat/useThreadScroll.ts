@@ -4,8 +4,8 @@ const NEAR_PIXELS = 64;
 const QUESTION_MARGIN_PIXELS = 8;
 
 /**
- * What the thread keeps in view as it grows. After a question: as much of its answer as there is room for below the question,
- * so that it is read from its beginning. At the end: the newest text. Whoever scrolls elsewhere is left there.
+ * What the thread keeps in view as it grows. `question`: the newest question, with the beginning of its answer below it.
+ * `end`: the newest text. `anything`: the place that the person scrolled to.
  */
 type InView = "question" | "end" | "anything";
 

@@ -7,11 +7,11 @@ export interface DialogProps {
   children: ReactNode;
 }
 
-/** Modal; open as long as it is there. */
+/** A modal dialog, open as long as it is rendered. */
 export function Dialog({ title, className = "dialog", onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
-  // Before the element is gone: closing gives the focus back.
+  // A layout effect, so that it closes, and gives the focus back, before the element is removed.
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();

@@ -4,8 +4,9 @@ const GAP_PIXELS = 4;
 
 export interface PopoverProps {
   label: string;
-  /** Shown on the button. Where it is text, that names the button; else the label does. */
+  /** Shown on the button. */
   face: ReactNode;
+  /** Whether `face` is text that names the button; else the label does. */
   isText?: boolean;
   className: string;
   role: "menu" | "dialog";

@@ -4,7 +4,7 @@ import { sentenceOf } from "../chat/ChatSession";
 import { Store } from "../shell/Store";
 
 const SEARCH_PAUSE_MS = 250;
-/** While an answer is being written in one of them. */
+/** How often the list is read again while an answer is being written in one of them. */
 const REFRESH_MS = 4_000;
 
 export interface ConversationListState {
@@ -20,7 +20,7 @@ export interface ConversationListState {
 export class ConversationList extends Store<ConversationListState> {
   private reading: AbortController | null = null;
   private waiting: ReturnType<typeof setTimeout> | undefined;
-  /** What the shown conversations were searched for. */
+  /** The search that found the shown conversations. */
   private shownSearch = "";
 
   constructor() {
@@ -73,7 +73,7 @@ export class ConversationList extends Store<ConversationListState> {
     if (unique.some(({ running_response_id: running }) => running !== null)) this.refreshIn(REFRESH_MS);
   }
 
-  /** None where it failed, which is shown, or where a later read took its place. */
+  /** Null where it failed, which the list then says, or where a later read took its place. */
   private async read(cursor: string | null): Promise<ConversationPage | null> {
     clearTimeout(this.waiting);
     this.reading?.abort();
