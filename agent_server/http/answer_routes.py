@@ -93,9 +93,11 @@ class _AnswerRoutes:
         return _json(await self._waited_for(request, self._answering.invoke("chat_completions", body, context, answer)))
 
     async def _begin(self, request: Request) -> tuple[JsonObject, RequestContext]:
-        self._answers.admit()
         context = self._answering.context(request)
-        return await read_json_object(request), context
+        body = await read_json_object(request)
+        # Not before: others may have begun while the body arrived.
+        self._answers.admit()
+        return body, context
 
     async def _kept(self, request: Request, asked: ResponsesRequest, context: RequestContext) -> Response:
         stored = await self._answering.create(asked, context)

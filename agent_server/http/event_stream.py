@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -19,6 +19,8 @@ from agent_server.protocol.api_error import ApiError
 from app.common.concurrency import end_task
 
 KEEP_ALIVE_SECONDS = 15.0
+# A client that reads nothing must not occupy a place for ever.
+_LAST_FRAMES_SECONDS = 10.0
 _COMMENT = b": keep-alive\n\n"
 _DONE = b"data: [DONE]\n\n"
 _HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
@@ -98,11 +100,13 @@ class EventStream(Response):
             except Exception as error:
                 failure = error if isinstance(error, ApiError) else unexpected(error, "A stream")
                 last, is_complete = self._end(failure, sent), False
-            for frame in last:
-                await self._send(send, frame)
-            if is_complete or last:
-                await send(_body(_DONE))
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_FRAMES_SECONDS):
+                    for frame in last:
+                        await self._send(send, frame)
+                    if is_complete or last:
+                        await send(_body(_DONE))
+                        await send({"type": "http.response.body", "body": b"", "more_body": False})
             # Otherwise the connection is closed within the body: a client that read its end would take it for all.
 
     async def _send(self, send: Send, frame: JsonObject) -> None:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from agent_server.http.answer_routes import PREFIXES
 from agent_server.http.json_encoding import json_bytes
-from agent_server.http.request_body import read_json_object
+from agent_server.http.request_body import read_body, read_json_object
 from agent_server.http.request_frame import headers_of
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.page.conversation_export import content_disposition, json_export, markdown_export
@@ -87,7 +87,7 @@ class _PageRequests:
 
     async def create_conversation(self, request: Request) -> Response:
         caller = self._caller_of(request)
-        body = await read_json_object(request) if await request.body() else {}
+        body = await read_json_object(request) if await read_body(request) else {}
         if wrong := next((name for name, value in body.items() if value and name != "title"), None):
             raise ApiError(
                 400, f"A conversation begins without {wrong[:80]}.", param=wrong, code="unsupported_parameter"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 REQUEST_ID = "agent_server.request_id"
 HEADERS = "agent_server.headers"
+# Also for a file of 10 MB over a slow connection.
+_BODY_SECONDS = 120.0
 _QUIET_ROUTES = ("health", "ready", "metrics")
 
 
@@ -122,13 +125,21 @@ class _LimitedBody:
         self._receive = receive
         self._max_bytes = max_bytes
         self._received_bytes = 0
+        # Until the body is complete; then what comes is that the client leaves.
+        self._until: float | None = asyncio.get_running_loop().time() + _BODY_SECONDS
 
     def check_length(self, length: str) -> None:
         if length.isascii() and length.isdecimal() and (len(length) > 18 or int(length) > self._max_bytes):
             raise too_large(self._max_bytes)
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            raise ApiError(408, "The body did not arrive in time.", code="incomplete_body") from None
+        if not message.get("more_body", False):
+            self._until = None
         if message["type"] == "http.request":
             self._received_bytes += len(message.get("body", b""))
             if self._received_bytes > self._max_bytes:

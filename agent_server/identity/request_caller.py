@@ -45,8 +45,8 @@ def caller_of(headers: Mapping[str, str], settings: AgentServerSettings, app: Ap
     if not app.in_app:
         return ServerCaller(LOCAL_OWNER)
     owner = headers.get(_USER_HEADER, "").strip()
-    # Two values: one may be the client's own.
-    if not owner or len(owner) > _MAX_ID_CHARACTERS or not owner.isprintable() or "," in owner:
+    # Two values: one may be the client's own. No person has the id that stands for everybody on a developer's machine.
+    if owner in ("", LOCAL_OWNER) or len(owner) > _MAX_ID_CHARACTERS or not owner.isprintable() or "," in owner:
         raise SignInError(_NOBODY)
     token = headers.get(_PERSON_HEADER, "").strip()
     if settings.identity == "person" and not token:

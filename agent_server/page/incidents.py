@@ -101,6 +101,7 @@ class Incidents:
         """Of this day and of those before it, until there is a page of them; and the day with which the next begins."""
         found: dict[str, Incident] = {}
         last = self._today() - timedelta(days=_HISTORY_DAYS)
+        day = min(max(day, last), self._today())
         page_end = max(last, day - timedelta(days=_MAX_DAYS_A_PAGE))
         while day >= page_end and len(found) < _PAGE_SIZE:
             found |= {each.id: each for each in await self._closed_of(day)}

@@ -58,6 +58,7 @@ class ResponsesService:
         self._max_concurrent = max_concurrent
         self._clock = clock
         self._is_closing = False
+        self._being_stored = 0
 
     def start(self) -> None:
         """Goes on with responses whose worker is gone."""
@@ -76,15 +77,18 @@ class ResponsesService:
             raise ApiError(
                 503, "This instance is shutting down; please try again.", retryable=True, type="server_error"
             )
-        if self._turns.running_count >= self._max_concurrent:
+        if self._turns.running_count + self._being_stored >= self._max_concurrent:
             raise ApiError(
                 429, "Too many answers are being made at the moment; please try again.", retryable=True, code="busy"
             )
+        self._being_stored += 1
         try:
             async with asyncio.timeout(_CREATE_SECONDS):
                 return await self._create(request, context)
         except (StorageError, TimeoutError):
             raise _unavailable() from None
+        finally:
+            self._being_stored -= 1
 
     async def get(self, response_id: str, caller: ServerCaller) -> JsonObject:
         """The Response object as it is now."""
@@ -183,7 +187,9 @@ class ResponsesService:
         previous = request.previous_response_id
         if not previous:
             conversation = await self._stores.conversations.find(tenant, request.conversation_id)
-            previous = conversation.last if conversation is not None else ""
+            if conversation is None:
+                raise not_found("conversation", request.conversation_id)
+            previous = conversation.last
             request = replace(request, previous_response_id=previous)
         asked = await self._find(previous, caller)
         if not await self._turns.waits_for(tenant, asked, approval.request_id):

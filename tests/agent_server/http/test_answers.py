@@ -7,11 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
+from agent_server.http import event_stream, request_frame
 from agent_server.http.application import Application
 from agent_server.http.event_stream import EventStream
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.open_answers import OpenAnswers
-from agent_server.http.stream_ends import no_end
+from agent_server.http.stream_ends import chat_end, no_end
 from agent_server.protocol.task import Task
 from tests.agent_server.handlers.agents import RecordingAgent
 from tests.agent_server.http.serving import (
@@ -71,8 +72,11 @@ async def test_an_answer_in_one_piece_is_the_response_object() -> None:
         (b"{", 400, None, "not valid JSON at line 1"),
         (b"[1]", 400, None, "must be a JSON object"),
         (b'"Hi"', 400, None, "must be a JSON object"),
-        (b"\xff\xfe\x00", 400, None, "not valid JSON"),
-        (b"[" * 100_000, 400, None, "nested too deeply"),
+        (b"\xff\xfe\x00", 400, None, "not UTF-8"),
+        ('{"input": "Hi"}'.encode("utf-16"), 400, None, "not UTF-8"),
+        (b'{"input": "\xed\xa0\x80"}', 400, None, "not UTF-8"),
+        (b"[" * 100_000, 400, None, "100 levels deep"),
+        (b'{"input": "Hi", "custom_inputs": {"a": ' + b"[" * 99 + b"]" * 99 + b"}}", 400, None, "100 levels deep"),
         (b'{"input": "Hi", "stream": "yes"}', 400, "stream", "stream"),
         (b'{"input": "Hi", "background": true}', 400, "store", "keeps no responses"),
         (b'{"input": "Hi", "previous_response_id": "resp_x"}', 400, "store", "keeps no responses"),
@@ -119,6 +123,28 @@ async def test_half_of_a_surrogate_pair_reaches_no_handler() -> None:
     async with in_process(services(handler)) as client:
         await client.post("/responses", content=b'{"input": "a\\ud800b", "stream": false}')
     assert "\ud800" not in json.dumps(handler.requests, ensure_ascii=False)
+
+
+async def test_what_is_nested_within_the_limit_reaches_the_handler() -> None:
+    handler = ScriptedHandler()
+    nested = b'{"a": [' + b"[]," * 200 + b"[" * 97 + b"]" * 97 + b"]}"
+    async with in_process(services(handler)) as client:
+        answer = await client.post("/responses", content=b'\xef\xbb\xbf{"input": "[[", "custom_inputs": ' + nested + b"}")
+    assert answer.status_code == 200
+    assert handler.requests[0]["custom_inputs"] == json.loads(nested)
+
+
+async def test_a_body_that_drips_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_frame, "_BODY_SECONDS", 0.05)
+
+    async def body() -> Any:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    async with in_process(services()) as client:
+        answer = await client.post("/responses", content=body())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "incomplete_body")
 
 
 async def test_clients_that_split_lines_at_any_unicode_line_end_read_whole_frames() -> None:
@@ -212,6 +238,28 @@ async def test_an_answer_that_takes_too_long_ends_with_error_and_failed() -> Non
     assert handler.ended == ["cancelled", "cancelled"]
 
 
+async def test_a_client_that_reads_nothing_occupies_no_place_after_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_stream, "_LAST_FRAMES_SECONDS", 0.02)
+    answers = OpenAnswers(1)
+
+    async def endless() -> Any:
+        while True:
+            yield {"type": "x"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    stream = EventStream(endless(), answers, chat_end, time_limit_seconds=0.02)
+    await asyncio.wait_for(stream({"type": "http"}, receive, send), 10)
+    answers.admit()
+
+
 async def test_no_more_answers_than_allowed_are_made_at_the_same_time() -> None:
     handler = ScriptedHandler(waits=True)
     made = services(handler, settings=settings(AGENT_SERVER_MAX_CONCURRENT_ANSWERS="1"))
@@ -226,6 +274,25 @@ async def test_no_more_answers_than_allowed_are_made_at_the_same_time() -> None:
     assert refused.headers["retry-after"] == "2"
     assert refused.headers["x-should-retry"] == "true"
     assert accepted.status_code == 200
+
+
+async def test_bodies_that_arrive_at_the_same_time_are_no_way_around_the_limit() -> None:
+    handler = ScriptedHandler(waits=True)
+    made = services(handler, settings=settings(AGENT_SERVER_MAX_CONCURRENT_ANSWERS="2"))
+    arrive = asyncio.Event()
+
+    async def body() -> Any:
+        await arrive.wait()
+        yield b'{"input": "Hi"}'
+
+    async with in_process(made) as client:
+        asked = [asyncio.create_task(client.post("/responses", content=body())) for _ in range(6)]
+        await asyncio.sleep(0.02)
+        arrive.set()
+        await handler.began.wait()
+        handler.go_on.set()
+        statuses = sorted([(await each).status_code for each in asked])
+    assert statuses == [200, 200, 429, 429, 429, 429]
 
 
 @pytest.mark.parametrize("task", list(Task))

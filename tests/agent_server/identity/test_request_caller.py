@@ -59,7 +59,7 @@ def test_an_app_for_people_alone_refuses_who_comes_without_a_token_and_names_the
             caller_of(headers, settings("person"), IN_APP)
 
 
-@pytest.mark.parametrize("user", [None, "", "   ", "a" * 201, "a\u200b b\nc", "4711@99, 4712@99"])
+@pytest.mark.parametrize("user", [None, "", "   ", "a" * 201, "a\u200b b\nc", "4711@99, 4712@99", "local"])
 def test_inside_an_app_nobody_is_answered_without_a_name_from_databricks(user: str | None) -> None:
     # Neither an e-mail address nor a user name stands in for it.
     headers = {name: value for name, value in ANN.items() if name != "x-forwarded-user"}

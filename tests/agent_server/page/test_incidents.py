@@ -296,6 +296,8 @@ async def test_closed_incidents_come_newest_first_page_after_page(tab: Tab) -> N
     assert [id for page in pages for id in page] == [1, 2, 45, 200]
     assert len(pages) < 10
     assert (await tab.ask(VIEWER, "?cursor=yesterday")).status_code == 400
+    assert (await tab.ask(VIEWER, "?cursor=0001-01-01")).json()["next"] is None
+    assert (await tab.ask(VIEWER, "?cursor=9999-12-31")).json()["incidents"][0]["id"].endswith("1")
 
 
 async def test_the_summary_counts_what_the_charts_draw(tab: Tab) -> None:

@@ -148,6 +148,24 @@ async def test_unknown_references_are_refused_with_their_name(store: SqliteStore
     assert not speaker_was_asked(instance)
 
 
+@in_virtual_time
+async def test_requests_at_the_same_moment_are_no_way_around_the_limit(store: SqliteStore) -> None:
+    instance = Instance(store, Speaker())
+    made = await asyncio.gather(*(instance.ask() for _ in range(55)), return_exceptions=True)
+    refused = [each.status for each in made if isinstance(each, ApiError)]
+    assert refused == [429] * 5
+    await instance.service.close()
+
+
+@in_virtual_time
+async def test_a_decision_about_an_unknown_conversation_names_it(store: SqliteStore) -> None:
+    instance = Instance(store, Speaker())
+    decision = {"type": "mcp_approval_response", "approval_request_id": "call_1", "approve": True}
+    with pytest.raises(ApiError, match="conv_unknown") as refusal:
+        await instance.ask([decision], conversation="conv_unknown")
+    assert refusal.value.status == 404
+
+
 def _with_file(id: str) -> dict[str, object]:
     return {"role": "user", "content": [{"type": "input_file", "file_id": id}]}
 
