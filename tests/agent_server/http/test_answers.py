@@ -129,7 +129,9 @@ async def test_what_is_nested_within_the_limit_reaches_the_handler() -> None:
     handler = ScriptedHandler()
     nested = b'{"a": [' + b"[]," * 200 + b"[" * 97 + b"]" * 97 + b"]}"
     async with in_process(services(handler)) as client:
-        answer = await client.post("/responses", content=b'\xef\xbb\xbf{"input": "[[", "custom_inputs": ' + nested + b"}")
+        answer = await client.post(
+            "/responses", content=b'\xef\xbb\xbf{"input": "[[", "custom_inputs": ' + nested + b"}"
+        )
     assert answer.status_code == 200
     assert handler.requests[0]["custom_inputs"] == json.loads(nested)
 
