@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import asdict, is_dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -29,15 +30,15 @@ class HandlerResultError(TypeError):
 
 
 class HandlerFunction:
-    """`function` takes the request: a dict, or the pydantic model or dataclass that its annotation names. What it gives
-    may be one too. It may be any of a function, coroutine function, generator function or asynchronous one; what blocks
-    runs in a thread. Raises `TypeError` where it takes no request.
+    """`function` takes the request: a dict, or the pydantic model or dataclass that its annotation names, unless
+    `request_type` does. What it gives may be one too. It may be a function, coroutine function, generator function or
+    asynchronous one; what blocks runs in a thread. Raises `TypeError` where it takes no request.
     """
 
-    def __init__(self, function: Function, *, default_type: type | None = None) -> None:
+    def __init__(self, function: Function, *, request_type: type | None = None) -> None:
         self.function = function
         self._check_signature()
-        self._adapter = self._adapter_of(self._request_type() or default_type)
+        self._adapter = self._adapter_of(request_type or self._annotated_type())
 
     @property
     def place(self) -> str:
@@ -92,13 +93,17 @@ class HandlerFunction:
             hint = " Decorate a function, or a method of an object." if "self" in signature.parameters else ""
             raise TypeError(f"{self.place} must take one argument, the request.{hint}") from None
 
-    def _request_type(self) -> Any:  # noqa: ANN401 - any annotation
-        first = next(iter(inspect.signature(self.function).parameters), None)
+    def _annotated_type(self) -> Any:  # noqa: ANN401 - any annotation
+        first = next(iter(inspect.signature(self.function).parameters.values()))
+        if not isinstance(first.annotation, str):
+            return first.annotation
+        names = getattr(inspect.unwrap(self.function), "__globals__", {})
         try:
-            return typing.get_type_hints(inspect.unwrap(self.function)).get(first or "")
-        except (NameError, TypeError, AttributeError):
+            hints = typing.get_type_hints(SimpleNamespace(__annotations__={"request": first.annotation}), names)
+        except (NameError, TypeError, AttributeError, SyntaxError):
             # An annotation that only type checkers can read says nothing here.
             return None
+        return hints["request"]
 
     @staticmethod
     def _adapter_of(annotation: Any) -> TypeAdapter[Any] | None:  # noqa: ANN401 - any annotation

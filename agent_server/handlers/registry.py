@@ -76,7 +76,7 @@ class HandlerRegistry:
         if own is not None:
             return HandlerFunction(own)
         if mlflows is not None:
-            return HandlerFunction(mlflows, default_type=_mlflow_request_type(task))
+            return HandlerFunction(mlflows, request_type=_mlflow_request_type(task))
         return None
 
 

@@ -84,6 +84,17 @@ async def test_models_and_dataclasses_are_taken_and_given() -> None:
     assert await HandlerFunction(answer).call({"question": "hi"}) == {"answer": "HI"}
 
 
+async def test_the_model_is_found_where_only_type_checkers_know_the_other_names() -> None:
+    def answer(request: Asked) -> Unknown:  # type: ignore[name-defined]  # noqa: F821
+        return {"type": type(request).__name__}
+
+    def answer_to_unknown(request: Unknown) -> Json:  # type: ignore[name-defined]  # noqa: F821
+        return {"type": type(request).__name__}
+
+    assert await HandlerFunction(answer).call({"question": "hi"}) == {"type": "Asked"}
+    assert await HandlerFunction(answer_to_unknown).call({"question": "hi"}) == {"type": "dict"}
+
+
 async def test_a_request_that_the_model_refuses_is_the_callers_mistake() -> None:
     def answer(request: Asked) -> Json:
         return {}
