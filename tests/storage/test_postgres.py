@@ -430,9 +430,8 @@ async def test_of_a_deletion_whose_answer_is_lost_nobody_is_told_that_it_was_the
     assert await documents.delete_unchanged(document) is False
 
 
-async def test_a_connection_that_goes_silent_is_given_up_for_another(
-    store: PostgresStore, proxy: PostgresProxy
-) -> None:
+async def test_connections_that_go_silent_are_given_up_for_another(store: PostgresStore, proxy: PostgresProxy) -> None:
+    await asyncio.gather(*(store._pool.run(lambda session: session.value("SELECT pg_sleep(0.1)")) for _ in range(3)))
     proxy.silence()
     assert await store._pool.run(lambda session: session.value("SELECT 7"), seconds=1.0) == 7
 

@@ -78,7 +78,7 @@ class PostgresStore:
 
         async def work(session: PostgresSession) -> BeginResult | None:
             async with session.transaction(lock=lock_of(turn.key.conversation)):
-                found = await _find(session, turn.key, for_update=True)
+                found = await _find(session, turn.key)
                 if entered_by(found, turn.owner):
                     delayed = self._took_long(began)
                     has_predecessor = delayed or await _start(session, found, _ANY_LEASE) is not None
@@ -188,8 +188,8 @@ def _arrays(messages: Iterable[StoredMessage]) -> list[list[object]]:
     return [[row[column] for row in rows] for column in range(6)]
 
 
-async def _find(session: PostgresSession, key: TurnKey, *, for_update: bool = False) -> TurnRecord | None:
-    row = await session.row(f"{sql.FIND} FOR UPDATE" if for_update else sql.FIND, *_turn_columns(key))
+async def _find(session: PostgresSession, key: TurnKey) -> TurnRecord | None:
+    row = await session.row(sql.FIND, *_turn_columns(key))
     if row is None:
         return None
     ticket, state, owner, lease_until, attempt_count, payload, checkpoint, result, version = row
