@@ -113,6 +113,8 @@ class AppDeployer:
     def _update(self, app: App) -> None:
         wanted = self._wanted()
         wanted.resources = [*(wanted.resources or ()), *self._others(app)]
+        if app.forward_user_access_token and not self.bundle.scopes:
+            wanted.forward_user_access_token = False
         changed = changed_fields(app, wanted)
         if not changed:
             self.say(f"The app {app.name} is configured as the bundle says.")

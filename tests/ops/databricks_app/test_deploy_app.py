@@ -114,6 +114,7 @@ async def test_changed_scopes_stop_and_start_the_app(tmp_path: Path, capsys: pyt
         assert [each.body["env_vars"][1]["value"] for each in app.deployments] == ["app", "app", "person"]
         await deployed(service, folder(tmp_path))
         assert "user_api_scopes" not in service.stand_in.apps[NAME].configured, "what the bundle drops is dropped"
+        assert service.stand_in.apps[NAME].configured["forward_user_access_token"] is False
 
 
 async def test_scopes_that_a_deployment_loses_are_set_again(tmp_path: Path) -> None:
