@@ -63,7 +63,6 @@ The figures come from the sales report."""
 FAILURE = "The model did not answer in time. Try again."
 
 
-@stream()
 async def answer(request: JsonObject) -> AsyncGenerator[JsonObject, None]:
     content = request["input"][-1]["content"]
     text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
@@ -122,6 +121,8 @@ def done(item: JsonObject) -> JsonObject:
 
 
 def main(port: int) -> None:
+    # Here, since the tests import this module, and others look at what is registered.
+    stream()(answer)
     application = Application(build_services(create_server("agent/v1/responses", databricks_agent=True)))
     config = uvicorn.Config(application, host="127.0.0.1", port=port, lifespan="on", log_config=None)
     with socket.create_server(("127.0.0.1", port)) as listening:
