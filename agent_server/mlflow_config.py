@@ -163,10 +163,11 @@ def _connected(location: MlflowLocation, settings: TracingSettings, app: AppEnvi
     experiment = open_experiment(location)
     # Now, since it may ask Databricks where the experiment keeps its traces.
     get_bridged_tracer_provider()
-    _log.info("Requests are traced in MLflow's experiment %s", experiment.name)
     commit = git_commit()
     tags = {"git_commit": commit} if commit else {}
-    return MlflowTracer(settings.content, metadata=_model_metadata(app, commit), tags=tags)
+    tracer = MlflowTracer(settings.content, metadata=_model_metadata(app, commit), tags=tags)
+    _log.info("Requests are traced in MLflow's experiment %s", experiment.name)
+    return tracer
 
 
 def open_experiment(location: MlflowLocation) -> Experiment:

@@ -21,15 +21,20 @@ from typing import Any
 from benchmarks.process import ROOT, SubjectError, free_port
 
 _OURS = ("-c", "import sys; from agent_server.cli import command; sys.exit(command())")
+# Within this the last traces are written.
+_WRITTEN_SECONDS = 5.0
 _QUESTION = {"input": [{"role": "user", "content": "How?"}], "stream": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
+    """`ready` is what its log says when it can be measured, where that is not the port."""
+
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] = field(default_factory=dict)
+    ready: str = ""
 
 
 _MODULE = {"AGENT_SERVER_MODULE": "benchmarks.agent_servers.our_agent"}
@@ -37,7 +42,7 @@ SUBJECTS = (
     Subject("fastapi", ("-m", "benchmarks.agent_servers.bare_fastapi")),
     Subject("mlflow", ("-m", "benchmarks.agent_servers.mlflow_server")),
     Subject("ours", _OURS, _MODULE),
-    Subject("traced", _OURS, {**_MODULE, "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}),
+    Subject("traced", _OURS, {**_MODULE, "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, ready="Requests are traced in"),
     Subject("stored", _OURS, _MODULE, {"store": True}),
 )
 
@@ -90,10 +95,11 @@ def _measure(subject: Subject, streams: int, seconds: float) -> Figures:
         url = f"http://127.0.0.1:{port}/responses"
         # What is imported and made once is not a stream's cost.
         _ask(url, min(streams, 10), 1.0, body)
+        time.sleep(_WRITTEN_SECONDS)
         before = _cpu_seconds(process.pid)
         asked = _ask(url, streams, seconds, body)
         # What is written in the background belongs to it.
-        time.sleep(5)
+        time.sleep(_WRITTEN_SECONDS)
         used = _cpu_seconds(process.pid) - before
         answered = asked["answered"]
         if asked["error_count"]:
@@ -116,19 +122,21 @@ def _running(subject: Subject) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
             [sys.executable, *subject.command, "--port", str(port)], cwd=folder, env=environment, stdout=log, stderr=log
         )
         try:
-            _wait(process, port, Path(folder) / "log")
+            _wait(process, port, Path(folder) / "log", subject.ready)
             yield process, port
         finally:
             process.terminate()
             process.wait(timeout=20)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    ends = time.monotonic() + 60
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path, ready: str) -> None:
+    ends = time.monotonic() + 120
     while time.monotonic() < ends and process.poll() is None:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
+                if ready in log.read_text(errors="replace"):
+                    return
+                time.sleep(0.1)
         except OSError:
             time.sleep(0.1)
     raise SubjectError(log.read_text(errors="replace")[-3000:])
