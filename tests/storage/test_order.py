@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnState
-from tests.fakes.azurite import Azurite
-from tests.fakes.stores import ANN, ENGINES, Clock, account, conversations_table, exchange, opened_store, turn
+from tests.fakes.stores import ANN, ENGINES, Clock, exchange, opened_store, turn
 
 
 class Delays(Clock):
@@ -89,11 +87,13 @@ async def test_a_turn_that_took_long_to_enter_is_not_started_at_once(store: Conv
 
 
 @pytest.mark.slow
-async def test_the_first_call_of_a_worker_may_take_longer(azurite: Azurite, clock: Delays) -> None:
+@pytest.mark.parametrize("store", ["postgres", "azure"], indirect=True)
+async def test_the_first_call_of_a_worker_may_take_longer(store: ConversationStore, clock: Delays) -> None:
     clock.passing = 0.8
-    cold = conversations_table(account(azurite), f"t{uuid.uuid4().hex}", clock=clock)
-    assert not (await begin(cold, "a1", 1000)).has_predecessor
-    await cold.close()
+    first = await begin(store, "a1", 1000)
+    assert not first.has_predecessor
+    await store.end(first.record, TurnState.ANSWERED, [])
+    assert (await begin(store, "a2", 2000)).delayed
 
 
 async def test_a_turn_entered_while_another_starts_is_before_or_after_it_for_both(
