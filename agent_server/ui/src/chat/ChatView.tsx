@@ -40,7 +40,9 @@ export function ChatView({ workspace, session, me, product }: ChatViewProps) {
   const onAsking = useCallback(
     (place: "after" | "here") => {
       keepInView(place === "after" ? "question" : "end");
-      focusComposer();
+      // On a phone the keyboard would cover the answer.
+      if (window.matchMedia("(pointer: coarse)").matches) document.getElementById(COMPOSER_ID)?.blur();
+      else focusComposer();
     },
     [keepInView],
   );
