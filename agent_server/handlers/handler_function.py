@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 import typing
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -29,6 +30,10 @@ class HandlerResultError(TypeError):
     """A handler returned or yielded what is no JSON object. The message is a sentence for its author."""
 
 
+class HandlerCancelledError(RuntimeError):
+    """A handler let a cancellation out that nobody had asked it for, as of a task of its own that it awaited."""
+
+
 class HandlerFunction:
     """`function` takes the request: a dict, or the pydantic model or dataclass that its annotation names, unless
     `request_type` does. What it gives may be one too. It may be a function, coroutine function, generator function or
@@ -48,23 +53,25 @@ class HandlerFunction:
         return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
 
     async def call(self, request: JsonObject) -> JsonObject:
-        """One answer. Raises what the function raises, `ApiError` for a request that it does not take, and
-        `HandlerResultError`.
+        """One answer. Raises what the function raises, `ApiError` for a request that it does not take,
+        `HandlerResultError` and `HandlerCancelledError`.
         """
-        return as_object(await self._result(request))
+        with _own_cancellation_as_failure():
+            return as_object(await self._result(request))
 
     async def iterate(self, request: JsonObject) -> AsyncGenerator[JsonObject, None]:
         """Raises as `call` does. Closing it closes the function's own generator."""
-        result = await self._result(request)
+        with _own_cancellation_as_failure():
+            async with aclosing(self._events(await self._result(request))) as events:
+                async for event in events:
+                    yield event if type(event) is dict else as_object(event)
+
+    def _events(self, result: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - what people's functions return
         if hasattr(result, "__aiter__"):
-            events = result if hasattr(result, "aclose") else _closable(result)
-        elif isinstance(result, Iterable) and not isinstance(result, dict | str | BaseModel):
-            events = iterate_in_thread(result)
-        else:
-            raise HandlerResultError(f"{self.place} must yield events; it returned {type(result).__name__}.")
-        async with aclosing(events):
-            async for event in events:
-                yield event if type(event) is dict else as_object(event)
+            return result if hasattr(result, "aclose") else _closable(result)
+        if isinstance(result, Iterable) and not isinstance(result, dict | str | BaseModel):
+            return iterate_in_thread(result)
+        raise HandlerResultError(f"{self.place} must yield events; it returned {type(result).__name__}.")
 
     async def _result(self, request: JsonObject) -> Any:  # noqa: ANN401 - what people's functions return
         argument = self._argument(request)
@@ -121,6 +128,19 @@ def as_object(result: Any) -> JsonObject:  # noqa: ANN401 - what people's functi
     if isinstance(result, dict):
         return result
     raise HandlerResultError(f"A handler gives dicts, pydantic models or dataclasses, not {type(result).__name__}.")
+
+
+@contextmanager
+def _own_cancellation_as_failure() -> Iterator[None]:
+    try:
+        yield
+    except asyncio.CancelledError as cancellation:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise HandlerCancelledError(
+            "The handler let a cancellation out that nobody had asked it for."
+        ) from cancellation
 
 
 async def _closable(events: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:

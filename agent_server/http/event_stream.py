@@ -85,8 +85,11 @@ class EventStream(Response):
         is_complete = True
         with self._answers.opened(is_kept=self._end is no_end) as answer:
             try:
-                async with asyncio.timeout(self._time_limit_seconds), aclosing(self._frames) as frames:
+                async with asyncio.timeout(self._time_limit_seconds) as limit, aclosing(self._frames) as frames:
                     async for frame in frames:
+                        if limit.expired():
+                            # A handler that ignores its cancellation is closed at its next word.
+                            raise TimeoutError
                         await self._send(send, frame)
                         sent.add(frame)
             except TimeoutError:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agent_server.handlers.handler_function import HandlerFunction, HandlerResultError
+from agent_server.handlers.handler_function import HandlerCancelledError, HandlerFunction, HandlerResultError
 from agent_server.handlers.request_context import RequestContext, current_request, request_context
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.protocol.api_error import ApiError
@@ -197,3 +197,34 @@ async def test_a_cancelled_request_does_not_wait_for_the_thread() -> None:
         await asked
     assert time.monotonic() - began < 5
     released.set()
+
+
+async def awaits_a_cancelled_task(_: Json) -> Json:
+    task = asyncio.create_task(asyncio.sleep(60))
+    task.cancel()
+    await task
+    raise AssertionError("it was cancelled")
+
+
+async def yields_and_awaits_a_cancelled_task(request: Json) -> AsyncGenerator[Json, None]:
+    yield {"n": 1}
+    await awaits_a_cancelled_task(request)
+
+
+async def test_a_cancellation_of_the_functions_own_making_is_its_failure() -> None:
+    with pytest.raises(HandlerCancelledError):
+        await HandlerFunction(awaits_a_cancelled_task).call({})
+    with pytest.raises(HandlerCancelledError):
+        [event async for event in HandlerFunction(yields_and_awaits_a_cancelled_task).iterate({})]
+
+
+async def test_a_cancellation_of_the_request_stays_one() -> None:
+    async def waits(_: Json) -> Json:
+        await asyncio.Event().wait()
+        return {}
+
+    call = asyncio.create_task(HandlerFunction(waits).call({}))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -260,6 +261,27 @@ async def test_a_client_that_reads_nothing_occupies_no_place_after_the_time_limi
     stream = EventStream(endless(), answers, chat_end, time_limit_seconds=0.02)
     await asyncio.wait_for(stream({"type": "http"}, receive, send), 10)
     answers.admit()
+
+
+async def test_a_handler_that_ignores_its_cancellation_ends_with_the_time_limit_too() -> None:
+    async def stubborn() -> Any:
+        while True:
+            with suppress(asyncio.CancelledError):
+                yield {"type": "x"}
+                await asyncio.sleep(0.01)
+
+    sent: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    stream = EventStream(stubborn(), OpenAnswers(1), chat_end, time_limit_seconds=0.05)
+    await asyncio.wait_for(stream({"type": "http"}, receive, send), 10)
+    assert b"longer than allowed" in sent[-3]
+    assert sent[-2:] == [b"data: [DONE]\n\n", b""]
 
 
 async def test_no_more_answers_than_allowed_are_made_at_the_same_time() -> None:
