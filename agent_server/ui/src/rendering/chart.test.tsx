@@ -93,7 +93,8 @@ test("A label without text is a category like any other", async () => {
 test.each<[ChartBlock, ChartKind | null]>([
   [chart("pie", ["n", [["a", 0], ["b", 0]]]), "horizontal_bar"],
   [chart("pie", ["n", [["a", 1], ["b", null]]]), "horizontal_bar"],
-  [chart("pie", ["n", Array.from({ length: 9 }, (_, n): Given => [`${n}`, 1])]), "horizontal_bar"],
+  [chart("pie", ["n", Array.from({ length: 9 }, (_, n): Given => [`${n}`, 1])]), "pie"],
+  [chart("pie", ["n", Array.from({ length: 10 }, (_, n): Given => [`${n}`, 1])]), "horizontal_bar"],
   [chart("vertical_bar", ["n", [["a".repeat(90), 1], ["b", 2]]]), "horizontal_bar"],
   [chart("vertical_bar", ["n", Array.from({ length: 60 }, (_, n): Given => [`20${10 + n}-01-01`, n])]), "vertical_bar"],
   [chart("line", ["n", [["a", 1]]]), "vertical_bar"],

@@ -15,7 +15,8 @@ const PLOT_HEIGHT = 260;
 const ROW_HEIGHT = 24;
 /** Beyond these a chart scrolls. */
 export const ROWS_IN_VIEW = 18;
-const MAX_SLICES = 8;
+/** The agent draws eight values, and the sum of the others. */
+const MAX_SLICES = 9;
 const MAX_LARGE_POINTS = 60;
 /** A label below a bar has this much room, in characters, of all of the width together. */
 const CHARACTERS_BELOW = 84;
