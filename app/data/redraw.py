@@ -68,7 +68,10 @@ class Redraw:
                             "many values, or no number and label")  # fmt: skip
         blocks = present(stored, context.translate, wanted=wanted, with_chart=arguments.chart != "table")
         # Without the time, which the model would say a second time.
-        text = f"The stored result is drawn as {arguments.chart}."
+        kind = {"table": "as a table", "auto": "again"}.get(
+            arguments.chart, f"as a {arguments.chart.replace('_', ' ')} chart"
+        )
+        text = f"The stored result is drawn {kind}."
         if arguments.group_by:
             text = f"{text}\n{for_model(stored.result, stored.id)}"
         return ToolOutput(text, (Text(as_of(stored, context.translate)), *blocks))

@@ -125,10 +125,8 @@ class GenieQuestion:
             return None
         time = datetime.fromtimestamp(known.answered_at_seconds, UTC).strftime("%H:%M")
         said = context.translate(_ASKED_BEFORE, time=time)
-        # Genie's message is another chat's to rate.
-        return replace(
-            output, text=f"{said}\n\n{output.text}", blocks=(Text(said), *output.blocks), feedback_targets=()
-        )
+        # Not for the model, which would say it a second time; and Genie's message is another chat's to rate.
+        return replace(output, blocks=(Text(said), *output.blocks), feedback_targets=())
 
     def _failure(self, sentence: Sentence) -> ToolError:
         told = self._context.translate(sentence)

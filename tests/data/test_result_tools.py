@@ -189,6 +189,7 @@ async def test_the_last_results_are_kept_and_each_can_be_drawn_by_its_id(tmp_pat
         kept = stored_now(replace(context, idempotency_key="turn-3"), "", last.result).id
         assert await tools.results.find(context.conversation, "app", oldest) is None
         drawn = await tools.run("redraw_result", {"result": kept, "chart": "pie"})
+        assert drawn.text == "The stored result is drawn as a pie chart."
         (chart,) = [block for block in drawn.blocks if isinstance(block, Chart)]
         assert [point.value for point in chart.series[0].points] == [2.0, 2.0]
         assert not (await tools.run("redraw_result", {"result": oldest})).succeeded

@@ -362,6 +362,7 @@ async def test_the_same_question_runs_the_known_sql_again_and_says_so(tmp_path: 
         assert again.succeeded
         assert isinstance(again.blocks[0], Text)
         assert "its SQL has run again" in again.blocks[0].text
+        assert "has run again" not in again.text, "the model would say it a second time"
         assert rows_of(again) == rows_of(first)
         assert (len(space.genie.asked), len(space.warehouse.executed)) == (1, 2)
         assert (await space.ask(BY_REGION, "3")).succeeded
