@@ -42,11 +42,10 @@ def _variable(text: str) -> tuple[str, str]:
 def open_workspace(profile: str | None) -> WorkspaceClient:
     """Raises `AppError` where no credential is found."""
     try:
-        return WorkspaceClient(
-            config=Config(
-                profile=profile, http_timeout_seconds=_REQUEST_SECONDS, retry_timeout_seconds=_REQUEST_SECONDS
-            )
-        )
+        config = Config(profile=profile)
     except ValueError as error:
         hint = f" --profile {profile}" if profile else ""
         raise AppError(f"Nobody is signed in to Databricks: {error}\nThis helps: databricks auth login{hint}") from None
+    # Not before: the error would name them among what is configured.
+    config.http_timeout_seconds = config.retry_timeout_seconds = _REQUEST_SECONDS
+    return WorkspaceClient(config=config)

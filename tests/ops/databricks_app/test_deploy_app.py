@@ -300,5 +300,6 @@ def test_without_a_credential_the_sign_in_is_named(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(AppError, match=r"Nobody is signed in to Databricks: .*\nThis helps: databricks auth login$"):
+    said = r"Nobody is signed in to Databricks: [^\n]* authentication method\.\nThis helps: databricks auth login$"
+    with pytest.raises(AppError, match=said):
         open_workspace(None)
