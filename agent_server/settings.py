@@ -65,7 +65,7 @@ class AgentServerSettings(Section):
         default=200,
         ge=1,
         le=10_000,
-        description="how many answers are made at the same time in one instance (1 to 10000); more wait or are refused",
+        description="how many answers are made at the same time in one instance (1 to 10000); more are refused",
     )
 
 

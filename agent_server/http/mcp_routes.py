@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -15,9 +15,11 @@ from starlette.types import Receive, Scope, Send
 from agent_server.handlers.direct import answer_direct
 from agent_server.handlers.handler import JsonObject
 from agent_server.http.answering import Answering
-from agent_server.http.open_answers import OpenAnswers, took_too_long
+from agent_server.http.open_answers import OpenAnswers, restarting, took_too_long
 from agent_server.http.server_services import ServerServices
+from agent_server.identity.server_caller import ServerCaller
 from agent_server.mcp.mcp_endpoint import AskAnswer, McpEndpoint, McpServices, text_of
+from agent_server.mcp.served_tools import Progress, ServedResult, ServedTool, ServedTools
 from agent_server.protocol.responses_request import parse_responses_request
 
 _WAIT_SECONDS = 85.0
@@ -33,7 +35,7 @@ def mcp_endpoint(services: ServerServices, answers: OpenAnswers) -> McpEndpoint:
             services.info.description,
             _AskedAgent(services, answering, answers),
             lambda request: answering.context(request).caller,
-            services.tools,
+            _CountedTools(services.tools, answers) if services.tools is not None else None,
             services.settings.server.max_body_bytes,
         )
     )
@@ -58,6 +60,29 @@ class _PostOnly:
         # Who may not ask is told so by HTTP, as at every other address.
         self._answering.context(Request(scope))
         await self._app(scope, receive, send)
+
+
+class _CountedTools:
+    """A call of a tool is one of the answers that are made at the same time."""
+
+    def __init__(self, tools: ServedTools, answers: OpenAnswers) -> None:
+        self._tools = tools
+        self._answers = answers
+
+    async def tools(self, caller: ServerCaller) -> Sequence[ServedTool]:
+        return await self._tools.tools(caller)
+
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], caller: ServerCaller, progress: Progress
+    ) -> ServedResult | None:
+        self._answers.admit()
+        with self._answers.opened() as answer:
+            try:
+                return await self._tools.call(name, arguments, caller, progress)
+            except asyncio.CancelledError:
+                if not answer.ended_by_shutdown:
+                    raise
+                raise restarting() from None
 
 
 class _AskedAgent:

@@ -16,6 +16,8 @@ MASKED_ADDRESS = "[mail address]"
 MASKED_NUMBER = "[number]"
 # More would slow down who reads the trace, and fill the database: files in base64, whole results of queries.
 MAX_TEXT_CHARACTERS = 50_000
+# Read beyond the cut, so that no part of a secret, an address or a number stands before it.
+_BEYOND_CUT_CHARACTERS = 1_000
 _MAX_DEPTH = 40
 
 # Each part has a longest length, so that no text makes the search quadratic.
@@ -34,9 +36,17 @@ def recorded_text(text: str, content: Content) -> str:
     """`text` as a trace may hold it."""
     if content == "none":
         return NOT_RECORDED
-    if len(text) > MAX_TEXT_CHARACTERS:
-        left_out = len(text) - MAX_TEXT_CHARACTERS
-        text = f"{text[:MAX_TEXT_CHARACTERS]}… [{left_out} more characters]"
+    left_out = len(text) - MAX_TEXT_CHARACTERS
+    if left_out <= 0:
+        return _clean(text, content)
+    clean = _clean(text[: MAX_TEXT_CHARACTERS + _BEYOND_CUT_CHARACTERS], content)
+    end = MAX_TEXT_CHARACTERS
+    if left_out > _BEYOND_CUT_CHARACTERS:
+        end = min(end, len(clean) - _BEYOND_CUT_CHARACTERS)
+    return f"{clean[:end]}… [{left_out} more characters]"
+
+
+def _clean(text: str, content: Content) -> str:
     text = without_secrets(text)
     if content == "masked":
         if "@" in text:

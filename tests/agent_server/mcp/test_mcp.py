@@ -168,6 +168,22 @@ async def test_a_client_that_leaves_cancels_the_call(mode: Literal["auto", "lega
         await until(lambda: tools.ended == ["cancelled"])
 
 
+async def test_calls_of_tools_count_among_the_answers_that_are_made_at_the_same_time() -> None:
+    tools = Tools()
+    tools.go_on.clear()
+    limited = settings(AGENT_SERVER_MAX_CONCURRENT_ANSWERS="1")
+    made = services(tools=AgentTools(tools.registry_for), settings=limited)
+    async with client_of(made) as client:
+        calling = asyncio.create_task(client.call_tool("weather", {"city": "Oslo"}))
+        await until(lambda: tools.contexts)
+        refused = await client.call_tool("weather", {"city": "Bergen"})
+        tools.go_on.set()
+        called = await calling
+    assert refused.is_error
+    assert "1 answers at the same time" in texts(refused)[0]
+    assert texts(called)[0].startswith("Sunny in Oslo")
+
+
 async def test_an_answer_that_takes_too_long_is_a_sentence() -> None:
     handler = ScriptedHandler(waits=True)
     async with client_of(services(handler, settings=settings(TURN_TIMEOUT_SECONDS="0.05"))) as client:

@@ -71,6 +71,15 @@ def test_a_long_text_is_cut_and_says_so() -> None:
     assert text == "x" * MAX_TEXT_CHARACTERS + "… [5 more characters]"
 
 
+@pytest.mark.parametrize("after", ["", " and more" * 1_000])
+@pytest.mark.parametrize("before", ["x", f"{DAPI} "])
+def test_a_cut_leaves_no_part_of_a_secret(before: str, after: str) -> None:
+    text = before * ((MAX_TEXT_CHARACTERS - 20) // len(before)) + f" {DAPI}" + after
+
+    assert "dapi" not in recorded_text(text, "full")
+    assert "dapi" not in recorded_text(text + f" {DAPI}"[: MAX_TEXT_CHARACTERS + 1_010 - len(text)], "full")
+
+
 def test_a_deep_value_is_cut() -> None:
     value: Any = "jo@example.com"
     for _ in range(500):
