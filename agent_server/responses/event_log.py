@@ -75,6 +75,22 @@ class EventLog:
 
     async def read_all(self, key: LogKey) -> list[ResponseEvents]:
         """Every batch, in order."""
+        return [await self._events(key, document) for document in await self._batches(key)]
+
+    async def delete(self, key: LogKey) -> None:
+        """With the log its artifacts; those that remain are deleted with the conversation."""
+        for found in await self._batches(key):
+            if name := json.loads(found.value).get("artifact"):
+                await self._artifacts.delete(_artifact_key(key, name))
+            await self._documents.delete(found.key)
+
+    @contextmanager
+    def watched(self, key: LogKey) -> Iterator[NewBatchesWatch]:
+        """What this process appends from now on."""
+        with self._new.watch(key.response_id) as watch:
+            yield watch
+
+    async def _batches(self, key: LogKey) -> list[Document]:
         documents: list[Document] = []
         continuation = ""
         while True:
@@ -89,23 +105,7 @@ class EventLog:
             continuation = page.continuation
             if not continuation:
                 break
-        documents.sort(key=lambda document: document.key.id)
-        return [await self._events(key, document) for document in documents]
-
-    async def delete(self, key: LogKey) -> None:
-        """With the log its artifacts; those that remain are deleted with the conversation."""
-        batch = 0
-        while (found := await self._documents.get(self._key(key, batch))) is not None:
-            if name := json.loads(found.value).get("artifact"):
-                await self._artifacts.delete(_artifact_key(key, name))
-            await self._documents.delete(found.key)
-            batch += 1
-
-    @contextmanager
-    def watched(self, key: LogKey) -> Iterator[NewBatchesWatch]:
-        """What this process appends from now on."""
-        with self._new.watch(key.response_id) as watch:
-            yield watch
+        return sorted(documents, key=lambda document: document.key.id)
 
     async def _events(self, key: LogKey, document: Document) -> ResponseEvents:
         value = json.loads(document.value)

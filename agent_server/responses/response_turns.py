@@ -197,6 +197,15 @@ class ResponseTurns:
             await self._fail(tenant, record, f"Something went wrong. Please try again. (Error id {error_id})")
         finally:
             self._replies.pop(record.id, None)
+        await self._delete_if_unknown(tenant, record)
+
+    async def _delete_if_unknown(self, tenant: str, record: ResponseRecord) -> None:
+        """Of a response that was deleted while its turn ran, perhaps by another instance, nothing stays."""
+        try:
+            if await self._stores.records.find(tenant, record.id) is None:
+                await self._stores.delete(tenant, record)
+        except StorageError as failure:
+            _log.warning("What is left of a deleted response could not be deleted (%s)", type(failure).__name__)
 
     async def _fail(self, tenant: str, record: ResponseRecord, sentence: str) -> None:
         try:

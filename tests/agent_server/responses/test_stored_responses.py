@@ -6,6 +6,8 @@ from itertools import pairwise
 import pytest
 
 from agent_server.protocol.api_error import ApiError
+from agent_server.responses.event_log import LogKey
+from app.storage.conversations import ConversationKey
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.agent_server.responses.instances import (
     ANN,
@@ -190,6 +192,22 @@ async def test_a_deleted_response_is_unknown_and_not_remembered(store: SqliteSto
     for id in (second["id"], first["id"]):
         with pytest.raises(ApiError):
             await instance.service.get(id, ANN)
+
+
+@in_virtual_time
+async def test_what_is_deleted_at_another_instance_while_it_is_made_leaves_nothing(store: SqliteStore) -> None:
+    answering, other = Instance(store, Speaker()), Instance(store, Speaker())
+    for deletes_conversation in (False, True):
+        response = await answering.ask()
+        await asyncio.sleep(1)
+        conversation = (await other.service.get(response.id, ANN))["conversation"]["id"]
+        if deletes_conversation:
+            await other.service.forget_conversation(conversation, ANN)
+        else:
+            await other.service.delete(response.id, ANN)
+        await asyncio.sleep(60)
+        assert await other.stores.log.read_all(LogKey(ANN.tenant, conversation, response.id)) == []
+        assert await other.stores.store.recent(ConversationKey(ANN.tenant, conversation), 10) == []
 
 
 @in_virtual_time
