@@ -350,6 +350,11 @@ def test_no_state_of_the_page_has_a_fault_that_axe_finds(
     ask(page, "approve the drop")
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
     assert faults(page) == []
+    long_name = f"{'a report of many words ' * 5}.exe"
+    refused = FilePayload(name=long_name, mimeType="text/plain", buffer=b"x")
+    page.get_by_label("Files to attach").set_input_files([refused])
+    expect(page.get_by_role("alert").get_by_text("Files of this kind are not read.")).to_be_visible()
+    assert faults(page) == []
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert overflow <= 0, "the page is wider than the window"
     page.get_by_role("button", name="Signed in as Ada Lovelace").click()
