@@ -18,7 +18,7 @@ from agent_server.settings import AppEnvironment
 from app.config import SettingsError
 
 MODULE_VARIABLE = "AGENT_SERVER_MODULE"
-_DEFAULT_MODULE = "agent_server.agent"
+DEFAULT_MODULE = "agent_server.agent"
 _DEFAULT_PORT = 8000
 _FACTORY = "agent_server.cli:reloaded_application"
 
@@ -65,7 +65,7 @@ def application() -> Application:
     # As `python -m` has it: scripts do not find the modules beside which they are called.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    return Application(build_services(_server_of(os.environ.get(MODULE_VARIABLE, "").strip() or _DEFAULT_MODULE)))
+    return Application(build_services(_server_of(os.environ.get(MODULE_VARIABLE, "").strip() or DEFAULT_MODULE)))
 
 
 def _server_of(name: str) -> AgentServer:

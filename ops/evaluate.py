@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent_server.evaluation.agent_client import AgentClient, AgentClientError, databricks_headers
 from agent_server.evaluation.evaluation import DataSetError, Outcome, evaluate, judges_of, read_data_set
-from agent_server.evaluation.local_server import LocalServer, LocalServerError
+from agent_server.evaluation.local_server import LocalServer, LocalServerError, check_settings
 from agent_server.evaluation.mlflow_store import open_store
 from app.config import SettingsError
 from app.local.local_settings import LocalSettingsError, add_local_settings
@@ -27,11 +27,14 @@ def main(arguments: list[str]) -> int:
     try:
         add_local_settings(os.environ, ROOT)
         rows = read_data_set(options.data)
+        if not options.url:
+            check_settings()
         # The questions are those of a file; MLflow shows and scores nothing else.
         os.environ["TRACE_CONTENT"] = "full"
         tracking_uri = open_store(ROOT / ".data" / "mlflow.db")
         judges = judges_of(options.judge, options.guideline) if options.judge else []
         with _agent(options.url) as client:
+            print(f"Asking {len(rows)} questions ...", flush=True)
             outcome = evaluate(rows, client, judges)
     except (AgentClientError, DataSetError, LocalServerError, LocalSettingsError, SettingsError) as error:
         sys.stderr.write(f"{error}\n")

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_server.evaluation.local_server import check_settings
 from agent_server.evaluation.mlflow_store import open_store
 from agent_server.tracing.git_version import git_commit
 from app.config import SettingsError
@@ -124,6 +125,7 @@ def main(arguments: list[str]) -> int:
     try:
         add_local_settings(os.environ, ROOT)
         own_code(module)
+        check_settings()
         tracking_uri = open_store()
         model = log_agent(ROOT, options.name, module, options.register, options.question)
         told = ask_in_fresh_process(model.model_uri, tracking_uri, options.question)

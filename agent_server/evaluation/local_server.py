@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 from types import TracebackType
@@ -10,7 +11,8 @@ from typing import Self
 
 import uvicorn
 
-from agent_server.cli import application
+from agent_server.cli import DEFAULT_MODULE, MODULE_VARIABLE, application
+from agent_server.settings import load_databricks_agent_settings
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
@@ -18,6 +20,12 @@ _STOP_SECONDS = 15.0
 
 class LocalServerError(Exception):
     """The server did not start. `str()` is a sentence."""
+
+
+def check_settings() -> None:
+    """Of this repository's agent. Before MLflow is opened, which takes long. Raises `SettingsError`."""
+    if os.environ.get(MODULE_VARIABLE, "").strip() in ("", DEFAULT_MODULE):
+        load_databricks_agent_settings()
 
 
 class LocalServer:

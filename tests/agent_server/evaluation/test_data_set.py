@@ -67,3 +67,12 @@ def test_commands_that_cannot_begin_say_why_before_mlflow_is_asked(
     told = capsys.readouterr().err
     assert "none.jsonl cannot be read" in told
     assert "There is no module of_nobody in this folder" in told
+
+    for name in ("AGENT_SERVER_MODULE", "DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME", "DATABRICKS_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for command in ("ops.evaluate", "ops.log_model"):
+        monkeypatch.setattr(f"{command}.ROOT", tmp_path)  # without the settings of whoever runs this test
+    assert evaluate_command([]) == 2
+    assert log_model_command([]) == 1
+    assert capsys.readouterr().err.count("DATABRICKS_BASE_URL: missing") == 2
+    assert "mlflow" not in {path.stem for path in tmp_path.rglob("*")}, "a store was made"
