@@ -75,6 +75,9 @@ class HandlerAnswerer:
             with turn_call(call), request_context(turn.context):
                 async with aclosing(loose_events(self._handler, self._task, ResponsesRequest(request))) as events:
                     async for event in events:
+                        if asyncio.get_running_loop().time() > deadline:
+                            # A handler that ignores its cancellation is closed at its next word.
+                            raise TimeoutError
                         if said_now.add(event):
                             yield ResponsesEvent(event)
                             if delta := said_now.last_delta:

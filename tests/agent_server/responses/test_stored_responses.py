@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -223,6 +224,29 @@ async def test_a_handler_that_fails_ends_the_response_with_a_sentence_and_an_err
     assert "error id" in events[-2]["message"]
     assert "dapi123" not in str(events)
     assert text_of(events[-1]["response"]) == "The"
+
+
+@in_virtual_time
+async def test_a_handler_that_ignores_its_cancellation_ends_with_the_time_limit_too(store: SqliteStore) -> None:
+    class Stubborn(Speaker):
+        async def stream(self, request):  # type: ignore[no-untyped-def]
+            try:
+                while True:
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.sleep(1)
+                    yield {"type": "response.output_text.delta", "item_id": "msg", "delta": "more "}
+            finally:
+                self.ended += 1
+
+    speaker = Stubborn()
+    instance = Instance(store, speaker)
+    finished, stopped = await instance.ask(), await instance.ask()
+    await asyncio.sleep(2)
+    await stopped.cancel()
+    response = await finished.finished()
+    assert (response["status"], "longer than allowed" in response["error"]["message"]) == ("failed", True)
+    await asyncio.sleep(10)
+    assert (speaker.ended, instance.turns.running_count) == (2, 0)
 
 
 @in_virtual_time
