@@ -36,6 +36,7 @@ class _Check:
 def operations_routes(services: ServerServices, answers: OpenAnswers, metrics: Metrics) -> APIRouter:
     router = APIRouter()
     info = services.info
+    readiness = _Readiness(services.readiness)
 
     async def health() -> Response:
         """Whether the process lives: nothing else is asked."""
@@ -43,7 +44,7 @@ def operations_routes(services: ServerServices, answers: OpenAnswers, metrics: M
 
     async def ready() -> Response:
         """Whether a request would be answered now."""
-        checks = await _checked(services.readiness)
+        checks = await readiness.checked()
         works = all(check.works for check in checks) and not answers.is_stopping
         content = {
             "status": "stopping" if answers.is_stopping else "ready" if works else "not ready",
@@ -100,8 +101,23 @@ def _mlflow_version() -> str | None:
         return None
 
 
-async def _checked(checks: Mapping[str, ReadinessCheck]) -> list[_Check]:
-    return list(await asyncio.gather(*(_check(name, check) for name, check in checks.items())))
+class _Readiness:
+    """Whoever asks while others ask shares what they find out: Databricks is asked by one at a time."""
+
+    def __init__(self, checks: Mapping[str, ReadinessCheck]) -> None:
+        self._checks = checks
+        self._checking = asyncio.Lock()
+        self._found: list[_Check] = []
+        self._count = 0
+
+    async def checked(self) -> list[_Check]:
+        """Found out after this was called, at least in part."""
+        count = self._count
+        async with self._checking:
+            if self._count == count:
+                self._found = list(await asyncio.gather(*(_check(*each) for each in self._checks.items())))
+                self._count += 1
+            return self._found
 
 
 async def _check(name: str, check: ReadinessCheck) -> _Check:

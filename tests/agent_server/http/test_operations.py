@@ -21,6 +21,22 @@ IN_APP = AppEnvironment(name="agent", port=8000, workspace_url="https://adb-1.az
 SIGNED_IN = {"x-forwarded-host": "agent-1.azure.databricksapps.com", "host": "10.0.0.7:8000", "x-forwarded-user": "ann"}
 
 
+async def test_whoever_asks_at_the_same_time_shares_one_check() -> None:
+    asked = 0
+
+    async def workspace() -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.01)
+
+    async with in_process(services(readiness={"model": workspace})) as client:
+        answers = await asyncio.gather(*(client.get("/ready") for _ in range(20)))
+        assert asked == 1
+        await client.get("/ready")
+    assert {answer.status_code for answer in answers} == {200}
+    assert asked == 2
+
+
 async def test_health_asks_nothing_else_and_ready_asks_everything() -> None:
     works = True
 
