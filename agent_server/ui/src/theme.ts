@@ -2,9 +2,9 @@
 
 export const PROMPTS: readonly string[] = [
   "What can you help me with?",
-  "Which tables can you query, and what is in them?",
-  "Show revenue by month as a chart",
-  "Which jobs failed this week, and why?",
+  "How did revenue develop by month?",
+  "Who are the top 5 customers by revenue?",
+  "Show revenue by segment",
 ];
 
 /** Each is the CSS variable `--NAME`. Text on its background has a contrast of 4.5 to 1 or more. */
