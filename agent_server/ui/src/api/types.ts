@@ -68,7 +68,6 @@ export interface Me {
   max_file_bytes: number;
   image_hosts: string[];
   title?: string;
-  prompts?: string[];
 }
 
 export interface Conversation {

@@ -93,7 +93,7 @@ export function ChatView({ workspace, session, me, product }: ChatViewProps) {
               </button>
             </p>
           )}
-          {isNew && <Welcome prompts={me.prompts ?? PROMPTS} onChosen={(prompt) => ask(question(prompt))} />}
+          {isNew && <Welcome onChosen={(prompt) => ask(question(prompt))} />}
           {turns.map((turn, index) => (
             <TurnView
               key={turn.key}
@@ -144,12 +144,12 @@ function focusComposer(): void {
   document.getElementById(COMPOSER_ID)?.focus();
 }
 
-function Welcome({ prompts, onChosen }: { prompts: readonly string[]; onChosen: (prompt: string) => void }) {
+function Welcome({ onChosen }: { onChosen: (prompt: string) => void }) {
   return (
     <section className="welcome" aria-labelledby="welcome-title">
       <h2 id="welcome-title">What would you like to know?</h2>
       <ul className="plain-list prompts" aria-label="Suggested questions">
-        {prompts.map((prompt) => (
+        {PROMPTS.map((prompt) => (
           <li key={prompt}>
             <button type="button" className="prompt" onClick={() => onChosen(prompt)}>
               {prompt}
