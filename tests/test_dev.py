@@ -25,6 +25,7 @@ NEEDED_BY_DEV = (
     "app/local/local_settings.py",
     "ops/command.py",
     "ops/pip_install.py",
+    "ops/uv_install.py",
     "ops/virtual_environment.py",
 )
 LOCKS = (dev.RUNTIME_LOCK, dev.AGENT_SERVER_LOCK, dev.DEVELOPMENT_LOCK, dev.TERMINAL_LOCK, dev.LOCAL_MODEL_LOCK)
