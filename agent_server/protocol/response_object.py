@@ -6,6 +6,9 @@ from typing import Any
 
 from agent_server.protocol.responses_request import ResponsesRequest
 
+SERVED_MODEL = "agent"
+"""The name of what is served, where a request names none; `GET /models` lists it."""
+
 _ECHOED = (
     "background",
     "include",
@@ -33,7 +36,7 @@ def new_response(response_id: str, created_at: float, request: ResponsesRequest)
         "id": response_id,
         "object": "response",
         "created_at": created_at,
-        "model": request.model,
+        "model": request.model or SERVED_MODEL,
         "error": None,
         "incomplete_details": None,
         "instructions": request.instructions or None,
