@@ -33,8 +33,11 @@ def postgres() -> Iterator[Postgres]:
     yield from started()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.get_closest_marker("proof"):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("alone") and item.path.parent.name != "faults":
             raise pytest.UsageError(f"{item.nodeid}: dev.py looks for tests that run alone in tests/faults only")
 

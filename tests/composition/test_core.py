@@ -79,7 +79,8 @@ async def test_a_models_tool_call_goes_back_to_it_with_all_its_fields(tmp_path: 
         turn = Turn("1", ConversationKey("tenant", "conversation"), "What time is it?")
         *_, end = [event async for event in made.agent.answer(turn, [])]
         await made.close()
-    assert end == Answer("Hello")
+    assert isinstance(end, Answer)
+    assert end.text == "Hello"
     _, _, asked, result = endpoint.asked[1].body["messages"]
     assert asked["tool_calls"] == [{"id": "c1", "type": "function", "function": called, **signed}]
     assert result["tool_call_id"] == "c1"

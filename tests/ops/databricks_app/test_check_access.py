@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -57,8 +58,9 @@ async def workspace() -> AsyncIterator[str]:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "agent_server").symlink_to(ROOT / "agent_server")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    for name in ("DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME", "DATABRICKS_TOKEN", "DATABRICKS_HOST"):
-        monkeypatch.delenv(name, raising=False)
+    # MLflow sets some of its own where it has been used.
+    for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
     return tmp_path
 
 
