@@ -119,13 +119,14 @@ def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
         return environment.become("pytest", *arguments)
     no_tests = 5
     proofs = "" if arguments else " and not proof"
+    examples = ["--hypothesis-profile", "default"] if arguments else []
     # A file stays in one process: what its tests share is made once. Those with the most tests are not the longest, and
     # do not come first.
     together = ["--dist", "loadfile", "--no-loadscope-reorder", "-n"]
     cores = min(os.cpu_count() or 1, _MAX_CORES)
     runs = [
         # Two processes a core: many of them wait.
-        [*together, str(2 * cores), "-m", "not slow"],
+        [*together, str(2 * cores), *examples, "-m", "not slow"],
         [*together, str(cores), "-m", f"slow and not alone{proofs}"],
         # All of them are there; to look for them everywhere takes half a minute.
         ["tests/faults", "-m", f"alone{proofs}"],

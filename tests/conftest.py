@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.fakes.azurite import Azurite
     from tests.fakes.postgres import Postgres
 
 _FIGURE = "figure"
+
+# Half of hypothesis' examples with every test run, all of them with `python dev.py test --all`.
+settings.register_profile("everyday", settings(), max_examples=50)
+settings.load_profile("everyday")
 
 
 @pytest.fixture

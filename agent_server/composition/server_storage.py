@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from agent_server.composition.postgres_database import postgres_database
 from agent_server.settings import AppEnvironment, ServerSettings
 from app.composition.core import storage_location
 from app.databricks.open_workspace import open_workspace
 from app.settings.databricks_settings import DatabricksSettings
 from app.settings.postgres_settings import PostgresSettings
 from app.storage.factory import Storage, open_storage
-from app.storage.postgres_database import PostgresDatabase
 
 _log = logging.getLogger(__name__)
 
@@ -51,32 +51,18 @@ def server_storage(settings: ServerSettings, environment: Mapping[str, str] = os
 
 
 def _database(postgres: PostgresSettings, environment: Mapping[str, str]) -> ServerStorage:
-    password, close = _sign_in(postgres, environment)
-    database = PostgresDatabase(
-        url=postgres.url,
-        host=postgres.host,
-        port=postgres.port if postgres.host else None,
-        database=postgres.database,
-        user=postgres.user,
-        ssl_mode=postgres.ssl_mode or ("require" if postgres.signs_in_with_token else None),
-        password=password,
-        schema=postgres.schema_name,
-    )
-    return ServerStorage(open_storage(database), "postgresql", close)
+    from app.storage.postgres.postgres_storage import open_database  # noqa: PLC0415 - only for PostgreSQL
+
+    token, close = _sign_in(postgres, environment)
+    return ServerStorage(open_database(postgres_database(postgres, token)), "postgresql", close)
 
 
 def _sign_in(
     postgres: PostgresSettings, environment: Mapping[str, str]
-) -> tuple[Callable[[], Awaitable[str]] | None, Callable[[], Awaitable[None]]]:
+) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[None]]]:
+    """What gives a token of the workspace, and what closes it."""
     if not postgres.signs_in_with_token:
-        secret = postgres.password
-        if secret is None:
-            return None, _nothing
-
-        async def password() -> str:
-            return secret.get_secret_value()
-
-        return password, _nothing
+        return _no_token, _nothing
     from app.databricks.database_token import DatabaseToken  # noqa: PLC0415 - only for Lakebase
 
     app = AppEnvironment.read(environment)
@@ -89,3 +75,7 @@ def _sign_in(
         await workspace.close()
 
     return token, close
+
+
+async def _no_token() -> str:
+    raise AssertionError("a database with a password is asked without a token")

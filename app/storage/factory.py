@@ -1,6 +1,7 @@
-"""Which engine keeps what: a storage account or a PostgreSQL database where there is one, else a file.
+"""Which engine keeps what: a storage account where there is one, else a file.
 
-The Azure packages are imported in a thread when the first call needs them.
+A PostgreSQL database is opened in `postgres/postgres_storage.py`, which the Function App does not have. The Azure
+packages are imported in a thread when the first call needs them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from app.storage.artifacts import ArtifactStore
 from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
 from app.storage.ledger import ConversationStore
-from app.storage.postgres_database import PostgresDatabase
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
@@ -44,22 +44,12 @@ class Storage:
                 closing.push_async_callback(part.close)
 
 
-def open_storage(where: Path | StorageAccount | PostgresDatabase) -> Storage:
-    if isinstance(where, PostgresDatabase):
-        return _open_database(where)
+def open_storage(where: Path | StorageAccount) -> Storage:
     return _open_file(where) if isinstance(where, Path) else _open_account(where)
 
 
 def _open_file(path: Path) -> Storage:
     store = SqliteStore(path)
-    return Storage(store, store.documents(), store.artifacts(), store.queue)
-
-
-def _open_database(database: PostgresDatabase) -> Storage:
-    # Not in the Function App's package.
-    from app.storage.postgres.postgres_store import PostgresStore  # noqa: PLC0415
-
-    store = PostgresStore(database)
     return Storage(store, store.documents(), store.artifacts(), store.queue)
 
 

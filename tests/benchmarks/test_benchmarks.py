@@ -320,7 +320,7 @@ def test_a_blocking_call_on_the_event_loop_is_recorded_with_its_place_in_the_cod
 
 
 @needs_linux
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_what_is_measured_answers_and_keeps_the_pacing(subject: Subject) -> None:
     with running_fakes() as fakes, running(subject, fakes) as bot:
@@ -337,7 +337,7 @@ def test_what_is_measured_answers_and_keeps_the_pacing(subject: Subject) -> None
 
 
 @needs_linux
-@pytest.mark.slow
+@pytest.mark.proof
 def test_without_storage_the_same_bot_answers_the_same() -> None:
     forgetful = replace(OURS, wrapper=("benchmarks.no_storage",))
     with running_fakes() as fakes, running(forgetful, fakes) as bot:
@@ -345,7 +345,7 @@ def test_without_storage_the_same_bot_answers_the_same() -> None:
 
 
 @needs_linux
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("conversation_type", ["groupChat", "personal"])
 def test_a_turn_makes_three_round_trips_to_azurite_before_the_model_is_asked(
     conversation_type: ConversationType,

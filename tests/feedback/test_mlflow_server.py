@@ -16,7 +16,7 @@ from tests.bot.test_feedback import IN_TEAMS, ask, rate
 from tests.fakes.bots import bots
 from tests.fakes.mlflow_server import an_mlflow_server
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 async def test_mlflow_keeps_one_assessment_of_an_answer_that_changes_and_goes_as_the_person_says(

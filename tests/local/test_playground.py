@@ -39,7 +39,7 @@ WATCH = """() => {
 }"""
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.proof,
     pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm to install the Agents Playground with"),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
 ]

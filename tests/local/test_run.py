@@ -445,7 +445,7 @@ def test_node_gets_no_variable_that_it_does_not_need() -> None:
     assert node_environment(environment, network=True).keys() == needed | {"https_proxy", "npm_config_registry"}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.skipif(shutil.which("npm") is None, reason="the Agents Playground comes from npm, which is not installed")
 async def test_the_agents_playground_is_installed_and_serves_its_page() -> None:
     program = await installed_playground(ROOT / ".data" / "playground")

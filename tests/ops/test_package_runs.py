@@ -58,7 +58,7 @@ def content_of(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 async def test_the_unpacked_zip_answers_a_turn_and_writes_nothing_into_its_folder(
     package: Package, unpacked: Path
 ) -> None:

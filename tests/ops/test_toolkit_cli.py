@@ -34,7 +34,7 @@ print("dev.py", *sys.argv[1:], os.environ["TEAMSFX_ENV"], os.environ.get("HOSTIN
 """
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.proof,
     pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm to install the Agents Toolkit with"),
 ]
 

@@ -14,8 +14,8 @@ import pytest
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Collection, Document, DocumentKey
-from app.storage.factory import open_storage
 from app.storage.ledger import TurnRecord, TurnState
+from app.storage.postgres.postgres_storage import open_database
 from app.storage.postgres.postgres_store import PostgresStore
 from app.storage.storage_errors import StorageError
 from tests.fakes.postgres import USER, Postgres
@@ -231,7 +231,7 @@ async def test_stores_that_connect_at_once_create_the_tables_once(postgres: Post
 async def test_everything_is_in_one_database_and_outlives_a_restart(postgres: Postgres) -> None:
     database = postgres.database()
     for restarted in (False, True):
-        storage = open_storage(database)
+        storage = open_database(database)
         queue = storage.open_queue("turns")
         if restarted:
             assert [message.body for message in await queue.receive(9, visibility_timeout=1)] == ["m\0"]
