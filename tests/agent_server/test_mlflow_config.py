@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ from agent_server.settings import AppEnvironment, load_tracing_settings
 from agent_server.tracing.mlflow_tracer import MlflowTracer
 
 IN_APP = {"DATABRICKS_APP_NAME": "agent", "DATABRICKS_HOST": "example.cloud.databricks.com"}
+
+
+@pytest.fixture(autouse=True)
+def only_here() -> Iterator[None]:
+    """What a test sets up is not the tracer of a server that another test of this process builds."""
+    before = mlflow_config._setup.get()
+    yield
+    mlflow_config._setup.set(before)
 
 
 @pytest.mark.parametrize(
