@@ -127,7 +127,7 @@ def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
     runs = [
         # Two processes a core: many of them wait.
         [*together, str(2 * cores), *examples, "-m", "not slow"],
-        [*together, str(cores), "-m", f"slow and not alone{proofs}"],
+        [*together, str(cores + 1), "-m", f"slow and not alone{proofs}"],
         # All of them are there; to look for them everywhere takes half a minute.
         ["tests/faults", "-m", f"alone{proofs}"],
     ]
