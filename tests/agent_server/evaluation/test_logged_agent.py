@@ -93,7 +93,9 @@ def test_an_evaluation_scores_each_answer_and_names_the_questions_that_failed(
     for judgement in ("relevance_to_query", "safety", "guidelines"):
         assert outcome.metrics[f"{judgement}/mean"] == 1.0
     assert sorted(outcome.failures) == [("And Heron?", "has_expected_facts"), ("Hi", "answered")]
-    traces = mlflow.search_traces(run_id=outcome.run_id, return_type="list")
+    found = mlflow.search_traces(run_id=outcome.run_id, return_type="list")
+    # Where another test of this process has set tracing up, the requests of the judge are traced too.
+    traces = [trace for trace in found if trace.info.assessments]
     assert len(traces) == 3
     assert {each.name for trace in traces for each in trace.info.assessments} >= {"answered", "keeps_secrets"}
 
