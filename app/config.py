@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from app.settings.agent_settings import AgentSettings
 from app.settings.bot_settings import BotSettings
 from app.settings.databricks_settings import DatabricksSettings
+from app.settings.foundry_settings import FoundryToolSettings
 from app.settings.genie_settings import GenieSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.mcp_settings import McpSettings
@@ -79,6 +80,7 @@ class Settings(CoreSettings):
     """Those of the Function App."""
 
     bot: BotSettings
+    foundry: FoundryToolSettings
 
     @property
     def accepts_emulator(self) -> bool:

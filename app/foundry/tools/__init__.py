@@ -1,0 +1,1 @@
+"""What Foundry's agents can call: ask, ask_data and diagnose_job."""

@@ -1,0 +1,53 @@
+"""What a tool of Foundry's agents is, whichever way the call comes in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.common.cancellation import Cancellation
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallContext:
+    """`call_id` names the call, and is the same when another worker makes it again. `deadline` is on the event loop's
+    clock. `progress` is told one short line, in English.
+    """
+
+    call_id: str
+    deadline: float = math.inf
+    cancellation: Cancellation | None = None
+    progress: Callable[[str], None] = lambda _: None
+
+
+class RefusedCallError(Exception):
+    """The call cannot be answered as it is. `str()` is a sentence for the agent that called, and may be shown."""
+
+
+class FoundryTool(Protocol):
+    """Only reads, so a call may be made again. `name` is that of the function in Foundry; `queue_name` the <name> of
+    its queues, `azure-function-<name>-input` and `-output`. `parameters` is a JSON schema without `anyOf`, `allOf` and
+    `$ref`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def queue_name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
+        """The answer as Markdown, with its sources as numbered links at the end; of any length.
+
+        `arguments` are untrusted, and may have others than the schema's. Raises `RefusedCallError`; any other
+        exception is a fault of ours or of Databricks, whose text nobody may see.
+        """
+        ...

@@ -1,0 +1,58 @@
+"""The settings of the tools for agents in Azure AI Foundry."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from app.settings.section import Section, setting
+
+ToolName = Literal["ask", "ask_data", "diagnose_job"]
+_ALL: tuple[ToolName, ...] = ("ask", "ask_data", "diagnose_job")
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return () if value.lower() == "none" else tuple(filter(None, (each.strip() for each in value.split(","))))
+
+
+class FoundryToolSettings(Section):
+    title: ClassVar[str] = "Azure AI Foundry: the agent as a tool of Foundry's agents"
+
+    tools: Annotated[tuple[ToolName, ...], BeforeValidator(_listed)] = setting(
+        "FOUNDRY_TOOLS",
+        default=_ALL,
+        left_out="all three",
+        description="the tools that Foundry's agents may call, with commas: ask, ask_data, diagnose_job; or none",
+    )
+    tool_name: str = setting(
+        "FOUNDRY_TOOL_NAME",
+        default="ask",
+        # With 36 characters the name of the poison queue would be too long.
+        pattern=r"^(?=.{1,35}$)[a-z0-9]+(-[a-z0-9]+)*$",
+        description=(
+            "<name> in azure-function-<name>-input and -output, the queues of ask: lower-case letters, digits and "
+            "single hyphens, at most 35"
+        ),
+    )
+    max_concurrent_requests: int = setting(
+        "FOUNDRY_MAX_CONCURRENT_REQUESTS",
+        default=4,
+        ge=1,
+        le=100,
+        description="how many requests of Foundry's agents one worker answers at a time (1 to 100)",
+    )
+    cache_seconds: float = setting(
+        "FOUNDRY_CACHE_SECONDS",
+        default=30,
+        ge=0,
+        le=3600,
+        description="how long an equal question gets the answer of before, in seconds (up to 3600; 0 asks each time)",
+    )
+    answer_links: bool = setting(
+        "FOUNDRY_ANSWER_LINKS",
+        default=False,
+        description="true: an answer that is too long for a queue is kept whole behind a link of an hour",
+    )
