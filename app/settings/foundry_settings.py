@@ -31,7 +31,8 @@ class FoundryToolSettings(Section):
         "FOUNDRY_TOOL_NAME",
         default="ask",
         # With 36 characters the name of the poison queue would be too long.
-        pattern=r"^(?=.{1,35}$)[a-z0-9]+(-[a-z0-9]+)*$",
+        max_length=35,
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
         description=(
             "<name> in azure-function-<name>-input and -output, the queues of ask: lower-case letters, digits and "
             "single hyphens, at most 35"
