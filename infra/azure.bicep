@@ -124,6 +124,30 @@ param mcpKeyVaultReference string = ''
 @maxLength(8000)
 param specialists string = ''
 
+@description('The tools that agents in Azure AI Foundry may call, with commas: ask, ask_data, diagnose_job; or none.')
+@minLength(3)
+@maxLength(100)
+param foundryTools string = 'ask,ask_data,diagnose_job'
+
+// With 36 characters the name of the poison queue would be too long.
+@description('<name> in azure-function-<name>-input and -output, the queues of ask.')
+@minLength(1)
+@maxLength(35)
+param foundryToolName string = 'ask'
+
+@description('How many requests of Foundry\'s agents one worker answers at a time.')
+@minValue(1)
+@maxValue(100)
+param foundryMaxConcurrentRequests int = 4
+
+@description('How long an equal question of Foundry\'s agents gets the answer of before, in seconds; 0 asks each time.')
+@minValue(0)
+@maxValue(3600)
+param foundryCacheSeconds int = 30
+
+@description('True keeps an answer that is too long for a queue whole, behind a link of an hour that whoever has it can read.')
+param foundryAnswerLinks bool = false
+
 @description('The id of the SQL warehouse on which the model may run queries. Empty: it runs none.')
 @maxLength(64)
 param sqlWarehouseId string = ''
@@ -347,6 +371,11 @@ var agentSettings = union(
     GENIE_QUESTIONS_PER_MINUTE: string(genieQuestionsPerMinute)
     GENIE_REPEAT_SECONDS: string(genieRepeatSeconds)
     GENIE_AGENT_MODE: genieAgentMode ? 'true' : 'false'
+    FOUNDRY_TOOLS: foundryTools
+    FOUNDRY_TOOL_NAME: foundryToolName
+    FOUNDRY_MAX_CONCURRENT_REQUESTS: string(foundryMaxConcurrentRequests)
+    FOUNDRY_CACHE_SECONDS: string(foundryCacheSeconds)
+    FOUNDRY_ANSWER_LINKS: foundryAnswerLinks ? 'true' : 'false'
     TURN_TIMEOUT_SECONDS: string(turnTimeoutSeconds)
     TURN_LEASE_SECONDS: string(turnLeaseSeconds)
     CONVERSATION_RETENTION_DAYS: string(conversationRetentionDays)

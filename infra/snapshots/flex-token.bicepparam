@@ -30,6 +30,11 @@ param genieRepeatSeconds = 60
 param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp"}]'
 param mcpKeyVaultReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
 param specialists = '[{"name": "legal", "endpoint": "agents_legal"}]'
+param foundryTools = 'ask,diagnose_job'
+param foundryToolName = 'databricks'
+param foundryMaxConcurrentRequests = 3
+param foundryCacheSeconds = 31
+param foundryAnswerLinks = true
 param sqlWarehouseId = 'a1b2c3d4e5f60718'
 param sqlAllowsExternal = true
 param jobWatch = {
