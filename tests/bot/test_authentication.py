@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.bot.auth.authentication import Authenticator, UnauthenticatedError
+from app.access_tokens.access_token import UnauthenticatedError
+from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.common.http_session import HttpSession
 from app.settings.bot_settings import BotCloud

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.bot.auth.authentication import Authenticator, Claims, UnauthenticatedError
+from app.access_tokens.access_token import Claims, UnauthenticatedError
+from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.common.http_session import HttpSession
 from tests.fakes.auth_setup import an_activity, received

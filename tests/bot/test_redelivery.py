@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.bot.auth.authentication import AuthenticationUnavailableError
+from app.access_tokens.access_token import AuthenticationUnavailableError
 from app.bot.connector.send_errors import DeliveryUnknownError, NotDeliveredError, SendError
 from app.bot.handler import AgentHandler
 from app.storage.conversations import ConversationKey

@@ -20,7 +20,8 @@ from botframework.connector.auth import (
     PasswordServiceClientCredentialFactory,
 )
 
-from app.bot.auth.authentication import Authenticator, UnauthenticatedError
+from app.access_tokens.access_token import UnauthenticatedError
+from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.inbound.activity import parse_activity
 from app.common.http_session import HttpSession

@@ -12,7 +12,8 @@ import pytest
 from botbuilder.schema import Activity
 from pydantic import SecretStr
 
-from app.bot.auth.authentication import AuthenticationUnavailableError, Authenticator, Claims, UnauthenticatedError
+from app.access_tokens.access_token import AuthenticationUnavailableError, Claims, UnauthenticatedError
+from app.bot.auth.authentication import Authenticator
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
 from app.bot.inbound.activity import parse_activity
 from app.common.http_session import HttpSession

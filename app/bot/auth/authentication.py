@@ -7,38 +7,19 @@ https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connec
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
-import jwt
 from botbuilder.schema import Activity
 
+from app.access_tokens.access_token import AccessToken, Claims, UnauthenticatedError, same_id
+from app.access_tokens.signing_keys import SigningKeys
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
 from app.bot.auth.loopback_guard import refusal_of_remote_caller
 from app.bot.auth.service_url import ServiceUrls, UntrustedServiceUrlError
-from app.bot.auth.signing_keys import KeysUnavailableError, SigningKey, SigningKeys
 from app.bot.inbound.activity import tenant_ids
 from app.common.http_session import HttpSession
-
-_LEEWAY_SECONDS = 5 * 60
-_MAX_TOKEN_CHARACTERS = 16 * 1024
-
-Claims = Mapping[str, Any]
-
-
-class UnauthenticatedError(PermissionError):
-    """`reason` is for the log: a fixed sentence that holds no part of the token."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class AuthenticationUnavailableError(Exception):
-    """The signing keys are not there, so that the token can be checked neither way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +72,7 @@ class Authenticator:
             if reason := refusal_of_remote_caller(lower, client_address):
                 raise UnauthenticatedError(reason)
             return Principal({})
-        return await self._verify(_bearer_token(lower.get("authorization")))
+        return await self._verify(AccessToken.read(lower.get("authorization")))
 
     def authorize(self, principal: Principal, activity: Activity) -> None:
         """Checks that the sender may send this activity. Raises `UnauthenticatedError`."""
@@ -109,29 +90,22 @@ class Authenticator:
                 raise UnauthenticatedError("the signing key is not endorsed for the channel")
         self._check_tenant(activity)
 
-    async def _verify(self, token: str) -> Principal:
+    async def _verify(self, token: AccessToken) -> Principal:
         # The token is read before its signature is checked, so that only a plausible one makes us fetch keys.
-        header, claims = _read(token)
-        issuer = claims.get("iss")
-        self._check_times(claims)
-        if not _same(claims.get("aud"), self._identity.app_id):
+        claims, issuer = token.claims, token.claims["iss"]
+        token.check_times(self._now())
+        if not same_id(claims.get("aud"), self._identity.app_id):
             raise UnauthenticatedError("the token is for another audience")
-        if "scp" in claims:
-            raise UnauthenticatedError("the token was issued for a person, not for an app")
+        token.check_is_an_apps()
         if issuer == self._addresses.channel_issuer:
             self._check_service_url(claims.get("serviceurl"))
-            key = await _find(self._channel_keys, header["kid"])
-            principal = Principal(claims, key.endorsements)
-        elif issuer in self._login_issuers:
+            key = await token.verify(self._channel_keys)
+            return Principal(claims, key.endorsements)
+        if issuer in self._login_issuers:
             self._check_is_own_token(claims)
-            key = await _find(self._login_keys, header["kid"])
-            if key.issuer is not None and "{tenantid}" not in key.issuer and key.issuer != issuer:
-                raise UnauthenticatedError("the signing key belongs to another issuer")
-            principal = Principal(claims)
-        else:
-            raise UnauthenticatedError("the issuer is not one of the Bot Framework's")
-        _check_signature(token, key)
-        return principal
+            await token.verify_login(self._login_keys)
+            return Principal(claims)
+        raise UnauthenticatedError("the issuer is not one of the Bot Framework's")
 
     def _check_service_url(self, url: object) -> None:
         try:
@@ -139,20 +113,10 @@ class Authenticator:
         except UntrustedServiceUrlError as error:
             raise UnauthenticatedError(str(error)) from None
 
-    def _check_times(self, claims: Claims) -> None:
-        now = self._now()
-        expires, not_before = claims.get("exp"), claims.get("nbf", 0)
-        if not _is_time(expires) or not _is_time(not_before):
-            raise UnauthenticatedError("the token does not say how long it is valid")
-        if now > expires + _LEEWAY_SECONDS:
-            raise UnauthenticatedError("the token has expired")
-        if now < not_before - _LEEWAY_SECONDS:
-            raise UnauthenticatedError("the token is not valid yet")
-
     def _check_is_own_token(self, claims: Claims) -> None:
         """The Emulator signs in as the bot itself; a skill's caller would be another app, and is refused."""
         caller = {"1.0": claims.get("appid"), "2.0": claims.get("azp")}.get(str(claims.get("ver")))
-        if not _same(caller, self._identity.app_id):
+        if not same_id(caller, self._identity.app_id):
             raise UnauthenticatedError("the token was issued to another app")
 
     def _check_tenant(self, activity: Activity) -> None:
@@ -168,60 +132,6 @@ class Authenticator:
             raise UnauthenticatedError("the activity is from another tenant")
 
 
-def _bearer_token(header: str | None) -> str:
-    if not header:
-        raise UnauthenticatedError("there is no Authorization header")
-    scheme, _, token = header.partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
-        raise UnauthenticatedError("the Authorization header holds no bearer token")
-    if len(token) > _MAX_TOKEN_CHARACTERS:
-        raise UnauthenticatedError("the token is too long")
-    return token
-
-
-def _read(token: str) -> tuple[Mapping[str, Any], Claims]:
-    try:
-        parts = jwt.decode_complete(token, options={"verify_signature": False})
-    except Exception:  # what the library raises on a stranger's bytes is a refusal, whatever its type
-        raise UnauthenticatedError("the token cannot be read") from None
-    header, claims = parts["header"], parts["payload"]
-    if header.get("alg") != "RS256":
-        raise UnauthenticatedError("the token is not signed with RS256")
-    if not isinstance(header.get("kid"), str) or not isinstance(claims.get("iss"), str):
-        raise UnauthenticatedError("the token names no key or no issuer")
-    return header, claims
-
-
-def _check_signature(token: str, key: SigningKey) -> None:
-    try:
-        # Every claim is checked above, against our own clock.
-        jwt.api_jws.decode_complete(token, key.public_key, algorithms=["RS256"])
-    except Exception:  # as in _read
-        raise UnauthenticatedError("the signature does not fit the key") from None
-
-
-async def _find(keys: SigningKeys, key_id: str) -> SigningKey:
-    try:
-        key = await keys.find(key_id)
-    except KeysUnavailableError:
-        raise AuthenticationUnavailableError("the signing keys could not be fetched") from None
-    if key is None:
-        raise UnauthenticatedError("the signing key is not known")
-    return key
-
-
 def _channel(channel_id: str) -> str:
     """Without the part of a channel that the Agents SDK writes after a colon: `msteams:COPILOT` is msteams."""
     return channel_id.partition(":")[0]
-
-
-def _is_time(value: object) -> TypeGuard[float]:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _same(value: object, name: str | None) -> bool:
-    """For the ids of apps and tenants, which people write in either case."""
-    return isinstance(value, str) and name is not None and value.lower() == name.lower()

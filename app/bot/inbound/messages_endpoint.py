@@ -16,7 +16,7 @@ from botbuilder.core import InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import AuthenticateRequestResult
 
-from app.bot.auth.authentication import AuthenticationUnavailableError, UnauthenticatedError
+from app.access_tokens.access_token import AuthenticationUnavailableError, UnauthenticatedError
 from app.bot.inbound.activity import BadActivityError, parse_activity
 from app.bot.inbound.refusal_log import RefusalLog
 from app.bot.sdk.channel_adapter import ChannelAdapter

@@ -14,7 +14,8 @@ from botframework.connector.auth import (
     UserTokenClient,
 )
 
-from app.bot.auth.authentication import Authenticator, Principal, UnauthenticatedError
+from app.access_tokens.access_token import UnauthenticatedError
+from app.bot.auth.authentication import Authenticator, Principal
 from app.bot.auth.bot_identity import BotIdentity, addresses_of
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.bot.auth.signing_keys import MAX_AGE_SECONDS
+from app.access_tokens.signing_keys import MAX_AGE_SECONDS
 from tests.fakes.auth_setup import APP, NOW, AuthSetup, an_authenticator
 from tests.fakes.bot_framework_login import BotFrameworkLogin
 

@@ -1,0 +1,1 @@
+"""Access tokens that callers bring: read, and checked with the keys of who issued them."""
