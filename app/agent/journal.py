@@ -31,7 +31,7 @@ class ApprovalRequest:
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
     """`result` is None until the call has ended. `started` is set before a tool runs that needs approval, which
-    `approval` was asked for.
+    `approval` was asked for, or that is resumable.
     """
 
     call: ToolCall

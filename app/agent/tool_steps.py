@@ -195,20 +195,22 @@ class ToolSteps:
         await self._save()
 
     async def _ready(self) -> list[int]:
-        """The calls to make now. Those that change something are recorded as started before they are."""
+        """The calls to make now. Those that change something, or go on elsewhere, are recorded as started before."""
         ready: list[int] = []
-        approved: list[int] = []
+        recorded_first: list[int] = []
         made = sum(len(step.calls) for step in self.recorded.steps[:-1])
         self.pending_approval = None
         for index, each in enumerate(self.recorded.steps[-1].calls):
             if each.result is not None:
                 continue
-            if each.started:
+            if each.started and self._is_resumable(each.call):
+                ready.append(index)
+            elif each.started:
                 self._set(index, result=_OUTCOME_UNKNOWN)
             elif made + index >= MAX_CALLS_PER_TURN:
                 self._set(index, result=_TOO_MANY)
             elif (arguments := self._registry.approval_arguments(each.call)) is None:
-                ready.append(index)
+                (recorded_first if self._journal and self._is_resumable(each.call) else ready).append(index)
             elif self._journal is None:
                 self._set(index, result=_NOBODY_TO_APPROVE)
             elif (decision := self._approvals.get(self._key(index))) is None:
@@ -219,14 +221,18 @@ class ToolSteps:
             elif refusal := self._refusal(each) if decision else _REJECTED:
                 self._set(index, result=refusal)
             else:
-                approved.append(index)
-        for index in approved:
+                recorded_first.append(index)
+        for index in recorded_first:
             self._set(index, started=True)
-        if approved and not await self._save():
-            for index in approved:
+        if recorded_first and not await self._save():
+            for index in recorded_first:
                 self._set(index, result=_NOT_RECORDED)
             return ready
-        return sorted([*ready, *approved])
+        return sorted([*ready, *recorded_first])
+
+    def _is_resumable(self, call: ToolCall) -> bool:
+        tool = self._registry.find(call.name)
+        return tool is not None and tool.is_resumable
 
     def _ask(self, index: int, arguments: ToolArguments) -> PendingApproval:
         call = self._call(index)

@@ -118,6 +118,9 @@ class Tool(Generic[A]):
     `/tools`; a `Sentence` is translated. `schema`, of a tool of others, is told to the model in place of that of
     `arguments`, as far as every endpoint accepts it. A tool that is not `offered` is called by buttons alone
     (`app.messaging.actions.call_button`): the model does not know it.
+
+    A call of a tool that `is_resumable` is recorded before it is made, and made again under the same idempotency key by
+    a worker that resumes the turn, whatever its effect: the tool goes on with what was begun and begins nothing twice.
     """
 
     name: str
@@ -129,6 +132,7 @@ class Tool(Generic[A]):
     title: Sentence | str = ""
     schema: Mapping[str, Any] | None = None
     offered: bool = True
+    is_resumable: bool = False
     definition: ToolDefinition = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

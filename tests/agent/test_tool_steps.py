@@ -82,6 +82,8 @@ class Places:
         return (
             Tool("look_up", "", CityArguments, self._look_up, Effect.READ_ONLY),
             Tool("rebuild", self.description, CityArguments, self._look_up, Effect.NEEDS_APPROVAL, title="Rebuild"),
+            Tool("order", "", CityArguments, self._look_up, Effect.NEEDS_APPROVAL, is_resumable=True),
+            Tool("survey", "", CityArguments, self._look_up, Effect.READ_ONLY, is_resumable=True),
         )
 
 
@@ -315,6 +317,51 @@ async def test_an_approved_call_that_was_interrupted_is_not_made_again() -> None
     await answer(model, places, journal, approvals={second.waiting_for: False})
     assert places.calls == ["Lisbon", "Porto"]
     assert "Do not call it again" in tool_results(model)[1]
+
+
+async def interrupted_after_it_began(journal: MemoryJournal, approvals: Mapping[str, bool], *replies: Any) -> Places:
+    """A worker that ends while a tool waits for Porto."""
+    places = Places()
+    places.gates["Porto"] = asyncio.Event()
+    running = asyncio.create_task(resumed(journal, places, approvals, *replies))
+    await places.called.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    return places
+
+
+async def test_a_resumable_call_is_recorded_before_it_is_made_and_goes_on_under_its_key() -> None:
+    journal = MemoryJournal()
+    first = await interrupted_after_it_began(journal, {}, [call(1, "Porto", "survey")])
+    assert len(journal.saved) == 2
+    again, model = Places(), ScriptedModel(["Fine."])
+    end = (await answer(model, again, journal))[-1]
+    assert isinstance(end, Answer)
+    assert tool_results(model)[0].startswith("Porto is fine")
+    assert (again.calls, again.keys) == (first.calls, first.keys)
+
+
+async def test_a_resumable_call_that_was_approved_goes_on_under_its_key_without_another_approval() -> None:
+    journal = MemoryJournal()
+    asked = (await resumed(journal, Places(), {}, [call(1, "Porto", "order")]))[-1]
+    assert isinstance(asked, Suspended)
+    approvals = {asked.waiting_for: True}
+    first = await interrupted_after_it_began(journal, approvals)
+    again, model = Places(), ScriptedModel(["Done."])
+    end = (await answer(model, again, journal, approvals=approvals))[-1]
+    assert isinstance(end, Answer)
+    assert tool_results(model)[0].startswith("Porto is fine")
+    assert (again.calls, again.keys) == (["Porto"], first.keys)
+
+
+async def test_a_resumable_call_that_cannot_be_recorded_is_not_made_but_without_a_journal_it_is() -> None:
+    replies: list[Any] = [[call(1, "Porto", "survey"), call(2, "Faro")], "Fine."]
+    places, model = Places(), ScriptedModel(replies)
+    await answer(model, places, BrokenJournal(StorageError()))
+    assert places.calls == ["Faro"]
+    assert "storage does not answer" in tool_results(model)[0]
+    await answer(ScriptedModel(replies), places, None)
+    assert sorted(places.calls) == ["Faro", "Faro", "Porto"]
 
 
 async def test_a_turn_that_calls_without_end_is_told_to_answer() -> None:
