@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,9 +18,13 @@ from agent_server.http.answering import Answering
 from agent_server.http.open_answers import OpenAnswers, restarting, took_too_long
 from agent_server.http.server_services import ServerServices
 from agent_server.identity.server_caller import ServerCaller
-from agent_server.mcp.mcp_endpoint import AskAnswer, McpEndpoint, McpServices, text_of
+from agent_server.mcp.mcp_services import AskAnswer, McpServices, text_of
 from agent_server.mcp.served_tools import Progress, ServedResult, ServedTool, ServedTools
 from agent_server.protocol.responses_request import parse_responses_request
+from app.mcp_server.mcp_endpoint import McpEndpoint
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel.server import Server
 
 _WAIT_SECONDS = 85.0
 """Callers cut a call after 100 s (Azure AI Foundry) to 120 s (the proxy of Databricks Apps)."""
@@ -28,17 +32,22 @@ _WAIT_SECONDS = 85.0
 
 def mcp_endpoint(services: ServerServices, answers: OpenAnswers) -> McpEndpoint:
     answering = Answering(services, answers)
-    return McpEndpoint(
-        McpServices(
-            services.info.name,
-            services.info.version,
-            services.info.description,
-            _AskedAgent(services, answering, answers),
-            lambda request: answering.context(request).caller,
-            _CountedTools(services.tools, answers) if services.tools is not None else None,
-            services.settings.server.max_body_bytes,
-        )
+    served = McpServices(
+        services.info.name,
+        services.info.version,
+        services.info.description,
+        _AskedAgent(services, answering, answers),
+        lambda request: answering.context(request).caller,
+        _CountedTools(services.tools, answers) if services.tools is not None else None,
     )
+
+    def make_server() -> Server[Any]:
+        from agent_server.mcp.mcp_server import mcp_server  # noqa: PLC0415
+
+        return mcp_server(served)
+
+    # The host and the origin have been checked for every route, with the proxy in mind.
+    return McpEndpoint(make_server, max_body_bytes=services.settings.server.max_body_bytes)
 
 
 def mcp_routes(endpoint: McpEndpoint, services: ServerServices, answers: OpenAnswers) -> list[BaseRoute]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
@@ -14,20 +12,15 @@ from mcp.types import (
     ListToolsResult,
     PaginatedRequestParams,
     TextContent,
-    Tool,
-    ToolAnnotations,
 )
 from starlette.requests import Request
 
-from agent_server.mcp.mcp_endpoint import AskAnswer, McpServices, failed_answer
+from agent_server.mcp.mcp_services import AskAnswer, McpServices, failed_answer
 from agent_server.protocol.api_error import ApiError
-from app.common.concurrency import end_task
+from app.mcp_server.call_progress import CallProgress, with_progress
+from app.mcp_server.tools import listed_tool, object_schema, text_result
 
 _Context = ServerRequestContext[Any, Any]
-_Result = TypeVar("_Result")
-
-_PROGRESS_SECONDS = 5.0
-"""Many clients give up after a minute in which they heard nothing."""
 _MAX_QUESTION_CHARACTERS = 100_000
 
 _QUESTION = {"type": "string", "minLength": 1, "description": "What to ask, in plain words, with all that is needed."}
@@ -57,24 +50,18 @@ class _Calls:
         agent = self._services.agent
         properties = {"question": _QUESTION, **({"previous_response_id": _PREVIOUS} if agent.keeps_answers else {})}
         about = self._services.description or "Answers questions about data in Databricks."
-        tools = [_tool("ask", "Ask the agent", about, properties, ["question"], reads_only=False)]
+        schema = object_schema(properties, ["question"])
+        tools = [listed_tool("ask", "Ask the agent", about, schema, reads_only=False, open_world=False)]
         if agent.keeps_answers:
             about = "Returns an answer of ask that was not complete yet; waits for it for a while."
-            tools.append(_tool("get_answer", "Get an answer", about, {"response_id": _RESPONSE_ID}, ["response_id"]))
+            schema = object_schema({"response_id": _RESPONSE_ID}, ["response_id"])
+            tools.append(listed_tool("get_answer", "Get an answer", about, schema, open_world=False))
         own = {tool.name for tool in tools}
         served = self._services.tools
         if served is not None:
             for tool in await served.tools(self._services.caller_of(_request(context))):
                 if tool.name not in own:
-                    tools.append(
-                        Tool(
-                            name=tool.name,
-                            title=tool.title,
-                            description=tool.description,
-                            input_schema=dict(tool.schema),
-                            annotations=ToolAnnotations(read_only_hint=True),
-                        )
-                    )
+                    tools.append(listed_tool(tool.name, tool.title, tool.description, tool.schema))
         return ListToolsResult(tools=tools)
 
     async def call_tool(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
@@ -84,7 +71,7 @@ class _Calls:
                 return _result(await self._ask(context, arguments))
             if params.name == "get_answer" and self._services.agent.keeps_answers:
                 response_id = _text(arguments, "response_id")
-                return _result(await _with_progress(context, self._services.agent.get(_request(context), response_id)))
+                return _result(await with_progress(context, self._services.agent.get(_request(context), response_id)))
             return await self._call_served(context, params.name, arguments)
         except ApiError as error:
             return _result(failed_answer(error))
@@ -96,45 +83,18 @@ class _Calls:
         previous = arguments.get("previous_response_id") or ""
         if not isinstance(previous, str):
             raise ApiError(400, "previous_response_id must be a text.", param="previous_response_id")
-        return await _with_progress(context, self._services.agent.ask(_request(context), question, previous))
+        return await with_progress(context, self._services.agent.ask(_request(context), question, previous))
 
     async def _call_served(self, context: _Context, name: str, arguments: dict[str, Any]) -> CallToolResult:
         served = self._services.tools
-        said = _Progress(context)
+        said = CallProgress(context)
         if served is not None:
             caller = self._services.caller_of(_request(context))
             call = served.call(name, arguments, caller, said.say)
-            result = await _with_progress(context, call, said)
+            result = await with_progress(context, call, said)
             if result is not None:
-                return CallToolResult(content=[TextContent(text=result.text)], is_error=not result.succeeded)
-        return _failure(f"There is no tool of the name {name[:80]!r}.")
-
-
-class _Progress:
-    def __init__(self, context: _Context) -> None:
-        self._context = context
-        self._line = "Working on it"
-        self._steps = 0
-
-    def say(self, line: str) -> None:
-        self._line = line
-
-    async def report(self) -> None:
-        self._steps += 1
-        await self._context.session.report_progress(self._steps, None, self._line)
-
-
-async def _with_progress(
-    context: _Context, work: Coroutine[Any, Any, _Result], progress: _Progress | None = None
-) -> _Result:
-    progress = progress or _Progress(context)
-    working = asyncio.create_task(work)
-    try:
-        while not (await asyncio.wait({working}, timeout=_PROGRESS_SECONDS))[0]:
-            await progress.report()
-        return working.result()
-    finally:
-        await end_task(working, "A call over MCP")
+                return text_result(result.text, failed=not result.succeeded)
+        return text_result(f"There is no tool of the name {name[:80]!r}.", failed=True)
 
 
 def _request(context: _Context) -> Request:
@@ -161,21 +121,4 @@ def _result(answer: AskAnswer) -> CallToolResult:
     }
     return CallToolResult(
         content=[TextContent(text=text) for text in texts], structured_content=structured, is_error=answer.failed
-    )
-
-
-def _failure(text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(text=text)], is_error=True)
-
-
-def _tool(
-    name: str, title: str, description: str, properties: dict[str, Any], required: list[str], *, reads_only: bool = True
-) -> Tool:
-    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return Tool(
-        name=name,
-        title=title,
-        description=description,
-        input_schema=schema,
-        annotations=ToolAnnotations(read_only_hint=reads_only, open_world_hint=False),
     )

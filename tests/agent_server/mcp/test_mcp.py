@@ -139,7 +139,7 @@ async def test_where_answers_are_kept_a_conversation_goes_on_and_a_long_answer_i
 
 
 async def test_progress_is_reported_while_a_tool_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent_server.mcp.mcp_server._PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr("app.mcp_server.call_progress._PROGRESS_SECONDS", 0.01)
     tools = Tools()
     tools.go_on.clear()
     said: list[str | None] = []
