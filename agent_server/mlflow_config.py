@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 DEFAULT_EXPERIMENT = "agent-server"
+# Its classes and tables are known (`agent_server.tracing.batch_exporter`, `sql_traces`).
+_KNOWN_VERSION = "3.17.2"
 _SECONDS = 20.0
 _RETRY_SECONDS = 60.0
 # Variables of MLflow, where nobody has set them: batches of some seconds; room for all requests; nothing sent to
@@ -155,9 +157,7 @@ def _connected(location: MlflowLocation, settings: TracingSettings, app: AppEnvi
     import mlflow.pyfunc  # noqa: PLC0415 - the first trace would import it, on the event loop
     from mlflow.tracing.provider import get_bridged_tracer_provider  # noqa: PLC0415
 
-    from agent_server.tracing.batch_exporter import install  # noqa: PLC0415
-
-    install()
+    _write_in_batches()
     mlflow.set_tracking_uri(location.tracking_uri)
     mlflow.tracing.configure(span_processors=[span_processor(settings.content)])
     experiment = open_experiment(location)
@@ -168,6 +168,17 @@ def _connected(location: MlflowLocation, settings: TracingSettings, app: AppEnvi
     tracer = MlflowTracer(settings.content, metadata=_model_metadata(app, commit), tags=tags)
     _log.info("Requests are traced in MLflow's experiment %s", experiment.name)
     return tracer
+
+
+def _write_in_batches() -> None:
+    import mlflow  # noqa: PLC0415
+
+    if mlflow.__version__ != _KNOWN_VERSION:
+        _log.warning("MLflow %s writes each trace itself; %s writes them faster", mlflow.__version__, _KNOWN_VERSION)
+        return
+    from agent_server.tracing.batch_exporter import install  # noqa: PLC0415
+
+    install()
 
 
 def open_experiment(location: MlflowLocation) -> Experiment:

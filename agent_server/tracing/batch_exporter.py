@@ -1,7 +1,7 @@
-"""Writes finished traces to a SQL store or a tracking server in batches: one call for all spans of some seconds.
+"""Writes finished traces to a SQL store or a tracking server in batches, by one transaction or call each.
 
 MLflow writes each trace twice, spans first, and finds out by a failed transaction that the trace is there already:
-38 ms for a trace of one span, against 4 ms here. Databricks keeps traces as files, which MLflow writes well.
+38 ms of CPU for a trace of one span. Databricks keeps traces as files, which MLflow writes well.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mlflow.tracing.provider
 from mlflow.entities import Span, Trace
 from mlflow.exceptions import MlflowException
-from mlflow.store.tracking.dbmodels.models import SqlTraceMetadata, SqlTraceTag
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore, _bulk_upsert
-from mlflow.store.tracking.utils.trace_analytics import PROMOTED_TRACE_METADATA_KEYS
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracing.export.mlflow_v3 import MlflowV3SpanExporter
 from mlflow.tracing.processor.mlflow_v3 import MlflowV3SpanProcessor
 from mlflow.tracing.trace_manager import InMemoryTraceManager, ManagerTrace
@@ -26,19 +24,18 @@ from mlflow.tracing.utils.otlp import should_export_otlp_metrics
 from mlflow.utils.uri import is_databricks_uri
 from opentelemetry.sdk.trace import ReadableSpan
 
+from agent_server.tracing.sql_traces import can_insert, insert_traces
+
 _log = logging.getLogger(__name__)
 
 # As MLflow's own exporter for OpenTelemetry names them; a tracking server makes the trace's fields of them.
-_SESSION = "session.id"
-_USER = "user.id"
 _TAG = "mlflow.traceTag."
 _NAME = "mlflow.traceName"
-_SESSION_KEY = "mlflow.trace.session"
-_USER_KEY = "mlflow.trace.user"
-_MODEL_KEY = "mlflow.modelId"
-# What a store derives from the spans.
-_DERIVED = frozenset(("mlflow.traceInputs", "mlflow.traceOutputs", *PROMOTED_TRACE_METADATA_KEYS))
-_MAX_FIELD_CHARACTERS = 8_000
+_METADATA = {
+    "mlflow.trace.session": "session.id",
+    "mlflow.trace.user": "user.id",
+    "mlflow.modelId": _TAG + "model_id",
+}
 
 
 class BatchExporter(MlflowV3SpanExporter):  # type: ignore[misc]
@@ -65,7 +62,7 @@ class BatchExporter(MlflowV3SpanExporter):  # type: ignore[misc]
     def _write(self, finished: Sequence[ManagerTrace]) -> None:
         batches: dict[str, list[ManagerTrace]] = defaultdict(list)
         for each in finished:
-            if _fits_in_spans(each):
+            if self._takes_batches() and _fits_in_spans(each):
                 batches[each.trace.info.experiment_id].append(each)
             else:
                 self._write_alone(each)
@@ -79,23 +76,20 @@ class BatchExporter(MlflowV3SpanExporter):  # type: ignore[misc]
                 for each in () if lost else traces:
                     self._write_alone(each)
 
-    def _write_batch(self, experiment_id: str, traces: Sequence[ManagerTrace]) -> None:
+    def _takes_batches(self) -> bool:
         store = self._client.store
-        is_database = isinstance(store, SqlAlchemyStore)
-        fields = _session_of if is_database else _fields_of
-        self._client.log_spans(
-            experiment_id,
-            [
-                _with_attributes(span, fields(each.trace)) if span.parent_id is None else span
-                for each in traces
-                for span in each.trace.data.spans
-            ],
-        )
-        if is_database:
-            # As attributes, each of them would be looked up and written by statements of its own.
-            with store.ManagedSessionMaker(read_only=False) as session:
-                _bulk_upsert(session, SqlTraceTag, [row for each in traces for row in _tag_rows(each.trace)])
-                _bulk_upsert(session, SqlTraceMetadata, [row for each in traces for row in _metadata_rows(each.trace)])
+        return can_insert(store) or not isinstance(store, SqlAlchemyStore)
+
+    def _write_batch(self, experiment_id: str, traces: Sequence[ManagerTrace]) -> None:
+        if can_insert(self._client.store):
+            insert_traces(self._client.store, experiment_id, [each.trace for each in traces])
+            return
+        spans = [
+            _with_attributes(span, _fields_of(each.trace)) if span.parent_id is None else span
+            for each in traces
+            for span in each.trace.data.spans
+        ]
+        self._client.log_spans(experiment_id, spans)
 
     def _write_alone(self, finished: ManagerTrace) -> None:
         """As MLflow does. It logs its failures itself."""
@@ -135,37 +129,15 @@ def _fits_in_spans(finished: ManagerTrace) -> bool:
     return not (info.assessments or finished.prompts or has_attachments or is_remote)
 
 
-def _session_of(trace: Trace) -> dict[str, str]:
-    session = trace.info.trace_metadata.get(_SESSION_KEY)
-    return {_TAG + _NAME: trace.info.tags.get(_NAME, ""), **({_SESSION: session} if session else {})}
-
-
 def _fields_of(trace: Trace) -> dict[str, str]:
     """OTLP has no metadata: the model's id becomes a tag."""
-    metadata = trace.info.trace_metadata
-    told = _session_of(trace) | {_TAG + key: value for key, value in _tags_of(trace)}
-    if _USER_KEY in metadata:
-        told[_USER] = metadata[_USER_KEY]
-    if _MODEL_KEY in metadata:
-        told[_TAG + "model_id"] = metadata[_MODEL_KEY]
+    metadata, tags = trace.info.trace_metadata, trace.info.tags
+    told = {_TAG + key: str(value) for key, value in tags.items() if not key.startswith("mlflow.")}
+    told[_TAG + _NAME] = tags.get(_NAME, "")
+    for key, attribute in _METADATA.items():
+        if key in metadata:
+            told[attribute] = metadata[key]
     return told
-
-
-def _tags_of(trace: Trace) -> Iterator[tuple[str, str]]:
-    for key, value in trace.info.tags.items():
-        if not key.startswith("mlflow."):
-            yield key, str(value)
-
-
-def _tag_rows(trace: Trace) -> Iterator[dict[str, str]]:
-    for key, value in _tags_of(trace):
-        yield {"request_id": trace.info.trace_id, "key": key, "value": value[:_MAX_FIELD_CHARACTERS]}
-
-
-def _metadata_rows(trace: Trace) -> Iterator[dict[str, str]]:
-    for key, value in trace.info.trace_metadata.items():
-        if key not in _DERIVED:
-            yield {"request_id": trace.info.trace_id, "key": key, "value": str(value)[:_MAX_FIELD_CHARACTERS]}
 
 
 def _with_attributes(span: Span, attributes: Mapping[str, str]) -> Span:
