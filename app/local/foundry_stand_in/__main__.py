@@ -1,0 +1,53 @@
+"""Runs the stand-in project until it is told to stop; prints the settings that make `python -m app.foundry` use it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+
+from aiohttp import web
+
+from app.local.foundry_stand_in.server import PROJECT_PATH, FoundryStandIn
+from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
+
+
+async def serve(stand_in: FoundryStandIn, listener: socket.socket, parent: int | None) -> None:
+    runner = web.AppRunner(stand_in.application(), handler_cancellation=True, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    address = f"http://{LOOPBACK}:{port_of(listener)}"
+    print(f"MODEL_DEPLOYMENT_NAME={next(iter(stand_in.agents.deployments))}")
+    print(f"STORAGE_SERVICE_ENDPOINT={stand_in.queues.endpoint}")
+    print(f"PROJECT_ENDPOINT_ENT={address}{PROJECT_PATH}", flush=True)
+    try:
+        await stop_requested(parent)
+    finally:
+        await runner.cleanup()
+
+
+def main() -> int:
+    """The queues are in the storage account of the connection string FOUNDRY_STORAGE, as a rule Azurite's."""
+    parser = argparse.ArgumentParser(prog="python -m app.local.foundry_stand_in", description=__doc__)
+    parser.add_argument("--port", type=port_number, default=0, help="0 takes a free one")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
+    options = parser.parse_args()
+    try:
+        with listen(options.port) as listener:
+            asyncio.run(_serve(listener, options.parent))
+    except PortInUseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _serve(listener: socket.socket, parent: int | None) -> None:
+    await serve(FoundryStandIn(os.environ.get("FOUNDRY_STORAGE")), listener, parent)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
