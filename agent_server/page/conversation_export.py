@@ -11,9 +11,9 @@ from urllib.parse import quote
 from agent_server.page.conversation_json import conversation_json
 from agent_server.page.conversations import Conversation, ConversationTurn
 from agent_server.protocol.agent_event_items import BLOCKS_ID_PREFIX
-from agent_server.protocol.block_markdown import block_markdown
 from app.common.iso_time import iso_time
 from app.content.block_json import BlocksUnreadableError, blocks_from_json
+from app.content.block_markdown import block_markdown
 from app.content.data_text import as_data, one_line
 
 _UNSAFE_IN_FILE_NAMES = re.compile(r"[^\w .,()-]+")

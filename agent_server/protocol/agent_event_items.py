@@ -220,7 +220,7 @@ def _text_of_blocks(blocks: Sequence[Block], *, has_text: bool) -> Iterator[Json
     """A message of its own, for clients that read nothing but text."""
     if not blocks:
         return
-    from agent_server.protocol.block_markdown import block_markdown  # noqa: PLC0415 - no answer without blocks needs it
+    from app.content.block_markdown import block_markdown  # noqa: PLC0415 - no answer without blocks needs it
 
     text = "\n\n".join(filter(None, map(block_markdown, blocks)))
     part = {"type": "output_text", "text": f"\n\n{text}" if has_text else text, "annotations": []}

@@ -10,8 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from agent_server.page.conversation_export import content_disposition
-from agent_server.protocol.block_markdown import block_markdown
 from app.content.block_json import blocks_for_programs
+from app.content.block_markdown import block_markdown
 from app.content.blocks import (
     Action,
     Actions,

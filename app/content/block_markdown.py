@@ -1,4 +1,4 @@
-"""Blocks as Markdown for a file. Pure."""
+"""Blocks as Markdown for files and programs. Pure."""
 
 from __future__ import annotations
 
