@@ -104,14 +104,14 @@ class Core:
             if job_watch is not None
             else None
         )
-        self._tool_providers = tool_providers(
-            ToolServices(settings, self.workspace, self.storage, self.stored_results, self.files)
+        self.tool_providers = tuple(
+            tool_providers(ToolServices(settings, self.workspace, self.storage, self.stored_results, self.files))
         )
-        if self.job_chat is not None and settings.agent.offers_tools:
-            self._tool_providers.append(self.job_chat.tool_provider)
+        # Who may see a job is asked of people in chats.
+        of_chats = [self.job_chat.tool_provider] if self.job_chat is not None and settings.agent.offers_tools else []
         self.agent = Agent(
             self.model,
-            self._tool_providers,
+            [*self.tool_providers, *of_chats],
             system_prompt=settings.agent.system_prompt,
             history_token_budget=settings.agent.history_token_budget,
             max_answer_characters=settings.agent.max_answer_characters,
@@ -151,7 +151,7 @@ class Core:
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
         """Deletes what is kept of a conversation, but its reference. Raises `StorageError`."""
-        for provider in self._tool_providers:
+        for provider in self.tool_providers:
             if isinstance(provider, ConversationTools):
                 await provider.forget(key, threads=threads)
         await self.ratings().forget(key, threads=threads)
@@ -199,7 +199,7 @@ class Core:
                 self.files,
             ):
                 closing.push_async_callback(part.close)
-            for provider in self._tool_providers:
+            for provider in self.tool_providers:
                 if isinstance(provider, Closable):
                     closing.push_async_callback(provider.close)
 

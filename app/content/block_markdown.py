@@ -26,9 +26,9 @@ def _lines(block: Block) -> Iterator[str]:
             yield from _rows([column.name for column in block.columns], block.rows)
             if block.total_rows is not None and block.total_rows > len(block.rows):
                 yield from ("", f"{len(block.rows)} of {block.total_rows} rows.")
-        case Chart() if not block.beside_table:
+        case Chart():
             yield from _title(block.title)
-            yield from _chart_rows(block)
+            yield from () if block.beside_table else _chart_rows(block)
         case Code():
             yield from _title(block.title)
             longest = max((len(each) for each in _BACKTICKS.findall(block.code)), default=0)

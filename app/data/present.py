@@ -51,11 +51,13 @@ def present(
     return tuple(within_limits(block) for block in blocks)
 
 
-def page_of(stored: StoredResult, translate: Translator, first_row: int = 0, title: str = "") -> Table:
+def page_of(
+    stored: StoredResult, translate: Translator, first_row: int = 0, title: str = "", *, page_rows: int = PAGE_ROWS
+) -> Table:
     """The rows from `first_row` on, counted from 0, with a button for those after them."""
     result = stored.result
     columns = tuple(Column(each.name, each.type, plain=each.is_plain) for each in result.columns)
-    rows = result.rows[first_row : first_row + PAGE_ROWS]
+    rows = result.rows[first_row : first_row + page_rows]
     page = None
     if rows:
         is_last = first_row + len(rows) >= len(result.rows) and stored.unread is None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -76,10 +76,15 @@ class GenieTools:
 
     async def tools(self, caller: Caller) -> Sequence[AnyTool | UnavailableTools]:
         try:
-            spaces = await self._all_spaces() if self._settings.uses_all_spaces else self._settings.spaces
+            spaces = await self.spaces()
         except WorkspaceError as error:
             return [UnavailableTools(_NAME, workspace_sentence(error))]
-        return [self._tool(space, name) for name, space in zip(tool_names(spaces), spaces, strict=True)]
+        return [self._tool(space, name) for name, space in spaces.items()]
+
+    async def spaces(self) -> Mapping[str, GenieSpace]:
+        """By the names of their tools. Raises `WorkspaceError`."""
+        spaces = await self._all_spaces() if self._settings.uses_all_spaces else self._settings.spaces
+        return dict(zip(tool_names(spaces), spaces, strict=True))
 
     async def close(self) -> None:
         if self._elsewhere is not None:

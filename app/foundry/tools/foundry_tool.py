@@ -26,6 +26,10 @@ class RefusedCallError(Exception):
     """The call cannot be answered as it is. `str()` is a sentence for the agent that called, and may be shown."""
 
 
+class FailedCallError(RefusedCallError):
+    """The call failed, and the log says why. `str()` has the error id if there is one."""
+
+
 class FoundryTool(Protocol):
     """Only reads, so a call may be made again. `name` is that of the function in Foundry; `queue_name` the <name> of
     its queues, `azure-function-<name>-input` and `-output`. `parameters` is a JSON schema without `anyOf`, `allOf` and
@@ -47,7 +51,7 @@ class FoundryTool(Protocol):
     async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
         """The answer as Markdown, with its sources as numbered links at the end; of any length.
 
-        `arguments` are untrusted, and may have others than the schema's. Raises `RefusedCallError`; any other
-        exception is a fault of ours or of Databricks, whose text nobody may see.
+        `arguments` are untrusted, and may have others than the schema's. Raises `RefusedCallError`, of which
+        `FailedCallError` is one; any other exception is a fault of ours, whose text nobody may see.
         """
         ...

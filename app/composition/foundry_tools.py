@@ -1,0 +1,59 @@
+"""The tools of Foundry's agents, made from what the core keeps open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.agent.agent import Agent
+from app.composition.core import Core
+from app.composition.tool_providers import ConversationTools
+from app.config import Settings
+from app.foundry.tools.agent_answerer import ReadOnlyTools
+from app.foundry.tools.foundry_tool import FoundryTool
+from app.foundry.tools.tools import FoundryToolServices, foundry_tools
+from app.storage.conversations import ConversationKey
+
+if TYPE_CHECKING:
+    from app.genie.provider import GenieTools
+
+
+class OpenFoundryTools:
+    """`tools` are those of FOUNDRY_TOOLS."""
+
+    def __init__(self, core: Core, settings: Settings) -> None:
+        self._core = core
+        self._settings = settings
+        self._genie: GenieTools | None = None
+        agent = Agent(
+            core.model,
+            [ReadOnlyTools(provider) for provider in core.tool_providers],
+            system_prompt=settings.agent.system_prompt,
+            history_token_budget=0,
+            max_answer_characters=settings.agent.max_answer_characters,
+            logs_details=settings.telemetry.records_text or not settings.host.in_azure,
+        )
+        self.tools: tuple[FoundryTool, ...] = foundry_tools(
+            FoundryToolServices(
+                settings.foundry, agent, settings.genie, self._open_genie, core.stored_results, self._forget
+            )
+        )
+
+    async def close(self) -> None:
+        if self._genie is not None:
+            await self._genie.close()
+
+    def _open_genie(self) -> GenieTools:
+        from app.genie.provider import GenieTools  # noqa: PLC0415
+
+        if self._genie is None:
+            core = self._core
+            self._genie = GenieTools(
+                self._settings.genie, core.workspace, core.storage.documents, core.stored_results()
+            )
+        return self._genie
+
+    async def _forget(self, conversation: ConversationKey) -> None:
+        for provider in (*self._core.tool_providers, self._genie):
+            if isinstance(provider, ConversationTools):
+                await provider.forget(conversation)
+        await self._core.store.forget(conversation)

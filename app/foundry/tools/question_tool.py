@@ -1,0 +1,99 @@
+"""A tool that is asked one question or several."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from app.agent.user_messages import UNEXPECTED
+from app.common.concurrency import gather_or_cancel
+from app.common.identity import APP_IDENTITY, identity_key
+from app.foundry.tools.answer_markdown import Part, parts_markdown
+from app.foundry.tools.call_arguments import MAX_QUERY_CHARACTERS, questions_of
+from app.foundry.tools.foundry_tool import FailedCallError, RefusedCallError, ToolCallContext
+from app.foundry.tools.shared_answers import SharedAnswers
+from app.foundry.tools.tool_definitions import ToolDefinition
+from app.telemetry.spans import new_error_id
+
+_log = logging.getLogger(__name__)
+
+TOOK_TOO_LONG = "The answer took longer than allowed. Please ask again, or ask for less at once."
+_MAX_QUESTIONS_AT_ONCE = 3
+_CLOSE_SECONDS = 3.0
+"""What the answers that there are need to be sent."""
+
+
+class QuestionAnswerer(Protocol):
+    async def about(self, arguments: Mapping[str, Any]) -> str:
+        """What the questions are about, such as a name of data; "" where there is no choice. Raises
+        `RefusedCallError`.
+        """
+        ...
+
+    async def answer(self, question: str, about: str, context: ToolCallContext) -> str:
+        """Markdown. Raises as `FoundryTool.call`."""
+        ...
+
+
+class QuestionTool:
+    """A `FoundryTool` whose parameters are `query`, `queries`, and what `answerer.about` reads."""
+
+    def __init__(
+        self,
+        definition: ToolDefinition,
+        answerer: QuestionAnswerer,
+        shared: SharedAnswers,
+        *,
+        max_characters: int = MAX_QUERY_CHARACTERS,
+    ) -> None:
+        self.name = definition.name
+        self.queue_name = definition.queue_name
+        self.description = definition.description
+        self.parameters = definition.parameters
+        self._answerer = answerer
+        self._shared = shared
+        self._max_characters = max_characters
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
+        questions = questions_of(arguments, max_characters=self._max_characters)
+        about = await self._answerer.about(arguments)
+        if len(questions) == 1:
+            return await self._answer(questions[0], about, context)
+        slots = asyncio.Semaphore(_MAX_QUESTIONS_AT_ONCE)
+
+        async def part(question: str) -> Part:
+            try:
+                async with slots:
+                    return Part(question, await self._answer(question, about, context))
+            except RefusedCallError as refusal:
+                return Part(question, failure=str(refusal))
+            except Exception:
+                error_id = new_error_id()
+                _log.exception("One of several questions failed, error id %s", error_id)
+                return Part(question, failure=f"{UNEXPECTED.english} (error id {error_id})")
+
+        return _together(await gather_or_cancel(map(part, questions)))
+
+    async def _answer(self, question: str, about: str, context: ToolCallContext) -> str:
+        key = (self.name, identity_key(APP_IDENTITY), about, question)
+        ends = None if math.isinf(context.deadline) else context.deadline - _CLOSE_SECONDS
+        limit = asyncio.timeout_at(ends)
+        try:
+            async with limit:
+                return await self._shared.answer(
+                    key, context, lambda shared: self._answerer.answer(question, about, shared)
+                )
+        except TimeoutError:
+            if limit.expired():
+                raise FailedCallError(TOOK_TOO_LONG) from None
+            raise
+
+
+def _together(parts: Sequence[Part]) -> str:
+    text = parts_markdown(parts)
+    if all(part.failure for part in parts):
+        raise FailedCallError(text)
+    return text

@@ -1,0 +1,63 @@
+"""What Foundry's agents are told of each tool, of which they see nothing else. Needs no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.foundry.tools.call_arguments import QUERIES, QUERY
+from app.settings.foundry_settings import FoundryToolSettings
+from app.settings.genie_settings import GenieSettings, GenieSpace
+
+_ASK = (
+    "Asks the Databricks agent a question in plain words. It can look at data and documents in Databricks, changes "
+    "nothing, and remembers nothing of earlier questions. Answers in Markdown, with its sources as numbered links."
+)
+_ASK_DATA = (
+    "Asks Databricks Genie a question about figures in the company's data. Answers with a table in Markdown, the SQL "
+    "behind it, and a link to the data."
+)
+_MAX_DESCRIPTION_CHARACTERS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """As in `FoundryTool`."""
+
+    name: str
+    queue_name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+def tool_definitions(settings: FoundryToolSettings, genie: GenieSettings) -> Mapping[str, ToolDefinition]:
+    """Those of FOUNDRY_TOOLS, by name."""
+    known = (
+        ToolDefinition("ask", settings.tool_name, _ASK, _parameters({"query": QUERY, "queries": QUERIES})),
+        ToolDefinition(
+            "ask_data",
+            "ask-data",
+            _ASK_DATA,
+            _parameters({"query": QUERY, "queries": QUERIES, **_space(genie.spaces, are_all=genie.uses_all_spaces)}),
+        ),
+    )
+    return {each.name: each for each in known if each.name in settings.tools}
+
+
+def space_name(space: GenieSpace) -> str:
+    return space.alias or space.id
+
+
+def _parameters(properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+def _space(spaces: Sequence[GenieSpace], *, are_all: bool) -> Mapping[str, Any]:
+    """Nothing where there is no choice."""
+    if not are_all and len(spaces) < 2:
+        return {}
+    about = (f"{space_name(each)}: {each.description}." for each in spaces if each.description)
+    description = " ".join(["Which Genie space is asked.", *about])[:_MAX_DESCRIPTION_CHARACTERS]
+    names = {} if are_all else {"enum": [space_name(each) for each in spaces]}
+    return {"space": {"type": "string", "description": description, **names}}
