@@ -17,7 +17,7 @@ from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.documents import Collection, Document, DocumentKey, DocumentPage
 from app.storage.ledger import BeginResult, Predecessor, TurnKey, TurnRecord, TurnState
 from app.storage.postgres_database import PostgresDatabase
-from app.storage.queue import Receipt, ReceivedMessage
+from app.storage.queue import MESSAGE_LIFETIME_SECONDS, Receipt, ReceivedMessage
 from app.storage.storage_account import StorageAccount
 
 
@@ -96,7 +96,12 @@ class NoArtifacts:
 
 
 class NoQueue:
-    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
+    async def put(
+        self, body: str, *, visibility_timeout: float, time_to_live_seconds: float = MESSAGE_LIFETIME_SECONDS
+    ) -> Receipt:
+        return Receipt("1", "1")
+
+    async def put_content(self, content: str, *, visibility_timeout: float) -> Receipt:
         return Receipt("1", "1")
 
     async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:

@@ -20,6 +20,7 @@ from app.health.dependency_checks import DependencyChecks
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
 from app.http import HttpAnswer
+from app.storage.queue_encoding import text_of
 from app.turns.queue_dispatcher import QueueDispatcher
 
 if TYPE_CHECKING:
@@ -116,10 +117,10 @@ class FunctionsHost:
         self._on_invocation()
         return await self.bot.messages.receive(method, headers, body, traceparent=traceparent)
 
-    async def process_queue_message(self, body: bytes, traceparent: str | None = None) -> None:
-        """A message on the queue `turns`, of any kind. Raises what makes the host deliver it again."""
+    async def process_queue_message(self, content: bytes, traceparent: str | None = None) -> None:
+        """A message on the queue `turns`, of any kind, as it is stored. Raises what makes the host deliver it again."""
         self._on_invocation()
-        await self.dispatcher.dispatch(body, traceparent)
+        await self.dispatcher.dispatch(text_of(content.decode(errors="replace")).encode(), traceparent)
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 # In UTF-8. Azure allows 64 KiB, after base64.
 MAX_QUEUE_MESSAGE_BYTES = 48 * 1024
-# Afterwards the queue drops the message.
+# Afterwards the queue drops a message, unless its sender chose another time.
 MESSAGE_LIFETIME_SECONDS = 24 * 3600.0
 
 
@@ -19,10 +19,14 @@ def check_size(body: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Identifies a message for a change. It is valid until the message is changed or received again."""
+    """Identifies a message for a change. It is valid until the message is changed or received again.
+
+    `inserted_at` is when the message was put on the queue, by storage's clock, in seconds since 1970.
+    """
 
     message_id: str
     pop_receipt: str
+    inserted_at: float = field(default=0.0, compare=False)
 
 
 class PopReceiptMismatchError(Exception):
@@ -32,8 +36,12 @@ class PopReceiptMismatchError(Exception):
 class Queue(Protocol):
     """All times in seconds."""
 
-    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
-        """Raises `ValueError` for more than `MAX_MESSAGE_BYTES`. The message may be on the queue twice if the answer
+    async def put(
+        self, body: str, *, visibility_timeout: float, time_to_live_seconds: float = MESSAGE_LIFETIME_SECONDS
+    ) -> Receipt:
+        """The message is gone after `time_to_live_seconds`, which is longer than the visibility timeout.
+
+        Raises `ValueError` for more than `MAX_QUEUE_MESSAGE_BYTES`. The message may be on the queue twice if the answer
         to a first try was lost.
         """
         ...
@@ -58,15 +66,26 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """`dequeue_count` says how often the message has been received, this time included."""
+    """`dequeue_count` says how often the message has been received, this time included. `content` is what is stored,
+    and `body` its text, decoded where it is encoded.
+    """
 
     receipt: Receipt
     body: str
     dequeue_count: int
+    content: str
+
+    @property
+    def inserted_at(self) -> float:
+        return self.receipt.inserted_at
 
 
 class MessageReceiver(Queue, Protocol):
     """The receiving end of a queue. In Azure the Functions host is the receiver."""
+
+    async def put_content(self, content: str, *, visibility_timeout: float) -> Receipt:
+        """Puts what another program has encoded in its own way, of any length that the storage takes, as it is."""
+        ...
 
     async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         """Receives up to `max_messages`, which are invisible to others for `visibility_timeout`."""

@@ -7,15 +7,17 @@ import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from app.storage.queue import PopReceiptMismatchError, Receipt, ReceivedMessage
+from app.storage.queue import MESSAGE_LIFETIME_SECONDS, PopReceiptMismatchError, Receipt, ReceivedMessage
+from app.storage.queue_encoding import encode_message, text_of
 from app.storage.storage_errors import StorageError
 
 
 @dataclass
 class Message:
-    body: str
+    content: str
     appears: float
     pop_receipt: str
+    inserted_at: float = 0.0
     dequeue_count: int = 0
 
 
@@ -31,13 +33,18 @@ class MemoryReceiver:
 
     @property
     def bodies(self) -> list[str]:
-        return [message.body for message in self.messages.values()]
+        return [text_of(message.content) for message in self.messages.values()]
 
-    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
+    async def put(
+        self, body: str, *, visibility_timeout: float, time_to_live_seconds: float = MESSAGE_LIFETIME_SECONDS
+    ) -> Receipt:
+        return await self.put_content(encode_message(body), visibility_timeout=visibility_timeout)
+
+    async def put_content(self, content: str, *, visibility_timeout: float) -> Receipt:
         self._answer()
         name, pop_receipt = f"message-{next(self._numbers)}", self._proof()
-        self.messages[name] = Message(body, self._now() + visibility_timeout, pop_receipt)
-        return Receipt(name, pop_receipt)
+        self.messages[name] = Message(content, self._now() + visibility_timeout, pop_receipt, self._now())
+        return Receipt(name, pop_receipt, self._now())
 
     async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         self.takes.append(self._now())
@@ -47,7 +54,8 @@ class MemoryReceiver:
             if message.appears <= self._now() and len(taken) < max_messages:
                 message.dequeue_count += 1
                 message.appears, message.pop_receipt = self._now() + visibility_timeout, self._proof()
-                taken.append(ReceivedMessage(Receipt(name, message.pop_receipt), message.body, message.dequeue_count))
+                receipt, content = Receipt(name, message.pop_receipt, message.inserted_at), message.content
+                taken.append(ReceivedMessage(receipt, text_of(content), message.dequeue_count, content))
         return taken
 
     async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:

@@ -150,6 +150,20 @@ async def test_tables_of_another_version_are_refused_and_left_as_they_are(postgr
     await store.close()
 
 
+async def test_messages_of_a_version_without_the_time_of_insertion_have_it_from_their_end(postgres: Postgres) -> None:
+    database = postgres.database()
+    earlier = PostgresStore(database)
+    put = await earlier.queue("turns").put("m", visibility_timeout=0)
+    await earlier.close()
+    await postgres.execute(f"ALTER TABLE {database.schema}.queue_message DROP COLUMN inserted_at")
+    stores = [PostgresStore(database) for _ in range(3)]
+    await asyncio.gather(*(each.ping() for each in stores))
+    (message,) = await stores[0].queue("turns").receive(9, visibility_timeout=1)
+    assert message.inserted_at == pytest.approx(put.inserted_at)
+    for each in stores:
+        await each.close()
+
+
 @pytest.fixture
 async def guest(postgres: Postgres) -> str:
     """A role without any right, whose password is "first"."""

@@ -95,10 +95,10 @@ async def test_a_large_question_is_in_the_ledger_before_its_message_is_on_the_qu
     receiver, known = MemoryReceiver(), []
     put, begin = receiver.put, harness.store.begin
 
-    async def look(body: str, *, visibility_timeout: float) -> Receipt:
+    async def look(body: str, **times: float) -> Receipt:
         found = await harness.store.find(KEY)
         known.append(found and found.payload)
-        return await put(body, visibility_timeout=visibility_timeout)
+        return await put(body, **times)
 
     async def slow(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
         await asyncio.sleep(1)

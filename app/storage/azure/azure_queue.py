@@ -1,12 +1,7 @@
-"""Queues of an Azure storage account. Bodies are base64 on the wire, as the Functions host expects them.
-
-https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#host-json-settings
-"""
+"""Queues of an Azure storage account. Bodies are written as base64, which may hold any character."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from contextlib import suppress
 
@@ -17,6 +12,7 @@ from azure.storage.queue.aio import QueueClient
 
 from app.storage.azure.azure_calls import code_of, storage_call
 from app.storage.queue import MESSAGE_LIFETIME_SECONDS, PopReceiptMismatchError, Receipt, ReceivedMessage, check_size
+from app.storage.queue_encoding import encode_message, text_of
 
 # Azure's limit.
 _MAX_RECEIVED = 32
@@ -37,15 +33,15 @@ class AzureQueue:
             await self._queue.create_queue()
 
     @storage_call()
-    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
+    async def put(
+        self, body: str, *, visibility_timeout: float, time_to_live_seconds: float = MESSAGE_LIFETIME_SECONDS
+    ) -> Receipt:
         check_size(body)
-        content = base64.b64encode(body.encode()).decode()
-        sent = await self._queue.send_message(
-            content,
-            visibility_timeout=math.ceil(visibility_timeout),
-            time_to_live=int(MESSAGE_LIFETIME_SECONDS),
-        )
-        return _receipt(sent)
+        return await self._send(encode_message(body), visibility_timeout, time_to_live_seconds)
+
+    @storage_call()
+    async def put_content(self, content: str, *, visibility_timeout: float) -> Receipt:
+        return await self._send(content, visibility_timeout, MESSAGE_LIFETIME_SECONDS)
 
     @storage_call()
     async def update_visibility(self, receipt: Receipt, *, visibility_timeout: float) -> Receipt:
@@ -57,7 +53,7 @@ class AzureQueue:
             if code_of(error) in _OLD_RECEIPT_CODES:
                 raise PopReceiptMismatchError from error
             raise
-        return Receipt(receipt.message_id, str(changed.pop_receipt))
+        return Receipt(receipt.message_id, str(changed.pop_receipt), receipt.inserted_at)
 
     @storage_call()
     async def delete(self, receipt: Receipt) -> None:
@@ -74,7 +70,9 @@ class AzureQueue:
         ).by_page()
         async for page in pages:
             return [
-                ReceivedMessage(_receipt(message), _text(message.content), message.dequeue_count or 1)
+                ReceivedMessage(
+                    _receipt(message), text_of(message.content), message.dequeue_count or 1, message.content
+                )
                 async for message in page
             ]
         return []
@@ -88,14 +86,15 @@ class AzureQueue:
         if self._credential is not None:
             await self._credential.close()
 
+    async def _send(self, content: str, visibility_timeout: float, time_to_live_seconds: float) -> Receipt:
+        sent = await self._queue.send_message(
+            content,
+            visibility_timeout=math.ceil(visibility_timeout),
+            time_to_live=math.ceil(time_to_live_seconds),
+        )
+        return _receipt(sent)
+
 
 def _receipt(message: QueueMessage) -> Receipt:
-    return Receipt(str(message.id), str(message.pop_receipt))
-
-
-def _text(content: str) -> str:
-    try:
-        return base64.b64decode(content, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        # Not put there by this program: the reader of the message reports it.
-        return content
+    inserted_at = message.inserted_on.timestamp() if message.inserted_on is not None else 0.0
+    return Receipt(str(message.id), str(message.pop_receipt), inserted_at)

@@ -14,6 +14,12 @@ _CREATION_LOCK = 0x6167656E74
 _EXISTS = "SELECT 1 FROM pg_tables WHERE schemaname = '{schema}' AND tablename = 'storage_version'"
 _SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = '{schema}'"
 _VERSION = "SELECT version FROM {schema}.storage_version"
+# Later than the first version, which goes on with the same tables: it neither reads nor writes this column.
+_INSERTED_AT_EXISTS = (
+    "SELECT 1 FROM information_schema.columns "
+    "WHERE table_schema = '{schema}' AND table_name = 'queue_message' AND column_name = 'inserted_at'"
+)
+_ADD_INSERTED_AT = "ALTER TABLE {schema}.queue_message ADD COLUMN IF NOT EXISTS inserted_at DOUBLE PRECISION"
 _TABLES = """
 CREATE TABLE {schema}.storage_version (version INTEGER NOT NULL);
 CREATE TABLE {schema}.message (
@@ -55,6 +61,7 @@ CREATE TABLE {schema}.queue_message (
   id TEXT NOT NULL,
   body BYTEA NOT NULL,
   pop_receipt TEXT NOT NULL,
+  inserted_at DOUBLE PRECISION,
   visible_at DOUBLE PRECISION NOT NULL,
   expires_at DOUBLE PRECISION NOT NULL,
   dequeue_count INTEGER NOT NULL,
@@ -103,3 +110,6 @@ async def prepare(session: PostgresSession) -> None:
         raise StorageError(
             f"the schema {session.schema} was written by another version of this program; drop it or name another one"
         )
+    if not await session.value(_INSERTED_AT_EXISTS):
+        async with session.transaction(lock=_CREATION_LOCK):
+            await session.script(_ADD_INSERTED_AT)

@@ -7,7 +7,7 @@ import time
 
 from app.storage.storage_errors import StorageError
 
-VERSION = 7
+VERSION = 8
 _MAX_WAIT_SECONDS = 10.0
 _RETRY_SECONDS = 0.02
 
@@ -50,8 +50,9 @@ CREATE INDEX turn_by_started_ticket ON turn (tenant, conversation, thread, start
 CREATE TABLE queue_message (
   queue TEXT NOT NULL,
   id TEXT NOT NULL,
-  body TEXT NOT NULL,
+  content TEXT NOT NULL,
   pop_receipt TEXT NOT NULL,
+  inserted_at REAL NOT NULL,
   visible_at REAL NOT NULL,
   expires_at REAL NOT NULL,
   dequeue_count INTEGER NOT NULL,

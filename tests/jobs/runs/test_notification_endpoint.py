@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from app.jobs.runs.job_notification import MAX_BODY_BYTES
 from app.jobs.runs.notification_endpoint import NotificationEndpoint
-from app.storage.queue import Receipt
+from app.storage.queue import MESSAGE_LIFETIME_SECONDS, Receipt
 from app.storage.storage_errors import StorageError
 
 FAILED = {"event_type": "jobs.on_failure", "run": {"run_id": "455116"}, "job": {"job_id": "11"}, "cause": "<script>"}
@@ -23,7 +23,9 @@ class Bodies:
         self.put_bodies: list[str] = []
         self._failure = failure
 
-    async def put(self, body: str, *, visibility_timeout: float) -> Receipt:
+    async def put(
+        self, body: str, *, visibility_timeout: float, time_to_live_seconds: float = MESSAGE_LIFETIME_SECONDS
+    ) -> Receipt:
         if self._failure is not None:
             raise self._failure
         assert visibility_timeout == 0
