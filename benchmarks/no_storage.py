@@ -32,7 +32,7 @@ class NoStore:
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None: ...
 
-    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         return BeginResult(replace(turn, ticket=1, version="1"), (), has_predecessor=False)
 
     async def find(self, key: TurnKey) -> TurnRecord | None:

@@ -81,8 +81,8 @@ class TurnRecord:
 class BeginResult:
     """`history` is the last messages, oldest first.
 
-    With `has_predecessor` the turn is entered but not started: an earlier turn of the conversation is open, or storage
-    was `delayed`, so that a question that was asked before this one may be entered any moment.
+    With `has_predecessor` the turn is entered but not started: an earlier turn of the conversation is open, or it is
+    `delayed`, because a question that was asked before this one may be entered any moment.
     """
 
     record: TurnRecord
@@ -113,12 +113,12 @@ def next_ticket(wanted: int, *, started: int, taken: Collection[int]) -> int:
 
 
 class TurnLedger(Protocol):
-    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         """Enters `turn`; None if its key has been entered before.
 
-        The turn gets the first free ticket from its own on, and one after all turns that have been started. It is
-        started at once if no earlier turn is open and entering it took at most `MAX_ENTRY_SECONDS`. An open turn of the
-        same owner was left by an earlier try of this call, and is returned.
+        The turn gets the first free ticket from its own on, and one after all turns that have been started. Unless it
+        `waits`, it is started at once if no earlier turn is open and entering it took at most `MAX_ENTRY_SECONDS`. An
+        open turn of the same owner was left by an earlier try of this call, and is returned.
 
         A suspended turn is entered again in the same way if it is given as it was read, with a new owner and the state
         `started`; None if it has been changed since. `history_limit` is a number of messages.

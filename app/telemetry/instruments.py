@@ -25,6 +25,14 @@ TIME_TO_FIRST_UPDATE = Instrument(
     "agent.turn.time_to_first_update", "s", "From the activity to the first thing the person sees", _SECONDS
 )
 JOB_WATCH_PASSES = Instrument("job_watch.pass", "{pass}", "Passes of the job watch that ended well")
+FOUNDRY_REQUESTS = Instrument("foundry.requests", "{request}", "Requests of Foundry's agents, by tool and outcome")
+FOUNDRY_REQUEST_AGE = Instrument(
+    "foundry.request.age", "s", "How long a request of Foundry's agents had waited when its tool was called", _SECONDS
+)
+FOUNDRY_REPEATS = Instrument(
+    "foundry.repeats", "{message}", "Messages that came or may have been sent more than once, by kind: request, value"
+)
+FOUNDRY_POISON = Instrument("foundry.poison", "{message}", "Messages of Foundry's agents on a poison queue, by tool")
 OPERATION_DURATION = Instrument("gen_ai.client.operation.duration", "s", "Calls to models and tools", _SECONDS)
 TOKEN_USAGE = Instrument("gen_ai.client.token.usage", "{token}", "Tokens, as the endpoint counts them", _TOKENS)
 
@@ -38,6 +46,10 @@ INSTRUMENTS = (
     TURN_DURATION,
     TIME_TO_FIRST_UPDATE,
     JOB_WATCH_PASSES,
+    FOUNDRY_REQUESTS,
+    FOUNDRY_REQUEST_AGE,
+    FOUNDRY_REPEATS,
+    FOUNDRY_POISON,
     OPERATION_DURATION,
     TOKEN_USAGE,
 )

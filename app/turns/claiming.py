@@ -59,17 +59,18 @@ class TurnClaims:
         self._arrivals = KeyedLocks()
 
     async def enter(
-        self, key: TurnKey, message: TurnMessage | None, *, asked_at: float | None = None
+        self, key: TurnKey, message: TurnMessage | None, *, asked_at: float | None = None, waits: bool = False
     ) -> TurnLease | None:
         """None for a turn that has been entered before. Raises `StorageError` if that is not known.
 
         Without `message` no other worker can continue the turn: its caller has to ask again. `asked_at` is used only
-        then.
+        then. A turn that `waits` starts two seconds later at the earliest: an earlier question that comes to another
+        worker at the same time is in the ledger by then.
         """
         try:
             # Whatever arrived before at this worker has been entered by then, or never will be.
             async with asyncio.timeout(_ENTER_TIMEOUT_SECONDS), self._arrivals.of(key.conversation):
-                return await self._enter(key, message, asked_at if message is None else message.asked_at)
+                return await self._enter(key, message, asked_at if message is None else message.asked_at, waits)
         except TimeoutError as error:
             raise StorageError("storage did not answer in time") from error
 
@@ -185,10 +186,12 @@ class TurnClaims:
     async def _requeue(self, message: TurnMessage, *, after: float) -> Receipt:
         return await self._backend.queue.put(message.to_json(), visibility_timeout=after)
 
-    async def _enter(self, key: TurnKey, message: TurnMessage | None, asked_at: float | None) -> TurnLease | None:
+    async def _enter(
+        self, key: TurnKey, message: TurnMessage | None, asked_at: float | None, waits: bool
+    ) -> TurnLease | None:
         payload = "" if message is None or message.has_room_for_payload else message.payload
         beginning = self._backend.store.begin(
-            self._new_record(key, asked_at, payload), history_limit=MAX_HISTORY_MESSAGES
+            self._new_record(key, asked_at, payload), history_limit=MAX_HISTORY_MESSAGES, waits=waits
         )
         if message is None:
             entered, receipt = await beginning, None

@@ -78,6 +78,16 @@ class TurnRunner:
             return
         await self.execute(lease, turn, open_reply, time_limit_seconds=time_limit_seconds)
 
+    async def enter(self, message: TurnMessage, *, waits: bool = False) -> TurnLease | None:
+        """For questions that a queue brings; `execute` answers them. Their `asked_at` counts as it is.
+
+        None for a turn that has been entered before, here or elsewhere. One that `waits` gives earlier ones, which come
+        to other workers, time to be entered. Raises `StorageError`.
+        """
+        return await self._release_if_cancelled(
+            self._claims.enter(message.key, message, waits=waits), lambda lease: lease
+        )
+
     async def claim(
         self, message: TurnMessage, decode: DecodeRequest[RequestT]
     ) -> ClaimedTurn[RequestT] | WaitingTurn[RequestT] | None:

@@ -86,6 +86,16 @@ async def test_a_turn_that_took_long_to_enter_is_not_started_at_once(store: Conv
     assert await store.start(later.record) is None
 
 
+async def test_a_turn_that_is_to_wait_is_entered_but_not_started(store: ConversationStore) -> None:
+    await store.end((await begin(store, "a0", 1)).record, TurnState.ANSWERED, [])
+    later = await store.begin(replace(turn("a2"), ticket=2000), history_limit=10, waits=True)
+    assert later is not None
+    assert (later.has_predecessor, later.delayed) == (True, True)
+    earlier = await begin(store, "a1", 1000)
+    assert earlier.record.ticket == 1000
+    assert await store.start(later.record) == Predecessor(1000, 60.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["postgres", "azure"], indirect=True)
 async def test_the_first_call_of_a_worker_may_take_longer(store: ConversationStore, clock: Delays) -> None:

@@ -92,7 +92,7 @@ async def test_a_question_waits_for_one_that_came_before_it_at_the_same_worker_a
     first = TurnMessage(TurnKey(ANN, "1"), now(), FIRST)
     second = TurnMessage(TurnKey(ANN, "2"), now() + 1, SECOND)
 
-    async def slow_for_the_first(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def slow_for_the_first(turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         if turn.key == first.key:
             await asyncio.sleep(4)
         return await begin(turn, history_limit=history_limit)
@@ -110,7 +110,7 @@ async def test_a_question_waits_for_one_that_came_before_it_at_the_same_worker_a
 async def test_one_that_could_not_be_entered_holds_up_the_next_no_longer(harness: TurnHarness) -> None:
     claims, begin = claims_with(harness, MemoryReceiver()), harness.store.begin
 
-    async def never_for_the_first(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def never_for_the_first(turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         if turn.key.activity_id == "1":
             await asyncio.Event().wait()
         return await begin(turn, history_limit=history_limit)

@@ -100,7 +100,7 @@ async def test_a_large_question_is_in_the_ledger_before_its_message_is_on_the_qu
         known.append(found and found.payload)
         return await put(body, **times)
 
-    async def slow(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def slow(turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         await asyncio.sleep(1)
         return await begin(turn, history_limit=history_limit)
 
@@ -207,7 +207,7 @@ async def test_what_is_requeued_comes_back_after_a_lease(harness: TurnHarness) -
 async def test_a_turn_that_was_being_entered_when_its_worker_ended_is_anothers_at_once(harness: TurnHarness) -> None:
     begin = harness.store.begin
 
-    async def slow(turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def slow(turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         await asyncio.sleep(1)
         return await begin(turn, history_limit=history_limit)
 

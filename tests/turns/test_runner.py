@@ -82,7 +82,7 @@ class Heard:
 class Broken(SqliteStore):
     """A store that is down."""
 
-    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         raise StorageError("disk gone")
 
 

@@ -119,12 +119,12 @@ class TableStore:
                 await self._rows.put(closed_entity(turn), turn["etag"])
 
     @storage_call()
-    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         turn, key, conflicts, began = sanitize_turn(turn), turn.key.conversation, 0, self._clock()
         while True:
             rows = await self._rows_until(key, HEAD, history_limit)
             history = tuple(messages_of(rows, history_limit))
-            delayed = self._clock() - began > self._max_entry_seconds
+            delayed = waits or self._clock() - began > self._max_entry_seconds
             entered = await self._enter(turn, rows, history, delayed=delayed)
             self._max_entry_seconds = MAX_ENTRY_SECONDS
             if entered is not None:

@@ -73,20 +73,20 @@ class PostgresStore:
 
         await self._pool.run(work)
 
-    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         turn, began = sanitize_turn(turn), self._clock()
 
         async def work(session: PostgresSession) -> BeginResult | None:
             async with session.transaction(lock=lock_of(turn.key.conversation)):
                 found = await _find(session, turn.key)
                 if entered_by(found, turn.owner):
-                    delayed = self._took_long(began)
+                    delayed = waits or self._took_long(began)
                     has_predecessor = delayed or await _start(session, found, _ANY_LEASE) is not None
                     rows = await session.rows(sql.RECENT, *_columns(turn.key.conversation), history_limit)
                     return BeginResult(found, tuple(_messages(rows)), has_predecessor, delayed)
                 if (found.version if found else "") != turn.version:
                     return None
-                return await self._enter(session, turn, self._took_long(began), history_limit)
+                return await self._enter(session, turn, waits or self._took_long(began), history_limit)
 
         result = await self._pool.run(work)
         self._max_entry_seconds = MAX_ENTRY_SECONDS

@@ -138,7 +138,7 @@ class SqliteStore:
 
         await self._file.run_transaction(run_transaction)
 
-    async def begin(self, turn: TurnRecord, *, history_limit: int) -> BeginResult | None:
+    async def begin(self, turn: TurnRecord, *, history_limit: int, waits: bool = False) -> BeginResult | None:
         turn, began = sanitize_turn(turn), self._clock()
 
         def run_transaction(connection: sqlite3.Connection) -> BeginResult | None:
@@ -146,7 +146,7 @@ class SqliteStore:
             found = _find(connection, turn.key)
             if (found.version if found else "") != turn.version and not entered_by(found, turn.owner):
                 return None
-            delayed = self._clock() - began > MAX_ENTRY_SECONDS
+            delayed = waits or self._clock() - began > MAX_ENTRY_SECONDS
             record = found if entered_by(found, turn.owner) else _enter(connection, turn, self._clock())
             has_predecessor = delayed or _start(connection, record, _ANY_LEASE) is not None
             return BeginResult(

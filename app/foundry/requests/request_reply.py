@@ -1,0 +1,92 @@
+"""The reply to a request: its value, which is kept and then sent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from app.agent.events import End, Event, Failure
+from app.foundry.requests.kept_values import KeptValues
+from app.foundry.requests.output_message import SHORTENED, SHORTENED_WITH_LINK, fits, output_message, shortened
+from app.foundry.requests.request_metrics import request_ended, value_repeated
+from app.foundry.requests.tool_request import ToolRequest
+from app.resilience.retry import Backoff, retry
+from app.storage.queue import Queue
+from app.storage.storage_errors import StorageError
+from app.turns.reply import SaveCheckpoint, UndeliveredError, discard_checkpoint
+
+OUTPUT_LIFETIME_SECONDS: Final = 600.0
+"""As long as a run in Foundry lives."""
+_BACKOFF: Final = Backoff(0.5, longest_seconds=4.0)
+_STORING_SECONDS: Final = 45.0
+
+LinkTo = Callable[[str], Awaitable[str | None]]
+"""Keeps a text behind a link for an hour; None where it cannot. Never raises."""
+
+
+class RequestReply:
+    """Implements `app.turns.reply.Reply`. `output` is the tool's output queue; None where the value is only kept."""
+
+    def __init__(
+        self, request: ToolRequest, values: KeptValues, output: Queue | None, link_to: LinkTo | None = None
+    ) -> None:
+        self._request = request
+        self._values = values
+        self._output = output
+        self._link_to = link_to
+        self._writer = uuid.uuid4().hex
+        self._end: End | None = None
+        self.value: str | None = None
+        self.shown = ""
+        self.stopped = False
+        self.activity_id: str | None = None
+
+    def when_stopped(self, stop: Callable[[], object]) -> None:
+        """A run that was cancelled in Foundry does not say so."""
+
+    async def begin(self, save_checkpoint: SaveCheckpoint = discard_checkpoint, /) -> None:
+        """What another worker needs is the value, which is kept before it is sent."""
+
+    async def write(self, event: Event) -> None:
+        if isinstance(event, End):
+            self._end = event
+
+    async def finish(self) -> None:
+        text = await self._fitting(self._text())
+        try:
+            self.value = await retry(
+                lambda: self._keep(text), _BACKOFF.after(StorageError), limit_seconds=_STORING_SECONDS
+            )
+            await retry(self._send, _BACKOFF.after(StorageError), limit_seconds=_STORING_SECONDS)
+        except StorageError as failure:
+            raise UndeliveredError("storage takes no value") from failure
+
+    async def abandon(self) -> None:
+        """Nothing is under way."""
+
+    async def _keep(self, text: str) -> str:
+        request = self._request
+        kept = await self._values.keep(request.tool, request.correlation_id, text, writer=self._writer)
+        if kept.was_kept and request.value_is_sent:
+            value_repeated(request.tool)
+        return kept.text
+
+    async def _send(self) -> None:
+        if self._output is None or self.value is None:
+            return
+        await self._output.put(output_message(self.value, self._request.correlation_id), visibility_timeout=0)
+
+    def _text(self) -> str:
+        if isinstance(self._end, Failure):
+            request_ended(self._request.tool, "failed")
+            error_id = self._end.error_id
+            return f"{self._end.sentence} (error id {error_id})" if error_id else str(self._end.sentence)
+        return self._end.text if self._end is not None else ""
+
+    async def _fitting(self, text: str) -> str:
+        id = self._request.correlation_id
+        if fits(text, id):
+            return text
+        link = await self._link_to(text) if self._link_to is not None else None
+        return shortened(text, id, SHORTENED if link is None else SHORTENED_WITH_LINK.format(link=link))

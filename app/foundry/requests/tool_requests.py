@@ -1,0 +1,192 @@
+"""Requests of Foundry's agents: each is a turn of its own ledger, answered once, and its value is kept and sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Final
+
+from app.agent.turn import Turn
+from app.foundry.requests.kept_values import KeptValues, hashed_id
+from app.foundry.requests.request_answerer import RequestAnswerer, RequestTurn
+from app.foundry.requests.request_metrics import request_repeated
+from app.foundry.requests.request_reply import LinkTo, RequestReply
+from app.foundry.requests.tool_request import KeptValue, ToolRequest
+from app.foundry.tools.foundry_tool import FoundryTool
+from app.storage.conversations import ConversationKey
+from app.storage.documents import DocumentStore
+from app.storage.ledger import TurnKey, TurnState
+from app.storage.queue import Queue
+from app.storage.storage_errors import StorageError
+from app.telemetry.telemetry import Telemetry
+from app.telemetry.turn_span import TurnSpan, current_turn, traced, turn_failed, turn_resumed
+from app.turns.answerer import NoCommands
+from app.turns.checkpoint import Checkpoint
+from app.turns.claiming import ClaimedTurn
+from app.turns.lease import TurnBackend, TurnLease
+from app.turns.queue_dispatcher import QueueDispatcher, ShuttingDownError
+from app.turns.queue_message import TurnMessage
+from app.turns.reply import UndeliveredError
+from app.turns.runner import MAX_PAYLOAD_CHARACTERS, TurnRunner
+
+REQUEST_QUEUE: Final = "foundry-requests"
+REQUEST_KIND: Final = "foundry"
+MAX_AGE_SECONDS: Final = 600.0
+"""As long as a run in Foundry lives: afterwards nobody waits for the answer."""
+TOO_LONG: Final = "The arguments are too long: 40,000 characters are allowed. Ask with less text."
+LOST: Final = "The answer to this request could not be kept. Ask again."
+_CHANNEL: Final = "foundry"
+_TENANT: Final = "foundry"
+# Beyond the age at which nobody waits any more, so that the answer says why.
+_TURN_SECONDS: Final = MAX_AGE_SECONDS + 60
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStorage:
+    """The `queue` of `turns` is `foundry-requests`. `open_output` opens the output queue of a tool, once each."""
+
+    turns: TurnBackend
+    documents: DocumentStore
+    open_output: Callable[[str], Queue]
+
+
+class ToolRequests:
+    """`max_concurrent` tools are called at a time, each for `time_limit_seconds` at most."""
+
+    def __init__(
+        self,
+        tools: Sequence[FoundryTool],
+        storage: RequestStorage,
+        telemetry: Telemetry,
+        *,
+        max_concurrent: int,
+        time_limit_seconds: float,
+        link_to: LinkTo | None = None,
+    ) -> None:
+        self._storage = storage
+        self._telemetry = telemetry
+        self._link_to = link_to
+        self._values = KeptValues(storage.documents)
+        answerer = RequestAnswerer(
+            tools, self._values, max_concurrent=max_concurrent, time_limit_seconds=time_limit_seconds
+        )
+        self._runner = TurnRunner(answerer, NoCommands(), storage.turns, time_limit_seconds=_TURN_SECONDS)
+        self._dispatcher = QueueDispatcher(telemetry)
+        self._dispatcher.register(REQUEST_KIND, self._resume)
+        self._outputs: dict[str, Queue] = {}
+
+    async def answer(self, request: ToolRequest, *, recorded: Callable[[], object] = lambda: None) -> str | None:
+        """The value, once it is kept, and sent where it is to be sent; None for a repeat that another worker has.
+
+        Cancelled, it hands the request over to another worker. `recorded` is called once the request cannot be lost
+        any more. A value that could not be sent now is sent later. Raises `StorageError` where the request could not be
+        recorded, and `UndeliveredError` where the value is given up.
+        """
+        request = _recordable(request)
+        with traced(self._telemetry.activity(_CHANNEL, request.traceparent)) as span:
+            try:
+                message = TurnMessage(
+                    _key(request), request.inserted_at, request.to_json(), span.traceparent, kind=REQUEST_KIND
+                )
+                lease = await self._runner.enter(message, waits=bool(request.conversation))
+                recorded()
+                if lease is None:
+                    request_repeated(request.tool)
+                    return await self._values.find(request.tool, request.correlation_id)
+                return await self._execute(lease, request, span)
+            finally:
+                self._telemetry.answered()
+
+    async def find(self, tool: str, correlation_id: str) -> KeptValue | None:
+        """None for a request that is not known; one with a `conversation` is known here once it is answered.
+
+        Raises `StorageError`.
+        """
+        text = await self._values.find(tool, correlation_id)
+        if text is not None:
+            return KeptValue(text)
+        found = await self._storage.turns.store.find(_key(ToolRequest(tool, correlation_id, {}, 0.0)))
+        if found is None:
+            return None
+        return KeptValue(None if found.state is TurnState.STARTED else LOST)
+
+    async def process_message(self, body: bytes, traceparent: str | None = None) -> None:
+        """A message of the queue `foundry-requests`: the worker of its request is gone, or it waits for its turn.
+
+        Raises what lets the host deliver it again.
+        """
+        await self._dispatcher.dispatch(body, traceparent)
+
+    async def close(self) -> None:
+        """Hands over what it answers from the queue; what `answer` answers is its callers' to cancel."""
+        await self._dispatcher.close()
+        async with AsyncExitStack() as closing:
+            for output in self._outputs.values():
+                closing.push_async_callback(output.close)
+
+    async def _resume(self, body: bytes) -> None:
+        message = TurnMessage.from_json(body)
+        try:
+            try:
+                claim = await self._runner.claim(message, ToolRequest.from_json)
+            except StorageError:
+                await self._runner.requeue(message)
+                return
+        except asyncio.CancelledError:
+            # If this returned, the host would delete the message.
+            raise ShuttingDownError from None
+        span = current_turn()
+        if isinstance(claim, ClaimedTurn) and span is not None:
+            turn_resumed(_CHANNEL)
+            await self._execute(claim.lease, claim.request, span)
+
+    async def _execute(self, lease: TurnLease, request: ToolRequest, span: TurnSpan) -> str | None:
+        key = lease.record.key
+        span.begin(channel=_CHANNEL, conversation=hashed_id(f"{key.conversation.conversation}")[:32])
+        waited_seconds = max(0.0, self._storage.turns.clock() - request.inserted_at)
+        turn = RequestTurn(
+            key.activity_id,
+            key.conversation,
+            "",
+            request=request,
+            waited_seconds=waited_seconds,
+            deadline=asyncio.get_running_loop().time() + MAX_AGE_SECONDS - waited_seconds,
+        )
+        return await self._run(lease, turn, request)
+
+    async def _run(self, lease: TurnLease, turn: Turn, request: ToolRequest) -> str | None:
+        replies: list[RequestReply] = []
+
+        def open_reply(_: Checkpoint) -> RequestReply:
+            output = self._output(request.tool) if request.value_is_sent else None
+            replies.append(RequestReply(request, self._values, output, self._link_to))
+            return replies[-1]
+
+        try:
+            await self._runner.execute(lease, turn, open_reply)
+        except UndeliveredError as failure:
+            turn_failed(failure)
+            raise
+        return replies[-1].value if replies else None
+
+    def _output(self, tool: str) -> Queue:
+        if tool not in self._outputs:
+            self._outputs[tool] = self._storage.open_output(tool)
+        return self._outputs[tool]
+
+
+def _recordable(request: ToolRequest) -> ToolRequest:
+    try:
+        fits = len(request.to_json()) <= MAX_PAYLOAD_CHARACTERS
+    except RecursionError:
+        fits = False
+    return request if fits else replace(request, arguments={}, conversation="", refusal=TOO_LONG)
+
+
+def _key(request: ToolRequest) -> TurnKey:
+    """Hashed, since an envelope has little room for them."""
+    id = hashed_id(request.correlation_id)
+    order = f"conversation/{hashed_id(request.conversation)}" if request.conversation else f"request/{id}"
+    return TurnKey(ConversationKey(_TENANT, f"{request.tool}/{order}"), id)

@@ -1,0 +1,321 @@
+"""Requests of Foundry's agents, answered once though workers die, stall and get messages twice; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.foundry.requests.request_answerer import TOO_LATE
+from app.foundry.requests.tool_request import KeptValue, ToolRequest
+from app.foundry.requests.tool_requests import LOST, REQUEST_QUEUE, TOO_LONG
+from app.foundry.tools.foundry_tool import RefusedCallError
+from app.storage.storage_errors import StorageError
+from app.turns.reply import UndeliveredError
+from tests.fakes.foundry_requests import LEASE_SECONDS, RequestHarness, in_virtual_time, now, request_of
+
+
+@in_virtual_time
+async def test_a_request_is_answered_once_and_its_value_is_sent_and_kept(harness: RequestHarness) -> None:
+    worker = harness.worker()
+    assert await worker.requests.find("ask", "call_1") is None
+    answering = asyncio.create_task(worker.requests.answer(request_of()))
+    await asyncio.sleep(2)
+    assert await worker.requests.find("ask", "call_1") == KeptValue(None)
+    value = await answering
+    assert value == "question 1: answer 1"
+    assert await harness.answers() == [("call_1", value)]
+    assert await harness.worker().requests.find("ask", "call_1") == KeptValue(value)
+    await harness.later(worker)
+    assert harness.telemetry.counted("foundry.requests", outcome="answered", tool="ask") == 1
+    assert harness.telemetry.counted("foundry.repeats") == 0
+
+
+@in_virtual_time
+async def test_a_value_that_is_not_to_be_sent_is_only_kept(harness: RequestHarness) -> None:
+    worker = harness.worker()
+    await worker.requests.answer(replace(request_of(), value_is_sent=False))
+    assert await harness.answers() == []
+    assert await worker.requests.find("ask", "call_1") == KeptValue("question 1: answer 1")
+
+
+@in_virtual_time
+async def test_a_message_that_comes_again_is_counted_and_changes_nothing(harness: RequestHarness) -> None:
+    first, second = harness.worker(), harness.worker()
+    answering = asyncio.create_task(first.requests.answer(request_of()))
+    await asyncio.sleep(1)
+    assert await second.requests.answer(request_of()) is None
+    value = await answering
+    # The same id with other arguments is a repeat too.
+    assert await second.requests.answer(request_of(query="Another?")) == value
+    assert await second.requests.answer(request_of(conversation="elsewhere")) == value
+    assert {text for _, text in await harness.answers()} == {value}
+    assert harness.telemetry.counted("foundry.repeats", kind="request", tool="ask") == 2
+
+
+def _kill_moments() -> list[float]:
+    return [0.01, 0.05, 0.09, 0.5, *(round(4.09 + 0.02 * step, 2) for step in range(11))]
+
+
+@pytest.mark.parametrize("moment", _kill_moments(), ids=str)
+def test_whenever_its_worker_is_killed_a_request_is_answered_within_a_minute_and_with_one_value(
+    moment: float, tmp_path: Path
+) -> None:
+    @in_virtual_time
+    async def script(harness: RequestHarness) -> None:
+        first, second, request = harness.worker(), harness.worker(), request_of()
+        async with first.killed(request, moment):
+            delivered_again = asyncio.create_task(_deliver_again(second.requests.answer, request))
+            await harness.later(second, 60)
+            sent = await harness.answers()
+            if moment >= 0.05:
+                assert [id for id, _ in sent] == ["call_1"] * len(sent) != [], f"not answered at {moment}"
+            await harness.later(second, 700)
+            await delivered_again
+        sent += await harness.answers()
+        assert len(set(sent)) == 1, sent
+        assert len(sent) <= 2, sent
+        assert harness.telemetry.counted("foundry.repeats", kind="value") == len(sent) - 1
+
+    script(tmp_path)
+
+
+async def _deliver_again(answer: Any, request: ToolRequest) -> None:
+    """As Azure's host does, ten minutes after it took the message."""
+    await asyncio.sleep(600)
+    await answer(request)
+
+
+@in_virtual_time
+async def test_a_worker_that_stalls_and_wakes_sends_no_other_value(harness: RequestHarness) -> None:
+    first, second = harness.worker(), harness.worker()
+    answering = asyncio.create_task(first.requests.answer(request_of()))
+    await asyncio.sleep(2)
+    first.wire.cut()
+    await harness.later(second, 100)
+    first.wire.join()
+    await asyncio.wait([answering], timeout=100)
+    await harness.later(second, 100)
+    assert len(set(await harness.answers())) == 1
+
+
+@in_virtual_time
+async def test_a_worker_that_ends_hands_its_request_over_at_once(harness: RequestHarness) -> None:
+    first, second = harness.worker(), harness.worker()
+    answering = asyncio.create_task(first.requests.answer(request_of()))
+    await asyncio.sleep(2)
+    answering.cancel()
+    await asyncio.wait([answering])
+    assert answering.cancelled()
+    await harness.later(second, LEASE_SECONDS / 3)
+    assert [id for id, _ in await harness.answers()] == ["call_1"]
+
+
+@in_virtual_time
+async def test_a_worker_that_ends_hands_over_what_it_had_from_the_queue(harness: RequestHarness) -> None:
+    first, second, third = harness.worker(), harness.worker(), harness.worker()
+    async with first.killed(request_of(), 2):
+        await asyncio.sleep(LEASE_SECONDS + 1)
+        (message,) = await harness.store.queue(REQUEST_QUEUE).receive(16, visibility_timeout=600)
+        resuming = asyncio.create_task(second.requests.process_message(message.body.encode()))
+        await asyncio.sleep(2)
+        await second.requests.close()
+        assert resuming.done()
+        assert resuming.exception() is not None, "the host would delete the message"
+        await harness.later(third, LEASE_SECONDS / 3)
+    assert len(await harness.answers()) == 1
+
+
+@in_virtual_time
+async def test_a_request_older_than_a_run_is_answered_without_asking_anything(harness: RequestHarness) -> None:
+    worker = harness.worker()
+    await asyncio.sleep(1000)
+    for number, age in ((1, 601.0), (2, 590.0)):
+        await worker.requests.answer(request_of(number, inserted_at=now() - age))
+    assert dict(await harness.answers()) == {"call_1": TOO_LATE, "call_2": "question 2: answer 1"}
+    assert harness.telemetry.counted("foundry.requests", outcome="too late") == 1
+    assert harness.telemetry.counted("foundry.request.age") == pytest.approx(590, abs=1)
+
+
+@in_virtual_time
+async def test_a_request_that_waits_too_long_for_its_place_is_too_late(harness: RequestHarness) -> None:
+    worker = harness.worker(280, max_concurrent=1)
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(worker.requests.answer(request_of(number)))
+    texts = dict(await harness.answers())
+    assert [texts[f"call_{number}"] == TOO_LATE for number in range(3)] == [False, False, False]
+    assert texts["call_3"] == TOO_LATE
+    assert len(harness.calls.made) == 3
+
+
+@in_virtual_time
+async def test_no_more_tools_are_called_at_a_time_than_allowed(harness: RequestHarness) -> None:
+    worker = harness.worker(max_concurrent=3)
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(worker.requests.answer(request_of(number)))
+    assert harness.calls.most == 3
+    assert len(await harness.answers()) == 20
+
+
+@in_virtual_time
+async def test_requests_of_one_conversation_are_answered_one_at_a_time_by_when_they_were_put_on_the_queue(
+    harness: RequestHarness,
+) -> None:
+    await asyncio.sleep(1000)
+    workers, began = [harness.worker(seconds=3) for _ in range(3)], now() - 300
+    order = [7, 2, 5, 0, 8, 3, 6, 1, 4]
+    async with asyncio.TaskGroup() as group:
+        for place, number in enumerate(order):
+            # Each comes to a worker in another order than they were put there, all of them long ago.
+            request = request_of(number, conversation="c", inserted_at=began + number)
+            group.create_task(workers[place % 3].requests.answer(request))
+            group.create_task(workers[place % 3].requests.answer(request_of(100 + number)))
+    assert [each for each in harness.calls.made if len(each) < 12] == [f"question {number}" for number in range(9)]
+    spans = sorted(harness.calls.spans[f"question {number}"] for number in range(9))
+    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans)), "two at a time"
+    # The others did not wait for them.
+    assert max(harness.calls.spans[f"question {100 + number}"][1] for number in range(9)) < spans[3][0]
+
+
+@in_virtual_time
+async def test_the_order_stays_when_a_worker_is_killed(harness: RequestHarness) -> None:
+    first, second = harness.worker(), harness.worker()
+    async with first.killed(request_of(1, conversation="c"), 4):
+        await asyncio.sleep(1)
+        answering = asyncio.create_task(second.requests.answer(request_of(2, conversation="c")))
+        await harness.later(second, 200)
+        await answering
+    assert harness.calls.made == ["question 1", "question 1", "question 2"]
+    assert len(await harness.answers()) == 2
+
+
+async def _refuse(_: Mapping[str, Any]) -> str:
+    raise RefusedCallError("Ask for ten things at most.")
+
+
+async def _fail(_: Mapping[str, Any]) -> str:
+    raise ValueError("SECRET")
+
+
+async def _never(_: Mapping[str, Any]) -> str:
+    await asyncio.sleep(10_000)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "outcome"),
+    [
+        (_refuse, "Ask for ten things at most.", "refused"),
+        (_fail, "Something went wrong on our side.", "failed"),
+        (_never, "The answer took longer than allowed.", "failed"),
+    ],
+)
+def test_a_failure_is_answered_with_a_sentence(answer: Any, said: str, outcome: str, tmp_path: Path) -> None:
+    @in_virtual_time
+    async def script(harness: RequestHarness) -> None:
+        await harness.worker(answer=answer).requests.answer(request_of())
+        ((_, value),) = await harness.answers()
+        assert value.startswith(said)
+        assert "SECRET" not in value
+        assert ("error id" in value) == (outcome == "failed")
+        assert harness.telemetry.counted("foundry.requests", outcome=outcome) == 1
+
+    script(tmp_path)
+
+
+@in_virtual_time
+async def test_storage_that_fails_in_a_tool_costs_time_and_in_the_end_a_sentence(harness: RequestHarness) -> None:
+    failures = [StorageError("ServerBusy")] * 2
+
+    async def answer(_: Mapping[str, Any]) -> str:
+        if failures:
+            raise failures.pop()
+        return "at last"
+
+    worker = harness.worker(answer=answer)
+    await worker.requests.answer(request_of())
+    await harness.later(worker)
+    assert await harness.answers() == [("call_1", "at last")]
+
+
+@in_virtual_time
+async def test_a_value_that_the_output_queue_refuses_is_sent_later_and_nothing_is_asked_again(
+    harness: RequestHarness,
+) -> None:
+    worker = harness.worker()
+    refusing = _RefusingQueue(harness.store.queue("azure-function-ask-output"), until=now() + 100)
+    worker.requests._storage = replace(worker.requests._storage, open_output=lambda _: refusing)
+    await worker.requests.answer(request_of())
+    assert await harness.answers() == []
+    await harness.later(worker)
+    assert await harness.answers() == [("call_1", "question 1: answer 1")]
+    assert len(harness.calls.made) == 1
+
+
+class _RefusingQueue:
+    def __init__(self, queue: Any, until: float) -> None:
+        self._queue = queue
+        self._until = until
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    async def put(self, *arguments: Any, **named: Any) -> Any:
+        if now() < self._until:
+            raise StorageError("ServerBusy")
+        return await self._queue.put(*arguments, **named)
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("arguments", [{"query": "x" * 40_000}, _nested(100_000)], ids=["long", "deep"])
+def test_arguments_that_cannot_be_recorded_are_refused_in_words(arguments: dict[str, Any], tmp_path: Path) -> None:
+    @in_virtual_time
+    async def script(harness: RequestHarness) -> None:
+        await harness.worker().requests.answer(replace(request_of(), arguments=arguments))
+        assert await harness.answers() == [("call_1", TOO_LONG)]
+
+    script(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "id", ["x" * 8000, "half \ud83d a pair", '\x00\x1f"\\/ ü 😀', " "], ids=["long", "half", "odd", "blank"]
+)
+def test_any_correlation_id_comes_back_as_it_was_even_from_another_worker(id: str, tmp_path: Path) -> None:
+    @in_virtual_time
+    async def script(harness: RequestHarness) -> None:
+        first, second = harness.worker(), harness.worker()
+        async with first.killed(replace(request_of(), correlation_id=id), 2):
+            await harness.later(second, 60)
+        assert [each for each, _ in await harness.answers()] == [id]
+        assert await second.requests.find("ask", id) == KeptValue("question 1: answer 2")
+
+    script(tmp_path)
+
+
+@in_virtual_time
+async def test_a_request_that_failed_before_its_value_was_kept_is_known_as_lost(harness: RequestHarness) -> None:
+    worker = harness.worker()
+    refusing = _RefusingDocuments(harness.store.documents())
+    worker.requests._values._documents = refusing
+    await worker.requests.answer(request_of())
+    with pytest.raises(UndeliveredError):
+        await harness.later(worker, 3000)
+    assert await harness.worker().requests.find("ask", "call_1") == KeptValue(LOST)
+
+
+class _RefusingDocuments(_RefusingQueue):
+    def __init__(self, documents: Any) -> None:
+        super().__init__(documents, until=float("inf"))
