@@ -16,10 +16,10 @@ import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.common.printable import printable
 from app.local.bot_process import start_stand_in
 from app.local.lifetime import port_number, stop_requested
 from app.local.local_settings import ROOT, LocalSettingsError, add_local_settings, workspace_is_configured
-from app.local.printable import printable
 from app.local.processes import ChildFailedError, Children
 from app.local.stand_in_workspace import JOB_WATCH_SETTINGS
 from ops.command import DEV

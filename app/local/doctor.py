@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.common.printable import printable
 from app.local.local_settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
-from app.local.printable import printable
 from app.local.settings_doctor import Finding, LocalSettings, settings_findings
 from app.models import model_errors
 from ops.command import DEV

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.local.printable import printable
+from app.common.printable import printable
 from app.local.processes import Child, ChildFailedError, Children
 
 PACKAGE = "@microsoft/m365agentsplayground"

@@ -19,13 +19,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from app.common.printable import printable
 from app.local.bot_process import RunningBot, start_bot
 from app.local.doctor import answering_findings
 from app.local.lifetime import DEFAULT_PORT, PortInUseError, listen, port_number, stop_requested
 from app.local.local_settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
 from app.local.playground import DEFAULT_PORT as PLAYGROUND_PORT
 from app.local.playground import NoNodeError, PlaygroundError, installed_playground, start_playground
-from app.local.printable import printable
 from app.local.processes import ChildFailedError, Children
 from app.local.settings_doctor import LocalSettings
 from ops.command import DEV

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import TextIO
 
-from app.local.printable import printable
+from app.common.printable import printable
 
 _DIM, _PLAIN, _CLEAR_BELOW = "\x1b[2m", "\x1b[0m", "\x1b[J"
 _MIN_COLUMNS = 10

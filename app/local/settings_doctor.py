@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.common.printable import printable
 from app.config import Settings, SettingsError, is_job_watch_on, load_settings
 from app.jobs.environment import all_setting_names, load_watch_settings
 from app.local.local_settings import FILE_NAME, LocalSettingsError, read_local_settings, workspace_is_configured
-from app.local.printable import printable
 
 # Read by the Functions host, its worker, databricks-sdk and Python, not by the agent.
 _OTHER_PREFIXES = (

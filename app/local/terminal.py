@@ -18,6 +18,7 @@ from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from app.common.printable import printable
 from app.local.background import Background, Interrupted, raise_at_signals
 from app.local.bot_process import start_bot
 from app.local.chat_client import Conversation, NoAnswerError
@@ -25,7 +26,6 @@ from app.local.connector_server import ConnectorServer
 from app.local.doctor import answering_findings
 from app.local.lifetime import DEFAULT_PORT, LOOPBACK, port_number
 from app.local.local_settings import ROOT, LocalSettingsError, workspace_is_configured
-from app.local.printable import printable
 from app.local.processes import ChildFailedError, Children
 from app.local.screen import Screen
 from app.local.settings_doctor import LocalSettings

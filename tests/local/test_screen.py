@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from app.common.printable import printable
 from app.local.drawn_markdown import lines_of
-from app.local.printable import printable
 from app.local.screen import Screen
 
 COLUMNS = 31

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.local.printable import printable
+from app.common.printable import printable
 
 HOSTILE = (
     "\x1b",
