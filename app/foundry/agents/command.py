@@ -1,0 +1,143 @@
+"""`python -m app.foundry`: checks a Foundry project, makes the agents in it, asks them, and removes them.
+
+The answer alone goes to standard output, everything else to standard error. Exit codes: 0 for done and answered, 1 for
+refused, 2 where what came of it is not known, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from app.common.printable import printable
+
+if TYPE_CHECKING:
+    from app.foundry.agents.agent_settings import AgentProgramSettings
+
+_DONE, _REFUSED, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 130
+_ASK_SECONDS = 120.0
+_MAX_ASK_SECONDS = 3600.0
+_MAX_QUESTION_CHARACTERS = 30_000
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # 2, argparse's own, says here that what came of it is not known.
+        self.print_usage(sys.stderr)
+        self.exit(_REFUSED, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
+    options = _argument_parser().parse_args(arguments)
+    from app.config import SettingsError  # noqa: PLC0415 - `--help` needs none of it
+    from app.foundry.agents.agent_settings import load_agent_settings, misspelt_settings  # noqa: PLC0415
+    from app.foundry.agents.foundry_errors import FoundryError, RefusedError  # noqa: PLC0415
+
+    try:
+        given = _environment(options.env_file) if environment is None else environment
+        settings = load_agent_settings(given)
+        for line in misspelt_settings(given):
+            say(f"warning: {line}")
+        return asyncio.run(_run(options, settings))
+    except (SettingsError, RefusedError) as error:
+        say(str(error))
+        return _REFUSED
+    except FoundryError as error:
+        say(str(error))
+        return _UNKNOWN
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        say("interrupted")
+        return _INTERRUPTED
+
+
+def say(line: str) -> None:
+    sys.stderr.write(f"{printable(line)}\n")
+    sys.stderr.flush()
+
+
+def _argument_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m app.foundry", description="Agents in Azure AI Foundry; docs/foundry.md says how.")
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="settings, one NAME=value a line, beside the environment"
+    )
+    parser.add_argument("--classic", action="store_true", help="the classic API: threads and runs, until 2027-03-31")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("preflight", help="check the settings, the sign-in and the project; make nothing")
+    commands.add_parser("create", help="make the agents, or bring them to what they should be")
+    ask = commands.add_parser("ask", help="ask the agents that `create` made")
+    ask.add_argument("question", type=_question)
+    ask.add_argument(
+        "--timeout", type=_seconds, default=_ASK_SECONDS, metavar="SECONDS", help=f"{_ASK_SECONDS:.0f} if left out"
+    )
+    commands.add_parser("delete", help="remove all that is ours, and list what could not be removed")
+    for command in commands.choices.values():
+        # Also after the command.
+        command.add_argument("--classic", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> int:
+    task = asyncio.current_task()
+    if task is not None and sys.platform != "win32":
+        # As for Ctrl-C: what was made is removed.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    from app.foundry.agents.preflight import check_project  # noqa: PLC0415
+    from app.foundry.agents.project_client import open_project  # noqa: PLC0415 - the packages take a second
+    from app.foundry.agents.responses_orchestrator import ResponsesOrchestrator  # noqa: PLC0415
+    from app.foundry.agents.tool_descriptions import tool_descriptions  # noqa: PLC0415
+
+    async with open_project(settings.agents.project_endpoint) as project:
+        orchestrator = ResponsesOrchestrator(project, settings, tool_descriptions(settings.tools), say)
+        match options.command:
+            case "preflight":
+                await check_project(project, settings, say)
+            case "create":
+                await check_project(project, settings, say)
+                await orchestrator.create()
+            case "ask":
+                answer = await orchestrator.ask(options.question, options.timeout)
+                if not answer.tool_calls:
+                    say("warning: no tool was called; the answer is the model's own")
+                sys.stdout.write(f"{printable(answer.text)}\n")
+            case "delete":
+                left = await orchestrator.delete()
+                for line in left:
+                    say(f"left: {line}")
+                return _UNKNOWN if left else _DONE
+    return _DONE
+
+
+def _environment(env_file: Path | None) -> dict[str, str]:
+    from app.config import SettingsError  # noqa: PLC0415
+    from app.jobs.environment import read_env_file  # noqa: PLC0415
+
+    if env_file is not None and not env_file.is_file():
+        raise SettingsError([f"--env-file: there is no file {env_file}"])
+    of_the_file = read_env_file(env_file) if env_file is not None else {}
+    return of_the_file | {name: value for name, value in os.environ.items() if value.strip()}
+
+
+def _question(text: str) -> str:
+    question = text.strip()
+    if not question:
+        raise argparse.ArgumentTypeError("the question is empty")
+    if len(question) > _MAX_QUESTION_CHARACTERS:
+        raise argparse.ArgumentTypeError(f"the question is longer than {_MAX_QUESTION_CHARACTERS} characters")
+    return question
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1 <= seconds <= _MAX_ASK_SECONDS:
+        raise argparse.ArgumentTypeError(f"put a number of seconds from 1 to {_MAX_ASK_SECONDS:.0f}")
+    return seconds

@@ -1,0 +1,123 @@
+"""Requests to Foundry: time limits, retries with Retry-After, and the circuit breaker, for both of its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import openai
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    DecodeError,
+    HttpResponseError,
+    ServiceRequestError,
+)
+
+from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError, refusal
+from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpenError
+from app.resilience.retry import Backoff, retry
+from app.resilience.retry_after import retry_after_seconds
+
+_Result = TypeVar("_Result")
+
+CALL_SECONDS = 30.0
+_RETRYING_SECONDS = 90.0
+_BACKOFF = Backoff(first_seconds=1, longest_seconds=15, attempts=5, jitter=0.5)
+_TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class Repeat(enum.Enum):
+    """Whether a request may be sent again after a failure."""
+
+    ALWAYS = "carried out twice, it does the same as once"
+    IF_REFUSED = "only where it was certainly not carried out"
+    NEVER = "whoever asked decides"
+
+
+class FoundryCalls:
+    def __init__(
+        self,
+        *,
+        call_seconds: float = CALL_SECONDS,
+        backoff: Backoff = _BACKOFF,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._call_seconds = call_seconds
+        self._backoff = backoff
+        self._sleep = sleep
+        self._circuit = CircuitBreaker("Foundry project")
+
+    async def make(self, what: str, call: Callable[[], Awaitable[_Result]], repeat: Repeat) -> _Result:
+        """`what` completes "Foundry refused to …". Raises `FoundryError`."""
+
+        def pause_after(failure: Exception, attempt: int) -> float | None:
+            if not isinstance(failure, UnavailableError) or repeat is Repeat.NEVER:
+                return None
+            if repeat is Repeat.IF_REFUSED and not failure.was_refused:
+                return None
+            pause = self._backoff.pause_seconds(attempt)
+            return pause if pause is None else max(pause, failure.retry_after_seconds or 0)
+
+        return await retry(
+            lambda: self._attempt(what, call), pause_after, limit_seconds=_RETRYING_SECONDS, sleep=self._sleep
+        )
+
+    async def _attempt(self, what: str, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        try:
+            admitted = self._circuit.call()
+        except CircuitOpenError as error:
+            sentence = f"Foundry has failed for a while, and was not asked to {what}."
+            raise UnavailableError(sentence, retry_after_seconds=error.retry_after_seconds, was_refused=True) from error
+        with admitted:
+            try:
+                async with asyncio.timeout(self._call_seconds):
+                    result = await call()
+            except (AzureError, openai.OpenAIError, ValueError, OSError) as failure:
+                translated = _foundry_error(failure, what)
+                if isinstance(translated, UnavailableError):
+                    admitted.failed()
+                else:
+                    admitted.succeeded()
+                raise translated from failure
+            admitted.succeeded()
+            return result
+
+
+def _foundry_error(failure: Exception, what: str) -> FoundryError:
+    if isinstance(failure, HttpResponseError) and failure.response is not None and not isinstance(failure, DecodeError):
+        response: Any = failure.response
+        return _of_status(response.status_code, _json_body(response), response.headers.get("Retry-After"), what)
+    if isinstance(failure, openai.APIStatusError):
+        headers = failure.response.headers
+        return _of_status(failure.status_code, failure.body, headers.get("Retry-After"), what)
+    if isinstance(failure, ClientAuthenticationError):
+        # Of azure-identity, which lists every kind of sign-in that it has tried, over many lines.
+        return RefusedError("There is no sign-in to Azure: run az login, or give this machine an identity.")
+    was_refused = isinstance(failure, ServiceRequestError) or type(failure.__cause__).__name__ == "ConnectError"
+    name = type(failure).__name__
+    sentence = f"Foundry could not be reached to {what} ({name})." if was_refused else ""
+    return UnavailableError(
+        sentence or f"Foundry gave no answer that can be read when asked to {what} ({name}).", was_refused=was_refused
+    )
+
+
+def _of_status(status: int, body: object, retry_after: str | None, what: str) -> FoundryError:
+    if status in _TRANSIENT_STATUSES or status >= 500:
+        busy = status == 429
+        return UnavailableError(
+            f"Foundry {'is busy and refused to' if busy else 'failed to'} {what} (HTTP {status}).",
+            retry_after_seconds=retry_after_seconds(retry_after),
+            was_refused=busy,
+        )
+    return refusal(status, body, what)
+
+
+def _json_body(response: Any) -> object:  # noqa: ANN401 - azure-core has two kinds of response
+    try:
+        return json.loads(response.text())
+    except (ValueError, AzureError, TypeError):
+        return None

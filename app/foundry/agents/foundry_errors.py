@@ -1,0 +1,90 @@
+"""What can go wrong with Foundry, split by what the caller must do; each says it in a sentence for a person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_DATA_ACTION = re.compile(r"principal `?([^`\s]{1,100})`? lacks the required data action `?([A-Za-z0-9./*]{1,200})")
+_MAX_QUOTED_CHARACTERS = 300
+STANDARD_SETUP = (
+    "Azure Functions tools need the standard set-up of Foundry's agent service, with a storage account, Azure AI "
+    "Search and Cosmos DB of your own; the basic one has none. Or set FOUNDRY_MCP_URL to use MCP."
+)
+
+
+class FoundryError(Exception):
+    """`str()` is a sentence for a person, without secrets."""
+
+
+class RefusedError(FoundryError):
+    """Foundry, or the configuration, says no; the same again is refused again. `status` is HTTP's, 0 without one."""
+
+    def __init__(self, sentence: str, *, status: int = 0) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class NotFoundError(RefusedError):
+    """It is not there."""
+
+
+class UnavailableError(FoundryError):
+    """Foundry gave no answer, or said that it cannot: whether the request was carried out may be unknown.
+
+    `retry_after_seconds` is what it asked for. `was_refused` where the request was certainly not carried out.
+    """
+
+    def __init__(self, sentence: str, *, retry_after_seconds: float | None = None, was_refused: bool = False) -> None:
+        super().__init__(sentence)
+        self.retry_after_seconds = retry_after_seconds
+        self.was_refused = was_refused
+
+
+class NoEndError(FoundryError):
+    """What was asked has no end that is known: the time limit, or an end without an answer."""
+
+
+def refusal(status: int, body: object, what: str) -> RefusedError:
+    """For an HTTP status from 400 to 499, with the body as it was read."""
+    code, message = _error_of(body)
+    sentence = _sentence(status, code, message, what)
+    return NotFoundError(sentence, status=status) if status == 404 else RefusedError(sentence, status=status)
+
+
+def _sentence(status: int, code: str, message: str, what: str) -> str:
+    if lacking := _DATA_ACTION.search(message):
+        return (
+            f"Foundry refused to {what}: the identity {lacking[1]} lacks the data action {lacking[2]}. Give it the "
+            "role Foundry User (Azure AI User) on the project; a new role takes up to ten minutes."
+        )
+    if "azure_function" in message and re.search("invalid tool|standard", message, re.IGNORECASE):
+        return f"Foundry refused to {what}. {STANDARD_SETUP}"
+    if "deployment" in f"{code} {message}".lower() and (status == 404 or "notfound" in code.lower()):
+        return f"Foundry refused to {what}: the project has no such deployment; check MODEL_DEPLOYMENT_NAME."
+    if status == 401:
+        return (
+            f"Foundry did not take the sign-in: run az login, or check the identity of this machine. {message}".strip()
+        )
+    if status == 403:
+        return (
+            f"Foundry refused to {what}: the identity has no access. Give it the role Foundry User (Azure AI User) on "
+            f"the project, and check the project's network rules. {message}"
+        ).strip()
+    said = ": ".join(part for part in (code, message) if part)
+    return f"Foundry refused to {what} (HTTP {status}{f', {said}' if said else ''})."
+
+
+def _error_of(body: object) -> tuple[str, str]:
+    """Code and message, in Azure's form and in OpenAI's."""
+    error: Any = body.get("error", body) if isinstance(body, Mapping) else None
+    if isinstance(error, Mapping):
+        return _quoted(error.get("code"), 80), _quoted(error.get("message"), 2000 if "data action" in str(error) else 0)
+    return "", ""
+
+
+def _quoted(value: object, most: int) -> str:
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    most = most or _MAX_QUOTED_CHARACTERS
+    return text if len(text) <= most else f"{text[:most]}…"

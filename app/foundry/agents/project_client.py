@@ -1,0 +1,240 @@
+"""A Foundry project: its agents, conversations and responses, through azure-ai-projects and its client of openai.
+
+https://learn.microsoft.com/azure/foundry/reference/rest: conversations and responses can be listed there, for which
+openai's package has no method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import openai
+from azure.ai.projects.aio import AIProjectClient
+from azure.core.credentials import AccessToken
+from azure.core.pipeline.policies import AsyncRetryPolicy, HeadersPolicy
+from azure.identity.aio import DefaultAzureCredential
+
+from app.common.net import path_segment
+from app.foundry.agents.agent_settings import is_loopback_url
+from app.foundry.agents.foundry_calls import CALL_SECONDS, FoundryCalls, Repeat
+from app.foundry.agents.foundry_errors import NotFoundError
+
+_Result = TypeVar("_Result")
+
+_PAGE_ITEMS = 100
+_MAX_PAGES = 200
+_LOCAL_TOKEN = "local"  # noqa: S105 - no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    name: str
+    model: str
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVersion:
+    name: str
+    version: str
+    metadata: Mapping[str, str]
+    definition: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """A conversation, or a response, whose `status` says whether it still runs."""
+
+    id: str
+    metadata: Mapping[str, str]
+    status: str = ""
+
+
+class FoundryProject:
+    """Raises `FoundryError`. What is deleted and not there counts as deleted."""
+
+    def __init__(self, client: AIProjectClient, responses: openai.AsyncOpenAI, calls: FoundryCalls) -> None:
+        self._client = client
+        self._openai = responses
+        self._calls = calls
+
+    async def deployment(self, name: str) -> Deployment:
+        found = await self._read(f"read the deployment {name}", lambda: self._client.deployments.get(name))
+        return Deployment(name, str(found.get("modelName") or ""), str(found.get("modelVersion") or ""))
+
+    async def connection_types(self) -> frozenset[str]:
+        async def read() -> frozenset[str]:
+            return frozenset([str(each.get("type")) async for each in self._client.connections.list()])
+
+        return await self._read("list the project's connections", read)
+
+    async def agents(self) -> tuple[AgentVersion, ...]:
+        """The latest version of each."""
+
+        async def read() -> tuple[AgentVersion, ...]:
+            listed = self._client.agents.list(kind="prompt", limit=_PAGE_ITEMS)
+            return tuple([_agent_version(each.versions.latest) async for each in listed])
+
+        return await self._read("list the agents", read)
+
+    async def latest_version(self, name: str) -> AgentVersion | None:
+        try:
+            found = await self._read(f"read the agent {name}", lambda: self._client.agents.get(name))
+        except NotFoundError:
+            return None
+        return _agent_version(found.versions.latest)
+
+    async def versions(self, name: str) -> tuple[AgentVersion, ...]:
+        """The newest first; none where there is no such agent."""
+
+        async def read() -> tuple[AgentVersion, ...]:
+            listed = self._client.agents.list_versions(name, limit=_PAGE_ITEMS, order="desc")
+            return tuple([_agent_version(each) async for each in listed])
+
+        try:
+            return await self._read(f"list the versions of {name}", read)
+        except NotFoundError:
+            return ()
+
+    async def create_version(
+        self, name: str, definition: Mapping[str, Any], description: str, metadata: Mapping[str, str]
+    ) -> AgentVersion:
+        """Sent once: the service makes another version each time."""
+        body = {"definition": dict(definition), "description": description, "metadata": dict(metadata)}
+        made = await self._calls.make(
+            f"create the agent {name}", lambda: self._client.agents.create_version(name, body), Repeat.NEVER
+        )
+        return _agent_version(made)
+
+    async def delete_agent(self, name: str) -> None:
+        await self._delete(f"delete the agent {name}", lambda: self._client.agents.delete(name))
+
+    async def delete_version(self, name: str, version: str) -> None:
+        await self._delete(
+            f"delete version {version} of {name}", lambda: self._client.agents.delete_version(name, version)
+        )
+
+    async def create_conversation(self, metadata: Mapping[str, str]) -> str:
+        made = await self._calls.make(
+            "create a conversation",
+            lambda: self._openai.conversations.create(metadata=dict(metadata)),
+            Repeat.IF_REFUSED,
+        )
+        return made.id
+
+    async def conversations(self) -> tuple[StoredItem, ...]:
+        return await self._listed("conversations", {})
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        await self._delete(
+            f"delete the conversation {conversation_id}", lambda: self._openai.conversations.delete(conversation_id)
+        )
+
+    async def create_response(self, body: Mapping[str, Any], traceparent: str) -> Mapping[str, Any]:
+        """Never sent again: the agent's tools would run again."""
+        create = partial(self._openai.post, "/responses", cast_to=object, body=dict(body))
+        return _mapping(
+            await self._calls.make(
+                "answer", lambda: create(options={"headers": {"traceparent": traceparent}}), Repeat.NEVER
+            )
+        )
+
+    async def response(self, response_id: str) -> Mapping[str, Any]:
+        read = partial(self._openai.get, f"/responses/{path_segment(response_id)}", cast_to=object)
+        return _mapping(await self._read(f"read the response {response_id}", read))
+
+    async def responses(self, agent_name: str) -> tuple[StoredItem, ...]:
+        return await self._listed("responses", {"agent_name": agent_name})
+
+    async def cancel_response(self, response_id: str) -> None:
+        await self._delete(f"cancel the response {response_id}", lambda: self._openai.responses.cancel(response_id))
+
+    async def delete_response(self, response_id: str) -> None:
+        await self._delete(f"delete the response {response_id}", lambda: self._openai.responses.delete(response_id))
+
+    async def _listed(self, kind: str, filters: Mapping[str, str]) -> tuple[StoredItem, ...]:
+        items: dict[str, StoredItem] = {}
+        after: dict[str, str] = {}
+        for _ in range(_MAX_PAGES):
+            query = {"limit": str(_PAGE_ITEMS), "order": "desc", **filters, **after}
+            read = partial(self._openai.get, f"/{kind}", cast_to=object, options={"params": query})
+            try:
+                page: Any = await self._read(f"list the {kind}", read)
+            except NotFoundError:
+                break
+            found = [_stored_item(each) for each in page.get("data") or ()]
+            items |= {each.id: each for each in found if each.id}
+            last = str(page.get("last_id") or (found[-1].id if found else ""))
+            if not page.get("has_more") or not last or after.get("after") == last:
+                break
+            after = {"after": last}
+        return tuple(items.values())
+
+    async def _read(self, what: str, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        return await self._calls.make(what, call, Repeat.ALWAYS)
+
+    async def _delete(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
+        with suppress(NotFoundError):
+            await self._calls.make(what, call, Repeat.ALWAYS)
+
+
+@asynccontextmanager
+async def open_project(endpoint: str, calls: FoundryCalls | None = None) -> AsyncIterator[FoundryProject]:
+    """Signed in as DefaultAzureCredential finds it; a stand-in on this machine is sent a token that says nothing."""
+    async with AsyncExitStack() as stack:
+        credential: Any = _LocalCredential()
+        authentication: dict[str, Any] = {}
+        if is_loopback_url(endpoint):
+            # azure-core refuses to send tokens over http://.
+            policy = HeadersPolicy(base_headers={"Authorization": f"Bearer {_LOCAL_TOKEN}"})
+            authentication["authentication_policy"] = policy
+        else:
+            credential = await stack.enter_async_context(DefaultAzureCredential())
+        # Repeating is ours: see FoundryCalls.
+        client = await stack.enter_async_context(
+            AIProjectClient(
+                endpoint,
+                credential,
+                retry_policy=AsyncRetryPolicy.no_retries(),
+                permit_redirects=False,
+                read_timeout=CALL_SECONDS,
+                **authentication,
+            )
+        )
+        responses = client.get_openai_client(max_retries=0, timeout=CALL_SECONDS)
+        stack.push_async_callback(responses.close)
+        yield FoundryProject(client, responses, calls or FoundryCalls())
+
+
+class _LocalCredential:
+    async def get_token(self, *scopes: str, **_: object) -> AccessToken:
+        return AccessToken(_LOCAL_TOKEN, 1 << 40)
+
+    async def close(self) -> None: ...
+
+
+def _agent_version(version: Any) -> AgentVersion:  # noqa: ANN401 - a model of the package, or its mapping
+    plain = version.as_dict() if hasattr(version, "as_dict") else dict(version)
+    return AgentVersion(
+        name=str(plain.get("name", "")),
+        version=str(plain.get("version", "")),
+        metadata=_strings(plain.get("metadata")),
+        definition=plain.get("definition") or {},
+    )
+
+
+def _stored_item(item: object) -> StoredItem:
+    plain: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
+    return StoredItem(str(plain.get("id") or ""), _strings(plain.get("metadata")), str(plain.get("status") or ""))
+
+
+def _mapping(body: object) -> Mapping[str, Any]:
+    return body if isinstance(body, Mapping) else {}
+
+
+def _strings(metadata: object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, Mapping) else {}
