@@ -39,7 +39,8 @@ def problems(**changes: str) -> tuple[str, ...]:
 )
 def test_the_forms_of_a_projects_endpoint_are_accepted(endpoint: str) -> None:
     assert project_endpoint_problem(endpoint) is None
-    assert load_agent_settings(GIVEN | {"PROJECT_ENDPOINT_ENT": endpoint}).agents.project_endpoint == endpoint.rstrip("/")
+    settings = load_agent_settings(GIVEN | {"PROJECT_ENDPOINT_ENT": endpoint})
+    assert settings.agents.project_endpoint == endpoint.rstrip("/")
 
 
 @pytest.mark.parametrize(
