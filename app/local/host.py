@@ -44,7 +44,10 @@ async def serving(
     """Serves while the context lasts. At its end nothing new is started, and the app's own `close` is awaited while
     running requests and functions end, so that it can hand over the turns that they wait for.
     """
-    http = web.ServerRunner(HttpTriggers(functions.http).server(), shutdown_timeout=_FINISH_SECONDS)
+    http = web.ServerRunner(
+        HttpTriggers(functions.http, os.environ.get("FUNCTIONS_LOCAL_KEY", "")).server(),
+        shutdown_timeout=_FINISH_SECONDS,
+    )
     triggers = Triggers(functions, queues or QueueOptions(), source or LocalQueues(os.environ), data_folder(os.environ))
     await http.setup()
     await web.SockSite(http, listener).start()

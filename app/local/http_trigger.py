@@ -1,11 +1,12 @@
 """Answers requests with the HTTP triggers of a function app, as Azure Functions does.
 
-Like `func start`, it asks for no function key.
+Like `func start`, it asks for no function key, unless FUNCTIONS_LOCAL_KEY says what that is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class HttpTriggers:
-    """An aiohttp handler for every request to the function app."""
+    """An aiohttp handler for every request to the function app. `key` is that of all functions that need one."""
 
-    def __init__(self, functions: Sequence[HttpFunction]) -> None:
+    def __init__(self, functions: Sequence[HttpFunction], key: str = "") -> None:
         self._functions = functions
+        self._key = key
 
     def server(self) -> web.Server:
         loop = asyncio.get_running_loop()
@@ -42,6 +44,8 @@ class HttpTriggers:
         if found is None:
             return web.Response(status=404)
         function, route_parameters = found
+        if function.needs_key and not self._has_key(request):
+            return web.Response(status=401)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
@@ -52,6 +56,10 @@ class HttpTriggers:
         except Exception:
             log.exception("function %s failed", function.name)
             return web.Response(status=500)
+
+    def _has_key(self, request: web.BaseRequest) -> bool:
+        given = request.headers.get("x-functions-key") or request.query.get("code", "")
+        return not self._key or hmac.compare_digest(given.encode(), self._key.encode())
 
     def _find(self, request: web.BaseRequest) -> tuple[HttpFunction, Mapping[str, str]] | None:
         for function in self._functions:

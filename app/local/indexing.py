@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
-from azure.functions import FunctionRegister, QueueMessage, TimerRequest
+from azure.functions import AuthLevel, FunctionRegister, QueueMessage, TimerRequest
 from azure.functions.decorators.function_app import Function
 
 from app.local.routes import Route, RouteError
@@ -36,12 +36,13 @@ class IndexingError(Exception):
 @dataclass(frozen=True, slots=True)
 class HttpFunction:
     """`methods` is empty for a function that answers every method; `parameter` is the request's name in the code;
-    `context` is whether the function asks for the invocation's context.
+    `context` is whether the function asks for the invocation's context, `needs_key` whether callers need the key.
     """
 
     name: str
     route: Route
     methods: frozenset[str]
+    needs_key: bool
     parameter: str
     context: bool
     code: Callable[..., Any]
@@ -121,7 +122,8 @@ def _http_function(function: Function, prefix: str) -> HttpFunction:
     except RouteError as error:
         raise IndexingError(f"function {name}: {error}") from None
     methods = frozenset(str(method).upper() for method in binding.get("methods") or ())
-    return HttpFunction(name, route, methods, binding["name"], context, function.get_user_function())
+    needs_key = binding.get("authLevel") is not AuthLevel.ANONYMOUS
+    return HttpFunction(name, route, methods, needs_key, binding["name"], context, function.get_user_function())
 
 
 def _queue_function(function: Function, environment: Mapping[str, str]) -> QueueFunction:

@@ -149,6 +149,48 @@ async def test_an_invocation_has_an_id_and_continues_the_callers_trace(serve: Se
     assert len({parts[2] for parts in traces} | {"00f067aa0ba902b7"}) == 4, "each span is the host's own"
 
 
+ONE_WITH_A_KEY = """
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route("locked", auth_level=func.AuthLevel.FUNCTION)
+async def locked(req: func.HttpRequest) -> str:
+    return "in"
+
+
+@app.route("open")
+async def open_to_all(req: func.HttpRequest) -> str:
+    return "in"
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("locked", {}, 401),
+        ("locked", {"x-functions-key": "another"}, 401),
+        ("locked", {"Authorization": "Bearer s3cret"}, 401),
+        ("locked?code=another", {}, 401),
+        ("locked", {"X-Functions-Key": "s3cret"}, 200),
+        ("locked?code=s3cret", {}, 200),
+        ("open", {}, 200),
+        ("nowhere", {}, 404),
+    ],
+)
+async def test_where_there_is_a_function_key_the_functions_that_need_it_are_called_with_it_alone(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str], status: int
+) -> None:
+    monkeypatch.setenv("FUNCTIONS_LOCAL_KEY", "s3cret")
+    async with (
+        serve(ONE_WITH_A_KEY) as address,
+        ClientSession() as client,
+        client.get(f"{address}/api/{path}", headers=headers) as answer,
+    ):
+        assert answer.status == status
+
+
 @pytest.mark.parametrize("path", ["fails", "wrong"])
 async def test_a_function_that_fails_is_an_empty_500_and_one_record_in_the_log(
     serve: Serve, path: str, caplog: pytest.LogCaptureFixture
