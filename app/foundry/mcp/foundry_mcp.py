@@ -1,0 +1,61 @@
+"""`POST /api/mcp`: the tools of Foundry's agents for MCP clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from app.foundry.mcp.asgi_call import asgi_call
+from app.foundry.mcp.tool_calls import ToolCalls
+from app.http import HttpAnswer
+from app.mcp_server.mcp_endpoint import McpEndpoint
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel.server import Server
+
+_PATH = "/api/mcp"
+_MAX_BODY_BYTES = 512 * 1024
+_TIME_LIMIT_SECONDS = 58.0
+_ACCEPTED = {"accept": "application/json", "content-type": "application/json"}
+"""For callers that do not say it."""
+
+
+class FoundryMcp:
+    """Whether the caller may call has been checked."""
+
+    def __init__(self, calls: ToolCalls) -> None:
+        def make_server() -> Server[Any]:
+            from app.foundry.mcp.tool_server import tool_server  # noqa: PLC0415
+
+            return tool_server(calls)
+
+        self._calls = calls
+        self._endpoint = McpEndpoint(make_server, max_body_bytes=_MAX_BODY_BYTES, answers_json=True)
+
+    async def receive(
+        self, method: str, headers: Mapping[str, str], body: bytes, traceparent: str | None = None
+    ) -> HttpAnswer:
+        """`traceparent` is that of the host's own trace of this call."""
+        if method.upper() != "POST":
+            # There are no sessions to listen to, or to end.
+            return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send MCP requests with POST.", headers={"Allow": "POST"})
+        given = _ACCEPTED | _of_mcp(headers)
+        if traceparent:
+            given["traceparent"] = traceparent
+        try:
+            async with asyncio.timeout(_TIME_LIMIT_SECONDS):
+                return await asgi_call(self._endpoint, "POST", _PATH, given, body)
+        except TimeoutError:
+            return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT, "This took too long. Call again.")
+
+    async def close(self) -> None:
+        await self._calls.close()
+        await self._endpoint.close()
+
+
+def _of_mcp(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those that the protocol knows: keys and tokens end here."""
+    lower = {name.lower(): value for name, value in headers.items() if value}
+    return {name: value for name, value in lower.items() if name in _ACCEPTED or name.startswith("mcp-")}

@@ -1,0 +1,174 @@
+"""Foundry's tools as an MCP client meets them, over the local host."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mcp.types import CallToolResult
+
+from app.foundry.mcp.foundry_mcp import FoundryMcp
+from app.foundry.mcp.tool_calls import ToolCalls
+from tests.foundry.mcp.served_mcp import KEY, MemoryRequests, Weather, ready, served
+
+LISTING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+CALLING = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/call",
+    "params": {"name": "weather", "arguments": {"query": "X"}},
+}
+
+
+def text_of(result: object) -> str:
+    assert isinstance(result, CallToolResult)
+    assert result.structured_content is None
+    (content,) = result.content
+    assert content.type == "text"
+    return content.text
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_client_lists_the_tools_and_calls_them(
+    monkeypatch: pytest.MonkeyPatch, mode: Literal["auto", "legacy"]
+) -> None:
+    async with served(ready(), monkeypatch) as host, host.client(mode) as client:
+        listed = (await client.list_tools()).tools
+        answer = await client.call_tool("weather", {"query": "Oslo"})
+        refused = await client.call_tool("weather", {})
+        unknown = await client.call_tool("drop_table", {"query": "Oslo"})
+    assert [tool.name for tool in listed] == ["weather", "get_result"]
+    for tool in listed:
+        assert tool.annotations is not None
+        assert (tool.annotations.read_only_hint, tool.annotations.open_world_hint) == (True, False)
+    assert (text_of(answer), answer.is_error) == ("Sunny in Oslo", False)
+    assert text_of(refused) == "There is no question."
+    assert (text_of(unknown), unknown.is_error) == ("There is no tool of the name 'drop_table'.", True)
+    (asked, _) = host.requests.requests
+    assert (asked.tool, dict(asked.arguments), asked.value_is_sent) == ("weather", {"query": "Oslo"}, False)
+    assert asked.traceparent is not None
+    assert asked.traceparent.startswith("00-")
+
+
+async def test_what_takes_long_is_got_later_by_its_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.foundry.mcp.tool_calls._WAIT_SECONDS", 0.1)
+    async with served(Weather(), monkeypatch) as host, host.client() as client:
+        begun = await client.call_tool("weather", {"query": "Oslo"})
+        (request,) = host.requests.requests
+        again = await client.call_tool("get_result", {"handle": request.correlation_id})
+        host.tool.go_on.set()
+        answer = await client.call_tool("get_result", {"handle": request.correlation_id})
+        unknown = await client.call_tool("get_result", {"handle": "weather.0123"})
+        none = await client.call_tool("get_result", {})
+    assert request.correlation_id in text_of(begun)
+    assert text_of(begun) == text_of(again)
+    assert not begun.is_error
+    assert (text_of(answer), host.tool.calls) == ("Sunny in Oslo", [{"query": "Oslo"}])
+    for failed in (unknown, none):
+        assert (failed.is_error, "no result of that handle" in text_of(failed)) == (True, True)
+
+
+@pytest.mark.parametrize("key", ["", "another"])
+async def test_who_has_no_key_is_told_nothing(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    async with served(ready(), monkeypatch) as host:
+        refused = await host.post(json.dumps(CALLING), **{"x-functions-key": key})
+        answered = await host.post(json.dumps(CALLING))
+    assert (refused.status_code, refused.content, answered.status_code) == (401, b"", 200)
+    assert len(host.tool.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/json, text/event-stream", 200),
+        ("text/event-stream, application/json", 200),
+        ("application/json", 200),
+        ("*/*", 200),
+        ("", 200),
+        ("text/event-stream", 406),
+    ],
+)
+async def test_callers_get_json_unless_they_take_none(accept: str, status: int) -> None:
+    answer = await received(json.dumps(LISTING).encode(), {"Accept": accept})
+    assert (answer.status, answer.content_type) == (status, "application/json")
+
+
+async def received(body: bytes, headers: dict[str, str] | None = None, method: str = "POST") -> Any:
+    tool = ready()
+    mcp = FoundryMcp(ToolCalls([tool], MemoryRequests(tool)))
+    try:
+        return await mcp.receive(method, {"Content-Type": "application/json", **(headers or {})}, body)
+    finally:
+        await mcp.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (json.dumps([LISTING, LISTING]).encode(), 400),
+        (b'"text"', 400),
+        (b'{"jsonrpc": "1.0", "id": 1, "method": "tools/list"}', 400),
+        (b'{"id": 1, "method": "tools/list"}', 400),
+        (b"[" * 100_000, 400),
+        (b"\xff\xfe", 400),
+        (b'{"jsonrpc": "2.0", "method": "notifications/initialized"}', 202),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "no/such"}', 200),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": 7}}', 200),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "weather", "arguments": []}}', 200),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {}}', 200),
+    ],
+)
+async def test_what_is_no_request_gets_an_error_of_json_rpc(body: bytes, status: int) -> None:
+    answer = await received(body)
+    assert answer.status == status
+    if status == 202:
+        assert answer.body == ""
+    else:
+        assert json.loads(answer.body)["error"]["message"]
+
+
+async def test_a_body_that_is_too_long_is_not_read() -> None:
+    answer = await received(b" " * (512 * 1024 + 1))
+    assert (answer.status, answer.body) == (413, "Request body too large")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(
+    body=st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+            max_leaves=8,
+        ).map(lambda params: json.dumps({**CALLING, "params": params}).encode()),
+    ),
+    version=st.sampled_from(["", "2025-03-26", "2025-11-25", "2026-07-28", "2099-01-01", "nonsense"]),
+)
+async def test_no_body_crashes_the_server(body: bytes, version: str) -> None:
+    answer = await received(body, {"MCP-Protocol-Version": version} if version else None)
+    assert 200 <= answer.status < 500
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
+async def test_there_are_no_sessions_to_listen_to_or_to_end(method: str) -> None:
+    answer = await received(b"", {"Accept": "text/event-stream"}, method)
+    assert (answer.status, answer.headers) == (405, {"Allow": "POST"})
+
+
+async def test_keys_and_tokens_are_not_handed_to_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(dict(scope["headers"]))
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+
+    mcp = FoundryMcp(ToolCalls([], MemoryRequests()))
+    monkeypatch.setattr(mcp, "_endpoint", app)
+    await mcp.receive("POST", {"X-Functions-Key": KEY, "Authorization": "Bearer x", "Mcp-Method": "m"}, b"", "00-a")
+    assert seen[0].keys() == {b"accept", b"content-type", b"mcp-method", b"traceparent"}

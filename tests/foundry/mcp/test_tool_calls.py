@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from app.foundry.mcp.tool_calls import CallResult, ToolCalls
+from app.storage.storage_errors import StorageError
+from app.turns.reply import UndeliveredError
+from tests.fakes.virtual_time import VirtualTimeLoop
+from tests.foundry.mcp.served_mcp import MemoryRequests, Weather, ready
+
+OSLO = {"query": "Oslo"}
+
+
+def in_virtual_time(test: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(test)
+
+
+def handle_in(result: CallResult) -> str:
+    assert not result.failed
+    return result.text.partition("the handle ")[2].partition(" ")[0]
+
+
+def test_any_worker_knows_what_came_of_a_call_that_took_longer_than_fifty_seconds() -> None:
+    async def test() -> None:
+        tool, clock = Weather(), asyncio.get_running_loop().time
+        requests = MemoryRequests(tool)
+        one, another = (ToolCalls([tool], requests, now=lambda: 7.0) for _ in range(2))
+        began = clock()
+        handle = handle_in(await one.call("weather", OSLO, "00-a-b-01"))
+        assert clock() - began == 50
+        assert requests.requests[0].inserted_at == 7
+        assert handle_in(await another.result_of(handle)) == handle
+        assert 90 < clock() - began <= 100
+        asyncio.get_running_loop().call_later(5, tool.go_on.set)
+        waited = clock()
+        both = await asyncio.gather(one.result_of(handle), another.result_of(handle))
+        assert [each.text for each in both] == ["Sunny in Oslo", "Sunny in Oslo"]
+        assert 5 <= clock() - waited < 10
+        assert len(requests.requests) == 1
+        assert requests.found < 25
+
+    in_virtual_time(test())
+
+
+@pytest.mark.parametrize(
+    "handle", ["", "weather", "weather." + "0" * 32, "nothing." + "0" * 32, "x" * 10_000, "weather.."]
+)
+async def test_a_handle_that_nobody_has_given_out_is_refused(handle: str) -> None:
+    result = await ToolCalls([ready()], MemoryRequests()).result_of(handle)
+    assert (result.failed, result.text[:38]) == (True, "There is no result of that handle. Cal")
+
+
+async def test_a_worker_that_ends_hands_the_call_over_and_says_how_to_get_its_result() -> None:
+    tool = Weather()
+    requests = MemoryRequests(tool)
+    calls = ToolCalls([tool], requests)
+    calling = asyncio.create_task(calls.call("weather", OSLO, None))
+    while not tool.calls:  # noqa: ASYNC110 - it happens in a task of the code under test
+        await asyncio.sleep(0)
+    await calls.close()
+    handle = handle_in(await calling)
+    assert requests.kept == {("weather", handle): None}
+    # What another worker does with it.
+    requests.kept["weather", handle] = "Rain"
+    assert await ToolCalls([tool], requests).result_of(handle) == CallResult("Rain")
+
+
+@pytest.mark.parametrize(
+    ("failure", "words", "is_logged"),
+    [
+        (StorageError(), "could not be recorded", True),
+        (ValueError("a secret"), "unexpected went wrong. Call again. (error id ", True),
+        (UndeliveredError(), "Call get_result with the handle weather.", False),
+    ],
+)
+async def test_a_call_that_fails_is_a_sentence(
+    caplog: pytest.LogCaptureFixture, failure: Exception, words: str, is_logged: bool
+) -> None:
+    requests = MemoryRequests()
+    requests.fails_with = failure
+    result = await ToolCalls([ready()], requests).call("weather", OSLO, None)
+    assert words in result.text
+    assert "secret" not in result.text
+    assert result.failed is is_logged
+    assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == is_logged
+
+
+async def test_a_result_that_cannot_be_read_now_is_asked_for_again() -> None:
+    requests = MemoryRequests()
+    requests.fails_with = StorageError()
+    result = await ToolCalls([ready()], requests).result_of("weather." + "0" * 32)
+    assert (result.failed, "Call get_result again" in result.text) == (True, True)
+
+
+async def test_calls_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.foundry.mcp.tool_calls._MAX_RUNNING", 2)
+    monkeypatch.setattr("app.foundry.mcp.tool_calls._WAIT_SECONDS", 0)
+    tool = Weather()
+    calls = ToolCalls([tool], MemoryRequests(tool))
+    results = [await calls.call("weather", OSLO, None) for _ in range(3)]
+    tool.go_on.set()
+    await asyncio.sleep(0.01)
+    results.append(await calls.call("weather", OSLO, None))
+    assert [result.failed for result in results] == [False, False, True, False]
+    assert "Too many calls" in results[2].text
+    await calls.close()
