@@ -9,13 +9,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from app.local.timespan import seconds_of
 
 _OVERRIDE = "azurefunctionsjobhost__"
 _MAX_BATCH_SIZE = 32
 """The most messages that Azure Queue storage returns to one request."""
+
+
+MessageEncoding = Literal["base64", "none"]
 
 
 class HostJsonError(Exception):
@@ -38,6 +41,7 @@ class QueueOptions:
     visibility_timeout: float = 0.0
     max_dequeue_count: int = 5
     lock_seconds: float = 30.0
+    message_encoding: MessageEncoding = "base64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +98,16 @@ def _section(settings: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
 
 def _queue_options(section: Mapping[str, Any]) -> QueueOptions:
     batch_size = _integer(section, "batchSize", 16, 1, _MAX_BATCH_SIZE)
-    if str(section.get("messageencoding", "base64")).lower() != "base64":
-        raise HostJsonError("host.json: extensions.queues.messageEncoding must be base64 here")
+    encoding = str(section.get("messageencoding", "base64")).lower()
+    if encoding not in {"base64", "none"}:
+        raise HostJsonError("host.json: extensions.queues.messageEncoding must be base64 or none")
     return QueueOptions(
         batch_size=batch_size,
         new_batch_threshold=_integer(section, "newBatchThreshold", batch_size // 2, 0, 1000),
         max_polling_interval_seconds=_duration(section, "maxPollingInterval", 60.0, least=0.1),
         visibility_timeout=_duration(section, "visibilityTimeout", 0.0, least=0.0),
         max_dequeue_count=_integer(section, "maxDequeueCount", 5, 1, 1000),
+        message_encoding=cast(MessageEncoding, encoding),
     )
 
 

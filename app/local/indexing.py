@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
-from azure.functions import AuthLevel, FunctionRegister, QueueMessage, TimerRequest
+from azure.functions import AuthLevel, DataType, FunctionRegister, QueueMessage, TimerRequest
 from azure.functions.decorators.function_app import Function
 
 from app.local.routes import Route, RouteError
@@ -50,7 +50,9 @@ class HttpFunction:
 
 @dataclass(frozen=True, slots=True)
 class QueueFunction:
-    """`connection` is the name of the setting, or the group of settings, that says where the queue is."""
+    """`connection` is the name of the setting, or the group of settings, that says where the queue is. `binary`: the
+    function asks for bytes.
+    """
 
     name: str
     queue: str
@@ -58,6 +60,7 @@ class QueueFunction:
     parameter: str
     context: bool
     code: Callable[..., Any]
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,8 @@ def _queue_function(function: Function, environment: Mapping[str, str]) -> Queue
             "it needs 3 to 63 lowercase letters, digits and single hyphens"
         )
     connection = str(binding["connection"] or "AzureWebJobsStorage")
-    return QueueFunction(name, queue, connection, binding["name"], context, function.get_user_function())
+    binary = binding.get("dataType") is DataType.BINARY
+    return QueueFunction(name, queue, connection, binding["name"], context, function.get_user_function(), binary)
 
 
 def _timer_function(function: Function, environment: Mapping[str, str]) -> TimerFunction:

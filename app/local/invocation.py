@@ -96,10 +96,12 @@ async def invoke(function: Invocable, trigger: object, headers: Mapping[str, str
     return await asyncio.to_thread(function.code, **arguments)
 
 
-async def succeeds(function: Invocable, trigger: object, *, ending: Callable[[], bool] = lambda: False) -> bool:
-    """Whether it returned. What it raises is logged: as an error, unless the host is `ending`."""
+async def succeeds(
+    function: Invocable, trigger: Callable[[], object], *, ending: Callable[[], bool] = lambda: False
+) -> bool:
+    """Whether it returned. What it, or `trigger`, raises is logged: as an error, unless the host is `ending`."""
     try:
-        await invoke(function, trigger)
+        await invoke(function, trigger())
     except (Exception, asyncio.CancelledError) as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

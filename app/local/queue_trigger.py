@@ -13,13 +13,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from azure.functions.queue import QueueMessage
-
 from app.local.host_json import QueueOptions
 from app.local.indexing import QueueFunction
 from app.local.invocation import succeeds
 from app.local.outage import Outage, within
-from app.storage.queue import MessageReceiver, PopReceiptMismatchError, Queue, Receipt, ReceivedMessage
+from app.local.queue_message import queue_message, text_for_function
+from app.storage.queue import MessageReceiver, PopReceiptMismatchError, Receipt, ReceivedMessage
 
 _MIN_PAUSE_SECONDS = 0.1
 _RELEASE_SECONDS = 2.0
@@ -39,7 +38,7 @@ class QueueListener:
         self,
         function: QueueFunction,
         receiver: MessageReceiver,
-        poison: Queue | None,
+        poison: MessageReceiver | None,
         options: QueueOptions,
         *,
         lock_seconds: float = 30.0,
@@ -112,8 +111,15 @@ class QueueListener:
             if received.dequeue_count > self._options.max_dequeue_count:
                 await self._move_to_poison_queue(received, renewal)
                 return
+            if (text := text_for_function(received.content, self._options.message_encoding)) is None:
+                await self._move_to_poison_queue(received, renewal)
+                return
             async with renewal:
-                succeeded = await succeeds(self._function, _message(received), ending=self._stopping.is_set)
+                succeeded = await succeeds(
+                    self._function,
+                    lambda: queue_message(received, text, binary=self._function.binary),
+                    ending=self._stopping.is_set,
+                )
             await self._finish(received, renewal, succeeded=succeeded)
         except PopReceiptMismatchError:
             log.warning(
@@ -131,7 +137,10 @@ class QueueListener:
             await renewal.change(self._receiver.delete)
         elif self._stopping.is_set():
             await self._release(renewal.receipt)
-        elif self._poison is not None and received.dequeue_count >= self._options.max_dequeue_count:
+        elif self._poison is None:
+            # A poison queue has none of its own: the message stays hidden for as long as it was locked.
+            return
+        elif received.dequeue_count >= self._options.max_dequeue_count:
             await self._move_to_poison_queue(received, renewal)
         else:
             await renewal.change(
@@ -146,7 +155,9 @@ class QueueListener:
             return
         most = self._options.max_dequeue_count
         log.warning(_POISONED, most, poison_queue(self._name))
-        if await self._outage.retry(lambda: poison.put(received.body, visibility_timeout=0), self._lock_seconds):
+        if await self._outage.retry(
+            lambda: poison.put_content(received.content, visibility_timeout=0), self._lock_seconds
+        ):
             await renewal.change(self._receiver.delete)
 
     async def _release(self, receipt: Receipt) -> None:
@@ -190,10 +201,3 @@ class _VisibilityRenewal:
 
 def poison_queue(name: str) -> str:
     return f"{name}-poison"
-
-
-def _message(received: ReceivedMessage) -> QueueMessage:
-    receipt = received.receipt
-    return QueueMessage(  # type: ignore[no-untyped-call]
-        id=receipt.message_id, body=received.body, dequeue_count=received.dequeue_count, pop_receipt=receipt.pop_receipt
-    )

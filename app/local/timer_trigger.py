@@ -74,7 +74,7 @@ class TimerListener:
         started = self._now()
         status = {"Last": self._last.isoformat(), "Next": due.isoformat(), "LastUpdated": self._last.isoformat()}
         self._last = started
-        await succeeds(self._function, TimerRequest(past_due=past_due, schedule_status=status))
+        await succeeds(self._function, lambda: TimerRequest(past_due=past_due, schedule_status=status))
 
     def _recorded(self) -> datetime | None:
         """The next time on record; None if there is none, or the schedule has changed since."""

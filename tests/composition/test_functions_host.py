@@ -124,6 +124,7 @@ async def test_chats_watch_jobs_where_the_job_watch_is_on(tmp_path: Path, *, is_
     notice = json.dumps({"v": 1, "kind": "job_notice", "id": "n", "incident": "none", "what": "opened"}).encode()
     if is_on:
         await made.process_queue_message(notice)
+        await made.process_queue_message(base64.b64encode(notice))
     else:
         with pytest.raises(UnreadableMessageError):
             await made.process_queue_message(notice)

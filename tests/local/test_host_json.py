@@ -39,9 +39,9 @@ def test_queues_are_served_as_host_json_says(tmp_path: Path) -> None:
         maxPollingInterval="00:00:02",
         visibilityTimeout="00:00:30",
         maxDequeueCount=3,
-        messageEncoding="base64",
+        messageEncoding="None",
     )
-    assert read(tmp_path, content).queues == QueueOptions(4, 0, 2.0, 30.0, 3)
+    assert read(tmp_path, content).queues == QueueOptions(4, 0, 2.0, 30.0, 3, message_encoding="none")
 
 
 def test_what_host_json_lacks_has_azures_defaults(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_any_setting_of_host_json_can_be_overridden(tmp_path: Path) -> None:
         (queues(maxDequeueCount=0), "maxDequeueCount must be"),
         (queues(maxPollingInterval="2 s"), "maxPollingInterval: '2 s' is not a duration such as 00:00:02"),
         (queues(maxPollingInterval="00:00:00.05"), r"maxPollingInterval must be 0\.1 s or more"),
-        (queues(messageEncoding="none"), "messageEncoding must be base64 here"),
+        (queues(messageEncoding="utf8"), "messageEncoding must be base64 or none"),
         ({"extensions": {"queues": 1}}, r"extensions\.queues must be an object"),
         ({"extensions": []}, r"extensions\.http must be an object"),
         ([], "host.json must hold an object"),

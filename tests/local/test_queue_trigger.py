@@ -6,15 +6,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from azure.functions import QueueMessage
 
-from app.local.host_json import QueueOptions
+from app.local.host_json import MessageEncoding, QueueOptions
 from app.local.indexing import QueueFunction
 from app.local.queue_trigger import QueueListener
+from app.storage.queue_encoding import encode_message
 from tests.fakes.memory_receiver import MemoryReceiver
 from tests.fakes.virtual_time import VirtualTimeLoop
 
@@ -152,16 +154,17 @@ def test_a_message_received_too_often_by_hosts_that_died_is_moved_to_the_poison_
 
 def test_a_message_that_fails_on_a_poison_queue_stays_there_and_is_not_tried_forever() -> None:
     async def scenario() -> None:
-        receiver, dequeue_count = MemoryReceiver(), list[int | None]()
+        receiver, dequeue_count = MemoryReceiver(), list[tuple[int | None, float]]()
 
         async def code(msg: QueueMessage) -> None:
-            dequeue_count.append(msg.dequeue_count)
+            dequeue_count.append((msg.dequeue_count, now()))
             raise LookupError
 
         await receiver.put("bad", visibility_timeout=0)
         async with running(listener(code, receiver, None, max_polling_interval_seconds=1.0)):
             await asyncio.sleep(500)
-        assert dequeue_count == [1, 2, 3, 4, 5]
+        assert [count for count, _ in dequeue_count] == [1, 2, 3, 4, 5]
+        assert all(30 <= after - before <= 32 for (_, before), (_, after) in pairwise(dequeue_count)), "the lock"
         assert receiver.bodies == ["bad"]
         assert len(receiver.takes) < 1000, "an idle queue is polled without a pause"
 
@@ -335,3 +338,79 @@ def test_a_function_that_the_hosts_end_interrupts_is_no_error_and_its_message_is
         in_virtual_time(scenario())
     assert lines(caplog) == []
     assert "function resume was ended with the host (RuntimeError); its message is delivered again" in caplog.text
+
+
+PLAIN, ENCODED = '{"query": "ä"}', encode_message('{"query": "ä"}')
+
+
+@pytest.mark.parametrize(
+    ("encoding", "given", "moved"),
+    [("base64", ['{"query": "ä"}', "�"], [PLAIN, "[1]"]), ("none", [ENCODED, PLAIN, "[1]", "gA=="], [])],
+)
+def test_a_message_is_decoded_as_host_json_says_and_without_a_function_moved_where_that_fails(
+    encoding: MessageEncoding, given: list[str], moved: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        receiver, poison, got = MemoryReceiver(), MemoryReceiver(), list[str]()
+
+        async def code(msg: QueueMessage) -> None:
+            got.append(msg.get_body().decode())
+
+        for content in (ENCODED, PLAIN, "[1]", "gA=="):
+            await receiver.put_content(content, visibility_timeout=0)
+        async with running(listener(code, receiver, poison, message_encoding=encoding)):
+            await asyncio.sleep(1)
+        assert (got, receiver.messages) == (given, {})
+        assert [message.content for message in poison.messages.values()] == moved
+
+    in_virtual_time(scenario())
+    line = "Message has reached MaxDequeueCount of 5. Moving message to queue 'turns-poison'."
+    assert lines(caplog) == [line] * len(moved)
+
+
+def test_a_function_learns_when_the_message_was_inserted() -> None:
+    async def scenario() -> None:
+        receiver, got = MemoryReceiver(), list[QueueMessage]()
+
+        async def code(msg: QueueMessage) -> None:
+            got.append(msg)
+
+        inserted = datetime.fromtimestamp(int(now()), UTC)
+        await receiver.put("{}", visibility_timeout=5)
+        async with running(listener(code, receiver)):
+            await asyncio.sleep(20)
+        (message,) = got
+        assert (message.id, message.insertion_time) == ("message-0", inserted)
+
+    in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize(
+    ("plain", "binary", "seen"),
+    [
+        ('{"ID": "theirs", "dequeueCount": "7", "PopReceipt": ["list"]}', False, ("theirs", 7)),
+        ('{"ID": "theirs", "dequeueCount": "7"}', True, ("message-0", 1)),
+        ('{"function_args": {"id": "nested"}}', False, ("message-0", 1)),
+        (encode_message('{"id": "encoded"}'), False, ("message-0", 1)),
+        ('{"insertiontime": "yesterday"}', False, None),
+        ('{"insertiontime": "yesterday"}', True, ("message-0", 1)),
+    ],
+)
+def test_members_of_a_plain_object_hide_the_messages_own_properties_unless_the_function_asks_for_bytes(
+    plain: str, binary: bool, seen: tuple[str, int] | None
+) -> None:
+    async def scenario() -> None:
+        receiver, got = MemoryReceiver(), list[tuple[str | None, int | None]]()
+
+        async def code(msg: QueueMessage) -> None:
+            assert msg.get_body().decode() == plain
+            got.append((msg.id, msg.dequeue_count))
+
+        await receiver.put_content(plain, visibility_timeout=0)
+        function = QueueFunction("resume", "turns", "AzureWebJobsStorage", "msg", False, code, binary)
+        options = QueueOptions(message_encoding="none")
+        async with running(QueueListener(function, receiver, MemoryReceiver(), options)):
+            await asyncio.sleep(20)
+        assert got == ([seen] if seen else [])
+
+    in_virtual_time(scenario())

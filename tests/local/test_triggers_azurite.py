@@ -83,18 +83,14 @@ async def test_messages_of_other_clients_are_served_or_moved_to_the_poison_queue
     await turns.create_queue()
     for content in (on_the_wire("ä good one"), on_the_wire("bad"), "never encoded: bad"):
         await turns.send_message(content)
-    said = [await asyncio.to_thread(process.line) for _ in range(11)]
-    assert sorted(said) == [
-        *(f"bad {number}\n" for number in range(1, 6)),
-        *(f"never encoded: bad {number}\n" for number in range(1, 6)),
-        "ä good one 1\n",
-    ]
+    said = [await asyncio.to_thread(process.line) for _ in range(6)]
+    assert sorted(said) == [*(f"bad {number}\n" for number in range(1, 6)), "ä good one 1\n"]
     aside: list[str] = []
     async with asyncio.timeout(20):
         while len(aside) < 2:
             aside += await bodies(poison)
             await asyncio.sleep(0.1)
-    assert sorted(aside) == sorted([on_the_wire("bad"), on_the_wire("never encoded: bad")])
+    assert sorted(aside) == sorted([on_the_wire("bad"), "never encoded: bad"])
     assert (await turns.get_queue_properties()).approximate_message_count == 0
     code, log = await asyncio.to_thread(process.end)
     assert code == 0

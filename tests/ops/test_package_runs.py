@@ -19,6 +19,7 @@ import pytest
 from azure.data.tables.aio import TableClient
 
 from app.storage.factory import CONVERSATIONS_TABLE
+from app.storage.queue_encoding import encode_message
 from ops.package import start
 from ops.package.build import Package, make_package
 from tests.fakes.azurite import Azurite
@@ -132,7 +133,7 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
         timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
         invoked = [
             ("messages", question(connector)),
-            ("process_queue_message", interrupted(question(connector, 2))),
+            ("process_queue_message", encode_message(interrupted(question(connector, 2)))),
             ("process_queue_message", "neither a turn nor JSON"),
             ("delete_expired", timer),
             ("ask_scheduled_questions", timer),
