@@ -13,6 +13,7 @@ from aiohttp import web
 
 from app.local.foundry_stand_in.clock import Clock
 from app.local.foundry_stand_in.refusals import (
+    FailedToolCallError,
     Json,
     RefusedError,
     body_of,
@@ -32,13 +33,14 @@ _CONNECTIONS = {"AzureStorageAccount": "storage", "CosmosDB": "cosmos", "Cogniti
 class Agents:
     """`deployments` are models by the name of their deployment. Only a standard set-up has Azure Functions as tools.
 
-    `versions` of each agent, in order; `disabled` agents answer nobody.
+    `versions` of each agent, in order. `keys` are the headers of connections to MCP servers, by the connection's name.
     """
 
     def __init__(self, clock: Clock, deployments: Mapping[str, str]) -> None:
         self._clock = clock
         self.deployments = dict(deployments)
         self.standard_setup = True
+        self.keys: dict[str, Mapping[str, str]] = {}
         self.versions: dict[str, list[Json]] = {}
         self._made: dict[str, int] = {}
 
@@ -79,6 +81,16 @@ class Agents:
                 "minutes, please wait a moment and try again.",
             )
         return self.deployments[deployment]
+
+    def headers_of(self, tool: Mapping[str, Any]) -> dict[str, str]:
+        """What is sent to the MCP server of `tool`. Raises `FailedToolCallError`."""
+        connection = tool.get("project_connection_id")
+        if not connection:
+            return dict(tool.get("headers") or {})
+        name = str(connection).rsplit("/", 1)[-1]
+        if name not in self.keys:
+            raise FailedToolCallError(f"Connection '{name}' not found")
+        return {**(tool.get("headers") or {}), **self.keys[name]}
 
     async def _create_version(self, request: web.Request) -> web.Response:
         name, body = request.match_info["name"], await body_of(request)
@@ -151,8 +163,8 @@ class Agents:
 
     async def _list_connections(self, request: web.Request) -> web.Response:
         wanted = request.query.get("connectionType")
-        kinds = _CONNECTIONS if self.standard_setup else {}
-        connections = [_connection(*each) for each in kinds.items() if wanted in {None, each[0]}]
+        found = [*(_CONNECTIONS.items() if self.standard_setup else ()), *(("CustomKeys", name) for name in self.keys)]
+        connections = [_connection(*each) for each in found if wanted in {None, each[0]}]
         return web.json_response({"value": connections})
 
 
@@ -174,7 +186,7 @@ def _connection(kind: str, name: str) -> dict[str, Any]:
         "id": f"/connections/{name}",
         "type": kind,
         "target": f"https://{name}.example.com/",
-        "isDefault": True,
-        "credentials": {"type": "AAD"},
+        "isDefault": kind != "CustomKeys",
+        "credentials": {"type": "CustomKeys" if kind == "CustomKeys" else "AAD"},
         "metadata": {},
     }

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from app.local.foundry_stand_in.refusals import Json
+from app.local.foundry_stand_in.refusals import FailedToolCallError, Json
 
 Shape = Literal["nested", "text", "flat"]
 Encoding = Literal["base64", "plain"]
@@ -24,10 +24,6 @@ _HIDDEN_SECONDS = 30
 _MAX_RECEIVED = 32
 
 log = logging.getLogger(__name__)
-
-
-class FailedToolCallError(Exception):
-    """What the model is told instead of the tool's output."""
 
 
 class FunctionQueues:

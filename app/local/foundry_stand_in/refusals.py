@@ -50,6 +50,10 @@ class RefusedError(Exception):
         return web.json_response({"error": body}, status=self.status, headers=headers)
 
 
+class FailedToolCallError(Exception):
+    """A tool cannot be called, which ends the run."""
+
+
 def invalid_payload(message: str, param: str | None = None) -> RefusedError:
     return RefusedError(400, "invalid_payload", message, param=param)
 

@@ -115,3 +115,26 @@ def azure_function_items(name: str, call_id: str, arguments: Json, output: str) 
         | call,
         {"type": "azure_function_call_output", "id": f"azfo_{secrets.token_hex(24)}", "output": output} | call,
     ]
+
+
+def approval_request_item(label: str, name: str, arguments: Json) -> Json:
+    return {
+        "type": "mcp_approval_request",
+        "id": f"mcpr_{secrets.token_hex(24)}",
+        "server_label": label,
+        "name": name,
+        "arguments": json.dumps(arguments),
+    }
+
+
+def mcp_call_item(label: str, name: str, arguments: Json, output: str | None, error: str | None) -> Json:
+    return {
+        "type": "mcp_call",
+        "id": f"mcp_{secrets.token_hex(24)}",
+        "server_label": label,
+        "name": name,
+        "arguments": json.dumps(arguments),
+        "output": output,
+        "error": None if error is None else {"type": "mcp_tool_execution_error", "content": error},
+        "status": "completed" if error is None else "failed",
+    }

@@ -16,8 +16,8 @@ from app.local.foundry_stand_in.agent_run import AgentRuns
 from app.local.foundry_stand_in.agents import Agents
 from app.local.foundry_stand_in.clock import Clock
 from app.local.foundry_stand_in.conversations import Conversation, Conversations, input_items
-from app.local.foundry_stand_in.function_queues import FailedToolCallError
 from app.local.foundry_stand_in.refusals import (
+    FailedToolCallError,
     Json,
     RefusedError,
     body_of,

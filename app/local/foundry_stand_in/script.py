@@ -11,6 +11,8 @@ from typing import Any
 _TEXT_ARGUMENTS = ("query", "question", "input", "text", "message")
 _PARTS = re.compile(r"^\d{1,2}[.)] +(\S.*)$", re.MULTILINE)
 _SMALL_TALK = re.compile(r"^(hello|hi|thanks|thank you)\b", re.IGNORECASE)
+_GET_RESULT = "get_result"
+_HANDLE = re.compile(r"\bget_result with the handle (\S+)")
 _OUTPUTS = {"function_call_output", "azure_function_call_output", "mcp_call"}
 
 
@@ -39,15 +41,24 @@ def next_step(tools: Sequence[OfferedTool], items: Sequence[Mapping[str, Any]]) 
     last = max((at for at, item in enumerate(items) if item.get("role") == "user"), default=-1)
     text = text_of(items[last]) if last >= 0 else ""
     outputs = [said for item in items[last + 1 :] if (said := _output(item)) is not None]
+    if outputs and (handle := _HANDLE.search(outputs[-1])) and any(tool.name == _GET_RESULT for tool in tools):
+        return [ChosenCall(_GET_RESULT, {"handle": handle[1]})]
     if outputs:
-        return "\n\n".join(outputs)
+        return "\n\n".join(outputs if not _waited(items[last + 1 :]) else outputs[-1:])
+    if any(item.get("type") == "mcp_approval_response" for item in items[last + 1 :]):
+        return "The call was not approved."
     if not tools or _SMALL_TALK.match(text):
         return f"This is what you said: {text}"
-    tool = next((tool for tool in tools if re.search(rf"\b{re.escape(tool.name)}\b", text)), tools[0])
+    first = next((tool for tool in tools if tool.name != _GET_RESULT), tools[0])
+    tool = next((tool for tool in tools if re.search(rf"\b{re.escape(tool.name)}\b", text)), first)
     parts = _PARTS.findall(text)
     if len(parts) > 1 and "queries" not in _properties(tool):
         return [ChosenCall(tool.name, _arguments(tool, part)) for part in parts]
     return [ChosenCall(tool.name, _arguments(tool, text))]
+
+
+def _waited(items: Sequence[Mapping[str, Any]]) -> bool:
+    return any(item.get("name") == _GET_RESULT for item in items)
 
 
 def text_of(item: Mapping[str, Any]) -> str:

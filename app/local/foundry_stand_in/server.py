@@ -11,6 +11,7 @@ from aiohttp import web
 from app.local.foundry_stand_in.agent_run import AgentRuns
 from app.local.foundry_stand_in.agents import Agents
 from app.local.foundry_stand_in.clock import Clock
+from app.local.foundry_stand_in.control import Control
 from app.local.foundry_stand_in.conversations import Conversations
 from app.local.foundry_stand_in.faults import Faults
 from app.local.foundry_stand_in.function_queues import FunctionQueues
@@ -38,7 +39,7 @@ class FoundryStandIn:
         self.agents = Agents(self.clock, deployments)
         self.conversations = Conversations(self.clock)
         self.queues = FunctionQueues(connection_string)
-        self.runs = AgentRuns(self.queues)
+        self.runs = AgentRuns(self.clock, self.agents, self.queues)
         self.responses = Responses(self.clock, self.agents, self.conversations, self.runs)
         self.denied: set[str] = set()
 
@@ -51,6 +52,7 @@ class FoundryStandIn:
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._middleware()], client_max_size=_MAX_BODY_BYTES)
+        application.router.add_routes(Control(self).routes())
         for part in (self.agents, self.conversations, self.responses):
             application.router.add_routes(_below(PROJECT_PATH, part.routes()))
         application.cleanup_ctx.append(self._closing)
@@ -66,6 +68,8 @@ class FoundryStandIn:
         async def middleware(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
+            if request.path.startswith("/control/"):
+                return await handler(request)
             try:
                 self._check(request)
                 call = f"{request.method} {_route(request)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from app.local.foundry_stand_in.refusals import Json, RefusedError, invalid_payl
 from app.local.foundry_stand_in.script import OfferedTool
 
 _UNSUPPORTED = ("anyOf", "allOf", "$ref")
+_SENSITIVE_HEADER = re.compile(r"authorization|.*-(?:secret|key|token)", re.IGNORECASE)
 
 LISTED_MODELS: Mapping[str, frozenset[str]] = {
     "azure_function": frozenset({"gpt-5.1", "gpt-5.2"}),
@@ -49,6 +51,12 @@ def check_tools(tools: Sequence[Json], *, standard_setup: bool) -> None:
         elif kind == "mcp":
             if not tool.get("server_label") or not tool.get("server_url"):
                 raise invalid_payload("Required properties [server_label, server_url] are not present.", f"/tools/{at}")
+            if any(_SENSITIVE_HEADER.fullmatch(name) for name in tool.get("headers") or ()):
+                raise invalid_payload(
+                    "Headers that can include sensitive information are not allowed in the headers property for MCP "
+                    "tools. Use project_connection_id instead.",
+                    f"/tools/{at}/headers",
+                )
         else:
             raise invalid_payload(f"Invalid tool value(s): {kind}.", f"/tools/{at}/type")
 
@@ -57,10 +65,15 @@ def check_schema(name: object, schema: object) -> None:
     """Raises `RefusedError`."""
     if not isinstance(name, str) or not name:
         raise invalid_payload("A function needs a name.", "/tools")
+    if fault := schema_fault(schema):
+        raise invalid_payload(f"Invalid tool schema for: {name}. {fault}", "/tools")
+
+
+def schema_fault(schema: object) -> str | None:
     if not isinstance(schema, dict) or schema.get("type") != "object" or "properties" not in schema:
-        raise invalid_payload(f"Invalid tool schema for: {name}. An object with properties is needed.", "/tools")
-    if found := next((key for key in _keys(schema) if key in _UNSUPPORTED), None):
-        raise invalid_payload(f"Invalid tool schema for: {name}. '{found}' is not supported.", "/tools")
+        return "An object with properties is needed."
+    found = next((key for key in _keys(schema) if key in _UNSUPPORTED), None)
+    return f"'{found}' is not supported." if found else None
 
 
 def check_models(tools: Sequence[Json], model: str) -> None:
