@@ -1,0 +1,157 @@
+"""`ask_data`, and `ask` over the same workspace: the stand-in's Genie, whose SQL really runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestServer
+
+from app.common.cancellation import Cancellation, CancelReason
+from app.composition.core import Core
+from app.composition.foundry_tools import OpenFoundryTools
+from app.config import load_settings
+from app.foundry.tools.foundry_tool import FailedCallError, FoundryTool, RefusedCallError, ToolCallContext
+from app.local.genie_plans import PLANS
+from app.local.genie_stand_in import SPACE_ID, StandInSpace
+from app.local.model_server import ModelServer
+from app.local.stand_in_workspace import SETTINGS, StandInWorkspace
+from tests.fakes.sample_data import DATA_TOKEN, DataWorkspace, small_sample_data
+
+BY_REGION = "How many orders are there by region?"
+OTHER_SPACE = "01f05a1e000010008000000000000002"
+TWO_SPACES = json.dumps([{"id": SPACE_ID, "alias": "Sales"}, {"id": OTHER_SPACE, "description": "Staff"}])
+
+
+@dataclass
+class Data:
+    workspace: DataWorkspace
+    tools: OpenFoundryTools
+    core: Core
+
+    def tool(self, name: str) -> FoundryTool:
+        return next(tool for tool in self.tools.tools if tool.name == name)
+
+    async def ask_data(self, call_id: str = "1", context: dict[str, Any] | None = None, **arguments: Any) -> str:
+        return await self.tool("ask_data").call(arguments, ToolCallContext(call_id, **(context or {})))
+
+
+@asynccontextmanager
+async def data(folder: Path, **settings: str) -> AsyncIterator[Data]:
+    workspace = DataWorkspace(await asyncio.to_thread(small_sample_data))
+    stand_in = StandInWorkspace(ModelServer("http://127.0.0.1:9", "key"), DATA_TOKEN, workspace.parts)
+    async with TestServer(stand_in.application(), host="127.0.0.1") as server:
+        environment = {
+            **SETTINGS,
+            "DATABRICKS_BASE_URL": f"http://127.0.0.1:{server.port}/serving-endpoints",
+            "DATABRICKS_TOKEN": DATA_TOKEN,
+            "DATA_DIR": str(folder),
+            "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+            "FOUNDRY_CACHE_SECONDS": "0",
+            "GENIE_QUESTIONS_PER_MINUTE": "1000",
+            **settings,
+        }
+        loaded = load_settings(environment)
+        core = Core(loaded)
+        tools = OpenFoundryTools(core, loaded)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("app.genie.looking._FIRST_PAUSE_SECONDS", 0.005)
+                patch.setattr("app.genie.looking._LONGEST_PAUSE_SECONDS", 0.005)
+                yield Data(workspace, tools, core)
+        finally:
+            await tools.close()
+            await core.close()
+            workspace.database.close()
+
+
+async def test_the_numbers_come_as_a_table_with_the_sql_and_a_link_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    async with data(tmp_path) as genie:
+        heard: list[str] = []
+        answer = await genie.ask_data(query=BY_REGION, context={"progress": heard.append})
+        assert "| region | orders |" in answer
+        assert "| AFRICA |" in answer
+        assert "```sql\nSELECT" in answer
+        assert answer.endswith(f"/genie/rooms/{SPACE_ID})")
+        assert "Sources:\n\n1. [Powered by Genie: open in Databricks](https://" in answer.replace("http://", "https://")
+        assert "the person sees" not in answer
+        assert "Writing SQL…" in heard
+        assert len(genie.workspace.genie.deleted) == 1
+
+
+async def test_more_rows_come_than_people_see_at_once(tmp_path: Path) -> None:
+    async with data(tmp_path) as genie:
+        genie.workspace.genie.plans.append(PLANS["many rows"])
+        answer = await genie.ask_data(query=BY_REGION)
+        assert answer.count("\n| ") == 2 + 100
+        assert "100 of 3000 rows." in answer
+
+
+async def test_a_question_that_is_unclear_or_about_something_else_is_told_as_such(tmp_path: Path) -> None:
+    async with data(tmp_path) as genie:
+        answer = await genie.ask_data(queries=["Who are our best customers?", "How many planets are there?"])
+        assert "Best customer by revenue, or by number of orders?" in answer
+        assert "Genie ran no query." in answer
+
+
+async def test_a_failure_of_genie_is_a_sentence(tmp_path: Path) -> None:
+    async with data(tmp_path) as genie:
+        with pytest.raises(FailedCallError, match="Genie's content filter refused the question"):
+            await genie.ask_data(query=f"{BY_REGION} simulate: CONTENT_FILTER_EXCEPTION")
+        genie.workspace.genie.spaces.clear()
+        with pytest.raises(FailedCallError, match="The Genie space is not there any more"):
+            await genie.ask_data(query=BY_REGION)
+
+
+async def test_a_call_that_another_worker_makes_again_asks_genie_nothing_twice(tmp_path: Path) -> None:
+    async with data(tmp_path) as genie:
+        genie.workspace.genie.plans.append(PLANS["never ends"])
+        cancellation = Cancellation()
+        first = asyncio.create_task(genie.ask_data("1", {"cancellation": cancellation}, query=BY_REGION))
+        async with asyncio.timeout(20):
+            while not any(each.status == "ASKING_AI" for each in genie.workspace.genie.messages()):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        cancellation.cancel(CancelReason.HANDED_OVER)
+        first.cancel()
+        await asyncio.wait({first})
+        genie.workspace.genie.release("ASKING_AI")
+        assert "| AFRICA |" in await genie.ask_data("1", query=BY_REGION)
+        assert len(genie.workspace.genie.asked) == 1
+
+
+async def test_of_several_spaces_one_is_named(tmp_path: Path) -> None:
+    async with data(tmp_path, GENIE_SPACES=TWO_SPACES) as genie:
+        genie.workspace.genie.spaces.append(StandInSpace(OTHER_SPACE, "Staff"))
+        space = genie.tool("ask_data").parameters["properties"]["space"]
+        assert space["enum"] == ["Sales", OTHER_SPACE]
+        assert f"{OTHER_SPACE}: Staff." in space["description"]
+        for named in ("sales", SPACE_ID, "genie_sales"):
+            assert f"rooms/{SPACE_ID})" in await genie.ask_data(query=BY_REGION, space=named)
+        with pytest.raises(
+            RefusedCallError, match=f"not clear which data. Put one of these into space: Sales, {OTHER_SPACE}"
+        ):
+            await genie.ask_data(query=BY_REGION)
+        with pytest.raises(RefusedCallError, match="no Genie space of that name"):
+            await genie.ask_data(query=BY_REGION, space="payroll")
+
+
+async def test_every_space_that_the_agent_may_use_can_be_asked(tmp_path: Path) -> None:
+    async with data(tmp_path, GENIE_SPACES="all") as genie:
+        assert "enum" not in genie.tool("ask_data").parameters["properties"]["space"]
+        assert "| AFRICA |" in await genie.ask_data(query=BY_REGION)
+        assert "| AFRICA |" in await genie.ask_data(query=BY_REGION, space="Sales")
+
+
+async def test_ask_uses_genie_too_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with data(tmp_path) as genie:
+        answer = await genie.tool("ask").call({"query": BY_REGION}, ToolCallContext("1"))
+        assert "| AFRICA |" in answer
+        assert "Sources:" in answer
+        assert len(genie.workspace.genie.deleted) == 1
+        assert "space" not in genie.tool("ask_data").parameters["properties"], "there is no choice"
