@@ -14,16 +14,20 @@ from app.foundry.tools.tools import FoundryToolServices, foundry_tools
 from app.storage.conversations import ConversationKey
 
 if TYPE_CHECKING:
+    from app.foundry.tools.job_answerer import JobServices
     from app.genie.provider import GenieTools
+    from app.jobs.environment import WatchSettings
 
 
 class OpenFoundryTools:
-    """`tools` are those of FOUNDRY_TOOLS."""
+    """`tools` are those of FOUNDRY_TOOLS. With `watch` failed runs are explained by the model of the job watch."""
 
-    def __init__(self, core: Core, settings: Settings) -> None:
+    def __init__(self, core: Core, settings: Settings, watch: WatchSettings | None = None) -> None:
         self._core = core
         self._settings = settings
+        self._watch = watch
         self._genie: GenieTools | None = None
+        self._jobs: JobServices | None = None
         agent = Agent(
             core.model,
             [ReadOnlyTools(provider) for provider in core.tool_providers],
@@ -34,7 +38,13 @@ class OpenFoundryTools:
         )
         self.tools: tuple[FoundryTool, ...] = foundry_tools(
             FoundryToolServices(
-                settings.foundry, agent, settings.genie, self._open_genie, core.stored_results, self._forget
+                settings.foundry,
+                agent,
+                settings.genie,
+                self._open_genie,
+                core.stored_results,
+                self._open_jobs,
+                self._forget,
             )
         )
 
@@ -51,6 +61,18 @@ class OpenFoundryTools:
                 self._settings.genie, core.workspace, core.storage.documents, core.stored_results()
             )
         return self._genie
+
+    def _open_jobs(self) -> JobServices:
+        from app.composition.job_watch import completion_client  # noqa: PLC0415
+        from app.databricks.jobs_api import JobsApi  # noqa: PLC0415
+        from app.foundry.tools.job_answerer import JobServices  # noqa: PLC0415
+        from app.jobs.error_decision_engine import ErrorDecisionEngine  # noqa: PLC0415
+
+        if self._jobs is None:
+            workspace = self._core.job_workspace
+            engine = ErrorDecisionEngine(completion_client(self._core, self._watch))
+            self._jobs = JobServices(JobsApi(workspace), workspace.url.host, engine)
+        return self._jobs
 
     async def _forget(self, conversation: ConversationKey) -> None:
         for provider in (*self._core.tool_providers, self._genie):

@@ -55,7 +55,7 @@ class FunctionsJobWatch:
             WatchStore(core.storage.documents, is_durable=True, queue=core.queue),
             Strategies(
                 ErrorDecisionEngine(
-                    self._completion_client(),
+                    completion_client(core, settings),
                     clock=self._clock,
                     max_calls_per_hour=settings.job_watch.model_calls_per_hour,
                 )
@@ -64,11 +64,14 @@ class FunctionsJobWatch:
             clock=self._clock,
         )
 
-    def _completion_client(self) -> CompletionClient:
-        if self._settings.azure_openai.is_configured:
-            return AzureOpenAIClient(self._settings.azure_openai)
-        return ModelCompletion(self._model, self._core.model.name)
+
+def completion_client(core: Core, settings: WatchSettings | None) -> CompletionClient:
+    """What decides about failed runs: Azure OpenAI where it is set up, else the model of the agent."""
+    if settings is not None and settings.azure_openai.is_configured:
+        return AzureOpenAIClient(settings.azure_openai)
 
     @asynccontextmanager
-    async def _model(self) -> AsyncIterator[Model]:
-        yield self._core.model
+    async def model() -> AsyncIterator[Model]:
+        yield core.model
+
+    return ModelCompletion(model, core.model.name)

@@ -20,12 +20,17 @@ QUERIES = {
 }
 
 
-def questions_of(arguments: Mapping[str, Any], *, max_characters: int = MAX_QUERY_CHARACTERS) -> tuple[str, ...]:
-    """Those of `query` and `queries` in their order, equal ones once. Raises `RefusedCallError`.
+def questions_of(
+    arguments: Mapping[str, Any], *, max_characters: int = MAX_QUERY_CHARACTERS, also: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Those of `query` and `queries` in their order, equal ones once; where there is none, the first of `also` that is
+    given. Raises `RefusedCallError`.
 
     Some models write a list as a text in JSON, put a list into `query`, or each question into an object of its own.
     """
     asked = [*_texts(arguments.get("query"), "query"), *_texts(arguments.get("queries"), "queries")]
+    if not asked and (other := text_argument(arguments, *also, max_characters=max_characters)):
+        asked = [other]
     questions = tuple(dict.fromkeys(cleaned for each in asked if (cleaned := _cleaned(each))))
     if not questions:
         raise RefusedCallError("There is no question: put one into query, or several into queries.")
@@ -49,10 +54,8 @@ def text_argument(arguments: Mapping[str, Any], *names: str, max_characters: int
             continue
         if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if not isinstance(value, str) and not _is_whole_number(value):
             raise RefusedCallError(f"{name} has to be a text.")
-        if isinstance(value, int) and value.bit_length() > 64:
-            raise RefusedCallError(f"{name} is too large.")
         if text := _cleaned(str(value)):
             if len(text) > max_characters:
                 raise RefusedCallError(f"{name} is too long: it may have {max_characters:,} characters.")
@@ -63,6 +66,8 @@ def text_argument(arguments: Mapping[str, Any], *names: str, max_characters: int
 def _texts(value: object, name: str) -> Sequence[str]:
     if value is None:
         return ()
+    if _is_whole_number(value):
+        return (str(value),)
     if isinstance(value, str):
         listed = _listed(value) if value.lstrip().startswith("[") else None
         return (value,) if listed is None else listed
@@ -75,9 +80,14 @@ def _items(values: Sequence[object], name: str) -> Iterator[str]:
     for each in values:
         if isinstance(each, dict) and len(each) == 1:
             each = each.get("query")
-        if not isinstance(each, str):
+        if not isinstance(each, str) and not _is_whole_number(each):
             raise RefusedCallError(f"{name} has to be a list of texts.")
-        yield each
+        yield str(each)
+
+
+def _is_whole_number(value: object) -> bool:
+    """An id, for one. Python refuses to write the longest."""
+    return isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64
 
 
 def _listed(value: str) -> list[str] | None:

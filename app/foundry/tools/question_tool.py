@@ -39,7 +39,9 @@ class QuestionAnswerer(Protocol):
 
 
 class QuestionTool:
-    """A `FoundryTool` whose parameters are `query`, `queries`, and what `answerer.about` reads."""
+    """A `FoundryTool` whose parameters are `query`, `queries`, and what `answerer.about` reads. `also` are other names
+    that a model may give its one question.
+    """
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class QuestionTool:
         shared: SharedAnswers,
         *,
         max_characters: int = MAX_QUERY_CHARACTERS,
+        also: Sequence[str] = (),
     ) -> None:
         self.name = definition.name
         self.queue_name = definition.queue_name
@@ -56,9 +59,10 @@ class QuestionTool:
         self._answerer = answerer
         self._shared = shared
         self._max_characters = max_characters
+        self._also = also
 
     async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
-        questions = questions_of(arguments, max_characters=self._max_characters)
+        questions = questions_of(arguments, max_characters=self._max_characters, also=self._also)
         about = await self._answerer.about(arguments)
         if len(questions) == 1:
             return await self._answer(questions[0], about, context)

@@ -18,6 +18,21 @@ _ASK_DATA = (
     "Asks Databricks Genie a question about figures in the company's data. Answers with a table in Markdown, the SQL "
     "behind it, and a link to the data."
 )
+_DIAGNOSE_JOB = (
+    "Tells why a run of a Databricks job failed: the cause, the errors of its tasks, and what can be done. Changes and "
+    "retries nothing."
+)
+_JOB = {
+    "type": "string",
+    "description": (
+        "The job: its exact name, its id or its URL, for its last run that failed; or the id or URL of one run."
+    ),
+}
+_JOBS = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Several jobs or runs instead of query, ten at most.",
+}
 _MAX_DESCRIPTION_CHARACTERS = 1_000
 
 
@@ -41,6 +56,7 @@ def tool_definitions(settings: FoundryToolSettings, genie: GenieSettings) -> Map
             _ASK_DATA,
             _parameters({"query": QUERY, "queries": QUERIES, **_space(genie.spaces, are_all=genie.uses_all_spaces)}),
         ),
+        ToolDefinition("diagnose_job", "diagnose-job", _DIAGNOSE_JOB, _parameters({"query": _JOB, "queries": _JOBS})),
     )
     return {each.name: each for each in known if each.name in settings.tools}
 

@@ -20,8 +20,10 @@ from app.settings.genie_settings import GenieSettings
 
 if TYPE_CHECKING:
     from app.data.stored_results import StoredResults
+    from app.foundry.tools.job_answerer import JobServices
     from app.genie.provider import GenieTools
 
+_OTHER_NAMES_OF_JOB = ("run", "run_id", "job", "job_id", "job_name", "name", "url")
 _MAX_GENIE_QUESTION_CHARACTERS = 2_000
 _NO_SPACES = (
     "No data can be asked here: an administrator has to put the ids of Genie spaces into GENIE_SPACES, and grant the "
@@ -36,8 +38,8 @@ _REQUIRES_PERSON = (
 
 @dataclass(frozen=True, slots=True)
 class FoundryToolServices:
-    """What the tools need. `agent` has tools that only read. `genie` and `results` are called with the first question
-    about data. Where `requires_person`, every call is refused.
+    """What the tools need. `agent` has tools that only read. `genie`, `results` and `jobs` are called with the first
+    question about data, or about a job. Where `requires_person`, every call is refused.
     """
 
     settings: FoundryToolSettings
@@ -45,6 +47,7 @@ class FoundryToolServices:
     genie_settings: GenieSettings
     genie: Callable[[], GenieTools]
     results: Callable[[], StoredResults]
+    jobs: Callable[[], JobServices]
     forget: Forget
     requires_person: bool = False
 
@@ -64,3 +67,9 @@ def _tools(services: FoundryToolServices) -> Iterator[FoundryTool]:
         data = DataAnswerer(services.genie, services.results, services.forget)
         tool = QuestionTool(definition, data, shared, max_characters=_MAX_GENIE_QUESTION_CHARACTERS)
         yield tool if services.genie_settings.spaces else RefusingTool(tool, _NO_SPACES)
+    if definition := definitions.get("diagnose_job"):
+        from app.foundry.tools.job_answerer import JobAnswerer  # noqa: PLC0415
+        from app.foundry.tools.job_reference import MAX_CHARACTERS  # noqa: PLC0415
+
+        jobs = JobAnswerer(services.jobs)
+        yield QuestionTool(definition, jobs, shared, max_characters=MAX_CHARACTERS, also=_OTHER_NAMES_OF_JOB)

@@ -175,6 +175,7 @@ async def test_equal_questions_of_different_calls_share_one_answer() -> None:
 
 async def test_where_only_people_may_ask_it_is_refused_in_words() -> None:
     tools = ToolsOfModel(ScriptedModel(), requires_person=True)
+    assert len(tools.tools) == 3
     for tool in tools.tools:
         with pytest.raises(RefusedCallError, match="Only people can ask this agent"):
             await tool.call({"query": "Sales?"}, context())

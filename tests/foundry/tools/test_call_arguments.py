@@ -31,12 +31,16 @@ TEN = [f"Question {n}?" for n in range(MAX_QUERIES)]
         ({"query": "[1, 2]: which is larger?"}, ["[1, 2]: which is larger?"]),
         ({"query": "[" * 20_000}, ["[" * 20_000]),
         ({"query": "a\0b \ud83d\ude00 \ud83d"}, ["ab 😀 �"]),
+        ({"query": 7}, ["7"]),
+        ({"queries": [7, "8"]}, ["7", "8"]),
+        ({"run": "", "job_id": 7, "name": "etl"}, ["7"]),
+        ({"query": "etl", "job_id": 7}, ["etl"]),
         ({"queries": TEN}, TEN),
         ({"query": TEN[0], "queries": TEN}, TEN),
     ],
 )
 def test_a_call_asks_one_question_or_several(arguments: dict[str, Any], questions: list[str]) -> None:
-    assert list(questions_of(arguments)) == questions
+    assert list(questions_of(arguments, also=("run", "job_id", "name"))) == questions
 
 
 @pytest.mark.parametrize(
@@ -45,10 +49,10 @@ def test_a_call_asks_one_question_or_several(arguments: dict[str, Any], question
         ({}, "There is no question"),
         ({"query": ""}, "There is no question"),
         ({"queries": []}, "There is no question"),
-        ({"query": 7}, "query has to be a text."),
+        ({"query": True}, "query has to be a text."),
         ({"query": {"query": "A?"}}, "query has to be a text."),
-        ({"queries": 7}, "queries has to be a list of texts."),
-        ({"queries": ["A?", 7]}, "queries has to be a list of texts."),
+        ({"queries": 7.5}, "queries has to be a list of texts."),
+        ({"queries": ["A?", None]}, "queries has to be a list of texts."),
         ({"queries": [["A?"]]}, "queries has to be a list of texts."),
         ({"queries": [*TEN, "One more?"]}, "11 questions are too many"),
         ({"query": "x" * (MAX_QUERY_CHARACTERS + 1)}, "it may have 20,000 characters"),

@@ -33,6 +33,7 @@ class ToolsOfModel:
                 GenieSettings.model_validate({}),
                 _not_needed,
                 _not_needed,
+                _not_needed,
                 self._forget,
                 requires_person=requires_person,
             )
@@ -46,4 +47,4 @@ class ToolsOfModel:
 
 
 def _not_needed() -> NoReturn:
-    raise AssertionError("Genie is not asked here")
+    raise AssertionError("neither Genie nor the Jobs API is asked here")

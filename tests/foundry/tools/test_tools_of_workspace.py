@@ -1,4 +1,4 @@
-"""`ask_data`, and `ask` over the same workspace: the stand-in's Genie, whose SQL really runs."""
+"""The tools as the Function App makes them, over the stand-in workspace: Genie's SQL really runs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from app.config import load_settings
 from app.foundry.tools.foundry_tool import FailedCallError, FoundryTool, RefusedCallError, ToolCallContext
 from app.local.genie_plans import PLANS
 from app.local.genie_stand_in import SPACE_ID, StandInSpace
+from app.local.job_plans import JobPlan, TaskPlan, failure, in_turn
+from app.local.jobs_stand_in import JobsStandIn
 from app.local.model_server import ModelServer
 from app.local.stand_in_workspace import SETTINGS, StandInWorkspace
 from tests.fakes.sample_data import DATA_TOKEN, DataWorkspace, small_sample_data
@@ -32,8 +34,8 @@ TWO_SPACES = json.dumps([{"id": SPACE_ID, "alias": "Sales"}, {"id": OTHER_SPACE,
 @dataclass
 class Data:
     workspace: DataWorkspace
+    jobs: JobsStandIn
     tools: OpenFoundryTools
-    core: Core
 
     def tool(self, name: str) -> FoundryTool:
         return next(tool for tool in self.tools.tools if tool.name == name)
@@ -45,7 +47,8 @@ class Data:
 @asynccontextmanager
 async def data(folder: Path, **settings: str) -> AsyncIterator[Data]:
     workspace = DataWorkspace(await asyncio.to_thread(small_sample_data))
-    stand_in = StandInWorkspace(ModelServer("http://127.0.0.1:9", "key"), DATA_TOKEN, workspace.parts)
+    jobs = JobsStandIn()
+    stand_in = StandInWorkspace(ModelServer("http://127.0.0.1:9", "key"), DATA_TOKEN, (*workspace.parts, jobs))
     async with TestServer(stand_in.application(), host="127.0.0.1") as server:
         environment = {
             **SETTINGS,
@@ -64,7 +67,7 @@ async def data(folder: Path, **settings: str) -> AsyncIterator[Data]:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("app.genie.looking._FIRST_PAUSE_SECONDS", 0.005)
                 patch.setattr("app.genie.looking._LONGEST_PAUSE_SECONDS", 0.005)
-                yield Data(workspace, tools, core)
+                yield Data(workspace, jobs, tools)
         finally:
             await tools.close()
             await core.close()
@@ -155,3 +158,13 @@ async def test_ask_uses_genie_too_and_leaves_nothing_behind(tmp_path: Path) -> N
         assert "Sources:" in answer
         assert len(genie.workspace.genie.deleted) == 1
         assert "space" not in genie.tool("ask_data").parameters["properties"], "there is no choice"
+
+
+async def test_a_failed_job_is_explained_by_the_model_of_the_agent(tmp_path: Path) -> None:
+    async with data(tmp_path) as workspace:
+        broken = failure("Workload failed", "ValueError: bad row\n", seconds=0.0)
+        plan = JobPlan("nightly_etl", (TaskPlan("load", in_turn(broken)),), setup_seconds=0.0)
+        workspace.jobs.store.start(workspace.jobs.store.add(plan))
+        answer = await workspace.tool("diagnose_job").call({"query": "nightly_etl"}, ToolCallContext("1"))
+        assert "- Assessment, by a model: " in answer
+        assert "ValueError: bad row" in answer
