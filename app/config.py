@@ -17,6 +17,7 @@ from app.settings.agent_settings import AgentSettings
 from app.settings.bot_settings import BotSettings
 from app.settings.databricks_settings import DatabricksSettings
 from app.settings.foundry_settings import FoundryToolSettings
+from app.settings.function_tool_settings import FunctionToolSettings
 from app.settings.genie_settings import GenieSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.mcp_settings import McpSettings
@@ -73,6 +74,7 @@ class CoreSettings(HostSettings):
     telemetry: TelemetrySettings
     mcp: McpSettings
     specialists: SpecialistSettings
+    function_tools: FunctionToolSettings
     sql: SqlSettings
 
 

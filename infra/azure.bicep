@@ -124,6 +124,10 @@ param mcpKeyVaultReference string = ''
 @maxLength(8000)
 param specialists string = ''
 
+@description('The Azure Functions that the agent may ask through storage queues, as JSON.')
+@maxLength(8000)
+param functionTools string = ''
+
 @description('The tools that agents in Azure AI Foundry may call, with commas: ask, ask_data, diagnose_job; or none.')
 @minLength(3)
 @maxLength(100)
@@ -406,6 +410,7 @@ var agentSettings = union(
   empty(mcpServers) ? {} : { MCP_SERVERS: mcpServers },
   empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },
   empty(specialists) ? {} : { SPECIALISTS: specialists },
+  empty(functionTools) ? {} : { FUNCTION_TOOLS: functionTools },
   empty(sqlWarehouseId) ? {} : { SQL_WAREHOUSE_ID: sqlWarehouseId }
 )
 

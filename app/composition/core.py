@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import platform
 import time
@@ -20,7 +21,14 @@ from app.composition.job_chat import HELP as JOB_HELP
 from app.composition.job_chat import JobChat, JobWatchParts
 from app.composition.ratings import LazyRatings
 from app.composition.schedules import Schedules
-from app.composition.tool_providers import ConversationTools, ToolServices, has_data_tools, tool_providers
+from app.composition.tool_providers import (
+    ConversationTools,
+    RemoteTools,
+    SweptTools,
+    ToolServices,
+    has_data_tools,
+    tool_providers,
+)
 from app.config import CoreSettings
 from app.databricks.current_user import CurrentUserLookup
 from app.databricks.open_workspace import open_workspace
@@ -147,7 +155,18 @@ class Core:
         return await self.telemetry.retention(self._delete_expired(oldest))
 
     async def _delete_expired(self, oldest: float) -> int:
+        for provider in self.tool_providers:
+            if isinstance(provider, SweptTools):
+                await provider.sweep()
         return await self.store.delete_before(oldest) + await self.storage.documents.delete_expired()
+
+    async def check_tools(self) -> bool:
+        """Whether there are tools that need something that does not belong to this app. Raises where that does not
+        answer.
+        """
+        remote = [provider for provider in self.tool_providers if isinstance(provider, RemoteTools)]
+        await asyncio.gather(*(provider.check() for provider in remote))
+        return bool(remote)
 
     async def forget(self, key: ConversationKey, *, threads: bool = False) -> None:
         """Deletes what is kept of a conversation, but its reference. Raises `StorageError`."""

@@ -102,6 +102,7 @@ class FunctionsHost:
                     "model": core.model.check_ready,
                     "storage": core.store.ping,
                     "queue": core.queue.ping,
+                    "tools": core.check_tools,
                     "telemetry": core.telemetry.check,
                 }
             )

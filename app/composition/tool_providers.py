@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from app.config import CoreSettings
 from app.databricks.workspace_client import WorkspaceClient
 from app.storage.conversations import ConversationKey
-from app.storage.factory import Storage
+from app.storage.factory import Storage, open_remote_queue
+from app.storage.remote_queue import RemoteQueue
+from app.storage.storage_account import StorageAccount
 from app.tools.attached_files import FILES
 from app.tools.clock import ClockTools
 from app.tools.registry import ToolProvider
@@ -25,6 +27,22 @@ class ConversationTools(Protocol):
 
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
         """Deletes it, with `threads` that of a channel's threads too. Raises `StorageError`."""
+        ...
+
+
+@runtime_checkable
+class SweptTools(Protocol):
+    """A provider with something to clean up now and then."""
+
+    async def sweep(self) -> None: ...
+
+
+@runtime_checkable
+class RemoteTools(Protocol):
+    """A provider whose tools need something that does not belong to this app."""
+
+    async def check(self) -> None:
+        """Raises where it does not answer."""
         ...
 
 
@@ -53,11 +71,25 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
         from app.specialists.specialists import Specialists  # noqa: PLC0415
 
         providers.append(Specialists(settings.specialists, services.workspace))
+    if settings.function_tools.tools:
+        providers.append(_function_tools(services))
     if settings.mcp.servers:
         from app.mcp_tools.provider import McpTools  # noqa: PLC0415
 
         providers.append(McpTools(settings.mcp, services.workspace))
     return providers
+
+
+def _function_tools(services: ToolServices) -> ToolProvider:
+    from app.function_tools.function_tools import FunctionTools  # noqa: PLC0415
+
+    storage = services.settings.storage
+    account = StorageAccount(storage.connection_string, client_id=storage.client_id)
+
+    def open_queue(endpoint: str, name: str) -> RemoteQueue:
+        return open_remote_queue(endpoint, name, account)
+
+    return FunctionTools(services.settings.function_tools, services.storage.documents, open_queue)
 
 
 def has_data_tools(settings: CoreSettings) -> bool:

@@ -17,6 +17,7 @@ from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
 from app.storage.ledger import ConversationStore
 from app.storage.queue import MessageReceiver
+from app.storage.remote_queue import RemoteQueue
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
 
@@ -46,6 +47,17 @@ class Storage:
 
 def open_storage(where: Path | StorageAccount) -> Storage:
     return _open_file(where) if isinstance(where, Path) else _open_account(where)
+
+
+def open_remote_queue(endpoint: str, name: str, account: StorageAccount) -> RemoteQueue:
+    """A queue of another program, at the address of a queue service, signed in to as `account` is."""
+
+    def opened() -> RemoteQueue:
+        from app.storage.azure.azure_clients import open_azure_remote_queue  # noqa: PLC0415
+
+        return open_azure_remote_queue(endpoint, name, account)
+
+    return lazy(opened)
 
 
 def _open_file(path: Path) -> Storage:

@@ -30,6 +30,7 @@ param genieRepeatSeconds = 60
 param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp"}]'
 param mcpKeyVaultReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
 param specialists = '[{"name": "legal", "endpoint": "agents_legal"}]'
+param functionTools = '[{"name": "weather", "description": "The weather", "endpoint": "https://contoso.queue.core.windows.net", "input_queue": "weather-in", "output_queue": "weather-out"}]'
 param foundryTools = 'ask,diagnose_job'
 param foundryToolName = 'databricks'
 param foundryMaxConcurrentRequests = 3

@@ -13,6 +13,7 @@ from azure.storage.queue.aio import QueueClient
 
 from app.storage.azure.azure_calls import CONNECTION_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from app.storage.azure.azure_queue import AzureQueue
+from app.storage.azure.azure_remote_queue import AzureRemoteQueue
 from app.storage.azure.table_documents import TableDocuments
 from app.storage.azure.table_store import ConversationArtifacts, TableStore
 from app.storage.storage_account import StorageAccount
@@ -25,6 +26,7 @@ _TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_SECONDS, "
 _AUDIENCE = "https://storage.azure.com"
 _RETRIES = 24
 _ALL_RETRIES: dict[str, Any] = {f"retry_{kind}": _RETRIES for kind in ("total", "connect", "read", "status")}
+_NO_RETRIES: dict[str, Any] = {f"retry_{kind}": 0 for kind in ("total", "connect", "read", "status")}
 # At once, after half a second, and then every second: a longer backoff would let later questions overtake earlier ones.
 _TABLE_RETRIES: dict[str, Any] = {**_ALL_RETRIES, "retry_backoff_factor": 0.25, "retry_backoff_max": 1}
 # About every second. Queues and blobs have another retry policy than tables.
@@ -64,6 +66,21 @@ def open_azure_queue(account: StorageAccount, name: str, **options: object) -> A
     credential = _credential(account)
     queue = QueueClient(account.queues, name, credential=credential, audience=_AUDIENCE, **chosen)
     return AzureQueue(queue, credential=credential)
+
+
+def open_azure_remote_queue(endpoint: str, name: str, account: StorageAccount, **options: object) -> AzureRemoteQueue:
+    """The queue `name` of the queue service at `endpoint`, signed in to as `account` is: with its connection string
+    where that is of the same service, else as the managed identity.
+    """
+    _silence_request_log()
+    chosen = {**_TIMEOUTS, **_NO_RETRIES, **options}
+    if text := _connection_string(account):
+        own = QueueClient.from_connection_string(text, name, **chosen)
+        if own.url.partition("?")[0] == f"{endpoint}/{name}":
+            return AzureRemoteQueue(own)
+    credential = _credential(account)
+    queue = QueueClient(endpoint, name, credential=credential, audience=_AUDIENCE, **chosen)
+    return AzureRemoteQueue(queue, credential=credential)
 
 
 def open_container(

@@ -15,10 +15,10 @@ from app.storage.queue import MESSAGE_LIFETIME_SECONDS, PopReceiptMismatchError,
 from app.storage.queue_encoding import encode_message, text_of
 
 # Azure's limit.
-_MAX_RECEIVED = 32
+MAX_RECEIVED = 32
 # Azure answers an old receipt with the first code, whether the message was deleted or received again. The second one is
 # documented too: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
-_OLD_RECEIPT_CODES = {"MessageNotFound", "PopReceiptMismatch"}
+OLD_RECEIPT_CODES = {"MessageNotFound", "PopReceiptMismatch"}
 
 
 class AzureQueue:
@@ -50,7 +50,7 @@ class AzureQueue:
                 receipt.message_id, receipt.pop_receipt, visibility_timeout=math.ceil(visibility_timeout)
             )
         except HttpResponseError as error:
-            if code_of(error) in _OLD_RECEIPT_CODES:
+            if code_of(error) in OLD_RECEIPT_CODES:
                 raise PopReceiptMismatchError from error
             raise
         return Receipt(receipt.message_id, str(changed.pop_receipt), receipt.inserted_at)
@@ -60,18 +60,18 @@ class AzureQueue:
         try:
             await self._queue.delete_message(receipt.message_id, receipt.pop_receipt)
         except HttpResponseError as error:
-            if code_of(error) not in _OLD_RECEIPT_CODES:
+            if code_of(error) not in OLD_RECEIPT_CODES:
                 raise
 
     @storage_call()
     async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
         pages = self._queue.receive_messages(
-            messages_per_page=min(max_messages, _MAX_RECEIVED), visibility_timeout=max(1, math.ceil(visibility_timeout))
+            messages_per_page=min(max_messages, MAX_RECEIVED), visibility_timeout=max(1, math.ceil(visibility_timeout))
         ).by_page()
         async for page in pages:
             return [
                 ReceivedMessage(
-                    _receipt(message), text_of(message.content), message.dequeue_count or 1, message.content
+                    receipt_of(message), text_of(message.content), message.dequeue_count or 1, message.content
                 )
                 async for message in page
             ]
@@ -92,9 +92,9 @@ class AzureQueue:
             visibility_timeout=math.ceil(visibility_timeout),
             time_to_live=math.ceil(time_to_live_seconds),
         )
-        return _receipt(sent)
+        return receipt_of(sent)
 
 
-def _receipt(message: QueueMessage) -> Receipt:
+def receipt_of(message: QueueMessage) -> Receipt:
     inserted_at = message.inserted_on.timestamp() if message.inserted_on is not None else 0.0
     return Receipt(str(message.id), str(message.pop_receipt), inserted_at)

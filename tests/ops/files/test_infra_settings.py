@@ -38,6 +38,7 @@ FROM_PARAMETERS = {
     "MCP_SERVERS": "mcpServers",
     "MCP_SECRETS": "mcpKeyVaultReference",
     "SPECIALISTS": "specialists",
+    "FUNCTION_TOOLS": "functionTools",
     "FOUNDRY_TOOLS": "foundryTools",
     "FOUNDRY_TOOL_NAME": "foundryToolName",
     "FOUNDRY_MAX_CONCURRENT_REQUESTS": "foundryMaxConcurrentRequests",

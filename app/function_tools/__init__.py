@@ -1,0 +1,1 @@
+"""Azure Functions as tools of the agent: asked through one storage queue, answering through another."""

@@ -1,0 +1,183 @@
+"""A tool for each function: sends the question once, whichever worker makes the call, and waits for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from app.common.caller import Caller
+from app.function_tools.answer_reader import AnswerReader
+from app.function_tools.argument_check import check_arguments
+from app.function_tools.function_calls import FunctionCall, FunctionCalls, correlation_id
+from app.function_tools.function_messages import question
+from app.function_tools.guarded_queue import GuardedQueue
+from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpenError
+from app.resilience.retry import Backoff
+from app.settings.function_tool_settings import FunctionTool, FunctionToolSettings
+from app.storage.conversations import ConversationKey
+from app.storage.documents import DocumentStore
+from app.storage.queue import check_size
+from app.storage.remote_queue import RemoteQueue, RemoteQueueBusyError, RemoteQueueRefusedError
+from app.storage.storage_errors import StorageError
+from app.tools.base import AnyTool, Effect, RawArguments, Tool, ToolContext, ToolError, ToolOutput
+from app.translation import Sentence
+
+_log = logging.getLogger(__name__)
+
+# Then what is said here is told to the model, and not that the tool was cancelled.
+_GRACE_SECONDS = 5.0
+_LOOK = Backoff(0.5, 3.0, jitter=0.2)
+_ASKING = Sentence("Asking {name}")
+
+
+class FunctionTools:
+    """`open_queue` is given the address of a queue service and the name of a queue."""
+
+    def __init__(
+        self,
+        settings: FunctionToolSettings,
+        documents: DocumentStore,
+        open_queue: Callable[[str, str], RemoteQueue],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._calls = FunctionCalls(documents, clock=clock)
+        breakers = {
+            each.endpoint: CircuitBreaker(f"queues at {each.endpoint}", clock=_loop_clock) for each in settings.tools
+        }
+
+        def opened(tool: FunctionTool, name: str) -> GuardedQueue:
+            return GuardedQueue(open_queue(tool.endpoint, name), breakers[tool.endpoint])
+
+        self._questions = {each.name: opened(each, each.input_queue) for each in settings.tools}
+        outputs = {(each.endpoint, each.output_queue): each for each in settings.tools}
+        self._readers = {
+            key: AnswerReader(each.output_queue, opened(each, each.output_queue), self._calls)
+            for key, each in outputs.items()
+        }
+        self._tools = [self._tool(each) for each in settings.tools]
+
+    async def tools(self, caller: Caller) -> Sequence[AnyTool]:
+        return self._tools
+
+    async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
+        await self._calls.forget(conversation, threads=threads)
+
+    async def sweep(self) -> None:
+        """Drops answers that nobody waits for any more: after a time limit, or of a call that was forgotten."""
+        for (_, name), reader in self._readers.items():
+            try:
+                await reader.sweep()
+            except (StorageError, CircuitOpenError) as error:
+                _log.warning("Answers on %s could not be swept (%s)", name, error)
+
+    async def check(self) -> None:
+        """Raises `StorageError` and `CircuitOpenError` where a queue of answers cannot be read."""
+        await asyncio.gather(*(reader.check() for reader in self._readers.values()))
+
+    async def close(self) -> None:
+        async with AsyncExitStack() as closing:
+            # Each is closed even where another fails.
+            for queue in self._questions.values():
+                closing.push_async_callback(queue.close)
+            for reader in self._readers.values():
+                closing.push_async_callback(reader.close)
+
+    def _tool(self, function: FunctionTool) -> AnyTool:
+        async def run(arguments: RawArguments, context: ToolContext) -> ToolOutput:
+            return await self._ask(function, dict(arguments.values), context)
+
+        return Tool(
+            function.name,
+            function.description,
+            RawArguments,
+            run,
+            Effect.READ_ONLY if function.reads_only else Effect.NEEDS_APPROVAL,
+            timeout_seconds=function.timeout_seconds + _GRACE_SECONDS,
+            title=function.name,
+            schema=function.parameters,
+            is_resumable=True,
+        )
+
+    async def _ask(self, function: FunctionTool, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        """Raises `ToolError`."""
+        context.progress(context.translate(_ASKING, name=function.name))
+        await check_arguments(function.parameters, arguments)
+        id = correlation_id(context.conversation, context.idempotency_key, function.name, arguments)
+        body = question(arguments, id, nested=function.nests_arguments)
+        try:
+            check_size(body)
+        except ValueError:
+            raise ToolError("its arguments are too long for a queue") from None
+        try:
+            call, is_new = await self._calls.begin(id)
+        except StorageError as error:
+            raise ToolError("storage does not answer; the function was not asked") from error
+        with self._readers[function.endpoint, function.output_queue].waiting_for(id) as arrived:
+            if is_new:
+                await self._send(function, id, body)
+            value = await self._answer(function, id, call, arrived, context)
+        return ToolOutput(value or "The function has ended, and answered without a value.")
+
+    async def _send(self, function: FunctionTool, id: str, body: str) -> None:
+        """Raises `ToolError` where the question was not sent for certain."""
+        try:
+            await self._questions[function.name].put(body, time_to_live_seconds=function.timeout_seconds)
+        except (RemoteQueueRefusedError, RemoteQueueBusyError, CircuitOpenError) as error:
+            _log.warning("Function %s: nothing can be put on %s (%s)", function.name, function.input_queue, error)
+            refused = isinstance(error, RemoteQueueRefusedError)
+            reason = (
+                "its queue is missing or refuses access; an administrator can see to that"
+                if refused
+                else ("its queue does not answer")
+            )
+            try:
+                await self._calls.delete(id)
+            except StorageError as failure:
+                _log.info("A call of %s is left to its retention (%s)", function.name, failure)
+            raise ToolError(f"{function.name} was not asked: {reason}") from error
+        except StorageError as error:
+            # It may stand on the queue, so it is not sent again, and an answer may come.
+            _log.warning("Function %s: whether it was asked is not known (%s)", function.name, error)
+
+    async def _answer(
+        self, function: FunctionTool, id: str, call: FunctionCall, arrived: asyncio.Event, context: ToolContext
+    ) -> str:
+        """Raises `ToolError`."""
+        clock = asyncio.get_running_loop().time
+        seconds = call.asked_at + function.timeout_seconds - self._clock()
+        ends_at = min(clock() + seconds, context.deadline - _GRACE_SECONDS / 2)
+        looks = 0
+        while call.value is None:
+            left = ends_at - clock()
+            if left <= 0:
+                raise ToolError(
+                    f"{function.name} has not answered within {function.timeout_seconds:g} seconds; whether it did "
+                    "what it was asked is not known"
+                )
+            looks += 1
+            try:
+                async with asyncio.timeout(min(left, _LOOK.pause_seconds(looks) or left)):
+                    await arrived.wait()
+            except TimeoutError:
+                # Another worker may have read it.
+                pass
+            arrived.clear()
+            try:
+                found = await self._calls.find(id)
+            except StorageError as error:
+                _log.info("Function %s: its answer cannot be looked for (%s)", function.name, error)
+                continue
+            if found is None:
+                raise ToolError("the conversation was forgotten while the function was asked")
+            call = found
+        return call.value
+
+
+def _loop_clock() -> float:
+    return asyncio.get_running_loop().time()

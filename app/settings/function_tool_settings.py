@@ -1,0 +1,102 @@
+"""The settings of function tools: Azure Functions that the agent may ask through a pair of storage queues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from app.common.net import secure_origin
+from app.settings.section import Section, setting
+
+MAX_FUNCTION_TOOLS = 20
+_QueueName = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+# Beside these the arguments stand in a message.
+_RESERVED = frozenset({"correlationid", "function_args"})
+
+
+class FunctionTool(BaseModel):
+    """`parameters` is the JSON schema of the arguments, `endpoint` the address of the queue service. One that
+    `reads_only` changes nothing, and is called without an approval. `nests_arguments`: the function reads them from
+    `function_args` of its message; else they stand beside `CorrelationId`, as functions of classic agents read them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
+    description: str = Field(min_length=1, max_length=1000)
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    endpoint: str
+    input_queue: _QueueName
+    output_queue: _QueueName
+    timeout_seconds: float = Field(60, ge=1, le=600)
+    reads_only: bool = False
+    nests_arguments: bool = True
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_secure(cls, value: str) -> str:
+        secure_origin(value.strip())
+        if "?" in value or "#" in value:
+            raise PydanticCustomError("endpoint", "an endpoint is an address without a signature")
+        return value.strip().rstrip("/")
+
+    @field_validator("parameters")
+    @classmethod
+    def _describes_an_object(cls, value: dict[str, Any]) -> dict[str, Any]:
+        properties = value.get("properties", {})
+        if value.get("type", "object") != "object" or not isinstance(properties, dict):
+            raise PydanticCustomError("parameters", "parameters are the JSON schema of an object")
+        if any(name.lower() in _RESERVED for name in properties):
+            raise PydanticCustomError("parameters", "no parameter may be called CorrelationId or function_args")
+        if any(not target.startswith("#") for target in _references(value)):
+            raise PydanticCustomError("parameters", "parameters refer to nothing outside of themselves")
+        return value
+
+
+def _references(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "$ref" and isinstance(value, str):
+                yield value
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from _references(each)
+
+
+def _from_json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _distinct(tools: tuple[FunctionTool, ...]) -> tuple[FunctionTool, ...]:
+    if len({each.name for each in tools}) < len(tools):
+        raise PydanticCustomError("names", "each function needs a name of its own")
+    read = {(each.endpoint, each.output_queue) for each in tools}
+    if read & {(each.endpoint, each.input_queue) for each in tools}:
+        raise PydanticCustomError("queues", "a queue is for questions or for answers")
+    return tools
+
+
+_FunctionTools = Annotated[
+    tuple[FunctionTool, ...],
+    BeforeValidator(_from_json),
+    Field(max_length=MAX_FUNCTION_TOOLS),
+    AfterValidator(_distinct),
+]
+
+
+class FunctionToolSettings(Section):
+    title: ClassVar[str] = "Function tools: Azure Functions that the agent may ask through storage queues"
+
+    tools: _FunctionTools = setting(
+        "FUNCTION_TOOLS",
+        default=(),
+        left_out="no function",
+        description='functions as JSON: [{"name": …, "description": …, "parameters": {…}, "endpoint": …, '
+        '"input_queue": …, "output_queue": …, "timeout_seconds": 60, "reads_only": false}]; those that do not only '
+        "read need an approval",
+    )

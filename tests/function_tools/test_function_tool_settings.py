@@ -1,0 +1,56 @@
+"""What FUNCTION_TOOLS may say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from app.settings.function_tool_settings import FunctionToolSettings
+from tests.function_tools.test_function_tools import WEATHER
+
+
+def tools(*entries: Any) -> str:
+    return json.dumps(entries)
+
+
+def test_an_entry_names_its_queues_and_needs_an_approval_unless_it_only_reads() -> None:
+    (tool,) = FunctionToolSettings.model_validate({"FUNCTION_TOOLS": tools(WEATHER)}).tools
+    assert tool.endpoint == "https://functions.queue.core.windows.net"
+    assert (tool.timeout_seconds, tool.reads_only, tool.nests_arguments) == (60, False, True)
+    local = {**WEATHER, "endpoint": "http://127.0.0.1:10001/devstoreaccount1"}
+    assert FunctionToolSettings.model_validate({"FUNCTION_TOOLS": tools(local)}).tools[0].endpoint == local["endpoint"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"endpoint": "http://functions.queue.core.windows.net"},
+        {"endpoint": "https://user:word@functions.queue.core.windows.net"},
+        {"endpoint": "https://functions.queue.core.windows.net?sv=2024&sig=secret"},
+        {"input_queue": "Has_Capitals"},
+        {"input_queue": "a--b"},
+        {"output_queue": "x" * 64},
+        {"output_queue": "fn-in"},
+        {"name": "has space"},
+        {"description": ""},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": 601},
+        {"parameters": {"type": "string"}},
+        {"parameters": {"properties": []}},
+        {"parameters": {"properties": {"correlationId": {"type": "string"}}}},
+        {"parameters": {"properties": {"city": {"$ref": "https://schemas.example/city"}}}},
+        {"connection": "DefaultEndpointsProtocol=https;AccountKey=…"},
+    ],
+)
+def test_an_entry_that_cannot_be_right_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="FUNCTION_TOOLS"):
+        FunctionToolSettings.model_validate({"FUNCTION_TOOLS": tools({**WEATHER, **change})})
+
+
+def test_names_are_distinct_and_queues_of_answers_may_be_shared() -> None:
+    with pytest.raises(ValueError, match="a name of its own"):
+        FunctionToolSettings.model_validate({"FUNCTION_TOOLS": tools(WEATHER, WEATHER)})
+    shared = tools(WEATHER, {**WEATHER, "name": "tides", "input_queue": "tides-in"})
+    assert len(FunctionToolSettings.model_validate({"FUNCTION_TOOLS": shared}).tools) == 2
