@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.storage.answer_links import AnswerLinks
 from app.storage.artifacts import ArtifactStore
 from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CONVERSATIONS_TABLE = "conversations"
 DOCUMENTS_TABLE = "documents"
 ARTIFACTS_CONTAINER = "artifacts"
+ANSWERS_CONTAINER = "foundry-answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,19 @@ def open_remote_queue(endpoint: str, name: str, account: StorageAccount) -> Remo
         return open_azure_remote_queue(endpoint, name, account)
 
     return lazy(opened)
+
+
+def open_answer_links(where: Path | StorageAccount) -> AnswerLinks | None:
+    """None for a file, which nobody else can read."""
+    if isinstance(where, Path):
+        return None
+
+    def open_links() -> AnswerLinks:
+        from app.storage.azure.azure_clients import open_links  # noqa: PLC0415
+
+        return open_links(where, ANSWERS_CONTAINER)
+
+    return lazy(open_links)
 
 
 def _open_file(path: Path) -> Storage:

@@ -20,6 +20,7 @@ from app.storage.storage_account import StorageAccount
 
 if TYPE_CHECKING:
     from app.storage.azure.blob_artifacts import BlobArtifacts
+    from app.storage.azure.blob_links import BlobLinks
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_SECONDS, "read_timeout": READ_TIMEOUT_SECONDS}
 # The same in every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
@@ -99,6 +100,23 @@ def open_container(
     credential = _credential(account)
     container = ContainerClient(account.blobs, name, credential=credential, audience=_AUDIENCE, **chosen)
     return BlobArtifacts(container, clock=clock, credential=credential)
+
+
+def open_links(
+    account: StorageAccount, container: str, *, clock: Callable[[], float] = time.time, **options: object
+) -> BlobLinks:
+    """As `open_table`."""
+    from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+
+    from app.storage.azure.blob_links import BlobLinks  # noqa: PLC0415
+
+    _silence_request_log()
+    chosen = {**_TIMEOUTS, **_SERVICE_RETRIES, **options}
+    if text := _connection_string(account):
+        return BlobLinks(BlobServiceClient.from_connection_string(text, **chosen), container, clock=clock)
+    credential = _credential(account)
+    service = BlobServiceClient(account.blobs, credential=credential, audience=_AUDIENCE, **chosen)
+    return BlobLinks(service, container, clock=clock, credential=credential)
 
 
 def _table(
