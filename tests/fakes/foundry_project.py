@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp.test_utils import TestServer
+from azure.ai.agents.aio import AgentsClient
 from azure.ai.projects.aio import AIProjectClient
 from azure.core.credentials import AccessToken
+from azure.core.pipeline.policies import HeadersPolicy
 
 from app.local.foundry_stand_in.server import PROJECT_PATH, FoundryStandIn
 
@@ -39,6 +41,15 @@ async def project_client(stand_in: FoundryStandIn) -> AsyncIterator[AIProjectCli
     """Give each of its calls `enforce_https=False`."""
     async with served(stand_in) as address, AIProjectClient(address, FixedToken()) as client:
         yield client
+
+
+@asynccontextmanager
+async def agents_client(stand_in: FoundryStandIn) -> AsyncIterator[AgentsClient]:
+    """The classic one. Its `authentication_policy` may send tokens over http."""
+    async with served(stand_in) as address:
+        policy = HeadersPolicy({"Authorization": "Bearer a token"})
+        async with AgentsClient(address, FixedToken(), authentication_policy=policy) as client:
+            yield client
 
 
 async def until(comes: Callable[[], bool]) -> None:

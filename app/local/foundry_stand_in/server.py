@@ -10,6 +10,8 @@ from aiohttp import web
 
 from app.local.foundry_stand_in.agent_run import AgentRuns
 from app.local.foundry_stand_in.agents import Agents
+from app.local.foundry_stand_in.classic_agents import ClassicAgents
+from app.local.foundry_stand_in.classic_runs import ClassicRuns
 from app.local.foundry_stand_in.clock import Clock
 from app.local.foundry_stand_in.control import Control
 from app.local.foundry_stand_in.conversations import Conversations
@@ -41,19 +43,23 @@ class FoundryStandIn:
         self.queues = FunctionQueues(connection_string)
         self.runs = AgentRuns(self.clock, self.agents, self.queues)
         self.responses = Responses(self.clock, self.agents, self.conversations, self.runs)
+        self.classic = ClassicAgents(self.clock, self.agents)
+        self.classic_runs = ClassicRuns(self.clock, self.classic, self.queues, self.runs)
         self.denied: set[str] = set()
 
     def left(self) -> list[str]:
-        """What was made and is still there: agents by name, conversations by id, and the running responses."""
-        return [*self.agents.versions, *self.conversations.all, *self.running()]
+        """What was made and is still there: agents, conversations, threads, and the running responses and runs."""
+        classic = [*self.classic.all, *self.classic.threads]
+        return [*self.agents.versions, *self.conversations.all, *classic, *self.running()]
 
     def running(self) -> list[str]:
-        return [record.id for record in self.responses.all.values() if record.run and not record.run.done()]
+        responses = [record.id for record in self.responses.all.values() if record.run and not record.run.done()]
+        return [*responses, *self.classic_runs.running()]
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._middleware()], client_max_size=_MAX_BODY_BYTES)
         application.router.add_routes(Control(self).routes())
-        for part in (self.agents, self.conversations, self.responses):
+        for part in (self.agents, self.conversations, self.responses, self.classic, self.classic_runs):
             application.router.add_routes(_below(PROJECT_PATH, part.routes()))
         application.cleanup_ctx.append(self._closing)
         return application
@@ -61,6 +67,7 @@ class FoundryStandIn:
     async def _closing(self, _: web.Application) -> AsyncIterator[None]:
         yield
         await self.responses.close()
+        await self.classic_runs.close()
         await self.queues.close()
 
     def _middleware(self) -> Any:  # noqa: ANN401 - aiohttp's type of a middleware
