@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from app.settings.agent_settings import AgentSettings
 from app.settings.bot_settings import BotSettings
 from app.settings.databricks_settings import DatabricksSettings
+from app.settings.foundry_mcp_settings import FoundryMcpSettings
 from app.settings.foundry_settings import FoundryToolSettings
 from app.settings.function_tool_settings import FunctionToolSettings
 from app.settings.genie_settings import GenieSettings
@@ -83,6 +84,7 @@ class Settings(CoreSettings):
 
     bot: BotSettings
     foundry: FoundryToolSettings
+    foundry_mcp: FoundryMcpSettings
 
     @property
     def accepts_emulator(self) -> bool:

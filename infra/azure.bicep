@@ -152,6 +152,14 @@ param foundryCacheSeconds int = 30
 @description('True keeps an answer that is too long for a queue whole, behind a link of an hour that whoever has it can read.')
 param foundryAnswerLinks bool = false
 
+@description('What the tokens of Foundry\'s identities are for, api://<client id>: POST /api/mcp/entra takes them then. Empty: none.')
+@maxLength(200)
+param foundryMcpAudience string = ''
+
+@description('The object ids or client ids, with commas, of the identities of Foundry that may call POST /api/mcp/entra.')
+@maxLength(2000)
+param foundryMcpCallers string = ''
+
 @description('The id of the SQL warehouse on which the model may run queries. Empty: it runs none.')
 @maxLength(64)
 param sqlWarehouseId string = ''
@@ -411,6 +419,8 @@ var agentSettings = union(
   empty(mcpKeyVaultReference) ? {} : { MCP_SECRETS: mcpKeyVaultReference },
   empty(specialists) ? {} : { SPECIALISTS: specialists },
   empty(functionTools) ? {} : { FUNCTION_TOOLS: functionTools },
+  empty(foundryMcpAudience) ? {} : { FOUNDRY_MCP_AUDIENCE: foundryMcpAudience },
+  empty(foundryMcpCallers) ? {} : { FOUNDRY_MCP_CALLERS: foundryMcpCallers },
   empty(sqlWarehouseId) ? {} : { SQL_WAREHOUSE_ID: sqlWarehouseId }
 )
 

@@ -18,8 +18,8 @@ from botframework.connector.auth import AuthenticateRequestResult
 
 from app.access_tokens.access_token import AuthenticationUnavailableError, UnauthenticatedError
 from app.bot.inbound.activity import BadActivityError, parse_activity
-from app.bot.inbound.refusal_log import RefusalLog
 from app.bot.sdk.channel_adapter import ChannelAdapter
+from app.common.refusal_log import RefusalLog
 from app.http import HttpAnswer
 from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn_span import something_shown, traced

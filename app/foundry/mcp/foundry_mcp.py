@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
 
 _PATH = "/api/mcp"
-_MAX_BODY_BYTES = 512 * 1024
+_MAX_BODY_BYTES = 256 * 1024
 _TIME_LIMIT_SECONDS = 58.0
 _ACCEPTED = {"accept": "application/json", "content-type": "application/json"}
 """For callers that do not say it."""

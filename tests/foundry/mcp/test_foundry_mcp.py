@@ -134,7 +134,7 @@ async def test_what_is_no_request_gets_an_error_of_json_rpc(body: bytes, status:
 
 
 async def test_a_body_that_is_too_long_is_not_read() -> None:
-    answer = await received(b" " * (512 * 1024 + 1))
+    answer = await received(b" " * (256 * 1024 + 1))
     assert (answer.status, answer.body) == (413, "Request body too large")
 
 

@@ -44,6 +44,8 @@ FROM_PARAMETERS = {
     "FOUNDRY_MAX_CONCURRENT_REQUESTS": "foundryMaxConcurrentRequests",
     "FOUNDRY_CACHE_SECONDS": "foundryCacheSeconds",
     "FOUNDRY_ANSWER_LINKS": "foundryAnswerLinks",
+    "FOUNDRY_MCP_AUDIENCE": "foundryMcpAudience",
+    "FOUNDRY_MCP_CALLERS": "foundryMcpCallers",
     "SQL_WAREHOUSE_ID": "sqlWarehouseId",
     "SQL_ALLOWS_EXTERNAL": "sqlAllowsExternal",
     "MAX_ANSWER_CHARACTERS": "maxAnswerCharacters",

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.bot.inbound.refusal_log import RefusalLog
+from app.common.refusal_log import RefusalLog
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 
