@@ -262,9 +262,10 @@ def test_a_scheduler_that_stops_is_called_late_when_its_first_missed_time_is(
 ) -> None:
     zone, around = change[0], datetime.fromisoformat(change[1])
     stop = int(around.timestamp() * 1000) + stops_after_hours * HOUR_MS
-    every = sorted(moment for times in occasions(minute, hour, zone, around).values() for moment in times)
-    begun = [run(moment) for moment in every if moment <= stop]
-    missed = [moment for moment in every if moment > stop]
+    times_of = occasions(minute, hour, zone, around).values()
+    begun = [run(moment) for moment in sorted(moment for times in times_of for moment in times) if moment <= stop]
+    # What ran at the first of two equal times need not run again at the second.
+    missed = sorted(moment for times in times_of if times[0] > stop for moment in times)
     watch = Watch(cron(f"0 {minute} {hour} * * ?", zone))
     assert watch.look(missed[0] + 29 * MINUTE_MS, begun).late == []
     grace = 0 if not any(is_near_change(each, zone) for each in missed[:8]) else 6 * HOUR_MS
