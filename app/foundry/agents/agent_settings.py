@@ -10,6 +10,7 @@ from app.common.net import is_loopback, secure_origin
 from app.config import HostSettings, SettingsError, load_sections, setting_names
 from app.foundry.agents.endpoints import PROJECT_FORM, QUEUE_FORM, project_endpoint_problem, queue_endpoint_problem
 from app.settings.foundry_settings import FoundryToolSettings
+from app.settings.genie_settings import GenieSettings
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
 
@@ -98,6 +99,7 @@ class AgentProgramSettings(HostSettings):
 
     agents: FoundryAgentSettings
     tools: FoundryToolSettings
+    genie: GenieSettings
 
 
 def load_agent_settings(environment: Mapping[str, str]) -> AgentProgramSettings:

@@ -91,10 +91,11 @@ async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> i
     from app.foundry.agents.preflight import check_project  # noqa: PLC0415
     from app.foundry.agents.project_client import open_project  # noqa: PLC0415 - the packages take a second
     from app.foundry.agents.responses_orchestrator import ResponsesOrchestrator  # noqa: PLC0415
-    from app.foundry.agents.tool_descriptions import tool_descriptions  # noqa: PLC0415
+    from app.foundry.tools.tool_definitions import tool_definitions  # noqa: PLC0415
 
     async with open_project(settings.agents.project_endpoint) as project:
-        orchestrator = ResponsesOrchestrator(project, settings, tool_descriptions(settings.tools), say)
+        tools = tuple(tool_definitions(settings.tools, settings.genie).values())
+        orchestrator = ResponsesOrchestrator(project, settings, tools, say)
         match options.command:
             case "preflight":
                 await check_project(project, settings, say)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.foundry.agents.agent_settings import AgentProgramSettings
-from app.foundry.agents.tool_descriptions import ToolDescription
+from app.foundry.tools.tool_definitions import ToolDefinition
 
 DELEGATE = "ask_specialist"
 RESULT_TOOL = "get_result"
@@ -64,7 +64,7 @@ def is_ours(metadata: Mapping[str, str], settings: AgentProgramSettings) -> bool
     return all(metadata.get(key) == value for key, value in mark(settings).items())
 
 
-def agent_plans(settings: AgentProgramSettings, tools: Sequence[ToolDescription]) -> tuple[AgentPlan, ...]:
+def agent_plans(settings: AgentProgramSettings, tools: Sequence[ToolDefinition]) -> tuple[AgentPlan, ...]:
     """The specialists, then the orchestrator that delegates to them."""
     model = settings.agents.model_deployment
     over_mcp = bool(settings.agents.mcp_url)
@@ -105,7 +105,7 @@ _DELEGATE_TOOL: Mapping[str, Any] = {
 }
 
 
-def _queue_tool(tool: ToolDescription, settings: AgentProgramSettings) -> dict[str, Any]:
+def _queue_tool(tool: ToolDefinition, settings: AgentProgramSettings) -> dict[str, Any]:
     def binding(direction: str) -> dict[str, Any]:
         queue = {
             "queue_service_endpoint": settings.agents.queue_endpoint,
@@ -124,7 +124,7 @@ def _queue_tool(tool: ToolDescription, settings: AgentProgramSettings) -> dict[s
     }
 
 
-def _mcp_tool(settings: AgentProgramSettings, tools: Sequence[ToolDescription]) -> dict[str, Any]:
+def _mcp_tool(settings: AgentProgramSettings, tools: Sequence[ToolDefinition]) -> dict[str, Any]:
     """Without `require_approval` the service asks for an approval of each call, which nobody here could give."""
     connection = settings.agents.mcp_connection
     return {

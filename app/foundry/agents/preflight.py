@@ -10,13 +10,13 @@ from app.foundry.agents.project_client import FoundryProject
 # "Tool support by region and model", as of March 2026:
 # https://learn.microsoft.com/azure/foundry/agents/concepts/tool-best-practice
 _QUEUE_MODELS = frozenset({"gpt-5.1", "gpt-5.2"})
-_MODELS_WITHOUT_MCP = frozenset(
+# For functions, which the orchestrator delegates with; all of them are listed for MCP too.
+_FUNCTION_MODELS = frozenset(
     {
-        "Cohere-command-r", "Cohere-command-r-plus", "DeepSeek-R1-0528", "Llama-4-Maverick-17B-128E-Instruct-FP8",
-        "Llama-4-Scout-17B-16E-Instruct", "Meta-Llama-3.1-405B-Instruct", "Mistral-large-2407", "codex-mini",
-        "computer-use-preview", "gpt-35-turbo", "gpt-4", "gpt-4.5-preview", "gpt-5-chat", "gpt-5-nano", "gpt-5-pro",
-        "gpt-5.1-chat", "gpt-5.1-codex-max", "gpt-5.1-codex-mini", "grok-3-mini", "grok-4", "o1-mini", "o1-preview",
-        "o3-mini", "o3-pro",
+        "deepseek-v3-0324", "deepseek-v3.1", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini",
+        "gpt-5", "gpt-5.1", "gpt-5.2", "gpt-5.2-chat", "gpt-oss-120b", "grok-3", "grok-4-20-non-reasoning",
+        "grok-4-20-reasoning", "grok-4-fast-reasoning", "llama-3.3-70b-instruct", "mai-ds-r1", "model-router",
+        "o1", "o3", "o4-mini",
     }
 )  # fmt: skip
 # What the standard set-up keeps conversations, files and vectors in, as types of the project's connections.
@@ -46,13 +46,11 @@ def model_warning(model: str, *, over_mcp: bool) -> str | None:
     """Where Microsoft does not list the model for the tool in use."""
     if not model:
         return None
-    if over_mcp:
-        unlisted = model.lower() in {each.lower() for each in _MODELS_WITHOUT_MCP}
-        return f"Microsoft does not list {model} for MCP tools: they may never be called." if unlisted else None
-    if model.lower() in _QUEUE_MODELS:
+    kind, listed = ("function", _FUNCTION_MODELS) if over_mcp else ("Azure Functions", _QUEUE_MODELS)
+    if model.lower() in listed:
         return None
-    listed = " and ".join(sorted(_QUEUE_MODELS))
-    return f"Microsoft does not list {model} for Azure Functions tools, only {listed}: they may never be called."
+    only = ", ".join(sorted(listed))
+    return f"Microsoft does not list {model} for {kind} tools, only {only}: a question may be refused."
 
 
 async def _check_setup(project: FoundryProject) -> None:

@@ -11,7 +11,7 @@ from app.foundry.agents.foundry_errors import FoundryError, NoEndError, Unavaila
 from app.foundry.agents.orchestrator import Report
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
 
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
+_LONGEST_PAUSE_SECONDS = 5.0
 
 
 class ResponseRuns:
@@ -26,12 +26,15 @@ class ResponseRuns:
         traceparent: str,
         deadline: float,
         report: Report,
+        *,
+        poll_seconds: float,
     ) -> None:
         self._project = project
         self._metadata = dict(metadata)
         self._traceparent = traceparent
         self._deadline = deadline
         self._report = report
+        self._poll_seconds = poll_seconds
         self.started: list[str] = []
         self.running: set[str] = set()
         self.lost = False
@@ -79,7 +82,7 @@ class ResponseRuns:
 
     async def _ended(self, agent_name: str, response: AgentResponse) -> AgentResponse:
         now = asyncio.get_running_loop().time
-        pause = _FIRST_PAUSE_SECONDS
+        pause = self._poll_seconds
         while not response.has_ended:
             left = self._deadline - now()
             if left <= 0:

@@ -26,7 +26,7 @@ from app.foundry.agents.orchestrator import OrchestratedAnswer, Report
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
 from app.foundry.agents.removal import Removal
 from app.foundry.agents.response_runs import ResponseRuns
-from app.foundry.agents.tool_descriptions import ToolDescription
+from app.foundry.tools.tool_definitions import ToolDefinition
 
 _MAX_ROUNDS = 10
 _CLEANUP_SECONDS = 30.0
@@ -37,13 +37,16 @@ class ResponsesOrchestrator:
         self,
         project: FoundryProject,
         settings: AgentProgramSettings,
-        tools: Sequence[ToolDescription],
+        tools: Sequence[ToolDefinition],
         report: Report,
+        *,
+        poll_seconds: float = 0.5,
     ) -> None:
         self._project = project
         self._settings = settings
         self._tools = tools
         self._report = report
+        self._poll_seconds = poll_seconds
 
     async def create(self) -> None:
         plans = agent_plans(self._settings, self._tools)
@@ -57,7 +60,9 @@ class ResponsesOrchestrator:
         trace_id = secrets.token_hex(16)
         self._report(f"trace {trace_id}")
         traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
-        runs = ResponseRuns(self._project, metadata, traceparent, deadline, self._report)
+        runs = ResponseRuns(
+            self._project, metadata, traceparent, deadline, self._report, poll_seconds=self._poll_seconds
+        )
         conversation_id = ""
         try:
             conversation_id = await self._project.create_conversation(metadata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.foundry.agents.agent_response import read_response
@@ -111,6 +111,7 @@ def test_calls_of_the_service_and_calls_for_us_are_told_apart() -> None:
     assert found.problem is None
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(st.sampled_from(["id", "status", "output", "error", "incomplete_details"]), JSON),
     st.lists(st.builds(message, st.just("x"), annotations=JSON, refusal=JSON) | JSON, max_size=3),

@@ -1,0 +1,192 @@
+"""A question to the agents: the whole loop of orchestrator and specialist over a stand-in of Foundry's REST."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from app.foundry.agents.foundry_errors import FoundryError, NoEndError, RefusedError, UnavailableError
+from app.local.foundry_stand_in.function_queues import FailedToolCallError
+from tests.foundry.agents.conftest import Desk, answered
+
+CREATE_RESPONSE = "POST /openai/v1/responses"
+
+
+def made(desk: Desk) -> list[str]:
+    """What a question has left."""
+    return [*desk.stand_in.conversations.all, *desk.stand_in.responses.all]
+
+
+async def test_the_orchestrator_delegates_to_a_specialist_that_calls_the_tool(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    answer = await desk.orchestrator().ask("How many orders are there?", 20)
+    assert answer.text == "ask says 42 to How many orders are there?"
+    assert answer.tool_calls == ("ask",)
+    assert made(desk) == []
+    created = desk.stand_in.faults.calls.count(CREATE_RESPONSE)
+    assert created == 3, "orchestrator, specialist, orchestrator"
+    for said in ("trace ", "databricks-orchestrator: version 1", "conv_", "resp_", "completed"):
+        assert said in desk.text()
+
+
+async def test_an_answer_of_the_models_own_has_called_no_tool(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    assert (await desk.orchestrator().ask("hello there", 20)).tool_calls == ()
+
+
+async def test_questions_are_answered_side_by_side_by_as_many_specialists_as_there_are(desk: Desk) -> None:
+    running, most = 0, 0
+
+    async def slow(tool: Mapping[str, Any], correlation_id: str, arguments: Mapping[str, Any]) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.1)
+        running -= 1
+        return await answered(tool, correlation_id, arguments)
+
+    desk.answer_with(slow)
+    scaled = desk.orchestrator(FOUNDRY_SCALE_FACTOR="2")
+    await scaled.create()
+    answer = await scaled.ask("1. first\n2. second\n3. third", 20)
+    assert answer.text.split("\n\n") == [f"ask says 42 to {each}" for each in ("first", "second", "third")]
+    assert most == 2
+
+
+async def test_without_agents_the_question_is_refused(desk: Desk) -> None:
+    with pytest.raises(RefusedError, match="run create first"):
+        await desk.orchestrator().ask("How many?", 20)
+    assert made(desk) == []
+
+
+async def test_a_question_uses_the_version_that_it_began_with(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    used = []
+
+    async def changed_meanwhile(tool: Mapping[str, Any], correlation_id: str, arguments: Mapping[str, Any]) -> str:
+        await desk.orchestrator(FOUNDRY_TOOLS="ask").create()
+        return await answered(tool, correlation_id, arguments)
+
+    desk.answer_with(changed_meanwhile)
+    record = desk.stand_in.responses._record
+
+    def noted(body: dict[str, Any]) -> Any:
+        used.append(body["agent_reference"]["version"])
+        return record(body)
+
+    desk.stand_in.responses._record = noted  # type: ignore[method-assign]
+    await desk.orchestrator().ask("How many?", 20)
+    assert used == ["1", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "said"),
+    [
+        ("incomplete", NoEndError, "incomplete"),
+        ("content_filter", RefusedError, "content filter"),
+        ("failed", NoEndError, "server_error"),
+        ("expired", NoEndError, "expired"),
+        ("cancelled", NoEndError, "was cancelled"),
+        ("refusal", RefusedError, "I cannot help with that"),
+        ("empty", NoEndError, "without an answer"),
+        ("approval", RefusedError, "approval to call ask"),
+        ("consent", RefusedError, "Open https://consent.example.com/login?data=x"),
+    ],
+)
+async def test_every_end_is_said_and_nothing_is_left(desk: Desk, end: str, kind: type[FoundryError], said: str) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.runs.ends.append(end)
+    with pytest.raises(kind) as raised:
+        await desk.orchestrator().ask("How many?", 20)
+    assert said in str(raised.value)
+    assert made(desk) == []
+
+
+async def test_the_specialists_failure_is_told_by_the_orchestrator(desk: Desk) -> None:
+    async def failing(*_: object) -> str:
+        raise FailedToolCallError("The queue is not there.")
+
+    desk.answer_with(failing)
+    await desk.orchestrator().create()
+    answer = await desk.orchestrator().ask("How many?", 20)
+    assert "could not answer" in answer.text
+    assert "The queue is not there." in answer.text
+
+
+async def test_a_run_without_an_end_is_cancelled_at_the_time_limit(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.runs.ends.append("stuck")
+    with pytest.raises(NoEndError, match="in_progress"):
+        await desk.orchestrator().ask("How many?", 0.2)
+    assert "POST /openai/v1/responses/{id}/cancel" in desk.stand_in.faults.calls
+    assert made(desk) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "carried_out", "kind"),
+    [
+        (500, False, UnavailableError),
+        (500, True, UnavailableError),
+        (429, False, UnavailableError),
+        (409, False, RefusedError),
+    ],
+)
+async def test_a_question_is_never_put_twice(
+    desk: Desk, status: int, carried_out: bool, kind: type[FoundryError]
+) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.faults.add(CREATE_RESPONSE, status, after=carried_out)
+    with pytest.raises(kind):
+        await desk.orchestrator().ask("How many?", 20)
+    assert desk.stand_in.faults.calls.count(CREATE_RESPONSE) == 1
+    assert made(desk) == [], "also a response whose id was never heard"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "GET /agents/{name}",
+        "GET /openai/v1/responses/{id}",
+        "DELETE /openai/v1/responses/{id}",
+        "DELETE /openai/v1/conversations/{id}",
+    ],
+)
+@pytest.mark.parametrize("status", [429, 500])
+async def test_what_may_be_repeated_is_repeated(desk: Desk, call: str, status: int) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.faults.add(call, status, times=2)
+    assert (await desk.orchestrator().ask("How many?", 20)).text
+    assert made(desk) == []
+
+
+async def test_a_conversation_of_which_nobody_heard_is_removed(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.faults.add("POST /openai/v1/conversations", 500, after=True)
+    with pytest.raises(UnavailableError):
+        await desk.orchestrator().ask("How many?", 20)
+    assert made(desk) == []
+
+
+async def test_what_is_left_is_said(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.faults.add("DELETE /openai/v1/conversations/{id}", 500, times=10)
+    assert (await desk.orchestrator().ask("How many?", 20)).text
+    (conversation,) = made(desk)
+    assert f"left: conversation {conversation}" in desk.text()
+
+
+@pytest.mark.parametrize("step", ["POST /openai/v1/conversations", CREATE_RESPONSE, "GET /openai/v1/responses/{id}"])
+@pytest.mark.parametrize("skipped", [0, 1])
+async def test_an_interrupted_question_leaves_nothing(desk: Desk, step: str, skipped: int) -> None:
+    """As Ctrl-C does, at each step, while the call is carried out and its answer is on the way."""
+    await desk.orchestrator().create()
+    fault = desk.stand_in.faults.add(step, None, after=True, skipped=0 if "conversations" in step else skipped)
+    asking = asyncio.create_task(desk.orchestrator().ask("How many?", 20))
+    await fault.reached.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert made(desk) == []
