@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.foundry.agents.foundry_errors import FoundryError, NoEndError, RefusedError, UnavailableError
-from app.local.foundry_stand_in.function_queues import FailedToolCallError
+from app.local.foundry_stand_in.refusals import FailedToolCallError
 from tests.foundry.agents.conftest import Desk, answered
 
 CREATE_RESPONSE = "POST /openai/v1/responses"

@@ -1,0 +1,102 @@
+"""What a project lacks is said before anything is made, in words that an administrator can act on."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.foundry.agents.foundry_errors import NotFoundError, RefusedError, UnavailableError, refusal
+from app.foundry.agents.preflight import check_project, model_warning
+from tests.foundry.agents.conftest import Desk
+
+LACKING = (
+    "The principal `0f1e` lacks the required data action "
+    "`Microsoft.CognitiveServices/accounts/AIServices/agents/write` "
+    "to perform `POST /api/projects/{projectName}/agents/*` operation. For instructions on granting the necessary "
+    "permissions, see https://aka.ms/FoundryPermissions."
+)
+ONLY_STANDARD = "Invalid tool value(s): azure_function. Use the Enterprise Standard offering to access these tool(s)."
+
+
+async def preflight(desk: Desk, **given: str) -> list[str]:
+    await check_project(desk.project, desk.settings(**given), desk.lines.append)
+    return desk.lines
+
+
+async def test_a_project_that_can_have_the_agents_passes_and_nothing_is_made(desk: Desk) -> None:
+    assert await preflight(desk) == [
+        "deployment gpt-5.1: gpt-5.1 2025-11-13",
+        "set-up: standard",
+        "agents: 0 in the project",
+    ]
+    assert {call.partition(" ")[0] for call in desk.stand_in.faults.calls} == {"GET"}
+
+
+async def test_the_basic_set_up_is_refused_for_the_queues_alone(desk: Desk) -> None:
+    desk.stand_in.agents.standard_setup = False
+    with pytest.raises(RefusedError, match=r"need the standard set-up.*no connection to Cosmos DB, Azure AI Search"):
+        await preflight(desk)
+    await preflight(desk, FOUNDRY_MCP_URL="https://app.example/api/mcp")
+
+
+async def test_a_deployment_that_is_not_there_is_said(desk: Desk) -> None:
+    with pytest.raises(RefusedError, match="no deployment gpt-9: check MODEL_DEPLOYMENT_NAME"):
+        await preflight(desk, MODEL_DEPLOYMENT_NAME="gpt-9")
+
+
+async def test_a_model_that_is_not_listed_for_the_tools_is_warned_of(desk: Desk) -> None:
+    assert (
+        "warning: Microsoft does not list gpt-4.1 for Azure Functions tools, only gpt-5.1, gpt-5.2: a question may "
+        in ((await preflight(desk, MODEL_DEPLOYMENT_NAME="gpt-4.1"))[1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "over_mcp", "is_listed"),
+    [
+        ("gpt-5.1", False, True),
+        ("GPT-5.2", False, True),
+        ("gpt-4.1", False, False),
+        ("gpt-5.4", False, False),
+        ("gpt-4.1", True, True),
+        ("gpt-5.4", True, False),
+        ("", False, True),
+    ],
+)
+def test_the_lists_are_those_of_the_tool_in_use(model: str, over_mcp: bool, is_listed: bool) -> None:
+    assert (model_warning(model, over_mcp=over_mcp) is None) is is_listed
+
+
+async def test_a_missing_data_action_is_said_in_words(desk: Desk) -> None:
+    desk.stand_in.denied.add("read")
+    with pytest.raises(RefusedError) as raised:
+        await preflight(desk)
+    assert "lacks the data action Microsoft.CognitiveServices/accounts/AIServices/agents/read." in str(raised.value)
+    assert "the role Foundry User (Azure AI User) on the project" in str(raised.value)
+
+
+async def test_a_project_that_is_away_is_no_refusal(desk: Desk) -> None:
+    desk.stand_in.faults.add("GET /deployments/{name}", 503, times=10)
+    with pytest.raises(UnavailableError):
+        await preflight(desk)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, {"error": {"code": "PermissionDenied", "message": LACKING}}, "the identity 0f1e lacks the data action"),
+        (401, {"code": "PermissionDenied", "message": LACKING}, "Give it the role Foundry User"),
+        (400, {"error": {"message": ONLY_STANDARD}}, "need the standard set-up"),
+        (404, {"error": {"code": "DeploymentNotFound", "message": "x"}}, "check MODEL_DEPLOYMENT_NAME"),
+        (401, {"error": {"code": "401", "message": "Access denied"}}, "run az login"),
+        (403, None, "network rules"),
+        (400, {"error": {"code": "invalid_payload", "message": "No\n such\tthing"}}, "invalid_payload: No such thing"),
+        (400, {"error": {"code": None, "message": "m" * 5000}}, "m" * 300 + "…"),
+        (418, "a page", "(HTTP 418)."),
+        (400, {"error": ["odd"]}, "(HTTP 400)."),
+    ],
+)
+def test_a_refusal_becomes_a_sentence(status: int, body: object, said: str) -> None:
+    error = refusal(status, body, "create the agent x")
+    assert said in str(error)
+    assert error.status == status
+    assert isinstance(error, NotFoundError) is (status == 404)
