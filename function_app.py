@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING
 
 # What is imported stays: to look for garbage among it takes a tenth of the start.
@@ -57,6 +58,27 @@ def _bind_queue_and_timers(host: FunctionsHost) -> None:
         await host.ask_scheduled_questions()
 
 
+def _bind_foundry_tool(host: FunctionsHost, tool: str, name: str) -> None:
+    queue, connection, binary = f"azure-function-{name}-input", "AzureWebJobsStorage", func.DataType.BINARY
+
+    # Bytes: members of a JSON text would be taken for properties of the message.
+    @app.function_name(f"foundry_{tool}")
+    @app.queue_trigger("msg", queue, connection, data_type=binary)
+    async def receive_request(msg: func.QueueMessage, context: func.Context) -> None:
+        await host.receive_foundry_request(tool, *_content(msg), context.trace_context.trace_parent)
+
+    @app.function_name(f"foundry_{tool}_poison")
+    @app.queue_trigger("msg", f"{queue}-poison", connection, data_type=binary)
+    async def receive_poison(msg: func.QueueMessage, context: func.Context) -> None:
+        await host.receive_poisoned_foundry_request(tool, *_content(msg), context.trace_context.trace_parent)
+
+
+def _bind_foundry_requests(host: FunctionsHost) -> None:
+    @app.queue_trigger("msg", "foundry-requests", "AzureWebJobsStorage")
+    async def process_foundry_request(msg: func.QueueMessage, context: func.Context) -> None:
+        await host.process_foundry_message(msg.get_body(), context.trace_context.trace_parent)
+
+
 def _bind_job_watch(triggers: JobTriggers) -> None:
     @app.route("api/job-notifications", methods=METHODS)
     async def job_notifications(req: func.HttpRequest) -> func.HttpResponse:
@@ -72,6 +94,10 @@ def _bind_job_watch(triggers: JobTriggers) -> None:
 # With invalid settings messages stay on their queue: a function that fails would soon move them to the poison queue.
 if isinstance(host, FunctionsHost):
     _bind_queue_and_timers(host)
+    if host.foundry_queues:
+        _bind_foundry_requests(host)
+    for tool, name in host.foundry_queues.items():
+        _bind_foundry_tool(host, tool, name)
     if host.job_triggers is not None:
         _bind_job_watch(host.job_triggers)
 
@@ -79,6 +105,12 @@ if isinstance(host, FunctionsHost):
 async def close() -> None:
     """Called by hosts on a developer's machine before they end."""
     await host.close()
+
+
+def _content(message: func.QueueMessage) -> tuple[bytes, str, float]:
+    """What is stored, the message's id, and when storage took it, in seconds since 1970."""
+    inserted = message.insertion_time
+    return message.get_body(), message.id or "", inserted.timestamp() if inserted else time.time()
 
 
 def _response(answer: HttpAnswer) -> func.HttpResponse:

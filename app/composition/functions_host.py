@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import build_bot
@@ -21,9 +23,10 @@ from app.health.health import Health
 from app.health.unconfigured import Unconfigured
 from app.http import HttpAnswer
 from app.storage.queue_encoding import text_of
-from app.turns.queue_dispatcher import QueueDispatcher
+from app.turns.queue_dispatcher import QueueDispatcher, ShuttingDownError
 
 if TYPE_CHECKING:
+    from app.composition.foundry import FoundryHost
     from app.composition.job_triggers import JobPasses, JobTriggers
     from app.jobs.environment import WatchSettings
 
@@ -108,6 +111,10 @@ class FunctionsHost:
             )
         )
         self._sigterm = SigtermHandler(self.close)
+        self._settings = settings
+        self._foundry: FoundryHost | None = None
+        self._opening_foundry = asyncio.Lock()
+        self._closed = False
         self._in_azure = settings.host.in_azure
         self._invoked = False
 
@@ -122,6 +129,34 @@ class FunctionsHost:
         """A message on the queue `turns`, of any kind, as it is stored. Raises what makes the host deliver it again."""
         self._on_invocation()
         await self.dispatcher.dispatch(text_of(content.decode(errors="replace")).encode(), traceparent)
+
+    @property
+    def foundry_queues(self) -> Mapping[str, str]:
+        """<name> in `azure-function-<name>-input` of each tool that Foundry's agents may call."""
+        return self._settings.foundry.queue_names
+
+    async def receive_foundry_request(
+        self, tool: str, content: bytes, id: str, inserted_at: float, traceparent: str | None = None
+    ) -> None:
+        """A message of a tool's input queue. Raises what makes the host deliver it again."""
+        from app.foundry.requests.tool_message import QueuedMessage  # noqa: PLC0415
+
+        foundry = await self._foundry_host()
+        await foundry.receive(tool, QueuedMessage(content, id, inserted_at, traceparent))
+
+    async def receive_poisoned_foundry_request(
+        self, tool: str, content: bytes, id: str, inserted_at: float, traceparent: str | None = None
+    ) -> None:
+        """The same for the poison queue, to which such a message never goes again."""
+        from app.foundry.requests.tool_message import QueuedMessage  # noqa: PLC0415
+
+        foundry = await self._foundry_host()
+        await foundry.receive_poison(tool, QueuedMessage(content, id, inserted_at, traceparent))
+
+    async def process_foundry_message(self, body: bytes, traceparent: str | None = None) -> None:
+        """A message of the queue `foundry-requests`. Raises as `receive_foundry_request`."""
+        foundry = await self._foundry_host()
+        await foundry.process_message(body, traceparent)
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
@@ -140,10 +175,24 @@ class FunctionsHost:
 
     async def close(self) -> None:
         """Lets running turns end or hands them over, then closes everything."""
+        self._closed = True
         async with AsyncExitStack() as closing:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
-            for part in (self.core, self.bot, self.health):
+            for part in (self.core, self.bot, self._foundry, self.health):
+                if part is None:
+                    continue
                 closing.push_async_callback(part.close)
+
+    async def _foundry_host(self) -> FoundryHost:
+        """Made with the first message of Foundry's agents: no answer to a person needs it."""
+        self._on_invocation()
+        async with self._opening_foundry:
+            if self._foundry is None:
+                module = await asyncio.to_thread(import_module, "app.composition.foundry")
+                if self._closed:
+                    raise ShuttingDownError
+                self._foundry = cast("FoundryHost", module.FoundryHost(self.core, self._settings))
+            return self._foundry
 
     def _job_triggers(self, watch: WatchSettings) -> JobTriggers:
         from app.composition.job_triggers import JobTriggers  # noqa: PLC0415

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from app.settings.section import Section, setting
 
@@ -12,10 +13,20 @@ ToolName = Literal["ask", "ask_data", "diagnose_job"]
 _ALL: tuple[ToolName, ...] = ("ask", "ask_data", "diagnose_job")
 
 
+# <name> of the queues of the tools that have no setting for it.
+_QUEUE_NAMES = {"ask_data": "ask-data", "diagnose_job": "diagnose-job"}
+
+
 def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
     return () if value.lower() == "none" else tuple(filter(None, (each.strip() for each in value.split(","))))
+
+
+def _own_queue(name: str) -> str:
+    if name in _QUEUE_NAMES.values():
+        raise ValueError("these are the queues of another tool")
+    return name
 
 
 class FoundryToolSettings(Section):
@@ -27,7 +38,7 @@ class FoundryToolSettings(Section):
         left_out="all three",
         description="the tools that Foundry's agents may call, with commas: ask, ask_data, diagnose_job; or none",
     )
-    tool_name: str = setting(
+    tool_name: Annotated[str, AfterValidator(_own_queue)] = setting(
         "FOUNDRY_TOOL_NAME",
         default="ask",
         # With 36 characters the name of the poison queue would be too long.
@@ -57,3 +68,8 @@ class FoundryToolSettings(Section):
         default=False,
         description="true: an answer that is too long for a queue is kept whole behind a link of an hour",
     )
+
+    @property
+    def queue_names(self) -> Mapping[str, str]:
+        """<name> in `azure-function-<name>-input` and `-output` of each of the `tools`."""
+        return {tool: _QUEUE_NAMES.get(tool, self.tool_name) for tool in self.tools}

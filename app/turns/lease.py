@@ -104,6 +104,13 @@ class TurnLease:
         return self._message
 
     @property
+    def message_inserted_at(self) -> float:
+        """When its message was put on the queue for this attempt, by the queue's clock, in seconds since 1970; by ours
+        where the queue has not taken it yet.
+        """
+        return (self._receipt.inserted_at if self._receipt else 0.0) or self._backend.clock()
+
+    @property
     def history(self) -> Sequence[StoredMessage] | None:
         return self._history
 

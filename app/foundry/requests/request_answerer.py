@@ -15,7 +15,7 @@ from app.common.cancellation import Cancellation, time_limit_seconds
 from app.foundry.requests.kept_values import KeptValues
 from app.foundry.requests.request_metrics import request_begun, request_ended
 from app.foundry.requests.tool_request import ToolRequest
-from app.foundry.tools.foundry_tool import FoundryTool, RefusedCallError, ToolCallContext
+from app.foundry.tools.foundry_tool import FailedCallError, FoundryTool, RefusedCallError, ToolCallContext
 from app.storage.conversations import StoredMessage
 
 TOO_LATE: Final = (
@@ -85,7 +85,7 @@ class RequestAnswerer:
                 async with time_limit_seconds(deadline - clock(), cancellation):
                     text = await tool.call(request.arguments, context)
             except RefusedCallError as refusal:
-                request_ended(request.tool, "refused")
+                request_ended(request.tool, "failed" if isinstance(refusal, FailedCallError) else "refused")
                 return str(refusal)
         request_ended(request.tool, "answered")
         return text

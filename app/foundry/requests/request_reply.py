@@ -75,7 +75,8 @@ class RequestReply:
     async def _send(self) -> None:
         if self._output is None or self.value is None:
             return
-        await self._output.put(output_message(self.value, self._request.correlation_id), visibility_timeout=0)
+        body = output_message(self.value, self._request.correlation_id)
+        await self._output.put(body, visibility_timeout=0, time_to_live_seconds=OUTPUT_LIFETIME_SECONDS)
 
     def _text(self) -> str:
         if isinstance(self._end, Failure):

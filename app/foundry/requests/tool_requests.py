@@ -145,7 +145,7 @@ class ToolRequests:
     async def _execute(self, lease: TurnLease, request: ToolRequest, span: TurnSpan) -> str | None:
         key = lease.record.key
         span.begin(channel=_CHANNEL, conversation=hashed_id(f"{key.conversation.conversation}")[:32])
-        waited_seconds = max(0.0, self._storage.turns.clock() - request.inserted_at)
+        waited_seconds = max(0.0, lease.message_inserted_at - request.inserted_at)
         turn = RequestTurn(
             key.activity_id,
             key.conversation,
