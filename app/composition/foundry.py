@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from app.composition.core import Core
 from app.composition.foundry_tools import OpenFoundryTools
@@ -27,6 +27,9 @@ from app.telemetry.turn_span import traced
 from app.turns.lease import TurnBackend
 from app.turns.queue_dispatcher import ShuttingDownError
 
+if TYPE_CHECKING:
+    from app.jobs.environment import WatchSettings
+
 _log = logging.getLogger(__name__)
 
 POISONED: Final = "This call could not be processed. Ask again; if it fails again, tell whoever runs this tool."
@@ -37,10 +40,10 @@ _WAITING_SECONDS: Final = 540.0
 class FoundryHost:
     """Owns the requests that it takes: at its end those that run are handed over to other workers."""
 
-    def __init__(self, core: Core, settings: Settings) -> None:
+    def __init__(self, core: Core, settings: Settings, watch: WatchSettings | None = None) -> None:
         self._core = core
         self._settings = settings
-        self._open_tools = OpenFoundryTools(core, settings)
+        self._open_tools = OpenFoundryTools(core, settings, watch)
         self._queue = core.storage.open_queue(REQUEST_QUEUE)
         storage = core.storage
         backend = TurnBackend(storage.conversations, self._queue, storage.artifacts, settings.turns.lease_seconds)

@@ -112,6 +112,7 @@ class FunctionsHost:
         )
         self._sigterm = SigtermHandler(self.close)
         self._settings = settings
+        self._watch = watch
         self._foundry: FoundryHost | None = None
         self._opening_foundry = asyncio.Lock()
         self._closed = False
@@ -153,10 +154,10 @@ class FunctionsHost:
         foundry = await self._foundry_host()
         await foundry.receive_poison(tool, QueuedMessage(content, id, inserted_at, traceparent))
 
-    async def process_foundry_message(self, body: bytes, traceparent: str | None = None) -> None:
-        """A message of the queue `foundry-requests`. Raises as `receive_foundry_request`."""
+    async def process_foundry_message(self, content: bytes, traceparent: str | None = None) -> None:
+        """A message of the queue `foundry-requests`, as it is stored. Raises as `receive_foundry_request`."""
         foundry = await self._foundry_host()
-        await foundry.process_message(body, traceparent)
+        await foundry.process_message(text_of(content.decode(errors="replace")).encode(), traceparent)
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""
@@ -191,7 +192,7 @@ class FunctionsHost:
                 module = await asyncio.to_thread(import_module, "app.composition.foundry")
                 if self._closed:
                     raise ShuttingDownError
-                self._foundry = cast("FoundryHost", module.FoundryHost(self.core, self._settings))
+                self._foundry = cast("FoundryHost", module.FoundryHost(self.core, self._settings, self._watch))
             return self._foundry
 
     def _job_triggers(self, watch: WatchSettings) -> JobTriggers:

@@ -1,0 +1,171 @@
+"""Requests of Foundry's agents through the host that Azure Functions starts, on a file, with a model over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.functions import DataType
+
+from app.composition.foundry import POISONED
+from app.composition.functions_host import FunctionsHost
+from app.config import SettingsError, load_settings
+from app.foundry.requests.tool_message import UNREADABLE_ARGUMENTS
+from app.storage.factory import open_storage
+from app.storage.storage_errors import StorageError
+from app.turns.queue_dispatcher import ShuttingDownError
+from tests.composition.test_functions_host import WORKSPACE, triggers_with
+from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_stream
+
+OURS = "azure-function-sales-output"
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[ServingEndpoint]:
+    async with ServingEndpoint() as endpoint:
+        endpoint.replies += [chat_stream("It is 7.")] * 9
+        yield endpoint
+
+
+@pytest.fixture
+async def host(endpoint: ServingEndpoint, tmp_path: Path) -> AsyncIterator[FunctionsHost]:
+    made = opened(endpoint, tmp_path)
+    yield made
+    await made.close()
+
+
+def opened(endpoint: ServingEndpoint, folder: Path) -> FunctionsHost:
+    settings = {
+        "DATABRICKS_BASE_URL": endpoint.base_url,
+        "DATABRICKS_MODEL_NAME": "my-model",
+        "DATABRICKS_TOKEN": TOKEN,
+        "DATA_DIR": str(folder),
+        "FOUNDRY_TOOL_NAME": "sales",
+        "FOUNDRY_CACHE_SECONDS": "0",
+    }
+    return FunctionsHost(load_settings(settings))
+
+
+def message(id: str | None = "c1", **more: Any) -> bytes:
+    body = {"function_args": {"query": "Sales?"}, **({"CorrelationId": id} if id else {}), **more}
+    return json.dumps(body).encode()
+
+
+async def receive(host: FunctionsHost, content: bytes, id: str = "m1") -> None:
+    await host.receive_foundry_request("ask", content, id, time.time())
+
+
+async def on_queue(folder: Path, name: str = OURS) -> list[Any]:
+    queue = open_storage(folder / "conversations.sqlite").open_queue(name)
+    return [json.loads(each.body) for each in await queue.receive(32, visibility_timeout=60)]
+
+
+async def test_a_request_is_answered_on_the_output_queue_and_nowhere_else(
+    host: FunctionsHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, uri in enumerate(["https://evil.example/azure-function-other-output", "http://127.0.0.1/a/" + OURS]):
+        await receive(
+            host,
+            base64.b64encode(
+                message(f"c{number}", outputqueueuri="x", function_args={"query": "Sales?", "outputqueueuri": uri})
+            ),
+        )
+    assert sorted(map(str, await on_queue(tmp_path))) == [
+        str({"Value": "It is 7.", "CorrelationId": f"c{number}"}) for number in range(2)
+    ]
+    assert caplog.text.count("names another output queue") == 1
+    with closing(sqlite3.connect(tmp_path / "conversations.sqlite")) as file:
+        assert file.execute("SELECT queue FROM queue_message").fetchall() == [(OURS,)] * 2
+        assert file.execute("SELECT COUNT(*) FROM message").fetchone() == (0,), "the history holds what was said"
+
+
+async def test_a_poisoned_request_is_answered_and_one_that_nobody_can_be_answered_is_dropped_with_its_id(
+    host: FunctionsHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.receive_poisoned_foundry_request("ask", message("c1"), "m1", time.time())
+    await host.receive_poisoned_foundry_request("ask", b"no message", "m2", time.time())
+    await receive(host, message(None, secret="SECRET"), "m3")
+    await receive(host, message("c4", function_args="Sales?"), "m4")
+    answers = {each["CorrelationId"]: each["Value"] for each in await on_queue(tmp_path)}
+    assert answers == {"c1": POISONED, "c4": UNREADABLE_ARGUMENTS}
+    logged = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert [line.split()[1] for line in logged] == ["m1", "m2", "m2", "m3"]
+    assert "SECRET" not in caplog.text
+    assert "poison" in logged[0]
+    assert logged[3].endswith("it has no CorrelationId")
+
+
+async def test_an_answered_request_that_comes_from_the_poison_queue_keeps_its_value(
+    host: FunctionsHost, tmp_path: Path
+) -> None:
+    await receive(host, message())
+    await host.receive_poisoned_foundry_request("ask", message(), "m2", time.time())
+    assert [each["Value"] for each in await on_queue(tmp_path)] == ["It is 7."]
+
+
+async def test_a_worker_that_ends_hands_its_requests_over_and_takes_no_more(
+    endpoint: ServingEndpoint, tmp_path: Path
+) -> None:
+    host = opened(endpoint, tmp_path)
+    endpoint.replies.appendleft(Stream(["hang"]))
+    receiving = asyncio.create_task(receive(host, message()))
+    await endpoint.began.wait()
+    await host.close()
+    # The host may delete the message: another worker has the request.
+    await receiving
+    with pytest.raises(ShuttingDownError):
+        await receive(host, message("c2"))
+    other = opened(endpoint, tmp_path)
+    queue = open_storage(tmp_path / "conversations.sqlite").open_queue("foundry-requests")
+    (envelope,) = await queue.receive(5, visibility_timeout=60)
+    await other.process_foundry_message(base64.b64encode(envelope.body.encode()))
+    await other.close()
+    assert [each["Value"] for each in await on_queue(tmp_path)] == ["It is 7."]
+
+
+async def test_a_request_that_cannot_be_recorded_is_left_to_the_host(
+    host: FunctionsHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise StorageError("ServerBusy")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(host.core.storage.conversations, "begin", refuse)
+        with pytest.raises(StorageError):
+            await receive(host, message())
+    await receive(host, message())
+    assert len(await on_queue(tmp_path)) == 1
+
+
+def test_each_tool_has_a_trigger_on_its_queue_and_on_its_poison_queue() -> None:
+    _, triggers = triggers_with(**WORKSPACE, FOUNDRY_TOOLS="ask,diagnose_job", FOUNDRY_TOOL_NAME="sales")
+    found = {name: each for name, each in triggers.items() if "foundry" in name}
+    assert {name: each["queueName"] for name, each in found.items()} == {
+        "foundry_ask": "azure-function-sales-input",
+        "foundry_ask_poison": "azure-function-sales-input-poison",
+        "foundry_diagnose_job": "azure-function-diagnose-job-input",
+        "foundry_diagnose_job_poison": "azure-function-diagnose-job-input-poison",
+        "process_foundry_request": "foundry-requests",
+    }
+    # With text the host would put members of the message over its properties.
+    binary = {name for name, each in found.items() if each.get("dataType") == int(DataType.BINARY)}
+    assert binary == found.keys() - {"process_foundry_request"}
+
+
+def test_without_tools_there_are_no_queues() -> None:
+    assert load_settings({**WORKSPACE, "DATABRICKS_TOKEN": "t", "FOUNDRY_TOOLS": "none"}).foundry.queue_names == {}
+
+
+@pytest.mark.parametrize("name", ["ask-data", "diagnose-job", "Sales", "a--b", "x" * 36])
+def test_a_name_that_makes_no_queues_of_its_own_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="FOUNDRY_TOOL_NAME"):
+        load_settings({**WORKSPACE, "DATABRICKS_TOKEN": "t", "FOUNDRY_TOOL_NAME": name})
