@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.functions import DataType
 
 from app.composition.foundry import POISONED
 from app.composition.functions_host import FunctionsHost
@@ -157,7 +156,7 @@ def test_each_tool_has_a_trigger_on_its_queue_and_on_its_poison_queue() -> None:
         "process_foundry_request": "foundry-requests",
     }
     # With text the host would put members of the message over its properties.
-    binary = {name for name, each in found.items() if each.get("dataType") == int(DataType.BINARY)}
+    binary = {name for name, each in found.items() if each.get("dataType") == "BINARY"}
     assert binary == found.keys() - {"process_foundry_request"}
 
 
