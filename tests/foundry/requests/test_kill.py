@@ -1,0 +1,58 @@
+"""Workers of the real Function App are killed while they answer messages that Foundry has put on Azurite's queues."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.fakes.azurite import Azurite
+from tests.foundry.requests.kill_run import LOCK_SECONDS, KillRun, kill_run, within
+
+_KILLS = 9
+
+
+@pytest.mark.slow
+async def test_another_worker_answers_what_a_killed_one_had_taken_though_its_host_hides_it_for_ten_minutes(
+    azurite: Azurite, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    async with kill_run(azurite, tmp_path, workers=1, model_seconds=1.0) as run:
+        await run.put_all(12)
+        await within(20, run.recorded(12), lambda: log_of(run))
+        await run.workers.kill(0, signal.SIGKILL)
+        run.kills += 1
+        await within(60, run.all_answered(), lambda: log_of(run))
+    run.check()
+    figure(run.figures())
+
+
+@pytest.mark.proof
+async def test_a_thousand_requests_are_answered_by_three_workers_that_are_killed_again_and_again(
+    azurite: Azurite, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    async with kill_run(azurite, tmp_path, workers=3, model_seconds=0.5) as run:
+        killing = asyncio.create_task(_kill_some(run))
+        await run.put_all(1000)
+        await within(600, killing)
+        # A worker that is killed before it has recorded what it took leaves that to its host's lock.
+        await within(LOCK_SECONDS + 300, run.all_answered(), lambda: log_of(run))
+    run.check()
+    figure(run.figures())
+
+
+async def _kill_some(run: KillRun) -> None:
+    chance = Random(16)
+    for _ in range(_KILLS):
+        await asyncio.sleep(chance.uniform(3, 9))
+        await run.workers.kill(chance.randrange(3), signal.SIGKILL)
+        run.kills += 1
+
+
+def log_of(run: KillRun) -> str:
+    missing = sorted(run.asked_at.keys() - run.values.keys())
+    logs = [f"{worker.name}:\n{worker.log.read_text()[-1500:]}" for worker in run.workers.all.values()]
+    return "\n".join([f"not answered: {missing}", *logs])
