@@ -157,8 +157,7 @@ class FunctionTools:
             left = ends_at - clock()
             if left <= 0:
                 raise ToolError(
-                    f"{function.name} has not answered within {function.timeout_seconds:g} seconds; whether it did "
-                    "what it was asked is not known"
+                    f"{function.name} has not answered in time; whether it did what it was asked is not known"
                 )
             looks += 1
             try:
