@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -84,10 +85,7 @@ def _argument_parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> int:
-    task = asyncio.current_task()
-    if task is not None and sys.platform != "win32":
-        # As for Ctrl-C: what was made is removed.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    _cancel_when_terminated()
     from app.foundry.agents.preflight import check_project  # noqa: PLC0415
     from app.foundry.agents.project_client import open_project  # noqa: PLC0415 - the packages take a second
     from app.foundry.agents.responses_orchestrator import ResponsesOrchestrator  # noqa: PLC0415
@@ -105,7 +103,7 @@ async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> i
             case "ask":
                 answer = await orchestrator.ask(options.question, options.timeout)
                 if not answer.tool_calls:
-                    say("warning: no tool was called; the answer is the model's own")
+                    say("warning: Foundry shows no call of a tool: the answer may be the model's own")
                 sys.stdout.write(f"{printable(answer.text)}\n")
             case "delete":
                 left = await orchestrator.delete()
@@ -113,6 +111,13 @@ async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> i
                     say(f"left: {line}")
                 return _UNKNOWN if left else _DONE
     return _DONE
+
+
+def _cancel_when_terminated() -> None:
+    """SIGTERM ends it as Ctrl-C does: what was made is removed."""
+    task = asyncio.current_task()
+    if task is not None and sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _environment(env_file: Path | None) -> dict[str, str]:

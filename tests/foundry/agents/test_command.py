@@ -1,0 +1,167 @@
+"""`python -m app.foundry`: what goes where, and what the exit code says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.foundry.agents.command import main
+from tests.foundry.agents.conftest import QUEUES, Desk
+
+CREATE_RESPONSE = "POST /openai/v1/responses"
+ROOT = Path(__file__).parents[3]
+
+
+def environment(desk: Desk) -> dict[str, str]:
+    return {
+        "PROJECT_ENDPOINT_ENT": desk.address,
+        "MODEL_DEPLOYMENT_NAME": "gpt-5.1",
+        "STORAGE_SERVICE_ENDPOINT": QUEUES,
+        "FOUNDRY_TOOLS": "ask",
+    }
+
+
+async def run(desk: Desk, *arguments: str, **changes: str) -> int:
+    try:
+        return await asyncio.to_thread(main, arguments, environment(desk) | changes)
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+async def test_the_answer_alone_goes_to_standard_output(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(desk, "preflight") == 0
+    assert await run(desk, "create") == 0
+    assert capsys.readouterr().out == ""
+    assert await run(desk, "ask", "How many?") == 0
+    said = capsys.readouterr()
+    assert said.out == "ask says 42 to How many?\n"
+    assert "databricks-specialist: version 1" in said.err
+    assert "How many" not in said.err, "progress holds nothing that anybody wrote"
+    assert await run(desk, "delete") == 0
+    assert capsys.readouterr().out == ""
+    assert desk.stand_in.left() == []
+
+
+async def test_it_is_said_that_the_tool_was_never_called(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(desk, "create") == 0
+    assert await run(desk, "ask", "hello there") == 0
+    assert "no call of a tool" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("refusal", 1), ("content_filter", 1), ("approval", 1), ("failed", 2), ("expired", 2), ("stuck", 2)],
+)
+async def test_the_exit_code_says_whether_it_was_refused(
+    desk: Desk, capsys: pytest.CaptureFixture[str], end: str, code: int
+) -> None:
+    assert await run(desk, "create") == 0
+    desk.stand_in.runs.ends.append(end)
+    assert await run(desk, "ask", "How many?", "--timeout", "1") == code
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "required: COMMAND"),
+        (["answer"], "invalid choice"),
+        (["ask"], "required: question"),
+        (["ask", "  "], "the question is empty"),
+        (["ask", "x" * 30_001], "longer than 30000 characters"),
+        (["ask", "x", "--timeout", "soon"], "number of seconds from 1 to 3600"),
+        (["ask", "x", "--timeout", "nan"], "number of seconds from 1 to 3600"),
+        (["--env-file", "nowhere", "delete"], "no file nowhere"),
+    ],
+)
+def test_wrong_use_is_a_refusal(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """2, which programs use for it otherwise, says here that what came of it is not known."""
+    try:
+        code: object = main(arguments)
+    except SystemExit as end:
+        code = end.code
+    assert code == 1
+    assert said in capsys.readouterr().err
+
+
+def test_wrong_settings_are_refused_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"PROJECT_ENDPOINT": "x", "STORAGE_SERVICE_ENDPOINT": QUEUES, "FOUNDRY_SCALE_FACTORS": "2"}
+    assert main(["ask", "How many?"], given) == 1
+    said = capsys.readouterr().err
+    assert "PROJECT_ENDPOINT_ENT: missing" in said
+    assert "MODEL_DEPLOYMENT_NAME: missing" in said
+
+
+async def test_a_file_of_settings_is_read_and_the_environment_wins(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "dev.env"
+    file.write_text(
+        "".join(f"{name}={value}\n" for name, value in environment(desk).items()) + "FOUNDRY_AGENT_NAME=a\n"
+    )
+    monkeypatch.setenv("FOUNDRY_AGENT_NAME", "b")
+    assert await asyncio.to_thread(main, ["--env-file", str(file), "create"]) == 0
+    assert set(desk.stand_in.agents.versions) == {"b-specialist", "b-orchestrator"}
+
+
+async def test_control_characters_of_an_answer_do_not_reach_the_terminal(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def steering(*_: object) -> str:
+        return "\x1b]0;title\x07red\x1b[31m"
+
+    desk.answer_with(steering)
+    assert await run(desk, "create") == 0
+    assert await run(desk, "ask", "How many?") == 0
+    assert capsys.readouterr().out == "red\n"
+
+
+async def test_what_delete_could_not_remove_is_listed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(desk, "create") == 0
+    desk.stand_in.faults.add("DELETE /agents/{name}", 403)
+    assert await run(desk, "delete") == 2
+    assert "left: agent databricks-orchestrator: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "left"),
+    [
+        pytest.param(signal.SIGTERM, 130, 0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, 0, marks=pytest.mark.proof),
+        pytest.param(signal.SIGKILL, -9, 3, marks=pytest.mark.proof),
+    ],
+)
+async def test_a_signal_removes_what_was_made_and_a_kill_leaves_it_to_delete(
+    desk: Desk, how: signal.Signals, code: int, left: int
+) -> None:
+    """A real process, stopped while its question is being answered."""
+    assert await run(desk, "create") == 0
+    started = asyncio.Event()
+
+    async def slow(*_: object) -> str:
+        started.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    desk.answer_with(slow)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.foundry", "ask", "How many?"),
+        cwd=ROOT,
+        env={**os.environ, **environment(desk)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(60):
+        await started.wait()
+        process.send_signal(how)
+        assert await process.wait() == code
+    assert len([*desk.stand_in.conversations.all, *desk.stand_in.responses.all]) == left
+    assert await run(desk, "delete") == 0
+    assert desk.stand_in.left() == []
+    assert desk.stand_in.responses.all == {}
