@@ -1,5 +1,6 @@
 """`python -m benchmarks.agent_server [--seconds 60] [--streams 200] [names]`: concurrent streams of a hundred deltas,
-over bare FastAPI, MLflow's AgentServer, and our server: as it is, traced in the background, and with what is stored.
+over bare FastAPI, MLflow's AgentServer, and our server: as it is, traced in the background, and with responses that are
+kept in SQLite and in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -28,23 +29,29 @@ _QUESTION = {"input": [{"role": "user", "content": "How?"}], "stream": True}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`ready` is what its log says when it can be measured, where that is not the port."""
+    """`ready` is what its log says when it can be measured, where that is not the port. With `postgres` it is given the
+    `DATABASE_URL` of a PostgreSQL of its own, whose processes count for none of its figures.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] = field(default_factory=dict)
     ready: str = ""
+    postgres: bool = False
 
 
 _MODULE = {"AGENT_SERVER_MODULE": "benchmarks.agent_servers.our_agent"}
+# Answers that end are still being closed while the next begin.
+_KEEPING = {**_MODULE, "AGENT_SERVER_MAX_CONCURRENT_ANSWERS": "1000"}
 SUBJECTS = (
     Subject("fastapi", ("-m", "benchmarks.agent_servers.bare_fastapi")),
     Subject("mlflow", ("-m", "benchmarks.agent_servers.mlflow_server")),
     Subject("ours", _OURS, _MODULE),
     Subject("traced", _OURS, {**_MODULE, "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, ready="Requests are traced in"),
-    # In SQLite; answers that end are still being closed while the next begin.
-    Subject("stored", _OURS, {**_MODULE, "AGENT_SERVER_MAX_CONCURRENT_ANSWERS": "1000"}, {"store": True}),
+    # In SQLite.
+    Subject("stored", _OURS, _KEEPING, {"store": True}),
+    Subject("postgres", _OURS, _KEEPING, {"store": True}, postgres=True),
 )
 
 
@@ -117,8 +124,12 @@ def _measure(subject: Subject, streams: int, seconds: float) -> Figures:
 @contextmanager
 def _running(subject: Subject) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, (Path(folder) / "log").open("wb") as log:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA_DIR": folder, **subject.environment}
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        (Path(folder) / "log").open("wb") as log,
+        _database(subject) as database,
+    ):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA_DIR": folder, **subject.environment, **database}
         process = subprocess.Popen(
             [sys.executable, *subject.command, "--port", str(port)], cwd=folder, env=environment, stdout=log, stderr=log
         )
@@ -128,6 +139,20 @@ def _running(subject: Subject) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         finally:
             process.terminate()
             process.wait(timeout=20)
+
+
+@contextmanager
+def _database(subject: Subject) -> Iterator[Mapping[str, str]]:
+    if not subject.postgres:
+        yield {}
+        return
+    from tests.fakes.postgres import Postgres, programs
+
+    folder = programs()
+    if folder is None:
+        raise SubjectError("there is no PostgreSQL on this machine")
+    with Postgres(folder) as running:
+        yield {"DATABASE_URL": running.url}
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path, ready: str) -> None:

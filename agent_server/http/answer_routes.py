@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -124,7 +124,7 @@ class _AnswerRoutes:
                     raise
                 raise restarting() from None
 
-    def _stream(self, frames: AsyncGenerator[JsonObject, None], end: StreamEnd) -> EventStream:
+    def _stream(self, frames: AsyncGenerator[Sequence[JsonObject], None], end: StreamEnd) -> EventStream:
         # A kept response has its own time limit, as a turn.
         seconds = None if end is no_end else self._time_limit_seconds
         return EventStream(frames, self._answers, end, time_limit_seconds=seconds)

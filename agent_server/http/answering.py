@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -69,7 +69,7 @@ class Answering:
 
     async def stream(
         self, name: str, body: JsonObject, context: RequestContext, answering: AsyncGenerator[JsonObject, None]
-    ) -> AsyncGenerator[JsonObject, None]:
+    ) -> AsyncGenerator[Sequence[JsonObject], None]:
         """As `invoke`, the frames of a stream."""
         with request_context(context):
             trace = self._start_trace(name, body, context)
@@ -79,13 +79,13 @@ class Answering:
                     async for frame in frames:
                         if trace.trace_id:
                             output.add(frame)
-                        yield frame
+                        yield (frame,)
             except BaseException as error:
                 trace.end(output.value, error)
                 raise
             trace.end(output.value)
         if wants_trace_id(context) and trace.trace_id:
-            yield {"trace_id": trace.trace_id}
+            yield ({"trace_id": trace.trace_id},)
 
     def _start_trace(self, name: str, body: JsonObject, context: RequestContext) -> RequestTrace:
         return self._services.tracer.start(name, body, response_id="", conversation_id="", owner=context.caller.owner)
@@ -104,33 +104,34 @@ class Answering:
                 await stored.cancel()
         return response
 
-    async def events(self, stored: StoredResponse) -> AsyncGenerator[JsonObject, None]:
+    async def events(self, stored: StoredResponse) -> AsyncGenerator[Sequence[JsonObject], None]:
         """As `finish`, the events."""
         is_finished = False
         try:
-            async with aclosing(stored.events()) as events:
-                async for event in events:
-                    yield event
+            async with aclosing(stored.events()) as batches:
+                async for events in batches:
+                    yield events
             is_finished = True
         finally:
             if not is_finished and not self._answers.is_stopping:
                 await stored.cancel()
 
     async def followed(
-        self, events: AsyncGenerator[JsonObject, None], context: RequestContext
-    ) -> AsyncGenerator[JsonObject, None]:
-        """`events`, and at their end the trace's id where the client wants it. Raises `CutError` where the response
-        goes on without this instance, or has been deleted.
+        self, batches: AsyncGenerator[Sequence[JsonObject], None], context: RequestContext
+    ) -> AsyncGenerator[Sequence[JsonObject], None]:
+        """`batches` of events, and at their end the trace's id where the client wants it. Raises `CutError` where the
+        response goes on without this instance, or has been deleted.
         """
         last: JsonObject = {}
-        async with aclosing(events):
-            async for last in events:
-                yield last
+        async with aclosing(batches):
+            async for events in batches:
+                yield events
+                last = events[-1]
         # There are none after the last one.
         if last and last.get("type") not in _ENDS:
             raise CutError
         if wants_trace_id(context) and (trace_id := _trace_id(last.get("response"))):
-            yield {"trace_id": trace_id}
+            yield ({"trace_id": trace_id},)
 
 
 def _with_trace_id(answer: JsonObject, trace_id: str) -> JsonObject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -34,15 +34,16 @@ StreamEnd = Callable[[ApiError, SentSoFar], list[JsonObject]]
 
 
 class EventStream(Response):
-    """Its headers leave at once. `frames` is closed when it ends, when the client leaves, when the server stops, or
-    after `time_limit_seconds`; `end` makes the last frames of an answer that could not be completed.
+    """Its headers leave at once, and frames that come together leave together. `frames` is closed when it ends, when
+    the client leaves, when the server stops, or after `time_limit_seconds`; `end` makes the last frames of an answer
+    that could not be completed.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        frames: AsyncGenerator[JsonObject, None],
+        frames: AsyncGenerator[Sequence[JsonObject], None],
         answers: OpenAnswers,
         end: StreamEnd,
         *,
@@ -85,13 +86,13 @@ class EventStream(Response):
         is_complete = True
         with self._answers.opened(is_kept=self._end is no_end) as answer:
             try:
-                async with asyncio.timeout(self._time_limit_seconds) as limit, aclosing(self._frames) as frames:
-                    async for frame in frames:
+                async with asyncio.timeout(self._time_limit_seconds) as limit, aclosing(self._frames) as batches:
+                    async for frames in batches:
                         if limit.expired():
                             # A handler that ignores its cancellation is closed at its next word.
                             raise TimeoutError
-                        await self._send(send, frame)
-                        sent.add(frame)
+                        await self._send(send, frames)
+                        sent.add(frames)
             except TimeoutError:
                 last, is_complete = self._end(took_too_long(), sent), False
             except asyncio.CancelledError:
@@ -105,16 +106,16 @@ class EventStream(Response):
                 last, is_complete = self._end(failure, sent), False
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_FRAMES_SECONDS):
-                    for frame in last:
-                        await self._send(send, frame)
+                    if last:
+                        await self._send(send, last)
                     if is_complete or last:
                         await send(_body(_DONE))
                         await send({"type": "http.response.body", "body": b"", "more_body": False})
             # Otherwise the connection is closed within the body: a client that read its end would take it for all.
 
-    async def _send(self, send: Send, frame: JsonObject) -> None:
+    async def _send(self, send: Send, frames: Sequence[JsonObject]) -> None:
         self._is_sending = True
-        await send(_body(b"data: " + json_bytes(frame) + b"\n\n"))
+        await send(_body(b"".join([b"data: " + json_bytes(frame) + b"\n\n" for frame in frames])))
         self._is_sending = self._was_idle = False
 
 

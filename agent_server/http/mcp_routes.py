@@ -143,9 +143,9 @@ async def _ended_in_time(end: Coroutine[Any, Any, JsonObject]) -> JsonObject | N
         return None
 
 
-async def _last(events: AsyncGenerator[JsonObject, None]) -> JsonObject:
+async def _last(batches: AsyncGenerator[Sequence[JsonObject], None]) -> JsonObject:
     last: JsonObject = {}
-    async with aclosing(events):
-        async for event in events:
-            last = event
+    async with aclosing(batches):
+        async for events in batches:
+            last = events[-1]
     return last

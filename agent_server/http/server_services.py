@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -30,8 +30,8 @@ class StoredResponse(Protocol):
         """The Response object as it is now."""
         ...
 
-    def events(self) -> AsyncGenerator[JsonObject, None]:
-        """All its events, from the first to the last."""
+    def events(self) -> AsyncGenerator[Sequence[JsonObject], None]:
+        """All its events, from the first to the last, as they come together."""
         ...
 
     async def finished(self) -> JsonObject:
@@ -50,7 +50,7 @@ class Responses(Protocol):
 
     async def follow(
         self, response_id: str, caller: ServerCaller, *, starting_after: int | None = None
-    ) -> AsyncGenerator[JsonObject, None]: ...
+    ) -> AsyncGenerator[Sequence[JsonObject], None]: ...
 
     async def cancel(self, response_id: str, caller: ServerCaller) -> JsonObject: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agent_server.handlers.handler import JsonObject
@@ -15,12 +16,13 @@ class SentSoFar:
     response: JsonObject = field(default_factory=dict)
     sequence_number: int = -1
 
-    def add(self, frame: JsonObject) -> None:
-        number = frame.get("sequence_number")
-        if isinstance(number, int):
-            self.sequence_number = number
-        if isinstance(response := frame.get("response"), dict):
-            self.response = response
+    def add(self, frames: Iterable[JsonObject]) -> None:
+        for frame in frames:
+            number = frame.get("sequence_number")
+            if isinstance(number, int):
+                self.sequence_number = number
+            if isinstance(response := frame.get("response"), dict):
+                self.response = response
 
 
 def responses_end(error: ApiError, sent: SentSoFar) -> list[JsonObject]:

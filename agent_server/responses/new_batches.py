@@ -22,6 +22,8 @@ class NewBatchesWatch:
         events = self._batches.pop(batch, None)
         for earlier in [each for each in self._batches if each < batch]:
             del self._batches[earlier]
+        if not self._batches:
+            self._changed.clear()
         return events
 
     async def changed(self, seconds: float) -> bool:

@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from agent_server.handlers.handler import JsonObject
 from agent_server.handlers.request_context import RequestContext
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.protocol.api_error import ApiError, not_found
 from agent_server.protocol.responses_request import ResponsesRequest
+from agent_server.responses.event_log import ResponseEvents
 from agent_server.responses.following import follow
 from agent_server.responses.new_response import NewResponses
 from agent_server.responses.queue_worker import QueueWorker
@@ -104,8 +105,10 @@ class ResponsesService:
 
     async def follow(
         self, response_id: str, caller: ServerCaller, *, starting_after: int | None = None
-    ) -> AsyncGenerator[JsonObject, None]:
-        """Its events, from the one after the number `starting_after`. Raises before the generator is returned."""
+    ) -> AsyncGenerator[ResponseEvents, None]:
+        """Its events, from the one after the number `starting_after`, as they come together. Raises before the
+        generator is returned.
+        """
         self._worker.wake()
         try:
             record = await self._find(response_id, caller)
@@ -215,7 +218,7 @@ class ResponsesService:
 
     async def _follow(
         self, tenant: str, record: ResponseRecord, starting_after: int | None
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    ) -> AsyncGenerator[ResponseEvents, None]:
         async def end_if_lost() -> None:
             self._worker.wake()
             if await self._is_lost(tenant, record):
@@ -225,9 +228,9 @@ class ResponsesService:
             self._stores.log, log_key(tenant, record), starting_after=starting_after, end_if_lost=end_if_lost
         )
         try:
-            async with aclosing(following) as events:
-                async for event in events:
-                    yield event
+            async with aclosing(following) as batches:
+                async for events in batches:
+                    yield events
                     self._worker.wake()
         except StorageError:
             raise _unavailable() from None

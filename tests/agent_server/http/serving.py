@@ -86,12 +86,12 @@ class MemoryResponse:
             self.log += events
             self.changed.notify_all()
 
-    async def events(self, first: int = 0) -> AsyncGenerator[JsonObject, None]:
+    async def events(self, first: int = 0) -> AsyncGenerator[Sequence[JsonObject], None]:
         position = first
         while True:
             while position < len(self.log):
-                position += 1
-                yield self.log[position - 1]
+                events, position = self.log[position:], len(self.log)
+                yield events
             if self.assembler.has_ended or self.vanished:
                 return
             async with self.changed:
@@ -147,7 +147,7 @@ class MemoryResponses:
 
     async def follow(
         self, response_id: str, caller: ServerCaller, *, starting_after: int | None = None
-    ) -> AsyncGenerator[JsonObject, None]:
+    ) -> AsyncGenerator[Sequence[JsonObject], None]:
         return self._find(response_id, caller).events(0 if starting_after is None else starting_after + 1)
 
     async def cancel(self, response_id: str, caller: ServerCaller) -> JsonObject:

@@ -198,9 +198,9 @@ async def test_silence_is_filled_with_comments() -> None:
     gate = asyncio.Event()
 
     async def slow() -> Any:
-        yield {"type": "first"}
+        yield ({"type": "first"},)
         await gate.wait()
-        yield {"type": "second"}
+        yield ({"type": "second"}, {"type": "third"})
 
     sent: list[bytes] = []
 
@@ -219,7 +219,7 @@ async def test_silence_is_filled_with_comments() -> None:
         b'data: {"type":"first"}\n\n',
         b": keep-alive\n\n",
         b": keep-alive\n\n",
-        b'data: {"type":"second"}\n\n',
+        b'data: {"type":"second"}\n\ndata: {"type":"third"}\n\n',
         b"data: [DONE]\n\n",
         b"",
     ]
@@ -249,7 +249,7 @@ async def test_a_client_that_reads_nothing_occupies_no_place_after_the_time_limi
 
     async def endless() -> Any:
         while True:
-            yield {"type": "x"}
+            yield ({"type": "x"},)
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.body":
@@ -267,7 +267,7 @@ async def test_a_handler_that_ignores_its_cancellation_ends_with_the_time_limit_
     async def stubborn() -> Any:
         while True:
             with suppress(asyncio.CancelledError):
-                yield {"type": "x"}
+                yield ({"type": "x"},)
                 await asyncio.sleep(0.01)
 
     sent: list[bytes] = []

@@ -115,7 +115,7 @@ class Instance:
 
     async def events(self, id: str, starting_after: int | None = None) -> list[JsonObject]:
         async with aclosing(await self.service.follow(id, ANN, starting_after=starting_after)) as following:
-            return [event async for event in following]
+            return [event async for events in following for event in events]
 
     async def vanish(self) -> None:
         """Its process is gone: nothing it does reaches anybody any more."""
