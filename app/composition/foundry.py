@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from app.composition.core import Core
+from app.composition.core import Core, storage_location
 from app.composition.foundry_tools import OpenFoundryTools
 from app.config import Settings
 from app.foundry.requests.request_metrics import poison_received, request_ended
@@ -22,7 +22,9 @@ from app.foundry.requests.tool_message import (
 )
 from app.foundry.requests.tool_request import ToolRequest
 from app.foundry.requests.tool_requests import REQUEST_QUEUE, RequestStorage, ToolRequests
+from app.storage.factory import open_answer_links
 from app.storage.queue import Queue
+from app.storage.storage_errors import StorageError
 from app.telemetry.turn_span import traced
 from app.turns.lease import TurnBackend
 from app.turns.queue_dispatcher import ShuttingDownError
@@ -45,6 +47,8 @@ class FoundryHost:
         self._settings = settings
         self._open_tools = OpenFoundryTools(core, settings, watch)
         self._queue = core.storage.open_queue(REQUEST_QUEUE)
+        location = storage_location(settings.storage)
+        self._links = open_answer_links(location) if settings.foundry.answer_links else None
         storage = core.storage
         backend = TurnBackend(storage.conversations, self._queue, storage.artifacts, settings.turns.lease_seconds)
         self.requests = ToolRequests(
@@ -53,6 +57,7 @@ class FoundryHost:
             core.telemetry,
             max_concurrent=settings.foundry.max_concurrent_requests,
             time_limit_seconds=settings.turns.timeout_seconds,
+            link_to=self._link_to if self._links is not None else None,
         )
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -84,7 +89,9 @@ class FoundryHost:
         if self._running:
             await asyncio.wait(self._running)
         async with AsyncExitStack() as closing:
-            for part in (self._queue, self._open_tools, self.requests):
+            for part in (self._queue, self._links, self._open_tools, self.requests):
+                if part is None:
+                    continue
                 closing.push_async_callback(part.close)
 
     def _parsed(self, tool: str, message: QueuedMessage) -> ToolMessage | None:
@@ -121,6 +128,14 @@ class FoundryHost:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
+
+    async def _link_to(self, text: str) -> str | None:
+        assert self._links is not None
+        try:
+            return await self._links.link_to(text)
+        except StorageError as failure:
+            _log.warning("A long answer is sent without a link to all of it (%s)", failure)
+            return None
 
     def _open_output(self, tool: str) -> Queue:
         return self._core.storage.open_queue(output_queue(self._settings, tool))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from app.agent.events import End, Event, Failure
+from app.common.text import replace_lone_surrogates
 from app.foundry.requests.kept_values import KeptValues
 from app.foundry.requests.output_message import SHORTENED, SHORTENED_WITH_LINK, fits, output_message, shortened
 from app.foundry.requests.request_metrics import request_ended, value_repeated
@@ -89,5 +90,5 @@ class RequestReply:
         id = self._request.correlation_id
         if fits(text, id):
             return text
-        link = await self._link_to(text) if self._link_to is not None else None
+        link = await self._link_to(replace_lone_surrogates(text)) if self._link_to is not None else None
         return shortened(text, id, SHORTENED if link is None else SHORTENED_WITH_LINK.format(link=link))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from app.content.blocks import Block
     from app.content.citation import Citation
 
+SOURCES_HEADING = "Sources:"
+"""Above the list at the end of an answer."""
 _MAX_TITLE_CHARACTERS = 300
 _MAX_URL_CHARACTERS = 2_000
 _MAX_HEADING_CHARACTERS = 300
@@ -74,4 +76,4 @@ def _source(title: str, url: str) -> str:
 
 def _numbered(sources: Iterable[str]) -> str:
     lines = [f"{number}. {source}" for number, source in enumerate(sources, start=1)]
-    return "\n".join(["Sources:", "", *lines]) if lines else ""
+    return "\n".join([SOURCES_HEADING, "", *lines]) if lines else ""

@@ -49,3 +49,12 @@ def test_it_is_cut_between_lines_and_a_block_of_code_is_closed() -> None:
 
 def test_a_single_long_line_is_cut_within_it() -> None:
     assert len(shortened("Heading\n" + "x" * 100_000, "c1")) > MAX_QUEUE_MESSAGE_BYTES * 0.9
+
+
+def test_the_list_of_sources_stays() -> None:
+    sources = "\n\nSources:\n\n1. [Contract 7](https://docs.example/7)"
+    assert shortened("x\n" * 40_000 + sources, "c1").endswith(f"x{SHORTENED}{sources}")
+    several = f"a{sources}\n\n## 2. More?\n\n" + "x\n" * 40_000 + sources
+    assert shortened(several, "c1").endswith(f"x{SHORTENED}")
+    long = "\n".join(f"{number}. [Contract {number}](https://docs.example/)" for number in range(1000))
+    assert "Sources:" not in shortened("x\n" * 40_000 + f"\n\nSources:\n\n{long}", "c1")

@@ -319,3 +319,29 @@ async def test_a_request_that_failed_before_its_value_was_kept_is_known_as_lost(
 class _RefusingDocuments(_RefusingQueue):
     def __init__(self, documents: Any) -> None:
         super().__init__(documents, until=float("inf"))
+
+
+@pytest.mark.parametrize("link", [None, "https://a.example/answer.md?sig=1"])
+def test_a_value_that_is_too_long_is_shortened_once_with_a_link_where_there_is_one(
+    link: str | None, tmp_path: Path
+) -> None:
+    kept: list[str] = []
+
+    async def link_to(text: str) -> str | None:
+        kept.append(text)
+        return link
+
+    async def answer(_: Mapping[str, Any]) -> str:
+        return "Größe \ud83d\n" * 9_000
+
+    @in_virtual_time
+    async def script(harness: RequestHarness) -> None:
+        worker = harness.worker(answer=answer)
+        worker.requests._link_to = link_to
+        value = await worker.requests.answer(request_of())
+        assert await harness.answers() == [("call_1", value)]
+        assert kept == ["Größe \ufffd\n" * 9_000]
+        assert value is not None
+        assert (f" {link}]" in value) == (link is not None)
+
+    script(tmp_path)
