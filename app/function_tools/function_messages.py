@@ -32,9 +32,13 @@ class UnreadableAnswerError(ValueError):
     """`str()` says what the message lacks, and quotes nothing of it."""
 
 
-def question(arguments: Mapping[str, Any], correlation_id: str, *, nested: bool = True) -> str:
-    """Arguments that are not `nested` stand beside the correlation id, as classic agents send them."""
+def question(arguments: Mapping[str, Any], correlation_id: str, *, nested: bool = True, traceparent: str = "") -> str:
+    """Arguments that are not `nested` stand beside the correlation id, as classic agents send them. A function may
+    continue the trace: queues have no headers, so `traceparent` stands beside them too.
+    """
     body = {**({"function_args": arguments} if nested else arguments), "CorrelationId": correlation_id}
+    if traceparent:
+        body["traceparent"] = traceparent
     return replace_lone_surrogates(json.dumps(body, ensure_ascii=False))
 
 

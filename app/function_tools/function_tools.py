@@ -23,6 +23,7 @@ from app.storage.documents import DocumentStore
 from app.storage.queue import check_size
 from app.storage.remote_queue import RemoteQueue, RemoteQueueBusyError, RemoteQueueRefusedError
 from app.storage.storage_errors import StorageError
+from app.telemetry.spans import current_span
 from app.tools.base import AnyTool, Effect, RawArguments, Tool, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence
 
@@ -109,7 +110,9 @@ class FunctionTools:
         context.progress(context.translate(_ASKING, name=function.name))
         await check_arguments(function.parameters, arguments)
         id = correlation_id(context.conversation, context.idempotency_key, function.name, arguments)
-        body = question(arguments, id, nested=function.nests_arguments)
+        span = current_span()
+        traceparent = span.traceparent if span is not None else ""
+        body = question(arguments, id, nested=function.nests_arguments, traceparent=traceparent)
         try:
             check_size(body)
         except ValueError:

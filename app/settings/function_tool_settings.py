@@ -15,7 +15,7 @@ from app.settings.section import Section, setting
 MAX_FUNCTION_TOOLS = 20
 _QueueName = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 # Beside these the arguments stand in a message.
-_RESERVED = frozenset({"correlationid", "function_args"})
+_RESERVED = frozenset({"correlationid", "function_args", "traceparent"})
 
 
 class FunctionTool(BaseModel):
@@ -51,7 +51,9 @@ class FunctionTool(BaseModel):
         if value.get("type", "object") != "object" or not isinstance(properties, dict):
             raise PydanticCustomError("parameters", "parameters are the JSON schema of an object")
         if any(name.lower() in _RESERVED for name in properties):
-            raise PydanticCustomError("parameters", "no parameter may be called CorrelationId or function_args")
+            raise PydanticCustomError(
+                "parameters", "no parameter may be called CorrelationId, function_args or traceparent"
+            )
         if any(not target.startswith("#") for target in _references(value)):
             raise PydanticCustomError("parameters", "parameters refer to nothing outside of themselves")
         return value

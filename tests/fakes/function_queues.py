@@ -99,5 +99,5 @@ class FunctionQueues:
         while True:
             question = await self.asked()
             await asyncio.sleep(seconds)
-            value = function(question.get("function_args", question))
+            value = function(question)
             await self.answer({"Value": value, "CorrelationId": question["CorrelationId"]})

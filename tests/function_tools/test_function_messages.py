@@ -31,6 +31,8 @@ def test_a_question_is_as_foundry_writes_it_nested_or_beside() -> None:
     beside = question({"city": "Köln"}, "c-1", nested=False)
     assert json.loads(beside) == {"city": "Köln", "CorrelationId": "c-1"}
     question({"city": "\ud83d"}, "c-1").encode()
+    traced = json.loads(question({}, "c-1", traceparent="00-a-b-01"))
+    assert traced == {"function_args": {}, "CorrelationId": "c-1", "traceparent": "00-a-b-01"}
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_a_function_is_asked_as_foundry_asks_it_and_its_answer_is_the_tools(tmp_
     async def scenario(workers: Workers) -> None:
         call = asyncio.create_task((await workers.registry()).run(LISBON, context()))
         question = await workers.queues.asked()
+        assert question.pop("traceparent").startswith("00-")
         assert question == {"function_args": {"city": "Lisbon"}, "CorrelationId": question["CorrelationId"]}
         await workers.queues.answer({"Value": "Sunny", "CorrelationId": question["CorrelationId"]})
         asked_at = now()
@@ -165,7 +166,7 @@ def test_a_call_that_another_worker_goes_on_with_is_sent_once(tmp_path: Path, hu
         await asyncio.sleep(hundredths / 100 + 0.005)
         await ended(first)
         second = asyncio.create_task((await workers.registry()).run(LISBON, context()))
-        serving = asyncio.create_task(workers.queues.serve(lambda arguments: f"Sunny in {arguments['city']}"))
+        serving = asyncio.create_task(workers.queues.serve(lambda asked: f"Sunny in {asked['function_args']['city']}"))
         result = await second
         if workers.queues.named("fn-in").times_to_live:
             assert told(result) == "Sunny in Lisbon"
@@ -196,7 +197,7 @@ def test_two_workers_that_make_the_same_call_at_once_ask_once_and_hear_the_same(
 def test_calls_with_other_keys_or_other_arguments_are_calls_of_their_own(tmp_path: Path) -> None:
     async def scenario(workers: Workers) -> None:
         registry = await workers.registry()
-        serving = asyncio.create_task(workers.queues.serve(lambda arguments: arguments["city"]))
+        serving = asyncio.create_task(workers.queues.serve(lambda asked: asked["function_args"]["city"]))
         porto = replace(LISBON, arguments='{"city": "Porto"}')
         calls = [(LISBON, "turn-1-1"), (LISBON, "turn-1-2"), (porto, "turn-1-1")]
         results = await asyncio.gather(*(registry.run(call, context(key)) for call, key in calls))

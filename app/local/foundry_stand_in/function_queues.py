@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, Literal
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
@@ -24,6 +25,9 @@ _HIDDEN_SECONDS = 30
 _MAX_RECEIVED = 32
 
 log = logging.getLogger(__name__)
+
+caller_traceparent: ContextVar[str] = ContextVar("traceparent of the request that is served", default="")
+"""Written into the messages of its run. Whether the service does so has not been seen."""
 
 
 class FunctionQueues:
@@ -78,7 +82,7 @@ class FunctionQueues:
     async def _ask(self, queue: QueueClient, correlation_id: str, arguments: Json) -> None:
         shape, encoding = self.forms[self._turn % len(self.forms)]
         self._turn += 1
-        content = written_message(correlation_id, arguments, shape, encoding)
+        content = written_message(correlation_id, arguments, shape, encoding, caller_traceparent.get())
         self.asked[correlation_id] = content
         try:
             await queue.send_message(content)
@@ -118,13 +122,17 @@ class FunctionQueues:
             await self._service.close()
 
 
-def written_message(correlation_id: str, arguments: Json, shape: Shape, encoding: Encoding) -> str:
+def written_message(
+    correlation_id: str, arguments: Json, shape: Shape, encoding: Encoding, traceparent: str = ""
+) -> str:
     """As Foundry writes it, by what has been seen of it."""
     body: Json = {"CorrelationId": correlation_id}
     if shape == "flat":
         body = {**arguments, **body}
     else:
         body = {"function_args": arguments if shape == "nested" else json.dumps(arguments), **body}
+    if traceparent:
+        body["traceparent"] = traceparent
     text = json.dumps(body)
     return text if encoding == "plain" else base64.b64encode(text.encode()).decode()
 

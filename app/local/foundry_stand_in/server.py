@@ -16,7 +16,7 @@ from app.local.foundry_stand_in.clock import Clock
 from app.local.foundry_stand_in.control import Control
 from app.local.foundry_stand_in.conversations import Conversations
 from app.local.foundry_stand_in.faults import Faults
-from app.local.foundry_stand_in.function_queues import FunctionQueues
+from app.local.foundry_stand_in.function_queues import FunctionQueues, caller_traceparent
 from app.local.foundry_stand_in.refusals import RefusedError
 from app.local.foundry_stand_in.responses import Responses
 
@@ -79,6 +79,7 @@ class FoundryStandIn:
                 return await handler(request)
             try:
                 self._check(request)
+                caller_traceparent.set(request.headers.get("traceparent", ""))
                 call = f"{request.method} {_route(request)}"
                 return await self.faults.around(call, request, handler)
             except RefusedError as error:
