@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +21,7 @@ from app.common.printable import printable
 
 if TYPE_CHECKING:
     from app.foundry.agents.agent_settings import AgentProgramSettings
+    from app.foundry.agents.orchestrator import Orchestrator
 
 _DONE, _REFUSED, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 130
 _ASK_SECONDS = 120.0
@@ -86,30 +87,44 @@ def _argument_parser() -> argparse.ArgumentParser:
 
 async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> int:
     _cancel_when_terminated()
+    from app.foundry.tools.tool_definitions import tool_definitions  # noqa: PLC0415
+
+    tools = tuple(tool_definitions(settings.tools, settings.genie).values())
+    if options.classic:
+        from app.foundry.agents.classic_client import open_classic_project  # noqa: PLC0415 - an extra of its own
+        from app.foundry.agents.classic_orchestrator import ClassicOrchestrator  # noqa: PLC0415
+
+        async with open_classic_project(settings.agents.project_endpoint) as classic_project:
+            classic = ClassicOrchestrator(classic_project, settings, tools, say)
+            return await _carry_out(options, classic, classic.check)
     from app.foundry.agents.preflight import check_project  # noqa: PLC0415
     from app.foundry.agents.project_client import open_project  # noqa: PLC0415 - the packages take a second
     from app.foundry.agents.responses_orchestrator import ResponsesOrchestrator  # noqa: PLC0415
-    from app.foundry.tools.tool_definitions import tool_definitions  # noqa: PLC0415
 
     async with open_project(settings.agents.project_endpoint) as project:
-        tools = tuple(tool_definitions(settings.tools, settings.genie).values())
         orchestrator = ResponsesOrchestrator(project, settings, tools, say)
-        match options.command:
-            case "preflight":
-                await check_project(project, settings, say)
-            case "create":
-                await check_project(project, settings, say)
-                await orchestrator.create()
-            case "ask":
-                answer = await orchestrator.ask(options.question, options.timeout)
-                if not answer.tool_calls:
-                    say("warning: Foundry shows no call of a tool: the answer may be the model's own")
-                sys.stdout.write(f"{printable(answer.text)}\n")
-            case "delete":
-                left = await orchestrator.delete()
-                for line in left:
-                    say(f"left: {line}")
-                return _UNKNOWN if left else _DONE
+        return await _carry_out(options, orchestrator, lambda: check_project(project, settings, say))
+
+
+async def _carry_out(
+    options: argparse.Namespace, orchestrator: Orchestrator, check: Callable[[], Awaitable[None]]
+) -> int:
+    match options.command:
+        case "preflight":
+            await check()
+        case "create":
+            await check()
+            await orchestrator.create()
+        case "ask":
+            answer = await orchestrator.ask(options.question, options.timeout)
+            if not answer.tool_calls:
+                say("warning: Foundry shows no call of a tool: the answer may be the model's own")
+            sys.stdout.write(f"{printable(answer.text)}\n")
+        case "delete":
+            left = await orchestrator.delete()
+            for line in left:
+                say(f"left: {line}")
+            return _UNKNOWN if left else _DONE
     return _DONE
 
 

@@ -16,7 +16,7 @@ RESULT_TOOL = "get_result"
 _MADE_BY = "databricks-agent-for-teams"
 _MCP_LABEL = "databricks"
 
-_SPECIALIST_INSTRUCTIONS = """\
+SPECIALIST_INSTRUCTIONS = """\
 You answer questions about a company's Databricks workspace: its data and its jobs.
 Always call one of your tools; never answer from your own knowledge.
 Hand the question on as it is, in the person's words.
@@ -26,9 +26,9 @@ When a tool says that it cannot answer, say so, and why."""
 _POLLING_INSTRUCTIONS = (
     f"\nWhen a tool returns a handle instead of an answer, call {RESULT_TOOL} with it until there is one."
 )
-_ORCHESTRATOR_INSTRUCTIONS = f"""\
+_ORCHESTRATOR_INSTRUCTIONS = """\
 You answer people's questions with the help of specialists for a company's Databricks workspace.
-Call {DELEGATE} for every question about data or jobs: one call for each separate question, several at once if need be.
+Call {delegate} for every question about data or jobs: one call for each separate question, several at once if need be.
 Answer with what the specialists say; keep tables, numbers and numbered links as they are, and invent nothing.
 When a specialist could not answer, say so, and why."""
 
@@ -55,6 +55,11 @@ def specialist_names(settings: AgentProgramSettings) -> tuple[str, ...]:
     return (first, *(f"{first}-{number}" for number in range(2, settings.agents.scale_factor + 1)))
 
 
+def orchestrator_instructions(delegate: str) -> str:
+    """`delegate` is the name of the function, or of the agent, that it calls."""
+    return _ORCHESTRATOR_INSTRUCTIONS.format(delegate=delegate)
+
+
 def mark(settings: AgentProgramSettings) -> dict[str, str]:
     """The metadata of all that is ours, and of nothing else in the project."""
     return {"made_by": _MADE_BY, "installation": settings.agents.name}
@@ -71,13 +76,13 @@ def agent_plans(settings: AgentProgramSettings, tools: Sequence[ToolDefinition])
     specialist = {
         "kind": "prompt",
         "model": model,
-        "instructions": _SPECIALIST_INSTRUCTIONS + (_POLLING_INSTRUCTIONS if over_mcp else ""),
-        "tools": [_mcp_tool(settings, tools)] if over_mcp else [_queue_tool(each, settings) for each in tools],
+        "instructions": SPECIALIST_INSTRUCTIONS + (_POLLING_INSTRUCTIONS if over_mcp else ""),
+        "tools": [_mcp_tool(settings, tools)] if over_mcp else [queue_tool(each, settings) for each in tools],
     }
     orchestrator = {
         "kind": "prompt",
         "model": model,
-        "instructions": _ORCHESTRATOR_INSTRUCTIONS,
+        "instructions": orchestrator_instructions(DELEGATE),
         "tools": [_DELEGATE_TOOL],
     }
     return (
@@ -88,7 +93,7 @@ def agent_plans(settings: AgentProgramSettings, tools: Sequence[ToolDefinition])
 
 def is_as_planned(plan: AgentPlan, definition: Mapping[str, Any], metadata: Mapping[str, str]) -> bool:
     """Whether a version is what the plan says: what the service has added of its own does not count."""
-    return metadata.get("definition") == plan.fingerprint and _includes(definition, plan.definition)
+    return metadata.get("definition") == plan.fingerprint and includes(definition, plan.definition)
 
 
 _DELEGATE_TOOL: Mapping[str, Any] = {
@@ -105,7 +110,7 @@ _DELEGATE_TOOL: Mapping[str, Any] = {
 }
 
 
-def _queue_tool(tool: ToolDefinition, settings: AgentProgramSettings) -> dict[str, Any]:
+def queue_tool(tool: ToolDefinition, settings: AgentProgramSettings) -> dict[str, Any]:
     def binding(direction: str) -> dict[str, Any]:
         queue = {
             "queue_service_endpoint": settings.agents.queue_endpoint,
@@ -137,9 +142,9 @@ def _mcp_tool(settings: AgentProgramSettings, tools: Sequence[ToolDefinition]) -
     }
 
 
-def _includes(found: object, planned: object) -> bool:
+def includes(found: object, planned: object) -> bool:
     if isinstance(planned, Mapping):
-        return isinstance(found, Mapping) and all(_includes(found.get(key), value) for key, value in planned.items())
+        return isinstance(found, Mapping) and all(includes(found.get(key), value) for key, value in planned.items())
     if isinstance(planned, list | tuple):
-        return isinstance(found, list | tuple) and len(found) == len(planned) and all(map(_includes, found, planned))
+        return isinstance(found, list | tuple) and len(found) == len(planned) and all(map(includes, found, planned))
     return found == planned

@@ -1,0 +1,200 @@
+"""The classic agents: an orchestrator with specialists connected to it, which the service runs by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from app.foundry.agents.agent_settings import AgentProgramSettings
+from app.foundry.agents.classic_client import ClassicAgent, ClassicProject
+from app.foundry.agents.classic_definitions import (
+    ClassicPlan,
+    connected_agents,
+    orchestrator_plan,
+    specialist_plans,
+)
+from app.foundry.agents.classic_removal import ClassicRemoval
+from app.foundry.agents.classic_run import answer_of, read_run, tool_calls_of
+from app.foundry.agents.definitions import includes, is_ours, mark, orchestrator_name
+from app.foundry.agents.foundry_errors import FoundryError, NoEndError, RefusedError, UnavailableError
+from app.foundry.agents.orchestrator import OrchestratedAnswer, Report
+from app.foundry.tools.tool_definitions import ToolDefinition
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
+_CLEANUP_SECONDS = 30.0
+_RETIRES = "warning: Foundry ends classic agents on 2027-03-31; without --classic the agents of today are used"
+_QUEUES_ALONE = "warning: classic agents use the queues; FOUNDRY_MCP_URL has no effect"
+
+
+class ClassicOrchestrator:
+    """An `Orchestrator`. Agents whose names end with `suffix` live for one question."""
+
+    def __init__(
+        self,
+        project: ClassicProject,
+        settings: AgentProgramSettings,
+        tools: Sequence[ToolDefinition],
+        report: Report,
+        *,
+        suffix: str = "",
+        poll_seconds: float = _FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self._project = project
+        self._settings = settings
+        self._tools = tools
+        self._report = report
+        self._suffix = suffix
+        self._poll_seconds = poll_seconds
+
+        # Names the agents of this run, so that one whose answer was lost is found.
+        self._run_id = uuid.uuid4().hex
+
+    async def create(self) -> None:
+        self._report(_RETIRES)
+        if self._settings.agents.mcp_url:
+            self._report(_QUEUES_ALONE)
+        try:
+            ours = await self._ours()
+            specialists = [
+                await self._bring_up(plan, ours) for plan in specialist_plans(self._settings, self._tools, self._suffix)
+            ]
+            connected = connected_agents([each.id for each in specialists])
+            orchestrator = await self._bring_up(orchestrator_plan(self._settings, connected, self._suffix), ours)
+        except (FoundryError, asyncio.CancelledError):
+            await self._undo()
+            raise
+        if not self._suffix:
+            await self._remove_others({orchestrator.id, *(each.id for each in specialists)})
+
+    async def check(self) -> None:
+        """Whether the project lets us in. Makes nothing."""
+        self._report(_RETIRES)
+        self._report(f"agents: {len(await self._project.agents())} classic ones in the project")
+
+    async def ask(self, question: str, time_limit_seconds: float) -> OrchestratedAnswer:
+        deadline = asyncio.get_running_loop().time() + time_limit_seconds
+        orchestrator = next(
+            (each for each in await self._ours() if each.name == orchestrator_name(self._settings) + self._suffix), None
+        )
+        if orchestrator is None:
+            raise RefusedError(
+                f"The project has no classic agent {orchestrator_name(self._settings)} of ours: "
+                "run create --classic first."
+            )
+        self._report(f"{orchestrator.name}: {orchestrator.id}")
+        async with self._thread() as (thread_id, metadata):
+            await self._project.add_message(thread_id, question)
+            run_id = await self._run(thread_id, orchestrator, metadata, deadline)
+            text = answer_of(await self._project.messages(thread_id, run_id))
+            if not text:
+                raise NoEndError("The agent ended without an answer.")
+            return OrchestratedAnswer(text, tool_calls_of(await self._project.steps(thread_id, run_id)))
+
+    async def answer_once(self, question: str, time_limit_seconds: float) -> str:
+        """With agents of its own, which are removed in the end, also after a failure, and when cancelled."""
+        await self.create()
+        try:
+            return (await self.ask(question, time_limit_seconds)).text
+        finally:
+            await self._undo()
+
+    async def delete(self) -> tuple[str, ...]:
+        removal = ClassicRemoval(self._project, self._settings, self._report)
+        await removal.remove_everything()
+        return tuple(removal.left)
+
+    async def _ours(self) -> list[ClassicAgent]:
+        return [each for each in await self._project.agents() if is_ours(each.metadata, self._settings)]
+
+    async def _bring_up(self, plan: ClassicPlan, ours: Sequence[ClassicAgent]) -> ClassicAgent:
+        found = next((each for each in ours if each.name == plan.name), None)
+        body = plan.marked(self._settings, self._run_id)
+        if found is None:
+            made = await self._create(plan, body)
+            self._report(f"{plan.name}: created {made.id}")
+            return made
+        if found.metadata.get("definition") == plan.fingerprint and includes(found.body, plan.body):
+            self._report(f"{plan.name}: {found.id} is as it should be")
+            return found
+        # The mark of the run that made it stays: what fails now does not take it away.
+        body["metadata"]["run"] = found.metadata.get("run", "")
+        changed = await self._project.update_agent(found.id, body)
+        self._report(f"{plan.name}: changed {changed.id}")
+        return changed
+
+    async def _create(self, plan: ClassicPlan, body: Mapping[str, object]) -> ClassicAgent:
+        try:
+            return await self._project.create_agent(body)
+        except UnavailableError as error:
+            # It may have been made all the same.
+            for each in await self._ours():
+                if each.name == plan.name and each.metadata.get("run") == self._run_id:
+                    return each
+            if not error.was_refused:
+                raise
+            await asyncio.sleep(error.retry_after_seconds or _LONGEST_PAUSE_SECONDS)
+            return await self._project.create_agent(body)
+
+    async def _remove_others(self, wanted: set[str]) -> None:
+        """Of ours: specialists of a scale factor that was larger, and a second one of a name."""
+        removal = ClassicRemoval(self._project, self._settings, self._report)
+        await removal.remove_agents([each for each in await self._ours() if each.id not in wanted])
+        for line in removal.left:
+            self._report(f"left: {line}")
+
+    async def _undo(self) -> None:
+        """Removes the agents that this run has made."""
+        removal = ClassicRemoval(self._project, self._settings, self._report)
+        try:
+            async with asyncio.timeout(_CLEANUP_SECONDS):
+                await removal.remove_run_of_creation(self._run_id)
+        except TimeoutError:
+            removal.left.append("agents, for which there was no time")
+        for line in removal.left:
+            self._report(f"left: {line}")
+
+    @asynccontextmanager
+    async def _thread(self) -> AsyncIterator[tuple[str, Mapping[str, str]]]:
+        """One that is removed in the end, also after a failure, and when cancelled."""
+        metadata = mark(self._settings) | {"question": uuid.uuid4().hex}
+        thread_id = ""
+        try:
+            thread_id = await self._project.create_thread(metadata)
+            self._report(f"{thread_id}: created")
+            yield thread_id, metadata
+        finally:
+            removal = ClassicRemoval(self._project, self._settings, self._report)
+            try:
+                async with asyncio.timeout(_CLEANUP_SECONDS):
+                    await removal.remove_question(thread_id, metadata["question"])
+            except TimeoutError:
+                removal.left.append("what the question made, for which there was no time")
+            for line in removal.left:
+                self._report(f"left: {line}")
+
+    async def _run(self, thread_id: str, agent: ClassicAgent, metadata: Mapping[str, str], deadline: float) -> str:
+        """The id of the run, once it is completed."""
+        trace_id = secrets.token_hex(16)
+        self._report(f"trace {trace_id}")
+        traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+        run = read_run(await self._project.start_run(thread_id, agent.id, metadata, traceparent))
+        self._report(f"{agent.name}: {run.id} {run.status}")
+        now, pause = asyncio.get_running_loop().time, self._poll_seconds
+        while not run.has_ended and run.problem is None:
+            left = deadline - now()
+            if left <= 0:
+                raise NoEndError(
+                    f"There was no end within the time limit; the last status of {run.id} was {run.status}."
+                )
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+            status = run.status
+            run = read_run(await self._project.run(thread_id, run.id))
+            if run.status != status:
+                self._report(f"{agent.name}: {run.id} {run.status}")
+        if run.problem is not None:
+            raise run.problem
+        return run.id
