@@ -34,6 +34,7 @@ HELP = """COMMAND
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   agent-server [--no-browser]        start the agent server, and the page to talk to it
+  foundry [--classic] [question]     have an agent in a stand-in Foundry project ask ours, and show each step
   preflight [--target prod]          make the agent server's folder for Databricks Apps, start it alone and ask it
   deploy-app [--var endpoint=NAME]   deploy that folder as a Databricks App, and wait for its health
   check-access [--app]               ask what the agent server uses, here or in the app, and name missing grants
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> int:
             package,
             deploy,
             agent_server,
+            foundry,
             preflight,
             deploy_app,
             check_access,
@@ -197,6 +199,11 @@ def deploy(environment: VirtualEnvironment, arguments: list[str]) -> int:
 def agent_server(environment: VirtualEnvironment, arguments: list[str]) -> int:
     environment.install(AGENT_SERVER_LOCK, *_local_model())
     return environment.become("app.local.agent_server", *arguments)
+
+
+def foundry(environment: VirtualEnvironment, arguments: list[str]) -> int:
+    environment.install(DEVELOPMENT_LOCK, *_local_model())
+    return environment.become("app.local.foundry", *arguments)
 
 
 def preflight(environment: VirtualEnvironment, arguments: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,11 @@ async def start_bot(
     show: Callable[[str], object] | None = None,
     *,
     ephemeral: bool = False,
+    settings_first: Mapping[str, str] = {},
 ) -> RunningBot:
     """`show` is given the host's log lines; an `ephemeral` bot keeps conversations only while it runs.
+
+    `settings_first` hold whatever else is set.
 
     Raises `ChildFailedError` and `LocalSettingsError`.
     """
@@ -46,6 +49,7 @@ async def start_bot(
     if stand_in:
         settings |= await start_stand_in(children)
         settings = JOB_WATCH_SETTINGS | settings
+    settings |= settings_first
     options = ["--port", str(port), "--root", str(root), "--parent", str(os.getpid())]
     host = await children.start(
         "The function host",

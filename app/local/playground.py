@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import re
 import shutil
-import subprocess
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.common.printable import printable
+from app.local.npm_package import NoNodeError, NpmPackageError, installed_package, locked_version, node_environment
 from app.local.processes import Child, ChildFailedError, Children
 
 PACKAGE = "@microsoft/m365agentsplayground"
 # Its version and hash: package.json and package-lock.json.
 _LOCK = Path(__file__).with_name("npm")
-VERSION: str = json.loads((_LOCK / "package.json").read_text(encoding="utf-8"))["dependencies"][PACKAGE]
+VERSION = locked_version(PACKAGE, _LOCK)
 DEFAULT_PORT = 56150
 TENANT_ID = "00000000-0000-0000-0000-000000000001"
 USER_ID = "00000000-0000-0000-0000-000000000020"
@@ -27,101 +23,12 @@ USER_NAME = "Alex Wilber"
 """Who writes in the Playground, by their ids in Microsoft Entra."""
 _NAMES = (USER_NAME, "Megan Bowen", "Adele Vance", "Isaiah Langer", "Patti Fernandez", "Lynne Robbins")
 _LOOPBACK_ONLY = Path(__file__).with_name("loopback_only.cjs")
-_INSTALL_SECONDS = 300.0
 _START_SECONDS = 60.0
-# npm's defaults wait for more than a minute where there is no network.
-_NPM_OPTIONS = (
-    *("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error", "--ignore-scripts"),
-    *("--fetch-retries", "2", "--fetch-retry-mintimeout", "1000", "--fetch-retry-maxtimeout", "4000"),
-)
-# What Node.js needs on some system. It runs packages of others, so that it gets none of the developer's secrets.
-_ENVIRONMENT = re.compile(
-    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|XDG_\w+"
-    r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|HOMEDRIVE|HOMEPATH|APPDATA|LOCALAPPDATA|PROGRAM\w*"
-    r"|(NVM|FNM|VOLTA|ASDF|MISE)_\w+|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR"
-)
-# For downloads only: these may hold a user name and a password.
-_NETWORK = re.compile(r"HTTPS?_PROXY|NO_PROXY|NPM_CONFIG_\w+", re.IGNORECASE)
-# The codes of npm and of Node.js: https://docs.npmjs.com/common-errors, https://nodejs.org/api/errors.html
-_CAUSES = (
-    (
-        "ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT",
-        "no connection to the npm registry. Check the network, and HTTPS_PROXY if a proxy leads out of it",
-    ),
-    (
-        "SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER_CERT(_LOCALLY)?"
-        "|UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_HAS_EXPIRED",
-        "the certificate of the npm registry is not trusted here. Behind a proxy that opens TLS, set "
-        "NODE_EXTRA_CA_CERTS to the file with its certificate",
-    ),
-    ("ENOSPC", "the disk is full"),
-)
-
-
-class PlaygroundError(Exception):
-    """The Playground cannot be installed or started; `str()` says why."""
-
-
-class NoNodeError(PlaygroundError):
-    """Node.js, which is optional, is not installed."""
-
-
-def node_environment(environment: Mapping[str, str], *, network: bool = False) -> dict[str, str]:
-    """The variables of `environment` that Node.js is given; `network`: those for downloads too."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if _ENVIRONMENT.fullmatch(name.upper()) or (network and _NETWORK.fullmatch(name))
-    }
 
 
 async def installed_playground(folder: Path) -> Path:
-    """The program's file, installed by npm into `folder` the first time. Raises `PlaygroundError`."""
-    program = _program(folder)
-    if _version(program) == VERSION:
-        return program
-    npm = shutil.which("npm")
-    if npm is None:
-        raise NoNodeError("Node.js is not installed (no npm on the PATH)")
-    # Into another folder first, so that an interrupted install is never used.
-    fresh = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(_LOCK / name, fresh)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(npm, "ci", "--prefix", str(fresh), *_NPM_OPTIONS),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=node_environment(os.environ, network=True),
-        )
-    except OSError as error:
-        raise PlaygroundError(f"npm, at {npm}, cannot be run: {error.strerror}") from None
-    try:
-        async with asyncio.timeout(_INSTALL_SECONDS):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        raise PlaygroundError(f"npm did not install {PACKAGE} within {_INSTALL_SECONDS:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode or _version(_program(fresh)) != VERSION:
-        raise PlaygroundError(f"npm could not install {PACKAGE}: {why_npm_failed(output.decode(errors='replace'))}")
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.replace(folder)
-    return program
-
-
-def why_npm_failed(said: str) -> str:
-    code = re.search(r"^npm (?:error|ERR!) code (\w+)$", said, re.MULTILINE)
-    for codes, cause in _CAUSES:
-        # Old versions of npm print the error of Node.js itself.
-        if re.search(rf"\b({codes})\b", code[1] if code else said):
-            return cause
-    lines = [line for line in printable(said).splitlines() if "A complete log of this run" not in line]
-    return " ".join(" ".join(lines[-3:]).split())[:500] or "it gave no reason"
+    """The program's file, installed by npm into `folder` the first time. Raises `NpmPackageError`."""
+    return (await installed_package(folder, PACKAGE, _LOCK)) / "cli.js"
 
 
 def _people() -> dict[str, Any]:
@@ -161,24 +68,12 @@ def _user(number: int, name: str) -> dict[str, str]:
     }
 
 
-def _program(folder: Path) -> Path:
-    return folder / "node_modules" / PACKAGE / "cli.js"
-
-
-def _version(program: Path) -> str | None:
-    try:
-        version: str = json.loads((program.parent / "package.json").read_text(encoding="utf-8"))["version"]
-    except (OSError, ValueError, LookupError):
-        return None
-    return version
-
-
 async def start_playground(
     children: Children, program: Path, endpoint: str, port: int = DEFAULT_PORT, channel: str = "msteams"
 ) -> tuple[Child, str]:
     """Returns the address of the page; another port is taken where `port` is not free.
 
-    Raises `PlaygroundError`.
+    Raises `NpmPackageError`.
     """
     node = shutil.which("node")
     if node is None:
@@ -203,9 +98,9 @@ async def start_playground(
             },
         )
     except OSError as error:
-        raise PlaygroundError(f"Node.js, at {node}, cannot be run: {error.strerror}") from None
+        raise NpmPackageError(f"Node.js, at {node}, cannot be run: {error.strerror}") from None
     try:
         return child, f"http://localhost:{(await child.ready(_START_SECONDS))[1]}"
     except ChildFailedError as error:
         await children.stop_one(child)
-        raise PlaygroundError(str(error)) from None
+        raise NpmPackageError(str(error)) from None

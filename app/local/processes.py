@@ -60,6 +60,11 @@ class Child:
             self.failure_text() if self.ended.done() else f"{self.name} was not ready within {seconds:.0f} s"
         )
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.returncode
+
     def failure_text(self) -> str:
         """How the child ended, with its last lines where they have not been shown."""
         quoted = "".join(f"\n  {line}" for line in self._lines)

@@ -24,8 +24,9 @@ from app.local.bot_process import RunningBot, start_bot
 from app.local.doctor import answering_findings
 from app.local.lifetime import DEFAULT_PORT, PortInUseError, listen, port_number, stop_requested
 from app.local.local_settings import FILE_NAME, ROOT, LocalSettingsError, workspace_is_configured
+from app.local.npm_package import NoNodeError, NpmPackageError
 from app.local.playground import DEFAULT_PORT as PLAYGROUND_PORT
-from app.local.playground import NoNodeError, PlaygroundError, installed_playground, start_playground
+from app.local.playground import installed_playground, start_playground
 from app.local.processes import ChildFailedError, Children
 from app.local.settings_doctor import LocalSettings
 from ops.command import DEV
@@ -93,12 +94,12 @@ async def _start_and_watch(children: Children, settings: LocalSettings, options:
     page, instead = None, ""
     try:
         program = await installing
-        if isinstance(program, PlaygroundError):
+        if isinstance(program, NpmPackageError):
             raise program
         _, page = await start_playground(children, program, bot.endpoint, options.playground_port)
     except NoNodeError:
         instead = _NODE_MISSING
-    except PlaygroundError as error:
+    except NpmPackageError as error:
         instead = f"The Agents Playground did not start: {error}"
     for line in run_summary(bot, page, instead):
         say(line)
@@ -111,14 +112,14 @@ async def _start_and_watch(children: Children, settings: LocalSettings, options:
     raise ChildFailedError(ended.failure_text())
 
 
-async def _install_playground(root: Path) -> Path | PlaygroundError:
+async def _install_playground(root: Path) -> Path | NpmPackageError:
     """Returns the error instead of raising it: the bot starts all the same."""
     folder = root / ".data" / "playground"
     if shutil.which("npm") and not folder.exists():
         say("Installing the Microsoft 365 Agents Playground with npm; this happens once and takes about a minute ...")
     try:
         return await installed_playground(folder)
-    except PlaygroundError as error:
+    except NpmPackageError as error:
         return error
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.fakes.npm import npm_installed
 
 ROOT = Path(__file__).parents[2]
-_LOCK = ROOT / "tests" / "npm" / "azurite"
+_LOCK = ROOT / "app" / "local" / "npm_azurite"
 _TRIES = 3
 # The account that every Azurite has, and its published key.
 ACCOUNT = "devstoreaccount1"

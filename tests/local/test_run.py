@@ -23,15 +23,8 @@ from aiohttp import ClientError, ClientSession
 from app.local.bot_process import RunningBot
 from app.local.genie_questions import KnownQuestion, known_question
 from app.local.lifetime import listen, port_number, port_of
-from app.local.playground import (
-    PACKAGE,
-    VERSION,
-    NoNodeError,
-    PlaygroundError,
-    installed_playground,
-    node_environment,
-    start_playground,
-)
+from app.local.npm_package import NoNodeError, NpmPackageError, node_environment
+from app.local.playground import PACKAGE, VERSION, installed_playground, start_playground
 from app.local.processes import ChildFailedError, Children
 from app.local.run import BotLog, run_summary
 
@@ -402,7 +395,7 @@ async def test_an_install_that_fails_is_reported_in_a_sentence_and_is_never_used
         npm.write_text(f"#!/bin/sh\n{script}\n")
         npm.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PlaygroundError, match=sentence) as failed:
+    with pytest.raises(NpmPackageError, match=sentence) as failed:
         await installed_playground(tmp_path / ".data" / "playground")
     assert isinstance(failed.value, NoNodeError) is (script is None)
     assert not (tmp_path / ".data" / "playground").exists()

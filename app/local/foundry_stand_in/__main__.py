@@ -10,6 +10,7 @@ import sys
 
 from aiohttp import web
 
+from app.local.foundry_stand_in.function_queues import ALL_FORMS
 from app.local.foundry_stand_in.server import PROJECT_PATH, FoundryStandIn
 from app.local.lifetime import LOOPBACK, PortInUseError, listen, port_number, port_of, stop_requested
 
@@ -33,10 +34,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m app.local.foundry_stand_in", description=__doc__)
     parser.add_argument("--port", type=port_number, default=0, help="0 takes a free one")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
+    parser.add_argument("--forms", choices=("one", "all"), default="one", help="of the messages: all of them in turn")
     options = parser.parse_args()
     try:
         with listen(options.port) as listener:
-            asyncio.run(_serve(listener, options.parent))
+            asyncio.run(_serve(listener, options))
     except PortInUseError as error:
         print(error, file=sys.stderr)
         return 1
@@ -45,8 +47,11 @@ def main() -> int:
     return 0
 
 
-async def _serve(listener: socket.socket, parent: int | None) -> None:
-    await serve(FoundryStandIn(os.environ.get("FOUNDRY_STORAGE")), listener, parent)
+async def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
+    stand_in = FoundryStandIn(os.environ.get("FOUNDRY_STORAGE"))
+    if options.forms == "all":
+        stand_in.queues.forms = ALL_FORMS
+    await serve(stand_in, listener, options.parent)
 
 
 if __name__ == "__main__":

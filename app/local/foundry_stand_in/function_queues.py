@@ -19,6 +19,14 @@ from app.local.foundry_stand_in.refusals import FailedToolCallError, Json
 
 Shape = Literal["nested", "text", "flat"]
 Encoding = Literal["base64", "plain"]
+ALL_FORMS: tuple[tuple[Shape, Encoding], ...] = (
+    ("nested", "base64"),
+    ("text", "plain"),
+    ("flat", "base64"),
+    ("nested", "plain"),
+    ("text", "base64"),
+    ("flat", "plain"),
+)
 
 _POLL_SECONDS = 0.1
 _HIDDEN_SECONDS = 30

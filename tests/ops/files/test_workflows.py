@@ -192,7 +192,7 @@ def test_the_package_that_is_deployed_is_one_that_was_checked_and_started() -> N
     assert order[0]["run"].split()[-1] == order[1]["with"]["path"]
 
 
-@pytest.mark.parametrize("lock", [".github/atk", "agent_server/ui", "app/local/npm", "tests/npm/azurite"])
+@pytest.mark.parametrize("lock", [".github/atk", "agent_server/ui", "app/local/npm", "app/local/npm_azurite"])
 def test_what_npm_installs_is_locked_to_its_files_and_to_no_registry(lock: str) -> None:
     packages = json.loads((ROOT / lock / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     wanted = json.loads((ROOT / lock / "package.json").read_text(encoding="utf-8"))["dependencies"]
