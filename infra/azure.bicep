@@ -128,10 +128,11 @@ param specialists string = ''
 @maxLength(8000)
 param functionTools string = ''
 
+// Each tool has two queue triggers, which look at their queues all the time: none where nobody asks.
 @description('The tools that agents in Azure AI Foundry may call, with commas: ask, ask_data, diagnose_job; or none.')
 @minLength(3)
 @maxLength(100)
-param foundryTools string = 'ask,ask_data,diagnose_job'
+param foundryTools string = 'none'
 
 // With 36 characters the name of the poison queue would be too long.
 @description('<name> in azure-function-<name>-input and -output, the queues of ask.')
@@ -151,6 +152,14 @@ param foundryCacheSeconds int = 30
 
 @description('True keeps an answer that is too long for a queue whole, behind a link of an hour that whoever has it can read.')
 param foundryAnswerLinks bool = false
+
+@description('The object id of the managed identity of the Foundry project that may use the tools\' queues. Empty: nobody but the agent may.')
+@maxLength(36)
+param foundryPrincipalId string = ''
+
+@description('The resource id of a Foundry project whose agents the agent\'s own identity may make and ask, as a pipeline that signs in with it does. Empty: none.')
+@maxLength(500)
+param foundryProjectId string = ''
 
 @description('What the tokens of Foundry\'s identities are for, api://<client id>: POST /api/mcp/entra takes them then. Empty: none.')
 @maxLength(200)
@@ -314,6 +323,17 @@ var baseName = 'dbxagent-${suffix}-${take(unique, 5)}'
 var functionAppName = '${hostingPlan == 'flex' ? 'flex' : 'func'}-${baseName}'
 var keyVaultName = 'kv-${suffix}-${take(unique, 8)}'
 
+// As app/foundry/tools/ names them.
+var foundryToolNames = { ask: foundryToolName, ask_data: 'ask-data', diagnose_job: 'diagnose-job' }
+var foundryToolList = filter(map(split(foundryTools, ','), tool => trim(tool)), tool => !empty(tool))
+var foundryToolQueues = toLower(foundryTools) == 'none' ? [] : map(union(foundryToolList, []), tool => 'azure-function-${foundryToolNames[tool]}')
+var foundryProjectParts = split(
+  empty(foundryProjectId)
+    ? '${resourceGroup().id}/providers/Microsoft.CognitiveServices/accounts/-/projects/-'
+    : foundryProjectId,
+  '/'
+)
+
 // The bot's identity, storage's, telemetry's, and with managed-identity the one that Databricks knows.
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: 'id-${baseName}'
@@ -344,6 +364,20 @@ module storage 'modules/storage.bicep' = {
     logAnalyticsId: monitoring.outputs.logAnalyticsId
     sku: storageSku
     publicNetworkAccess: publicNetworkAccess
+    foundryToolQueues: foundryToolQueues
+    foundryPrincipalId: foundryPrincipalId
+    foundryAnswerLinks: foundryAnswerLinks
+  }
+}
+
+// Elsewhere as a rule: in the resource group of the project. Without one the scope is this group, and nothing is made.
+module foundryProject 'modules/foundryProject.bicep' = if (!empty(foundryProjectId)) {
+  name: 'foundryProject-${suffix}'
+  scope: resourceGroup(foundryProjectParts[2], foundryProjectParts[4])
+  params: {
+    accountName: foundryProjectParts[8]
+    projectName: foundryProjectParts[10]
+    principalId: identity.properties.principalId
   }
 }
 

@@ -36,8 +36,34 @@ param tableNames string[] = ['conversations', 'documents']
 @description('What is larger than a row: results to draw again, and files.')
 param artifactContainerName string = 'artifacts'
 
+@description('What the queues of the tools for agents in Foundry begin with, such as azure-function-ask.')
+param foundryToolQueues string[]
+
+@description('The identity of the Foundry project. Empty: none.')
+@maxLength(36)
+param foundryPrincipalId string
+
+@description('Whether long answers are kept behind links.')
+param foundryAnswerLinks bool
+
+@description('Long answers, behind links.')
+param answerContainerName string = 'foundry-answers'
+
+@description('Requests of agents in Foundry that another instance may have to resume, and those that could not be processed.')
+param foundryRequestQueueNames string[] = ['foundry-requests', 'foundry-requests-poison']
+
 @description('Turns that another instance may have to resume, and messages that could not be processed.')
 param queueNames string[] = ['turns', 'turns-poison']
+
+// Foundry writes to the first and reads the second. The host moves what failed too often to the third.
+var foundryExchangeQueueNames = flatten(map(foundryToolQueues, tool => ['${tool}-input', '${tool}-output']))
+var foundryPoisonQueueNames = map(foundryToolQueues, tool => '${tool}-input-poison')
+var allQueueNames = concat(
+  queueNames,
+  empty(foundryToolQueues) ? [] : foundryRequestQueueNames,
+  foundryExchangeQueueNames,
+  foundryPoisonQueueNames
+)
 
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // Storage Blob Data Owner
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe' // Storage Blob Data Contributor
@@ -101,6 +127,15 @@ resource artifacts 'Microsoft.Storage/storageAccounts/blobServices/containers@20
   }
 }
 
+// The agent's identity owns the account's blobs, and so may sign links to them.
+resource answers 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = if (foundryAnswerLinks) {
+  parent: blobs
+  name: answerContainerName
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
 // Every deployed build is kept under its own name, for going back. Only former versions of agent.zip are deleted, and each
 // of those is such a build too. A deleted artifact would stay as an earlier version; it
 // goes, and Azure can restore it for the days of deleteRetentionPolicy, like every blob of the account.
@@ -146,6 +181,30 @@ resource replacedBlobs 'Microsoft.Storage/storageAccounts/managementPolicies@202
             }
           }
         }
+        // A link is read for an hour; the rules run once a day.
+        {
+          name: 'answers-behind-links'
+          type: 'Lifecycle'
+          enabled: true
+          definition: {
+            filters: {
+              blobTypes: ['blockBlob']
+              prefixMatch: ['${answerContainerName}/']
+            }
+            actions: {
+              baseBlob: {
+                delete: {
+                  daysAfterModificationGreaterThan: 1
+                }
+              }
+              version: {
+                delete: {
+                  daysAfterCreationGreaterThan: 0
+                }
+              }
+            }
+          }
+        }
       ]
     }
   }
@@ -172,7 +231,7 @@ resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-0
 }
 
 resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [
-  for queueName in queueNames: {
+  for queueName in allQueueNames: {
     parent: queueService
     name: queueName
   }
@@ -201,12 +260,25 @@ resource writesTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 resource writesQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for (queueName, i) in queueNames: {
+  for (queueName, i) in allQueueNames: {
     name: guid(account.id, queueName, principalId, queueDataContributor)
     scope: queues[i]
     properties: {
       roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
       principalId: principalId
+      principalType: 'ServicePrincipal'
+    }
+  }
+]
+
+// Microsoft's documentation demands this role, and not on the account: https://learn.microsoft.com/azure/ai-foundry/agents/how-to/tools/azure-functions
+resource foundryUsesQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for queueName in (empty(foundryPrincipalId) ? [] : foundryExchangeQueueNames): {
+    name: guid(account.id, queueName, foundryPrincipalId, queueDataContributor)
+    scope: queues[indexOf(allQueueNames, queueName)]
+    properties: {
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
+      principalId: foundryPrincipalId
       principalType: 'ServicePrincipal'
     }
   }

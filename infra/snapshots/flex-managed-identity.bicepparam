@@ -31,10 +31,12 @@ param mcpServers = '[{"name": "tickets", "url": "https://tickets.contoso.com/mcp
 param mcpKeyVaultReference = '@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/mcp)'
 param specialists = '[{"name": "legal", "endpoint": "agents_legal"}]'
 param functionTools = '[{"name": "weather", "description": "The weather", "endpoint": "https://contoso.queue.core.windows.net", "input_queue": "weather-in", "output_queue": "weather-out"}]'
-param foundryTools = 'ask,diagnose_job'
+param foundryTools = 'ask, diagnose_job,'
 param foundryToolName = 'databricks'
 param foundryMaxConcurrentRequests = 3
 param foundryCacheSeconds = 31
+param foundryPrincipalId = '77777777-0000-4000-8000-000000000007'
+param foundryProjectId = '/subscriptions/00000000-0000-4000-8000-000000000002/resourceGroups/foundry/providers/Microsoft.CognitiveServices/accounts/contoso-ai/projects/data'
 param foundryAnswerLinks = true
 param foundryMcpAudience = 'api://5c9f2a10-1111-4222-8333-444455556666'
 param foundryMcpCallers = '0b1c2d3e-1111-4222-8333-444455556666'

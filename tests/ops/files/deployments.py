@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import dev
+from app.foundry.tools.tool_definitions import tool_definitions
+from app.settings.foundry_settings import FoundryToolSettings
+from app.settings.genie_settings import GenieSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 SNAPSHOTS = ROOT / "infra/snapshots"
@@ -95,6 +98,13 @@ def _short(value: Any) -> Any:
     if isinstance(value, list):
         return [_short(item) for item in value]
     return {_short(name): _short(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def foundry_queues(deployed: Deployment) -> set[str]:
+    """What the queues of each tool begin with, as the app reads it from its settings."""
+    given = {name: value for name, value in deployed.app_settings.items() if name.startswith("FOUNDRY_")}
+    tools = tool_definitions(FoundryToolSettings.model_validate(given), GenieSettings.model_validate({}))
+    return {f"azure-function-{tool.queue_name}" for tool in tools.values()}
 
 
 @cache

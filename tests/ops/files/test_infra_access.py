@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
-from tests.ops.files.deployments import NAMES, Resource, deployment, modules, template
+from tests.ops.files.deployments import NAMES, Deployment, Resource, deployment, foundry_queues, modules, template
 
 SITE, PLAN = "Microsoft.Web/sites", "Microsoft.Web/serverfarms"
 STORAGE, VAULT = "Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults"
@@ -19,6 +20,7 @@ ROLES = {
     "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
     "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
     "Monitoring Metrics Publisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+    "Azure AI User": "53ca6127-db72-4b80-b1b0-d745d6d5456d",
 }
 AGENT = ("[userAssignedIdentities.principalId]", "ServicePrincipal")
 # A person provisions, or a pipeline: Azure finds out which.
@@ -78,9 +80,12 @@ def at(resource: Resource, path: str) -> Any:
 
 def grant(assignment: Resource) -> tuple[str, str, str, str | None]:
     properties = assignment["properties"]
-    assert assignment["name"].startswith("[guid("), "the next provision would make a second one"
+    # Where all that guid() is given is known here, the snapshot has what it makes: a UUID of version 5.
+    made = re.fullmatch(r"\[guid\(.*|[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", assignment["name"])
+    assert made, "the next provision would make a second one"
     role = next(name for name, guid in ROLES.items() if properties["roleDefinitionId"] == f"<roleDefinitions {guid}>")
-    kind, name = assignment["id"].split("'")[1].split("/")[-2:]
+    where = assignment["id"].removeprefix("[extensionResourceId('")
+    kind, name = re.split(r"'|/providers/Microsoft\.Authorization/", where)[0].split("/")[-2:]
     scope = f"{kind}/{name}" if kind in {"queues", "containers"} else kind
     return role, scope, properties["principalId"], properties.get("principalType")
 
@@ -89,8 +94,39 @@ def grant(assignment: Resource) -> tuple[str, str, str, str | None]:
 def test_everybody_has_the_roles_that_they_need_and_no_other(name: str) -> None:
     deployed = deployment(name)
     given = [grant(each) for each in deployed.of("Microsoft.Authorization/roleAssignments")]
-    needed = GRANTS + (GRANTS_WITH_VAULT if deployed.of(VAULT) else [])
+    needed = GRANTS + (GRANTS_WITH_VAULT if deployed.of(VAULT) else []) + foundry_grants(deployed)
     assert sorted(given, key=str) == sorted(needed, key=str)
+
+
+def foundry_grants(deployed: Deployment) -> list[tuple[str, str, str, str | None]]:
+    """The agent uses all queues of its tools; the identity of the Foundry project the two of each that it needs."""
+    role, foundry = "Storage Queue Data Contributor", (deployed.parameters["foundryPrincipalId"], "ServicePrincipal")
+    kept = ["foundry-requests", "foundry-requests-poison"]
+    exchanged = [f"{tool}-{end}" for tool in foundry_queues(deployed) for end in ("input", "output")]
+    poison = [f"{queue}-poison" for queue in exchanged if queue.endswith("-input")]
+    grants: list[tuple[str, str, str, str | None]]
+    grants = [(role, f"queues/{queue}", *AGENT) for queue in (kept + exchanged + poison if exchanged else [])]
+    if foundry[0]:
+        grants += [(role, f"queues/{queue}", *foundry) for queue in exchanged]
+    if deployed.parameters["foundryProjectId"]:
+        grants.append(("Azure AI User", "projects", *AGENT))
+    return grants
+
+
+def test_the_identity_of_a_foundry_project_is_given_and_is_not_given_here() -> None:
+    for parameter in ("foundryPrincipalId", "foundryProjectId"):
+        assert len({bool(deployment(name).parameters[parameter]) for name in NAMES}) == 2
+
+
+def test_the_agent_uses_a_foundry_project_where_that_is_and_nothing_beside_it() -> None:
+    deployed = deployment("flex-token")
+    (assignment,) = [
+        each for each in deployed.of("Microsoft.Authorization/roleAssignments") if "projects" in each["id"]
+    ]
+    assert f"'{deployed.parameters['foundryProjectId']}'" in assignment["id"]
+    group = modules()["foundryProject"]
+    assert group["condition"] == "[not(empty(parameters('foundryProjectId')))]"
+    assert "foundryProjectParts" in group["subscriptionId"] + group["resourceGroup"]
 
 
 @pytest.mark.parametrize("name", NAMES)

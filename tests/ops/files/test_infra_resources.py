@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from app.composition.core import TURN_QUEUE
-from app.storage.factory import ARTIFACTS_CONTAINER, CONVERSATIONS_TABLE, DOCUMENTS_TABLE
+from app.foundry.requests.tool_requests import REQUEST_QUEUE
+from app.storage.factory import ANSWERS_CONTAINER, ARTIFACTS_CONTAINER, CONVERSATIONS_TABLE, DOCUMENTS_TABLE
 from ops.deploy.builds import CURRENT
-from tests.ops.files.deployments import NAMES, ROOT, Deployment, deployment, modules, template
+from tests.ops.files.deployments import NAMES, ROOT, Deployment, deployment, foundry_queues, modules, template
 
 STORAGE = "Microsoft.Storage/storageAccounts"
 SITE, PLAN, BOT = "Microsoft.Web/sites", "Microsoft.Web/serverfarms", "Microsoft.BotService/botServices"
@@ -163,14 +165,40 @@ def test_the_tables_queues_and_containers_that_the_app_opens_are_made_and_no_oth
         {each["name"].rpartition("/")[2] for each in deployed.of(f"{STORAGE}/{kind}")}
         for kind in ("tableServices/tables", "queueServices/queues", "blobServices/containers")
     )
-    # The host moves what failed too often to the second: it does not make it without the right to make queues.
-    assert (tables, queues) == ({CONVERSATIONS_TABLE, DOCUMENTS_TABLE}, {TURN_QUEUE, f"{TURN_QUEUE}-poison"})
-    assert containers == {"packages", ARTIFACTS_CONTAINER}
+    assert tables == {CONVERSATIONS_TABLE, DOCUMENTS_TABLE}
+    tools = foundry_queues(deployed)
+    own = {TURN_QUEUE, REQUEST_QUEUE} if tools else {TURN_QUEUE}
+    sent = {f"{tool}-output" for tool in tools}
+    triggered = own | {f"{tool}-input" for tool in tools}
+    # The host moves what failed too often to the last: it does not make them without the right to make queues.
+    assert queues == triggered | sent | {f"{queue}-poison" for queue in triggered}
+    assert all(re.fullmatch(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*", queue) for queue in queues)
+    links = deployed.parameters["foundryAnswerLinks"] == "true"
+    assert containers == {"packages", ARTIFACTS_CONTAINER} | ({ANSWERS_CONTAINER} if links else set())
 
 
-def test_the_queue_is_listened_to_with_the_connection_that_bicep_sets() -> None:
+def test_tools_of_foundry_and_none_are_both_deployed_here() -> None:
+    queues = {name: foundry_queues(deployment(name)) for name in NAMES}
+    assert queues.pop("defaults") == set()
+    assert {frozenset(each) for each in queues.values()} == {
+        frozenset({"azure-function-databricks", "azure-function-diagnose-job"})
+    }
+
+
+def test_the_longest_name_of_a_tool_makes_the_longest_name_of_a_queue() -> None:
+    longest = template()["parameters"]["foundryToolName"]["maxLength"]
+    assert len(f"azure-function-{'a' * longest}-input-poison") == 63
+
+
+def test_the_queues_are_listened_to_with_the_connection_that_bicep_sets() -> None:
     queues = [each for each in triggers().values() if each["type"] == "queueTrigger"]
-    assert [(each["queueName"], each["connection"]) for each in queues] == [(TURN_QUEUE, "AzureWebJobsStorage")]
+    names = sorted(each["queueName"] for each in queues)
+    tools = ("ask", "ask-data", "diagnose-job")
+    inputs = [f"azure-function-{tool}-{end}" for tool in tools for end in ("input", "input-poison")]
+    assert names == sorted([TURN_QUEUE, REQUEST_QUEUE, *inputs])
+    assert {each["connection"] for each in queues} == {"AzureWebJobsStorage"}
+    # Else members of a plain message would take the place of its id and times.
+    assert {each["dataType"] for each in queues if each["queueName"] in inputs} == {"BINARY"}
     assert "AzureWebJobsStorage__queueServiceUri" in deployment(NAMES[0]).app_settings
 
 
@@ -219,7 +247,7 @@ def test_the_api_versions_are_stable() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_build_is_deleted_by_a_rule(name: str) -> None:
     """Only what agent.zip was before it was replaced, and each of those is kept as a build too."""
-    packages, _ = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
+    packages, *_ = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
     assert packages["definition"] == {
         "filters": {"blobTypes": ["blockBlob"], "prefixMatch": [f"packages/{CURRENT}"]},
         "actions": {"version": {"delete": {"daysAfterCreationGreaterThan": 30}}},
@@ -228,11 +256,24 @@ def test_no_build_is_deleted_by_a_rule(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deleted_artifact_does_not_stay_as_an_earlier_version(name: str) -> None:
-    _, artifacts = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
+    _, artifacts, _ = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
     assert artifacts["enabled"]
     assert artifacts["definition"] == {
         "filters": {"blobTypes": ["blockBlob"], "prefixMatch": [f"{ARTIFACTS_CONTAINER}/"]},
         "actions": {"version": {"delete": {"daysAfterCreationGreaterThan": 0}}},
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_behind_a_link_that_has_ended_is_deleted_within_days(name: str) -> None:
+    *_, answers = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
+    assert answers["enabled"]
+    assert answers["definition"] == {
+        "filters": {"blobTypes": ["blockBlob"], "prefixMatch": [f"{ANSWERS_CONTAINER}/"]},
+        "actions": {
+            "baseBlob": {"delete": {"daysAfterModificationGreaterThan": 1}},
+            "version": {"delete": {"daysAfterCreationGreaterThan": 0}},
+        },
     }
 
 
@@ -270,7 +311,8 @@ def test_every_number_and_choice_of_a_module_can_be_set() -> None:
     for name, module in modules().items():
         properties = module["properties"]
         left = set(properties["template"]["parameters"]) - set(properties["parameters"])
-        assert left <= {"packageContainerName", "artifactContainerName", "tableNames", "queueNames"}, name
+        containers = {"packageContainerName", "artifactContainerName", "answerContainerName"}
+        assert left <= containers | {"tableNames", "queueNames", "foundryRequestQueueNames"}, name
 
 
 def test_the_linter_stops_a_deployment() -> None:
