@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.definitions import AgentPlan, is_as_planned, is_ours, mark
@@ -75,19 +77,22 @@ class AgentCreation:
         """The service takes 1,000 versions of an agent at most."""
         ours = [each for each in await self._project.versions(plan.name) if is_ours(each.metadata, self._settings)]
         for old in ours[_KEPT_VERSIONS:]:
-            try:
-                await self._project.delete_version(old.name, old.version)
-                self._report(f"{old.name}: removed version {old.version}")
-            except FoundryError as error:
-                # It does no harm, and is pruned by the next run.
-                self._report(f"{old.name}: version {old.version} is left. {error}")
+            delete = partial(self._project.delete_version, old.name, old.version)
+            await self._tidy(f"version {old.version} of {old.name}", delete)
 
     async def _remove_extra(self, wanted: set[str]) -> None:
         """Specialists of a scale factor that was larger."""
         for agent in await self._project.agents():
             if agent.name not in wanted and is_ours(agent.metadata, self._settings):
-                await self._project.delete_agent(agent.name)
-                self._report(f"{agent.name}: removed")
+                await self._tidy(f"agent {agent.name}", partial(self._project.delete_agent, agent.name))
+
+    async def _tidy(self, what: str, delete: Callable[[], Awaitable[None]]) -> None:
+        """What is left does no harm, and is removed by the next run."""
+        try:
+            await delete()
+            self._report(f"{what}: removed")
+        except FoundryError as error:
+            self._report(f"left: {what}: {error}")
 
     async def _undo(self) -> None:
         try:

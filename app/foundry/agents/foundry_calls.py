@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 CALL_SECONDS = 30.0
 _RETRYING_SECONDS = 90.0
 _BACKOFF = Backoff(first_seconds=1, longest_seconds=15, attempts=5, jitter=0.5)
-_TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_TRANSIENT_STATUSES = frozenset({408, 409, 429})
 
 
 class Repeat(enum.Enum):
@@ -99,15 +99,17 @@ def _foundry_error(failure: Exception, what: str) -> FoundryError:
         return RefusedError("There is no sign-in to Azure: run az login, or give this machine an identity.")
     was_refused = isinstance(failure, ServiceRequestError) or type(failure.__cause__).__name__ == "ConnectError"
     name = type(failure).__name__
-    sentence = f"Foundry could not be reached to {what} ({name})." if was_refused else ""
-    return UnavailableError(
-        sentence or f"Foundry gave no answer that can be read when asked to {what} ({name}).", was_refused=was_refused
-    )
+    if was_refused:
+        sentence = f"Foundry could not be reached to {what} ({name}): check PROJECT_ENDPOINT_ENT, and the network."
+    else:
+        sentence = f"Foundry gave no answer that can be read when asked to {what} ({name})."
+    return UnavailableError(sentence, was_refused=was_refused)
 
 
 def _of_status(status: int, body: object, retry_after: str | None, what: str) -> FoundryError:
     if status in _TRANSIENT_STATUSES or status >= 500:
-        busy = status == 429
+        # 409: https://github.com/Azure/azure-sdk-for-net/issues/58060, and a conversation in which a response runs.
+        busy = status in {409, 429}
         return UnavailableError(
             f"Foundry {'is busy and refused to' if busy else 'failed to'} {what} (HTTP {status}).",
             retry_after_seconds=retry_after_seconds(retry_after),

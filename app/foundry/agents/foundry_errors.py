@@ -49,6 +49,9 @@ class NoEndError(FoundryError):
 def refusal(status: int, body: object, what: str) -> RefusedError:
     """For an HTTP status from 400 to 499, with the body as it was read."""
     code, message = _error_of(body)
+    if status == 404 and "project" in message.lower():
+        # Everything in it would be missing too.
+        return RefusedError(f"Foundry has no such project: check PROJECT_ENDPOINT_ENT. {message}", status=status)
     sentence = _sentence(status, code, message, what)
     return NotFoundError(sentence, status=status) if status == 404 else RefusedError(sentence, status=status)
 

@@ -1,4 +1,4 @@
-"""One response of one agent: started once, polled up to a time limit, and cancelled where it has no end by then."""
+"""One response of one agent: started once, and polled to its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.foundry.agents.agent_response import AgentResponse, read_response
-from app.foundry.agents.foundry_errors import FoundryError, NoEndError, UnavailableError
+from app.foundry.agents.foundry_errors import FoundryError, NoEndError, NotFoundError, UnavailableError
 from app.foundry.agents.orchestrator import Report
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
 
@@ -24,7 +24,6 @@ class ResponseRuns:
         project: FoundryProject,
         metadata: Mapping[str, str],
         traceparent: str,
-        deadline: float,
         report: Report,
         *,
         poll_seconds: float,
@@ -32,7 +31,6 @@ class ResponseRuns:
         self._project = project
         self._metadata = dict(metadata)
         self._traceparent = traceparent
-        self._deadline = deadline
         self._report = report
         self._poll_seconds = poll_seconds
         self.started: list[str] = []
@@ -81,18 +79,15 @@ class ResponseRuns:
         return response
 
     async def _ended(self, agent_name: str, response: AgentResponse) -> AgentResponse:
-        now = asyncio.get_running_loop().time
         pause = self._poll_seconds
         while not response.has_ended:
-            left = self._deadline - now()
-            if left <= 0:
-                raise NoEndError(
-                    f"There was no end within the time limit; the last status of {response.id} was {response.status}."
-                )
-            await asyncio.sleep(min(pause, left))
+            await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
             status = response.status
-            response = read_response(await self._project.response(response.id))
+            try:
+                response = read_response(await self._project.response(response.id))
+            except NotFoundError:
+                raise NoEndError(f"The response {response.id} is gone: somebody has removed it.") from None
             if response.status != status:
                 self._report(f"{agent_name}: {response.id} {response.status}")
         return response

@@ -7,6 +7,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app.common.concurrency import gather_or_cancel
@@ -53,23 +54,27 @@ class ResponsesOrchestrator:
         await AgentCreation(self._project, self._settings, self._report).bring_up(plans)
 
     async def ask(self, question: str, time_limit_seconds: float) -> OrchestratedAnswer:
-        deadline = asyncio.get_running_loop().time() + time_limit_seconds
-        orchestrator = await self._agent(orchestrator_name(self._settings))
-        specialists = await gather_or_cancel(self._agent(name) for name in specialist_names(self._settings))
         metadata = mark(self._settings) | {"question": uuid.uuid4().hex}
         trace_id = secrets.token_hex(16)
         self._report(f"trace {trace_id}")
         traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
-        runs = ResponseRuns(
-            self._project, metadata, traceparent, deadline, self._report, poll_seconds=self._poll_seconds
-        )
-        conversation_id = ""
+        runs = ResponseRuns(self._project, metadata, traceparent, self._report, poll_seconds=self._poll_seconds)
+        conversation = _Conversation(metadata)
         try:
-            conversation_id = await self._project.create_conversation(metadata)
-            self._report(f"{conversation_id}: created")
-            return await _Delegation(runs, specialists, self._report).answer(orchestrator, question, conversation_id)
+            async with asyncio.timeout(time_limit_seconds):
+                return await self._answer(question, runs, conversation)
+        except TimeoutError:
+            raise NoEndError(f"There was no answer within {time_limit_seconds:g} s.") from None
         finally:
-            await self._clean_up(runs, conversation_id, metadata["question"])
+            await self._clean_up(runs, conversation)
+
+    async def _answer(self, question: str, runs: ResponseRuns, conversation: _Conversation) -> OrchestratedAnswer:
+        orchestrator = await self._agent(orchestrator_name(self._settings))
+        specialists = await gather_or_cancel(self._agent(name) for name in specialist_names(self._settings))
+        conversation.is_asked_for = True
+        conversation.id = await self._project.create_conversation(conversation.metadata)
+        self._report(f"{conversation.id}: created")
+        return await _Delegation(runs, specialists, self._report).answer(orchestrator, question, conversation.id)
 
     async def delete(self) -> tuple[str, ...]:
         removal = Removal(self._project, self._settings, self._report)
@@ -84,18 +89,27 @@ class ResponsesOrchestrator:
         self._report(f"{name}: version {found.version}")
         return found
 
-    async def _clean_up(self, runs: ResponseRuns, conversation_id: str, question_id: str) -> None:
+    async def _clean_up(self, runs: ResponseRuns, conversation: _Conversation) -> None:
         """Also after a failure, and when cancelled. What is left is found by `delete`."""
         removal = Removal(self._project, self._settings, self._report)
         try:
             async with asyncio.timeout(_CLEANUP_SECONDS):
-                await removal.remove_known(runs.running, runs.started, conversation_id)
-                if runs.lost or not conversation_id:
-                    await removal.remove_question(question_id)
+                await removal.remove_known(runs.running, runs.started, conversation.id)
+                if runs.lost or (conversation.is_asked_for and not conversation.id):
+                    await removal.remove_question(conversation.metadata["question"])
         except TimeoutError:
             removal.left.append("what the question made, for which there was no time")
         for line in removal.left:
             self._report(f"left: {line}")
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """Without an id, one that was asked for may be there all the same."""
+
+    metadata: dict[str, str]
+    is_asked_for: bool = False
+    id: str = ""
 
 
 class _Delegation:

@@ -41,6 +41,7 @@ def answered(status: int, **headers: str) -> openai.APIStatusError:
         (answered(500), Repeat.ALWAYS, True, UnavailableError),
         (answered(500), Repeat.IF_REFUSED, False, UnavailableError),
         (answered(429), Repeat.IF_REFUSED, True, UnavailableError),
+        (answered(409), Repeat.IF_REFUSED, True, UnavailableError),
         (answered(429), Repeat.NEVER, False, UnavailableError),
         (answered(400), Repeat.ALWAYS, False, RefusedError),
         (openai.APIConnectionError(request=REQUEST), Repeat.ALWAYS, True, UnavailableError),

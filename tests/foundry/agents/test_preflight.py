@@ -87,6 +87,7 @@ async def test_a_project_that_is_away_is_no_refusal(desk: Desk) -> None:
         (401, {"code": "PermissionDenied", "message": LACKING}, "Give it the role Foundry User"),
         (400, {"error": {"message": ONLY_STANDARD}}, "need the standard set-up"),
         (404, {"error": {"code": "DeploymentNotFound", "message": "x"}}, "check MODEL_DEPLOYMENT_NAME"),
+        (404, {"error": {"code": "NotFound", "message": "Project not found"}}, "check PROJECT_ENDPOINT_ENT"),
         (401, {"error": {"code": "401", "message": "Access denied"}}, "run az login"),
         (403, None, "network rules"),
         (400, {"error": {"code": "invalid_payload", "message": "No\n such\tthing"}}, "invalid_payload: No such thing"),
@@ -99,4 +100,4 @@ def test_a_refusal_becomes_a_sentence(status: int, body: object, said: str) -> N
     error = refusal(status, body, "create the agent x")
     assert said in str(error)
     assert error.status == status
-    assert isinstance(error, NotFoundError) is (status == 404)
+    assert isinstance(error, NotFoundError) is (status == 404 and "PROJECT" not in said)
