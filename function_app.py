@@ -79,6 +79,20 @@ def _bind_foundry_requests(host: FunctionsHost) -> None:
         await host.process_foundry_message(msg.get_body(), context.trace_context.trace_parent)
 
 
+def _bind_foundry_mcp(host: FunctionsHost) -> None:
+    @app.route("api/mcp", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)
+    async def mcp(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        trace = context.trace_context.trace_parent
+        return _response(await host.receive_mcp(req.method, req.headers, req.get_body(), trace))
+
+    if host.takes_mcp_tokens:
+
+        @app.route("api/mcp/entra", methods=METHODS)
+        async def mcp_entra(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+            trace = context.trace_context.trace_parent
+            return _response(await host.receive_mcp(req.method, req.headers, req.get_body(), trace, by_token=True))
+
+
 def _bind_job_watch(triggers: JobTriggers) -> None:
     @app.route("api/job-notifications", methods=METHODS)
     async def job_notifications(req: func.HttpRequest) -> func.HttpResponse:
@@ -96,6 +110,7 @@ if isinstance(host, FunctionsHost):
     _bind_queue_and_timers(host)
     if host.foundry_queues:
         _bind_foundry_requests(host)
+        _bind_foundry_mcp(host)
     for tool, name in host.foundry_queues.items():
         _bind_foundry_tool(host, tool, name)
     if host.job_triggers is not None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from app.composition.core import Core, storage_location
+from app.composition.foundry_mcp import OpenFoundryMcp
 from app.composition.foundry_tools import OpenFoundryTools
 from app.config import Settings
 from app.foundry.requests.request_metrics import poison_received, request_ended
@@ -59,6 +60,7 @@ class FoundryHost:
             time_limit_seconds=settings.turns.timeout_seconds,
             link_to=self._link_to if self._links is not None else None,
         )
+        self.mcp = OpenFoundryMcp(settings, self._open_tools.tools, self.requests)
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -89,7 +91,7 @@ class FoundryHost:
         if self._running:
             await asyncio.wait(self._running)
         async with AsyncExitStack() as closing:
-            for part in (self._queue, self._links, self._open_tools, self.requests):
+            for part in (self._queue, self._links, self._open_tools, self.requests, self.mcp):
                 if part is None:
                     continue
                 closing.push_async_callback(part.close)

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -158,6 +159,27 @@ class FunctionsHost:
         """A message of the queue `foundry-requests`, as it is stored. Raises as `receive_foundry_request`."""
         foundry = await self._foundry_host()
         await foundry.process_message(text_of(content.decode(errors="replace")).encode(), traceparent)
+
+    @property
+    def takes_mcp_tokens(self) -> bool:
+        return bool(self._settings.foundry_mcp.audience)
+
+    async def receive_mcp(
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        traceparent: str | None = None,
+        *,
+        by_token: bool = False,
+    ) -> HttpAnswer:
+        """`POST /api/mcp`, of a caller whose function key the host has checked; `by_token`, `POST /api/mcp/entra`."""
+        try:
+            foundry = await self._foundry_host()
+        except ShuttingDownError:
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, "This worker ends. Call again.")
+        receive = foundry.mcp.receive_with_token if by_token else foundry.mcp.receive
+        return await receive(method, headers, body, traceparent)
 
     async def delete_expired(self) -> int:
         """Deletes what is older than the retention, and returns the number of rows. Raises `StorageError`."""

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.composition.foundry_mcp import OpenFoundryMcp
+from app.composition.functions_host import FunctionsHost
 from app.config import Settings, SettingsError, load_settings
+from app.storage.factory import open_storage
+from tests.composition.test_foundry import opened
+from tests.composition.test_functions_host import WORKSPACE, triggers_with
 from tests.fakes.bot_framework_login import BotFrameworkLogin
+from tests.fakes.serving_endpoint import HttpReply, ServingEndpoint, Stream, chat_stream
 from tests.foundry.mcp.served_mcp import MemoryRequests, ready
 from tests.foundry.mcp.test_entra_callers import CLIENT, PROJECT, STRANGER, TENANT, claims
 
@@ -80,3 +88,66 @@ def test_half_a_setting_of_who_may_call_is_refused(changes: dict[str, str], name
 
 def test_callers_are_compared_without_regard_to_case() -> None:
     assert settings().foundry_mcp.callers == {PROJECT, CLIENT}
+
+
+async def call(host: FunctionsHost, name: str, **arguments: str) -> str:
+    body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    body["params"] = {"name": name, "arguments": arguments}
+    answer = await host.receive_mcp("POST", {}, json.dumps(body).encode())
+    text: str = json.loads(answer.body)["result"]["content"][0]["text"]
+    return text
+
+
+async def test_a_call_whose_worker_ends_is_finished_by_another_and_its_handle_is_known_to_every_worker(
+    tmp_path: Path,
+) -> None:
+    async with ServingEndpoint() as endpoint:
+        endpoint.replies += [Stream(["hang"]), chat_stream("It is 7.")]
+        first, second = opened(endpoint, tmp_path), opened(endpoint, tmp_path)
+        calling = asyncio.create_task(call(first, "ask", query="Sales?"))
+        await endpoint.began.wait()
+        await first.close()
+        told = await calling
+        assert "being worked on" in told
+        handle = told.partition("the handle ")[2].split()[0]
+        getting = asyncio.create_task(call(second, "get_result", handle=handle))
+        queue = open_storage(tmp_path / "conversations.sqlite").open_queue("foundry-requests")
+        (envelope,) = await queue.receive(5, visibility_timeout=60)
+        await second.process_foundry_message(envelope.body.encode())
+        assert await getting == "It is 7."
+        assert await call(second, "get_result", handle=handle) == "It is 7."
+        assert (await first.receive_mcp("POST", {}, LISTING)).status == 503
+        await second.close()
+    outputs = open_storage(tmp_path / "conversations.sqlite").open_queue("azure-function-sales-output")
+    assert await outputs.receive(5, visibility_timeout=60) == [], "the value is on a queue where nobody waits for it"
+
+
+async def test_a_refused_and_a_failed_call_are_sentences(tmp_path: Path) -> None:
+    async with ServingEndpoint() as endpoint:
+        endpoint.replies += [HttpReply(400, {"message": "a secret"})] * 3
+        host = opened(endpoint, tmp_path)
+        refused = await call(host, "ask", question="Sales?")
+        failed = await call(host, "ask", query="Sales?")
+        await host.close()
+    assert refused.startswith("There is no question")
+    assert "error id" in failed
+    assert "secret" not in failed
+
+
+@pytest.mark.parametrize(
+    ("given", "levels"),
+    [
+        ({}, {"api/mcp": "FUNCTION"}),
+        (
+            {**GIVEN, "MicrosoftAppType": "SingleTenant", "MicrosoftAppPassword": "p"},
+            {"api/mcp": "FUNCTION", "api/mcp/entra": "ANONYMOUS"},
+        ),
+        ({"FOUNDRY_TOOLS": "none"}, {}),
+    ],
+)
+def test_the_key_is_asked_for_by_the_host_and_tokens_are_taken_where_the_settings_say_so(
+    given: dict[str, str], levels: dict[str, str]
+) -> None:
+    _, triggers = triggers_with(**WORKSPACE | given)
+    found = {str(each["route"]): str(each["authLevel"]) for name, each in triggers.items() if name.startswith("mcp")}
+    assert {route: level.rpartition(".")[2] for route, level in found.items()} == levels

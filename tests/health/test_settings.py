@@ -86,10 +86,11 @@ async def test_without_valid_settings_there_is_no_function_for_queue_or_timer(
 ) -> None:
     async with ServingEndpoint(MODEL) as endpoint, deployed(endpoint, **(BROKEN if broken else {})):
         functions = index(function_app(), "")
-    called = ["health", "health_dependencies", "messages"]
+    called = ["health", "health_dependencies", *([] if broken else ["mcp"]), "messages"]
     assert sorted(each.name for each in functions.http) == called
-    others = [*(each.name for each in functions.queues), *(each.name for each in functions.timers)]
-    assert others == ([] if broken else ["process_queue_message", "delete_expired", "ask_scheduled_questions"])
+    others = {*(each.name for each in functions.queues), *(each.name for each in functions.timers)}
+    own = {"process_queue_message", "process_foundry_request", "delete_expired", "ask_scheduled_questions"}
+    assert {each for each in others if broken or not each.startswith("foundry_")} == (set() if broken else own)
 
 
 @pytest.mark.parametrize(

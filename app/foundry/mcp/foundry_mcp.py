@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _PATH = "/api/mcp"
 _MAX_BODY_BYTES = 256 * 1024
 _TIME_LIMIT_SECONDS = 58.0
+_CLOSE_SECONDS = 2.0
 _ACCEPTED = {"accept": "application/json", "content-type": "application/json"}
 """For callers that do not say it."""
 
@@ -32,6 +33,8 @@ class FoundryMcp:
             return tool_server(calls)
 
         self._calls = calls
+        self._closed = False
+        self._receiving: set[asyncio.Task[HttpAnswer]] = set()
         self._endpoint = McpEndpoint(make_server, max_body_bytes=_MAX_BODY_BYTES, answers_json=True)
 
     async def receive(
@@ -41,17 +44,27 @@ class FoundryMcp:
         if method.upper() != "POST":
             # There are no sessions to listen to, or to end.
             return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send MCP requests with POST.", headers={"Allow": "POST"})
+        if self._closed:
+            return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, "This worker ends. Call again.")
         given = _ACCEPTED | _of_mcp(headers)
         if traceparent:
             given["traceparent"] = traceparent
+        receiving = asyncio.create_task(asgi_call(self._endpoint, "POST", _PATH, given, body))
+        self._receiving.add(receiving)
         try:
             async with asyncio.timeout(_TIME_LIMIT_SECONDS):
-                return await asgi_call(self._endpoint, "POST", _PATH, given, body)
+                return await receiving
         except TimeoutError:
             return HttpAnswer(HTTPStatus.GATEWAY_TIMEOUT, "This took too long. Call again.")
+        finally:
+            self._receiving.discard(receiving)
 
     async def close(self) -> None:
+        """Hands over what is being answered, and lets its callers be told."""
+        self._closed = True
         await self._calls.close()
+        if self._receiving:
+            await asyncio.wait(self._receiving, timeout=_CLOSE_SECONDS)
         await self._endpoint.close()
 
 

@@ -7,7 +7,8 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _WAIT_SECONDS = 50.0
 """Foundry was seen to cut a call after 60 s: https://github.com/Azure/azure-sdk-for-net/issues/54526"""
-_MAX_RUNNING = 200
+_MAX_OPEN = 200
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 4.0
 _HANDLE = re.compile(r"([a-z_]{1,40})\.[0-9a-f]{32}")
 
@@ -40,9 +41,25 @@ class CallResult:
 class Requests(Protocol):
     """What `app.foundry.requests.tool_requests.ToolRequests` does."""
 
-    async def answer(self, request: ToolRequest) -> str | None: ...
+    async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> str | None: ...
 
     async def find(self, tool: str, correlation_id: str) -> KeptValue | None: ...
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """`progress` is what the tool said last."""
+
+    progress: str = ""
+    answering: asyncio.Task[CallResult | None] = field(init=False)
+
+    def said(self, line: str) -> None:
+        self.progress = line
+
+    async def waited_for(self, seconds: float) -> CallResult | None:
+        # What is being answered goes on when its caller is gone.
+        await asyncio.wait({self.answering}, timeout=seconds)
+        return self.answering.result() if self.answering.done() and not self.answering.cancelled() else None
 
 
 class ToolCalls:
@@ -55,21 +72,22 @@ class ToolCalls:
         self._by_name = {tool.name: tool for tool in tools}
         self._requests = requests
         self._now = now
-        self._running: dict[str, asyncio.Task[CallResult | None]] = {}
+        self._open: dict[str, _OpenCall] = {}
+        self._closing = asyncio.Event()
 
     async def call(self, name: str, arguments: Mapping[str, Any], traceparent: str | None) -> CallResult:
         if name not in self._by_name:
             return CallResult(f"There is no tool of the name {name[:80]!r}.", failed=True)
-        if len(self._running) >= _MAX_RUNNING:
+        if len(self._open) >= _MAX_OPEN:
             return CallResult(_BUSY, failed=True)
         handle = f"{name}.{uuid4().hex}"
         request = ToolRequest(
             name, handle, arguments, inserted_at=self._now(), value_is_sent=False, traceparent=traceparent
         )
-        answering = asyncio.create_task(self._answer(request))
-        self._running[handle] = answering
-        answering.add_done_callback(lambda _: self._running.pop(handle))
-        return await self._waited_for(answering, _WAIT_SECONDS) or _not_ready(handle)
+        self._open[handle] = call = _OpenCall()
+        call.answering = asyncio.create_task(self._answer(request, call))
+        call.answering.add_done_callback(lambda _: self._open.pop(handle))
+        return await call.waited_for(_WAIT_SECONDS) or _not_ready(handle, call.progress)
 
     async def result_of(self, handle: str) -> CallResult:
         """Waits for it for a while."""
@@ -80,33 +98,35 @@ class ToolCalls:
         clock = asyncio.get_running_loop().time
         until, pause = clock() + _WAIT_SECONDS, _FIRST_PAUSE_SECONDS
         while True:
-            answering = self._running.get(handle)
-            if answering is not None and (result := await self._waited_for(answering, until - clock())) is not None:
+            call = self._open.get(handle)
+            if call is not None and (result := await call.waited_for(until - clock())) is not None:
                 return result
             try:
                 found = await self._requests.find(tool, handle)
             except StorageError:
                 return CallResult(_NOT_READ, failed=True)
-            if found is None and answering is None:
+            if found is None and call is None:
                 return CallResult(_UNKNOWN_HANDLE, failed=True)
             if found is not None and found.text is not None:
                 return CallResult(found.text)
-            if clock() + pause >= until:
-                return _not_ready(handle)
-            await asyncio.sleep(pause)
+            if clock() + pause >= until or self._closing.is_set():
+                return _not_ready(handle, call.progress if call is not None else "")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def close(self) -> None:
         """Hands over what is being answered: another worker goes on with it."""
-        answering = list(self._running.values())
+        self._closing.set()
+        answering = [call.answering for call in self._open.values()]
         for each in answering:
             each.cancel()
         await asyncio.gather(*answering, return_exceptions=True)
 
-    async def _answer(self, request: ToolRequest) -> CallResult | None:
+    async def _answer(self, request: ToolRequest, call: _OpenCall) -> CallResult | None:
         """None where the value is not there yet."""
         try:
-            value = await self._requests.answer(request)
+            value = await self._requests.answer(request, progress=call.said)
         except UndeliveredError:
             return None
         except StorageError:
@@ -118,14 +138,10 @@ class ToolCalls:
             return CallResult(f"Something unexpected went wrong. Call again. (error id {error_id})", failed=True)
         return None if value is None else CallResult(value)
 
-    async def _waited_for(self, answering: asyncio.Task[CallResult | None], seconds: float) -> CallResult | None:
-        # What is being answered goes on when its caller is gone.
-        await asyncio.wait({answering}, timeout=seconds)
-        return answering.result() if answering.done() and not answering.cancelled() else None
 
-
-def _not_ready(handle: str) -> CallResult:
+def _not_ready(handle: str, progress: str) -> CallResult:
+    doing = f" ({progress})" if progress else ""
     return CallResult(
-        f"The answer is not ready yet: it is being worked on. Call get_result with the handle {handle} to wait for it, "
-        "and do not call the tool again meanwhile."
+        f"The answer is not ready yet: it is being worked on{doing}. Call get_result with the handle {handle} to wait "
+        "for it, and do not call the tool again meanwhile."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,7 @@ class RequestTurn(Turn):
     request: ToolRequest | None = None
     waited_seconds: float = 0.0
     deadline: float = math.inf
+    progress: Callable[[str], None] = lambda _: None
 
 
 class RequestAnswerer:
@@ -80,7 +81,7 @@ class RequestAnswerer:
                 return TOO_LATE
             request_begun(request.tool, turn.waited_seconds)
             deadline = min(turn.deadline, clock() + self._time_limit_seconds)
-            context = ToolCallContext(turn.idempotency_key, deadline, cancellation)
+            context = ToolCallContext(turn.idempotency_key, deadline, cancellation, turn.progress)
             try:
                 async with time_limit_seconds(deadline - clock(), cancellation):
                     text = await tool.call(request.arguments, context)

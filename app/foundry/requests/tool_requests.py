@@ -77,12 +77,19 @@ class ToolRequests:
         self._dispatcher.register(REQUEST_KIND, self._resume)
         self._outputs: dict[str, Queue] = {}
 
-    async def answer(self, request: ToolRequest, *, recorded: Callable[[], object] = lambda: None) -> str | None:
+    async def answer(
+        self,
+        request: ToolRequest,
+        *,
+        recorded: Callable[[], object] = lambda: None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> str | None:
         """The value, once it is kept, and sent where it is to be sent; None for a repeat that another worker has.
 
         Cancelled, it hands the request over to another worker. `recorded` is called once the request cannot be lost
-        any more. A value that could not be sent now is sent later. Raises `StorageError` where the request could not be
-        recorded, and `UndeliveredError` where the value is given up.
+        any more, `progress` with what the tool says while it runs. A value that could not be sent now is sent later.
+        Raises `StorageError` where the request could not be recorded, and `UndeliveredError` where the value is given
+        up.
         """
         request = _recordable(request)
         with traced(self._telemetry.activity(_CHANNEL, request.traceparent)) as span:
@@ -95,7 +102,7 @@ class ToolRequests:
                 if lease is None:
                     request_repeated(request.tool)
                     return await self._values.find(request.tool, request.correlation_id)
-                return await self._execute(lease, request, span)
+                return await self._execute(lease, request, span, progress)
             finally:
                 self._telemetry.answered()
 
@@ -142,7 +149,13 @@ class ToolRequests:
             turn_resumed(_CHANNEL)
             await self._execute(claim.lease, claim.request, span)
 
-    async def _execute(self, lease: TurnLease, request: ToolRequest, span: TurnSpan) -> str | None:
+    async def _execute(
+        self,
+        lease: TurnLease,
+        request: ToolRequest,
+        span: TurnSpan,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> str | None:
         key = lease.record.key
         span.begin(channel=_CHANNEL, conversation=hashed_id(f"{key.conversation.conversation}")[:32])
         waited_seconds = max(0.0, lease.message_inserted_at - request.inserted_at)
@@ -153,6 +166,7 @@ class ToolRequests:
             request=request,
             waited_seconds=waited_seconds,
             deadline=asyncio.get_running_loop().time() + MAX_AGE_SECONDS - waited_seconds,
+            progress=progress,
         )
         return await self._run(lease, turn, request)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -41,6 +41,7 @@ class Weather:
 
     async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
         self.calls.append(arguments)
+        context.progress("Asking the satellites")
         await self.go_on.wait()
         if not arguments.get("query"):
             raise RefusedCallError("There is no question.")
@@ -57,14 +58,16 @@ class MemoryRequests:
         self.fails_with: Exception | None = None
         self.found = 0
 
-    async def answer(self, request: ToolRequest) -> str | None:
+    async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> str | None:
         if self.fails_with is not None:
             raise self.fails_with
         self.requests.append(request)
         key = (request.tool, request.correlation_id)
         self.kept[key] = None
         try:
-            text = await self._tools[request.tool].call(request.arguments, ToolCallContext(request.correlation_id))
+            text = await self._tools[request.tool].call(
+                request.arguments, ToolCallContext(request.correlation_id, progress=progress)
+            )
         except RefusedCallError as refusal:
             text = str(refusal)
         self.kept[key] = text

@@ -32,7 +32,8 @@ def test_any_worker_knows_what_came_of_a_call_that_took_longer_than_fifty_second
         requests = MemoryRequests(tool)
         one, another = (ToolCalls([tool], requests, now=lambda: 7.0) for _ in range(2))
         began = clock()
-        handle = handle_in(await one.call("weather", OSLO, "00-a-b-01"))
+        handle = handle_in(begun := await one.call("weather", OSLO, "00-a-b-01"))
+        assert "it is being worked on (Asking the satellites)." in begun.text
         assert clock() - began == 50
         assert requests.requests[0].inserted_at == 7
         assert handle_in(await another.result_of(handle)) == handle
@@ -99,7 +100,7 @@ async def test_a_result_that_cannot_be_read_now_is_asked_for_again() -> None:
 
 
 async def test_calls_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.foundry.mcp.tool_calls._MAX_RUNNING", 2)
+    monkeypatch.setattr("app.foundry.mcp.tool_calls._MAX_OPEN", 2)
     monkeypatch.setattr("app.foundry.mcp.tool_calls._WAIT_SECONDS", 0)
     tool = Weather()
     calls = ToolCalls([tool], MemoryRequests(tool))
