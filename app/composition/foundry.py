@@ -23,6 +23,8 @@ from app.foundry.requests.tool_message import (
 )
 from app.foundry.requests.tool_request import ToolRequest
 from app.foundry.requests.tool_requests import REQUEST_QUEUE, RequestStorage, ToolRequests
+from app.resilience.circuit_breaker import CircuitBreaker
+from app.storage.breaker_queue import BreakerQueue
 from app.storage.factory import open_answer_links
 from app.storage.queue import Queue
 from app.storage.storage_errors import StorageError
@@ -48,6 +50,8 @@ class FoundryHost:
         self._settings = settings
         self._open_tools = OpenFoundryTools(core, settings, watch)
         self._queue = core.storage.open_queue(REQUEST_QUEUE)
+        self._outputs: list[Queue] = []
+        self._output_breaker = CircuitBreaker("output queues of Foundry's agents")
         location = storage_location(settings.storage)
         self._links = open_answer_links(location) if settings.foundry.answer_links else None
         storage = core.storage
@@ -83,6 +87,11 @@ class FoundryHost:
     async def process_message(self, body: bytes, traceparent: str | None = None) -> None:
         """As `ToolRequests.process_message`."""
         await self.requests.process_message(body, traceparent)
+
+    async def check(self) -> None:
+        """Raises `CircuitOpenError` and `StorageError` where the queues of Foundry's agents do not answer."""
+        self._output_breaker.check()
+        await asyncio.gather(self._queue.ping(), *(output.ping() for output in self._outputs))
 
     async def close(self) -> None:
         self._closed = True
@@ -140,7 +149,9 @@ class FoundryHost:
             return None
 
     def _open_output(self, tool: str) -> Queue:
-        return self._core.storage.open_queue(output_queue(self._settings, tool))
+        queue = BreakerQueue(self._core.storage.open_queue(output_queue(self._settings, tool)), self._output_breaker)
+        self._outputs.append(queue)
+        return queue
 
 
 def output_queue(settings: Settings, tool: str) -> str:

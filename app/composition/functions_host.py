@@ -107,6 +107,7 @@ class FunctionsHost:
                     "storage": core.store.ping,
                     "queue": core.queue.ping,
                     "tools": core.check_tools,
+                    "foundry": self._check_foundry,
                     "telemetry": core.telemetry.check,
                 }
             )
@@ -205,6 +206,13 @@ class FunctionsHost:
                 if part is None:
                     continue
                 closing.push_async_callback(part.close)
+
+    async def _check_foundry(self) -> bool:
+        """False until the first message of Foundry's agents has come."""
+        if self._foundry is None:
+            return False
+        await self._foundry.check()
+        return True
 
     async def _foundry_host(self) -> FoundryHost:
         """Made with the first message of Foundry's agents: no answer to a person needs it."""

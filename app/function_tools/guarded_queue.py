@@ -46,17 +46,7 @@ class GuardedQueue:
         await self._queue.close()
 
     async def _guarded(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
-        with self._breaker.call() as admitted:
-            try:
-                result = await call()
-            except RemoteQueueRefusedError:
-                admitted.succeeded()
-                raise
-            except StorageError:
-                admitted.failed()
-                raise
-            admitted.succeeded()
-            return result
+        return await self._breaker.around(call, failures=StorageError, refusals=(RemoteQueueRefusedError,))
 
 
 def _pause_after(failure: Exception, attempt: int) -> float | None:

@@ -13,7 +13,7 @@ from app.http import HttpAnswer
 from app.version import VERSION, read_build
 
 ALLOWED = ("GET", "HEAD")
-_DEPENDENCIES = ("model", "storage", "queue", "tools", "telemetry")
+_DEPENDENCIES = ("model", "storage", "queue", "tools", "foundry", "telemetry")
 _NOT_ASKED = {"state": "not asked", "seconds": 0.0}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from app.telemetry.turn_span import circuit_breaker_changed
+
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +77,29 @@ class CircuitBreaker:
             self._probe = admitted
             self._probe_ends_at = self._clock() + self._probe_seconds
         return admitted
+
+    async def around(
+        self,
+        call: Callable[[], Awaitable[_Result]],
+        *,
+        failures: type[Exception],
+        refusals: tuple[type[Exception], ...] = (),
+    ) -> _Result:
+        """What `call` returns. `failures` say that the remote does not answer; those that are `refusals` are answers.
+
+        Raises CircuitOpenError without a call.
+        """
+        with self.call() as admitted:
+            try:
+                result = await call()
+            except failures as failure:
+                if isinstance(failure, refusals):
+                    admitted.succeeded()
+                else:
+                    admitted.failed()
+                raise
+            admitted.succeeded()
+            return result
 
     def check(self) -> None:
         """Raises CircuitOpenError while every call is refused."""

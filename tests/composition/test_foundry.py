@@ -111,6 +111,23 @@ async def test_an_answered_request_that_comes_from_the_poison_queue_keeps_its_va
     assert [each["Value"] for each in await on_queue(tmp_path)] == ["It is 7."]
 
 
+async def test_health_says_whether_the_queues_answer_once_a_request_has_come(host: FunctionsHost) -> None:
+    async def state() -> object:
+        host.health._dependencies._check_again_at = 0.0  # type: ignore[union-attr]
+        return json.loads((await host.health.answer_with_dependencies("GET")).body)["foundry"]["state"]
+
+    assert await state() == "not checked"
+    await receive(host, message())
+    assert await state() == "answers"
+    assert host._foundry is not None
+    breaker = host._foundry._output_breaker
+    breaker._failing_seconds = 0.0
+    for _ in range(5):
+        with breaker.call() as call:
+            call.failed()
+    assert await state() == "circuit open"
+
+
 async def test_a_worker_that_ends_hands_its_requests_over_and_takes_no_more(
     endpoint: ServingEndpoint, tmp_path: Path
 ) -> None:

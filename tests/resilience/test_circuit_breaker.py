@@ -182,3 +182,34 @@ class Kept:
 
     def measured(self, measurement: Measurement) -> None:
         self.measurements.append(measurement)
+
+
+class BusyError(Exception):
+    pass
+
+
+class RefusedError(BusyError):
+    pass
+
+
+async def test_a_call_around_which_it_stands_counts_failures_but_no_refusals(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
+    async def call(error: Exception | None = None) -> str:
+        if error is not None:
+            raise error
+        return "done"
+
+    async def made(error: Exception | None = None) -> str:
+        return await breaker.around(lambda: call(error), failures=BusyError, refusals=(RefusedError,))
+
+    assert await made() == "done"
+    for error in [BusyError(), BusyError(), RefusedError(), BusyError(), BusyError(), ValueError()]:
+        with pytest.raises(type(error)):
+            await made(error)
+        clock.now += 6
+    assert breaker.state == "closed", "a refusal is an answer"
+    with pytest.raises(BusyError):
+        await made(BusyError())
+    with pytest.raises(CircuitOpenError):
+        await made()

@@ -19,7 +19,7 @@ from app.turns.reply import SaveCheckpoint, UndeliveredError, discard_checkpoint
 
 OUTPUT_LIFETIME_SECONDS: Final = 600.0
 """As long as a run in Foundry lives."""
-_BACKOFF: Final = Backoff(0.5, longest_seconds=4.0)
+_BACKOFF: Final = Backoff(0.5, longest_seconds=4.0, jitter=0.5)
 _STORING_SECONDS: Final = 45.0
 
 LinkTo = Callable[[str], Awaitable[str | None]]
