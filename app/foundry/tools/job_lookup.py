@@ -43,6 +43,8 @@ class JobLookup:
         self._api = api
 
     async def find(self, meant: JobReference) -> FoundRun:
+        if meant.name and (meant.run_id or meant.job_id) and (job := await self._only_one(meant.name)):
+            return await self._last_failed(count(job.get("job_id")), _name_of(job))
         if meant.run_id:
             return await self._of_run(meant.run_id)
         if meant.job_id:
@@ -120,6 +122,10 @@ class JobLookup:
             f"There is no job of the name {clean_line(name, _NAME)!r} that this agent may see. Put the job's exact "
             "name, its id or its URL into query. If it is there, its owner has to grant this agent CAN VIEW on it."
         )
+
+    async def _only_one(self, name: str) -> Mapping[str, Any] | None:
+        found = [job async for job in self._api.jobs(name=name)]
+        return found[0] if len(found) == 1 else None
 
     async def _first_jobs(self) -> AsyncIterator[Mapping[str, Any]]:
         read = 0

@@ -13,15 +13,17 @@ MAX_CHARACTERS = 2_000
 
 _URL = re.compile(r"https?://[^\s<>\"'`]{1,1000}", re.IGNORECASE)
 # jobs/7, jobs/7/runs/8, and the older #job/7/run/8; a run alone is at runs/8.
-_JOB_IN_URL = re.compile(r"\bjobs?/(\d{1,18})(?!\d)")
-_RUN_IN_URL = re.compile(r"\bruns?/(\d{1,18})(?!\d)")
+_JOB_IN_URL = re.compile(r"\bjobs?/(\d{1,18})(?!\d)", re.ASCII)
+_RUN_IN_URL = re.compile(r"\bruns?/(\d{1,18})(?!\d)", re.ASCII)
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _NAMED_NUMBER = re.compile(r"\b(job|run)(?:[ _-]?id)?\s?(?:is|[:=#])?\s?(\d{1,18})(?!\d)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class JobReference:
-    """`number` is the id of a job or of a run, which it does not say. `name` may be a sentence with a name in it."""
+    """`number` is the id of a job or of a run, whichever there is. `name` may be a sentence with a name in it; beside
+    an id the name is tried first.
+    """
 
     job_id: int = 0
     run_id: int = 0
@@ -46,7 +48,8 @@ def job_reference(asked: str, workspace_host: str) -> JobReference:
         return JobReference(number=int(asked))
     numbers = {kind.lower(): int(number) for kind, number in _NAMED_NUMBER.findall(asked)}
     if numbers:
-        return JobReference(job_id=numbers.get("job", 0), run_id=numbers.get("run", 0))
+        name = "" if _NAMED_NUMBER.fullmatch(asked) else asked
+        return JobReference(job_id=numbers.get("job", 0), run_id=numbers.get("run", 0), name=name)
     return JobReference(name=asked)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from app.agent.user_messages import UNEXPECTED
@@ -63,7 +63,7 @@ class QuestionTool:
 
     async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
         questions = questions_of(arguments, max_characters=self._max_characters, also=self._also)
-        about = await self._answerer.about(arguments)
+        about = await _in_time(self._answerer.about(arguments), context)
         if len(questions) == 1:
             return await self._answer(questions[0], about, context)
         slots = asyncio.Semaphore(_MAX_QUESTIONS_AT_ONCE)
@@ -83,17 +83,19 @@ class QuestionTool:
 
     async def _answer(self, question: str, about: str, context: ToolCallContext) -> str:
         key = (self.name, identity_key(APP_IDENTITY), about, question)
-        ends = None if math.isinf(context.deadline) else context.deadline - _CLOSE_SECONDS
-        limit = asyncio.timeout_at(ends)
-        try:
-            async with limit:
-                return await self._shared.answer(
-                    key, context, lambda shared: self._answerer.answer(question, about, shared)
-                )
-        except TimeoutError:
-            if limit.expired():
-                raise FailedCallError(TOOK_TOO_LONG) from None
-            raise
+        answering = self._shared.answer(key, context, lambda shared: self._answerer.answer(question, about, shared))
+        return await _in_time(answering, context)
+
+
+async def _in_time(work: Coroutine[Any, Any, str], context: ToolCallContext) -> str:
+    limit = asyncio.timeout_at(None if math.isinf(context.deadline) else context.deadline - _CLOSE_SECONDS)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError:
+        if limit.expired():
+            raise FailedCallError(TOOK_TOO_LONG) from None
+        raise
 
 
 def _together(parts: Sequence[Part]) -> str:

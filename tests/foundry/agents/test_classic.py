@@ -15,6 +15,7 @@ from app.foundry.agents.agent_settings import AgentProgramSettings, load_agent_s
 from app.foundry.agents.classic import connected_azure_function_agent
 from app.foundry.agents.classic_client import ClassicProject, open_classic_project
 from app.foundry.agents.classic_orchestrator import ClassicOrchestrator
+from app.foundry.agents.classic_removal import ClassicRemoval
 from app.foundry.agents.classic_run import answer_of, read_run, tool_calls_of
 from app.foundry.agents.command import main
 from app.foundry.agents.foundry_errors import FoundryError, NoEndError, RefusedError, UnavailableError
@@ -192,6 +193,27 @@ async def test_a_program_that_is_stopped_at_each_step_removes_what_it_made(desk:
     assert not desk.stand_in.running()
     if call == CREATE:
         assert not desk.stand_in.classic.all
+
+
+@pytest.mark.parametrize("call", [CREATE, *_ASKING, *_READING, "DELETE /threads/{id}"])
+async def test_a_program_that_is_killed_at_each_step_leaves_nothing_after_delete(desk: ClassicDesk, call: str) -> None:
+    if call != CREATE:
+        await desk.orchestrator().create()
+    fault = desk.stand_in.faults.add(call, after=True, skipped=call == CREATE)
+    work = desk.orchestrator().create() if call == CREATE else desk.orchestrator().ask("How many?", 30)
+    running = asyncio.create_task(work)
+    await until(fault.reached.is_set)
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(ClassicRemoval, "remove_question", _nothing)
+        killed.setattr(ClassicRemoval, "remove_run_of_creation", _nothing)
+        running.cancel()
+        await asyncio.wait({running})
+    assert desk.stand_in.left()
+    assert await desk.orchestrator().delete() == ()
+    assert desk.stand_in.left() == []
+
+
+async def _nothing(*_: object) -> None: ...
 
 
 async def test_a_run_that_another_program_left_is_cancelled_by_delete(desk: ClassicDesk) -> None:

@@ -114,6 +114,12 @@ async def test_a_run_is_found_by_name_id_and_url(asked_as: str) -> None:
         assert answer.startswith(f"Run {run_id} of **nightly_etl**")
 
 
+async def test_a_name_with_a_number_in_it_is_a_name() -> None:
+    async with diagnosis() as asked:
+        run_id = asked.jobs.run(LOAD, name="Job 7 daily")
+        assert (await asked.of(query="job 7 daily")).startswith(f"Run {run_id} of **Job 7 daily**")
+
+
 async def test_an_id_may_come_under_another_name_and_as_a_number() -> None:
     async with diagnosis() as asked:
         run_id = asked.jobs.run(LOAD)

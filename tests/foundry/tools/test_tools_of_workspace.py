@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.composition.core import Core
 from app.composition.foundry_tools import OpenFoundryTools
 from app.config import load_settings
 from app.foundry.tools.foundry_tool import FailedCallError, FoundryTool, RefusedCallError, ToolCallContext
-from app.local.genie_plans import PLANS
+from app.local.genie_plans import PLANS, USUAL
 from app.local.genie_stand_in import SPACE_ID, StandInSpace
 from app.local.job_plans import JobPlan, TaskPlan, failure, in_turn
 from app.local.jobs_stand_in import JobsStandIn
@@ -94,6 +94,15 @@ async def test_more_rows_come_than_people_see_at_once(tmp_path: Path) -> None:
         answer = await genie.ask_data(query=BY_REGION)
         assert answer.count("\n| ") == 2 + 100
         assert "100 of 3000 rows." in answer
+
+
+async def test_a_secret_in_the_data_is_not_told(tmp_path: Path) -> None:
+    async with data(tmp_path) as genie:
+        token = "dapi0123456789abcdef0123456789abcdef"
+        genie.workspace.genie.plans.append(replace(USUAL, sql=f"SELECT '{token}' AS note, 1 AS n"))
+        answer = await genie.ask_data(query=BY_REGION)
+        assert "| note | n |" in answer
+        assert token not in answer.partition("```sql")[0]
 
 
 async def test_a_question_that_is_unclear_or_about_something_else_is_told_as_such(tmp_path: Path) -> None:
