@@ -7,6 +7,8 @@ from typing import Any
 
 from mcp.types import CallToolResult, TextContent, Tool, ToolAnnotations
 
+from app.common.text import replace_lone_surrogates
+
 
 def object_schema(properties: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
     return {
@@ -37,4 +39,5 @@ def listed_tool(
 
 
 def text_result(text: str, *, failed: bool = False) -> CallToolResult:
-    return CallToolResult(content=[TextContent(text=text)], is_error=failed)
+    # Half a surrogate pair cannot be written as UTF-8.
+    return CallToolResult(content=[TextContent(text=replace_lone_surrogates(text))], is_error=failed)

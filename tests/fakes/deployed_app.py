@@ -29,15 +29,15 @@ Deployed = Callable[..., AbstractAsyncContextManager["Client"]]
 
 class Client:
     def __init__(self, address: str, http: ClientSession) -> None:
-        self._address, self._http = address, http
+        self.address, self._http = address, http
 
     async def ask(self, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
-        async with self._http.request(method, self._address + path) as answer:
+        async with self._http.request(method, self.address + path) as answer:
             assert answer.headers["Cache-Control"] == "no-store"
             return answer.status, await answer.json()
 
     def request(self, path: str, method: str, **options: Any) -> Any:
-        return self._http.request(method, self._address + path, **options)
+        return self._http.request(method, self.address + path, **options)
 
 
 def function_app() -> ModuleType:

@@ -155,6 +155,15 @@ async def test_no_body_crashes_the_server(body: bytes, version: str) -> None:
     assert 200 <= answer.status < 500
 
 
+async def test_half_a_surrogate_pair_in_an_answer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def call(*_: object) -> str:
+        return "It is \ud83d 7"
+
+    monkeypatch.setattr(Weather, "call", call)
+    answer = await received(json.dumps(CALLING).encode())
+    assert json.loads(answer.body)["result"]["content"][0]["text"] == "It is \ufffd 7"
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
 async def test_there_are_no_sessions_to_listen_to_or_to_end(method: str) -> None:
     answer = await received(b"", {"Accept": "text/event-stream"}, method)

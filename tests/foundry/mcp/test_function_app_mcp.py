@@ -1,0 +1,71 @@
+"""The real Function App's tools, as the real MCP client uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.fakes.azurite import Azurite
+from tests.fakes.deployed_app import deployed_in
+from tests.fakes.serving_endpoint import ServingEndpoint, chat_stream
+from tests.foundry.mcp.served_mcp import KEY
+from tests.foundry.mcp.test_foundry_mcp import text_of
+from tests.foundry.requests.kill_run import kill_run
+
+
+@asynccontextmanager
+async def client_of(address: str, key: str = KEY) -> AsyncIterator[Client]:
+    async with (
+        httpx2.AsyncClient(headers={"x-functions-key": key}, timeout=90) as http,
+        Client(streamable_http_client(f"{address}/api/mcp", http_client=http)) as client,
+    ):
+        yield client
+
+
+async def test_a_client_with_the_key_asks_the_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deployed = deployed_in(monkeypatch, tmp_path)
+    async with ServingEndpoint() as endpoint:
+        endpoint.replies += [chat_stream("It is 7.")]
+        async with deployed(endpoint, FUNCTIONS_LOCAL_KEY=KEY, DATABRICKS_MODEL_NAME=endpoint.name) as app:
+            async with client_of(app.address) as client:
+                names = [tool.name for tool in (await client.list_tools()).tools]
+                answer = await client.call_tool("ask", {"query": "Sales?"})
+            async with app.request("/api/mcp", "POST", json={}) as refused:
+                assert refused.status == 401
+            async with app.request("/api/mcp/entra", "POST", json={}) as not_there:
+                assert not_there.status == 404
+    assert names == ["ask", "ask_data", "diagnose_job", "get_result"]
+    assert text_of(answer) == "It is 7."
+
+
+@pytest.mark.proof
+async def test_what_a_killed_worker_was_answering_is_got_from_another_by_its_handle(
+    azurite: Azurite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
+) -> None:
+    monkeypatch.setenv("FUNCTIONS_LOCAL_KEY", KEY)
+    async with kill_run(azurite, tmp_path, workers=2, model_seconds=300) as run:
+        first, second = (worker.endpoint.removesuffix("/api/messages") for worker in run.workers.current)
+        async with client_of(first) as client:
+            asked_at = time.monotonic()
+            told = text_of(await client.call_tool("ask", {"query": "Sales?"}))
+            waited = time.monotonic() - asked_at
+        handle = told.partition("the handle ")[2].split()[0]
+        run.model.seconds = 1
+        await run.workers.kill(0, signal.SIGKILL)
+        killed_at = time.monotonic()
+        async with asyncio.timeout(60), client_of(second) as client:
+            answer = text_of(await client.call_tool("get_result", {"handle": handle}))
+    assert answer == "answer 2"
+    assert 50 <= waited < 56
+    figure(
+        f"a handle after {waited:.1f} s; {time.monotonic() - killed_at:.1f} s after the SIGKILL another worker has it"
+    )
