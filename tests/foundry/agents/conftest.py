@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx2
 import pytest
 
 from app.foundry.agents.agent_settings import AgentProgramSettings, load_agent_settings
@@ -47,8 +48,17 @@ class Desk:
         return "\n".join(self.lines)
 
 
+@pytest.fixture(scope="module")
+def one_tls_context() -> Iterator[None]:
+    """Each client loads the certificates of its own otherwise, for 50 ms of CPU, and the stand-in speaks plain HTTP."""
+    context = httpx2.create_ssl_context()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx2._transports.default.create_ssl_context", lambda **_: context)
+        yield
+
+
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def desk(one_tls_context: None) -> AsyncIterator[Desk]:
     stand_in = FoundryStandIn()
     async with served(stand_in) as address, open_project(address, quick_calls()) as project:
         at = Desk(stand_in, address, project)

@@ -82,9 +82,9 @@ async def test_a_question_uses_the_version_that_it_began_with(desk: Desk) -> Non
     assert used == ["1", "1", "1"]
 
 
-@pytest.mark.parametrize(
-    ("end", "kind", "said"),
-    [
+async def test_every_end_is_said_and_nothing_is_left(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    ends: tuple[tuple[str, type[FoundryError], str], ...] = (
         ("incomplete", NoEndError, "incomplete"),
         ("content_filter", RefusedError, "content filter"),
         ("failed", NoEndError, "server_error"),
@@ -94,15 +94,13 @@ async def test_a_question_uses_the_version_that_it_began_with(desk: Desk) -> Non
         ("empty", NoEndError, "without an answer"),
         ("approval", RefusedError, "approval to call ask"),
         ("consent", RefusedError, "Open https://consent.example.com/login?data=x"),
-    ],
-)
-async def test_every_end_is_said_and_nothing_is_left(desk: Desk, end: str, kind: type[FoundryError], said: str) -> None:
-    await desk.orchestrator().create()
-    desk.stand_in.runs.ends.append(end)
-    with pytest.raises(kind) as raised:
-        await desk.orchestrator().ask("How many?", 20)
-    assert said in str(raised.value)
-    assert made(desk) == []
+    )
+    for end, kind, said in ends:
+        desk.stand_in.runs.ends.append(end)
+        with pytest.raises(kind) as raised:
+            await desk.orchestrator().ask("How many?", 20)
+        assert said in str(raised.value)
+        assert made(desk) == []
 
 
 async def test_the_specialists_failure_is_told_by_the_orchestrator(desk: Desk) -> None:
@@ -145,20 +143,17 @@ async def test_a_question_is_never_put_twice(
     assert made(desk) == [], "also a response whose id was never heard"
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        "GET /agents/{name}",
-        "GET /openai/v1/responses/{id}",
-        "DELETE /openai/v1/responses/{id}",
-        "DELETE /openai/v1/conversations/{id}",
-    ],
-)
-@pytest.mark.parametrize("status", [429, 500])
-async def test_what_may_be_repeated_is_repeated(desk: Desk, call: str, status: int) -> None:
+async def test_what_may_be_repeated_is_repeated(desk: Desk) -> None:
     await desk.orchestrator().create()
-    desk.stand_in.faults.add(call, status, times=2)
+    for call, status in (
+        ("GET /agents/{name}", 500),
+        ("GET /openai/v1/responses/{id}", 503),
+        ("DELETE /openai/v1/responses/{id}", 429),
+        ("DELETE /openai/v1/conversations/{id}", 409),
+    ):
+        desk.stand_in.faults.add(call, status, times=2)
     assert (await desk.orchestrator().ask("How many?", 20)).text
+    assert desk.stand_in.faults.waiting == []
     assert made(desk) == []
 
 

@@ -49,21 +49,16 @@ async def test_the_answer_alone_goes_to_standard_output(desk: Desk, capsys: pyte
 
 
 async def test_it_is_said_that_the_tool_was_never_called(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await run(desk, "create") == 0
+    await desk.orchestrator().create()
     assert await run(desk, "ask", "hello there") == 0
     assert "no call of a tool" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("end", "code"),
-    [("refusal", 1), ("content_filter", 1), ("approval", 1), ("failed", 2), ("expired", 2), ("stuck", 2)],
-)
-async def test_the_exit_code_says_whether_it_was_refused(
-    desk: Desk, capsys: pytest.CaptureFixture[str], end: str, code: int
-) -> None:
-    assert await run(desk, "create") == 0
-    desk.stand_in.runs.ends.append(end)
-    assert await run(desk, "ask", "How many?", "--timeout", "1") == code
+async def test_the_exit_code_says_whether_it_was_refused(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    await desk.orchestrator().create()
+    for end, code in (("refusal", 1), ("approval", 1), ("failed", 2), ("expired", 2), ("stuck", 2)):
+        desk.stand_in.runs.ends.append(end)
+        assert await run(desk, "ask", "How many?", "--timeout", "1") == code, end
     assert capsys.readouterr().out == ""
 
 
@@ -117,13 +112,13 @@ async def test_control_characters_of_an_answer_do_not_reach_the_terminal(
         return "\x1b]0;title\x07red\x1b[31m"
 
     desk.answer_with(steering)
-    assert await run(desk, "create") == 0
+    await desk.orchestrator().create()
     assert await run(desk, "ask", "How many?") == 0
     assert capsys.readouterr().out == "red\n"
 
 
 async def test_what_delete_could_not_remove_is_listed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await run(desk, "create") == 0
+    await desk.orchestrator().create()
     desk.stand_in.faults.add("DELETE /agents/{name}", 403)
     assert await run(desk, "delete") == 2
     assert "left: agent databricks-orchestrator: " in capsys.readouterr().err
@@ -141,7 +136,7 @@ async def test_a_signal_removes_what_was_made_and_a_kill_leaves_it_to_delete(
     desk: Desk, how: signal.Signals, code: int, left: int
 ) -> None:
     """A real process, stopped while its question is being answered."""
-    assert await run(desk, "create") == 0
+    await desk.orchestrator().create()
     started = asyncio.Event()
 
     async def slow(*_: object) -> str:

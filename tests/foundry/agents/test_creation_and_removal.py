@@ -155,14 +155,15 @@ async def test_what_an_interrupted_creation_could_not_remove_is_found_by_delete(
     assert desk.stand_in.left() == []
 
 
-async def test_delete_removes_all_that_is_ours_and_nothing_else(desk: Desk) -> None:
+async def test_delete_removes_all_that_is_ours_and_nothing_else(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.orchestrator(FOUNDRY_SCALE_FACTOR="2").create()
     await desk.orchestrator(FOUNDRY_AGENT_NAME="other").create()
     await somebody_elses(desk)
     theirs = await desk.project.create_conversation({"made_by": "somebody"})
     unmarked = await desk.project.create_conversation({})
     others = await desk.project.create_conversation(MARK | {"installation": "other"})
-    for number in range(130):
+    monkeypatch.setattr("app.foundry.agents.project_client._PAGE_ITEMS", 2)
+    for number in range(5):
         desk.stand_in.conversations.all[f"conv_{number}"] = Conversation(f"conv_{number}", 0, dict(MARK))
     assert await desk.orchestrator().delete() == ()
     assert set(versions(desk)) == {"theirs", "other-specialist", "other-orchestrator"}

@@ -13,13 +13,16 @@ from tests.foundry.agents.conftest import Desk
 
 CREATE_STEPS = [("POST /agents/{name}/versions", 0), ("POST /agents/{name}/versions", 1)]
 ASK_STEPS = [
-    ("POST /openai/v1/conversations", 0),
-    ("POST /openai/v1/responses", 0),
-    ("GET /openai/v1/responses/{id}", 0),
-    ("POST /openai/v1/responses", 1),
-    ("POST /openai/v1/responses", 2),
-    ("DELETE /openai/v1/responses/{id}", 0),
-    ("DELETE /openai/v1/conversations/{id}", 0),
+    ("POST /openai/v1/conversations", 0, False),
+    ("POST /openai/v1/conversations", 0, True),
+    ("POST /openai/v1/responses", 0, False),
+    ("POST /openai/v1/responses", 0, True),
+    ("GET /openai/v1/responses/{id}", 0, True),
+    ("POST /openai/v1/responses", 1, False),
+    ("POST /openai/v1/responses", 1, True),
+    ("POST /openai/v1/responses", 2, True),
+    ("DELETE /openai/v1/responses/{id}", 0, False),
+    ("DELETE /openai/v1/conversations/{id}", 0, True),
 ]
 
 
@@ -58,8 +61,7 @@ async def test_killed_while_it_creates(desk: Desk, step: str, skipped: int, carr
     await assert_delete_leaves_nothing(desk)
 
 
-@pytest.mark.parametrize("carried_out", [False, True])
-@pytest.mark.parametrize(("step", "skipped"), ASK_STEPS)
+@pytest.mark.parametrize(("step", "skipped", "carried_out"), ASK_STEPS)
 async def test_killed_while_it_asks(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str, skipped: int, carried_out: bool
 ) -> None:
