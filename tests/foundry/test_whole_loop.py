@@ -102,7 +102,25 @@ async def test_a_question_goes_through_foundry_and_the_queues_to_our_function_an
         await over_mcp.create()
         whole.model.replies.append(chat_stream("There are 43."))
         answer = await over_mcp.ask("And now?", 30)
-        assert (answer.text, answer.tool_calls) == ("There are 43.", ("ask_specialist", "ask"))
+        assert (answer.text, answer.tool_calls) == ("There are 43.", ("ask",))
         assert len(stand_in.queues.asked) == 1
         assert await over_mcp.delete() == ()
         assert stand_in.left() == []
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("options", [[], ["--classic"]], ids=["responses", "classic"])
+async def test_dev_py_foundry_shows_the_loop_and_leaves_nothing(options: list[str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.local.foundry", *options),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(300):
+        shown = (await process.communicate())[0].decode()
+    assert process.returncode == 0, shown
+    assert "queue, question" in shown
+    assert "queue, answer" in shown
+    assert "Revenue by month" in shown
+    assert shown.strip().endswith("What is left in the project: nothing.")
