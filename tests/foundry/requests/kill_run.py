@@ -16,12 +16,12 @@ from typing import Any, Final, get_args
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
+from app.foundry.requests.request_answerer import TOO_LATE
 from app.local.foundry_stand_in.function_queues import Encoding, Shape, read_answer, written_message
 from tests.fakes.azurite import Azurite
-from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_chunk, event
+from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_stream
 from tests.faults.workers import Workers
 
-LEASE_SECONDS: Final = 2
 # As long as Azure's host hides a message that it has taken.
 LOCK_SECONDS: Final = 600
 FORMS: Final = tuple(product(get_args(Shape), get_args(Encoding)))
@@ -42,8 +42,7 @@ class NumberedModel(ServingEndpoint):
         """As of `replies`, of which there is always one more."""
         passed = asyncio.Event()
         asyncio.get_running_loop().call_later(self.seconds, passed.set)
-        answer = event(chat_chunk({"content": f"answer {next(self._numbers)}"}, "stop"))
-        return Stream([passed, answer, event("[DONE]")])
+        return Stream([passed, *chat_stream(f"answer {next(self._numbers)}").steps])
 
 
 @dataclass
@@ -52,6 +51,7 @@ class KillRun:
 
     model: NumberedModel
     workers: Workers
+    lease_seconds: float
     input_queue: QueueClient
     output_queue: QueueClient
     request_queue: QueueClient
@@ -93,13 +93,16 @@ class KillRun:
                     await self.output_queue.delete_message(message)
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def all_answered(self) -> None:
+    async def answered(self, number: int) -> None:
         while True:
-            if len(self.values) >= len(self.asked_at):
-                break
+            if len(self.values) >= number:
+                return
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def all_answered(self) -> None:
+        await self.answered(len(self.asked_at))
         # A second value would come now.
-        await asyncio.sleep(LEASE_SECONDS + _QUIET_SECONDS)
+        await asyncio.sleep(self.lease_seconds + _QUIET_SECONDS)
 
     @property
     def seconds(self) -> float:
@@ -109,24 +112,31 @@ class KillRun:
     def repeats(self) -> int:
         return sum(len(values) - 1 for values in self.values.values())
 
+    @property
+    def too_late(self) -> int:
+        return sum(values[0] == TOO_LATE for values in self.values.values())
+
     def figures(self) -> str:
         waits = [self.answered_at[id] - asked for id, asked in self.asked_at.items()]
         cuts = quantiles(waits, n=100, method="inclusive")
         return (
             f"{len(waits)} requests, {self.kills} SIGKILLs, model {self.model.seconds:g} s: all answered in "
             f"{self.seconds:.0f} s ({len(waits) / self.seconds:.1f} a second); waited p50 {cuts[49]:.1f} s, "
-            f"p95 {cuts[94]:.1f} s, at most {max(waits):.1f} s; answers sent twice: {self.repeats}"
+            f"p95 {cuts[94]:.1f} s, at most {max(waits):.1f} s; answers sent twice: {self.repeats}; too "
+            f"late, since their worker was killed before it had recorded them: {self.too_late}"
         )
 
     def check(self) -> None:
         assert self.values.keys() == self.asked_at.keys(), sorted(self.asked_at.keys() ^ self.values.keys())
         torn = {id: values for id, values in self.values.items() if len(set(values)) > 1}
         assert not torn, f"different values for one id: {torn}"
+        others = {value for (value, *_) in self.values.values() if not value.startswith("answer ")}
+        assert others <= {TOO_LATE}, others
 
 
 @asynccontextmanager
 async def kill_run(
-    azurite: Azurite, folder: Path, *, workers: int, model_seconds: float, max_concurrent: int = 4
+    azurite: Azurite, folder: Path, *, workers: int, model_seconds: float, lease_seconds: float
 ) -> AsyncIterator[KillRun]:
     name = f"t{uuid.uuid4().hex[:12]}"
     async with (
@@ -143,8 +153,7 @@ async def kill_run(
                 "FOUNDRY_TOOLS": "ask",
                 "FOUNDRY_TOOL_NAME": name,
                 "FOUNDRY_CACHE_SECONDS": "0",
-                "FOUNDRY_MAX_CONCURRENT_REQUESTS": str(max_concurrent),
-                "TURN_LEASE_SECONDS": str(LEASE_SECONDS),
+                "TURN_LEASE_SECONDS": str(lease_seconds),
             }
 
         queues = [f"azure-function-{name}-input", f"azure-function-{name}-output", "foundry-requests"]
@@ -154,7 +163,7 @@ async def kill_run(
                 await client.create_queue()
         lock = ("--lock-seconds", str(LOCK_SECONDS))
         async with Workers(workers, folder, settings, time.monotonic, *lock) as processes:
-            run = KillRun(model, processes, given, answers, own)
+            run = KillRun(model, processes, lease_seconds, given, answers, own)
             reading = asyncio.create_task(run.read())
             try:
                 yield run
