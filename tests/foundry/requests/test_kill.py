@@ -34,7 +34,7 @@ async def test_another_worker_answers_what_a_killed_one_had_taken_though_its_hos
 async def test_a_thousand_requests_are_answered_by_three_workers_that_are_killed_again_and_again(
     azurite: Azurite, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    async with kill_run(azurite, tmp_path, workers=3, model_seconds=0.5, lease_seconds=10) as run:
+    async with kill_run(azurite, tmp_path, workers=3, model_seconds=0.5, lease_seconds=30) as run:
         killing = asyncio.create_task(_kill_some(run))
         await run.put_all(1000)
         await within(900, killing, lambda: log_of(run))
