@@ -136,7 +136,7 @@ class KillRun:
 
 @asynccontextmanager
 async def kill_run(
-    azurite: Azurite, folder: Path, *, workers: int, model_seconds: float, lease_seconds: float
+    azurite: Azurite, folder: Path, *, workers: int, model_seconds: float, lease_seconds: float = 2
 ) -> AsyncIterator[KillRun]:
     name = f"t{uuid.uuid4().hex[:12]}"
     async with (

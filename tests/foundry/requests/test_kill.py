@@ -20,7 +20,7 @@ _KILLS = 9
 async def test_another_worker_answers_what_a_killed_one_had_taken_though_its_host_hides_it_for_ten_minutes(
     azurite: Azurite, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    async with kill_run(azurite, tmp_path, workers=1, model_seconds=1.0, lease_seconds=2) as run:
+    async with kill_run(azurite, tmp_path, workers=1, model_seconds=1.0) as run:
         await run.put_all(12)
         await within(20, run.recorded(12), lambda: log_of(run))
         await run.workers.kill(0, signal.SIGKILL)
