@@ -6,8 +6,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 _WAIT_SECONDS = 50.0
 """Foundry was seen to cut a call after 60 s: https://github.com/Azure/azure-sdk-for-net/issues/54526"""
 _MAX_OPEN = 200
+_MAX_WAITING = 30
+"""Of the requests that host.json allows at a time (100), among which are people's messages. One more gets its handle
+at once."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 4.0
 _HANDLE = re.compile(r"([a-z_]{1,40})\.[0-9a-f]{32}")
 
@@ -73,6 +76,7 @@ class ToolCalls:
         self._requests = requests
         self._now = now
         self._open: dict[str, _OpenCall] = {}
+        self._waiting = 0
         self._closing = asyncio.Event()
 
     async def call(self, name: str, arguments: Mapping[str, Any], traceparent: str | None) -> CallResult:
@@ -87,7 +91,8 @@ class ToolCalls:
         self._open[handle] = call = _OpenCall()
         call.answering = asyncio.create_task(self._answer(request, call))
         call.answering.add_done_callback(lambda _: self._open.pop(handle))
-        return await call.waited_for(_WAIT_SECONDS) or _not_ready(handle, call.progress)
+        with self._seconds_to_wait() as seconds:
+            return await call.waited_for(seconds) or _not_ready(handle, call.progress)
 
     async def result_of(self, handle: str) -> CallResult:
         """Waits for it for a while."""
@@ -95,8 +100,12 @@ class ToolCalls:
         if named is None or named[1] not in self._by_name:
             return CallResult(_UNKNOWN_HANDLE, failed=True)
         tool, handle = named[1], named[0]
+        with self._seconds_to_wait() as seconds:
+            return await self._result_within(seconds, tool, handle)
+
+    async def _result_within(self, seconds: float, tool: str, handle: str) -> CallResult:
         clock = asyncio.get_running_loop().time
-        until, pause = clock() + _WAIT_SECONDS, _FIRST_PAUSE_SECONDS
+        until, pause = clock() + seconds, _FIRST_PAUSE_SECONDS
         while True:
             call = self._open.get(handle)
             if call is not None and (result := await call.waited_for(until - clock())) is not None:
@@ -122,6 +131,14 @@ class ToolCalls:
         for each in answering:
             each.cancel()
         await asyncio.gather(*answering, return_exceptions=True)
+
+    @contextmanager
+    def _seconds_to_wait(self) -> Iterator[float]:
+        self._waiting += 1
+        try:
+            yield _WAIT_SECONDS if self._waiting <= _MAX_WAITING else 0.0
+        finally:
+            self._waiting -= 1
 
     async def _answer(self, request: ToolRequest, call: _OpenCall) -> CallResult | None:
         """None where the value is not there yet."""

@@ -111,3 +111,20 @@ async def test_calls_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert [result.failed for result in results] == [False, False, True, False]
     assert "Too many calls" in results[2].text
     await calls.close()
+
+
+def test_calls_that_wait_leave_the_hosts_other_requests_to_people() -> None:
+    async def test() -> None:
+        tool = Weather()
+        calls, clock = ToolCalls([tool], MemoryRequests(tool)), asyncio.get_running_loop().time
+        began = clock()
+        waiting = [asyncio.create_task(calls.call("weather", OSLO, None)) for _ in range(30)]
+        await asyncio.sleep(1)
+        handle = handle_in(await calls.call("weather", OSLO, None))
+        assert handle_in(await calls.result_of(handle)) == handle
+        assert clock() - began == 1
+        tool.go_on.set()
+        assert await asyncio.gather(*waiting) == [CallResult("Sunny in Oslo")] * 30
+        assert await calls.result_of(handle) == CallResult("Sunny in Oslo")
+
+    in_virtual_time(test())

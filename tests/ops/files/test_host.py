@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from app.local.host_json import HostJson
 from app.local.timespan import seconds_of
 from tests.ops.files.deployments import ROOT, alerts, query, template
@@ -65,7 +67,10 @@ def test_rows_that_an_alert_asks_for_are_not_sampled() -> None:
     assert kept <= set(ROWS.values())
 
 
-def test_a_call_is_one_row_of_the_hosts_log_and_what_the_agent_says_stays() -> None:
+@pytest.mark.parametrize("function", ["messages", "mcp_entra"])
+def test_a_call_of_a_stranger_is_one_row_of_the_hosts_log_and_what_the_agent_says_stays(function: str) -> None:
     levels = HOST["logging"]["logLevel"]
-    assert (levels["Function.messages"], levels["Function.messages.User"]) == ("Warning", "Information")
-    assert "async def messages(" in (ROOT / "function_app.py").read_text(encoding="utf-8"), "its name is in host.json"
+    assert (levels[f"Function.{function}"], levels[f"Function.{function}.User"]) == ("Warning", "Information")
+    assert f"async def {function}(" in (ROOT / "function_app.py").read_text(encoding="utf-8"), (
+        "its name is in host.json"
+    )
