@@ -53,15 +53,17 @@ param jobWatchSilence string
 var failureQuery = 'AppRequests | where Name == "turn" and tostring(Properties["agent.outcome"]) != "handed over" | summarize Turns = sum(ItemCount), Failed = sumif(ItemCount, Success == false) | where Turns >= ${minimumTurns} | project FailedPercent = 100.0 * Failed / Turns'
 
 // The host records every call of the function `messages`; the agent records each one that it let in, as "turn" or as
-// "activity ...". A quiet night has neither, and an installation or somebody who joins has both.
-var silenceQuery = 'AppRequests | summarize Delivered = sumif(ItemCount, Name has "messages" and ResultCode startswith "2"), Recorded = countif(Name == "turn" or Name startswith "activity ") | where Delivered >= ${minimumActivities} and Recorded == 0'
+// "activity ...". A quiet night has neither, and an installation or somebody who joins has both. Agents in Foundry are not
+// Teams.
+var silenceQuery = 'AppRequests | summarize Delivered = sumif(ItemCount, Name has "messages" and ResultCode startswith "2"), Recorded = countif((Name == "turn" or Name startswith "activity ") and not(Name endswith " foundry") and tostring(Properties["bot.channel"]) != "foundry") | where Delivered >= ${minimumActivities} and Recorded == 0'
 
 // The Bot Service only posts: 405 is a browser or a scanner.
 var refusedQuery = 'AppRequests | where Name has "messages" and not(ResultCode startswith "2") and ResultCode != "405" | summarize Refused = sum(ItemCount) | where Refused >= ${minimumRefused}'
 
 // The host's warning when it moves a message; not only the word MaxDequeueCount, which is among the options that it
 // logs at every start. The agent's own record says why, of a message that it cannot read.
-var poisonQuery = 'union AppTraces, AppExceptions | where Message contains "has reached MaxDequeueCount" or ExceptionType == "UnreadableMessageError"'
+// What it finds on the poison queue of a tool for Foundry it counts, whoever put it there.
+var poisonQuery = 'union AppTraces, AppExceptions, AppMetrics | where Message contains "has reached MaxDequeueCount" or ExceptionType == "UnreadableMessageError" or Name == "foundry.poison"'
 
 var givenUpQuery = 'AppRequests | where Name == "turn" and Properties["agent.failure"] == "AttemptsExhaustedError"'
 
@@ -156,7 +158,7 @@ var rules = [
   {
     name: 'poison'
     title: 'messages that cannot be processed'
-    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not resumed, and the person was not told. Look at AppRequests with the name process_queue_message and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands.'
+    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not resumed, and the person was not told. Look at AppRequests with the name process_queue_message and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands. A queue azure-function-...-input-poison: the agent in Foundry was told that its request failed, and nothing is put back; find out why in AppExceptions for the function of that tool.'
     severity: 1
     windowSize: 'PT30M'
     query: poisonQuery

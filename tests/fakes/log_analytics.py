@@ -109,6 +109,7 @@ def _value(text: str, row: Row) -> Any:
         "endswith": lambda whole, part: whole.lower().endswith(part.lower()),
         "contains": lambda whole, part: part.lower() in whole.lower(),
         "tostring": str,
+        "split": lambda whole, separator: whole.split(separator),
         "toint": int,
         "ago": lambda hours: datetime.now(UTC) - timedelta(hours=hours),
     }

@@ -12,12 +12,20 @@ import pytest
 
 from app.composition.core import Core
 from app.config import load_settings
+from app.foundry.requests.request_metrics import (
+    poison_received,
+    request_begun,
+    request_ended,
+    request_repeated,
+    value_repeated,
+)
 from app.models.model_errors import RateLimitedError
 from app.storage.sqlite.sqlite_queue import SqliteQueue
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
+from app.telemetry.turn_span import traced
 from app.turns.queue_message import UnreadableMessageError
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.log_analytics import Row, run, tables_of
@@ -44,9 +52,13 @@ def alert(name: str, insights: ApplicationInsights) -> list[Row]:
 
 
 def tile(title: str, insights: ApplicationInsights) -> list[Row]:
+    return run(query_of(title), tables_of(insights))
+
+
+def query_of(title: str) -> str:
     workbook = json.loads((ROOT / "infra" / "workbook.json").read_text(encoding="utf-8"))
     (content,) = [item["content"] for item in workbook["items"] if item["content"].get("title") == title]
-    return run(content["query"], tables_of(insights))
+    return str(content["query"])
 
 
 async def ask_all(bot: ObservedBot) -> list[int]:
@@ -209,3 +221,37 @@ async def test_a_pass_of_the_job_watch_counts_where_it_ended_well(*, fails: bool
             assert fails
         await telemetry.close()
         assert bool(alert("job-watch", insights)) is fails
+
+
+@pytest.mark.parametrize("poison", [False, True])
+async def test_requests_from_foundry_are_in_the_workbook_and_poison_raises_an_alert(*, poison: bool) -> None:
+    async with ApplicationInsights() as insights:
+        telemetry = Telemetry(Destination("agent", "1", "i", insights.connection_string))
+        with traced(telemetry.activity("foundry")):
+            request_begun("ask", 700.0)
+            request_ended("ask", "too late")
+            request_repeated("ask")
+            value_repeated("ask")
+            if poison:
+                poison_received("ask_data")
+        telemetry.answered()
+        await telemetry.close()
+        assert len(alert("poison", insights)) == poison
+        assert tile("Foundry: messages on poison queues", insights) == [{"Tool": "ask_data", "Messages": 1}] * poison
+        requests = tile("Foundry: requests by tool and outcome", insights)
+        assert requests == [{"Tool": "ask", "Outcome": "too late", "Requests": 1}]
+        repeats = {row["Kind"]: row["Repeats"] for row in tile("Foundry: repeated requests and values", insights)}
+        assert repeats == {"request": 1, "value": 1}
+        (age,) = [row for row in tables_of(insights)["AppMetrics"] if row["Name"] == "foundry.request.age"]
+        assert age["Sum"] == 700.0
+
+
+def test_the_backlog_of_foundrys_queues_is_read_from_storages_log() -> None:
+    put, deleted = ({"OperationName": name, "StatusText": "Success"} for name in ("PutMessage", "DeleteMessage"))
+    at = "https://a.queue.core.windows.net:443/azure-function-ask-input/messages?visibilitytimeout=0"
+    other = {**put, "Uri": "https://a.queue.core.windows.net:443/turns/messages"}
+    rows = [{**put, "Uri": at}] * 3 + [{**deleted, "Uri": at.replace("messages?", "messages/1?")}, other]
+    title = "Foundry: messages put, deleted and still there, by queue"
+    assert run(query_of(title), {"StorageQueueLogs": rows}) == [
+        {"Queue": "azure-function-ask-input", "Put": 3, "Deleted": 1, "Waiting": 2}
+    ]

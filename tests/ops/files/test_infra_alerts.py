@@ -19,18 +19,21 @@ from tests.ops.files.deployments import NAMES, ROOT, alerts, deployment, query
 # https://learn.microsoft.com/azure/azure-monitor/logs/monitor-workspace
 TABLES = {
     *("AppRequests", "AppDependencies", "AppMetrics", "AppAvailabilityResults", "AppExceptions", "AppTraces"),
-    "_LogOperation",
+    *("_LogOperation", "StorageQueueLogs"),
 }
 # What a span is called, or begins with; the first words of a name are all that a query may rely on.
 SPANS = {"turn", "retention", "activity ", "chat ", "execute_tool ", "send "}
 
 
 def host(code: str, times: int = 1, name: str = "messages") -> list[Row]:
-    return [{"Name": name, "ResultCode": code, "Success": code[0] == "2", "ItemCount": 1}] * times
+    properties = defaultdict[str, str](str)
+    return [
+        {"Name": name, "ResultCode": code, "Success": code[0] == "2", "ItemCount": 1, "Properties": properties}
+    ] * times
 
 
-def own(name: str, times: int = 1, *, success: bool = True, outcome: str = "") -> list[Row]:
-    properties = {"agent.outcome": outcome or ("answered" if success else "failed")}
+def own(name: str, times: int = 1, *, success: bool = True, outcome: str = "", channel: str = "msteams") -> list[Row]:
+    properties = {"agent.outcome": outcome or ("answered" if success else "failed"), "bot.channel": channel}
     return [{"Name": name, "ResultCode": "0", "Success": success, "ItemCount": 1, "Properties": properties}] * times
 
 
@@ -40,6 +43,8 @@ REQUESTS: dict[str, tuple[str, list[Row], bool]] = {
     "installations alone": ("silence", host("200", 20) + own("activity conversationUpdate", 20), False),
     "messages for somebody else in the channel": ("silence", host("200", 20) + own("activity message", 20), False),
     "telemetry that does not arrive": ("silence", host("202", 10), True),
+    "agents in Foundry alone": ("silence", host("202", 10) + own("turn", 9, channel="foundry"), True),
+    "their messages again": ("silence", host("202", 10) + own("activity queue foundry", 9, channel=""), True),
     "too few to tell": ("silence", host("202", 9), False),
     "health alone": ("silence", host("200", 50, "health"), False),
     "every delivery refused is another alert": ("silence", host("401", 50), False),
@@ -97,10 +102,15 @@ UNREADABLE = {"ExceptionType": "UnreadableMessageError", "OuterMessage": "Unread
         ({"AppTraces": [{"Message": POISON}]}, True),
         ({"AppTraces": [{"Message": OPTIONS}]}, False),
         ({"AppExceptions": [UNREADABLE]}, True),
+        ({"AppMetrics": [{"Name": "foundry.poison", "Sum": 1}]}, True),
+        ({"AppMetrics": [{"Name": "foundry.repeats", "Sum": 1}]}, False),
         ({"AppExceptions": [{"ExceptionType": "RateLimitedError", "OuterMessage": "RateLimitedError"}]}, False),
         ({}, False),
     ],
-    ids=["a message moved", "the options at a start", "a message not read", "another failure", "nothing"],
+    ids=[
+        *("a message moved", "the options at a start", "a message not read"),
+        *("one of Foundry's", "one of Foundry's again", "another failure", "nothing"),
+    ],
 )
 def test_a_message_that_nobody_can_work_off_is_told(tables: dict[str, list[Row]], fires: bool) -> None:
     assert bool(run(query("poison"), tables)) is fires
@@ -180,10 +190,12 @@ def names_in(pattern: str, folder: str) -> set[str]:
 def test_a_query_asks_for_what_the_app_writes(name: str) -> None:
     text = queries()[name]
     literals = re.findall(r'"([^"]*)"', text)
-    asked = re.findall(r"\b(?:App[A-Z]|_Log)\w+", re.sub(r'"[^"]*"', '""', text))
+    asked = re.findall(r"\b(?:App[A-Z]|_Log|StorageQueue)\w+", re.sub(r'"[^"]*"', '""', text))
     assert asked
     assert set(asked) <= TABLES
-    recorded = {word for word in literals if re.fullmatch(r"(?:agent|bot|error|gen_ai|job_watch)\.[\w.]+", word)}
+    recorded = {
+        word for word in literals if re.fullmatch(r"(?:agent|bot|error|gen_ai|job_watch|foundry)\.[\w.]+", word)
+    }
     assert recorded <= words_of("app/telemetry")
     probe = deployment("flex-token").one("Microsoft.Insights/webtests")["name"]
     assert set(re.findall(r'\bName (?:==|startswith) "([^"]*)"', text)) <= SPANS | recorded | {probe}
