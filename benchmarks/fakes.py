@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from aiohttp import web
 from benchmarks import warehouse
 from benchmarks.load import drive
 from benchmarks.load_records import LoadPlan, SentActivity, TurnTiming
+from benchmarks.teams_activities import conversation_id
 
 _REFERENCE = re.compile(r"\(ref ([0-9a-f]{12})\)")
 _WORDS = (
@@ -89,8 +90,9 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     if not body.get("stream"):
         return web.json_response({"error_code": "BAD_REQUEST", "message": "This endpoint only streams."}, status=400)
     turn = _turn_of(body, state)
-    calls_tools = bool(state.plan.tool_seconds) and body["messages"][-1]["role"] == "user"
-    if turn is not None and body["messages"][-1]["role"] == "user":
+    is_first = body["messages"][-1]["role"] == "user"
+    calls = _tool_calls(state.plan, turn) if is_first else []
+    if turn is not None and is_first:
         turn.model_asked = asked
     elif turn is not None:
         turn.tools_answered = asked
@@ -98,8 +100,8 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     # The caller may have ended.
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
-        if calls_tools:
-            await _call_tools(response, state.plan, str(body.get("model")))
+        if calls:
+            await _call_tools(response, calls, str(body.get("model")))
             if turn is not None:
                 turn.tools_called = time.monotonic()
         else:
@@ -107,10 +109,17 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _call_tools(response: web.StreamResponse, plan: LoadPlan, model: str) -> None:
+def _tool_calls(plan: LoadPlan, turn: TurnTiming | None) -> list[dict[str, str]]:
+    callers = {conversation_id(plan.conversation_type, plan.name, each) for each in range(plan.function_conversations)}
+    if turn is not None and turn.conversation in callers:
+        return [{"name": "weather", "arguments": '{"city": "Lisbon"}'}]
+    statements = [warehouse.statement(seconds, plan.rows) for seconds in plan.tool_seconds]
+    return [{"name": "run_sql", "arguments": json.dumps({"sql": each})} for each in statements]
+
+
+async def _call_tools(response: web.StreamResponse, functions: Sequence[Mapping[str, str]], model: str) -> None:
     chunk = _chunks_for(model)
-    for index, seconds in enumerate(plan.tool_seconds):
-        function = {"name": "run_sql", "arguments": json.dumps({"sql": warehouse.statement(seconds, plan.rows)})}
+    for index, function in enumerate(functions):
         call = {"index": index, "id": f"call_{index}", "type": "function", "function": function}
         await response.write(chunk({"role": "assistant", "tool_calls": [call]}, None))
     await response.write(chunk({}, "tool_calls"))

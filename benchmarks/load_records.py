@@ -59,7 +59,7 @@ class LoadPlan:
 
     With `connect_for` the driver waits that long for the bot to listen. `first_number` continues earlier conversations.
     Where there are `tool_seconds`, the model first calls for as many queries at once, each of which takes as long and
-    returns `rows`.
+    returns `rows`. In the first `function_conversations` it first calls the tool `weather`.
     """
 
     target: str
@@ -79,6 +79,7 @@ class LoadPlan:
     turn_limit: float = 30.0
     tool_seconds: Sequence[float] = ()
     rows: int = 0
+    function_conversations: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,15 @@ class RelayedRequest:
 
 @dataclass(slots=True)
 class Relay:
-    """`ports` are those of the relay, by the names of the services behind it."""
+    """`ports` are those of the relay, by the names of the services behind it. A request whose path has `faulty` in it
+    is never answered while the relay `hangs`, and loses its connection while it `breaks_off`.
+    """
 
     ports: dict[str, int] = field(default_factory=dict)
     requests: list[RelayedRequest] = field(default_factory=list)
+    faulty: str = ""
+    hangs: bool = False
+    breaks_off: bool = False
 
     def between(self, start: float, end: float) -> list[RelayedRequest]:
         return [each for each in self.requests if start <= each.at <= end]
@@ -99,6 +104,13 @@ class _Connection:
                     self._answered = False
                     method, path, _ = data.partition(b"\r\n")[0].decode("latin-1").split(" ")
                     self._relay.requests.append(RelayedRequest(time.monotonic(), self._service, method, path))
+                    if self._relay.faulty and self._relay.faulty in path:
+                        if self._relay.breaks_off:
+                            return
+                        if self._relay.hangs:
+                            # Until the caller gives up.
+                            await reader.read()
+                            return
                 writer.write(data)
                 await writer.drain()
 
