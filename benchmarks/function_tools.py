@@ -88,11 +88,14 @@ def _bot(fakes: Fakes) -> Iterator[tuple[RunningSubject, Relay]]:
 def _function(connection_string: str) -> Iterator[None]:
     """The other side, which answers at once, until the context ends."""
     over = threading.Event()
-    policies = {"message_encode_policy": TextBase64EncodePolicy(), "message_decode_policy": TextBase64DecodePolicy()}
-    questions, answers = (
-        QueueClient.from_connection_string(connection_string, name, **policies)
-        for name in ("fn-questions", "fn-answers")
-    )
+
+    def opened(name: str) -> QueueClient:
+        encodes, decodes = TextBase64EncodePolicy(), TextBase64DecodePolicy()
+        return QueueClient.from_connection_string(
+            connection_string, name, message_encode_policy=encodes, message_decode_policy=decodes
+        )
+
+    questions, answers = opened("fn-questions"), opened("fn-answers")
     for queue in (questions, answers):
         queue.create_queue()
 

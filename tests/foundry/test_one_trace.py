@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.common.caller import UNKNOWN_CALLER
+from app.foundry.agents.classic_client import open_classic_project
+from app.foundry.agents.project_client import open_project
 from app.foundry.requests.tool_message import QueuedMessage, parse_tool_message
 from app.foundry.requests.tool_requests import REQUEST_QUEUE, RequestStorage, ToolRequests
 from app.foundry.tools.foundry_tool import ToolCallContext
 from app.function_tools.function_tools import FunctionTools
 from app.local.foundry_stand_in.function_queues import Encoding, Shape, read_answer, written_message
 from app.local.foundry_stand_in.function_queues import caller_traceparent as sent_traceparent
+from app.local.foundry_stand_in.server import FoundryStandIn
 from app.models.model import ToolCall
 from app.settings.function_tool_settings import FunctionToolSettings
 from app.storage.queue_encoding import encode_message
@@ -24,11 +28,12 @@ from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.span_records import FinishedSpan
 from app.tools.registry import ToolRegistry
 from app.turns.lease import TurnBackend
+from tests.fakes.foundry_project import served
 from tests.fakes.foundry_requests import RecordedTelemetry
 from tests.fakes.function_queues import FunctionQueues
 from tests.fakes.tools import tool_context, without_data_marks
-from tests.foundry.agents.conftest import Desk
-from tests.foundry.agents.conftest import desk as desk
+from tests.foundry.agents.conftest import Desk, quick_calls
+from tests.foundry.agents.test_classic import ClassicDesk
 from tests.function_tools.test_function_tools import WEATHER
 
 
@@ -57,9 +62,24 @@ class WeatherTool:
         return without_data_marks((await self._registry.run(call, tool_context())).text)
 
 
-@pytest.mark.parametrize(("shape", "encoding"), [("nested", "base64"), ("text", "plain"), ("flat", "base64")])
+@asynccontextmanager
+async def opened(classic: bool) -> AsyncIterator[Desk | ClassicDesk]:
+    stand_in = FoundryStandIn()
+    async with served(stand_in) as address:
+        if classic:
+            async with open_classic_project(address, quick_calls()) as threads:
+                yield ClassicDesk(stand_in, address, threads)
+        else:
+            async with open_project(address, quick_calls()) as project:
+                yield Desk(stand_in, address, project)
+
+
+@pytest.mark.parametrize(
+    ("classic", "shape", "encoding"),
+    [(False, "nested", "base64"), (False, "text", "plain"), (True, "flat", "base64")],
+)
 async def test_a_question_is_one_trace_from_ask_to_the_last_function(
-    desk: Desk, tmp_path: Path, shape: Shape, encoding: Encoding
+    tmp_path: Path, classic: bool, shape: Shape, encoding: Encoding
 ) -> None:
     telemetry, functions, store = Spans(), FunctionQueues(), SqliteStore(tmp_path / "agent.sqlite")
     settings = FunctionToolSettings.model_validate({"FUNCTION_TOOLS": [{**WEATHER, "reads_only": True}]})
@@ -81,7 +101,6 @@ async def test_a_question_is_one_trace_from_ask_to_the_last_function(
         assert found[0] == correlation_id
         return found[1]
 
-    desk.answer_with(queued)
     asked: list[dict[str, Any]] = []
 
     def weather(question: dict[str, Any]) -> str:
@@ -89,8 +108,10 @@ async def test_a_question_is_one_trace_from_ask_to_the_last_function(
         return "Sunny"
 
     serving = asyncio.create_task(functions.serve(weather))
-    await desk.orchestrator().create()
-    answer = await desk.orchestrator().ask("How is the weather?", 20)
+    async with opened(classic) as desk:
+        desk.stand_in.queues.call = queued  # type: ignore[method-assign, assignment]
+        await desk.orchestrator().create()
+        answer = await desk.orchestrator().ask("How is the weather?", 20)
     assert answer.text == "Sunny"
     (trace_id,) = re.findall(r"^trace ([0-9a-f]{32})$", desk.text(), re.MULTILINE)
     assert {f"{span.trace_id:032x}" for span in telemetry.ended} == {trace_id}
