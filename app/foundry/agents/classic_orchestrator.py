@@ -53,7 +53,6 @@ class ClassicOrchestrator:
         self._run_id = uuid.uuid4().hex
 
     async def create(self) -> None:
-        self._report(_RETIRES)
         if self._settings.agents.mcp_url:
             self._report(_QUEUES_ALONE)
         try:

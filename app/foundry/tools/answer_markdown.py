@@ -60,7 +60,7 @@ def _shown(blocks: Sequence[Block]) -> Iterator[str]:
     for block in blocks:
         # Details without code, such as which tools were called, say nothing that another program needs.
         if block.kind != "folded" or any(each.kind == "code" for each in block.blocks):
-            yield block_markdown(block)
+            yield block_markdown(block).strip()
 
 
 def _source_of(block: Block) -> str:

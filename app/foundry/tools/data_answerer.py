@@ -16,7 +16,7 @@ from app.foundry.tools.answer_markdown import answer_markdown
 from app.foundry.tools.call_arguments import text_argument
 from app.foundry.tools.call_conversation import TENANT, Forget, call_conversation
 from app.foundry.tools.foundry_tool import FailedCallError, RefusedCallError, ToolCallContext
-from app.foundry.tools.tool_definitions import space_name
+from app.foundry.tools.tool_definitions import space_names
 from app.models.model import ToolCall
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
@@ -54,7 +54,7 @@ class DataAnswerer:
             found = list(spaces)
         if len(found) == 1:
             return found[0]
-        names = [space_name(each) for each in spaces.values()]
+        names = space_names(list(spaces.values()))
         more = f" and {len(names) - _MAX_SPACES_NAMED} more" if len(names) > _MAX_SPACES_NAMED else ""
         said = f"{', '.join(names[:_MAX_SPACES_NAMED])}{more}" if names else "none that this agent may use"
         problem = "There is no Genie space of that name." if wanted and not found else "It is not clear which data."

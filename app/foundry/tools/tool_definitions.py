@@ -61,8 +61,10 @@ def tool_definitions(settings: FoundryToolSettings, genie: GenieSettings) -> Map
     return {each.name: each for each in known if each.name in settings.tools}
 
 
-def space_name(space: GenieSpace) -> str:
-    return space.alias or space.id
+def space_names(spaces: Sequence[GenieSpace]) -> list[str]:
+    """Their aliases, or the id where there is none, or where another space has the same one."""
+    aliases = [each.alias.casefold() for each in spaces]
+    return [each.alias if each.alias and aliases.count(each.alias.casefold()) == 1 else each.id for each in spaces]
 
 
 def _parameters(properties: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -73,7 +75,8 @@ def _space(spaces: Sequence[GenieSpace], *, are_all: bool) -> Mapping[str, Any]:
     """Nothing where there is no choice."""
     if not are_all and len(spaces) < 2:
         return {}
-    about = (f"{space_name(each)}: {each.description}." for each in spaces if each.description)
+    names = space_names(spaces)
+    about = (f"{name}: {each.description}." for name, each in zip(names, spaces, strict=True) if each.description)
     description = " ".join(["Which Genie space is asked.", *about])[:_MAX_DESCRIPTION_CHARACTERS]
-    names = {} if are_all else {"enum": [space_name(each) for each in spaces]}
-    return {"space": {"type": "string", "description": description, **names}}
+    choices = {} if are_all else {"enum": names}
+    return {"space": {"type": "string", "description": description, **choices}}

@@ -78,7 +78,7 @@ async def test_the_numbers_come_as_a_table_with_the_sql_and_a_link_and_nothing_i
     async with data(tmp_path) as genie:
         heard: list[str] = []
         answer = await genie.ask_data(query=BY_REGION, context={"progress": heard.append})
-        assert "| region | orders |" in answer
+        assert "**Orders by region**\n\n| region | orders |\n| --- | --- |\n" in answer
         assert "| AFRICA |" in answer
         assert "```sql\nSELECT" in answer
         assert answer.endswith(f"/genie/rooms/{SPACE_ID})")
