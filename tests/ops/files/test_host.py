@@ -74,3 +74,14 @@ def test_a_call_of_a_stranger_is_one_row_of_the_hosts_log_and_what_the_agent_say
     assert f"async def {function}(" in (ROOT / "function_app.py").read_text(encoding="utf-8"), (
         "its name is in host.json"
     )
+
+
+def test_every_setting_of_the_queues_is_explained_with_its_value() -> None:
+    page = (ROOT / "docs/foundry.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| .+ \|$", page[page.index("### host.json") :], re.MULTILINE)
+    assert dict(rows) == {name: str(value) for name, value in HOST["extensions"]["queues"].items()}
+
+
+def test_the_host_hands_over_messages_as_they_are_stored() -> None:
+    """Else it moves plain ones to the poison queue without a word."""
+    assert HostJson.read(ROOT, {}).queues.message_encoding == "none"
