@@ -22,8 +22,11 @@ from app.storage.documents import Collection, Document, DocumentKey
 from app.storage.lazy import LazyEngine
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_errors import StorageError
+from tests.fakes.function_queues import FunctionQueues
 from tests.fakes.mcp_server import FakeMcpServer
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
+from tests.function_tools.test_function_tools import WEATHER
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}
@@ -262,6 +265,28 @@ async def test_mcp_servers_and_specialists_bring_their_tools_and_are_closed(tmp_
         assert [each.name for each in registry.unavailable] == ["gone"]
         await made.close()
         assert not any("McpConnection" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+
+async def test_functions_bring_their_tools_and_are_checked_swept_and_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = FunctionQueues()
+    monkeypatch.setattr(
+        "app.composition.tool_providers.open_remote_queue", lambda endpoint, name, _account: queues.open(endpoint, name)
+    )
+    made, without = core(tmp_path, FUNCTION_TOOLS=json.dumps([WEATHER])), core(tmp_path)
+    assert (await made.agent.tools_for(UNKNOWN_CALLER)).find("weather") is not None
+    assert (await without.check_tools(), await made.check_tools()) == (False, True)
+    await queues.answer({"Value": "late", "CorrelationId": "of-nobody"})
+    await made.delete_expired()
+    assert queues.named("fn-out").messages.bodies == []
+    queues.named("fn-out").fails = StorageError("ServerBusy")
+    await made.delete_expired()
+    with pytest.raises(StorageError, match="ServerBusy"):
+        await made.check_tools()
+    await made.close()
+    await without.close()
+    assert queues.named("fn-out").closed == 1
 
 
 _CHATS_WATCH_JOBS = """

@@ -148,6 +148,18 @@ def test_arguments_that_are_not_as_described_are_told_and_not_sent(tmp_path: Pat
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize(
+    "city", [{"type": "nonsense"}, {"type": "string", "pattern": "("}, {"$ref": "#/$defs/missing"}, {"enum": 7}]
+)
+def test_a_schema_that_is_none_is_said_and_nothing_is_sent(tmp_path: Path, city: dict[str, Any]) -> None:
+    async def scenario(workers: Workers) -> None:
+        result = await (await workers.registry()).run(LISBON, context())
+        assert "its schema is not valid; an administrator can correct it in FUNCTION_TOOLS" in told(result)
+        assert not workers.queues.named("fn-in").put_at
+
+    run(tmp_path, scenario, {**WEATHER, "parameters": {"type": "object", "properties": {"city": city}}})
+
+
 def test_arguments_that_are_too_long_for_a_queue_are_told_and_not_sent(tmp_path: Path) -> None:
     async def scenario(workers: Workers) -> None:
         long = json.dumps({"city": "x" * 49_100})
