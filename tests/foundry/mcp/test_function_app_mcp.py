@@ -14,9 +14,13 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from app.foundry.agents.project_client import open_project
+from app.local.foundry_stand_in.server import FoundryStandIn
 from tests.fakes.azurite import Azurite
 from tests.fakes.deployed_app import deployed_in
-from tests.fakes.serving_endpoint import ServingEndpoint, chat_stream
+from tests.fakes.foundry_project import served
+from tests.fakes.serving_endpoint import ServingEndpoint, Stream, chat_stream
+from tests.foundry.agents.conftest import Desk, quick_calls
 from tests.foundry.mcp.served_mcp import KEY
 from tests.foundry.mcp.test_foundry_mcp import text_of
 from tests.foundry.requests.kill_run import kill_run
@@ -45,6 +49,34 @@ async def test_a_client_with_the_key_asks_the_agent(monkeypatch: pytest.MonkeyPa
                 assert not_there.status == 404
     assert names == ["ask", "ask_data", "diagnose_job", "get_result"]
     assert text_of(answer) == "It is 7."
+
+
+async def test_an_agent_in_foundry_gets_what_took_long_by_its_handle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.foundry.mcp.tool_calls._WAIT_SECONDS", 0.1)
+    deployed, answered = deployed_in(monkeypatch, tmp_path), asyncio.Event()
+    stand_in = FoundryStandIn()
+    stand_in.agents.keys["bot"] = {"x-functions-key": KEY}
+    async with (
+        ServingEndpoint() as endpoint,
+        served(stand_in) as address,
+        open_project(address, quick_calls()) as project,
+    ):
+        endpoint.replies += [Stream([answered, *chat_stream("It is 7.").steps])]
+        async with deployed(endpoint, FUNCTIONS_LOCAL_KEY=KEY, DATABRICKS_MODEL_NAME=endpoint.name) as app:
+            orchestrator = Desk(stand_in, address, project).orchestrator(
+                FOUNDRY_MCP_URL=f"{app.address}/api/mcp", FOUNDRY_MCP_CONNECTION="bot"
+            )
+            await orchestrator.create()
+            asking = asyncio.create_task(orchestrator.ask("How are sales?", 60))
+            await endpoint.began.wait()
+            asyncio.get_running_loop().call_later(0.3, answered.set)
+            answer = await asking
+    assert answer.text == "It is 7."
+    assert answer.tool_calls[0] == "ask"
+    assert set(answer.tool_calls[1:]) == {"get_result"}
+    assert len(endpoint.asked) == 1
 
 
 @pytest.mark.proof
