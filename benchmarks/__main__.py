@@ -7,6 +7,7 @@ import sys
 import time
 
 from benchmarks.cold_start import cold
+from benchmarks.foundry_backlog import foundry_backlog
 from benchmarks.measure import FULL, QUICK, Effort, MeasuredFigures, crowd, depth, load, loop, turns
 from benchmarks.process import OURS, SUBJECTS, Fakes, Subject, SubjectError, running_fakes
 from benchmarks.report import Results, save, table, this_machine
@@ -22,8 +23,9 @@ MEASUREMENTS = {
     "depth": depth,
     "loop": loop,
     "tools": tools,
+    "foundry_backlog": foundry_backlog,
 }
-OURS_ALONE = ("storage_overhead", "depth", "loop", "tools")
+OURS_ALONE = ("storage_overhead", "depth", "loop", "tools", "foundry_backlog")
 REPEATED = ("turns",)
 """In rounds, one subject after the other, so that a busy minute of the machine affects them all."""
 

@@ -121,6 +121,16 @@ FIGURES: Mapping[str, Figure] = {
     "first_memory_configured": Figure(
         "… with Genie, SQL and a specialist configured", "MB", (Budget(1.02, "ours", figure="first_memory"),)
     ),
+    "foundry_median_alone": Figure("first sign of a chat on Azurite, median", "ms"),
+    "foundry_median_beside": Figure("… while 1,000 requests of Foundry's agents wait, median", "ms"),
+    "foundry_sign_alone": Figure("first sign of a chat on Azurite, p95", "ms"),
+    "foundry_sign_beside": Figure(
+        "… while 1,000 requests of Foundry's agents wait, p95",
+        "ms",
+        (Budget(250, "ours", figure="foundry_sign_alone", added=True),),
+    ),
+    "foundry_per_second": Figure("… requests answered meanwhile, with a model that takes half a second", "/s"),
+    "foundry_left": Figure("… requests that waited at its end", ""),
 }
 
 

@@ -39,6 +39,8 @@ TOO_LONG: Final = "The arguments are too long: 40,000 characters are allowed. As
 LOST: Final = "The answer to this request could not be kept. Ask again."
 _CHANNEL: Final = "foundry"
 _TENANT: Final = "foundry"
+# A host brings up to 32 messages of each queue at once, and each takes several calls of storage.
+_MAX_RECORDING: Final = 8
 # Beyond the age at which nobody waits any more, so that the answer says why.
 _TURN_SECONDS: Final = MAX_AGE_SECONDS + 60
 
@@ -76,6 +78,7 @@ class ToolRequests:
         self._dispatcher = QueueDispatcher(telemetry)
         self._dispatcher.register(REQUEST_KIND, self._resume)
         self._outputs: dict[str, Queue] = {}
+        self._recording = asyncio.Semaphore(_MAX_RECORDING)
 
     async def answer(
         self,
@@ -97,7 +100,8 @@ class ToolRequests:
                 message = TurnMessage(
                     _key(request), request.inserted_at, request.to_json(), span.traceparent, kind=REQUEST_KIND
                 )
-                lease = await self._runner.enter(message, waits=bool(request.conversation))
+                async with self._recording:
+                    lease = await self._runner.enter(message, waits=bool(request.conversation))
                 recorded()
                 if lease is None:
                     request_repeated(request.tool)

@@ -71,7 +71,10 @@ class KillRun:
         await self.input_queue.send_message(written_message(id, {"query": f"Question {number}?"}, shape, encoding))
 
     async def put_all(self, number: int) -> None:
-        for first in range(0, number, 20):
+        # Whatever is made with the first request is there before the others come.
+        await self.put(0)
+        await self.answered(1)
+        for first in range(1, number, 20):
             await asyncio.gather(*(self.put(each) for each in range(first, min(number, first + 20))))
 
     async def recorded(self, number: int) -> None:

@@ -22,7 +22,7 @@ async def test_another_worker_answers_what_a_killed_one_had_taken_though_its_hos
 ) -> None:
     async with kill_run(azurite, tmp_path, workers=1, model_seconds=1.0) as run:
         await run.put_all(12)
-        await within(20, run.recorded(12), lambda: log_of(run))
+        await within(20, run.recorded(11), lambda: log_of(run))
         await run.workers.kill(0, signal.SIGKILL)
         run.kills += 1
         await within(60, run.all_answered(), lambda: log_of(run))
@@ -37,7 +37,7 @@ async def test_a_thousand_requests_are_answered_by_three_workers_that_are_killed
     async with kill_run(azurite, tmp_path, workers=3, model_seconds=0.5, lease_seconds=30) as run:
         killing = asyncio.create_task(_kill_some(run))
         await run.put_all(1000)
-        await within(900, killing, lambda: log_of(run))
+        await within(1500, killing, lambda: log_of(run))
         # A worker that is killed before it has recorded what it took leaves that to its host's lock.
         await within(LOCK_SECONDS + 300, run.all_answered(), lambda: log_of(run))
     run.check()
