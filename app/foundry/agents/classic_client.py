@@ -6,17 +6,13 @@ They end on 2027-03-31: https://learn.microsoft.com/azure/foundry-classic/agents
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from azure.core.credentials import AccessToken
-from azure.core.pipeline.policies import AsyncRetryPolicy, HeadersPolicy
-from azure.identity.aio import DefaultAzureCredential
-
-from app.foundry.agents.agent_settings import is_loopback_url
-from app.foundry.agents.foundry_calls import CALL_SECONDS, FoundryCalls, Repeat
+from app.foundry.agents.foundry_calls import FoundryCalls, Repeat
 from app.foundry.agents.foundry_errors import NotFoundError, RefusedError
+from app.foundry.agents.sign_in import client_options
 
 if TYPE_CHECKING:
     from azure.ai.agents.aio import AgentsClient
@@ -25,7 +21,6 @@ _Result = TypeVar("_Result")
 
 _PAGE_ITEMS = 100
 _MAX_ITEMS = 20_000
-_LOCAL_TOKEN = "local"  # noqa: S105 - no secret
 _NOT_INSTALLED = (
     "The classic way needs the package azure-ai-agents: pip install azure-ai-agents==1.1.0, the extra foundry-classic."
 )
@@ -163,41 +158,13 @@ class ClassicProject:
 
 @asynccontextmanager
 async def open_classic_project(endpoint: str, calls: FoundryCalls | None = None) -> AsyncIterator[ClassicProject]:
-    """Signed in as DefaultAzureCredential finds it; a stand-in on this machine is sent a token that says nothing.
-    Raises `RefusedError` where the package is not installed.
-    """
+    """Raises `RefusedError` where the package is not installed."""
     try:
         from azure.ai.agents.aio import AgentsClient  # noqa: PLC0415 - an extra of its own
     except ImportError as error:
         raise RefusedError(_NOT_INSTALLED) from error
-    async with AsyncExitStack() as stack:
-        credential: Any = _LocalCredential()
-        authentication: dict[str, Any] = {}
-        if is_loopback_url(endpoint):
-            # azure-core refuses to send tokens over http://.
-            policy = HeadersPolicy(base_headers={"Authorization": f"Bearer {_LOCAL_TOKEN}"})
-            authentication["authentication_policy"] = policy
-        else:
-            credential = await stack.enter_async_context(DefaultAzureCredential())
-        # Repeating is ours: see FoundryCalls.
-        client = await stack.enter_async_context(
-            AgentsClient(
-                endpoint,
-                credential,
-                retry_policy=AsyncRetryPolicy.no_retries(),
-                permit_redirects=False,
-                read_timeout=CALL_SECONDS,
-                **authentication,
-            )
-        )
+    async with client_options(endpoint) as options, AgentsClient(**options) as client:
         yield ClassicProject(client, calls or FoundryCalls())
-
-
-class _LocalCredential:
-    async def get_token(self, *scopes: str, **_: object) -> AccessToken:
-        return AccessToken(_LOCAL_TOKEN, 1 << 40)
-
-    async def close(self) -> None: ...
 
 
 def _plain(model: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a model of the package, or its mapping

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import math
 import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -38,6 +39,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
     options = _argument_parser().parse_args(arguments)
+    # What went wrong is said once, in a sentence.
+    logging.getLogger("azure").setLevel(logging.ERROR)
     from app.config import SettingsError  # noqa: PLC0415 - `--help` needs none of it
     from app.foundry.agents.agent_settings import load_agent_settings, misspelt_settings  # noqa: PLC0415
     from app.foundry.agents.foundry_errors import FoundryError, RefusedError  # noqa: PLC0415
@@ -90,30 +93,27 @@ async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> i
     from app.foundry.tools.tool_definitions import tool_definitions  # noqa: PLC0415
 
     tools = tuple(tool_definitions(settings.tools, settings.genie).values())
+    endpoint = settings.agents.project_endpoint
+    # The packages take a second, and each is an extra of its own.
     if options.classic:
-        from app.foundry.agents.classic_client import open_classic_project  # noqa: PLC0415 - an extra of its own
+        from app.foundry.agents.classic_client import open_classic_project  # noqa: PLC0415
         from app.foundry.agents.classic_orchestrator import ClassicOrchestrator  # noqa: PLC0415
 
-        async with open_classic_project(settings.agents.project_endpoint) as classic_project:
-            classic = ClassicOrchestrator(classic_project, settings, tools, say)
-            return await _carry_out(options, classic, classic.check)
-    from app.foundry.agents.preflight import check_project  # noqa: PLC0415
-    from app.foundry.agents.project_client import open_project  # noqa: PLC0415 - the packages take a second
+        async with open_classic_project(endpoint) as classic_project:
+            return await _carry_out(options, ClassicOrchestrator(classic_project, settings, tools, say))
+    from app.foundry.agents.project_client import open_project  # noqa: PLC0415
     from app.foundry.agents.responses_orchestrator import ResponsesOrchestrator  # noqa: PLC0415
 
-    async with open_project(settings.agents.project_endpoint) as project:
-        orchestrator = ResponsesOrchestrator(project, settings, tools, say)
-        return await _carry_out(options, orchestrator, lambda: check_project(project, settings, say))
+    async with open_project(endpoint) as project:
+        return await _carry_out(options, ResponsesOrchestrator(project, settings, tools, say))
 
 
-async def _carry_out(
-    options: argparse.Namespace, orchestrator: Orchestrator, check: Callable[[], Awaitable[None]]
-) -> int:
+async def _carry_out(options: argparse.Namespace, orchestrator: Orchestrator) -> int:
     match options.command:
         case "preflight":
-            await check()
+            await orchestrator.check()
         case "create":
-            await check()
+            await orchestrator.check()
             await orchestrator.create()
         case "ask":
             answer = await orchestrator.ask(options.question, options.timeout)

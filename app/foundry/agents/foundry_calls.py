@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ from app.resilience.retry_after import retry_after_seconds
 
 _Result = TypeVar("_Result")
 
+# https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+_ENTRA_CODE = re.compile(r"AADSTS[0-9]{5,8}")
 CALL_SECONDS = 30.0
 _RETRYING_SECONDS = 90.0
 _BACKOFF = Backoff(first_seconds=1, longest_seconds=15, attempts=5, jitter=0.5)
@@ -96,7 +99,9 @@ def _foundry_error(failure: Exception, what: str) -> FoundryError:
         return _of_status(failure.status_code, failure.body, headers.get("Retry-After"), what)
     if isinstance(failure, ClientAuthenticationError):
         # Of azure-identity, which lists every kind of sign-in that it has tried, over many lines.
-        return RefusedError("There is no sign-in to Azure: run az login, or give this machine an identity.")
+        code = _ENTRA_CODE.search(str(failure))
+        why = f" ({code[0]})" if code else ""
+        return RefusedError(f"There is no sign-in to Azure{why}: run az login, or give this machine an identity.")
     was_refused = isinstance(failure, ServiceRequestError) or type(failure.__cause__).__name__ == "ConnectError"
     name = type(failure).__name__
     if was_refused:

@@ -21,6 +21,10 @@ class OrchestratedAnswer:
 class Orchestrator(Protocol):
     """An orchestrator that delegates to a specialist that uses our tools. Raises `FoundryError`."""
 
+    async def check(self) -> None:
+        """Whether the project can have the agents. Makes nothing."""
+        ...
+
     async def create(self) -> None:
         """Brings the agents to what they should be. Where it fails or is cancelled, it removes what it has made."""
         ...

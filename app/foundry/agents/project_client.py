@@ -7,27 +7,24 @@ openai's package has no method.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
-
-import openai
-from azure.ai.projects.aio import AIProjectClient
-from azure.core.credentials import AccessToken
-from azure.core.pipeline.policies import AsyncRetryPolicy, HeadersPolicy
-from azure.identity.aio import DefaultAzureCredential
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.common.net import path_segment
-from app.foundry.agents.agent_settings import is_loopback_url
 from app.foundry.agents.foundry_calls import CALL_SECONDS, FoundryCalls, Repeat
-from app.foundry.agents.foundry_errors import NotFoundError
+from app.foundry.agents.foundry_errors import NotFoundError, RefusedError
+from app.foundry.agents.sign_in import client_options
+
+if TYPE_CHECKING:
+    import openai
+    from azure.ai.projects.aio import AIProjectClient
 
 _Result = TypeVar("_Result")
 
 _PAGE_ITEMS = 100
 _MAX_PAGES = 200
-_LOCAL_TOKEN = "local"  # noqa: S105 - no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,37 +181,17 @@ class FoundryProject:
 
 @asynccontextmanager
 async def open_project(endpoint: str, calls: FoundryCalls | None = None) -> AsyncIterator[FoundryProject]:
-    """Signed in as DefaultAzureCredential finds it; a stand-in on this machine is sent a token that says nothing."""
-    async with AsyncExitStack() as stack:
-        credential: Any = _LocalCredential()
-        authentication: dict[str, Any] = {}
-        if is_loopback_url(endpoint):
-            # azure-core refuses to send tokens over http://.
-            policy = HeadersPolicy(base_headers={"Authorization": f"Bearer {_LOCAL_TOKEN}"})
-            authentication["authentication_policy"] = policy
-        else:
-            credential = await stack.enter_async_context(DefaultAzureCredential())
-        # Repeating is ours: see FoundryCalls.
-        client = await stack.enter_async_context(
-            AIProjectClient(
-                endpoint,
-                credential,
-                retry_policy=AsyncRetryPolicy.no_retries(),
-                permit_redirects=False,
-                read_timeout=CALL_SECONDS,
-                **authentication,
-            )
-        )
-        responses = client.get_openai_client(max_retries=0, timeout=CALL_SECONDS)
-        stack.push_async_callback(responses.close)
+    """Raises `RefusedError` where the package is not installed."""
+    try:
+        from azure.ai.projects.aio import AIProjectClient  # noqa: PLC0415 - an extra of its own
+    except ImportError as error:
+        raise RefusedError("The package azure-ai-projects is missing: pip install .[foundry]") from error
+    async with (
+        client_options(endpoint) as options,
+        AIProjectClient(**options) as client,
+        client.get_openai_client(max_retries=0, timeout=CALL_SECONDS) as responses,
+    ):
         yield FoundryProject(client, responses, calls or FoundryCalls())
-
-
-class _LocalCredential:
-    async def get_token(self, *scopes: str, **_: object) -> AccessToken:
-        return AccessToken(_LOCAL_TOKEN, 1 << 40)
-
-    async def close(self) -> None: ...
 
 
 def _agent_version(version: Any) -> AgentVersion:  # noqa: ANN401 - a model of the package, or its mapping

@@ -24,6 +24,7 @@ from app.foundry.agents.definitions import (
 )
 from app.foundry.agents.foundry_errors import NoEndError, RefusedError
 from app.foundry.agents.orchestrator import OrchestratedAnswer, Report
+from app.foundry.agents.preflight import check_project
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
 from app.foundry.agents.removal import Removal
 from app.foundry.agents.response_runs import ResponseRuns
@@ -48,6 +49,9 @@ class ResponsesOrchestrator:
         self._tools = tools
         self._report = report
         self._poll_seconds = poll_seconds
+
+    async def check(self) -> None:
+        await check_project(self._project, self._settings, self._report)
 
     async def create(self) -> None:
         plans = agent_plans(self._settings, self._tools)

@@ -64,6 +64,15 @@ async def test_what_is_repeated(error: Exception, repeat: Repeat, is_repeated: b
     assert left == []
 
 
+async def test_a_sign_in_that_fails_is_said_in_one_sentence_with_the_code_of_entra() -> None:
+    call, _ = failing(ClientAuthenticationError("DefaultAzureCredential\n\tAzureCliCredential: AADSTS50076: Due to"))
+    with pytest.raises(RefusedError) as raised:
+        await quick_calls().make("try", call, Repeat.ALWAYS)
+    assert str(raised.value) == (
+        "There is no sign-in to Azure (AADSTS50076): run az login, or give this machine an identity."
+    )
+
+
 async def test_retry_after_is_waited_for() -> None:
     pauses = []
 
