@@ -34,7 +34,11 @@ def listed_tool(
         title=title or None,
         description=description,
         input_schema=dict(schema),
-        annotations=ToolAnnotations(read_only_hint=reads_only, open_world_hint=open_world),
+        # Some clients take a tool for destructive where nothing is said, also one that only reads:
+        # https://github.com/apollographql/apollo-mcp-server/pull/510
+        annotations=ToolAnnotations(
+            read_only_hint=reads_only, destructive_hint=False if reads_only else None, open_world_hint=open_world
+        ),
     )
 
 

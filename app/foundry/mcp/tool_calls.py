@@ -26,6 +26,7 @@ _MAX_OPEN = 200
 _MAX_WAITING = 30
 """Of the requests that host.json allows at a time (100), among which are people's messages. One more gets its handle
 at once."""
+_MAX_PROGRESS_CHARACTERS = 200
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 4.0
 _HANDLE = re.compile(r"([a-z_]{1,40})\.[0-9a-f]{32}")
 
@@ -57,7 +58,7 @@ class _OpenCall:
     answering: asyncio.Task[CallResult | None] = field(init=False)
 
     def said(self, line: str) -> None:
-        self.progress = line
+        self.progress = line[:_MAX_PROGRESS_CHARACTERS]
 
     async def waited_for(self, seconds: float) -> CallResult | None:
         # What is being answered goes on when its caller is gone.

@@ -43,7 +43,8 @@ async def test_a_client_lists_the_tools_and_calls_them(
     assert [tool.name for tool in listed] == ["weather", "get_result"]
     for tool in listed:
         assert tool.annotations is not None
-        assert (tool.annotations.read_only_hint, tool.annotations.open_world_hint) == (True, False)
+        hints = tool.annotations
+        assert (hints.read_only_hint, hints.destructive_hint, hints.open_world_hint) == (True, False, False)
     assert (text_of(answer), answer.is_error) == ("Sunny in Oslo", False)
     assert text_of(refused) == "There is no question."
     assert (text_of(unknown), unknown.is_error) == ("There is no tool of the name 'drop_table'.", True)
