@@ -11,7 +11,9 @@ if __name__ == "__main__":
 import argparse
 import asyncio
 import base64
+import json
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from aiohttp import ClientSession
 from app.common.printable import printable
 from app.local.azurite import start_azurite
 from app.local.bot_process import start_bot
-from app.local.lifetime import stop_requested
+from app.local.lifetime import LOOPBACK, stop_requested
 from app.local.local_settings import ROOT, LocalSettingsError
 from app.local.npm_package import NpmPackageError
 from app.local.processes import ChildFailedError, Children
@@ -33,6 +35,8 @@ from ops.command import DEV
 _QUESTION = "How did revenue develop by month?"
 _START_SECONDS = 30.0
 _NEVER = r"(?!)"
+_INTERRUPTED = 130
+_CONNECTION = "our-app"
 _SHOWN_CHARACTERS = 300
 
 
@@ -40,8 +44,8 @@ def say(line: str = "") -> None:
     print(line, flush=True)
 
 
-async def run(options: argparse.Namespace) -> bool:
-    """Whether each step did what it should, and nothing is left. Raises `ChildFailedError` and `NpmPackageError`."""
+async def run(options: argparse.Namespace) -> int:
+    """0 where each step did what it should, and nothing is left. Raises `ChildFailedError` and `NpmPackageError`."""
     with tempfile.TemporaryDirectory(prefix="foundry-", ignore_cleanup_errors=True) as folder:
         async with Children() as children:
             work = asyncio.create_task(_steps(children, options, Path(folder)))
@@ -52,7 +56,7 @@ async def run(options: argparse.Namespace) -> bool:
                 say("Stopping ...")
                 work.cancel()
             await asyncio.wait([work])
-            return not work.cancelled() and work.result()
+            return _INTERRUPTED if work.cancelled() else int(not work.result())
 
 
 async def _steps(children: Children, options: argparse.Namespace, folder: Path) -> bool:
@@ -61,11 +65,17 @@ async def _steps(children: Children, options: argparse.Namespace, folder: Path) 
     storage = await start_azurite(children, root / ".data" / "azurite")
     say("2. The function host answers what comes on them, with the stand-in workspace where no real one is configured.")
     log = BotLog(say, verbose=options.verbose)
-    settings = {"AzureWebJobsStorage": storage, "DATA_DIR": str(folder)}
+    key = secrets.token_urlsafe(24)
+    settings = {"AzureWebJobsStorage": storage, "DATA_DIR": str(folder), "FUNCTIONS_LOCAL_KEY": key}
     bot = await start_bot(children, root, 0, log.line, settings_first=settings)
     say(f"   model {bot.model} at {bot.workspace}")
-    say("3. The stand-in Foundry project has the agents, writes to the queues and waits for the answers.")
-    settings = await _start_project(children, storage)
+    say("3. The stand-in Foundry project has the agents, and asks through the queues or over MCP.")
+    settings = await _start_project(children, storage, key)
+    if options.mcp:
+        settings |= {
+            "FOUNDRY_MCP_URL": f"http://{LOOPBACK}:{bot.port}/api/mcp",
+            "FOUNDRY_MCP_CONNECTION": _CONNECTION,
+        }
     for name, value in settings.items():
         say(f"   {name}={value}")
     classic = ["--classic"] if options.classic else []
@@ -85,9 +95,10 @@ async def _steps(children: Children, options: argparse.Namespace, folder: Path) 
     return done and removed and not left
 
 
-async def _start_project(children: Children, storage: str) -> dict[str, str]:
+async def _start_project(children: Children, storage: str, key: str) -> dict[str, str]:
     """The settings that make `python -m app.foundry` use it."""
     settings: dict[str, str] = {}
+    connections = {_CONNECTION: {"x-functions-key": key}}
 
     def note(line: str) -> None:
         name, _, value = line.partition("=")
@@ -97,7 +108,7 @@ async def _start_project(children: Children, storage: str) -> dict[str, str]:
         "The stand-in Foundry project",
         [sys.executable, "-m", "app.local.foundry_stand_in", "--forms", "all", "--parent", str(os.getpid())],
         ready=r"^PROJECT_ENDPOINT_ENT=(\S+)",
-        environment={**os.environ, "FOUNDRY_STORAGE": storage},
+        environment={**os.environ, "FOUNDRY_STORAGE": storage, "FOUNDRY_CONNECTIONS": json.dumps(connections)},
         show=note,
     )
     settings["PROJECT_ENDPOINT_ENT"] = (await project.ready(_START_SECONDS))[1]
@@ -115,8 +126,11 @@ async def _command(children: Children, settings: Mapping[str, str], at: int, arg
         show=lambda line: say(f"   {printable(line)}"),
     )
     assert command.ended
-    await command.ended
-    await children.stop_one(command)
+    try:
+        await asyncio.wait([command.ended])
+    finally:
+        # It removes what it has made, where it still runs.
+        await children.stop_one(command)
     if command.exit_code:
         say(f"   exit code {command.exit_code}")
     return command.exit_code == 0
@@ -147,17 +161,19 @@ def _shortened(text: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog=f"{DEV} foundry", description=__doc__)
     parser.add_argument("question", nargs="?", default=_QUESTION, help="(default: %(default)s)")
-    parser.add_argument("--classic", action="store_true", help="the classic API: threads and runs")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--classic", action="store_true", help="the classic API: threads and runs")
+    way.add_argument("--mcp", action="store_true", help="our tools over MCP, not through queues")
     parser.add_argument("--keep", action="store_true", help="keep it running until Ctrl-C, to ask by hand")
     parser.add_argument("--verbose", action="store_true", help="show all of the function host's log")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
     try:
-        return 0 if asyncio.run(run(parser.parse_args())) else 1
+        return asyncio.run(run(parser.parse_args()))
     except (LocalSettingsError, ChildFailedError, NpmPackageError) as error:
         print(printable(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ async def function(queues: dict[str, QueueClient], answers: list[str]) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 @on_queues
 async def test_an_agent_asks_a_function_through_its_queues_and_repeats_the_answer(
     azurite: Azurite, service: QueueServiceClient
@@ -97,6 +98,7 @@ async def test_an_agent_asks_a_function_through_its_queues_and_repeats_the_answe
     assert stand_in.queues.values == {next(iter(stand_in.queues.asked)): ["HOW MANY?"]}
 
 
+@pytest.mark.slow
 @on_queues
 async def test_a_run_expires_after_ten_minutes_where_no_answer_comes(
     azurite: Azurite, service: QueueServiceClient

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -30,7 +31,10 @@ async def serve(stand_in: FoundryStandIn, listener: socket.socket, parent: int |
 
 
 def main() -> int:
-    """The queues are in the storage account of the connection string FOUNDRY_STORAGE, as a rule Azurite's."""
+    """The queues are in the storage account of the connection string FOUNDRY_STORAGE, as a rule Azurite's.
+
+    FOUNDRY_CONNECTIONS are the project's connections to MCP servers: JSON, headers by the connection's name.
+    """
     parser = argparse.ArgumentParser(prog="python -m app.local.foundry_stand_in", description=__doc__)
     parser.add_argument("--port", type=port_number, default=0, help="0 takes a free one")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
@@ -51,6 +55,7 @@ async def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
     stand_in = FoundryStandIn(os.environ.get("FOUNDRY_STORAGE"))
     if options.forms == "all":
         stand_in.queues.forms = ALL_FORMS
+    stand_in.agents.keys |= json.loads(os.environ.get("FOUNDRY_CONNECTIONS", "{}"))
     await serve(stand_in, listener, options.parent)
 
 
