@@ -34,8 +34,10 @@ def answer_markdown(text: str, blocks: Iterable[Block] = (), citations: Sequence
     """`[n]` in `text` is the n-th source. What only a person can use, such as a button, is left out."""
     blocks = list(blocks)
     sources = [_source(citation.title, citation.url or "") for citation in citations]
-    sources += [each for each in map(_source_of, blocks) if each and each not in sources]
-    sections = [text.strip(), *_shown(blocks), _numbered(dict.fromkeys(sources))]
+    for source in filter(None, map(_source_of, blocks)):
+        if source not in sources:
+            sources.append(source)
+    sections = [text.strip(), *_shown(blocks), _numbered(sources)]
     return "\n\n".join(filter(None, sections))
 
 
