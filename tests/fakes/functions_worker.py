@@ -78,6 +78,8 @@ async def main() -> None:
 def invocation(function: Any, given: Any, number: str) -> dict[str, Any]:
     """What the host sends to the worker: of an activity, the body of a message, or what a timer says of itself."""
     (trigger,) = [binding for binding in map(json.loads, function.raw_bindings) if binding["direction"] == "IN"]
+    binary = trigger.get("dataType") == "BINARY"
+    taken = taken_bytes if binary else taken_text
     data, about = {"httpTrigger": posted, "queueTrigger": taken, "timerTrigger": due}[trigger["type"]](given)
     trace = Record(trace_parent=f"00-{'1' * 32}-{'2' * 16}-01", trace_state="", attributes={})
     retry = Record(retry_count=0, max_retry_count=0, exception=Record(source="", stack_trace="", message=""))
@@ -106,7 +108,12 @@ def posted(activity: Any) -> tuple[Record, dict[str, Record]]:
     return Record(http=http), {}
 
 
-def taken(body: Any) -> tuple[Record, dict[str, Record]]:
+def taken_bytes(body: str) -> tuple[Record, dict[str, Record]]:
+    """The host leaves the members of a text of JSON alone where the function asks for bytes."""
+    return Record(bytes=body.encode()), taken_text("")[1]
+
+
+def taken_text(body: str) -> tuple[Record, dict[str, Record]]:
     time = Record(json=json.dumps("2026-01-02T03:04:05+00:00"))
     about = dict.fromkeys(("ExpirationTime", "InsertionTime", "NextVisibleTime"), time)
     return Record(string=body), about | {

@@ -135,6 +135,8 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
             ("messages", question(connector)),
             ("process_queue_message", encode_message(interrupted(question(connector, 2)))),
             ("process_queue_message", "neither a turn nor JSON"),
+            # Of a message without a correlation id nothing but a line is left.
+            ("foundry_ask", '{"id": "theirs", "insertionTime": "yesterday"}'),
             ("delete_expired", timer),
             ("ask_scheduled_questions", timer),
         ]
@@ -144,7 +146,7 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
     said = json.loads(output)
     posted, *rest = said["answers"]
     assert posted["status"] in ("200", "202")
-    assert rest == [{}, {"failed": "UnreadableMessageError: the message: json_invalid"}, {}, {}]
+    assert rest == [{}, {"failed": "UnreadableMessageError: the message: json_invalid"}, {}, {}, {}]
     assert said["functions"] == {
         "messages": ["api/messages", None],
         "health": ["api/health", None],
@@ -152,6 +154,9 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
         "process_queue_message": [None],
         "delete_expired": [None],
         "ask_scheduled_questions": [None],
+        "process_foundry_request": [None],
+        "mcp": ["api/mcp", None],
+        **{f"foundry_{tool}{end}": [None] for tool in ("ask", "ask_data", "diagnose_job") for end in ("", "_poison")},
     }
     assert said["directories"] == [str(package.folder)]
 
