@@ -16,7 +16,7 @@ from app.storage.storage_errors import StorageError
 _log = logging.getLogger(__name__)
 
 TENANT = "foundry"
-_FORGET_SECONDS = 10.0
+_FORGET_SECONDS = 4.0
 
 Forget = Callable[[ConversationKey], Awaitable[None]]
 """Deletes what is kept of a conversation. Raises `StorageError`."""

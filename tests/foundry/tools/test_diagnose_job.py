@@ -141,6 +141,16 @@ async def test_of_a_job_the_last_run_that_failed_is_explained_and_what_came_afte
         assert "A newer run has succeeded." in answer
 
 
+async def test_a_run_that_was_refused_while_another_ran_explains_nothing() -> None:
+    async with diagnosis() as asked:
+        job_id = asked.jobs.add(LOAD, is_queued=False)
+        failed = asked.jobs.store.start(job_id).run_id
+        refused = asked.jobs.store.start(job_id).run_id
+        asked.jobs.now += 3600
+        assert (await asked.of(query=str(job_id))).startswith(f"Run {failed} of **nightly_etl**")
+        assert (await asked.of(query=str(refused))).startswith(f"Run {refused} of **nightly_etl**")
+
+
 async def test_a_job_that_is_well_and_a_run_that_goes_on_are_told_as_such() -> None:
     async with diagnosis() as asked:
         well = asked.jobs.run(REFRESH, name="hourly_sales")
