@@ -148,6 +148,7 @@ _NOT_ON_THE_WAY_TO_THE_FIRST_ANSWER = {
     *("app.content.blocks", "app.bot.rendering.adaptive_card", "app.data", "app.genie", "app.sql"),
     *("app.jobs", "app.composition.job_triggers", "app.settings.job_watch_settings", "app.settings.mail_settings"),
     *("app.files", "app.mcp_tools", "app.specialists", "duckdb", "mcp", "sqlglot", "databricks", "azure.storage"),
+    *("app.foundry", "app.composition.foundry", "app.function_tools", "app.mcp_server", "starlette"),
     *("oauthlib.oauth2.rfc6749", "requests_oauthlib.oauth2_session", "charset_normalizer.api"),
 }
 

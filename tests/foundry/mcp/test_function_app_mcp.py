@@ -51,6 +51,21 @@ async def test_a_client_with_the_key_asks_the_agent(monkeypatch: pytest.MonkeyPa
     assert text_of(answer) == "It is 7."
 
 
+async def test_the_address_for_tokens_is_closed_to_who_brings_none_and_to_keys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    id = "11111111-2222-3333-4444-555555555555"
+    identity = {"MicrosoftAppId": id, "MicrosoftAppTenantId": id, "MicrosoftAppType": "UserAssignedMSI"}
+    taken = {"FOUNDRY_MCP_AUDIENCE": f"api://{id}", "FOUNDRY_MCP_CALLERS": id, "FUNCTIONS_LOCAL_KEY": KEY}
+    deployed = deployed_in(monkeypatch, tmp_path)
+    async with ServingEndpoint() as endpoint, deployed(endpoint, **identity, **taken) as app:
+        for headers in ({}, {"x-functions-key": KEY}, {"Authorization": "Bearer a.b.c"}):
+            async with app.request("/api/mcp/entra", "POST", json={}, headers=headers) as answer:
+                assert (answer.status, answer.headers.get("WWW-Authenticate")) == (401, "Bearer")
+        async with app.request("/api/mcp", "POST", json={}, headers={"Authorization": "Bearer a.b.c"}) as answer:
+            assert answer.status == 401
+
+
 async def test_an_agent_in_foundry_gets_what_took_long_by_its_handle(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
