@@ -264,6 +264,17 @@ def test_a_deleted_artifact_does_not_stay_as_an_earlier_version(name: str) -> No
     }
 
 
+def test_environments_share_no_account_identity_or_app() -> None:
+    """Each has a suffix of its own, and so its own queues, which are in its account."""
+    kinds = set(LONGEST_NAMES) | {"Microsoft.Insights/components"}
+    one, other = (
+        {each["name"] for each in deployment(name).resources if each["type"] in kinds}
+        for name in ("defaults", "flex-managed-identity")
+    )
+    assert len(one) >= 6
+    assert one & other == set()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_answer_behind_a_link_that_has_ended_is_deleted_within_days(name: str) -> None:
     *_, answers = deployment(name).one(f"{STORAGE}/managementPolicies")["properties"]["policy"]["rules"]
