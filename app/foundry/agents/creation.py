@@ -12,6 +12,7 @@ from app.foundry.agents.definitions import AgentPlan, is_as_planned, is_ours, ma
 from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError
 from app.foundry.agents.orchestrator import Report
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
+from app.foundry.agents.removal import delete_versions
 from app.resilience.retry import Backoff, retry
 
 # A question that is being answered may have pinned the one before the latest.
@@ -28,7 +29,6 @@ class AgentCreation:
         # Names the versions of this run, so that one whose answer was lost is found.
         self._run = uuid.uuid4().hex
         self._started: list[str] = []
-        self._existed: set[str] = set()
 
     async def bring_up(self, plans: tuple[AgentPlan, ...]) -> None:
         """Raises `FoundryError`; what this run has made is then removed, as far as Foundry lets it."""
@@ -44,13 +44,11 @@ class AgentCreation:
 
     async def _bring_up(self, plan: AgentPlan) -> None:
         latest = await self._project.latest_version(plan.name)
-        if latest is not None:
-            if not is_ours(latest.metadata, self._settings):
-                raise RefusedError(
-                    f"The project has an agent {plan.name} that this program did not make. "
-                    "Choose another FOUNDRY_AGENT_NAME."
-                )
-            self._existed.add(plan.name)
+        if latest is not None and not is_ours(latest.metadata, self._settings):
+            raise RefusedError(
+                f"The project has an agent {plan.name} that this program did not make. "
+                "Choose another FOUNDRY_AGENT_NAME."
+            )
         if latest is not None and is_as_planned(plan, latest.definition, latest.metadata):
             self._report(f"{plan.name}: version {latest.version} is as it should be")
             return
@@ -68,10 +66,13 @@ class AgentCreation:
     async def _create(self, plan: AgentPlan) -> AgentVersion:
         """May be called again: a version that an earlier call made without our hearing of it is used."""
         latest = await self._project.latest_version(plan.name)
-        if latest is not None and latest.metadata.get("run") == self._run:
+        if latest is not None and self._is_of_this_run(latest):
             return latest
         metadata = mark(self._settings) | {"definition": plan.fingerprint, "run": self._run}
         return await self._project.create_version(plan.name, plan.definition, plan.description, metadata)
+
+    def _is_of_this_run(self, version: AgentVersion) -> bool:
+        return version.metadata.get("run") == self._run
 
     async def _prune(self, plan: AgentPlan) -> None:
         """The service takes 1,000 versions of an agent at most."""
@@ -98,16 +99,6 @@ class AgentCreation:
         try:
             async with asyncio.timeout(_UNDO_SECONDS):
                 for name in reversed(self._started):
-                    await self._remove_what_was_made(name)
+                    await delete_versions(self._project, name, self._is_of_this_run, self._report)
         except (FoundryError, TimeoutError) as error:
             self._report(f"Not everything could be removed: run delete. {error}".strip())
-
-    async def _remove_what_was_made(self, name: str) -> None:
-        if name not in self._existed:
-            await self._project.delete_agent(name)
-            self._report(f"{name}: removed")
-            return
-        for version in await self._project.versions(name):
-            if version.metadata.get("run") == self._run:
-                await self._project.delete_version(name, version.version)
-                self._report(f"{name}: removed version {version.version}")

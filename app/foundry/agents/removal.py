@@ -10,11 +10,26 @@ from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.definitions import is_ours, orchestrator_name, specialist_names
 from app.foundry.agents.foundry_errors import FoundryError
 from app.foundry.agents.orchestrator import Report
-from app.foundry.agents.project_client import FoundryProject, StoredItem
+from app.foundry.agents.project_client import AgentVersion, FoundryProject, StoredItem
 
 _Result = TypeVar("_Result")
 
 _RUNNING = frozenset({"queued", "in_progress"})
+
+
+async def delete_versions(
+    project: FoundryProject, name: str, is_mine: Callable[[AgentVersion], bool], report: Report
+) -> None:
+    """Deletes the agent where all of its versions are mine, else those that are. Raises `FoundryError`."""
+    versions = await project.versions(name)
+    mine = [each for each in versions if is_mine(each)]
+    if mine and len(mine) == len(versions):
+        await project.delete_agent(name)
+        report(f"{name}: removed")
+        return
+    for each in mine:
+        await project.delete_version(name, each.version)
+        report(f"{name}: removed version {each.version}; others stay")
 
 
 class Removal:
@@ -77,16 +92,10 @@ class Removal:
         return [each for each in listed if is_ours(each.metadata, self._settings)]
 
     async def _remove_agent(self, name: str) -> None:
-        versions = await self._try(f"agent {name}", partial(self._project.versions, name)) or ()
-        ours = [each for each in versions if is_ours(each.metadata, self._settings)]
-        if ours and len(ours) == len(versions):
-            if await self._done(f"agent {name}", partial(self._project.delete_agent, name)):
-                self._report(f"{name}: removed")
-            return
-        for each in ours:
-            remove = partial(self._project.delete_version, name, each.version)
-            if await self._done(f"version {each.version} of {name}", remove):
-                self._report(f"{name}: removed version {each.version}; others are not ours")
+        def is_mine(version: AgentVersion) -> bool:
+            return is_ours(version.metadata, self._settings)
+
+        await self._done(f"agent {name}", partial(delete_versions, self._project, name, is_mine, self._report))
 
     async def _cancel(self, responses: Iterable[StoredItem]) -> None:
         for each in responses:
