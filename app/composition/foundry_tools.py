@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.agent.agent import Agent
+from app.composition.completion_client import completion_client
 from app.composition.core import Core
 from app.composition.tool_providers import ConversationTools
 from app.config import Settings
+from app.databricks.jobs_api import JobsApi
 from app.foundry.tools.agent_answerer import ReadOnlyTools
 from app.foundry.tools.foundry_tool import FoundryTool
+from app.foundry.tools.job_answerer import JobServices
 from app.foundry.tools.tools import FoundryToolServices, foundry_tools
+from app.jobs.error_decision_engine import ErrorDecisionEngine
 from app.storage.conversations import ConversationKey
 
 if TYPE_CHECKING:
-    from app.foundry.tools.job_answerer import JobServices
     from app.genie.provider import GenieTools
     from app.jobs.environment import WatchSettings
 
@@ -63,11 +66,6 @@ class OpenFoundryTools:
         return self._genie
 
     def _open_jobs(self) -> JobServices:
-        from app.composition.job_watch import completion_client  # noqa: PLC0415
-        from app.databricks.jobs_api import JobsApi  # noqa: PLC0415
-        from app.foundry.tools.job_answerer import JobServices  # noqa: PLC0415
-        from app.jobs.error_decision_engine import ErrorDecisionEngine  # noqa: PLC0415
-
         if self._jobs is None:
             workspace = self._core.job_workspace
             engine = ErrorDecisionEngine(completion_client(self._core, self._watch))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import cached_property
 
+from app.composition.completion_client import completion_client
 from app.composition.core import Core
 from app.databricks.jobs_api import JobsApi
-from app.jobs.azure_openai_client import AzureOpenAIClient
-from app.jobs.decisions.completion_client import CompletionClient, ModelCompletion
 from app.jobs.email_notifier import EmailNotifier
 from app.jobs.environment import WatchSettings
 from app.jobs.error_decision_engine import ErrorDecisionEngine
@@ -20,7 +18,6 @@ from app.jobs.mail.configured_transport import configured_transport
 from app.jobs.watching.failure_reader import Strategies
 from app.jobs.watching.job_watch import PassResult
 from app.jobs.watching.open_watch import OpenWatch, WatchStore, build_watch
-from app.models.model import Model
 
 
 class FunctionsJobWatch:
@@ -63,15 +60,3 @@ class FunctionsJobWatch:
             email=email,
             clock=self._clock,
         )
-
-
-def completion_client(core: Core, settings: WatchSettings | None) -> CompletionClient:
-    """What decides about failed runs: Azure OpenAI where it is set up, else the model of the agent."""
-    if settings is not None and settings.azure_openai.is_configured:
-        return AzureOpenAIClient(settings.azure_openai)
-
-    @asynccontextmanager
-    async def model() -> AsyncIterator[Model]:
-        yield core.model
-
-    return ModelCompletion(model, core.model.name)

@@ -11,6 +11,8 @@ from app.foundry.tools.agent_answerer import AgentAnswerer
 from app.foundry.tools.call_conversation import Forget
 from app.foundry.tools.data_answerer import DataAnswerer
 from app.foundry.tools.foundry_tool import FoundryTool
+from app.foundry.tools.job_answerer import JobAnswerer, JobServices
+from app.foundry.tools.job_reference import MAX_CHARACTERS
 from app.foundry.tools.question_tool import QuestionTool
 from app.foundry.tools.refusing_tool import RefusingTool
 from app.foundry.tools.shared_answers import SharedAnswers
@@ -20,7 +22,6 @@ from app.settings.genie_settings import GenieSettings
 
 if TYPE_CHECKING:
     from app.data.stored_results import StoredResults
-    from app.foundry.tools.job_answerer import JobServices
     from app.genie.provider import GenieTools
 
 _OTHER_NAMES_OF_JOB = ("run", "run_id", "job", "job_id", "job_name", "name", "url")
@@ -68,8 +69,5 @@ def _tools(services: FoundryToolServices) -> Iterator[FoundryTool]:
         tool = QuestionTool(definition, data, shared, max_characters=_MAX_GENIE_QUESTION_CHARACTERS)
         yield tool if services.genie_settings.spaces else RefusingTool(tool, _NO_SPACES)
     if definition := definitions.get("diagnose_job"):
-        from app.foundry.tools.job_answerer import JobAnswerer  # noqa: PLC0415
-        from app.foundry.tools.job_reference import MAX_CHARACTERS  # noqa: PLC0415
-
         jobs = JobAnswerer(services.jobs)
         yield QuestionTool(definition, jobs, shared, max_characters=MAX_CHARACTERS, also=_OTHER_NAMES_OF_JOB)
