@@ -74,6 +74,28 @@ def test_a_message_stays_hidden_while_its_function_runs_and_is_gone_afterwards()
     in_virtual_time(scenario())
 
 
+@pytest.mark.parametrize("lock_seconds", [30.0, 600.0])
+def test_a_host_that_is_killed_leaves_its_message_hidden_for_the_rest_of_the_lock(lock_seconds: float) -> None:
+    async def scenario() -> None:
+        receiver, hidden_for = MemoryReceiver(), list[float]()
+
+        async def code(msg: QueueMessage) -> None:
+            while True:
+                (message,) = receiver.messages.values()
+                hidden_for.append(message.appears - now())
+                await asyncio.sleep(lock_seconds / 10)
+
+        await receiver.put("a", visibility_timeout=0)
+        function = QueueFunction("resume", "turns", "AzureWebJobsStorage", "msg", False, code)
+        async with running(QueueListener(function, receiver, None, QueueOptions(), lock_seconds=lock_seconds)) as task:
+            await asyncio.sleep(lock_seconds * 3)
+            task.cancel()
+        assert hidden_for[0] == lock_seconds
+        assert lock_seconds / 2 < min(hidden_for) <= max(hidden_for) == lock_seconds
+
+    in_virtual_time(scenario())
+
+
 def test_an_idle_queue_is_polled_less_and_less_often_and_often_again_after_a_message() -> None:
     async def scenario() -> None:
         receiver = MemoryReceiver()
