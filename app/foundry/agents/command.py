@@ -90,9 +90,12 @@ def _argument_parser() -> argparse.ArgumentParser:
 
 async def _run(options: argparse.Namespace, settings: AgentProgramSettings) -> int:
     _cancel_when_terminated()
+    from app.config import SettingsError  # noqa: PLC0415
     from app.foundry.tools.tool_definitions import tool_definitions  # noqa: PLC0415
 
     tools = tuple(tool_definitions(settings.tools, settings.genie).values())
+    if not tools and options.command in {"preflight", "create"}:
+        raise SettingsError(["FOUNDRY_TOOLS: names no tool that the agents could use; put those of the Function App"])
     endpoint = settings.agents.project_endpoint
     # The packages take a second, and each is an extra of its own.
     if options.classic:

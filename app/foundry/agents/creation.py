@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
-from functools import partial
 
 from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.definitions import AgentPlan, is_as_planned, is_ours, mark
@@ -38,9 +36,13 @@ class AgentCreation:
         except (FoundryError, asyncio.CancelledError):
             await self._undo()
             raise
-        for plan in plans:
-            await self._prune(plan)
-        await self._remove_extra({plan.name for plan in plans})
+        try:
+            for plan in plans:
+                await self._prune(plan)
+            await self._remove_extra({plan.name for plan in plans})
+        except FoundryError as error:
+            # It does no harm, and is removed by the next run.
+            self._report(f"Something of before may be left. {error}")
 
     async def _bring_up(self, plan: AgentPlan) -> None:
         latest = await self._project.latest_version(plan.name)
@@ -78,22 +80,15 @@ class AgentCreation:
         """The service takes 1,000 versions of an agent at most."""
         ours = [each for each in await self._project.versions(plan.name) if is_ours(each.metadata, self._settings)]
         for old in ours[_KEPT_VERSIONS:]:
-            delete = partial(self._project.delete_version, old.name, old.version)
-            await self._tidy(f"version {old.version} of {old.name}", delete)
+            await self._project.delete_version(old.name, old.version)
+            self._report(f"{old.name}: removed version {old.version}")
 
     async def _remove_extra(self, wanted: set[str]) -> None:
         """Specialists of a scale factor that was larger."""
         for agent in await self._project.agents():
             if agent.name not in wanted and is_ours(agent.metadata, self._settings):
-                await self._tidy(f"agent {agent.name}", partial(self._project.delete_agent, agent.name))
-
-    async def _tidy(self, what: str, delete: Callable[[], Awaitable[None]]) -> None:
-        """What is left does no harm, and is removed by the next run."""
-        try:
-            await delete()
-            self._report(f"{what}: removed")
-        except FoundryError as error:
-            self._report(f"left: {what}: {error}")
+                await self._project.delete_agent(agent.name)
+                self._report(f"{agent.name}: removed")
 
     async def _undo(self) -> None:
         try:

@@ -93,6 +93,12 @@ def test_wrong_settings_are_refused_before_anything_is_asked(capsys: pytest.Capt
     assert "MODEL_DEPLOYMENT_NAME: missing" in said
 
 
+async def test_agents_without_a_tool_are_not_made(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(desk, "create", FOUNDRY_TOOLS="none") == 1
+    assert "FOUNDRY_TOOLS: names no tool" in capsys.readouterr().err
+    assert await run(desk, "delete", FOUNDRY_TOOLS="none") == 0
+
+
 async def test_a_file_of_settings_is_read_and_the_environment_wins(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
