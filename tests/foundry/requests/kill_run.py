@@ -26,6 +26,7 @@ from tests.faults.workers import Workers
 LOCK_SECONDS: Final = 600
 FORMS: Final = tuple(product(get_args(Shape), get_args(Encoding)))
 _POLL_SECONDS: Final = 0.1
+_BATCH_SIZE: Final = 8
 _QUIET_SECONDS: Final = 2.0
 
 
@@ -157,6 +158,9 @@ async def kill_run(
                 "FOUNDRY_TOOL_NAME": name,
                 "FOUNDRY_CACHE_SECONDS": "0",
                 "TURN_LEASE_SECONDS": str(lease_seconds),
+                # Two cores carry the storage, all workers and the model: each worker takes fewer messages at a time.
+                "AzureFunctionsJobHost__extensions__queues__batchSize": str(_BATCH_SIZE),
+                "AzureFunctionsJobHost__extensions__queues__newBatchThreshold": str(_BATCH_SIZE // 2),
             }
 
         queues = [f"azure-function-{name}-input", f"azure-function-{name}-output", "foundry-requests"]
