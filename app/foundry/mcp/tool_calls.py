@@ -98,7 +98,7 @@ class ToolCalls:
     async def result_of(self, handle: str) -> CallResult:
         """Waits for it for a while."""
         named = _HANDLE.fullmatch(handle.strip()[:80])
-        if named is None or named[1] not in self._by_name:
+        if named is None:
             return CallResult(_UNKNOWN_HANDLE, failed=True)
         tool, handle = named[1], named[0]
         with self._seconds_to_wait() as seconds:
