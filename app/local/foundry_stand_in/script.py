@@ -12,6 +12,7 @@ _TEXT_ARGUMENTS = ("query", "question", "input", "text", "message")
 _PARTS = re.compile(r"^\d{1,2}[.)] +(\S.*)$", re.MULTILINE)
 _SMALL_TALK = re.compile(r"^(hello|hi|thanks|thank you)\b", re.IGNORECASE)
 _GET_RESULT = "get_result"
+_WORD = re.compile(r"[\w-]+")
 _HANDLE = re.compile(r"\bget_result with the handle (\S+)")
 _OUTPUTS = {"function_call_output", "azure_function_call_output", "mcp_call"}
 
@@ -50,7 +51,8 @@ def next_step(tools: Sequence[OfferedTool], items: Sequence[Mapping[str, Any]]) 
     if not tools or _SMALL_TALK.match(text):
         return f"This is what you said: {text}"
     first = next((tool for tool in tools if tool.name != _GET_RESULT), tools[0])
-    tool = next((tool for tool in tools if re.search(rf"\b{re.escape(tool.name)}\b", text)), first)
+    words = frozenset(_WORD.findall(text))
+    tool = next((tool for tool in tools if tool.name in words), first)
     parts = _PARTS.findall(text)
     if len(parts) > 1 and "queries" not in _properties(tool):
         return [ChosenCall(tool.name, _arguments(tool, part)) for part in parts]
