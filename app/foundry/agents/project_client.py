@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from azure.identity.aio import get_bearer_token_provider
+
 from app.common.net import path_segment
 from app.foundry.agents.foundry_calls import CALL_SECONDS, FoundryCalls, Repeat
 from app.foundry.agents.foundry_errors import NotFoundError, RefusedError
@@ -189,7 +191,12 @@ async def open_project(endpoint: str, calls: FoundryCalls | None = None) -> Asyn
     async with (
         client_options(endpoint) as options,
         AIProjectClient(**options) as client,
-        client.get_openai_client(max_retries=0, timeout=CALL_SECONDS) as responses,
+        # Its own scope is that of Azure's public cloud alone.
+        client.get_openai_client(
+            api_key=get_bearer_token_provider(options["credential"], *options["credential_scopes"]),
+            max_retries=0,
+            timeout=CALL_SECONDS,
+        ) as responses,
     ):
         yield FoundryProject(client, responses, calls or FoundryCalls())
 
