@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from app.foundry.mcp.tool_calls import CallResult, ToolCalls
+from app.foundry.requests.tool_request import ToolRequest
 from app.storage.storage_errors import StorageError
 from app.turns.reply import UndeliveredError
 from tests.fakes.virtual_time import VirtualTimeLoop
@@ -55,6 +56,36 @@ def test_any_worker_knows_what_came_of_a_call_that_took_longer_than_fifty_second
 async def test_a_handle_that_nobody_has_given_out_is_refused(handle: str) -> None:
     result = await ToolCalls([ready()], MemoryRequests()).result_of(handle)
     assert (result.failed, result.text[:38]) == (True, "There is no result of that handle. Cal")
+
+
+def test_who_waits_at_a_worker_that_ends_is_told_so_at_once() -> None:
+    async def test() -> None:
+        requests, clock = MemoryRequests(), asyncio.get_running_loop().time
+        handle = "weather." + "0" * 32
+        requests.kept["weather", handle] = None
+        calls = ToolCalls([Weather()], requests)
+        began, waiting = clock(), asyncio.create_task(calls.result_of(handle))
+        await asyncio.sleep(10.5)
+        await calls.close()
+        assert handle_in(await waiting) == handle
+        assert clock() - began == 10.5
+
+    in_virtual_time(test())
+
+
+def test_a_handle_is_known_while_its_call_is_being_recorded() -> None:
+    class SlowStorage(MemoryRequests):
+        async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> str | None:
+            await asyncio.sleep(150)
+            return await super().answer(request, progress=progress)
+
+    async def test() -> None:
+        calls = ToolCalls([tool := ready()], SlowStorage(tool))
+        handle = handle_in(await calls.call("weather", OSLO, None))
+        assert handle_in(await calls.result_of(handle)) == handle
+        assert await calls.result_of(handle) == CallResult("Sunny in Oslo")
+
+    in_virtual_time(test())
 
 
 async def test_a_worker_that_ends_hands_the_call_over_and_says_how_to_get_its_result() -> None:
