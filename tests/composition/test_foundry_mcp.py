@@ -137,7 +137,6 @@ async def test_a_refused_and_a_failed_call_are_sentences(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("given", "levels"),
     [
-        ({}, {"api/mcp": "FUNCTION"}),
         (
             {**GIVEN, "MicrosoftAppType": "SingleTenant", "MicrosoftAppPassword": "p"},
             {"api/mcp": "FUNCTION", "api/mcp/entra": "ANONYMOUS"},
