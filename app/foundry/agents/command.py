@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import logging
 import math
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from app.common.printable import printable
+from app.common.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from app.foundry.agents.agent_settings import AgentProgramSettings
@@ -39,6 +41,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
     options = _argument_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show every character shows the answer all the same.
+            stream.reconfigure(errors="replace")
     # What went wrong is said once, in a sentence.
     logging.getLogger("azure").setLevel(logging.ERROR)
     from app.config import SettingsError  # noqa: PLC0415 - `--help` needs none of it
@@ -149,7 +155,7 @@ def _environment(env_file: Path | None) -> dict[str, str]:
 
 
 def _question(text: str) -> str:
-    question = text.strip()
+    question = replace_lone_surrogates(text).strip()
     if not question:
         raise argparse.ArgumentTypeError("the question is empty")
     if len(question) > _MAX_QUESTION_CHARACTERS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -121,6 +122,17 @@ async def test_control_characters_of_an_answer_do_not_reach_the_terminal(
     await desk.orchestrator().create()
     assert await run(desk, "ask", "How many?") == 0
     assert capsys.readouterr().out == "red\n"
+
+
+async def test_every_terminal_shows_an_answer_and_every_question_can_be_sent(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes of an argument that are no UTF-8 come as halves of surrogate pairs."""
+    await desk.orchestrator().create()
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    assert await run(desk, "ask", "caf\udce9 für Zoë?") == 0
+    assert written.getvalue() == b"ask says 42 to caf? f?r Zo??\n"
 
 
 async def test_what_delete_could_not_remove_is_listed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
