@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.foundry_errors import STANDARD_SETUP, NotFoundError, RefusedError
 from app.foundry.agents.orchestrator import Report
@@ -19,9 +21,12 @@ _FUNCTION_MODELS = frozenset(
         "o1", "o3", "o4-mini",
     }
 )  # fmt: skip
-# What the standard set-up keeps conversations, files and vectors in, as types of the project's connections.
-_STANDARD_SETUP_TYPES = {"CosmosDB": "Cosmos DB", "CognitiveSearch": "Azure AI Search"}
-_STORAGE_TYPES = frozenset({"AzureStorageAccount", "AzureBlob"})
+# What the standard set-up keeps files, conversations and vectors in: kinds of the project's connections, in lower case.
+_STANDARD_SETUP = {
+    "a storage account": {"azurestorageaccount", "azureblob"},
+    "Cosmos DB": {"cosmosdb"},
+    "Azure AI Search": {"cognitivesearch"},
+}
 
 
 async def check_project(project: FoundryProject, settings: AgentProgramSettings, report: Report) -> None:
@@ -36,8 +41,9 @@ async def check_project(project: FoundryProject, settings: AgentProgramSettings,
     if warning := model_warning(deployment.model, over_mcp=bool(agents.mcp_url)):
         report(f"warning: {warning}")
     if not agents.mcp_url:
-        await _check_setup(project)
-        report("set-up: standard")
+        _check_setup(await project.connections(), report)
+    elif agents.mcp_connection:
+        _check_connection(await project.connections(), agents.mcp_connection)
     found = await project.agents()
     report(f"agents: {len(found)} in the project")
 
@@ -53,10 +59,19 @@ def model_warning(model: str, *, over_mcp: bool) -> str | None:
     return f"Microsoft does not list {model} for {kind} tools, only {only}: a question may be refused."
 
 
-async def _check_setup(project: FoundryProject) -> None:
-    found = await project.connection_types()
-    missing = [name for kind, name in _STANDARD_SETUP_TYPES.items() if kind not in found]
-    if not found & _STORAGE_TYPES:
-        missing.append("a storage account")
+def _check_setup(connections: Mapping[str, str], report: Report) -> None:
+    """Where only a part is there, the service is asked all the same, which knows better."""
+    kinds = {kind.lower() for kind in connections.values()}
+    missing = [name for name, of_that in _STANDARD_SETUP.items() if not kinds & of_that]
+    if len(missing) == len(_STANDARD_SETUP):
+        raise RefusedError(f"{STANDARD_SETUP} This project has no connection to any of them.")
     if missing:
-        raise RefusedError(f"{STANDARD_SETUP} This project has no connection to {', '.join(missing)}.")
+        report(f"warning: the project has no connection to {' and '.join(missing)}. {STANDARD_SETUP}")
+    else:
+        report("set-up: standard")
+
+
+def _check_connection(connections: Mapping[str, str], wanted: str) -> None:
+    """`wanted` is a name, or an id whose last segment is the name."""
+    if wanted.rpartition("/")[2] not in connections:
+        raise RefusedError(f"The project has no connection {wanted}: make it, or check FOUNDRY_MCP_CONNECTION.")

@@ -65,9 +65,11 @@ class FoundryProject:
         found = await self._read(f"read the deployment {name}", lambda: self._client.deployments.get(name))
         return Deployment(name, str(found.get("modelName") or ""), str(found.get("modelVersion") or ""))
 
-    async def connection_types(self) -> frozenset[str]:
-        async def read() -> frozenset[str]:
-            return frozenset([str(each.get("type")) async for each in self._client.connections.list()])
+    async def connections(self) -> Mapping[str, str]:
+        """The kind of each, by name."""
+
+        async def read() -> dict[str, str]:
+            return {str(each.get("name")): str(each.get("type")) async for each in self._client.connections.list()}
 
         return await self._read("list the project's connections", read)
 

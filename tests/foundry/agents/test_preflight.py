@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.foundry.agents.foundry_errors import NotFoundError, RefusedError, UnavailableError, refusal
-from app.foundry.agents.preflight import check_project, model_warning
+from app.foundry.agents.preflight import _check_setup, check_project, model_warning
 from tests.foundry.agents.conftest import Desk
 
 LACKING = (
@@ -33,9 +33,24 @@ async def test_a_project_that_can_have_the_agents_passes_and_nothing_is_made(des
 
 async def test_the_basic_set_up_is_refused_for_the_queues_alone(desk: Desk) -> None:
     desk.stand_in.agents.standard_setup = False
-    with pytest.raises(RefusedError, match=r"need the standard set-up.*no connection to Cosmos DB, Azure AI Search"):
+    with pytest.raises(RefusedError, match=r"need the standard set-up.*no connection to any of them"):
         await preflight(desk)
     await preflight(desk, FOUNDRY_MCP_URL="https://app.example/api/mcp")
+
+
+def test_where_a_part_of_the_standard_set_up_is_missing_it_is_warned_of() -> None:
+    said: list[str] = []
+    _check_setup({"a": "AzureBlob", "b": "CosmosDb"}, said.append)
+    assert said[0].startswith("warning: the project has no connection to Azure AI Search.")
+
+
+@pytest.mark.parametrize("connection", ["our-app", "/subscriptions/s/projects/p/connections/our-app"])
+async def test_the_connection_with_the_key_of_mcp_has_to_be_there(desk: Desk, connection: str) -> None:
+    over_mcp = {"FOUNDRY_MCP_URL": "https://app.example/api/mcp", "FOUNDRY_MCP_CONNECTION": connection}
+    with pytest.raises(RefusedError, match="make it, or check FOUNDRY_MCP_CONNECTION"):
+        await preflight(desk, **over_mcp)
+    desk.stand_in.agents.keys["our-app"] = {"x-functions-key": "k"}
+    await preflight(desk, **over_mcp)
 
 
 async def test_a_deployment_that_is_not_there_is_said(desk: Desk) -> None:
