@@ -10,6 +10,7 @@ from app.composition.core import Core
 from app.composition.tool_providers import ConversationTools
 from app.config import Settings
 from app.databricks.jobs_api import JobsApi
+from app.databricks.workspace_url import WorkspaceUrl
 from app.foundry.tools.agent_answerer import ReadOnlyTools
 from app.foundry.tools.foundry_tool import FoundryTool
 from app.foundry.tools.job_answerer import JobServices
@@ -46,7 +47,7 @@ class OpenFoundryTools:
                 settings.genie,
                 self._open_genie,
                 core.stored_results,
-                self._open_jobs,
+                None if WorkspaceUrl.parse(core.job_workspace.url.host).is_app else self._open_jobs,
                 self._forget,
             )
         )

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from app.foundry.tools.foundry_tool import FoundryTool, RefusedCallError, ToolCallContext
+from app.foundry.tools.foundry_tool import RefusedCallError, ToolCallContext
+from app.foundry.tools.tool_definitions import ToolDefinition
 
 
-@dataclass(frozen=True, slots=True)
 class RefusingTool:
-    """A `FoundryTool`, as `tool` in all but that each call is refused with `sentence`."""
+    """A `FoundryTool` of which each call is refused with `sentence`."""
 
-    tool: FoundryTool
-    sentence: str
-
-    @property
-    def name(self) -> str:
-        return self.tool.name
-
-    @property
-    def queue_name(self) -> str:
-        return self.tool.queue_name
-
-    @property
-    def description(self) -> str:
-        return self.tool.description
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        return self.tool.parameters
+    def __init__(self, definition: ToolDefinition, sentence: str) -> None:
+        self.name = definition.name
+        self.queue_name = definition.queue_name
+        self.description = definition.description
+        self.parameters = definition.parameters
+        self._sentence = sentence
 
     async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
-        raise RefusedCallError(self.sentence)
+        raise RefusedCallError(self._sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from app.foundry.tools.job_reference import MAX_CHARACTERS
 from app.foundry.tools.question_tool import QuestionTool
 from app.foundry.tools.refusing_tool import RefusingTool
 from app.foundry.tools.shared_answers import SharedAnswers
-from app.foundry.tools.tool_definitions import tool_definitions
+from app.foundry.tools.tool_definitions import ToolDefinition, tool_definitions
 from app.settings.foundry_settings import FoundryToolSettings
 from app.settings.genie_settings import GenieSettings
 
@@ -30,6 +30,10 @@ _NO_SPACES = (
     "No data can be asked here: an administrator has to put the ids of Genie spaces into GENIE_SPACES, and grant the "
     "agent's identity CAN RUN on them."
 )
+_NO_JOBS = (
+    "No job can be looked up here: the model is a Databricks App, so the agent knows no workspace with jobs. An "
+    "administrator has to put the workspace into DATABRICKS_HOST, and JOB_WATCH_MODE=observe."
+)
 _REQUIRES_PERSON = (
     "Only people can ask this agent (DATABRICKS_IDENTITY=person), and no person is behind this call. They can ask it "
     "in Microsoft Teams or Microsoft 365 Copilot; to let programs ask too, an administrator has to put "
@@ -40,7 +44,8 @@ _REQUIRES_PERSON = (
 @dataclass(frozen=True, slots=True)
 class FoundryToolServices:
     """What the tools need. `agent` has tools that only read. `genie`, `results` and `jobs` are called with the first
-    question about data, or about a job. Where `requires_person`, every call is refused.
+    question about data, or about a job; there are no `jobs` where no workspace is known. Where `requires_person`, every
+    call is refused.
     """
 
     settings: FoundryToolSettings
@@ -48,26 +53,36 @@ class FoundryToolServices:
     genie_settings: GenieSettings
     genie: Callable[[], GenieTools]
     results: Callable[[], StoredResults]
-    jobs: Callable[[], JobServices]
+    jobs: Callable[[], JobServices] | None
     forget: Forget
     requires_person: bool = False
 
 
 def foundry_tools(services: FoundryToolServices) -> tuple[FoundryTool, ...]:
     """Those of FOUNDRY_TOOLS."""
-    tools = tuple(_tools(services))
-    return tuple(RefusingTool(tool, _REQUIRES_PERSON) for tool in tools) if services.requires_person else tools
-
-
-def _tools(services: FoundryToolServices) -> Iterator[FoundryTool]:
     definitions = tool_definitions(services.settings, services.genie_settings)
+    if services.requires_person:
+        return tuple(RefusingTool(each, _REQUIRES_PERSON) for each in definitions.values())
     shared = SharedAnswers(services.settings.cache_seconds)
-    if definition := definitions.get("ask"):
-        yield QuestionTool(definition, AgentAnswerer(services.agent, services.forget), shared)
-    if definition := definitions.get("ask_data"):
-        data = DataAnswerer(services.genie, services.results, services.forget)
-        tool = QuestionTool(definition, data, shared, max_characters=_MAX_GENIE_QUESTION_CHARACTERS)
-        yield tool if services.genie_settings.spaces else RefusingTool(tool, _NO_SPACES)
-    if definition := definitions.get("diagnose_job"):
-        jobs = JobAnswerer(services.jobs)
-        yield QuestionTool(definition, jobs, shared, max_characters=MAX_CHARACTERS, also=_OTHER_NAMES_OF_JOB)
+    return tuple(_MAKERS[name](definition, services, shared) for name, definition in definitions.items())
+
+
+def _ask(definition: ToolDefinition, services: FoundryToolServices, shared: SharedAnswers) -> FoundryTool:
+    return QuestionTool(definition, AgentAnswerer(services.agent, services.forget), shared)
+
+
+def _ask_data(definition: ToolDefinition, services: FoundryToolServices, shared: SharedAnswers) -> FoundryTool:
+    if not services.genie_settings.spaces:
+        return RefusingTool(definition, _NO_SPACES)
+    answerer = DataAnswerer(services.genie, services.results, services.forget)
+    return QuestionTool(definition, answerer, shared, max_characters=_MAX_GENIE_QUESTION_CHARACTERS)
+
+
+def _diagnose_job(definition: ToolDefinition, services: FoundryToolServices, shared: SharedAnswers) -> FoundryTool:
+    if services.jobs is None:
+        return RefusingTool(definition, _NO_JOBS)
+    answerer = JobAnswerer(services.jobs)
+    return QuestionTool(definition, answerer, shared, max_characters=MAX_CHARACTERS, also=_OTHER_NAMES_OF_JOB)
+
+
+_MAKERS = {"ask": _ask, "ask_data": _ask_data, "diagnose_job": _diagnose_job}
