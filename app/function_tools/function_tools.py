@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from app.common.caller import Caller
 from app.function_tools.answer_reader import AnswerReader
@@ -31,7 +31,11 @@ _log = logging.getLogger(__name__)
 
 # Then what is said here is told to the model, and not that the tool was cancelled.
 _GRACE_SECONDS = 5.0
+# A tool that is cancelled has two seconds.
+_ENDING_SECONDS = 1.5
 _LOOK = Backoff(0.5, 3.0, jitter=0.2)
+_Result = TypeVar("_Result")
+
 _ASKING = Sentence("Asking {name}")
 
 
@@ -117,33 +121,47 @@ class FunctionTools:
             check_size(body)
         except ValueError:
             raise ToolError("its arguments are too long for a queue") from None
+        with self._readers[function.endpoint, function.output_queue].waiting_for(id) as arrived:
+            call = await self._begun(id) or await self._begin(function, id, body)
+            value = await self._answer(function, id, call, arrived, context)
+        return ToolOutput(value or "The function has ended, and answered without a value.")
+
+    async def _begun(self, id: str) -> FunctionCall | None:
+        """The call of an earlier attempt. Raises `ToolError`."""
+        try:
+            return await self._calls.find(id)
+        except StorageError as error:
+            raise ToolError("storage does not answer; whether the function was asked before is not known") from error
+
+    async def _begin(self, function: FunctionTool, id: str, body: str) -> FunctionCall:
+        """Raises `ToolError`."""
+        try:
+            # Before there is a row: a worker that dies between row and question leaves a call that was never sent.
+            await self._questions[function.name].open()
+        except (StorageError, CircuitOpenError) as error:
+            raise _not_asked(function, error) from error
+        return await _finished(self._insert_and_send(function, id, body))
+
+    async def _insert_and_send(self, function: FunctionTool, id: str, body: str) -> FunctionCall:
+        """Raises `ToolError`."""
         try:
             call, is_new = await self._calls.begin(id)
         except StorageError as error:
             raise ToolError("storage does not answer; the function was not asked") from error
-        with self._readers[function.endpoint, function.output_queue].waiting_for(id) as arrived:
-            if is_new:
-                await self._send(function, id, body)
-            value = await self._answer(function, id, call, arrived, context)
-        return ToolOutput(value or "The function has ended, and answered without a value.")
+        if is_new:
+            await self._send(function, id, body)
+        return call
 
     async def _send(self, function: FunctionTool, id: str, body: str) -> None:
         """Raises `ToolError` where the question was not sent for certain."""
         try:
             await self._questions[function.name].put(body, time_to_live_seconds=function.timeout_seconds)
         except (RemoteQueueRefusedError, RemoteQueueBusyError, CircuitOpenError) as error:
-            _log.warning("Function %s: nothing can be put on %s (%s)", function.name, function.input_queue, error)
-            refused = isinstance(error, RemoteQueueRefusedError)
-            reason = (
-                "its queue is missing or refuses access; an administrator can see to that"
-                if refused
-                else ("its queue does not answer")
-            )
             try:
                 await self._calls.delete(id)
             except StorageError as failure:
                 _log.info("A call of %s is left to its retention (%s)", function.name, failure)
-            raise ToolError(f"{function.name} was not asked: {reason}") from error
+            raise _not_asked(function, error) from error
         except StorageError as error:
             # It may stand on the queue, so it is not sent again, and an answer may come.
             _log.warning("Function %s: whether it was asked is not known (%s)", function.name, error)
@@ -179,6 +197,29 @@ class FunctionTools:
                 raise ToolError("the conversation was forgotten while the function was asked")
             call = found
         return call.value
+
+
+def _not_asked(function: FunctionTool, error: Exception) -> ToolError:
+    _log.warning("Function %s: nothing can be put on %s (%s)", function.name, function.input_queue, error)
+    reason = "its queue does not answer"
+    if isinstance(error, RemoteQueueRefusedError):
+        reason = "its queue is missing or refuses access; an administrator can see to that"
+    return ToolError(f"{function.name} was not asked: {reason}")
+
+
+async def _finished(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What `work` returns. A worker that is told to stop still ends it, for as long as a tool may take to end."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_ENDING_SECONDS)
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled():
+            # What it raised is nobody's any more.
+            task.exception()
+        raise
 
 
 def _loop_clock() -> float:

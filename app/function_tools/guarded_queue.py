@@ -24,6 +24,11 @@ class GuardedQueue:
         self._queue = queue
         self._breaker = breaker
 
+    async def open(self) -> None:
+        # It may need no call, and so says nothing about the remote.
+        self._breaker.check()
+        await self._queue.open()
+
     async def put(self, body: str, *, time_to_live_seconds: float) -> None:
         """Tried again only where nothing was put for certain."""
 

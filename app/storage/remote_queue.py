@@ -25,6 +25,10 @@ class RemoteQueue(Protocol):
     where it is not known whether the call was carried out.
     """
 
+    async def open(self) -> None:
+        """Gets ready what the first call would wait for: the packages, and a token."""
+        ...
+
     async def put(self, body: str, *, time_to_live_seconds: float) -> None:
         """The body is base64 on the queue. After its time to live the queue drops a message that nobody has received.
 

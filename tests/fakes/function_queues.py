@@ -31,6 +31,9 @@ class MemoryRemoteQueue:
     reads: int = 0
     closed: int = 0
 
+    async def open(self) -> None:
+        """Nothing has to be fetched."""
+
     async def put(self, body: str, *, time_to_live_seconds: float) -> None:
         self.put_at.append(asyncio.get_running_loop().time())
         await self._answer()

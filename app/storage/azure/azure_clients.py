@@ -13,7 +13,7 @@ from azure.storage.queue.aio import QueueClient
 
 from app.storage.azure.azure_calls import CONNECTION_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from app.storage.azure.azure_queue import AzureQueue
-from app.storage.azure.azure_remote_queue import AzureRemoteQueue
+from app.storage.azure.azure_remote_queue import AUDIENCE, AzureRemoteQueue
 from app.storage.azure.table_documents import TableDocuments
 from app.storage.azure.table_store import ConversationArtifacts, TableStore
 from app.storage.storage_account import StorageAccount
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from app.storage.azure.blob_links import BlobLinks
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_SECONDS, "read_timeout": READ_TIMEOUT_SECONDS}
-# The same in every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
-_AUDIENCE = "https://storage.azure.com"
 _RETRIES = 24
 _ALL_RETRIES: dict[str, Any] = {f"retry_{kind}": _RETRIES for kind in ("total", "connect", "read", "status")}
 _NO_RETRIES: dict[str, Any] = {f"retry_{kind}": 0 for kind in ("total", "connect", "read", "status")}
@@ -65,7 +63,7 @@ def open_azure_queue(account: StorageAccount, name: str, **options: object) -> A
     if text := _connection_string(account):
         return AzureQueue(QueueClient.from_connection_string(text, name, **chosen))
     credential = _credential(account)
-    queue = QueueClient(account.queues, name, credential=credential, audience=_AUDIENCE, **chosen)
+    queue = QueueClient(account.queues, name, credential=credential, audience=AUDIENCE, **chosen)
     return AzureQueue(queue, credential=credential)
 
 
@@ -80,7 +78,7 @@ def open_azure_remote_queue(endpoint: str, name: str, account: StorageAccount, *
         if own.url.partition("?")[0] == f"{endpoint}/{name}":
             return AzureRemoteQueue(own)
     credential = _credential(account)
-    queue = QueueClient(endpoint, name, credential=credential, audience=_AUDIENCE, **chosen)
+    queue = QueueClient(endpoint, name, credential=credential, audience=AUDIENCE, **chosen)
     return AzureRemoteQueue(queue, credential=credential)
 
 
@@ -98,7 +96,7 @@ def open_container(
     if text := _connection_string(account):
         return BlobArtifacts(ContainerClient.from_connection_string(text, name, **chosen), clock=clock)
     credential = _credential(account)
-    container = ContainerClient(account.blobs, name, credential=credential, audience=_AUDIENCE, **chosen)
+    container = ContainerClient(account.blobs, name, credential=credential, audience=AUDIENCE, **chosen)
     return BlobArtifacts(container, clock=clock, credential=credential)
 
 
@@ -115,7 +113,7 @@ def open_links(
     if text := _connection_string(account):
         return BlobLinks(BlobServiceClient.from_connection_string(text, **chosen), container, clock=clock)
     credential = _credential(account)
-    service = BlobServiceClient(account.blobs, credential=credential, audience=_AUDIENCE, **chosen)
+    service = BlobServiceClient(account.blobs, credential=credential, audience=AUDIENCE, **chosen)
     return BlobLinks(service, container, clock=clock, credential=credential)
 
 
@@ -127,7 +125,7 @@ def _table(
     if text := _connection_string(account):
         return TableClient.from_connection_string(text, name, **chosen), None
     credential = _credential(account)
-    return TableClient(account.tables, name, credential=credential, audience=_AUDIENCE, **chosen), credential
+    return TableClient(account.tables, name, credential=credential, audience=AUDIENCE, **chosen), credential
 
 
 def _connection_string(account: StorageAccount) -> str | None:

@@ -27,6 +27,8 @@ from app.storage.queue_encoding import encode_message, text_of
 from app.storage.remote_queue import RemoteQueueBusyError, RemoteQueueRefusedError
 from app.storage.storage_errors import StorageError
 
+# The same in every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
+AUDIENCE = "https://storage.azure.com"
 _CALL_SECONDS = 10.0
 
 _P = ParamSpec("_P")
@@ -52,6 +54,11 @@ class AzureRemoteQueue:
     def __init__(self, queue: QueueClient, *, credential: AsyncTokenCredential | None = None) -> None:
         self._queue = queue
         self._credential = credential
+
+    @_remote_call
+    async def open(self) -> None:
+        if self._credential is not None:
+            await self._credential.get_token(f"{AUDIENCE}/.default")
 
     @_remote_call
     async def put(self, body: str, *, time_to_live_seconds: float) -> None:
