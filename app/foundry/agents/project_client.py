@@ -16,7 +16,7 @@ from azure.identity.aio import get_bearer_token_provider
 
 from app.common.net import path_segment
 from app.foundry.agents.foundry_calls import CALL_SECONDS, FoundryCalls, Repeat
-from app.foundry.agents.foundry_errors import NotFoundError, RefusedError
+from app.foundry.agents.foundry_errors import NoEndError, NotFoundError, RefusedError
 from app.foundry.agents.sign_in import client_options
 
 if TYPE_CHECKING:
@@ -120,12 +120,11 @@ class FoundryProject:
         )
 
     async def create_conversation(self, metadata: Mapping[str, str]) -> str:
-        made = await self._calls.make(
-            "create a conversation",
-            lambda: self._openai.conversations.create(metadata=dict(metadata)),
-            Repeat.IF_REFUSED,
-        )
-        return made.id
+        create = partial(self._openai.post, "/conversations", cast_to=object, body={"metadata": dict(metadata)})
+        made = _mapping(await self._calls.make("create a conversation", create, Repeat.IF_REFUSED))
+        if not made.get("id"):
+            raise NoEndError("Foundry began a conversation without an id.")
+        return str(made["id"])
 
     async def conversations(self) -> tuple[StoredItem, ...]:
         return await self._listed("conversations", {})
@@ -164,7 +163,7 @@ class FoundryProject:
             query = {"limit": str(_PAGE_ITEMS), "order": "desc", **filters, **after}
             read = partial(self._openai.get, f"/{kind}", cast_to=object, options={"params": query})
             try:
-                page: Any = await self._read(f"list the {kind}", read)
+                page = _mapping(await self._read(f"list the {kind}", read))
             except NotFoundError:
                 break
             found = [_stored_item(each) for each in page.get("data") or ()]

@@ -19,8 +19,8 @@ class Fault:
     """What becomes of calls: refused with `status`, or without one left unanswered until the caller goes.
 
     `call` is a method and a route, such as "POST /agents/{name}/versions". The first `skipped` calls are answered, then
-    `times` calls meet the fault. Where it comes `after`, the call is carried out all the same. `reached` tells that a
-    call has met it.
+    `times` calls meet the fault. Where it comes `after`, the call is carried out all the same. A `body` is sent as it
+    is, as a proxy on the way would. `reached` tells that a call has met it.
     """
 
     call: str
@@ -29,6 +29,7 @@ class Fault:
     times: int = 1
     skipped: int = 0
     after: bool = False
+    body: str | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -54,6 +55,8 @@ class Faults:
         fault.reached.set()
         if fault.status is None:
             await asyncio.Event().wait()
+        if fault.body is not None:
+            return web.Response(status=fault.status or 500, text=fault.body, content_type="text/html")
         raise RefusedError(
             fault.status or 500,
             "rate_limit_exceeded" if fault.status == 429 else "server_error",
