@@ -41,7 +41,7 @@ async def check_project(project: FoundryProject, settings: AgentProgramSettings,
     if warning := model_warning(deployment.model, over_mcp=bool(agents.mcp_url)):
         report(f"warning: {warning}")
     if not agents.mcp_url:
-        _check_setup(await project.connections(), report)
+        check_setup(await project.connections(), report)
     elif agents.mcp_connection:
         _check_connection(await project.connections(), agents.mcp_connection)
     found = await project.agents()
@@ -59,7 +59,7 @@ def model_warning(model: str, *, over_mcp: bool) -> str | None:
     return f"Microsoft does not list {model} for {kind} tools, only {only}: a question may be refused."
 
 
-def _check_setup(connections: Mapping[str, str], report: Report) -> None:
+def check_setup(connections: Mapping[str, str], report: Report) -> None:
     """Where only a part is there, the service is asked all the same, which knows better."""
     kinds = {kind.lower() for kind in connections.values()}
     missing = [name for name, of_that in _STANDARD_SETUP.items() if not kinds & of_that]

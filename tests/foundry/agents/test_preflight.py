@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.foundry.agents.foundry_errors import NotFoundError, RefusedError, UnavailableError, refusal
-from app.foundry.agents.preflight import _check_setup, check_project, model_warning
+from app.foundry.agents.preflight import check_project, check_setup, model_warning
 from tests.foundry.agents.conftest import Desk
 
 LACKING = (
@@ -40,7 +40,7 @@ async def test_the_basic_set_up_is_refused_for_the_queues_alone(desk: Desk) -> N
 
 def test_where_a_part_of_the_standard_set_up_is_missing_it_is_warned_of() -> None:
     said: list[str] = []
-    _check_setup({"a": "AzureBlob", "b": "CosmosDb"}, said.append)
+    check_setup({"a": "AzureBlob", "b": "CosmosDb"}, said.append)
     assert said[0].startswith("warning: the project has no connection to Azure AI Search.")
 
 
