@@ -17,9 +17,9 @@ from app.foundry.agents.classic_definitions import (
     specialist_plans,
 )
 from app.foundry.agents.classic_removal import ClassicRemoval
-from app.foundry.agents.classic_run import answer_of, read_run, tool_calls_of
+from app.foundry.agents.classic_run import ClassicRun, answer_of, read_run, tool_calls_of
 from app.foundry.agents.definitions import includes, is_ours, mark, orchestrator_name
-from app.foundry.agents.foundry_errors import FoundryError, NoEndError, RefusedError, UnavailableError
+from app.foundry.agents.foundry_errors import FoundryError, NoEndError, RefusedError, UnavailableError, question_was_put
 from app.foundry.agents.orchestrator import OrchestratedAnswer, Report
 from app.foundry.tools.tool_definitions import ToolDefinition
 
@@ -86,11 +86,13 @@ class ClassicOrchestrator:
         self._report(f"{orchestrator.name}: {orchestrator.id}")
         async with self._thread() as (thread_id, metadata):
             await self._project.add_message(thread_id, question)
-            run_id = await self._run(thread_id, orchestrator, metadata, deadline)
-            text = answer_of(await self._project.messages(thread_id, run_id))
-            if not text:
-                raise NoEndError("The agent ended without an answer.")
-            return OrchestratedAnswer(text, tool_calls_of(await self._project.steps(thread_id, run_id)))
+            run = await self._start(thread_id, orchestrator, metadata)
+            with question_was_put():
+                await self._wait_for_end(thread_id, orchestrator.name, run, deadline)
+                text = answer_of(await self._project.messages(thread_id, run.id))
+                if not text:
+                    raise NoEndError("The agent ended without an answer.")
+                return OrchestratedAnswer(text, tool_calls_of(await self._project.steps(thread_id, run.id)))
 
     async def answer_once(self, question: str, time_limit_seconds: float) -> str:
         """With agents of its own, which are removed in the end, also after a failure, and when cancelled."""
@@ -174,13 +176,15 @@ class ClassicOrchestrator:
             for line in removal.left:
                 self._report(f"left: {line}")
 
-    async def _run(self, thread_id: str, agent: ClassicAgent, metadata: Mapping[str, str], deadline: float) -> str:
-        """The id of the run, once it is completed."""
+    async def _start(self, thread_id: str, agent: ClassicAgent, metadata: Mapping[str, str]) -> ClassicRun:
         trace_id = secrets.token_hex(16)
         self._report(f"trace {trace_id}")
         traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
         run = read_run(await self._project.start_run(thread_id, agent.id, metadata, traceparent))
         self._report(f"{agent.name}: {run.id} {run.status}")
+        return run
+
+    async def _wait_for_end(self, thread_id: str, agent_name: str, run: ClassicRun, deadline: float) -> None:
         now, pause = asyncio.get_running_loop().time, self._poll_seconds
         while not run.has_ended and run.problem is None:
             left = deadline - now()
@@ -193,7 +197,6 @@ class ClassicOrchestrator:
             status = run.status
             run = read_run(await self._project.run(thread_id, run.id))
             if run.status != status:
-                self._report(f"{agent.name}: {run.id} {run.status}")
+                self._report(f"{agent_name}: {run.id} {run.status}")
         if run.problem is not None:
             raise run.problem
-        return run.id

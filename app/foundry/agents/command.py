@@ -1,7 +1,7 @@
 """`python -m app.foundry`: checks a Foundry project, makes the agents in it, asks them, and removes them.
 
 The answer alone goes to standard output, everything else to standard error. Exit codes: 0 for done and answered, 1 for
-refused, 2 where what came of it is not known, 130 for Ctrl-C.
+refused, when nothing was carried out, 2 where what came of it is not known, 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     logging.getLogger("azure").setLevel(logging.ERROR)
     from app.config import SettingsError  # noqa: PLC0415 - `--help` needs none of it
     from app.foundry.agents.agent_settings import load_agent_settings, misspelt_settings  # noqa: PLC0415
-    from app.foundry.agents.foundry_errors import FoundryError, RefusedError  # noqa: PLC0415
+    from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError  # noqa: PLC0415
 
     try:
         given = _environment(options.env_file) if environment is None else environment
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         return _REFUSED
     except FoundryError as error:
         say(str(error))
-        return _UNKNOWN
+        return _REFUSED if isinstance(error, UnavailableError) and error.was_refused else _UNKNOWN
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("interrupted")
         return _INTERRUPTED

@@ -115,9 +115,11 @@ def _of_status(status: int, body: object, retry_after: str | None, what: str) ->
     if status in _TRANSIENT_STATUSES or status >= 500:
         # 409: https://github.com/Azure/azure-sdk-for-net/issues/58060, and a conversation in which a response runs.
         busy = status in {409, 429}
+        pause = retry_after_seconds(retry_after)
+        wish = f" It asks to wait {pause:g} s." if pause else ""
         return UnavailableError(
-            f"Foundry {'is busy and refused to' if busy else 'failed to'} {what} (HTTP {status}).",
-            retry_after_seconds=retry_after_seconds(retry_after),
+            f"Foundry {'is busy and refused to' if busy else 'failed to'} {what} (HTTP {status}).{wish}",
+            retry_after_seconds=pause,
             was_refused=busy,
         )
     return refusal(status, body, what)

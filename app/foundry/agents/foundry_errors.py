@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 _DATA_ACTION = re.compile(r"principal `?([^`\s]{1,100})`? lacks the required data action `?([A-Za-z0-9./*]{1,200})")
@@ -44,6 +45,18 @@ class UnavailableError(FoundryError):
 
 class NoEndError(FoundryError):
     """What was asked has no end that is known: the time limit, or an end without an answer."""
+
+
+@contextmanager
+def question_was_put() -> Iterator[None]:
+    """Of a request that fails inside, nobody can say any more that nothing was carried out."""
+    try:
+        yield
+    except (UnavailableError, RefusedError) as error:
+        if isinstance(error, RefusedError) and not error.status:
+            # An end of the question itself.
+            raise
+        raise NoEndError(str(error)) from error
 
 
 def refusal(status: int, body: object, what: str) -> RefusedError:

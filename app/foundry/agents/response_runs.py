@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from app.foundry.agents.agent_response import AgentResponse, read_response
-from app.foundry.agents.foundry_errors import FoundryError, NoEndError, NotFoundError, UnavailableError
+from app.foundry.agents.foundry_errors import (
+    FoundryError,
+    NoEndError,
+    NotFoundError,
+    UnavailableError,
+    question_was_put,
+)
 from app.foundry.agents.orchestrator import Report
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
 
@@ -50,10 +57,12 @@ class ResponseRuns:
         }
         if conversation_id:
             body["conversation"] = conversation_id
-        response = await self._start(agent.name, body)
+        with question_was_put() if self.started else nullcontext():
+            response = await self._start(agent.name, body)
         self.started.append(response.id)
         self.running.add(response.id)
-        response = await self._ended(agent.name, response)
+        with question_was_put():
+            response = await self._ended(agent.name, response)
         self.running.discard(response.id)
         if response.problem is not None:
             raise response.problem

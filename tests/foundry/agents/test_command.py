@@ -57,6 +57,14 @@ async def test_it_is_said_that_the_tool_was_never_called(desk: Desk, capsys: pyt
 
 async def test_the_exit_code_says_whether_it_was_refused(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     await desk.orchestrator().create()
+    for call, status, code in (
+        ("POST /openai/v1/responses", 429, 1),
+        ("POST /openai/v1/responses", 503, 2),
+        ("GET /openai/v1/responses/{id}", 400, 2),
+    ):
+        desk.stand_in.faults.add(call, status, retry_after_seconds=3600 if status == 429 else None)
+        assert await run(desk, "ask", "How many?") == code, (call, status)
+    assert "It asks to wait 3600 s." in capsys.readouterr().err
     for end, code in (("refusal", 1), ("approval", 1), ("failed", 2), ("expired", 2), ("stuck", 2)):
         desk.stand_in.runs.ends.append(end)
         assert await run(desk, "ask", "How many?", "--timeout", "1") == code, end
