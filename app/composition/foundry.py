@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 POISONED: Final = "This call could not be processed. Ask again; if it fails again, tell whoever runs this tool."
 # Below functionTimeout in host.json, with which Azure's host ends the worker. The work goes on.
 _WAITING_SECONDS: Final = 540.0
+_CLOSE_SECONDS: Final = 10.0
 
 
 class FoundryHost:
@@ -98,7 +99,7 @@ class FoundryHost:
         for task in self._running:
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running, timeout=_CLOSE_SECONDS)
         async with AsyncExitStack() as closing:
             for part in (self._queue, self._links, self._open_tools, self.requests, self.mcp):
                 if part is None:

@@ -201,8 +201,8 @@ class FunctionsHost:
         """Lets running turns end or hands them over, then closes everything."""
         self._closed = True
         async with AsyncExitStack() as closing:
-            # In the order in which they were made: they are closed in reverse, each even where another fails.
-            for part in (self.core, self.bot, self._foundry, self.health):
+            # They are closed in reverse, each even where another fails: people's turns are handed over first.
+            for part in (self.core, self._foundry, self.bot, self.health):
                 if part is None:
                     continue
                 closing.push_async_callback(part.close)
