@@ -121,16 +121,20 @@ FIGURES: Mapping[str, Figure] = {
     "first_memory_configured": Figure(
         "… with Genie, SQL and a specialist configured", "MB", (Budget(1.02, "ours", figure="first_memory"),)
     ),
-    "foundry_median_alone": Figure("first sign of a chat on Azurite, median", "ms"),
-    "foundry_median_beside": Figure("… while 1,000 requests of Foundry's agents wait, median", "ms"),
-    "foundry_sign_alone": Figure("first sign of a chat on Azurite, p95", "ms"),
-    "foundry_sign_beside": Figure(
+    "backlog_median_alone_sqlite": Figure("first sign of a chat, median", "ms"),
+    "backlog_median_beside_sqlite": Figure("… while 1,000 requests of Foundry's agents wait, median", "ms"),
+    "backlog_p95_alone_sqlite": Figure("first sign of a chat, p95", "ms"),
+    "backlog_p95_beside_sqlite": Figure(
         "… while 1,000 requests of Foundry's agents wait, p95",
         "ms",
-        (Budget(250, "ours", figure="foundry_sign_alone", added=True),),
+        (Budget(100, "ours", figure="backlog_p95_alone_sqlite", added=True),),
     ),
-    "foundry_per_second": Figure("… requests answered meanwhile, with a model that takes half a second", "/s"),
-    "foundry_left": Figure("… requests that waited at its end", ""),
+    "backlog_answered_sqlite": Figure("… requests answered meanwhile", "/s"),
+    "backlog_median_alone_azurite": Figure("first sign of a chat on Azurite, median", "ms"),
+    "backlog_median_beside_azurite": Figure("… while 1,000 requests of Foundry's agents wait, median", "ms"),
+    "backlog_p95_alone_azurite": Figure("first sign of a chat on Azurite, p95", "ms"),
+    "backlog_p95_beside_azurite": Figure("… while 1,000 requests of Foundry's agents wait, p95", "ms"),
+    "backlog_answered_azurite": Figure("… requests answered meanwhile", "/s"),
 }
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue import QueueClient
+from pydantic import SecretStr
 
+from app.storage.factory import open_storage
+from app.storage.storage_account import StorageAccount
 from benchmarks.figures import median_and_p95
 from benchmarks.load_records import LoadPlan
 from benchmarks.measure import Effort, MeasuredFigures
@@ -20,51 +23,50 @@ from benchmarks.process import Fakes, RunningSubject, Subject, running
 
 _WAITING = 1_000
 _PLAN = LoadPlan("", "chat", conversations=10, turns=4, pause=0.5, first_delay=0.5, gap=0.01, stagger=0.1)
-_START_SECONDS = 60.0
-_WRITERS = 8
+_WRITERS = 16
+# By then the first requests have been answered, and the others wait.
+_SETTLING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the queues are, and the settings that say so to the subject."""
+
+    storage: Path | StorageAccount
+    environment: Mapping[str, str]
 
 
 def foundry_backlog(subject: Subject, fakes: Fakes, effort: Effort) -> MeasuredFigures:
-    """Ten people who chat, on Azurite: alone, and while requests wait and four of them are answered at a time.
-
-    The model takes half a second to begin, for both.
+    """Ten people who chat: alone, and while requests wait and four of them are answered at a time. The model takes
+    half a second to begin, for both. On SQLite, and on Azurite, which shares the machine with them.
     """
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        return MeasuredFigures({}, ("there is no npm to install Azurite with",))
     figures: dict[str, float] = {}
-    for _ in range(effort.crowds):
-        with _on_azurite(subject, fakes) as (bot, connection):
-            bot.run(LoadPlan("", "warm-up", conversations=4))
-            alone = _first_signs(bot, "alone")
-            given = QueueClient.from_connection_string(connection, "azure-function-ask-input")
-            sent = QueueClient.from_connection_string(connection, "azure-function-ask-output")
-            _write(given)
-            _wait_for(sent, 1)
-            before, since = _length(sent), time.monotonic()
-            beside = _first_signs(bot, "beside")
-            answered, took = _length(sent) - before, time.monotonic() - since
-            left = _length(given)
-        found = {
-            "foundry_sign_alone": alone[1],
-            "foundry_sign_beside": beside[1],
-            "foundry_median_alone": alone[0],
-            "foundry_median_beside": beside[0],
-            "foundry_per_second": answered / took,
-            "foundry_left": float(left),
-        }
-        figures = {name: min(value, figures.get(name, value)) for name, value in found.items()}
+    for kind, place in {"sqlite": _file, "azurite": _azurite}.items():
+        if kind == "azurite" and (shutil.which("npm") is None or shutil.which("node") is None):
+            return MeasuredFigures(figures, ("there is no npm to install Azurite with",))
+        with place() as at:
+            figures |= {f"backlog_{name}_{kind}": value for name, value in _measured(subject, fakes, at).items()}
     return MeasuredFigures(figures)
 
 
-@contextlib.contextmanager
-def _on_azurite(subject: Subject, fakes: Fakes) -> Iterator[tuple[RunningSubject, str]]:
-    from tests.fakes.azurite import Azurite, installed
-
-    with Azurite(installed()) as azurite:
-        connection = azurite.connection_string
-        environment = {"AzureWebJobsStorage": connection, "FOUNDRY_TOOLS": "ask", "FOUNDRY_CACHE_SECONDS": "0"}
-        with running(subject, fakes, environment=environment) as bot:
-            yield bot, connection
+def _measured(subject: Subject, fakes: Fakes, place: _Place) -> dict[str, float]:
+    chosen = {"FOUNDRY_TOOLS": "ask", "FOUNDRY_CACHE_SECONDS": "0"}
+    with running(subject, fakes, environment={**place.environment, **chosen}) as bot:
+        bot.run(LoadPlan("", "warm-up", conversations=4))
+        alone = _first_signs(bot, "alone")
+        asyncio.run(_write(place.storage))
+        time.sleep(_SETTLING_SECONDS)
+        before, since = asyncio.run(_answered(place.storage)), time.monotonic()
+        beside = _first_signs(bot, "beside")
+        took = time.monotonic() - since
+        answered = asyncio.run(_answered(place.storage))
+    return {
+        "median_alone": alone[0],
+        "median_beside": beside[0],
+        "p95_alone": alone[1],
+        "p95_beside": beside[1],
+        "answered": (answered - before) / took,
+    }
 
 
 def _first_signs(bot: RunningSubject, name: str) -> tuple[float, float]:
@@ -73,27 +75,42 @@ def _first_signs(bot: RunningSubject, name: str) -> tuple[float, float]:
     return median_and_p95([(turn.sends[0].arrived - turn.posted) * 1000 for turn in turns])
 
 
-def _write(queue: QueueClient) -> None:
-    with contextlib.suppress(ResourceExistsError):
-        queue.create_queue()
+async def _write(place: Path | StorageAccount) -> None:
+    storage = open_storage(place)
+    queue, writing = storage.open_queue("azure-function-ask-input"), asyncio.Semaphore(_WRITERS)
 
-    def put(number: int) -> None:
+    async def put(number: int) -> None:
         arguments = {"query": f"How many orders are there in region {number}?"}
-        queue.send_message(json.dumps({"function_args": arguments, "CorrelationId": f"call_{number}"}))
+        body = json.dumps({"function_args": arguments, "CorrelationId": f"call_{number}"})
+        async with writing:
+            await queue.put(body, visibility_timeout=0)
 
-    with ThreadPoolExecutor(_WRITERS) as writers:
-        list(writers.map(put, range(_WAITING)))
-
-
-def _wait_for(queue: QueueClient, number: int) -> None:
-    ends = time.monotonic() + _START_SECONDS
-    while time.monotonic() < ends:
-        if _length(queue) >= number:
-            return
-        time.sleep(0.2)
+    await asyncio.gather(*map(put, range(_WAITING)))
+    await queue.close()
+    await storage.close()
 
 
-def _length(queue: QueueClient) -> int:
-    with contextlib.suppress(ResourceNotFoundError):
-        return queue.get_queue_properties().approximate_message_count or 0
-    return 0
+async def _answered(place: Path | StorageAccount) -> int:
+    """How many answers are on the output queue that nobody has taken before."""
+    storage = open_storage(place)
+    queue, count = storage.open_queue("azure-function-ask-output"), 0
+    while received := await queue.receive(32, visibility_timeout=3600):
+        count += len(received)
+    await queue.close()
+    await storage.close()
+    return count
+
+
+@contextlib.contextmanager
+def _file() -> Iterator[_Place]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        yield _Place(Path(folder) / "conversations.sqlite", {"DATA_DIR": folder})
+
+
+@contextlib.contextmanager
+def _azurite() -> Iterator[_Place]:
+    from tests.fakes.azurite import Azurite, installed
+
+    with Azurite(installed()) as azurite:
+        connection = azurite.connection_string
+        yield _Place(StorageAccount(SecretStr(connection)), {"AzureWebJobsStorage": connection})
