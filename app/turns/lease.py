@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from app.agent.events import Suspended
 from app.common.caller import Caller
+from app.resilience.retry import Backoff, retry
 from app.storage.artifacts import ArtifactStore
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import ConversationStore, TurnRecord, TurnState
@@ -39,6 +40,8 @@ _RELEASE_TIMEOUT_SECONDS = 4.0
 _RENEWALS_PER_LEASE = 3
 # By then the question has been acknowledged: without a message the channel does not bring it again.
 _MISSING_MESSAGE_RETRY_SECONDS = 2.0
+_MISSING_MESSAGE_BACKOFF = Backoff(0.5, longest_seconds=4.0)
+_MISSING_MESSAGE_SECONDS = 30.0
 _MAX_UPDATE_ATTEMPTS = 5
 
 
@@ -234,6 +237,8 @@ class TurnLease:
     async def release(self, *, after: float = 0.0, counts_as_attempt: bool = False) -> None:
         """Another worker may claim the turn in `after` seconds."""
         await self._stop_renewals()
+        if self._message is not None and self._receipt is None:
+            await self._put_missing_message(after)
         try:
             async with asyncio.timeout(_RELEASE_TIMEOUT_SECONDS):
                 attempt_count = self._record.attempt_count - (not counts_as_attempt)
@@ -241,6 +246,18 @@ class TurnLease:
                 await self._hide_message(after)
         except (StorageError, TimeoutError, LeaseLostError) as failure:
             _log.warning("The lease of a turn could not be released (%s); it expires", type(failure).__name__)
+
+    async def _put_missing_message(self, after: float) -> None:
+        """Without one no other worker finds the turn: this is worth waiting longer for storage."""
+
+        async def put() -> None:
+            await self._hide_message(after)
+
+        try:
+            async with asyncio.timeout(_MISSING_MESSAGE_SECONDS):
+                await retry(put, _MISSING_MESSAGE_BACKOFF.after(StorageError))
+        except (StorageError, TimeoutError) as failure:
+            _log.error("A turn is left without a message on the queue (%s)", type(failure).__name__)
 
     async def _save_newest(self) -> None:
         key, room = self._record.key, MAX_CHECKPOINT_CHARACTERS - len(self._record.payload)

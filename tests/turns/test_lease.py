@@ -195,6 +195,22 @@ async def test_a_turn_that_is_released_is_free_at_once_and_that_was_no_attempt(h
 
 
 @in_virtual_time
+async def test_a_turn_that_never_got_a_message_is_released_with_one_once_storage_answers_again(
+    harness: TurnHarness,
+) -> None:
+    receiver, back_at = MemoryReceiver(fails=True), now() + 25
+    asyncio.get_running_loop().call_later(25, setattr, receiver, "fails", False)
+    lease = await entered_turn(harness, receiver)
+    await asyncio.sleep(A_RENEWAL)
+    await lease.release(after=15)
+
+    assert now() < back_at + 5
+    await asyncio.sleep(16)
+    (message,) = await receiver.receive(9, visibility_timeout=600)
+    assert await claim(claims_with(harness, receiver), TurnMessage.from_json(message.body)) is not None
+
+
+@in_virtual_time
 async def test_a_turn_that_is_released_is_not_renewed(harness: TurnHarness) -> None:
     async with await entered_turn(harness, MemoryReceiver()) as lease:
         await lease.release()
