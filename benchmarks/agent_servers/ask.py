@@ -9,6 +9,8 @@ import time
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
+# A stream that is still open then counts as an error.
+_LONGEST_SECONDS = 180
 _DELTA = b'"response.output_text.delta"'
 
 
@@ -37,7 +39,7 @@ async def main(url: str, streams: int, seconds: float, body: str) -> None:
                 errors.append(type(error).__name__)
 
     headers = {"Content-Type": "application/json"}
-    timeout = ClientTimeout(total=None, sock_read=60)
+    timeout = ClientTimeout(total=_LONGEST_SECONDS, sock_read=60)
     async with ClientSession(headers=headers, timeout=timeout, connector=TCPConnector(limit=0)) as session:
         await asyncio.gather(*(ask(session, number) for number in range(streams)))
     first_events.sort()
