@@ -1,6 +1,6 @@
 """`python -m benchmarks.function_tools`: what people wait for while a function's queues answer, hang and break off.
 
-Ten conversations ask a function with each question, five others the model alone. All of it is on one Azurite, behind a
+Six conversations ask a function with each question, four others the model alone. All of it is on one Azurite, behind a
 relay that disturbs the function's queues and no others.
 """
 
@@ -22,44 +22,41 @@ from benchmarks.process import OURS, Fakes, RunningSubject, running, running_fak
 from benchmarks.relay import Relay, relayed
 from tests.fakes.azurite import Azurite, installed
 
-_CALLERS = 10
-_OTHERS = 5
-_SECONDS = 20.0
-_LIMIT_SECONDS = 15
+_CALLERS = 6
+_OTHERS = 4
+_ROUNDS = 4
+_SECONDS = 8.0
+_LIMIT_SECONDS = 12
+_DISTURBANCES = {
+    "the function answers": (False, False),
+    "its queues hang": (True, False),
+    "its queues break off": (False, True),
+}
 
 
 def main() -> None:
+    measured: dict[str, list[TurnTiming]] = {name: [] for name in _DISTURBANCES}
     with running_fakes() as fakes, _bot(fakes) as (bot, relay):
         plan = LoadPlan("", "warm-up", conversations=_CALLERS + _OTHERS, function_conversations=_CALLERS, turn_limit=90)
         bot.run(replace(plan, turns=2))
-        for name, others_only, hangs, breaks_off in (
-            ("nobody asks the function", True, False, False),
-            ("the function answers", False, False, False),
-            ("its queues hang", False, True, False),
-            ("its queues break off", False, False, True),
-            ("it answers again", False, False, False),
-        ):
-            relay.hangs, relay.breaks_off = hangs, breaks_off
-            callers = 0 if others_only else _CALLERS
-            turns = bot.run(
-                replace(
-                    plan,
-                    name=name.replace(" ", "-"),
-                    conversations=callers + _OTHERS,
-                    function_conversations=callers,
-                    duration=_SECONDS,
-                )
-            ).turns
-            _report(name, turns)
+        # In turn, so that a busy minute of the machine affects them all.
+        for number in range(_ROUNDS):
+            for name, (relay.hangs, relay.breaks_off) in _DISTURBANCES.items():
+                name_of_run = f"{name.replace(' ', '-')}-{number}"
+                measured[name] += bot.run(replace(plan, name=name_of_run, duration=_SECONDS)).turns
+    for name, turns in measured.items():
+        _report(name, turns)
 
 
 def _report(name: str, turns: list[TurnTiming]) -> None:
     asked = [turn for turn in turns if turn.tools_called is not None]
-    signs = sorted((turn.sends[0].arrived - turn.posted) * 1000 for turn in turns if turn.tools_called is None)
+    signs = [(turn.sends[0].arrived - turn.posted) * 1000 for turn in turns if turn.tools_called is None]
     ends = [turn.final.arrived - turn.posted for turn in asked if turn.final is not None]
-    first_signs = f"first sign {median(signs):.0f} ms, p95 {percentile(signs, 0.95):.0f} ms"
-    line = f"{name}: {len(signs)} questions of others, {first_signs}"
-    print(f"{line}; {len(ends)} asked the function, answered after {median(ends):.1f} s" if ends else line, flush=True)
+    print(
+        f"{name}: {len(signs)} questions of others, first sign {median(signs):.0f} ms, p95 "
+        f"{percentile(signs, 0.95):.0f} ms; {len(ends)} asked the function, answered after {median(ends):.1f} s",
+        flush=True,
+    )
 
 
 @contextmanager
