@@ -16,7 +16,9 @@ from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.creation import AgentCreation
 from app.foundry.agents.definitions import (
     DELEGATE,
+    AgentPlan,
     agent_plans,
+    is_as_planned,
     is_ours,
     mark,
     orchestrator_name,
@@ -54,8 +56,7 @@ class ResponsesOrchestrator:
         await check_project(self._project, self._settings, self._report)
 
     async def create(self) -> None:
-        plans = agent_plans(self._settings, self._tools)
-        await AgentCreation(self._project, self._settings, self._report).bring_up(plans)
+        await AgentCreation(self._project, self._settings, self._report).bring_up(self._plans())
 
     async def ask(self, question: str, time_limit_seconds: float) -> OrchestratedAnswer:
         metadata = mark(self._settings) | {"question": uuid.uuid4().hex}
@@ -91,7 +92,13 @@ class ResponsesOrchestrator:
         if found is None or not is_ours(found.metadata, self._settings):
             raise RefusedError(f"The project has no agent {name} of ours: run create first.")
         self._report(f"{name}: version {found.version}")
+        plan = next((each for each in self._plans() if each.name == name), None)
+        if plan is not None and not is_as_planned(plan, found.definition, found.metadata):
+            self._report(f"warning: {name} is not as the settings say now; create would change it")
         return found
+
+    def _plans(self) -> tuple[AgentPlan, ...]:
+        return agent_plans(self._settings, self._tools)
 
     async def _clean_up(self, runs: ResponseRuns, conversation: _Conversation) -> None:
         """Also after a failure, and when cancelled. What is left is found by `delete`."""

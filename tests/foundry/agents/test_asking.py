@@ -37,6 +37,14 @@ async def test_an_answer_of_the_models_own_has_called_no_tool(desk: Desk) -> Non
     assert (await desk.orchestrator().ask("hello there", 20)).tool_calls == ()
 
 
+async def test_agents_that_are_not_as_the_settings_say_now_are_asked_with_a_warning(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    await desk.orchestrator().ask("hello there", 20)
+    assert "warning" not in desk.text()
+    await desk.orchestrator(FOUNDRY_TOOL_NAME="other").ask("hello there", 20)
+    assert "warning: databricks-specialist is not as the settings say now" in desk.text()
+
+
 async def test_questions_are_answered_side_by_side_by_as_many_specialists_as_there_are(desk: Desk) -> None:
     running, most = 0, 0
 
