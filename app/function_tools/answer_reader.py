@@ -113,6 +113,10 @@ class AnswerReader:
             # It becomes visible again.
             _log.warning("The answer in message %s on %s could not be kept (%s)", id, self._name, error)
             return
+        except Exception:
+            # One message must not keep the others from being read.
+            _log.exception("The answer in message %s on %s could not be kept", id, self._name)
+            return
         try:
             await self._queue.delete(message.receipt)
         except (StorageError, CircuitOpenError) as error:

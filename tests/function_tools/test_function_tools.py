@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from app.models.model import ToolCall
 from app.resilience.circuit_breaker import CircuitOpenError
 from app.settings.function_tool_settings import FunctionToolSettings
 from app.storage.conversations import ConversationKey
-from app.storage.documents import DocumentStore
+from app.storage.documents import Document, DocumentKey, DocumentStore
 from app.storage.remote_queue import RemoteQueueBusyError, RemoteQueueRefusedError
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_errors import StorageError
@@ -299,6 +300,22 @@ def test_what_nobody_waits_for_is_swept_and_its_message_is_named_but_not_quoted(
     assert "Message message-0 on fn-out answers no call of this app, and is dropped" in caplog.text
     assert "Message message-2 on fn-out is no answer, and is dropped: neither JSON nor base64 of it" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_an_answer_that_cannot_be_kept_keeps_no_other_from_being_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(workers: Workers) -> None:
+        waiting = asyncio.create_task((await workers.registry()).run(LISBON, context()))
+        question = await workers.queues.asked()
+        await workers.documents.put(Document(DocumentKey(CALLS, "function_tools", "damaged"), "no JSON"))
+        await workers.queues.answer({"Value": "Rain", "CorrelationId": "damaged"})
+        await asyncio.sleep(5)
+        await workers.queues.answer({"Value": "Sunny", "CorrelationId": question["CorrelationId"]})
+        assert told(await waiting) == "Sunny"
+
+    run(tmp_path, scenario)
+    assert re.search(r"The answer in message message-\d+ on fn-out could not be kept", caplog.text)
 
 
 def test_an_answer_that_storage_does_not_keep_stays_on_its_queue(tmp_path: Path) -> None:
