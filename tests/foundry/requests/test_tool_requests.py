@@ -59,7 +59,8 @@ async def test_a_message_that_comes_again_is_counted_and_changes_nothing(harness
 
 
 def _kill_moments() -> list[float]:
-    return [0.01, 0.05, 0.09, 0.5, *(round(4.09 + 0.02 * step, 2) for step in range(11))]
+    # A call of storage takes 10 ms here: it is recorded with the first ones, and kept, sent and closed after the tool.
+    return [0.003, 0.007, 0.012, 0.5, *(round(4.005 + 0.004 * step, 3) for step in range(11))]
 
 
 @pytest.mark.parametrize("moment", _kill_moments(), ids=str)
@@ -73,14 +74,15 @@ def test_whenever_its_worker_is_killed_a_request_is_answered_within_a_minute_and
             delivered_again = asyncio.create_task(_deliver_again(second.requests.answer, request))
             await harness.later(second, 60)
             sent = await harness.answers()
-            if moment >= 0.05:
+            if moment > 0.01:
                 assert [id for id, _ in sent] == ["call_1"] * len(sent) != [], f"not answered at {moment}"
             await harness.later(second, 700)
             await delivered_again
         sent += await harness.answers()
         assert len(set(sent)) == 1, sent
         assert len(sent) <= 2, sent
-        assert harness.telemetry.counted("foundry.repeats", kind="value") == len(sent) - 1
+        # What was kept may have been sent, too.
+        assert len(sent) - 1 <= harness.telemetry.counted("foundry.repeats", kind="value") <= 1
 
     script(tmp_path)
 
