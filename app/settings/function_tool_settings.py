@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from app.common.net import secure_origin
+from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
 
 MAX_FUNCTION_TOOLS = 20
@@ -102,3 +103,36 @@ class FunctionToolSettings(Section):
         '"input_queue": …, "output_queue": …, "timeout_seconds": 60, "reads_only": false}]; those that do not only '
         "read need an approval",
     )
+
+    @classmethod
+    def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
+        try:
+            tools = cls.model_validate(given).tools
+        except ValidationError:
+            return
+        own_queues, own_endpoint = _own_queues(given), _own_endpoint(given)
+        for tool in tools:
+            if tool.endpoint == own_endpoint and own_queues & {tool.input_queue, tool.output_queue}:
+                # The agent would ask itself, or read what others wait for.
+                yield f"FUNCTION_TOOLS: {tool.name} uses a queue that this app has for something else; give it its own"
+
+
+def _own_queues(given: Mapping[str, str]) -> set[str]:
+    ask = given.get("FOUNDRY_TOOL_NAME", "ask")
+    tools = {
+        f"azure-function-{name}-{end}" for name in (ask, "ask-data", "diagnose-job") for end in ("input", "output")
+    }
+    queues = {"turns", "foundry-requests", *tools}
+    return queues | {f"{name}-poison" for name in queues}
+
+
+def _own_endpoint(given: Mapping[str, str]) -> str:
+    """The address of the queue service of the app's own storage account; empty where there is none."""
+    text = given.get("AzureWebJobsStorage", "")
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    if parts.get("UseDevelopmentStorage", "").lower() == "true":
+        return "http://127.0.0.1:10001/devstoreaccount1"
+    if account := parts.get("AccountName"):
+        default = f"https://{account}.queue.{parts.get('EndpointSuffix', 'core.windows.net')}"
+        return parts.get("QueueEndpoint", default).rstrip("/")
+    return given.get("AzureWebJobsStorage__queueServiceUri", "").rstrip("/")

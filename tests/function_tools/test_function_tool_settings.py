@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.settings.function_tool_settings import FunctionToolSettings
+from app.settings.host_environment import HostEnvironment
 from tests.function_tools.test_function_tools import WEATHER
 
 
@@ -54,3 +55,34 @@ def test_names_are_distinct_and_queues_of_answers_may_be_shared() -> None:
         FunctionToolSettings.model_validate({"FUNCTION_TOOLS": tools(WEATHER, WEATHER)})
     shared = tools(WEATHER, {**WEATHER, "name": "tides", "input_queue": "tides-in"})
     assert len(FunctionToolSettings.model_validate({"FUNCTION_TOOLS": shared}).tools) == 2
+
+
+_AZURITE = "http://127.0.0.1:10001/devstoreaccount1"
+_HERE = "https://here.queue.core.windows.net"
+
+
+@pytest.mark.parametrize(
+    ("storage", "endpoint"),
+    [
+        ({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}, _AZURITE),
+        ({"AzureWebJobsStorage": f"AccountName=devstoreaccount1;AccountKey=a2V5;QueueEndpoint={_AZURITE}"}, _AZURITE),
+        ({"AzureWebJobsStorage": "AccountName=here;AccountKey=a2V5;EndpointSuffix=core.windows.net"}, _HERE),
+        ({"AzureWebJobsStorage__queueServiceUri": f"{_HERE}/"}, _HERE),
+    ],
+)
+def test_the_apps_own_queues_are_no_functions(storage: dict[str, str], endpoint: str) -> None:
+    """Else the agent would ask itself without end."""
+    host = HostEnvironment.read({})
+
+    def problems(**entry: str) -> list[str]:
+        given = {"FUNCTION_TOOLS": tools({**WEATHER, **entry}), "FOUNDRY_TOOL_NAME": "sales", **storage}
+        return list(FunctionToolSettings.cross_field_problems(given, host))
+
+    for own in ("azure-function-sales-input", "azure-function-ask-data-input", "turns", "foundry-requests-poison"):
+        assert problems(endpoint=endpoint, input_queue=own) == [
+            "FUNCTION_TOOLS: weather uses a queue that this app has for something else; give it its own"
+        ]
+    assert problems(endpoint=endpoint, output_queue="azure-function-diagnose-job-output")
+    assert not problems(endpoint=endpoint, input_queue="azure-function-ask-input"), "of another app in the account"
+    assert not problems(endpoint="https://elsewhere.queue.core.windows.net", input_queue="turns")
+    assert not problems(name="not valid")
