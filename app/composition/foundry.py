@@ -128,7 +128,7 @@ class FoundryHost:
         recorded = asyncio.Event()
         task = self._started(self.requests.answer(request, recorded=recorded.set))
         await asyncio.wait([task], timeout=_WAITING_SECONDS)
-        if task.cancelled() and not recorded.is_set():
+        if not recorded.is_set() and (not task.done() or task.cancelled()):
             raise ShuttingDownError
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             if not recorded.is_set():

@@ -134,6 +134,11 @@ class TurnLease:
         """Whether another worker can continue the turn: it needs a message."""
         return self._message is not None
 
+    @property
+    def is_on_queue(self) -> bool:
+        """Whether that message is on the queue; storage that was busy gets it with a renewal."""
+        return self._receipt is not None
+
     def when_lost(self, callback: Callable[[], object]) -> None:
         self._when_lost = callback
 

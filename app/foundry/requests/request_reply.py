@@ -38,6 +38,7 @@ class RequestReply:
         self._link_to = link_to
         self._writer = uuid.uuid4().hex
         self._end: End | None = None
+        self._is_sent_again = False
         self.value: str | None = None
         self.shown = ""
         self.stopped = False
@@ -76,6 +77,10 @@ class RequestReply:
     async def _send(self) -> None:
         if self._output is None or self.value is None:
             return
+        if self._is_sent_again:
+            # Storage may have taken the first one, though it did not say so.
+            value_repeated(self._request.tool)
+        self._is_sent_again = True
         body = output_message(self.value, self._request.correlation_id)
         await self._output.put(body, visibility_timeout=0, time_to_live_seconds=OUTPUT_LIFETIME_SECONDS)
 

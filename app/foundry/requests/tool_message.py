@@ -22,6 +22,7 @@ UNREADABLE_ARGUMENTS: Final = (
 )
 _MAX_CONVERSATION_CHARACTERS: Final = 1_000
 _MAX_DIGITS: Final = 100
+_MAX_TRACEPARENT_CHARACTERS: Final = 200
 _CORRELATION_ID: Final = "correlationid"
 _FUNCTION_ARGS: Final = "functionargs"
 _OUTPUT_QUEUE_URI: Final = "outputqueueuri"
@@ -55,7 +56,7 @@ def parse_tool_message(tool: str, message: QueuedMessage) -> ToolMessage:
     body = _object(message.content)
     correlation_id = _correlation_id(_named(body, "CorrelationId", _CORRELATION_ID))
     traceparent = body.get(_TRACEPARENT)
-    if not isinstance(traceparent, str):
+    if not isinstance(traceparent, str) or len(traceparent) > _MAX_TRACEPARENT_CHARACTERS:
         traceparent = message.traceparent
     arguments = _arguments(body)
     refusal = "" if arguments is not None else UNREADABLE_ARGUMENTS
@@ -87,7 +88,8 @@ def is_queue(uri: str, queue: str, account: str = "") -> bool:
 
 def _object(content: bytes) -> Mapping[str, Any]:
     try:
-        value = json.loads(decode_message(content.decode()), parse_int=_number)
+        # .NET may encode a byte order mark too.
+        value = json.loads(decode_message(content.decode()).removeprefix("\ufeff"), parse_int=_number)
     except UnreadableContentError:
         raise UnanswerableMessageError("it is neither a JSON object nor base64 of one") from None
     except UnicodeDecodeError:
@@ -123,9 +125,9 @@ def _arguments(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     value = _named(body, "function_args", _FUNCTION_ARGS)
     if isinstance(value, str):
         try:
-            # Some models write the object as text twice.
-            value = json.loads(value, parse_int=_number) if value.strip() else {}
-            value = json.loads(value, parse_int=_number) if isinstance(value, str) else value
+            # Some models write the object as text twice, and line breaks as they are.
+            value = json.loads(value, parse_int=_number, strict=False) if value.strip() else {}
+            value = json.loads(value, parse_int=_number, strict=False) if isinstance(value, str) else value
         except (ValueError, RecursionError):
             return None
     if value is not None and not isinstance(value, dict):

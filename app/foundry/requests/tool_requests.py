@@ -89,10 +89,10 @@ class ToolRequests:
     ) -> str | None:
         """The value, once it is kept, and sent where it is to be sent; None for a repeat that another worker has.
 
-        Cancelled, it hands the request over to another worker. `recorded` is called once the request cannot be lost
-        any more, `progress` with what the tool says while it runs. A value that could not be sent now is sent later.
-        Raises `StorageError` where the request could not be recorded, and `UndeliveredError` where the value is given
-        up.
+        Cancelled, it hands the request over to another worker. `recorded` is called once the request is on the queue
+        `foundry-requests`, so that the message that brought it is no longer needed; `progress` with what the tool says
+        while it runs. A value that could not be sent now is sent later. Raises `StorageError` where the request is not
+        on that queue, so that it has to come again, and `UndeliveredError` where the value is given up.
         """
         request = _recordable(request)
         with traced(self._telemetry.activity(_CHANNEL, request.traceparent)) as span:
@@ -102,7 +102,8 @@ class ToolRequests:
                 )
                 async with self._recording:
                     lease = await self._runner.enter(message, waits=bool(request.conversation))
-                recorded()
+                if lease is None or lease.is_on_queue:
+                    recorded()
                 if lease is None:
                     request_repeated(request.tool)
                     return await self._values.find(request.tool, request.correlation_id)
@@ -187,7 +188,10 @@ class ToolRequests:
         except UndeliveredError as failure:
             turn_failed(failure)
             raise
-        return replies[-1].value if replies else None
+        value = replies[-1].value if replies else None
+        if value is None and not lease.is_on_queue:
+            raise StorageError("no other worker can answer it: its envelope could not be put on the queue")
+        return value
 
     def _output(self, tool: str) -> Queue:
         if tool not in self._outputs:

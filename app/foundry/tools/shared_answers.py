@@ -14,6 +14,7 @@ from app.foundry.tools.foundry_tool import ToolCallContext
 
 _MAX_KEPT = 200
 _MAX_KEPT_CHARACTERS = 4_000_000
+_EARLY_SECONDS = 10.0
 
 Work = Callable[[ToolCallContext], Coroutine[Any, Any, str]]
 
@@ -22,6 +23,7 @@ Work = Callable[[ToolCallContext], Coroutine[Any, Any, str]]
 class _SharedCall:
     task: asyncio.Task[str]
     cancellation: Cancellation
+    deadline: float
     listeners: list[ToolCallContext] = field(default_factory=list)
 
 
@@ -37,21 +39,28 @@ class SharedAnswers:
 
     async def answer(self, key: Hashable, context: ToolCallContext, work: Work) -> str:
         """What `work` returns or raises, of this call or of another one with the same `key`. It gets the deadline of
-        the call that came first, and is cancelled when no call waits for it any more.
+        the call that came first, and is cancelled when no call waits for it any more. Where that deadline made it fail,
+        a call that has longer begins it anew.
         """
         if self._seconds == 0:
             return await work(context)
-        self._forget_expired()
-        if key in self._kept:
-            return self._kept[key][1]
-        call = self._running.get(key) or self._begin(key, context, work)
-        call.listeners.append(context)
-        try:
-            return await asyncio.shield(call.task)
-        finally:
-            call.listeners.remove(context)
-            if not call.listeners and not call.task.done():
-                await self._end(key, call, context)
+        while True:
+            self._forget_expired()
+            if key in self._kept:
+                return self._kept[key][1]
+            call = self._running.get(key) or self._begin(key, context, work)
+            call.listeners.append(context)
+            try:
+                return await asyncio.shield(call.task)
+            except Exception:
+                # Tools end a little before their deadline.
+                ended_in_time = asyncio.get_running_loop().time() < call.deadline - _EARLY_SECONDS
+                if ended_in_time or context.deadline <= call.deadline:
+                    raise
+            finally:
+                call.listeners.remove(context)
+                if not call.listeners and not call.task.done():
+                    await self._end(key, call, context)
 
     def _begin(self, key: Hashable, context: ToolCallContext, work: Work) -> _SharedCall:
         cancellation = Cancellation()
@@ -62,7 +71,7 @@ class SharedAnswers:
                 each.progress(line)
 
         shared = replace(context, cancellation=cancellation, progress=progress)
-        call = _SharedCall(asyncio.create_task(work(shared)), cancellation, listeners)
+        call = _SharedCall(asyncio.create_task(work(shared)), cancellation, context.deadline, listeners)
         self._running[key] = call
         call.task.add_done_callback(lambda task: self._ended(key, call, task))
         return call

@@ -55,7 +55,8 @@ def base64_of(value: object) -> bytes:
 def test_each_form_of_a_request_is_read_plain_and_as_base64(body: dict[str, Any]) -> None:
     wanted = ToolRequest("ask", "c1", {"query": "How?"}, 17.0)
     text = json.dumps(body, indent=1)
-    for content in (text.encode(), f"\ufeff\n {text}".encode(), base64_of(body), base64_of(body) + b"\n"):
+    marked = base64.b64encode(f"\ufeff{text}".encode())
+    for content in (text.encode(), f"\ufeff\n {text}".encode(), marked, base64_of(body), base64_of(body) + b"\n"):
         assert parsed(content) == wanted
 
 
@@ -108,6 +109,11 @@ def test_a_message_that_nobody_can_be_answered_is_told_apart_and_why(content: by
         parsed(content)
 
 
+def test_a_line_break_that_a_model_wrote_as_it_is_is_read() -> None:
+    request = parsed({"function_args": '{"query": "Sales\nof May?\t"}', "CorrelationId": "c1"})
+    assert (request.arguments, request.refusal) == ({"query": "Sales\nof May?\t"}, "")
+
+
 def test_a_number_of_any_length_is_read() -> None:
     request = parsed(b'{"CorrelationId": "c1", "n": ' + b"9" * 5000 + b', "m": 12345678901234567890}')
     assert request.arguments["m"] == 12345678901234567890
@@ -117,6 +123,8 @@ def test_a_number_of_any_length_is_read() -> None:
 def test_the_trace_of_the_message_is_its_own_or_else_the_hosts() -> None:
     body = {"function_args": {}, "CorrelationId": "c1", "traceparent": TRACE}
     assert parsed(body).traceparent == TRACE
+    # One without end would leave the request no room.
+    assert parsed({**body, "traceparent": TRACE * 900}).traceparent is None
     message = QueuedMessage(b'{"CorrelationId": 12}', "id", 1.0, "of the host")
     request = parse_tool_message("ask", message).request
     assert (request.traceparent, request.correlation_id) == ("of the host", "12")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.foundry.requests.request_answerer import TOO_LATE
+from app.foundry.requests.request_answerer import NOT_OFFERED, TOO_LATE
 from app.foundry.requests.tool_request import KeptValue, ToolRequest
 from app.foundry.requests.tool_requests import LOST, REQUEST_QUEUE, TOO_LONG
 from app.foundry.tools.foundry_tool import RefusedCallError
@@ -116,6 +116,27 @@ async def test_a_worker_that_ends_hands_its_request_over_at_once(harness: Reques
     assert answering.cancelled()
     await harness.later(second, LEASE_SECONDS / 3)
     assert [id for id, _ in await harness.answers()] == ["call_1"]
+
+
+@pytest.mark.parametrize("queue_fails", [False, True])
+def test_a_request_without_an_envelope_is_left_to_the_hosts_message(queue_fails: bool, tmp_path: Path) -> None:
+    @in_virtual_time
+    async def script(harness: RequestHarness) -> None:
+        worker, recorded = harness.worker(), list[float]()
+        if queue_fails:
+            worker.requests._storage.turns.queue.put = _RefusingQueue(None, until=now() + 100).put  # type: ignore[method-assign]
+        answering = asyncio.create_task(worker.requests.answer(request_of(), recorded=lambda: recorded.append(now())))
+        await asyncio.sleep(2)
+        answering.cancel()
+        await asyncio.wait([answering])
+        assert bool(recorded) is not queue_fails
+        await harness.later(harness.worker(), 60)
+        assert len(await harness.answers()) == (not queue_fails)
+        # As the host does with the message that was not recorded.
+        await harness.worker().requests.answer(request_of())
+        assert len(await harness.answers()) == queue_fails
+
+    script(tmp_path)
 
 
 @in_virtual_time
@@ -248,6 +269,19 @@ async def test_storage_that_fails_in_a_tool_costs_time_and_in_the_end_a_sentence
 
 
 @in_virtual_time
+async def test_a_request_that_is_neither_answered_nor_on_the_queue_has_to_come_again(harness: RequestHarness) -> None:
+    async def answer(_: Mapping[str, Any]) -> str:
+        raise StorageError("ServerBusy")
+
+    worker = harness.worker(answer=answer)
+    worker.requests._storage.turns.queue.put = _RefusingQueue(None, until=now() + 100).put  # type: ignore[method-assign]
+    with pytest.raises(StorageError):
+        await worker.requests.answer(request_of())
+    await asyncio.sleep(100)
+    assert await harness.worker().requests.answer(request_of()) == "question 1: answer 2"
+
+
+@in_virtual_time
 async def test_a_value_that_the_output_queue_refuses_is_sent_later_and_nothing_is_asked_again(
     harness: RequestHarness,
 ) -> None:
@@ -259,6 +293,39 @@ async def test_a_value_that_the_output_queue_refuses_is_sent_later_and_nothing_i
     await harness.later(worker)
     assert await harness.answers() == [("call_1", "question 1: answer 1")]
     assert len(harness.calls.made) == 1
+
+
+@in_virtual_time
+async def test_a_value_that_may_have_been_sent_before_is_counted_as_a_repeat(harness: RequestHarness) -> None:
+    worker, queue = harness.worker(), harness.store.queue("azure-function-ask-output")
+    worker.requests._storage = replace(worker.requests._storage, open_output=lambda _: _ForgetfulQueue(queue))
+    value = await worker.requests.answer(request_of())
+    assert await harness.answers() == [("call_1", value)] * 2
+    assert harness.telemetry.counted("foundry.repeats", kind="value", tool="ask") == 1
+
+
+@in_virtual_time
+async def test_tools_may_have_the_same_correlation_id(harness: RequestHarness) -> None:
+    worker = harness.worker()
+    assert await worker.requests.answer(request_of()) == "question 1: answer 1"
+    assert await worker.requests.answer(replace(request_of(), tool="ask_data")) == NOT_OFFERED
+    assert await worker.requests.find("ask", "call_1") == KeptValue("question 1: answer 1")
+    assert await worker.requests.find("ask_data", "call_1") == KeptValue(NOT_OFFERED)
+
+
+class _ForgetfulQueue:
+    """Takes the first message, and does not say so."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+        self._has_answered = False
+
+    async def put(self, *arguments: Any, **named: Any) -> Any:
+        receipt = await self._queue.put(*arguments, **named)
+        if not self._has_answered:
+            self._has_answered = True
+            raise StorageError("no answer")
+        return receipt
 
 
 class _RefusingQueue:

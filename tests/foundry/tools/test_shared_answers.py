@@ -10,7 +10,7 @@ import pytest
 
 from app.common.cancellation import Cancellation, CancelReason
 from app.foundry.tools import shared_answers
-from app.foundry.tools.foundry_tool import ToolCallContext
+from app.foundry.tools.foundry_tool import FailedCallError, ToolCallContext
 from app.foundry.tools.shared_answers import SharedAnswers
 
 
@@ -79,6 +79,26 @@ async def test_a_failure_is_shared_and_not_kept() -> None:
     with pytest.raises(ValueError, match="gone"):
         await call(shared, fails)
     assert asked == 2
+
+
+@pytest.mark.parametrize(("first", "second", "begun"), [(1, 300, 2), (300, 1, 1), (300, 900, 1)])
+async def test_a_call_with_more_time_than_the_one_that_it_shares_asks_anew_when_that_is_over(
+    first: float, second: float, begun: int
+) -> None:
+    shared, contexts = SharedAnswers(60), list[ToolCallContext]()
+
+    async def fails_once(context: ToolCallContext) -> str:
+        contexts.append(context)
+        await asyncio.sleep(0.001)
+        if len(contexts) == 1:
+            raise FailedCallError("too long")
+        return "in time"
+
+    now = asyncio.get_running_loop().time()
+    calls = [call(shared, fails_once, deadline=now + seconds) for seconds in (first, second)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(each) for each in outcomes] == ["too long", "in time" if begun == 2 else "too long"]
+    assert [each.deadline - now for each in contexts] == pytest.approx([first, second][:begun])
 
 
 async def test_who_leaves_takes_the_answer_from_nobody_else() -> None:
