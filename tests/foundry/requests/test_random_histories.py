@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from app.foundry.requests.tool_request import ToolRequest
-from app.foundry.requests.tool_requests import MAX_AGE_SECONDS, REQUEST_QUEUE
+from app.foundry.requests.tool_requests import REQUEST_QUEUE
 from app.foundry.tools.foundry_tool import RefusedCallError
 from app.storage.queue import ReceivedMessage
 from app.storage.storage_errors import StorageError
@@ -207,7 +207,7 @@ class History:
 
 def faults_of(history: History) -> Iterator[str]:
     yield from history.faults
-    for id, asked in history.asked.items():
+    for id in history.asked:
         values = [value for each, value in history.sent if each == id]
         if not values:
             yield f"{id} was not answered"

@@ -298,7 +298,8 @@ async def test_a_value_that_the_output_queue_refuses_is_sent_later_and_nothing_i
 @in_virtual_time
 async def test_a_value_that_may_have_been_sent_before_is_counted_as_a_repeat(harness: RequestHarness) -> None:
     worker, queue = harness.worker(), harness.store.queue("azure-function-ask-output")
-    worker.requests._storage = replace(worker.requests._storage, open_output=lambda _: _ForgetfulQueue(queue))
+    forgetful: Any = _ForgetfulQueue(queue)
+    worker.requests._storage = replace(worker.requests._storage, open_output=lambda _: forgetful)
     value = await worker.requests.answer(request_of())
     assert await harness.answers() == [("call_1", value)] * 2
     assert harness.telemetry.counted("foundry.repeats", kind="value", tool="ask") == 1
