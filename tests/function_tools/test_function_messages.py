@@ -44,11 +44,15 @@ def test_a_question_is_as_foundry_writes_it_nested_or_beside() -> None:
         "\ufeff \r\n" + PLAIN,
         '{"value": "21 °C", "correlationId": "c-1", "other": 1}',
         '{"correlationid": " c-1\\n", "VALUE": "21 °C"}',
-        # A text that is JSON already, through a binding that writes JSON: Azure/azure-functions-host#3886.
+        # A text that is JSON already, through what writes JSON: dapr/components-contrib#1130. Base64 of base64:
+        # Azure/azure-functions-host#3886.
         json.dumps(PLAIN),
         base64_of(json.dumps(PLAIN)),
         json.dumps(base64_of(PLAIN)),
         base64_of(base64_of(PLAIN)),
+        # Set out over lines by the host: Azure/azure-functions-host#9581.
+        json.dumps(json.loads(PLAIN), indent=2),
+        base64_of(json.dumps(json.loads(PLAIN), indent=2).replace("\n", "\r\n")),
         # Base64 in lines, as some encoders write it.
         "\n".join(base64_of(PLAIN)[n : n + 16] for n in range(0, 80, 16)),
     ],

@@ -18,7 +18,12 @@ from pydantic import SecretStr
 
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.azure.azure_calls import storage_call
-from app.storage.azure.azure_clients import open_azure_queue, open_container, open_documents_table
+from app.storage.azure.azure_clients import (
+    open_azure_queue,
+    open_azure_remote_queue,
+    open_container,
+    open_documents_table,
+)
 from app.storage.azure.azure_queue import AzureQueue
 from app.storage.azure.table_store import TableStore
 from app.storage.documents import Collection, Document, DocumentKey
@@ -300,10 +305,18 @@ async def test_a_managed_identity_opens_tables_queues_and_blobs(
             await artifacts.put(table)
             assert await artifacts.get(table.key) == table
             assert await store.recent(ANN, 2) == exchange(1)
-            assert [message.body for message in await queue.receive(1, visibility_timeout=1)] == ["m"]
+            assert [message.body for message in await queue.receive(1, visibility_timeout=60)] == ["m"]
+            remote = open_azure_remote_queue(queues, "turns", identity, connection_verify=str(trusted))
+            before = len(entra.asked)
+            await remote.open()
+            assert len(entra.asked) == before + 1, "the token is there before the first call"
+            await remote.put("question", time_to_live_seconds=60)
+            assert [message.body for message in await remote.receive(1, visibility_timeout=60)] == ["question"]
+            assert len(entra.asked) == before + 1
+            await remote.close()
             await store.close()
             await queue.close()
             await artifacts.close()
         asked = {(request["client_id"], request["resource"].rstrip("/")) for request in entra.asked}
         assert asked == {("the-bots-identity", "https://storage.azure.com")}
-        assert len(entra.asked) <= 3
+        assert len(entra.asked) <= 4
