@@ -92,8 +92,8 @@ class ResponsesOrchestrator:
         if found is None or not is_ours(found.metadata, self._settings):
             raise RefusedError(f"The project has no agent {name} of ours: run create first.")
         self._report(f"{name}: version {found.version}")
-        plan = next((each for each in self._plans() if each.name == name), None)
-        if plan is not None and not is_as_planned(plan, found.definition, found.metadata):
+        plan = next(each for each in self._plans() if each.name == name)
+        if not is_as_planned(plan, found.definition, found.metadata):
             self._report(f"warning: {name} is not as the settings say now; create would change it")
         return found
 
