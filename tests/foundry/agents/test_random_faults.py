@@ -46,11 +46,15 @@ async def test_random_faults(seeds: range, monkeypatch: pytest.MonkeyPatch) -> N
 
     stand_in = FoundryStandIn()
     stand_in.queues.call = noted  # type: ignore[method-assign]
-    async with served(stand_in) as address, open_project(address, quick_calls(call_seconds=0.3)) as project:
+    async with (
+        served(stand_in) as address,
+        open_project(address, quick_calls(call_seconds=0.3)) as project,
+        open_project(address, quick_calls()) as patient,
+    ):
         for seed in seeds:
-            desk = Desk(stand_in, address, project)
-            await _with_faults(desk, random.Random(seed))
+            await _with_faults(Desk(stand_in, address, project), random.Random(seed))
             stand_in.faults.waiting.clear()
+            desk = Desk(stand_in, address, patient)
             assert await desk.orchestrator().delete() == (), f"seed {seed}: {desk.text()}"
             assert (stand_in.left(), stand_in.responses.all) == ([], {}), f"seed {seed}: {desk.text()}"
     assert set(asked.values()) <= {1}
