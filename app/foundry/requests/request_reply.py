@@ -19,6 +19,7 @@ from app.turns.reply import SaveCheckpoint, UndeliveredError, discard_checkpoint
 
 OUTPUT_LIFETIME_SECONDS: Final = 600.0
 """As long as a run in Foundry lives."""
+EMPTY: Final = "The tool gave no answer. Ask in other words."
 _BACKOFF: Final = Backoff(0.5, longest_seconds=4.0, jitter=0.5)
 _STORING_SECONDS: Final = 45.0
 
@@ -89,7 +90,9 @@ class RequestReply:
             request_ended(self._request.tool, "failed")
             error_id = self._end.error_id
             return f"{self._end.sentence} (error id {error_id})" if error_id else str(self._end.sentence)
-        return self._end.text if self._end is not None else ""
+        text = self._end.text if self._end is not None else ""
+        # An agent may wait on where it gets nothing: https://github.com/microsoft-foundry/foundry-samples/issues/200
+        return text if text.strip() else EMPTY
 
     async def _fitting(self, text: str) -> str:
         id = self._request.correlation_id

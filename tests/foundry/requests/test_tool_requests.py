@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.foundry.requests.request_answerer import NOT_OFFERED, TOO_LATE
+from app.foundry.requests.request_reply import EMPTY
 from app.foundry.requests.tool_request import KeptValue, ToolRequest
 from app.foundry.requests.tool_requests import LOST, REQUEST_QUEUE, TOO_LONG
 from app.foundry.tools.foundry_tool import RefusedCallError
@@ -227,6 +228,10 @@ async def _fail(_: Mapping[str, Any]) -> str:
     raise ValueError("SECRET")
 
 
+async def _say_nothing(_: Mapping[str, Any]) -> str:
+    return " \n"
+
+
 async def _never(_: Mapping[str, Any]) -> str:
     await asyncio.sleep(10_000)
     return ""
@@ -236,6 +241,7 @@ async def _never(_: Mapping[str, Any]) -> str:
     ("answer", "said", "outcome"),
     [
         (_refuse, "Ask for ten things at most.", "refused"),
+        (_say_nothing, EMPTY, "answered"),
         (_fail, "Something went wrong on our side.", "failed"),
         (_never, "The answer took longer than allowed.", "failed"),
     ],
