@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from azure.storage.queue.aio import QueueClient
 
 from app.composition.foundry import POISONED
 from app.composition.functions_host import FunctionsHost
@@ -23,6 +26,7 @@ from app.storage.factory import open_storage
 from app.storage.storage_errors import StorageError
 from app.turns.queue_dispatcher import ShuttingDownError
 from tests.composition.test_functions_host import WORKSPACE, triggers_with
+from tests.fakes.azurite import Azurite
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_stream
 
 OURS = "azure-function-sales-output"
@@ -42,7 +46,7 @@ async def host(endpoint: ServingEndpoint, tmp_path: Path) -> AsyncIterator[Funct
     await made.close()
 
 
-def opened(endpoint: ServingEndpoint, folder: Path) -> FunctionsHost:
+def opened(endpoint: ServingEndpoint, folder: Path, **more: str) -> FunctionsHost:
     settings = {
         "DATABRICKS_BASE_URL": endpoint.base_url,
         "DATABRICKS_MODEL_NAME": "my-model",
@@ -50,6 +54,7 @@ def opened(endpoint: ServingEndpoint, folder: Path) -> FunctionsHost:
         "DATA_DIR": str(folder),
         "FOUNDRY_TOOL_NAME": "sales",
         "FOUNDRY_CACHE_SECONDS": "0",
+        **more,
     }
     return FunctionsHost(load_settings(settings))
 
@@ -185,3 +190,30 @@ def test_without_tools_there_are_no_queues() -> None:
 def test_a_name_that_makes_no_queues_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="FOUNDRY_TOOL_NAME"):
         load_settings({**WORKSPACE, "DATABRICKS_TOKEN": "t", "FOUNDRY_TOOL_NAME": name})
+
+
+@pytest.mark.slow
+async def test_a_long_answer_is_cut_for_its_queue_and_all_of_it_is_behind_a_link_that_only_reads(
+    endpoint: ServingEndpoint, azurite: Azurite
+) -> None:
+    endpoint.replies.appendleft(chat_stream("Größe 7\n" * 7_000))
+    host = opened(
+        endpoint,
+        Path(),
+        AzureWebJobsStorage=azurite.connection_string,
+        FOUNDRY_ANSWER_LINKS="true",
+    )
+    await receive(host, message("long"))
+    await host.close()
+    async with QueueClient.from_connection_string(azurite.connection_string, OURS) as queue:
+        received = await queue.receive_message()
+    assert received is not None
+    answer = json.loads(base64.b64decode(received.content))
+    assert answer["CorrelationId"] == "long"
+    found = re.search(r"All of it, for an hour: (\S+)\]$", answer["Value"])
+    assert found, answer["Value"][-400:]
+    async with httpx.AsyncClient() as client:
+        whole = await client.get(found[1])
+        written = await client.put(found[1], content="x", headers={"x-ms-blob-type": "BlockBlob"})
+    assert (whole.status_code, whole.text) == (200, ("Größe 7\n" * 7_000).strip())
+    assert written.status_code == 403
