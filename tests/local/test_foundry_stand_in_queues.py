@@ -43,6 +43,11 @@ def test_a_question_is_written_in_each_form_that_has_been_seen(shape: Shape, enc
     assert written_message("c1", {"query": "Wie viele?"}, shape, encoding) == expected
 
 
+def test_a_value_that_is_an_object_reaches_the_model_as_json() -> None:
+    content = base64.b64encode(b'{"Value": {"rows": 42}, "CorrelationId": "c1"}').decode()
+    assert read_answer(content) == ("c1", '{"rows": 42}')
+
+
 @pytest.mark.parametrize(
     "content",
     [
