@@ -40,10 +40,11 @@ class FunctionTool(BaseModel):
     @field_validator("endpoint")
     @classmethod
     def _is_secure(cls, value: str) -> str:
-        secure_origin(value.strip())
+        origin = secure_origin(value.strip())
         if "?" in value or "#" in value:
             raise PydanticCustomError("endpoint", "an endpoint is an address without a signature")
-        return value.strip().rstrip("/")
+        # The host in lower case, so that one queue has one address.
+        return f"{origin.lower()}{value.strip()[len(origin) :].rstrip('/')}"
 
     @field_validator("parameters")
     @classmethod

@@ -55,6 +55,10 @@ def test_names_are_distinct_and_queues_of_answers_may_be_shared() -> None:
         FunctionToolSettings.model_validate({"FUNCTION_TOOLS": tools(WEATHER, WEATHER)})
     shared = tools(WEATHER, {**WEATHER, "name": "tides", "input_queue": "tides-in"})
     assert len(FunctionToolSettings.model_validate({"FUNCTION_TOOLS": shared}).tools) == 2
+    other_case = {"endpoint": WEATHER["endpoint"].upper().replace("HTTPS", "https"), "input_queue": "fn-out"}
+    crossed = tools(WEATHER, {**WEATHER, **other_case, "name": "tides", "output_queue": "tides-out"})
+    with pytest.raises(ValueError, match="for questions or for answers"):
+        FunctionToolSettings.model_validate({"FUNCTION_TOOLS": crossed})
 
 
 _AZURITE = "http://127.0.0.1:10001/devstoreaccount1"

@@ -115,6 +115,9 @@ class ToolCalls:
                 found = await self._requests.find(tool, handle)
             except StorageError:
                 return CallResult(_NOT_READ, failed=True)
+            except Exception:
+                # The MCP server would tell its caller what it says.
+                return _unexpected()
             if found is None and call is None:
                 return CallResult(_UNKNOWN_HANDLE, failed=True)
             if found is not None and found.text is not None:
@@ -151,10 +154,15 @@ class ToolCalls:
             _log.warning("A call over MCP could not be recorded", exc_info=True)
             return CallResult(_NOT_RECORDED, failed=True)
         except Exception:
-            error_id = new_error_id()
-            _log.exception("A call over MCP failed, error id %s", error_id)
-            return CallResult(f"Something unexpected went wrong. Call again. (error id {error_id})", failed=True)
+            return _unexpected()
         return None if value is None else CallResult(value)
+
+
+def _unexpected() -> CallResult:
+    """Of the exception that is being handled."""
+    error_id = new_error_id()
+    _log.exception("A call over MCP failed, error id %s", error_id)
+    return CallResult(f"Something unexpected went wrong. Call again. (error id {error_id})", failed=True)
 
 
 def _not_ready(handle: str, progress: str) -> CallResult:

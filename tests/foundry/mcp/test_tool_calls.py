@@ -123,11 +123,16 @@ async def test_a_call_that_fails_is_a_sentence(
     assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == is_logged
 
 
-async def test_a_result_that_cannot_be_read_now_is_asked_for_again() -> None:
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [(StorageError(), "Call get_result again"), (ValueError("a secret"), "Call again. (error id ")],
+)
+async def test_a_result_that_cannot_be_read_now_is_asked_for_again(failure: Exception, words: str) -> None:
     requests = MemoryRequests()
-    requests.fails_with = StorageError()
+    requests.fails_with = failure
     result = await ToolCalls([ready()], requests).result_of("weather." + "0" * 32)
-    assert (result.failed, "Call get_result again" in result.text) == (True, True)
+    assert (result.failed, words in result.text) == (True, True)
+    assert "secret" not in result.text
 
 
 async def test_calls_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
