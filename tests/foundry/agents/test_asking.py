@@ -22,7 +22,7 @@ def made(desk: Desk) -> list[str]:
 
 async def test_the_orchestrator_delegates_to_a_specialist_that_calls_the_tool(desk: Desk) -> None:
     await desk.orchestrator().create()
-    answer = await desk.orchestrator().ask("How many orders are there?", 20)
+    answer = await desk.orchestrator().ask("How many orders are there?", 60)
     assert answer.text == "ask says 42 to How many orders are there?"
     assert answer.tool_calls == ("ask",)
     assert made(desk) == []
@@ -34,14 +34,14 @@ async def test_the_orchestrator_delegates_to_a_specialist_that_calls_the_tool(de
 
 async def test_an_answer_of_the_models_own_has_called_no_tool(desk: Desk) -> None:
     await desk.orchestrator().create()
-    assert (await desk.orchestrator().ask("hello there", 20)).tool_calls == ()
+    assert (await desk.orchestrator().ask("hello there", 60)).tool_calls == ()
 
 
 async def test_agents_that_are_not_as_the_settings_say_now_are_asked_with_a_warning(desk: Desk) -> None:
     await desk.orchestrator().create()
-    await desk.orchestrator().ask("hello there", 20)
+    await desk.orchestrator().ask("hello there", 60)
     assert "warning" not in desk.text()
-    await desk.orchestrator(FOUNDRY_TOOL_NAME="other").ask("hello there", 20)
+    await desk.orchestrator(FOUNDRY_TOOL_NAME="other").ask("hello there", 60)
     assert "warning: databricks-specialist is not as the settings say now" in desk.text()
 
 
@@ -59,14 +59,14 @@ async def test_questions_are_answered_side_by_side_by_as_many_specialists_as_the
     desk.answer_with(slow)
     scaled = desk.orchestrator(FOUNDRY_SCALE_FACTOR="2")
     await scaled.create()
-    answer = await scaled.ask("1. first\n2. second\n3. third", 20)
+    answer = await scaled.ask("1. first\n2. second\n3. third", 60)
     assert answer.text.split("\n\n") == [f"ask says 42 to {each}" for each in ("first", "second", "third")]
     assert most == 2
 
 
 async def test_without_agents_the_question_is_refused(desk: Desk) -> None:
     with pytest.raises(RefusedError, match="run create first"):
-        await desk.orchestrator().ask("How many?", 20)
+        await desk.orchestrator().ask("How many?", 60)
     assert made(desk) == []
 
 
@@ -86,7 +86,7 @@ async def test_a_question_uses_the_version_that_it_began_with(desk: Desk) -> Non
         return record(body)
 
     desk.stand_in.responses._record = noted  # type: ignore[method-assign]
-    await desk.orchestrator().ask("How many?", 20)
+    await desk.orchestrator().ask("How many?", 60)
     assert used == ["1", "1", "1"]
 
 
@@ -106,7 +106,7 @@ async def test_every_end_is_said_and_nothing_is_left(desk: Desk) -> None:
     for end, kind, said in ends:
         desk.stand_in.runs.ends.append(end)
         with pytest.raises(kind) as raised:
-            await desk.orchestrator().ask("How many?", 20)
+            await desk.orchestrator().ask("How many?", 60)
         assert said in str(raised.value)
         assert made(desk) == []
 
@@ -117,7 +117,7 @@ async def test_the_specialists_failure_is_told_by_the_orchestrator(desk: Desk) -
 
     desk.answer_with(failing)
     await desk.orchestrator().create()
-    answer = await desk.orchestrator().ask("How many?", 20)
+    answer = await desk.orchestrator().ask("How many?", 60)
     assert "could not answer" in answer.text
     assert "The queue is not there." in answer.text
 
@@ -125,8 +125,8 @@ async def test_the_specialists_failure_is_told_by_the_orchestrator(desk: Desk) -
 async def test_a_run_without_an_end_is_cancelled_at_the_time_limit(desk: Desk) -> None:
     await desk.orchestrator().create()
     desk.stand_in.runs.ends.append("stuck")
-    with pytest.raises(NoEndError, match=r"no answer within 0\.2 s"):
-        await desk.orchestrator().ask("How many?", 0.2)
+    with pytest.raises(NoEndError, match="no answer within 2 s"):
+        await desk.orchestrator().ask("How many?", 2)
     assert "POST /openai/v1/responses/{id}/cancel" in desk.stand_in.faults.calls
     assert made(desk) == []
 
@@ -146,7 +146,7 @@ async def test_a_question_is_never_put_twice(
     await desk.orchestrator().create()
     desk.stand_in.faults.add(CREATE_RESPONSE, status, after=carried_out)
     with pytest.raises(kind):
-        await desk.orchestrator().ask("How many?", 20)
+        await desk.orchestrator().ask("How many?", 60)
     assert desk.stand_in.faults.calls.count(CREATE_RESPONSE) == 1
     assert made(desk) == [], "also a response whose id was never heard"
 
@@ -160,7 +160,7 @@ async def test_what_may_be_repeated_is_repeated(desk: Desk) -> None:
         ("DELETE /openai/v1/conversations/{id}", 409),
     ):
         desk.stand_in.faults.add(call, status, times=2)
-    assert (await desk.orchestrator().ask("How many?", 20)).text
+    assert (await desk.orchestrator().ask("How many?", 60)).text
     assert desk.stand_in.faults.waiting == []
     assert made(desk) == []
 
@@ -169,14 +169,14 @@ async def test_a_conversation_of_which_nobody_heard_is_removed(desk: Desk) -> No
     await desk.orchestrator().create()
     desk.stand_in.faults.add("POST /openai/v1/conversations", 500, after=True)
     with pytest.raises(UnavailableError):
-        await desk.orchestrator().ask("How many?", 20)
+        await desk.orchestrator().ask("How many?", 60)
     assert made(desk) == []
 
 
 async def test_what_is_left_is_said(desk: Desk) -> None:
     await desk.orchestrator().create()
     desk.stand_in.faults.add("DELETE /openai/v1/conversations/{id}", 500, times=10)
-    assert (await desk.orchestrator().ask("How many?", 20)).text
+    assert (await desk.orchestrator().ask("How many?", 60)).text
     (conversation,) = made(desk)
     assert f"left: conversation {conversation}" in desk.text()
 
@@ -187,7 +187,7 @@ async def test_an_interrupted_question_leaves_nothing(desk: Desk, step: str, ski
     """As Ctrl-C does, at each step, while the call is carried out and its answer is on the way."""
     await desk.orchestrator().create()
     fault = desk.stand_in.faults.add(step, None, after=True, skipped=0 if "conversations" in step else skipped)
-    asking = asyncio.create_task(desk.orchestrator().ask("How many?", 20))
+    asking = asyncio.create_task(desk.orchestrator().ask("How many?", 60))
     await fault.reached.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):

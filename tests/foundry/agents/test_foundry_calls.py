@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 import httpx2
@@ -132,7 +131,6 @@ async def test_neither_package_repeats_a_request_by_itself(desk: Desk) -> None:
 async def test_a_hanging_project_holds_up_no_other_call(desk: Desk) -> None:
     desk.stand_in.faults.add("GET /agents/{name}", None)
     hanging = asyncio.create_task(desk.project.latest_version("x"))
-    began = time.monotonic()
     await desk.project.create_conversation({})
-    assert time.monotonic() - began < 5
+    assert not hanging.done()
     hanging.cancel()
