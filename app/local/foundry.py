@@ -86,13 +86,23 @@ async def _steps(children: Children, options: argparse.Namespace, folder: Path) 
             if command[0] == "ask":
                 await _show_queues(settings)
         if options.keep:
-            say('Ask more in another terminal, with these settings: python -m app.foundry ask "…". Ctrl-C ends it.')
+            _say_how_to_ask_more(settings, folder / "foundry.env", root)
+            say(f"MCP: http://{LOOPBACK}:{bot.port}/api/mcp, with the header x-functions-key: {key}")
+            say("Ctrl-C removes the agents and ends it.")
             await asyncio.Event().wait()
     finally:
         removed = await _command(children, settings, 7, ["delete", *classic])
     left = (await _state(settings))["left"]
     say(f"What is left in the project: {', '.join(left) or 'nothing'}.")
     return done and removed and not left
+
+
+def _say_how_to_ask_more(settings: Mapping[str, str], file: Path, root: Path) -> None:
+    file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
+    python = Path(sys.executable)
+    program = python.relative_to(root) if python.is_relative_to(root) else python
+    say(f"Ask more in another terminal, in {root}:")
+    say(f'{program} -m app.foundry --env-file {file} ask "…"')
 
 
 async def _start_project(children: Children, storage: str, key: str) -> dict[str, str]:

@@ -190,7 +190,8 @@ class ClassicOrchestrator:
             left = deadline - now()
             if left <= 0:
                 raise NoEndError(
-                    f"There was no end within the time limit; the last status of {run.id} was {run.status}."
+                    f"There was no end within the time limit; the last status of {run.id} was {run.status}. "
+                    "Ask with a longer time limit."
                 )
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import itertools
 import logging
 import math
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _DONE, _REFUSED, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 130
 _ASK_SECONDS = 120.0
 _MAX_ASK_SECONDS = 3600.0
+_PROGRESS_SECONDS = 10.0
 _MAX_QUESTION_CHARACTERS = 30_000
 
 
@@ -83,9 +86,13 @@ def _argument_parser() -> argparse.ArgumentParser:
     commands.add_parser("preflight", help="check the settings, the sign-in and the project; make nothing")
     commands.add_parser("create", help="make the agents, or bring them to what they should be")
     ask = commands.add_parser("ask", help="ask the agents that `create` made")
-    ask.add_argument("question", type=_question)
+    ask.add_argument("question", type=_question, help=f"in quotes; {_MAX_QUESTION_CHARACTERS} characters at most")
     ask.add_argument(
-        "--timeout", type=_seconds, default=_ASK_SECONDS, metavar="SECONDS", help=f"{_ASK_SECONDS:.0f} if left out"
+        "--timeout",
+        type=_seconds,
+        default=_ASK_SECONDS,
+        metavar="SECONDS",
+        help=f"how long to wait for the answer (default: {_ASK_SECONDS:.0f})",
     )
     commands.add_parser("delete", help="remove all that is ours, and list what could not be removed")
     for command in commands.choices.values():
@@ -125,7 +132,8 @@ async def _carry_out(options: argparse.Namespace, orchestrator: Orchestrator) ->
             await orchestrator.check()
             await orchestrator.create()
         case "ask":
-            answer = await orchestrator.ask(options.question, options.timeout)
+            async with _waiting_is_said():
+                answer = await orchestrator.ask(options.question, options.timeout)
             if not answer.tool_calls:
                 say("warning: Foundry shows no call of a tool: the answer may be the model's own")
             sys.stdout.write(f"{printable(answer.text)}\n")
@@ -133,8 +141,26 @@ async def _carry_out(options: argparse.Namespace, orchestrator: Orchestrator) ->
             left = await orchestrator.delete()
             for line in left:
                 say(f"left: {line}")
-            return _UNKNOWN if left else _DONE
+            if left:
+                return _UNKNOWN
+            say("nothing of ours is left in the project")
     return _DONE
+
+
+@asynccontextmanager
+async def _waiting_is_said() -> AsyncIterator[None]:
+    """An agent may say nothing for minutes."""
+    task = asyncio.create_task(_say_seconds())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _say_seconds() -> None:
+    for count in itertools.count(1):
+        await asyncio.sleep(_PROGRESS_SECONDS)
+        say(f"{count * _PROGRESS_SECONDS:g} s")
 
 
 def _cancel_when_terminated() -> None:

@@ -69,7 +69,9 @@ class ResponsesOrchestrator:
             async with asyncio.timeout(time_limit_seconds):
                 return await self._answer(question, runs, conversation)
         except TimeoutError:
-            raise NoEndError(f"There was no answer within {time_limit_seconds:g} s.") from None
+            raise NoEndError(
+                f"There was no answer within {time_limit_seconds:g} s; ask with a longer time limit."
+            ) from None
         finally:
             await self._clean_up(runs, conversation)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from app.foundry.agents import command
 from app.foundry.agents.command import main
 from tests.foundry.agents.conftest import QUEUES, Desk
 
@@ -44,9 +45,24 @@ async def test_the_answer_alone_goes_to_standard_output(desk: Desk, capsys: pyte
     assert said.out == "ask says 42 to How many?\n"
     assert "databricks-specialist: version 1" in said.err
     assert "How many" not in said.err, "progress holds nothing that anybody wrote"
-    assert await run(desk, "delete") == 0
-    assert capsys.readouterr().out == ""
+    for _ in range(2):
+        assert await run(desk, "delete") == 0
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.endswith("nothing of ours is left in the project\n")
     assert desk.stand_in.left() == []
+
+
+async def test_it_is_said_for_how_long_an_answer_is_waited_for(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_PROGRESS_SECONDS", 0.25)
+    await desk.orchestrator().create()
+    desk.stand_in.runs.ends.append("stuck")
+    assert await run(desk, "ask", "How many?", "--timeout", "1") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [each for each in said if each in {"0.25 s", "0.5 s"}] == ["0.25 s", "0.5 s"]
+    assert said[-1] == "There was no answer within 1 s; ask with a longer time limit."
 
 
 async def test_it_is_said_that_the_tool_was_never_called(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
