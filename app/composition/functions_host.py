@@ -19,11 +19,12 @@ from app.composition.job_chat import JobWatchParts
 from app.composition.result_files import LazyResultFiles
 from app.composition.sigterm import SigtermHandler
 from app.config import Settings, SettingsError, is_job_watch_on, load_settings
-from app.health.dependency_checks import DependencyChecks
+from app.health.dependency_checks import Check, DependencyChecks
 from app.health.health import Health
 from app.health.unconfigured import Unconfigured
 from app.http import HttpAnswer
 from app.storage.queue_encoding import text_of
+from app.telemetry.turn_span import traced
 from app.turns.queue_dispatcher import QueueDispatcher, ShuttingDownError
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ class FunctionsHost:
                     "model": core.model.check_ready,
                     "storage": core.store.ping,
                     "queue": core.queue.ping,
-                    "tools": core.check_tools,
-                    "foundry": self._check_foundry,
+                    "tools": self._measured(core.check_tools),
+                    "foundry": self._measured(self._check_foundry),
                     "telemetry": core.telemetry.check,
                 }
             )
@@ -206,6 +207,18 @@ class FunctionsHost:
                 if part is None:
                     continue
                 closing.push_async_callback(part.close)
+
+    def _measured(self, check: Check) -> Check:
+        """A check may close a circuit breaker, which is counted; it leaves no span."""
+
+        async def measured() -> bool | None:
+            with traced(self.core.telemetry.activity("health")) as span:
+                try:
+                    return await check()
+                finally:
+                    span.discard()
+
+        return measured
 
     async def _check_foundry(self) -> bool:
         """False until the first message of Foundry's agents has come."""

@@ -27,6 +27,7 @@ from app.storage.storage_errors import StorageError
 from app.turns.queue_dispatcher import ShuttingDownError
 from tests.composition.test_functions_host import WORKSPACE, triggers_with
 from tests.fakes.azurite import Azurite
+from tests.fakes.foundry_requests import RecordedTelemetry
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_stream
 
 OURS = "azure-function-sales-output"
@@ -131,6 +132,15 @@ async def test_health_says_whether_the_queues_answer_once_a_request_has_come(hos
         with breaker.call() as call:
             call.failed()
     assert await state() == "circuit open"
+    seen = RecordedTelemetry()
+    host.core.telemetry._recorder.attach(seen)
+    breaker._open_until = 0.0
+    assert await state() == "answers"
+    changes = {
+        "agent.circuit_breaker.name": "output queues of Foundry's agents",
+        "agent.circuit_breaker.state": "closed",
+    }
+    assert seen.counted("agent.circuit_breaker.changes", **changes) == 1
 
 
 async def test_a_worker_that_ends_hands_its_requests_over_and_takes_no_more(
