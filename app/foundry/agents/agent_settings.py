@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator
 
 from app.common.net import is_loopback, secure_origin
 from app.config import HostSettings, SettingsError, load_sections, setting_names
@@ -30,17 +32,19 @@ _NAMES_ELSEWHERE = {
 }
 _LEAST_SIMILARITY = 0.8
 
+_Address = Annotated[str, AfterValidator(lambda text: text.rstrip("/"))]
+
 
 class FoundryAgentSettings(Section):
     title: ClassVar[str] = "Agents in Azure AI Foundry that use ours"
 
-    project_endpoint_setting: str = setting(_PROJECT, description=f"the project's endpoint, {PROJECT_FORM}")
+    project_endpoint: _Address = setting(_PROJECT, description=f"the project's endpoint, {PROJECT_FORM}")
     model_deployment: str = setting(
         _MODEL,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="the name of the model's deployment in the project, such as gpt-5.1",
     )
-    queue_endpoint_setting: str = setting(
+    queue_endpoint: _Address = setting(
         _QUEUES, description=f"the queue service of the Function App's storage account, {QUEUE_FORM}"
     )
     name: str = setting(
@@ -71,14 +75,6 @@ class FoundryAgentSettings(Section):
         left_out="calls without a key",
         description="the project's connection that holds the key of /api/mcp, or its identity",
     )
-
-    @property
-    def project_endpoint(self) -> str:
-        return self.project_endpoint_setting.rstrip("/")
-
-    @property
-    def queue_endpoint(self) -> str:
-        return self.queue_endpoint_setting.rstrip("/")
 
     @classmethod
     def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
