@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from app.foundry.agents.project_client import open_project
-from app.local.foundry_stand_in.function_queues import ALL_FORMS
 from app.local.foundry_stand_in.server import FoundryStandIn
 from tests.fakes.azurite import Azurite
 from tests.fakes.foundry_project import served
@@ -25,7 +24,6 @@ from tests.faults.workers import Workers
 from tests.foundry.agents.conftest import Desk, quick_calls
 
 ROOT = Path(__file__).parents[2]
-KEY = "a function key"
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,14 +38,12 @@ class Loop:
     desk: Desk
     model: ServingEndpoint
     settings: Mapping[str, str]
-    mcp_url: str
 
 
 @asynccontextmanager
 async def loop(azurite: Azurite, folder: Path) -> AsyncIterator[Loop]:
     name = f"t{secrets.token_hex(6)}"
     stand_in = FoundryStandIn(azurite.connection_string)
-    stand_in.agents.keys["our-app"] = {"x-functions-key": KEY}
     async with ServingEndpoint() as model, served(stand_in) as address, open_project(address, quick_calls()) as project:
         app = {
             "AzureWebJobsStorage": azurite.connection_string,
@@ -56,7 +52,6 @@ async def loop(azurite: Azurite, folder: Path) -> AsyncIterator[Loop]:
             "DATABRICKS_TOKEN": TOKEN,
             "FOUNDRY_TOOLS": "ask",
             "FOUNDRY_TOOL_NAME": name,
-            "FUNCTIONS_LOCAL_KEY": KEY,
         }
         program = {
             "PROJECT_ENDPOINT_ENT": address,
@@ -65,9 +60,8 @@ async def loop(azurite: Azurite, folder: Path) -> AsyncIterator[Loop]:
             "FOUNDRY_TOOLS": "ask",
             "FOUNDRY_TOOL_NAME": name,
         }
-        async with Workers(1, folder, lambda _: app, time.monotonic) as workers:
-            mcp_url = f"http://127.0.0.1:{workers.current[0].port}/api/mcp"
-            yield Loop(Desk(stand_in, address, project), model, program, mcp_url)
+        async with Workers(1, folder, lambda _: app, time.monotonic):
+            yield Loop(Desk(stand_in, address, project), model, program)
 
 
 async def program(settings: Mapping[str, str], *arguments: str) -> tuple[int | None, str, str]:
@@ -89,22 +83,14 @@ async def test_a_question_goes_through_foundry_and_the_queues_to_our_function_an
 ) -> None:
     async with loop(azurite, tmp_path) as whole:
         desk, stand_in = whole.desk, whole.desk.stand_in
-        stand_in.queues.forms = ALL_FORMS
-        queues = desk.orchestrator(**whole.settings)
-        await queues.create()
+        agents = desk.orchestrator(**whole.settings)
+        await agents.create()
         whole.model.replies.append(chat_stream("There are 42."))
         code, printed, reported = await program(whole.settings, "ask", "How many orders?")
         assert (code, printed.strip()) == (0, "There are 42."), reported
         assert list(stand_in.queues.values.values()) == [["There are 42."]]
         assert "How many orders?" in whole.model.asked[-1].body["messages"][-1]["content"]
-
-        over_mcp = desk.orchestrator(**whole.settings, FOUNDRY_MCP_URL=whole.mcp_url, FOUNDRY_MCP_CONNECTION="our-app")
-        await over_mcp.create()
-        whole.model.replies.append(chat_stream("There are 43."))
-        answer = await over_mcp.ask("And now?", 30)
-        assert (answer.text, answer.tool_calls) == ("There are 43.", ("ask",))
-        assert len(stand_in.queues.asked) == 1
-        assert await over_mcp.delete() == ()
+        assert await agents.delete() == ()
         assert stand_in.left() == []
 
 
