@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 import re
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -77,6 +78,7 @@ async def on_queue(folder: Path, name: str = OURS) -> list[Any]:
 async def test_a_request_is_answered_on_the_output_queue_and_nowhere_else(
     host: FunctionsHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     for number, uri in enumerate(["https://evil.example/azure-function-other-output", "http://127.0.0.1/a/" + OURS]):
         await receive(
             host,
@@ -88,6 +90,7 @@ async def test_a_request_is_answered_on_the_output_queue_and_nowhere_else(
         str({"Value": "It is 7.", "CorrelationId": f"c{number}"}) for number in range(2)
     ]
     assert caplog.text.count("names another output queue") == 1
+    assert not re.search("Sales|evil|It is 7", caplog.text), "what was asked or answered is in the log"
     with closing(sqlite3.connect(tmp_path / "conversations.sqlite")) as file:
         assert file.execute("SELECT queue FROM queue_message").fetchall() == [(OURS,)] * 2
         assert file.execute("SELECT COUNT(*) FROM message").fetchone() == (0,), "the history holds what was said"

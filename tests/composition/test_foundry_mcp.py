@@ -38,7 +38,8 @@ def settings(**changes: str) -> Settings:
 async def test_foundrys_identity_calls_with_a_token_and_a_stranger_does_not(caplog: pytest.LogCaptureFixture) -> None:
     tool, now = ready(), time.time()
     async with BotFrameworkLogin() as login:
-        mcp = OpenFoundryMcp(settings(), [tool], MemoryRequests(tool), login_metadata_url=login.metadata_url)
+        given = settings(MicrosoftAppTenantId=TENANT.upper())
+        mcp = OpenFoundryMcp(given, [tool], MemoryRequests(tool), login_metadata_url=login.metadata_url)
         own = {"exp": now + 3600, "nbf": now - 60, "appid": STRANGER}
         allowed = {"authorization": f"Bearer {login.token(claims(**own))}"}
         stranger = {"Authorization": f"Bearer {login.token(claims(**own, oid=STRANGER))}"}

@@ -58,7 +58,8 @@ class CloudAddresses:
     service_domains: tuple[str, ...] = ()
 
     def login_issuers(self, tenant: str) -> tuple[str, str, str]:
-        """The issuers in tokens of version 1 and 2 of that tenant."""
+        """The issuers in tokens of version 1 and 2 of that tenant, which name it in lower case."""
+        tenant = tenant.lower()
         return f"https://sts.windows.net/{tenant}/", f"{self.login}/{tenant}/", f"{self.login}/{tenant}/v2.0"
 
 

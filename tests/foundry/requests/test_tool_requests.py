@@ -16,6 +16,7 @@ from app.foundry.requests.request_reply import EMPTY
 from app.foundry.requests.tool_request import KeptValue, ToolRequest
 from app.foundry.requests.tool_requests import LOST, REQUEST_QUEUE, TOO_LONG
 from app.foundry.tools.foundry_tool import RefusedCallError
+from app.storage.queue import Queue
 from app.storage.storage_errors import StorageError
 from app.turns.reply import UndeliveredError
 from tests.fakes.foundry_requests import LEASE_SECONDS, RequestHarness, in_virtual_time, now, request_of
@@ -35,6 +36,30 @@ async def test_a_request_is_answered_once_and_its_value_is_sent_and_kept(harness
     await harness.later(worker)
     assert harness.telemetry.counted("foundry.requests", outcome="answered", tool="ask") == 1
     assert harness.telemetry.counted("foundry.repeats") == 0
+
+
+@in_virtual_time
+async def test_a_value_that_foundry_does_not_fetch_lives_as_long_as_a_run(harness: RequestHarness) -> None:
+    worker = harness.worker()
+    for number in range(2):
+        await worker.requests.answer(request_of(number))
+        await asyncio.sleep(599 if number else 601)
+    assert [id for id, _ in await harness.answers()] == ["call_1"]
+
+
+@in_virtual_time
+async def test_an_output_queue_is_opened_once(harness: RequestHarness) -> None:
+    worker, opened = harness.worker(), list[str]()
+    open_output = worker.requests._storage.open_output
+
+    def noted(tool: str) -> Queue:
+        opened.append(tool)
+        return open_output(tool)
+
+    worker.requests._storage = replace(worker.requests._storage, open_output=noted)
+    await asyncio.gather(*(worker.requests.answer(request_of(number)) for number in range(9)))
+    assert opened == ["ask"]
+    assert len(await harness.answers()) == 9
 
 
 @in_virtual_time
@@ -164,6 +189,16 @@ async def test_a_request_older_than_a_run_is_answered_without_asking_anything(ha
     assert dict(await harness.answers()) == {"call_1": TOO_LATE, "call_2": "question 2: answer 1"}
     assert harness.telemetry.counted("foundry.requests", outcome="too late") == 1
     assert harness.telemetry.counted("foundry.request.age") == pytest.approx(590, abs=1)
+
+
+@in_virtual_time
+async def test_a_request_whose_worker_was_killed_may_be_too_late_for_the_next_one(harness: RequestHarness) -> None:
+    await asyncio.sleep(1000)
+    first, second = harness.worker(), harness.worker()
+    async with first.killed(request_of(inserted_at=now() - 580), 2):
+        await harness.later(second, 60)
+    assert await harness.answers() == [("call_1", TOO_LATE)]
+    assert len(harness.calls.made) == 1
 
 
 @in_virtual_time

@@ -179,6 +179,14 @@ async def test_equal_questions_of_different_calls_share_one_answer() -> None:
     assert await tools.tool("ask").call({"query": " Sales? "}, context("later")) == "One."
 
 
+async def test_tools_share_no_answers_with_each_other() -> None:
+    tools = ToolsOfModel(ScriptedModel(["One."]))
+    assert await tools.tool("ask").call({"query": "7"}, context()) == "One."
+    # That other tool would ask the Jobs API, which is not there.
+    with pytest.raises(AssertionError, match="neither Genie nor the Jobs API"):
+        await tools.tool("diagnose_job").call({"query": "7"}, context())
+
+
 async def test_where_only_people_may_ask_it_is_refused_in_words() -> None:
     tools = ToolsOfModel(ScriptedModel(), requires_person=True)
     assert len(tools.tools) == 3
