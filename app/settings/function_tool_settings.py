@@ -64,7 +64,7 @@ class FunctionTool(BaseModel):
 def _references(schema: object) -> Iterator[str]:
     if isinstance(schema, dict):
         for key, value in schema.items():
-            if key == "$ref" and isinstance(value, str):
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
                 yield value
             yield from _references(value)
     elif isinstance(schema, list):

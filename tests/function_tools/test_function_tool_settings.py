@@ -42,6 +42,7 @@ def test_an_entry_names_its_queues_and_needs_an_approval_unless_it_only_reads() 
         {"parameters": {"properties": []}},
         {"parameters": {"properties": {"correlationId": {"type": "string"}}}},
         {"parameters": {"properties": {"city": {"$ref": "https://schemas.example/city"}}}},
+        {"parameters": {"properties": {"city": {"$dynamicRef": "https://schemas.example/city"}}}},
         {"connection": "DefaultEndpointsProtocol=https;AccountKey=…"},
     ],
 )

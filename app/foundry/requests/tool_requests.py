@@ -122,7 +122,9 @@ class ToolRequests:
         found = await self._storage.turns.store.find(_key(ToolRequest(tool, correlation_id, {}, 0.0)))
         if found is None:
             return None
-        return KeptValue(None if found.state is TurnState.STARTED else LOST)
+        # One whose worker died before its envelope was on the queue stays as it is.
+        is_waited_for = found.lease_until > self._storage.turns.clock() - MAX_AGE_SECONDS
+        return KeptValue(None if found.state is TurnState.STARTED and is_waited_for else LOST)
 
     async def process_message(self, body: bytes, traceparent: str | None = None) -> None:
         """A message of the queue `foundry-requests`: the worker of its request is gone, or it waits for its turn.

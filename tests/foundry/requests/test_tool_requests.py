@@ -427,6 +427,19 @@ async def test_a_request_that_failed_before_its_value_was_kept_is_known_as_lost(
     assert await harness.worker().requests.find("ask", "call_1") == KeptValue(LOST)
 
 
+@in_virtual_time
+async def test_a_request_that_no_worker_can_find_is_known_as_lost_after_the_time_of_a_run(
+    harness: RequestHarness,
+) -> None:
+    worker, other = harness.worker(), harness.worker()
+    worker.requests._storage.turns.queue.put = _RefusingQueue(None, until=now() + 100).put  # type: ignore[method-assign]
+    async with worker.killed(replace(request_of(), value_is_sent=False), 1):
+        await harness.later(other, 60)
+        assert await other.requests.find("ask", "call_1") == KeptValue(None)
+        await asyncio.sleep(LEASE_SECONDS + 600)
+        assert await other.requests.find("ask", "call_1") == KeptValue(LOST)
+
+
 class _RefusingDocuments(_RefusingQueue):
     def __init__(self, documents: Any) -> None:
         super().__init__(documents, until=float("inf"))
