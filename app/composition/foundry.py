@@ -51,8 +51,7 @@ class FoundryHost:
         self._settings = settings
         self._open_tools = OpenFoundryTools(core, settings, watch)
         self._queue = core.storage.open_queue(REQUEST_QUEUE)
-        self._outputs: list[Queue] = []
-        self._output_breaker = CircuitBreaker("output queues of Foundry's agents")
+        self._outputs: list[BreakerQueue] = []
         location = storage_location(settings.storage)
         self._links = open_answer_links(location) if settings.foundry.answer_links else None
         storage = core.storage
@@ -91,7 +90,8 @@ class FoundryHost:
 
     async def check(self) -> None:
         """Raises `CircuitOpenError` and `StorageError` where the queues of Foundry's agents do not answer."""
-        self._output_breaker.check()
+        for output in self._outputs:
+            output.check()
         await asyncio.gather(self._queue.ping(), *(output.ping() for output in self._outputs))
 
     async def close(self) -> None:
@@ -150,7 +150,9 @@ class FoundryHost:
             return None
 
     def _open_output(self, tool: str) -> Queue:
-        queue = BreakerQueue(self._core.storage.open_queue(output_queue(self._settings, tool)), self._output_breaker)
+        name = output_queue(self._settings, tool)
+        # One of its own: a queue that is missing or refuses access says nothing of the others.
+        queue = BreakerQueue(self._core.storage.open_queue(name), CircuitBreaker(f"queue {name}"))
         self._outputs.append(queue)
         return queue
 

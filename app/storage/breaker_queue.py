@@ -37,6 +37,10 @@ class BreakerQueue:
     async def ping(self) -> None:
         await self._made(self._queue.ping)
 
+    def check(self) -> None:
+        """Raises `CircuitOpenError` while calls fail at once."""
+        self._breaker.check()
+
     async def close(self) -> None:
         await self._queue.close()
 

@@ -7,7 +7,6 @@ import base64
 import json
 import logging
 import re
-import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from app.composition.foundry import POISONED
 from app.composition.functions_host import FunctionsHost
 from app.config import SettingsError, load_settings
 from app.foundry.requests.tool_message import UNREADABLE_ARGUMENTS
+from app.storage.breaker_queue import BreakerQueue
 from app.storage.factory import open_storage
 from app.storage.storage_errors import StorageError
 from app.turns.queue_dispatcher import ShuttingDownError
@@ -129,11 +129,7 @@ async def test_health_says_whether_the_queues_answer_once_a_request_has_come(hos
     await receive(host, message())
     assert await state() == "answers"
     assert host._foundry is not None
-    breaker = host._foundry._output_breaker
-    breaker._failing_seconds = 0.0
-    for _ in range(5):
-        with breaker.call() as call:
-            call.failed()
+    break_off(host._foundry._outputs[0])
     assert await state() == "circuit open"
     seen = RecordedTelemetry()
     host.core.telemetry._recorder.attach(seen)
@@ -144,6 +140,21 @@ async def test_health_says_whether_the_queues_answer_once_a_request_has_come(hos
         "agent.circuit_breaker.state": "closed",
     }
     assert seen.counted("agent.circuit_breaker.changes", **changes) == 1
+
+
+def break_off(queue: BreakerQueue) -> None:
+    queue._breaker._failing_seconds = 0.0
+    for _ in range(5):
+        with queue._breaker.call() as call:
+            call.failed()
+
+
+async def test_a_queue_that_takes_no_answers_holds_up_no_other_tools(host: FunctionsHost, tmp_path: Path) -> None:
+    foundry = await host._foundry_host()
+    foundry._open_output("diagnose_job")
+    break_off(foundry._outputs[0])
+    await receive(host, message())
+    assert [each["Value"] for each in await on_queue(tmp_path)] == ["It is 7."]
 
 
 async def test_a_worker_that_ends_hands_its_requests_over_and_takes_no_more(
