@@ -133,10 +133,10 @@ async def test_health_says_whether_the_queues_answer_once_a_request_has_come(hos
     assert await state() == "circuit open"
     seen = RecordedTelemetry()
     host.core.telemetry._recorder.attach(seen)
-    breaker._open_until = 0.0
+    host._foundry._outputs[0]._breaker._open_until = 0.0
     assert await state() == "answers"
     changes = {
-        "agent.circuit_breaker.name": "output queues of Foundry's agents",
+        "agent.circuit_breaker.name": f"queue {OURS}",
         "agent.circuit_breaker.state": "closed",
     }
     assert seen.counted("agent.circuit_breaker.changes", **changes) == 1
