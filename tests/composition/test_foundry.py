@@ -177,6 +177,22 @@ async def test_a_worker_that_ends_hands_its_requests_over_and_takes_no_more(
     assert [each["Value"] for each in await on_queue(tmp_path)] == ["It is 7."]
 
 
+async def test_a_function_ends_before_its_time_limit_and_the_answer_is_sent_all_the_same(
+    host: FunctionsHost, endpoint: ServingEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.composition.foundry._WAITING_SECONDS", 0.05)
+    goes_on = asyncio.Event()
+    endpoint.replies.appendleft(Stream([goes_on, *chat_stream("It took long.").steps]))
+    await receive(host, message())
+    assert await on_queue(tmp_path) == []
+    goes_on.set()
+    for _ in range(500):
+        if answers := await on_queue(tmp_path):
+            break
+        await asyncio.sleep(0.02)
+    assert [each["Value"] for each in answers] == ["It took long."]
+
+
 async def test_a_request_that_cannot_be_recorded_is_left_to_the_host(
     host: FunctionsHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,19 @@ async def test_a_message_that_comes_again_is_counted_and_changes_nothing(harness
     assert harness.telemetry.counted("foundry.repeats", kind="request", tool="ask") == 2
 
 
+@in_virtual_time
+async def test_a_message_that_comes_again_after_its_value_was_deleted_gets_no_second_one(
+    harness: RequestHarness,
+) -> None:
+    worker = harness.worker()
+    await worker.requests.answer(request_of())
+    await asyncio.sleep(3 * 24 * 3600)
+    await harness.store.documents().delete_expired()
+    assert await worker.requests.answer(request_of(inserted_at=now())) is None
+    assert len(harness.calls.made) == 1
+    assert await worker.requests.find("ask", "call_1") == KeptValue(LOST)
+
+
 def _kill_moments() -> list[float]:
     # A call of storage takes 10 ms here: it is recorded with the first ones, and kept, sent and closed after the tool.
     return [0.003, 0.007, 0.012, 0.5, *(round(4.005 + 0.004 * step, 3) for step in range(11))]
