@@ -85,7 +85,7 @@ async def test_a_message_that_comes_again_is_counted_and_changes_nothing(harness
 
 
 @in_virtual_time
-async def test_a_message_that_comes_again_after_its_value_was_deleted_gets_no_second_one(
+async def test_a_message_that_comes_after_its_value_was_deleted_gets_no_second_one(
     harness: RequestHarness,
 ) -> None:
     worker = harness.worker()
