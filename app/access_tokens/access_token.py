@@ -64,7 +64,8 @@ class AccessToken:
 
     def check_is_an_apps(self) -> None:
         """Raises `UnauthenticatedError`."""
-        if "scp" in self.claims:
+        # https://learn.microsoft.com/entra/identity-platform/optional-claims-reference
+        if "scp" in self.claims or self.claims.get("idtyp", "app") != "app":
             raise UnauthenticatedError("the token was issued for a person, not for an app")
 
     async def verify(self, keys: SigningKeys) -> SigningKey:

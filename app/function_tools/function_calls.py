@@ -41,7 +41,7 @@ class FunctionCalls:
         self._clock = clock
 
     async def begin(self, correlation_id: str) -> tuple[FunctionCall, bool]:
-        """The call, and whether it is new: whoever has begun it sends the question, and nobody else does."""
+        """The call, and whether it is new: only the worker that has begun it sends the question."""
         call = FunctionCall(self._clock())
         try:
             await self._documents.put(Document(_key(correlation_id), _to_json(call)))

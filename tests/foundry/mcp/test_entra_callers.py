@@ -64,7 +64,7 @@ def claims(**changes: Any) -> dict[str, Any]:
     "changes",
     [
         {},
-        {"oid": PROJECT.upper(), "appid": STRANGER},
+        {"oid": PROJECT.upper(), "appid": STRANGER, "idtyp": "app"},
         {"oid": STRANGER},
         {"aud": CLIENT, "iss": ISSUERS[1], "ver": "2.0", "appid": None, "azp": PROJECTS_APP, "oid": STRANGER},
         {"aud": CLIENT, "iss": ISSUERS[1], "ver": "2.0", "appid": None},
@@ -88,6 +88,7 @@ async def test_the_identities_of_the_settings_may_call(setup: Setup, changes: di
         ({"tid": None}, "the token is of another tenant"),
         ({"iss": None}, "the token names no key or no issuer"),
         ({"scp": "access_as_user"}, "the token was issued for a person, not for an app"),
+        ({"idtyp": "user"}, "the token was issued for a person, not for an app"),
         ({"exp": NOW - 301}, "the token has expired"),
         ({"nbf": NOW + 301}, "the token is not valid yet"),
     ],
