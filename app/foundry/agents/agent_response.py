@@ -10,8 +10,7 @@ from typing import Any
 
 from app.foundry.agents.foundry_errors import STANDARD_SETUP, NoEndError, RefusedError
 
-_RUNNING = frozenset({"queued", "in_progress", "cancelling"})
-_ENDED = frozenset({"completed", "failed", "cancelled", "canceled", "incomplete", "expired", "requires_action"})
+ENDED = frozenset({"completed", "failed", "cancelled", "canceled", "incomplete", "expired", "requires_action"})
 # https://platform.openai.com/docs/api-reference/responses/object: of `error.code`, those that another try may not meet.
 _TRANSIENT_CODES = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout", "storage_error"})
 _MAX_QUOTED_CHARACTERS = 300
@@ -38,7 +37,7 @@ class AgentResponse:
     @property
     def has_ended(self) -> bool:
         """A status that nobody knows is waited for, up to the time limit."""
-        return self.status in _ENDED
+        return self.status in ENDED
 
 
 def read_response(body: Mapping[str, Any]) -> AgentResponse:
@@ -68,7 +67,7 @@ def _problem(
     status: str, body: Mapping[str, Any], items: list[Mapping[str, Any]], *, answered: bool
 ) -> NoEndError | RefusedError | None:
     """Why an ended response is no answer; None where it is one, or still runs."""
-    if status not in _ENDED:
+    if status not in ENDED:
         return None
     if waiting := _asked_of_a_person(items):
         return waiting

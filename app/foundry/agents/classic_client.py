@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.foundry.agents.foundry_calls import FoundryCalls, Repeat
-from app.foundry.agents.foundry_errors import NotFoundError, RefusedError
+from app.foundry.agents.foundry_errors import NoEndError, NotFoundError, RefusedError
 from app.foundry.agents.sign_in import client_options
 
 if TYPE_CHECKING:
     from azure.ai.agents.aio import AgentsClient
+    from azure.core.async_paging import AsyncItemPaged
 
 _Result = TypeVar("_Result")
 
 _PAGE_ITEMS = 100
-_MAX_ITEMS = 20_000
 _NOT_INSTALLED = (
     "The classic way needs the package azure-ai-agents: pip install azure-ai-agents==1.1.0, the extra foundry-classic."
 )
@@ -75,7 +75,10 @@ class ClassicProject:
     async def create_thread(self, metadata: Mapping[str, str]) -> str:
         create = self._client.threads.create
         made = await self._calls.make("create a thread", lambda: create(metadata=dict(metadata)), Repeat.IF_REFUSED)
-        return str(made.id)
+        thread_id = _plain(made).get("id")
+        if not thread_id:
+            raise NoEndError("Foundry began a thread without an id.")
+        return str(thread_id)
 
     async def threads(self) -> tuple[StoredThread, ...]:
         listed = await self._listed(
@@ -136,17 +139,8 @@ class ClassicProject:
             f"read the steps of {run_id}", lambda: steps.list(thread_id, run_id, limit=_PAGE_ITEMS, order="asc")
         )
 
-    async def _listed(self, what: str, listing: Callable[[], AsyncIterator[object]]) -> tuple[Mapping[str, Any], ...]:
-        async def read() -> tuple[Mapping[str, Any], ...]:
-            found: dict[str, Mapping[str, Any]] = {}
-            async for each in listing():
-                plain = _plain(each)
-                found[str(plain.get("id") or "")] = plain
-                if len(found) >= _MAX_ITEMS:
-                    break
-            return tuple(found.values())
-
-        return await self._read(what, read)
+    async def _listed(self, what: str, listing: Callable[[], AsyncItemPaged[Any]]) -> tuple[Mapping[str, Any], ...]:
+        return tuple(map(_plain, await self._calls.all_of(what, listing)))
 
     async def _read(self, what: str, call: Callable[[], Awaitable[_Result]]) -> _Result:
         return await self._calls.make(what, call, Repeat.ALWAYS)

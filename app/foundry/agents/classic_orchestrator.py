@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.classic_client import ClassicAgent, ClassicProject
@@ -18,12 +18,13 @@ from app.foundry.agents.classic_definitions import (
 )
 from app.foundry.agents.classic_removal import ClassicRemoval
 from app.foundry.agents.classic_run import ClassicRun, answer_of, read_run, tool_calls_of
-from app.foundry.agents.definitions import includes, is_ours, mark, orchestrator_name
-from app.foundry.agents.foundry_errors import FoundryError, NoEndError, RefusedError, UnavailableError, question_was_put
+from app.foundry.agents.definitions import includes, is_our_agent, mark, orchestrator_name
+from app.foundry.agents.foundry_errors import NoEndError, RefusedError, UnavailableError, question_was_put
 from app.foundry.agents.orchestrator import OrchestratedAnswer, Report
 from app.foundry.tools.tool_definitions import ToolDefinition
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
+_LONGEST_RETRY_AFTER_SECONDS = 60.0
 _CLEANUP_SECONDS = 30.0
 _RETIRES = "warning: Foundry ends classic agents on 2027-03-31; without --classic the agents of today are used"
 _QUEUES_ALONE = "warning: classic agents use the queues; FOUNDRY_MCP_URL has no effect"
@@ -62,7 +63,7 @@ class ClassicOrchestrator:
             ]
             connected = connected_agents([each.id for each in specialists])
             orchestrator = await self._bring_up(orchestrator_plan(self._settings, connected, self._suffix), ours)
-        except (FoundryError, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError):
             await self._undo()
             raise
         if not self._suffix:
@@ -74,7 +75,18 @@ class ClassicOrchestrator:
         self._report(f"agents: {len(await self._project.agents())} classic ones in the project")
 
     async def ask(self, question: str, time_limit_seconds: float) -> OrchestratedAnswer:
-        deadline = asyncio.get_running_loop().time() + time_limit_seconds
+        thread = _Thread(mark(self._settings) | {"question": uuid.uuid4().hex})
+        try:
+            async with asyncio.timeout(time_limit_seconds):
+                return await self._answer(question, thread)
+        except TimeoutError:
+            raise NoEndError(
+                f"There was no answer within {time_limit_seconds:g} s. Ask with a longer time limit."
+            ) from None
+        finally:
+            await self._clean_up(thread)
+
+    async def _answer(self, question: str, thread: _Thread) -> OrchestratedAnswer:
         orchestrator = next(
             (each for each in await self._ours() if each.name == orchestrator_name(self._settings) + self._suffix), None
         )
@@ -84,15 +96,17 @@ class ClassicOrchestrator:
                 "run create --classic first."
             )
         self._report(f"{orchestrator.name}: {orchestrator.id}")
-        async with self._thread() as (thread_id, metadata):
-            await self._project.add_message(thread_id, question)
-            run = await self._start(thread_id, orchestrator, metadata)
-            with question_was_put():
-                await self._wait_for_end(thread_id, orchestrator.name, run, deadline)
-                text = answer_of(await self._project.messages(thread_id, run.id))
-                if not text:
-                    raise NoEndError("The agent ended without an answer.")
-                return OrchestratedAnswer(text, tool_calls_of(await self._project.steps(thread_id, run.id)))
+        thread.is_asked_for = True
+        thread.id = await self._project.create_thread(thread.metadata)
+        self._report(f"{thread.id}: created")
+        await self._project.add_message(thread.id, question)
+        run = await self._start(thread.id, orchestrator, thread.metadata)
+        with question_was_put():
+            await self._wait_for_end(thread.id, orchestrator.name, run)
+            text = answer_of(await self._project.messages(thread.id, run.id))
+            if not text:
+                raise NoEndError("The agent ended without an answer.")
+            return OrchestratedAnswer(text, tool_calls_of(await self._project.steps(thread.id, run.id)))
 
     async def answer_once(self, question: str, time_limit_seconds: float) -> str:
         """With agents of its own, which are removed in the end, also after a failure, and when cancelled."""
@@ -108,7 +122,8 @@ class ClassicOrchestrator:
         return tuple(removal.left)
 
     async def _ours(self) -> list[ClassicAgent]:
-        return [each for each in await self._project.agents() if is_ours(each.metadata, self._settings)]
+        listed = await self._project.agents()
+        return [each for each in listed if is_our_agent(each.name, each.metadata, self._settings)]
 
     async def _bring_up(self, plan: ClassicPlan, ours: Sequence[ClassicAgent]) -> ClassicAgent:
         found = next((each for each in ours if each.name == plan.name), None)
@@ -134,9 +149,10 @@ class ClassicOrchestrator:
             for each in await self._ours():
                 if each.name == plan.name and each.metadata.get("run") == self._run_id:
                     return each
-            if not error.was_refused:
+            pause = error.retry_after_seconds or self._poll_seconds
+            if not error.was_refused or pause > _LONGEST_RETRY_AFTER_SECONDS:
                 raise
-            await asyncio.sleep(error.retry_after_seconds or _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
             return await self._project.create_agent(body)
 
     async def _remove_others(self, wanted: set[str]) -> None:
@@ -157,24 +173,18 @@ class ClassicOrchestrator:
         for line in removal.left:
             self._report(f"left: {line}")
 
-    @asynccontextmanager
-    async def _thread(self) -> AsyncIterator[tuple[str, Mapping[str, str]]]:
-        """One that is removed in the end, also after a failure, and when cancelled."""
-        metadata = mark(self._settings) | {"question": uuid.uuid4().hex}
-        thread_id = ""
+    async def _clean_up(self, thread: _Thread) -> None:
+        """Also after a failure, and when cancelled. What is left is found by `delete`."""
+        if not thread.is_asked_for:
+            return
+        removal = ClassicRemoval(self._project, self._settings, self._report)
         try:
-            thread_id = await self._project.create_thread(metadata)
-            self._report(f"{thread_id}: created")
-            yield thread_id, metadata
-        finally:
-            removal = ClassicRemoval(self._project, self._settings, self._report)
-            try:
-                async with asyncio.timeout(_CLEANUP_SECONDS):
-                    await removal.remove_question(thread_id, metadata["question"])
-            except TimeoutError:
-                removal.left.append("what the question made, for which there was no time")
-            for line in removal.left:
-                self._report(f"left: {line}")
+            async with asyncio.timeout(_CLEANUP_SECONDS):
+                await removal.remove_question(thread.id, thread.metadata["question"])
+        except TimeoutError:
+            removal.left.append("what the question made, for which there was no time")
+        for line in removal.left:
+            self._report(f"left: {line}")
 
     async def _start(self, thread_id: str, agent: ClassicAgent, metadata: Mapping[str, str]) -> ClassicRun:
         trace_id = secrets.token_hex(16)
@@ -184,16 +194,10 @@ class ClassicOrchestrator:
         self._report(f"{agent.name}: {run.id} {run.status}")
         return run
 
-    async def _wait_for_end(self, thread_id: str, agent_name: str, run: ClassicRun, deadline: float) -> None:
-        now, pause = asyncio.get_running_loop().time, self._poll_seconds
+    async def _wait_for_end(self, thread_id: str, agent_name: str, run: ClassicRun) -> None:
+        pause = self._poll_seconds
         while not run.has_ended and run.problem is None:
-            left = deadline - now()
-            if left <= 0:
-                raise NoEndError(
-                    f"There was no end within the time limit; the last status of {run.id} was {run.status}. "
-                    "Ask with a longer time limit."
-                )
-            await asyncio.sleep(min(pause, left))
+            await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
             status = run.status
             run = read_run(await self._project.run(thread_id, run.id))
@@ -201,3 +205,12 @@ class ClassicOrchestrator:
                 self._report(f"{agent_name}: {run.id} {run.status}")
         if run.problem is not None:
             raise run.problem
+
+
+@dataclass(slots=True)
+class _Thread:
+    """Without an id, one that was asked for may be there all the same."""
+
+    metadata: dict[str, str]
+    is_asked_for: bool = False
+    id: str = ""

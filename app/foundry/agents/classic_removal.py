@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.classic_client import ClassicAgent, ClassicProject
 from app.foundry.agents.classic_run import read_run
-from app.foundry.agents.definitions import is_ours, orchestrator_name
+from app.foundry.agents.definitions import is_our_agent, is_ours, orchestrator_name
 from app.foundry.agents.foundry_errors import FoundryError, NotFoundError
 from app.foundry.agents.orchestrator import Report
 
@@ -55,7 +55,7 @@ class ClassicRemoval:
 
     async def _our_agents(self) -> list[ClassicAgent]:
         listed = await self._try("the agents, which could not be listed", self._project.agents) or ()
-        return [each for each in listed if is_ours(each.metadata, self._settings)]
+        return [each for each in listed if is_our_agent(each.name, each.metadata, self._settings)]
 
     async def _our_threads(self, question_id: str = "") -> list[str]:
         listed = await self._try("threads, which could not be listed", self._project.threads) or ()
@@ -64,11 +64,18 @@ class ClassicRemoval:
 
     async def _cancel_runs(self, thread_id: str) -> None:
         what = f"runs of {thread_id}, which could not be listed"
-        for each in await self._try(what, partial(self._project.runs, thread_id)) or ():
+        for each in await self._try(what, partial(self._runs, thread_id)) or ():
             run = read_run(each)
             cancel = partial(self._project.cancel_run, thread_id, run.id)
             if not run.has_ended and await self._done(f"run {run.id}", cancel):
                 self._report(f"{run.id}: cancelled")
+
+    async def _runs(self, thread_id: str) -> tuple[Mapping[str, Any], ...]:
+        try:
+            return await self._project.runs(thread_id)
+        except NotFoundError:
+            # The thread is gone.
+            return ()
 
     async def _delete_thread(self, thread_id: str) -> None:
         if await self._done(f"thread {thread_id}", partial(self._project.delete_thread, thread_id)):
@@ -84,8 +91,6 @@ class ClassicRemoval:
     async def _try(self, what: str, call: Callable[[], Awaitable[_Result]]) -> _Result | None:
         try:
             return await call()
-        except NotFoundError:
-            return None
         except FoundryError as error:
             line = f"{what}: {error}"
             if line not in self.left:

@@ -16,10 +16,11 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from app.common.printable import printable
 from app.common.text import replace_lone_surrogates
@@ -69,11 +70,26 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("interrupted")
         return _INTERRUPTED
+    except Exception:
+        say(traceback.format_exc())
+        return _UNKNOWN
 
 
 def say(line: str) -> None:
-    sys.stderr.write(f"{printable(line)}\n")
-    sys.stderr.flush()
+    _write(sys.stderr, line)
+
+
+def _write(stream: TextIO, line: str) -> bool:
+    """False where nobody reads the stream any more, which keeps nothing from being removed."""
+    try:
+        stream.write(f"{printable(line)}\n")
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        # The interpreter would try again at its end, and exit with 120.
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True
 
 
 def _argument_parser() -> argparse.ArgumentParser:
@@ -136,7 +152,9 @@ async def _carry_out(options: argparse.Namespace, orchestrator: Orchestrator) ->
                 answer = await orchestrator.ask(options.question, options.timeout)
             if not answer.tool_calls:
                 say("warning: Foundry shows no call of a tool: the answer may be the model's own")
-            sys.stdout.write(f"{printable(answer.text)}\n")
+            if not _write(sys.stdout, answer.text):
+                say("The answer could not be written to standard output.")
+                return _UNKNOWN
         case "delete":
             left = await orchestrator.delete()
             for line in left:

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 
 from app.foundry.agents.agent_settings import AgentProgramSettings
-from app.foundry.agents.definitions import AgentPlan, is_as_planned, is_ours, mark
+from app.foundry.agents.definitions import AgentPlan, is_as_planned, is_our_agent, is_ours, mark
 from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError
 from app.foundry.agents.orchestrator import Report
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
@@ -33,7 +33,7 @@ class AgentCreation:
         try:
             for plan in plans:
                 await self._bring_up(plan)
-        except (FoundryError, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError):
             await self._undo()
             raise
         try:
@@ -86,14 +86,26 @@ class AgentCreation:
     async def _remove_extra(self, wanted: set[str]) -> None:
         """Specialists of a scale factor that was larger."""
         for agent in await self._project.agents():
-            if agent.name not in wanted and is_ours(agent.metadata, self._settings):
-                await self._project.delete_agent(agent.name)
-                self._report(f"{agent.name}: removed")
+            if agent.name not in wanted and is_our_agent(agent.name, agent.metadata, self._settings):
+                await delete_versions(
+                    self._project, agent.name, lambda each: is_ours(each.metadata, self._settings), self._report
+                )
 
     async def _undo(self) -> None:
+        left = list(reversed(self._started))
+        problems: list[str] = []
         try:
             async with asyncio.timeout(_UNDO_SECONDS):
-                for name in reversed(self._started):
-                    await delete_versions(self._project, name, self._is_of_this_run, self._report)
-        except (FoundryError, TimeoutError) as error:
-            self._report(f"Not everything could be removed: run delete. {error}".strip())
+                for name in tuple(left):
+                    try:
+                        await delete_versions(self._project, name, self._is_of_this_run, self._report)
+                        left.remove(name)
+                    except FoundryError as error:
+                        problems.append(str(error))
+        except TimeoutError:
+            problems.append("There was no time for more.")
+        finally:
+            # Also at a second Ctrl-C.
+            if left:
+                why = " ".join(problems)
+                self._report(f"Not everything could be removed ({', '.join(left)}): run delete. {why}".rstrip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,12 @@ def mark(settings: AgentProgramSettings) -> dict[str, str]:
 
 def is_ours(metadata: Mapping[str, str], settings: AgentProgramSettings) -> bool:
     return all(metadata.get(key) == value for key, value in mark(settings).items())
+
+
+def is_our_agent(name: str, metadata: Mapping[str, str], settings: AgentProgramSettings) -> bool:
+    """Somebody's copy of one of ours has its metadata too, under a name of its own."""
+    ours = rf"{re.escape(settings.agents.name)}-(?:orchestrator|specialist(?:-[0-9]{{1,2}})?)(?:-[0-9a-f]{{8}})?"
+    return is_ours(metadata, settings) and re.fullmatch(ours, name) is not None
 
 
 def agent_plans(settings: AgentProgramSettings, tools: Sequence[ToolDefinition]) -> tuple[AgentPlan, ...]:

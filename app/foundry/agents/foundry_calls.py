@@ -6,16 +6,19 @@ import asyncio
 import enum
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+import aiohttp
 import openai
+from azure.core.async_paging import AsyncItemPaged
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     DecodeError,
     HttpResponseError,
     ServiceRequestError,
+    ServiceRequestTimeoutError,
 )
 
 from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError, refusal
@@ -29,6 +32,7 @@ _Result = TypeVar("_Result")
 _ENTRA_CODE = re.compile(r"AADSTS[0-9]{5,8}")
 CALL_SECONDS = 30.0
 _RETRYING_SECONDS = 90.0
+_MAX_PAGES = 200
 _BACKOFF = Backoff(first_seconds=1, longest_seconds=15, attempts=5, jitter=0.5)
 _TRANSIENT_STATUSES = frozenset({408, 409, 429})
 
@@ -69,6 +73,29 @@ class FoundryCalls:
             lambda: self._attempt(what, call), pause_after, limit_seconds=_RETRYING_SECONDS, sleep=self._sleep
         )
 
+    async def all_of(self, what: str, listing: Callable[[], AsyncItemPaged[Any]]) -> list[Any]:
+        """The items of every page, each once, where each page has a time limit and tries of its own.
+
+        It ends where the service gives a page again.
+        """
+        found: dict[str, Any] = {}
+        seen: set[str | None] = {None}
+        token: str | None = None
+        for _ in range(_MAX_PAGES):
+
+            async def read(after: str | None = token) -> tuple[list[Any], str | None]:
+                pages: Any = listing().by_page(after)
+                page = [each async for each in await anext(pages) if isinstance(each, Mapping)]
+                return page, pages.continuation_token
+
+            page, token = await self.make(what, read, Repeat.ALWAYS)
+            for each in page:
+                found.setdefault(str(each.get("id") or f"#{len(found)}"), each)
+            if token in seen:
+                break
+            seen.add(token)
+        return list(found.values())
+
     async def _attempt(self, what: str, call: Callable[[], Awaitable[_Result]]) -> _Result:
         try:
             admitted = self._circuit.call()
@@ -79,7 +106,8 @@ class FoundryCalls:
             try:
                 async with asyncio.timeout(self._call_seconds):
                     result = await call()
-            except (AzureError, openai.OpenAIError, ValueError, OSError) as failure:
+            except (AzureError, openai.OpenAIError, ValueError, OSError, TypeError, AttributeError) as failure:
+                # The last two: JSON of another shape than the packages' models have.
                 translated = _foundry_error(failure, what)
                 if isinstance(translated, UnavailableError):
                     admitted.failed()
@@ -102,13 +130,23 @@ def _foundry_error(failure: Exception, what: str) -> FoundryError:
         code = _ENTRA_CODE.search(str(failure))
         why = f" ({code[0]})" if code else ""
         return RefusedError(f"There is no sign-in to Azure{why}: run az login, or give this machine an identity.")
-    was_refused = isinstance(failure, ServiceRequestError) or type(failure.__cause__).__name__ == "ConnectError"
+    was_refused = not _may_have_arrived(failure)
     name = type(failure).__name__
     if was_refused:
         sentence = f"Foundry could not be reached to {what} ({name}): check PROJECT_ENDPOINT_ENT, and the network."
     else:
         sentence = f"Foundry gave no answer that can be read when asked to {what} ({name})."
     return UnavailableError(sentence, was_refused=was_refused)
+
+
+def _may_have_arrived(failure: Exception) -> bool:
+    if isinstance(failure, ServiceRequestTimeoutError):
+        return False
+    cause = failure.__cause__
+    if isinstance(failure, ServiceRequestError):
+        # azure-core also says so where the server hung up after it had read the request.
+        return isinstance(cause, aiohttp.ClientError) and not isinstance(cause, aiohttp.ClientConnectorError)
+    return type(cause).__name__ not in {"ConnectError", "ConnectTimeout"}
 
 
 def _of_status(status: int, body: object, retry_after: str | None, what: str) -> FoundryError:

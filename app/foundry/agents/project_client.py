@@ -68,38 +68,34 @@ class FoundryProject:
     async def connections(self) -> Mapping[str, str]:
         """The kind of each, by name."""
 
-        async def read() -> dict[str, str]:
-            return {str(each.get("name")): str(each.get("type")) async for each in self._client.connections.list()}
-
-        return await self._read("list the project's connections", read)
+        listed = await self._calls.all_of("list the project's connections", self._client.connections.list)
+        return {str(each.get("name")): str(each.get("type")) for each in listed}
 
     async def agents(self) -> tuple[AgentVersion, ...]:
-        """The latest version of each."""
-
-        async def read() -> tuple[AgentVersion, ...]:
-            listed = self._client.agents.list(kind="prompt", limit=_PAGE_ITEMS)
-            return tuple([_agent_version(each.versions.latest) async for each in listed])
-
-        return await self._read("list the agents", read)
+        """The latest version of each that has one."""
+        listed = await self._calls.all_of(
+            "list the agents", lambda: self._client.agents.list(kind="prompt", limit=_PAGE_ITEMS)
+        )
+        return tuple(latest for each in listed if (latest := _latest_version(each)) is not None)
 
     async def latest_version(self, name: str) -> AgentVersion | None:
         try:
             found = await self._read(f"read the agent {name}", lambda: self._client.agents.get(name))
         except NotFoundError:
             return None
-        return _agent_version(found.versions.latest)
+        return _latest_version(found)
 
     async def versions(self, name: str) -> tuple[AgentVersion, ...]:
         """The newest first; none where there is no such agent."""
 
-        async def read() -> tuple[AgentVersion, ...]:
-            listed = self._client.agents.list_versions(name, limit=_PAGE_ITEMS, order="desc")
-            return tuple([_agent_version(each) async for each in listed])
-
+        list_versions = self._client.agents.list_versions
         try:
-            return await self._read(f"list the versions of {name}", read)
+            listed = await self._calls.all_of(
+                f"list the versions of {name}", lambda: list_versions(name, limit=_PAGE_ITEMS, order="desc")
+            )
         except NotFoundError:
             return ()
+        return tuple(map(_agent_version, listed))
 
     async def create_version(
         self, name: str, definition: Mapping[str, Any], description: str, metadata: Mapping[str, str]
@@ -130,9 +126,8 @@ class FoundryProject:
         return await self._listed("conversations", {})
 
     async def delete_conversation(self, conversation_id: str) -> None:
-        await self._delete(
-            f"delete the conversation {conversation_id}", lambda: self._openai.conversations.delete(conversation_id)
-        )
+        delete = partial(self._openai.delete, f"/conversations/{path_segment(conversation_id)}", cast_to=object)
+        await self._delete(f"delete the conversation {conversation_id}", partial(_no_page, delete))
 
     async def create_response(self, body: Mapping[str, Any], traceparent: str) -> Mapping[str, Any]:
         """Never sent again: the agent's tools would run again."""
@@ -145,16 +140,23 @@ class FoundryProject:
 
     async def response(self, response_id: str) -> Mapping[str, Any]:
         read = partial(self._openai.get, f"/responses/{path_segment(response_id)}", cast_to=object)
-        return _mapping(await self._read(f"read the response {response_id}", read))
+        return await self._read(f"read the response {response_id}", partial(_json_object, read))
 
     async def responses(self, agent_name: str) -> tuple[StoredItem, ...]:
         return await self._listed("responses", {"agent_name": agent_name})
 
     async def cancel_response(self, response_id: str) -> None:
-        await self._delete(f"cancel the response {response_id}", lambda: self._openai.responses.cancel(response_id))
+        cancel = partial(self._openai.post, f"/responses/{path_segment(response_id)}/cancel", cast_to=object)
+        try:
+            await self._delete(f"cancel the response {response_id}", partial(_json_object, cancel))
+        except RefusedError as error:
+            # One that has ended meanwhile cannot be cancelled.
+            if error.status != 400:
+                raise
 
     async def delete_response(self, response_id: str) -> None:
-        await self._delete(f"delete the response {response_id}", lambda: self._openai.responses.delete(response_id))
+        delete = partial(self._openai.delete, f"/responses/{path_segment(response_id)}", cast_to=object)
+        await self._delete(f"delete the response {response_id}", partial(_no_page, delete))
 
     async def _listed(self, kind: str, filters: Mapping[str, str]) -> tuple[StoredItem, ...]:
         items: dict[str, StoredItem] = {}
@@ -163,8 +165,11 @@ class FoundryProject:
             query = {"limit": str(_PAGE_ITEMS), "order": "desc", **filters, **after}
             read = partial(self._openai.get, f"/{kind}", cast_to=object, options={"params": query})
             try:
-                page = _mapping(await self._read(f"list the {kind}", read))
+                page = await self._read(f"list the {kind}", partial(_json_list, read))
             except NotFoundError:
+                if not filters:
+                    raise
+                # There is no such agent.
                 break
             found = [_stored_item(each) for each in page.get("data") or ()]
             items |= {each.id: each for each in found if each.id}
@@ -208,13 +213,40 @@ def _agent_version(version: Any) -> AgentVersion:  # noqa: ANN401 - a model of t
         name=str(plain.get("name", "")),
         version=str(plain.get("version", "")),
         metadata=_strings(plain.get("metadata")),
-        definition=plain.get("definition") or {},
+        definition=_mapping(plain.get("definition")),
     )
+
+
+def _latest_version(agent: Any) -> AgentVersion | None:  # noqa: ANN401 - a model of the package
+    versions = agent.as_dict().get("versions")
+    latest = versions.get("latest") if isinstance(versions, Mapping) else None
+    return _agent_version(latest) if latest else None
 
 
 def _stored_item(item: object) -> StoredItem:
     plain: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
     return StoredItem(str(plain.get("id") or ""), _strings(plain.get("metadata")), str(plain.get("status") or ""))
+
+
+async def _json_object(call: Callable[[], Awaitable[object]]) -> Mapping[str, Any]:
+    """Raises `ValueError` for the page of a proxy, which openai's package gives as text."""
+    body = await call()
+    if not isinstance(body, Mapping):
+        raise ValueError("no JSON object")
+    return body
+
+
+async def _json_list(call: Callable[[], Awaitable[object]]) -> Mapping[str, Any]:
+    page = await _json_object(call)
+    if not isinstance(page.get("data") or [], list):
+        raise ValueError("no list")
+    return page
+
+
+async def _no_page(call: Callable[[], Awaitable[object]]) -> None:
+    body = await call()
+    if isinstance(body, str) and body.strip():
+        raise ValueError("no JSON")
 
 
 def _mapping(body: object) -> Mapping[str, Any]:

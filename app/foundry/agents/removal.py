@@ -6,15 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
+from app.foundry.agents.agent_response import ENDED
 from app.foundry.agents.agent_settings import AgentProgramSettings
-from app.foundry.agents.definitions import is_ours, orchestrator_name, specialist_names
+from app.foundry.agents.definitions import is_our_agent, is_ours, orchestrator_name, specialist_names
 from app.foundry.agents.foundry_errors import FoundryError
 from app.foundry.agents.orchestrator import Report
 from app.foundry.agents.project_client import AgentVersion, FoundryProject, StoredItem
 
 _Result = TypeVar("_Result")
-
-_RUNNING = frozenset({"queued", "in_progress"})
 
 
 async def delete_versions(
@@ -75,7 +74,7 @@ class Removal:
         """The orchestrator first: it would go on delegating."""
         listed = await self._try("the agents, which could not be listed", self._project.agents) or ()
         # Somebody may have made a later version of one of ours by hand.
-        ours = {each.name for each in listed if is_ours(each.metadata, self._settings)}
+        ours = {each.name for each in listed if is_our_agent(each.name, each.metadata, self._settings)}
         ours |= {each.name for each in listed} & set(self._agent_names())
         return tuple(sorted(ours, key=lambda name: (name != orchestrator_name(self._settings), name)))
 
@@ -100,7 +99,7 @@ class Removal:
     async def _cancel(self, responses: Iterable[StoredItem]) -> None:
         for each in responses:
             cancel = partial(self._project.cancel_response, each.id)
-            if each.status in _RUNNING and await self._done(f"response {each.id}", cancel):
+            if each.status not in ENDED and await self._done(f"response {each.id}", cancel):
                 self._report(f"{each.id}: cancelled")
 
     async def _delete_responses(self, responses: Iterable[StoredItem]) -> None:

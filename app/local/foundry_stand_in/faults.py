@@ -20,7 +20,7 @@ class Fault:
 
     `call` is a method and a route, such as "POST /agents/{name}/versions". The first `skipped` calls are answered, then
     `times` calls meet the fault. Where it comes `after`, the call is carried out all the same. A `body` is sent as it
-    is, as a proxy on the way would. `reached` tells that a call has met it.
+    is, as a page where it begins with `<`, as a proxy on the way would. `reached` tells that a call has met it.
     """
 
     call: str
@@ -56,7 +56,8 @@ class Faults:
         if fault.status is None:
             await asyncio.Event().wait()
         if fault.body is not None:
-            return web.Response(status=fault.status or 500, text=fault.body, content_type="text/html")
+            kind = "text/html" if fault.body.startswith("<") else "application/json"
+            return web.Response(status=fault.status or 500, text=fault.body, content_type=kind)
         raise RefusedError(
             fault.status or 500,
             "rate_limit_exceeded" if fault.status == 429 else "server_error",

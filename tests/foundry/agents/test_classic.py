@@ -127,7 +127,7 @@ async def test_nothing_of_others_is_touched(desk: ClassicDesk) -> None:
         ("cancelled", NoEndError, "was cancelled"),
         ("approval", RefusedError, "asks for approval"),
         ("empty", NoEndError, "without an answer"),
-        ("stuck", NoEndError, "no end within the time limit"),
+        ("stuck", NoEndError, "no answer within 0.3 s"),
     ],
 )
 async def test_every_end_is_known_and_leaves_no_thread(
@@ -320,3 +320,28 @@ def test_sources_that_are_annotations_become_numbered_links() -> None:
     assert answer_of([{"role": "assistant", "content": [part]}]) == (
         "In May [1].【2†source】\n\n1. [Contract](https://a.example)"
     )
+
+
+async def test_an_agent_is_not_waited_for_longer_than_a_minute(desk: ClassicDesk) -> None:
+    desk.stand_in.faults.add(CREATE, 429, retry_after_seconds=3600)
+    async with asyncio.timeout(20):
+        with pytest.raises(UnavailableError, match="asks to wait 3600 s"):
+            await desk.orchestrator().create()
+    assert desk.stand_in.left() == []
+
+
+@pytest.mark.parametrize("call", ["GET /assistants", "POST /threads", "POST /threads/{id}/messages"])
+async def test_the_time_limit_holds_at_every_step(desk: ClassicDesk, call: str) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.faults.add(call, None)
+    async with asyncio.timeout(20):
+        with pytest.raises(NoEndError, match=r"no answer within 0\.3 s"):
+            await desk.orchestrator().ask("How many?", 0.3)
+    assert not desk.stand_in.classic.threads
+
+
+@pytest.mark.parametrize("call", ["GET /assistants", "GET /threads"])
+async def test_a_list_that_is_not_there_is_said_to_be_left(desk: ClassicDesk, call: str) -> None:
+    desk.stand_in.faults.add(call, 404)
+    (left,) = await desk.orchestrator().delete()
+    assert "could not be listed" in left

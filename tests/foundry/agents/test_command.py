@@ -194,3 +194,47 @@ async def test_a_signal_removes_what_was_made(desk: Desk, how: signal.Signals) -
         process.send_signal(how)
         assert await process.wait() == 130
     assert [*desk.stand_in.conversations.all, *desk.stand_in.responses.all] == []
+
+
+class _Gone(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+async def test_nothing_is_left_where_nobody_reads_what_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", _Gone())
+    assert await run(desk, "create") == 0
+    desk.stand_in.runs.ends.append("refusal")
+    assert await run(desk, "ask", "How many?") == 1
+    assert await run(desk, "delete") == 0
+    assert (desk.stand_in.left(), desk.stand_in.responses.all) == ([], {})
+
+
+async def test_an_answer_that_cannot_be_written_is_no_success(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await desk.orchestrator().create()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        for stream in (pipe, None):
+            monkeypatch.setattr(sys, "stdout", stream)
+            assert await run(desk, "ask", "How many?") == 2
+            assert "could not be written" in capsys.readouterr().err
+        pipe.write("Python's own flush at the end does not fail")
+        pipe.flush()
+
+
+async def test_a_failure_that_nobody_expected_is_no_refusal(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("id")
+
+    await desk.orchestrator().create()
+    monkeypatch.setattr("app.foundry.agents.project_client.FoundryProject.response", broken)
+    assert await run(desk, "ask", "How many?") == 2
+    assert "KeyError: 'id'" in capsys.readouterr().err
+    assert (desk.stand_in.conversations.all, desk.stand_in.responses.all) == ({}, {})
