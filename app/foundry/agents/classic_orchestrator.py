@@ -81,7 +81,7 @@ class ClassicOrchestrator:
                 return await self._answer(question, thread)
         except TimeoutError:
             raise NoEndError(
-                f"There was no answer within {time_limit_seconds:g} s. Ask with a longer time limit."
+                f"There was no answer within {time_limit_seconds:g} s; ask with a longer time limit."
             ) from None
         finally:
             await self._clean_up(thread)
