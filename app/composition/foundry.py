@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-POISONED: Final = "This call could not be processed. Ask again; if it fails again, tell whoever runs this tool."
+POISONED: Final = "This call could not be processed. Ask again; if it fails again, tell an administrator of this tool."
 # Below functionTimeout in host.json, with which Azure's host ends the worker. The work goes on.
 _WAITING_SECONDS: Final = 540.0
 _CLOSE_SECONDS: Final = 10.0
@@ -107,7 +107,7 @@ class FoundryHost:
                 closing.push_async_callback(part.close)
 
     def _parsed(self, tool: str, message: QueuedMessage) -> ToolMessage | None:
-        """None for a message that nobody can be answered: to receive it again would change nothing."""
+        """None for a message that cannot be answered: to receive it again would change nothing."""
         try:
             parsed = parse_tool_message(tool, message)
         except UnanswerableMessageError as reason:

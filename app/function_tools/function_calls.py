@@ -28,7 +28,7 @@ class FunctionCall:
 
 
 def correlation_id(conversation: ConversationKey, idempotency_key: str, tool: str, arguments: Mapping[str, Any]) -> str:
-    """The same for the same call alone, whichever worker makes it. It tells nobody whose call it is."""
+    """Equal calls have the same one on every worker, and no others. It does not reveal whose call it is."""
     call = json.dumps([idempotency_key, tool, arguments], sort_keys=True)
     return f"{_prefix(conversation)}{_digest(call, 32)}"
 

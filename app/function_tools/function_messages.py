@@ -1,4 +1,4 @@
-"""What stands on the queues of a function: the messages of Azure AI Foundry's queue tool, from the other end.
+"""The messages on a function's queues: those of Azure AI Foundry's queue tool, from the other end.
 
 https://learn.microsoft.com/azure/ai-foundry/agents/how-to/tools/azure-functions
 """

@@ -217,7 +217,7 @@ async def _finished(work: Coroutine[Any, Any, _Result]) -> _Result:
         if not task.done():
             task.cancel()
         elif not task.cancelled():
-            # What it raised is nobody's any more.
+            # Read once, so that asyncio does not report it.
             task.exception()
         raise
 

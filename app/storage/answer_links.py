@@ -1,4 +1,4 @@
-"""Addresses under which whoever has them can read one text for an hour."""
+"""Links to single texts: everybody who has a link can read its text for an hour."""
 
 from __future__ import annotations
 

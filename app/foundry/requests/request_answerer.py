@@ -22,7 +22,7 @@ TOO_LATE: Final = (
     "This request came too late: it waited in the queue for longer than a run in Foundry lives, so nothing was looked "
     "up. Ask again."
 )
-NOT_OFFERED: Final = "This tool is switched off. Whoever runs it can switch it on with the setting FOUNDRY_TOOLS."
+NOT_OFFERED: Final = "This tool is switched off. An administrator can switch it on with the setting FOUNDRY_TOOLS."
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _CHANNEL: Final = "foundry"
 _TENANT: Final = "foundry"
 # A host brings up to 32 messages of each queue at once, and each takes several calls of storage.
 _MAX_RECORDING: Final = 8
-# Beyond the age at which nobody waits any more, so that the answer says why.
+# Longer than a request may wait, so that the answer says that it is too late.
 _TURN_SECONDS: Final = MAX_AGE_SECONDS + 60
 
 

@@ -99,7 +99,7 @@ class JobLookup:
         return sorted(found, key=lambda run: run.started_ms, reverse=True)
 
     async def _named(self, name: str) -> Mapping[str, Any]:
-        """The job of that name, in any case; or else the only one whose name stands in `name`, or has it in it."""
+        """The job of that name, in any case; or else the only one whose name is a part of `name`, or contains it."""
         exact = [job async for job in self._api.jobs(name=name)]
         if len(exact) == 1:
             return exact[0]
