@@ -21,14 +21,17 @@ _BAD = ["no message", "bm8gbWVzc2FnZQ==", "{}", "[1]", '{"CorrelationId": null, 
 async def test_another_worker_answers_what_a_killed_one_had_taken_though_its_host_hides_it_for_ten_minutes(
     azurite: Azurite, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    async with kill_run(azurite, tmp_path, workers=1, model_seconds=1.0) as run:
-        await run.put_all(12)
-        await within(20, run.recorded(11), lambda: log_of(run))
+    async with kill_run(azurite, tmp_path, workers=1, model_seconds=0.2) as run:
+        await run.put_all(1)
+        run.model.seconds = 60
+        await asyncio.gather(*map(run.put, range(1, 9)))
+        await within(20, run.recorded(8), lambda: log_of(run))
+        run.model.seconds = 0.2
         await run.workers.kill(0, signal.SIGKILL)
         run.kills += 1
         # Messages that nobody can be answered do no harm to those that come after them.
         dropped = [(await run.input_queue.send_message(content)).id for content in _BAD]
-        await run.put(12)
+        await run.put(9)
         await within(60, run.all_answered(), lambda: log_of(run))
         log = log_of(run)
     assert [log.count(f"Message {id} on the queue of ask is dropped") for id in dropped] == [1] * len(_BAD), log
