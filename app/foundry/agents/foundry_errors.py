@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 _DATA_ACTION = re.compile(r"principal `?([^`\s]{1,100})`? lacks the required data action `?([A-Za-z0-9./*]{1,200})")
+# Not of an agent whose name holds the word: https://github.com/microsoft/agent-framework/issues/4117
+_NO_PROJECT = re.compile(r"(?:the )?project (?:\S{1,150} )?(?:was )?(?:not found|does not exist)", re.IGNORECASE)
 _MAX_QUOTED_CHARACTERS = 300
 STANDARD_SETUP = (
     "Azure Functions tools need the standard set-up of Foundry's agent service, with a storage account, Azure AI "
@@ -62,7 +64,7 @@ def question_was_put() -> Iterator[None]:
 def refusal(status: int, body: object, what: str) -> RefusedError:
     """For an HTTP status from 400 to 499, with the body as it was read."""
     code, message = _error_of(body)
-    if status == 404 and "project" in message.lower():
+    if status == 404 and _NO_PROJECT.match(message):
         # Everything in it would be missing too.
         return RefusedError(f"Foundry has no such project: check PROJECT_ENDPOINT_ENT. {message}", status=status)
     sentence = _sentence(status, code, message, what)

@@ -151,6 +151,7 @@ async def test_an_answer_without_any_tool_names_none(desk: ClassicDesk) -> None:
 async def test_a_lost_answer_to_the_creation_of_an_agent_makes_no_second_one(desk: ClassicDesk) -> None:
     desk.stand_in.faults.add(CREATE, 503, after=True)
     await desk.orchestrator().create()
+    assert desk.stand_in.faults.calls.count(CREATE) == 2
     assert sorted(each["name"] for each in desk.stand_in.classic.all.values()) == [ORCHESTRATOR, SPECIALIST]
 
 
@@ -166,6 +167,16 @@ _READING = ["GET /threads/{thread}/runs/{id}", "GET /threads/{id}/messages", "GE
 
 
 _DELETING = ["DELETE /threads/{id}", "DELETE /assistants/{id}"]
+
+
+@pytest.mark.parametrize(("call", "status"), [*((each, 503) for each in _ASKING), (_ASKING[-1], 429)])
+async def test_a_question_is_never_put_twice(desk: ClassicDesk, call: str, status: int) -> None:
+    await desk.orchestrator().create()
+    desk.stand_in.faults.add(call, status, after=status == 503)
+    with pytest.raises(UnavailableError):
+        await desk.orchestrator().ask("How many?", 20)
+    assert desk.stand_in.faults.calls.count(call) == 1
+    assert not desk.stand_in.classic.threads
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 from azure.core.exceptions import ServiceRequestError
+from azure.identity import CredentialUnavailableError
 
 from app.foundry.agents.foundry_calls import Repeat
-from app.foundry.agents.foundry_errors import NotFoundError, UnavailableError
+from app.foundry.agents.foundry_errors import NotFoundError, RefusedError, UnavailableError
 from app.local.foundry_stand_in.conversations import Conversation
 from tests.foundry.agents.conftest import QUICK, Desk, quick_calls
+from tests.foundry.agents.test_command import run
 from tests.foundry.agents.test_creation_and_removal import MARK, ORCHESTRATOR, SPECIALIST, somebody_elses, versions
 
 PAGE = "<html><body>Sign in to the network</body></html>"
@@ -173,3 +175,33 @@ async def test_a_version_is_not_waited_for_longer_than_two_minutes(desk: Desk, m
     with pytest.raises(UnavailableError, match="asks to wait 3600 s"):
         await desk.orchestrator().create()
     assert versions(desk) == {}
+
+
+async def test_agents_may_be_named_after_a_project(desk: Desk) -> None:
+    """What is not there is told by name."""
+    named = {"FOUNDRY_AGENT_NAME": "project-x", "FOUNDRY_SCALE_FACTOR": "2"}
+    await desk.orchestrator(**named).create()
+    assert (await desk.orchestrator(**named).ask("How many?", 20)).text
+    assert await desk.orchestrator(**named).delete() == ()
+    assert desk.stand_in.left() == []
+
+
+@pytest.mark.parametrize("said", ["Project not found", "The project does not exist.", "Project 'x' was not found"])
+async def test_a_project_that_is_not_there_is_no_missing_agent(desk: Desk, said: str) -> None:
+    desk.stand_in.faults.add("GET /agents/{name}", 404, body=json.dumps({"error": {"code": "404", "message": said}}))
+    with pytest.raises(RefusedError, match="no such project: check PROJECT_ENDPOINT_ENT"):
+        await desk.orchestrator().create()
+
+
+async def test_a_sign_in_that_fails_is_a_refusal(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where openai's package asks for the token."""
+
+    async def no_token(*_: object, **__: object) -> None:
+        raise CredentialUnavailableError("DefaultAzureCredential failed\nAADSTS700082: The refresh token has expired")
+
+    await desk.orchestrator().create()
+    monkeypatch.setattr("app.foundry.agents.sign_in._LocalCredential.get_token", no_token)
+    assert await run(desk, "ask", "How many?") == 1
+    assert "There is no sign-in to Azure (AADSTS700082)" in capsys.readouterr().err
