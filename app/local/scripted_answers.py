@@ -1,8 +1,8 @@
 """What the stand-in's serving endpoint says by script: calls of the offered tools, which its tiny model cannot make.
 
 A question that looks like data goes to the Genie tool, "as a pie chart" to the one that draws a result again. Where
-there are files, an attached one is shown, and a question in SQL goes to them. What the script does not know is left to
-the model.
+there are files, an attached one is shown, and a question in SQL goes to them. `weather {"city": "Rome"}` calls the tool
+of that name with these arguments. What the script does not know is left to the model.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def scripted_answer(messages: Sequence[Mapping[str, Any]], tools: object) -> Scr
     if last.get("role") != "user" or not offered:
         return None
     question = _text(last.get("content"))
+    if (call := _written_call(question, offered)) is not None:
+        return call
     if (chart := _wanted_chart(question)) and (redraw := _named(offered, "redraw")):
         return ScriptedCall(str(redraw["name"]), _chart_arguments(redraw, chart))
     if (files := _named(offered, "query_files")) and (sql := _wanted_sql(question, files)):
@@ -111,6 +113,17 @@ def _after(result: str) -> str:
     for introduction in _INTRODUCTIONS:
         words = words.removeprefix(introduction)
     return words[:_MAX_TEXT] if words and not words.startswith("[") else "Here is what the data says."
+
+
+def _written_call(question: str, functions: Sequence[Mapping[str, Any]]) -> ScriptedCall | None:
+    name, _, written = question.rpartition("\n\n")[2].strip().partition(" ")
+    if not written.startswith("{") or all(one["name"] != name for one in functions):
+        return None
+    try:
+        arguments = json.loads(written)
+    except (ValueError, RecursionError):
+        return None
+    return ScriptedCall(name, arguments)
 
 
 def _wanted_chart(question: str) -> str | None:

@@ -122,6 +122,16 @@ def test_everything_else_is_left_to_the_model(content: str, tools: list[ToolDefi
     assert scripted_answer([{"role": "user", "content": content}], [_offered(tool) for tool in tools]) is None
 
 
+def test_a_call_that_a_person_writes_is_made() -> None:
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+
+    def said(question: str) -> object:
+        return scripted_answer([{"role": "user", "content": question}], tools)
+
+    assert said('weather {"city": "Rome"}') == ScriptedCall("weather", {"city": "Rome"})
+    assert [said(each) for each in ("weather", "weather {", 'clock {"city": "Rome"}')] == [None, None, None]
+
+
 @pytest.mark.parametrize("tools", [None, 3, [3], [{}], [{"function": 3}], [{"function": {"name": 4}}]])
 def test_tools_in_the_wrong_format_are_left_to_the_model(tools: object) -> None:
     assert scripted_answer([{"role": "user", "content": "revenue by month"}], tools) is None
