@@ -10,7 +10,14 @@ from pydantic import AfterValidator
 
 from app.common.net import is_loopback, secure_origin
 from app.config import HostSettings, SettingsError, load_sections, setting_names
-from app.foundry.agents.endpoints import PROJECT_FORM, QUEUE_FORM, project_endpoint_problem, queue_endpoint_problem
+from app.foundry.agents.endpoints import (
+    MCP_FORM,
+    PROJECT_FORM,
+    QUEUE_FORM,
+    mcp_url_problem,
+    project_endpoint_problem,
+    queue_endpoint_problem,
+)
 from app.settings.foundry_settings import FoundryToolSettings
 from app.settings.genie_settings import GenieSettings
 from app.settings.host_environment import HostEnvironment
@@ -67,7 +74,7 @@ class FoundryAgentSettings(Section):
         _MCP_URL,
         default="",
         left_out="the queues are used",
-        description="https://<app>.azurewebsites.net/api/mcp, for tools over MCP instead of queues",
+        description=f"{MCP_FORM}, for tools over MCP instead of queues",
     )
     mcp_connection: str = setting(
         "FOUNDRY_MCP_CONNECTION",
@@ -79,15 +86,17 @@ class FoundryAgentSettings(Section):
     @classmethod
     def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
         del host
-        for name, problem_of in ((_PROJECT, project_endpoint_problem), (_QUEUES, queue_endpoint_problem)):
+        checks = (
+            (_PROJECT, project_endpoint_problem),
+            (_QUEUES, queue_endpoint_problem),
+            (_MCP_URL, mcp_url_problem),
+        )
+        for name, problem_of in checks:
             if (problem := problem_of(given[name]) if name in given else None) is not None:
                 yield f"{name}: {problem}"
-        try:
-            secure_origin(given.get(_MCP_URL, "https://none"))
-        except ValueError:
-            yield f"{_MCP_URL}: not valid; put https://<app>.azurewebsites.net/api/mcp, without a key in it"
-        if not is_loopback_url(given.get(_PROJECT, "")) and is_loopback_url(given.get(_QUEUES, "")):
-            yield f"{_QUEUES}: is this machine's own, which Foundry in Azure does not reach; put {QUEUE_FORM}"
+        for name, form in ((_QUEUES, QUEUE_FORM), (_MCP_URL, MCP_FORM)):
+            if not is_loopback_url(given.get(_PROJECT, "")) and is_loopback_url(given.get(name, "")):
+                yield f"{name}: is this machine's own, which Foundry in Azure does not reach; put {form}"
 
 
 class AgentProgramSettings(HostSettings):

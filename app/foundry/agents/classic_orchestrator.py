@@ -170,6 +170,9 @@ class ClassicOrchestrator:
                 await removal.remove_run_of_creation(self._run_id)
         except TimeoutError:
             removal.left.append("agents, for which there was no time")
+        except asyncio.CancelledError:
+            self._report("left: agents, perhaps, as removing them was interrupted: run delete")
+            raise
         for line in removal.left:
             self._report(f"left: {line}")
 
@@ -183,6 +186,9 @@ class ClassicOrchestrator:
                 await removal.remove_question(thread.id, thread.metadata["question"])
         except TimeoutError:
             removal.left.append("what the question made, for which there was no time")
+        except asyncio.CancelledError:
+            self._report("left: what the question made, perhaps, as removing it was interrupted: run delete")
+            raise
         for line in removal.left:
             self._report(f"left: {line}")
 

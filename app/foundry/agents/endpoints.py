@@ -9,6 +9,7 @@ from app.common.net import is_loopback
 
 PROJECT_FORM = "https://<resource>.services.ai.azure.com/api/projects/<project>"
 QUEUE_FORM = "https://<account>.queue.core.windows.net"
+MCP_FORM = "https://<app>.azurewebsites.net/api/mcp"
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # Of Azure, of its clouds for governments and of the one in China.
@@ -41,6 +42,14 @@ def project_endpoint_problem(text: str) -> str | None:
     if not _PROJECT_PATH.fullmatch(parts.path.rstrip("/")):
         return f"does not end in /api/projects/<project>; put {PROJECT_FORM}"
     return None
+
+
+def mcp_url_problem(text: str) -> str | None:
+    """What is wrong with the address of our tools over MCP, and its right form; None where nothing is."""
+    parts, problem = _split(text, MCP_FORM)
+    if parts is None:
+        return problem
+    return None if parts.path.strip("/") else f"has no path; put {MCP_FORM}"
 
 
 def queue_endpoint_problem(text: str) -> str | None:

@@ -112,6 +112,9 @@ class ResponsesOrchestrator:
                     await removal.remove_question(conversation.metadata["question"])
         except TimeoutError:
             removal.left.append("what the question made, for which there was no time")
+        except asyncio.CancelledError:
+            self._report("left: what the question made, perhaps, as removing it was interrupted: run delete")
+            raise
         for line in removal.left:
             self._report(f"left: {line}")
 

@@ -149,3 +149,20 @@ def test_queues_of_this_machine_are_for_a_project_of_this_machine_alone() -> Non
     assert "does not reach" in problem
     local = {"PROJECT_ENDPOINT_ENT": "http://[::1]:8123/api/projects/x"}
     load_agent_settings(GIVEN | local | {"STORAGE_SERVICE_ENDPOINT": "http://127.0.0.1:10001/devstoreaccount1"})
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://app.azurewebsites.net/api/mcp?code=secret", "holds more than an address"),
+        ("https://user:secret@app.azurewebsites.net/api/mcp", "holds more than an address"),
+        ("https://app.azurewebsites.net/", "has no path"),
+        ("http://app.azurewebsites.net/api/mcp", "begins with http://"),
+        ("http://127.0.0.1:7071/api/mcp", "is this machine's own"),
+    ],
+)
+def test_the_address_of_mcp_holds_no_key_and_can_be_reached(url: str, said: str) -> None:
+    (problem,) = problems(FOUNDRY_MCP_URL=url)
+    assert said in problem
+    assert "secret" not in problem
+    load_agent_settings(GIVEN | {"FOUNDRY_MCP_URL": "https://app.azurewebsites.net/api/mcp/entra"})

@@ -70,6 +70,14 @@ async def test_without_agents_the_question_is_refused(desk: Desk) -> None:
     assert made(desk) == []
 
 
+async def test_an_agent_of_somebody_else_is_not_asked(desk: Desk) -> None:
+    for name in ("databricks-orchestrator", "databricks-specialist"):
+        await desk.project.create_version(name, {"kind": "prompt", "model": "gpt-5.1"}, "", {})
+    with pytest.raises(RefusedError, match="no agent databricks-orchestrator of ours"):
+        await desk.orchestrator().ask("How many?", 20)
+    assert CREATE_RESPONSE not in desk.stand_in.faults.calls
+
+
 async def test_a_question_uses_the_version_that_it_began_with(desk: Desk) -> None:
     await desk.orchestrator().create()
     used = []

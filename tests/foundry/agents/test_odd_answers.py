@@ -205,3 +205,18 @@ async def test_a_sign_in_that_fails_is_a_refusal(
     monkeypatch.setattr("app.foundry.agents.sign_in._LocalCredential.get_token", no_token)
     assert await run(desk, "ask", "How many?") == 1
     assert "There is no sign-in to Azure (AADSTS700082)" in capsys.readouterr().err
+
+
+async def test_a_question_that_is_interrupted_twice_says_that_something_may_be_left(desk: Desk) -> None:
+    await desk.orchestrator().create()
+    asked = desk.stand_in.faults.add("GET /openai/v1/responses/{id}", None)
+    removing = desk.stand_in.faults.add("POST /openai/v1/responses/{id}/cancel", None)
+    asking = asyncio.create_task(desk.orchestrator().ask("How many?", 20))
+    for fault in (asked, removing):
+        await fault.reached.wait()
+        asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert "left: what the question made, perhaps" in desk.text()
+    assert await desk.orchestrator().delete() == ()
+    assert (desk.stand_in.conversations.all, desk.stand_in.responses.all) == ({}, {})

@@ -40,6 +40,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_projects_cloud_decides_where_to_sign_in(host: str, authority: str, scope: str) -> None:
     async with sign_in.client_options(f"https://{host}/api/projects/x") as options:
         assert options["credential_scopes"] == [scope]
+        assert options["permit_redirects"] is False, "the token would go to another host"
         assert isinstance(options["credential"], NotedCredential)
     assert NotedCredential.made == [{"authority": authority}]
 
