@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.foundry.agents.foundry_errors import STANDARD_SETUP, NoEndError, RefusedError
+from app.foundry.agents.sources import is_source_of, numbered_links
 
 ENDED = frozenset({"completed", "failed", "cancelled", "canceled", "incomplete", "expired", "requires_action"})
 # https://platform.openai.com/docs/api-reference/responses/object: of `error.code`, those that another try may not meet.
@@ -122,12 +123,9 @@ def _text(items: list[Mapping[str, Any]]) -> str:
     for part in parts:
         for annotation in _listed(part.get("annotations")):
             url = annotation.get("url") if isinstance(annotation, Mapping) else None
-            if isinstance(url, str) and url.startswith("https://") and url not in text:
+            if isinstance(url, str) and is_source_of(text, url):
                 sources.setdefault(url, _field(annotation, "title") or url)
-    if not sources:
-        return text
-    links = (f"{number}. [{title}]({url})" for number, (url, title) in enumerate(sources.items(), 1))
-    return "\n".join([text, "", *links])
+    return f"{text}\n\n{numbered_links(sources)}" if sources else text
 
 
 def _parts(items: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The settings of the agents in Azure AI Foundry, for the program at a desk or in a pipeline that makes them."""
+"""The settings of the agents in Azure AI Foundry, for the command line program that makes them."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.common.json_values import items, mapping, text
 from app.foundry.agents.foundry_errors import STANDARD_SETUP, FoundryError, NoEndError, RefusedError
+from app.foundry.agents.sources import is_source_of, numbered_links
 
 # https://learn.microsoft.com/rest/api/aifoundry/aiagents/runs: "incomplete" is not among the package's.
 _ENDED = frozenset({"completed", "failed", "cancelled", "canceled", "expired", "incomplete"})
@@ -43,13 +44,12 @@ def answer_of(messages: Sequence[Mapping[str, Any]]) -> str:
         for annotation in map(mapping, items(part.get("annotations"))):
             cited = mapping(annotation.get("url_citation"))
             url = text(cited.get("url"))
-            if url.startswith("https://") and url not in said:
+            if is_source_of(said, url):
                 sources.setdefault(url, _quoted(cited.get("title")) or url)
                 if marker := text(annotation.get("text")):
                     said = said.replace(marker, f" [{list(sources).index(url) + 1}]")
         written.append(said.strip())
-    links = [f"{number}. [{title}]({url})" for number, (url, title) in enumerate(sources.items(), start=1)]
-    return "\n\n".join(filter(None, [*written, "\n".join(links)]))
+    return "\n\n".join(filter(None, [*written, numbered_links(sources)]))
 
 
 def tool_calls_of(steps: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -96,6 +96,14 @@ def test_the_text_keeps_its_sources_as_numbered_links() -> None:
     assert found.text == "It is 7, see https://a.example/there\n\n1. [Sales](https://a.example/1)"
 
 
+def test_a_source_is_an_address_that_is_not_shown_yet() -> None:
+    addresses = ("https://a.example/1", "https://a.example/12", "https://a.example/x) [y](z", "http://a.example/2", "")
+    cited = [{"type": "url_citation", "url": url, "title": "Sales [2025]"} for url in addresses]
+    cited.append({"type": "file_citation", "file_id": "f", "filename": "x.pdf"})
+    found = read_response(response("completed", message("It is 7: https://a.example/12.", annotations=cited)))
+    assert found.text == "It is 7: https://a.example/12.\n\n1. [Sales (2025)](https://a.example/1)"
+
+
 def test_calls_of_the_service_and_calls_for_us_are_told_apart() -> None:
     found = read_response(
         response(

@@ -78,6 +78,23 @@ async def test_an_agent_of_somebody_else_is_not_asked(desk: Desk) -> None:
     assert CREATE_RESPONSE not in desk.stand_in.faults.calls
 
 
+async def test_a_function_that_is_not_ours_is_said_to_be_missing(desk: Desk) -> None:
+    """Somebody has changed the orchestrator by hand, and kept its metadata."""
+    await desk.orchestrator().create()
+    tools = desk.stand_in.agents.versions["databricks-orchestrator"][-1]["definition"]["tools"]
+    tools[0] = tools[0] | {"name": "launch"}
+    answer = await desk.orchestrator().ask("How many?", 20)
+    assert (answer.text, answer.tool_calls) == ("There is no function launch.", ())
+
+
+async def test_an_orchestrator_that_only_delegates_comes_to_an_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.orchestrator().create()
+    monkeypatch.setattr("app.foundry.agents.responses_orchestrator._MAX_ROUNDS", 1)
+    with pytest.raises(NoEndError, match="still delegates after 1 rounds"):
+        await desk.orchestrator().ask("How many?", 20)
+    assert made(desk) == []
+
+
 async def test_a_question_uses_the_version_that_it_began_with(desk: Desk) -> None:
     await desk.orchestrator().create()
     used = []
