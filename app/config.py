@@ -7,6 +7,7 @@ an application setting, on a developer's machine `local.settings.json`. This mod
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -92,6 +93,7 @@ class Settings(CoreSettings):
 
 
 _Kind = TypeVar("_Kind", bound=HostSettings)
+_PLAIN_NAME = re.compile(r"[\w.*-]{1,64}( \d{1,6})?")
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -136,6 +138,11 @@ def _unresolved_secrets(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _describe(detail: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    _section, name, *_ = detail["loc"]
+    _section, name, *inside = detail["loc"]
+    # Where in a setting that is JSON. What else a location holds is of pydantic's making.
+    where = [f"entry {each + 1}" if isinstance(each, int) else each for each in inside]
+    place = ", ".join(each for each in where if _PLAIN_NAME.fullmatch(each))
     fault = "missing" if detail["type"] == "missing" else "not valid"
+    if place:
+        fault = f"not valid in {place}{', which is missing' if fault == 'missing' else ''}"
     return f"{name}: {fault}; put {names[name]}"

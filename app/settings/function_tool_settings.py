@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -15,6 +16,7 @@ from app.settings.section import Section, setting
 
 MAX_FUNCTION_TOOLS = 20
 _QueueName = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+_OTHER_SERVICE = re.compile(r"\.(?:blob|dfs|file|table|web)\.(?:core|storage)\.")
 # Beside these the arguments stand in a message.
 _RESERVED = frozenset({"correlationid", "function_args", "traceparent"})
 
@@ -43,6 +45,8 @@ class FunctionTool(BaseModel):
         origin = secure_origin(value.strip())
         if "?" in value or "#" in value:
             raise PydanticCustomError("endpoint", "an endpoint is an address without a signature")
+        if _OTHER_SERVICE.search(origin.lower()):
+            raise PydanticCustomError("endpoint", "an endpoint is that of the queue service")
         # The host in lower case, so that one queue has one address.
         return f"{origin.lower()}{value.strip()[len(origin) :].rstrip('/')}"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.config import HostSettings, SettingsError, load_sections
 from app.settings.function_tool_settings import FunctionToolSettings
 from app.settings.host_environment import HostEnvironment
 from tests.function_tools.test_function_tools import WEATHER
@@ -30,6 +31,7 @@ def test_an_entry_names_its_queues_and_needs_an_approval_unless_it_only_reads() 
         {"endpoint": "http://functions.queue.core.windows.net"},
         {"endpoint": "https://user:word@functions.queue.core.windows.net"},
         {"endpoint": "https://functions.queue.core.windows.net?sv=2024&sig=secret"},
+        {"endpoint": "https://functions.blob.core.windows.net"},
         {"input_queue": "Has_Capitals"},
         {"input_queue": "a--b"},
         {"output_queue": "x" * 64},
@@ -49,6 +51,21 @@ def test_an_entry_names_its_queues_and_needs_an_approval_unless_it_only_reads() 
 def test_an_entry_that_cannot_be_right_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="FUNCTION_TOOLS"):
         FunctionToolSettings.model_validate({"FUNCTION_TOOLS": tools({**WEATHER, **change})})
+
+
+def test_it_is_said_where_an_entry_is_wrong() -> None:
+    incomplete = {name: value for name, value in WEATHER.items() if name != "description"}
+    given = {"FUNCTION_TOOLS": tools(WEATHER, {**incomplete, "output_queue": "Not_A_Name"})}
+    with pytest.raises(SettingsError) as raised:
+        load_sections(_FunctionTools, given)
+    assert [each.partition(";")[0] for each in raised.value.problems] == [
+        "FUNCTION_TOOLS: not valid in entry 2, description, which is missing",
+        "FUNCTION_TOOLS: not valid in entry 2, output_queue",
+    ]
+
+
+class _FunctionTools(HostSettings):
+    functions: FunctionToolSettings
 
 
 def test_names_are_distinct_and_queues_of_answers_may_be_shared() -> None:
