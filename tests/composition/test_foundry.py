@@ -193,6 +193,24 @@ async def test_a_function_ends_before_its_time_limit_and_the_answer_is_sent_all_
     assert [each["Value"] for each in answers] == ["It took long."]
 
 
+async def test_a_request_that_is_not_recorded_when_its_worker_ends_is_left_to_the_host(
+    endpoint: ServingEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, asked = opened(endpoint, tmp_path), asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("app.turns.runner._CLAIM_GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(host.core.storage.conversations, "begin", hang)
+    receiving = asyncio.create_task(receive(host, message()))
+    await asked.wait()
+    await host.close()
+    with pytest.raises(ShuttingDownError):
+        await receiving
+
+
 async def test_a_request_that_cannot_be_recorded_is_left_to_the_host(
     host: FunctionsHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
