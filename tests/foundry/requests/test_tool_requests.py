@@ -352,11 +352,25 @@ async def test_a_value_that_the_output_queue_refuses_is_sent_later_and_nothing_i
 @in_virtual_time
 async def test_a_value_that_may_have_been_sent_before_is_counted_as_a_repeat(harness: RequestHarness) -> None:
     worker, queue = harness.worker(), harness.store.queue("azure-function-ask-output")
-    forgetful: Any = _ForgetfulQueue(queue)
+    forgetful: Any = _ForgetfulStorage(queue)
     worker.requests._storage = replace(worker.requests._storage, open_output=lambda _: forgetful)
     value = await worker.requests.answer(request_of())
     assert await harness.answers() == [("call_1", value)] * 2
     assert harness.telemetry.counted("foundry.repeats", kind="value", tool="ask") == 1
+
+
+@pytest.mark.parametrize("value_is_sent", [True, False])
+def test_a_value_that_is_kept_again_though_it_was_not_sent_is_no_repeat(value_is_sent: bool, tmp_path: Path) -> None:
+    @in_virtual_time
+    async def script(harness: RequestHarness) -> None:
+        worker = harness.worker()
+        forgetful: Any = _ForgetfulStorage(harness.store.documents())
+        worker.requests._values._documents = forgetful
+        value = await worker.requests.answer(replace(request_of(), value_is_sent=value_is_sent))
+        assert await harness.answers() == [("call_1", value)] * value_is_sent
+        assert harness.telemetry.counted("foundry.repeats") == 0
+
+    script(tmp_path)
 
 
 @in_virtual_time
@@ -368,15 +382,18 @@ async def test_tools_may_have_the_same_correlation_id(harness: RequestHarness) -
     assert await worker.requests.find("ask_data", "call_1") == KeptValue(NOT_OFFERED)
 
 
-class _ForgetfulQueue:
-    """Takes the first message, and does not say so."""
+class _ForgetfulStorage:
+    """Takes what is put first, and does not say so."""
 
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
         self._has_answered = False
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
     async def put(self, *arguments: Any, **named: Any) -> Any:
-        receipt = await self._queue.put(*arguments, **named)
+        receipt = await self._storage.put(*arguments, **named)
         if not self._has_answered:
             self._has_answered = True
             raise StorageError("no answer")

@@ -126,6 +126,30 @@ async def test_when_all_have_left_the_work_ends_and_knows_why_and_the_next_call_
     assert await call(shared, work) == "answer 2"
 
 
+async def test_a_call_that_comes_while_the_last_one_ends_begins_anew() -> None:
+    shared, begun, may_end = SharedAnswers(60), list[ToolCallContext](), asyncio.Event()
+
+    async def ends_slowly(context: ToolCallContext) -> str:
+        begun.append(context)
+        if len(begun) > 1:
+            return "anew"
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await may_end.wait()
+        return ""
+
+    first = call(shared, ends_slowly)
+    await asyncio.sleep(0.001)
+    first.cancel()
+    await asyncio.sleep(0.001)
+    second = call(shared, ends_slowly)
+    await asyncio.sleep(0.001)
+    may_end.set()
+    assert await second == "anew"
+    await asyncio.wait({first})
+
+
 async def test_all_who_wait_hear_of_the_progress() -> None:
     shared, heard = SharedAnswers(60), list[str]()
     said = asyncio.Event()
