@@ -1,4 +1,4 @@
-"""One trace from `ask` at a desk through Foundry and the queue to the tool, and on to a function of others."""
+"""One trace from `ask` in a terminal through Foundry and the queue to the tool, and on to a function of others."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from tests.fakes.foundry_project import served
 from tests.fakes.foundry_requests import RecordedTelemetry
 from tests.fakes.function_queues import FunctionQueues
 from tests.fakes.tools import tool_context, without_data_marks
-from tests.foundry.agents.conftest import Desk, quick_calls
-from tests.foundry.agents.test_classic import ClassicDesk
+from tests.foundry.agents.conftest import ProgramHarness, quick_calls
+from tests.foundry.agents.test_classic import ClassicProgramHarness
 from tests.function_tools.test_function_tools import WEATHER
 
 
@@ -63,15 +63,15 @@ class WeatherTool:
 
 
 @asynccontextmanager
-async def opened(classic: bool) -> AsyncIterator[Desk | ClassicDesk]:
+async def opened(classic: bool) -> AsyncIterator[ProgramHarness | ClassicProgramHarness]:
     stand_in = FoundryStandIn()
     async with served(stand_in) as address:
         if classic:
             async with open_classic_project(address, quick_calls()) as threads:
-                yield ClassicDesk(stand_in, address, threads)
+                yield ClassicProgramHarness(stand_in, address, threads)
         else:
             async with open_project(address, quick_calls()) as project:
-                yield Desk(stand_in, address, project)
+                yield ProgramHarness(stand_in, address, project)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ async def test_a_question_is_one_trace_from_ask_to_the_last_function(
         return "Sunny"
 
     serving = asyncio.create_task(functions.serve(weather))
-    async with opened(classic) as desk:
-        desk.stand_in.queues.call = queued  # type: ignore[method-assign, assignment]
-        await desk.orchestrator().create()
-        answer = await desk.orchestrator().ask("How is the weather?", 20)
+    async with opened(classic) as harness:
+        harness.stand_in.queues.call = queued  # type: ignore[method-assign, assignment]
+        await harness.orchestrator().create()
+        answer = await harness.orchestrator().ask("How is the weather?", 20)
     assert answer.text == "Sunny"
-    (trace_id,) = re.findall(r"^trace ([0-9a-f]{32})$", desk.text(), re.MULTILINE)
+    (trace_id,) = re.findall(r"^trace ([0-9a-f]{32})$", harness.text(), re.MULTILINE)
     assert {f"{span.trace_id:032x}" for span in telemetry.ended} == {trace_id}
     names = [span.name for span in telemetry.ended]
     assert "turn" in names, names

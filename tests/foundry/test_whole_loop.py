@@ -21,7 +21,7 @@ from tests.fakes.azurite import Azurite
 from tests.fakes.foundry_project import served
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, chat_stream
 from tests.faults.workers import Workers
-from tests.foundry.agents.conftest import Desk, quick_calls
+from tests.foundry.agents.conftest import ProgramHarness, quick_calls
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ pytestmark = [
 class Loop:
     """`settings` are those of the program, `model` answers our function's agent."""
 
-    desk: Desk
+    harness: ProgramHarness
     model: ServingEndpoint
     settings: Mapping[str, str]
 
@@ -61,7 +61,7 @@ async def loop(azurite: Azurite, folder: Path) -> AsyncIterator[Loop]:
             "FOUNDRY_TOOL_NAME": name,
         }
         async with Workers(1, folder, lambda _: app, time.monotonic):
-            yield Loop(Desk(stand_in, address, project), model, program)
+            yield Loop(ProgramHarness(stand_in, address, project), model, program)
 
 
 async def program(settings: Mapping[str, str], *arguments: str) -> tuple[int | None, str, str]:
@@ -82,8 +82,8 @@ async def test_a_question_goes_through_foundry_and_the_queues_to_our_function_an
     azurite: Azurite, tmp_path: Path
 ) -> None:
     async with loop(azurite, tmp_path) as whole:
-        desk, stand_in = whole.desk, whole.desk.stand_in
-        agents = desk.orchestrator(**whole.settings)
+        harness, stand_in = whole.harness, whole.harness.stand_in
+        agents = harness.orchestrator(**whole.settings)
         await agents.create()
         whole.model.replies.append(chat_stream("There are 42."))
         code, printed, reported = await program(whole.settings, "ask", "How many orders?")

@@ -23,8 +23,8 @@ QUEUES = "http://127.0.0.1:10001/devstoreaccount1"
 
 
 @dataclass
-class Desk:
-    """A person at a terminal: `lines` is what was reported."""
+class ProgramHarness:
+    """The program against the stand-in project: `lines` is what it reported."""
 
     stand_in: FoundryStandIn
     address: str
@@ -58,10 +58,10 @@ def one_tls_context() -> Iterator[None]:
 
 
 @pytest.fixture
-async def desk(one_tls_context: None) -> AsyncIterator[Desk]:
+async def harness(one_tls_context: None) -> AsyncIterator[ProgramHarness]:
     stand_in = FoundryStandIn()
     async with served(stand_in) as address, open_project(address, quick_calls()) as project:
-        at = Desk(stand_in, address, project)
+        at = ProgramHarness(stand_in, address, project)
         at.answer_with(answered)
         yield at
 

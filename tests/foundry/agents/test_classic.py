@@ -30,7 +30,7 @@ MARK = {"made_by": "databricks-agent-for-teams", "installation": "databricks"}
 
 
 @dataclass
-class ClassicDesk:
+class ClassicProgramHarness:
     stand_in: FoundryStandIn
     address: str
     project: ClassicProject
@@ -56,16 +56,16 @@ class ClassicDesk:
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[ClassicDesk]:
+async def harness() -> AsyncIterator[ClassicProgramHarness]:
     stand_in = FoundryStandIn()
     stand_in.queues.call = answered  # type: ignore[method-assign]
     async with served(stand_in) as address, open_classic_project(address, quick_calls()) as project:
-        yield ClassicDesk(stand_in, address, project)
+        yield ClassicProgramHarness(stand_in, address, project)
 
 
-async def test_the_orchestrator_has_a_specialist_that_asks_our_function(desk: ClassicDesk) -> None:
-    await desk.orchestrator(FOUNDRY_TOOLS="ask", FOUNDRY_TOOL_NAME="dev-ask").create()
-    agents = desk.agents()
+async def test_the_orchestrator_has_a_specialist_that_asks_our_function(harness: ClassicProgramHarness) -> None:
+    await harness.orchestrator(FOUNDRY_TOOLS="ask", FOUNDRY_TOOL_NAME="dev-ask").create()
+    agents = harness.agents()
     (connected,) = agents[ORCHESTRATOR]["tools"]
     assert connected["connected_agent"]["id"] == agents[SPECIALIST]["id"]
     assert connected["connected_agent"]["name"] == "connected_azure_function_agent"
@@ -74,47 +74,47 @@ async def test_the_orchestrator_has_a_specialist_that_asks_our_function(desk: Cl
         "queue_service_endpoint": QUEUES,
         "queue_name": "azure-function-dev-ask-input",
     }
-    answer = await desk.orchestrator(FOUNDRY_TOOLS="ask").ask("How many?", 30)
+    answer = await harness.orchestrator(FOUNDRY_TOOLS="ask").ask("How many?", 30)
     assert answer.text == "ask says 42 to How many?"
     assert answer.tool_calls == ("ask", "connected_azure_function_agent")
-    assert not desk.stand_in.classic.threads, "the thread is removed"
-    assert await desk.orchestrator().delete() == ()
-    assert desk.stand_in.left() == []
+    assert not harness.stand_in.classic.threads, "the thread is removed"
+    assert await harness.orchestrator().delete() == ()
+    assert harness.stand_in.left() == []
 
 
-async def test_creating_again_changes_only_what_differs(desk: ClassicDesk) -> None:
-    await desk.orchestrator().create()
-    before = desk.agents()
-    await desk.orchestrator().create()
-    assert desk.stand_in.faults.calls.count(CREATE) == 2
-    assert "POST /assistants/{id}" not in desk.stand_in.faults.calls
+async def test_creating_again_changes_only_what_differs(harness: ClassicProgramHarness) -> None:
+    await harness.orchestrator().create()
+    before = harness.agents()
+    await harness.orchestrator().create()
+    assert harness.stand_in.faults.calls.count(CREATE) == 2
+    assert "POST /assistants/{id}" not in harness.stand_in.faults.calls
     before[SPECIALIST]["instructions"] = "Do as you like."
-    await desk.orchestrator().create()
-    assert desk.stand_in.faults.calls.count("POST /assistants/{id}") == 1
-    assert desk.agents()[SPECIALIST]["instructions"] != "Do as you like."
-    assert {each["id"] for each in desk.agents().values()} == {each["id"] for each in before.values()}
+    await harness.orchestrator().create()
+    assert harness.stand_in.faults.calls.count("POST /assistants/{id}") == 1
+    assert harness.agents()[SPECIALIST]["instructions"] != "Do as you like."
+    assert {each["id"] for each in harness.agents().values()} == {each["id"] for each in before.values()}
 
 
-async def test_specialists_stand_side_by_side_and_those_too_many_are_removed(desk: ClassicDesk) -> None:
-    await desk.orchestrator(FOUNDRY_SCALE_FACTOR="3").create()
-    names = [tool["connected_agent"]["name"] for tool in desk.agents()[ORCHESTRATOR]["tools"]]
+async def test_specialists_stand_side_by_side_and_those_too_many_are_removed(harness: ClassicProgramHarness) -> None:
+    await harness.orchestrator(FOUNDRY_SCALE_FACTOR="3").create()
+    names = [tool["connected_agent"]["name"] for tool in harness.agents()[ORCHESTRATOR]["tools"]]
     assert names == [f"connected_azure_function_agent{end}" for end in ("", "_b", "_c")]
-    await desk.orchestrator().create()
-    assert set(desk.agents()) == {ORCHESTRATOR, SPECIALIST}
+    await harness.orchestrator().create()
+    assert set(harness.agents()) == {ORCHESTRATOR, SPECIALIST}
 
 
-async def test_nothing_of_others_is_touched(desk: ClassicDesk) -> None:
-    theirs = await desk.project.create_agent({"model": "gpt-5.1", "name": ORCHESTRATOR})
+async def test_nothing_of_others_is_touched(harness: ClassicProgramHarness) -> None:
+    theirs = await harness.project.create_agent({"model": "gpt-5.1", "name": ORCHESTRATOR})
     other = {"model": "gpt-5.1", "name": SPECIALIST, "metadata": MARK | {"installation": "prod"}}
-    await desk.project.create_agent(other)
-    thread = await desk.project.create_thread({"made_by": "somebody"})
+    await harness.project.create_agent(other)
+    thread = await harness.project.create_thread({"made_by": "somebody"})
     with pytest.raises(RefusedError, match="run create --classic first"):
-        await desk.orchestrator().ask("How many?", 30)
-    await desk.orchestrator().create()
-    await desk.orchestrator().delete()
-    assert [each["name"] for each in desk.stand_in.classic.all.values()] == [ORCHESTRATOR, SPECIALIST]
-    assert theirs.id in desk.stand_in.classic.all
-    assert list(desk.stand_in.classic.threads) == [thread]
+        await harness.orchestrator().ask("How many?", 30)
+    await harness.orchestrator().create()
+    await harness.orchestrator().delete()
+    assert [each["name"] for each in harness.stand_in.classic.all.values()] == [ORCHESTRATOR, SPECIALIST]
+    assert theirs.id in harness.stand_in.classic.all
+    assert list(harness.stand_in.classic.threads) == [thread]
 
 
 @pytest.mark.parametrize(
@@ -131,35 +131,35 @@ async def test_nothing_of_others_is_touched(desk: ClassicDesk) -> None:
     ],
 )
 async def test_every_end_is_known_and_leaves_no_thread(
-    desk: ClassicDesk, end: str, error: type[FoundryError], said: str
+    harness: ClassicProgramHarness, end: str, error: type[FoundryError], said: str
 ) -> None:
-    await desk.orchestrator().create()
-    desk.stand_in.runs.ends.append(end)
+    await harness.orchestrator().create()
+    harness.stand_in.runs.ends.append(end)
     with pytest.raises(error) as raised:
-        await desk.orchestrator().ask("How many?", 0.3 if end == "stuck" else 20)
+        await harness.orchestrator().ask("How many?", 0.3 if end == "stuck" else 20)
     assert said in str(raised.value)
-    assert not desk.stand_in.classic.threads
-    assert not desk.stand_in.running()
+    assert not harness.stand_in.classic.threads
+    assert not harness.stand_in.running()
 
 
-async def test_an_answer_without_any_tool_names_none(desk: ClassicDesk) -> None:
-    await desk.orchestrator().create()
-    desk.stand_in.runs.ends.append("no_tool")
-    assert (await desk.orchestrator().ask("How many?", 30)).tool_calls == ()
+async def test_an_answer_without_any_tool_names_none(harness: ClassicProgramHarness) -> None:
+    await harness.orchestrator().create()
+    harness.stand_in.runs.ends.append("no_tool")
+    assert (await harness.orchestrator().ask("How many?", 30)).tool_calls == ()
 
 
-async def test_a_lost_answer_to_the_creation_of_an_agent_makes_no_second_one(desk: ClassicDesk) -> None:
-    desk.stand_in.faults.add(CREATE, 503, after=True)
-    await desk.orchestrator().create()
-    assert desk.stand_in.faults.calls.count(CREATE) == 2
-    assert sorted(each["name"] for each in desk.stand_in.classic.all.values()) == [ORCHESTRATOR, SPECIALIST]
+async def test_a_lost_answer_to_the_creation_of_an_agent_makes_no_second_one(harness: ClassicProgramHarness) -> None:
+    harness.stand_in.faults.add(CREATE, 503, after=True)
+    await harness.orchestrator().create()
+    assert harness.stand_in.faults.calls.count(CREATE) == 2
+    assert sorted(each["name"] for each in harness.stand_in.classic.all.values()) == [ORCHESTRATOR, SPECIALIST]
 
 
-async def test_a_second_agent_of_one_name_is_removed(desk: ClassicDesk) -> None:
-    await desk.project.create_agent({"model": "gpt-5.1", "name": SPECIALIST, "metadata": MARK})
-    await desk.project.create_agent({"model": "gpt-5.1", "name": SPECIALIST, "metadata": MARK})
-    await desk.orchestrator().create()
-    assert sorted(each["name"] for each in desk.stand_in.classic.all.values()) == [ORCHESTRATOR, SPECIALIST]
+async def test_a_second_agent_of_one_name_is_removed(harness: ClassicProgramHarness) -> None:
+    await harness.project.create_agent({"model": "gpt-5.1", "name": SPECIALIST, "metadata": MARK})
+    await harness.project.create_agent({"model": "gpt-5.1", "name": SPECIALIST, "metadata": MARK})
+    await harness.orchestrator().create()
+    assert sorted(each["name"] for each in harness.stand_in.classic.all.values()) == [ORCHESTRATOR, SPECIALIST]
 
 
 _ASKING = ["POST /threads", "POST /threads/{id}/messages", "POST /threads/{thread}/runs"]
@@ -170,13 +170,13 @@ _DELETING = ["DELETE /threads/{id}", "DELETE /assistants/{id}"]
 
 
 @pytest.mark.parametrize(("call", "status"), [*((each, 503) for each in _ASKING), (_ASKING[-1], 429)])
-async def test_a_question_is_never_put_twice(desk: ClassicDesk, call: str, status: int) -> None:
-    await desk.orchestrator().create()
-    desk.stand_in.faults.add(call, status, after=status == 503)
+async def test_a_question_is_never_put_twice(harness: ClassicProgramHarness, call: str, status: int) -> None:
+    await harness.orchestrator().create()
+    harness.stand_in.faults.add(call, status, after=status == 503)
     with pytest.raises(UnavailableError):
-        await desk.orchestrator().ask("How many?", 20)
-    assert desk.stand_in.faults.calls.count(call) == 1
-    assert not desk.stand_in.classic.threads
+        await harness.orchestrator().ask("How many?", 20)
+    assert harness.stand_in.faults.calls.count(call) == 1
+    assert not harness.stand_in.classic.threads
 
 
 @pytest.mark.parametrize(
@@ -186,39 +186,45 @@ async def test_a_question_is_never_put_twice(desk: ClassicDesk, call: str, statu
         *((c, False) for c in _READING),
     ],
 )
-async def test_a_failure_at_each_step_leaves_nothing_after_delete(desk: ClassicDesk, call: str, after: bool) -> None:
-    desk.stand_in.faults.add(call, 503, after=after, times=10, skipped=call == CREATE)
+async def test_a_failure_at_each_step_leaves_nothing_after_delete(
+    harness: ClassicProgramHarness, call: str, after: bool
+) -> None:
+    harness.stand_in.faults.add(call, 503, after=after, times=10, skipped=call == CREATE)
     with suppress(UnavailableError, NoEndError):
-        await desk.orchestrator().create()
-        await desk.orchestrator().ask("How many?", 30)
-    desk.stand_in.faults.waiting.clear()
-    assert await desk.orchestrator().delete() == ()
-    assert desk.stand_in.left() == []
+        await harness.orchestrator().create()
+        await harness.orchestrator().ask("How many?", 30)
+    harness.stand_in.faults.waiting.clear()
+    assert await harness.orchestrator().delete() == ()
+    assert harness.stand_in.left() == []
 
 
 @pytest.mark.parametrize("call", [CREATE, *_ASKING, _READING[0]])
-async def test_a_program_that_is_stopped_at_each_step_removes_what_it_made(desk: ClassicDesk, call: str) -> None:
+async def test_a_program_that_is_stopped_at_each_step_removes_what_it_made(
+    harness: ClassicProgramHarness, call: str
+) -> None:
     if call != CREATE:
-        await desk.orchestrator().create()
-    fault = desk.stand_in.faults.add(call, after=True, skipped=call == CREATE)
-    work = desk.orchestrator().create() if call == CREATE else desk.orchestrator().ask("How many?", 30)
+        await harness.orchestrator().create()
+    fault = harness.stand_in.faults.add(call, after=True, skipped=call == CREATE)
+    work = harness.orchestrator().create() if call == CREATE else harness.orchestrator().ask("How many?", 30)
     running = asyncio.create_task(work)
     await until(fault.reached.is_set)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not desk.stand_in.classic.threads
-    assert not desk.stand_in.running()
+    assert not harness.stand_in.classic.threads
+    assert not harness.stand_in.running()
     if call == CREATE:
-        assert not desk.stand_in.classic.all
+        assert not harness.stand_in.classic.all
 
 
 @pytest.mark.parametrize("call", [CREATE, *_ASKING, _READING[0], "DELETE /threads/{id}"])
-async def test_a_program_that_is_killed_at_each_step_leaves_nothing_after_delete(desk: ClassicDesk, call: str) -> None:
+async def test_a_program_that_is_killed_at_each_step_leaves_nothing_after_delete(
+    harness: ClassicProgramHarness, call: str
+) -> None:
     if call != CREATE:
-        await desk.orchestrator().create()
-    fault = desk.stand_in.faults.add(call, after=True, skipped=call == CREATE)
-    work = desk.orchestrator().create() if call == CREATE else desk.orchestrator().ask("How many?", 30)
+        await harness.orchestrator().create()
+    fault = harness.stand_in.faults.add(call, after=True, skipped=call == CREATE)
+    work = harness.orchestrator().create() if call == CREATE else harness.orchestrator().ask("How many?", 30)
     running = asyncio.create_task(work)
     await until(fault.reached.is_set)
     with pytest.MonkeyPatch.context() as killed:
@@ -226,24 +232,24 @@ async def test_a_program_that_is_killed_at_each_step_leaves_nothing_after_delete
         killed.setattr(ClassicRemoval, "remove_run_of_creation", _nothing)
         running.cancel()
         await asyncio.wait({running})
-    assert desk.stand_in.left()
-    assert await desk.orchestrator().delete() == ()
-    assert desk.stand_in.left() == []
+    assert harness.stand_in.left()
+    assert await harness.orchestrator().delete() == ()
+    assert harness.stand_in.left() == []
 
 
 async def _nothing(*_: object) -> None: ...
 
 
-async def test_a_run_that_another_program_left_is_cancelled_by_delete(desk: ClassicDesk) -> None:
-    await desk.orchestrator().create()
-    thread = await desk.project.create_thread(MARK)
-    desk.stand_in.runs.ends.append("stuck")
-    await desk.project.add_message(thread, "How many?")
-    agent = desk.agents()[ORCHESTRATOR]["id"]
-    await desk.project.start_run(thread, agent, MARK, "")
-    assert await desk.orchestrator().delete() == ()
-    assert desk.stand_in.left() == []
-    order = [call for call in desk.stand_in.faults.calls if call.startswith("DELETE") or call.endswith("cancel")]
+async def test_a_run_that_another_program_left_is_cancelled_by_delete(harness: ClassicProgramHarness) -> None:
+    await harness.orchestrator().create()
+    thread = await harness.project.create_thread(MARK)
+    harness.stand_in.runs.ends.append("stuck")
+    await harness.project.add_message(thread, "How many?")
+    agent = harness.agents()[ORCHESTRATOR]["id"]
+    await harness.project.start_run(thread, agent, MARK, "")
+    assert await harness.orchestrator().delete() == ()
+    assert harness.stand_in.left() == []
+    order = [call for call in harness.stand_in.faults.calls if call.startswith("DELETE") or call.endswith("cancel")]
     assert order == [
         "POST /threads/{thread}/runs/{id}/cancel",
         *["DELETE /assistants/{id}"] * 2,
@@ -252,9 +258,9 @@ async def test_a_run_that_another_program_left_is_cancelled_by_delete(desk: Clas
 
 
 async def test_one_function_makes_the_agents_asks_them_and_removes_them(
-    desk: ClassicDesk, monkeypatch: pytest.MonkeyPatch
+    harness: ClassicProgramHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in desk.environment(FOUNDRY_TOOLS="ask").items():
+    for name, value in harness.environment(FOUNDRY_TOOLS="ask").items():
         monkeypatch.setenv(name, value)
     # In threads, as the project is served by the event loop of the test.
     answers: Sequence[str] = await asyncio.gather(
@@ -262,23 +268,23 @@ async def test_one_function_makes_the_agents_asks_them_and_removes_them(
         asyncio.to_thread(connected_azure_function_agent, "How much?"),
     )
     assert list(answers) == ["ask says 42 to How many?", "ask says 42 to How much?"]
-    assert desk.stand_in.left() == []
-    desk.stand_in.runs.ends.append("failed")
+    assert harness.stand_in.left() == []
+    harness.stand_in.runs.ends.append("failed")
     with pytest.raises(NoEndError):
         await asyncio.to_thread(connected_azure_function_agent, "How many?")
-    assert desk.stand_in.left() == []
+    assert harness.stand_in.left() == []
 
 
 async def test_the_command_uses_the_classic_way_where_it_is_told_to(
-    desk: ClassicDesk, capsys: pytest.CaptureFixture[str]
+    harness: ClassicProgramHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = desk.environment(FOUNDRY_TOOLS="ask")
+    environment = harness.environment(FOUNDRY_TOOLS="ask")
     for arguments in (["preflight"], ["create"], ["ask", "How many?"], ["delete"]):
         assert await asyncio.to_thread(main, [*arguments, "--classic"], environment) == 0
     shown = capsys.readouterr()
     assert shown.out == "ask says 42 to How many?\n"
     assert "Foundry ends classic agents on 2027-03-31" in shown.err
-    assert desk.stand_in.left() == []
+    assert harness.stand_in.left() == []
 
 
 async def test_where_the_package_is_missing_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,26 +339,26 @@ def test_sources_that_are_annotations_become_numbered_links() -> None:
     )
 
 
-async def test_an_agent_is_not_waited_for_longer_than_a_minute(desk: ClassicDesk) -> None:
-    desk.stand_in.faults.add(CREATE, 429, retry_after_seconds=3600)
+async def test_an_agent_is_not_waited_for_longer_than_a_minute(harness: ClassicProgramHarness) -> None:
+    harness.stand_in.faults.add(CREATE, 429, retry_after_seconds=3600)
     async with asyncio.timeout(20):
         with pytest.raises(UnavailableError, match="asks to wait 3600 s"):
-            await desk.orchestrator().create()
-    assert desk.stand_in.left() == []
+            await harness.orchestrator().create()
+    assert harness.stand_in.left() == []
 
 
 @pytest.mark.parametrize("call", ["GET /assistants", "POST /threads", "POST /threads/{id}/messages"])
-async def test_the_time_limit_holds_at_every_step(desk: ClassicDesk, call: str) -> None:
-    await desk.orchestrator().create()
-    desk.stand_in.faults.add(call, None)
+async def test_the_time_limit_holds_at_every_step(harness: ClassicProgramHarness, call: str) -> None:
+    await harness.orchestrator().create()
+    harness.stand_in.faults.add(call, None)
     async with asyncio.timeout(20):
         with pytest.raises(NoEndError, match=r"no answer within 0\.3 s"):
-            await desk.orchestrator().ask("How many?", 0.3)
-    assert not desk.stand_in.classic.threads
+            await harness.orchestrator().ask("How many?", 0.3)
+    assert not harness.stand_in.classic.threads
 
 
 @pytest.mark.parametrize("call", ["GET /assistants", "GET /threads"])
-async def test_a_list_that_is_not_there_is_said_to_be_left(desk: ClassicDesk, call: str) -> None:
-    desk.stand_in.faults.add(call, 404)
-    (left,) = await desk.orchestrator().delete()
+async def test_a_list_that_is_not_there_is_said_to_be_left(harness: ClassicProgramHarness, call: str) -> None:
+    harness.stand_in.faults.add(call, 404)
+    (left,) = await harness.orchestrator().delete()
     assert "could not be listed" in left

@@ -13,7 +13,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from app.foundry.agents.foundry_calls import FoundryCalls, Repeat
 from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError
 from app.resilience.retry import Backoff
-from tests.foundry.agents.conftest import Desk, quick_calls
+from tests.foundry.agents.conftest import ProgramHarness, quick_calls
 
 REQUEST = httpx2.Request("POST", "http://127.0.0.1/")
 
@@ -118,21 +118,21 @@ async def test_while_foundry_is_away_it_is_not_asked(monkeypatch: pytest.MonkeyP
     assert await calls.make("try", call, Repeat.NEVER) == "done"
 
 
-async def test_neither_package_repeats_a_request_by_itself(desk: Desk) -> None:
+async def test_neither_package_repeats_a_request_by_itself(harness: ProgramHarness) -> None:
     for call, make in (
-        ("GET /agents/{name}", lambda: desk.project.latest_version("x")),
-        ("POST /openai/v1/responses", lambda: desk.project.create_response({"input": "x"}, "")),
+        ("GET /agents/{name}", lambda: harness.project.latest_version("x")),
+        ("POST /openai/v1/responses", lambda: harness.project.create_response({"input": "x"}, "")),
     ):
-        desk.stand_in.faults.add(call, 500, times=20)
-        began = len(desk.stand_in.faults.calls)
+        harness.stand_in.faults.add(call, 500, times=20)
+        began = len(harness.stand_in.faults.calls)
         with pytest.raises(UnavailableError):
             await make()
-        assert len(desk.stand_in.faults.calls) - began == (4 if call.startswith("GET") else 1)
+        assert len(harness.stand_in.faults.calls) - began == (4 if call.startswith("GET") else 1)
 
 
-async def test_a_hanging_project_holds_up_no_other_call(desk: Desk) -> None:
-    desk.stand_in.faults.add("GET /agents/{name}", None)
-    hanging = asyncio.create_task(desk.project.latest_version("x"))
-    await desk.project.create_conversation({})
+async def test_a_hanging_project_holds_up_no_other_call(harness: ProgramHarness) -> None:
+    harness.stand_in.faults.add("GET /agents/{name}", None)
+    hanging = asyncio.create_task(harness.project.latest_version("x"))
+    await harness.project.create_conversation({})
     assert not hanging.done()
     hanging.cancel()

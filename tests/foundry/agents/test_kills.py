@@ -9,7 +9,7 @@ import pytest
 
 from app.foundry.agents.creation import AgentCreation
 from app.foundry.agents.responses_orchestrator import ResponsesOrchestrator
-from tests.foundry.agents.conftest import Desk
+from tests.foundry.agents.conftest import ProgramHarness
 
 CREATE_STEPS = [("POST /agents/{name}/versions", 0), ("POST /agents/{name}/versions", 1)]
 ASK_STEPS = [
@@ -36,8 +36,10 @@ def no_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ResponsesOrchestrator, "_clean_up", nothing)
 
 
-async def killed(desk: Desk, work: Awaitable[object], step: str, skipped: int, *, carried_out: bool) -> None:
-    fault = desk.stand_in.faults.add(step, None, after=carried_out, skipped=skipped)
+async def killed(
+    harness: ProgramHarness, work: Awaitable[object], step: str, skipped: int, *, carried_out: bool
+) -> None:
+    fault = harness.stand_in.faults.add(step, None, after=carried_out, skipped=skipped)
     task = asyncio.ensure_future(work)
     async with asyncio.timeout(10):
         await fault.reached.wait()
@@ -46,37 +48,37 @@ async def killed(desk: Desk, work: Awaitable[object], step: str, skipped: int, *
         await task
 
 
-async def assert_delete_leaves_nothing(desk: Desk) -> None:
-    assert await desk.orchestrator().delete() == ()
-    assert desk.stand_in.left() == []
-    assert desk.stand_in.responses.all == {}
+async def assert_delete_leaves_nothing(harness: ProgramHarness) -> None:
+    assert await harness.orchestrator().delete() == ()
+    assert harness.stand_in.left() == []
+    assert harness.stand_in.responses.all == {}
 
 
 @pytest.mark.usefixtures("no_last_words")
 @pytest.mark.parametrize("carried_out", [False, True])
 @pytest.mark.parametrize(("step", "skipped"), CREATE_STEPS)
-async def test_killed_while_it_creates(desk: Desk, step: str, skipped: int, carried_out: bool) -> None:
-    await killed(desk, desk.orchestrator().create(), step, skipped, carried_out=carried_out)
-    assert bool(desk.stand_in.left()) is (carried_out or skipped > 0)
-    await assert_delete_leaves_nothing(desk)
+async def test_killed_while_it_creates(harness: ProgramHarness, step: str, skipped: int, carried_out: bool) -> None:
+    await killed(harness, harness.orchestrator().create(), step, skipped, carried_out=carried_out)
+    assert bool(harness.stand_in.left()) is (carried_out or skipped > 0)
+    await assert_delete_leaves_nothing(harness)
 
 
 @pytest.mark.parametrize(("step", "skipped", "carried_out"), ASK_STEPS)
 async def test_killed_while_it_asks(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str, skipped: int, carried_out: bool
+    harness: ProgramHarness, monkeypatch: pytest.MonkeyPatch, step: str, skipped: int, carried_out: bool
 ) -> None:
-    await desk.orchestrator().create()
+    await harness.orchestrator().create()
     if not step.startswith("DELETE"):
 
         async def nothing(*_: object) -> None: ...
 
         monkeypatch.setattr(ResponsesOrchestrator, "_clean_up", nothing)
-    await killed(desk, desk.orchestrator().ask("How many?", 20), step, skipped, carried_out=carried_out)
-    await assert_delete_leaves_nothing(desk)
+    await killed(harness, harness.orchestrator().ask("How many?", 20), step, skipped, carried_out=carried_out)
+    await assert_delete_leaves_nothing(harness)
 
 
-async def test_killed_while_it_deletes(desk: Desk) -> None:
-    await desk.orchestrator().create()
-    await killed(desk, desk.orchestrator().delete(), "DELETE /agents/{name}", 1, carried_out=False)
-    assert desk.stand_in.left() != []
-    await assert_delete_leaves_nothing(desk)
+async def test_killed_while_it_deletes(harness: ProgramHarness) -> None:
+    await harness.orchestrator().create()
+    await killed(harness, harness.orchestrator().delete(), "DELETE /agents/{name}", 1, carried_out=False)
+    assert harness.stand_in.left() != []
+    await assert_delete_leaves_nothing(harness)

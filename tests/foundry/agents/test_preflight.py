@@ -6,7 +6,7 @@ import pytest
 
 from app.foundry.agents.foundry_errors import NotFoundError, RefusedError, UnavailableError, refusal
 from app.foundry.agents.preflight import check_project, check_setup, model_warning
-from tests.foundry.agents.conftest import Desk
+from tests.foundry.agents.conftest import ProgramHarness
 
 LACKING = (
     "The principal `0f1e` lacks the required data action "
@@ -17,25 +17,25 @@ LACKING = (
 ONLY_STANDARD = "Invalid tool value(s): azure_function. Use the Enterprise Standard offering to access these tool(s)."
 
 
-async def preflight(desk: Desk, **given: str) -> list[str]:
-    await check_project(desk.project, desk.settings(**given), desk.lines.append)
-    return desk.lines
+async def preflight(harness: ProgramHarness, **given: str) -> list[str]:
+    await check_project(harness.project, harness.settings(**given), harness.lines.append)
+    return harness.lines
 
 
-async def test_a_project_that_can_have_the_agents_passes_and_nothing_is_made(desk: Desk) -> None:
-    assert await preflight(desk) == [
+async def test_a_project_that_can_have_the_agents_passes_and_nothing_is_made(harness: ProgramHarness) -> None:
+    assert await preflight(harness) == [
         "deployment gpt-5.1: gpt-5.1 2025-11-13",
         "set-up: standard",
         "agents: 0 in the project",
     ]
-    assert {call.partition(" ")[0] for call in desk.stand_in.faults.calls} == {"GET"}
+    assert {call.partition(" ")[0] for call in harness.stand_in.faults.calls} == {"GET"}
 
 
-async def test_the_basic_set_up_is_refused_for_the_queues_alone(desk: Desk) -> None:
-    desk.stand_in.agents.standard_setup = False
+async def test_the_basic_set_up_is_refused_for_the_queues_alone(harness: ProgramHarness) -> None:
+    harness.stand_in.agents.standard_setup = False
     with pytest.raises(RefusedError, match=r"need the standard set-up.*no connection to any of them"):
-        await preflight(desk)
-    await preflight(desk, FOUNDRY_MCP_URL="https://app.example/api/mcp")
+        await preflight(harness)
+    await preflight(harness, FOUNDRY_MCP_URL="https://app.example/api/mcp")
 
 
 def test_where_a_part_of_the_standard_set_up_is_missing_it_is_warned_of() -> None:
@@ -45,23 +45,23 @@ def test_where_a_part_of_the_standard_set_up_is_missing_it_is_warned_of() -> Non
 
 
 @pytest.mark.parametrize("connection", ["our-app", "/subscriptions/s/projects/p/connections/our-app"])
-async def test_the_connection_with_the_key_of_mcp_has_to_be_there(desk: Desk, connection: str) -> None:
+async def test_the_connection_with_the_key_of_mcp_has_to_be_there(harness: ProgramHarness, connection: str) -> None:
     over_mcp = {"FOUNDRY_MCP_URL": "https://app.example/api/mcp", "FOUNDRY_MCP_CONNECTION": connection}
     with pytest.raises(RefusedError, match="make it, or check FOUNDRY_MCP_CONNECTION"):
-        await preflight(desk, **over_mcp)
-    desk.stand_in.agents.keys["our-app"] = {"x-functions-key": "k"}
-    await preflight(desk, **over_mcp)
+        await preflight(harness, **over_mcp)
+    harness.stand_in.agents.keys["our-app"] = {"x-functions-key": "k"}
+    await preflight(harness, **over_mcp)
 
 
-async def test_a_deployment_that_is_not_there_is_said(desk: Desk) -> None:
+async def test_a_deployment_that_is_not_there_is_said(harness: ProgramHarness) -> None:
     with pytest.raises(RefusedError, match="no deployment gpt-9: check MODEL_DEPLOYMENT_NAME"):
-        await preflight(desk, MODEL_DEPLOYMENT_NAME="gpt-9")
+        await preflight(harness, MODEL_DEPLOYMENT_NAME="gpt-9")
 
 
-async def test_a_model_that_is_not_listed_for_the_tools_is_warned_of(desk: Desk) -> None:
+async def test_a_model_that_is_not_listed_for_the_tools_is_warned_of(harness: ProgramHarness) -> None:
     assert (
         "warning: Microsoft does not list gpt-4.1 for Azure Functions tools, only gpt-5.1, gpt-5.2: a question may "
-        in ((await preflight(desk, MODEL_DEPLOYMENT_NAME="gpt-4.1"))[1])
+        in ((await preflight(harness, MODEL_DEPLOYMENT_NAME="gpt-4.1"))[1])
     )
 
 
@@ -81,18 +81,18 @@ def test_the_lists_are_those_of_the_tool_in_use(model: str, over_mcp: bool, is_l
     assert (model_warning(model, over_mcp=over_mcp) is None) is is_listed
 
 
-async def test_a_missing_data_action_is_said_in_words(desk: Desk) -> None:
-    desk.stand_in.denied.add("read")
+async def test_a_missing_data_action_is_said_in_words(harness: ProgramHarness) -> None:
+    harness.stand_in.denied.add("read")
     with pytest.raises(RefusedError) as raised:
-        await preflight(desk)
+        await preflight(harness)
     assert "lacks the data action Microsoft.CognitiveServices/accounts/AIServices/agents/read." in str(raised.value)
     assert "the role Foundry User (Azure AI User) on the project" in str(raised.value)
 
 
-async def test_a_project_that_is_away_is_no_refusal(desk: Desk) -> None:
-    desk.stand_in.faults.add("GET /deployments/{name}", 503, times=10)
+async def test_a_project_that_is_away_is_no_refusal(harness: ProgramHarness) -> None:
+    harness.stand_in.faults.add("GET /deployments/{name}", 503, times=10)
     with pytest.raises(UnavailableError):
-        await preflight(desk)
+        await preflight(harness)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.foundry.agents.foundry_calls import FoundryCalls
-from tests.foundry.agents.conftest import QUICK, Desk
+from tests.foundry.agents.conftest import QUICK, ProgramHarness
 from tests.foundry.agents.test_command import run
 
 PAGE = "<html><body>Sign in to the network</body></html>"
@@ -44,18 +44,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_a_page_in_place_of_an_answer_is_no_success(
-    desk: Desk, capsys: pytest.CaptureFixture[str], command: str, call: str
+    harness: ProgramHarness, capsys: pytest.CaptureFixture[str], command: str, call: str
 ) -> None:
     way = [each for each in command.split() if each.startswith("--")]
     if not command.endswith("create"):
-        assert await run(desk, *way, "create") == 0
+        assert await run(harness, *way, "create") == 0
     capsys.readouterr()
-    desk.stand_in.faults.add(call, 200, times=100, body=PAGE)
+    harness.stand_in.faults.add(call, 200, times=100, body=PAGE)
     arguments = [*command.split(), *(["How many?"] if command.endswith("ask") else [])]
-    assert await run(desk, *arguments) == 2
+    assert await run(harness, *arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert "html" not in said.err
-    desk.stand_in.faults.waiting.clear()
-    assert await run(desk, *way, "delete") == 0
-    assert desk.stand_in.left() == []
+    harness.stand_in.faults.waiting.clear()
+    assert await run(harness, *way, "delete") == 0
+    assert harness.stand_in.left() == []

@@ -14,7 +14,7 @@ from app.foundry.agents.foundry_errors import FoundryError
 from app.foundry.agents.project_client import open_project
 from app.local.foundry_stand_in.server import FoundryStandIn
 from tests.fakes.foundry_project import served
-from tests.foundry.agents.conftest import QUICK, Desk, answered, quick_calls
+from tests.foundry.agents.conftest import QUICK, ProgramHarness, answered, quick_calls
 
 CALLS = [
     "GET /agents",
@@ -52,29 +52,29 @@ async def test_random_faults(seeds: range, monkeypatch: pytest.MonkeyPatch) -> N
         open_project(address, quick_calls()) as patient,
     ):
         for seed in seeds:
-            await _with_faults(Desk(stand_in, address, project), random.Random(seed))
+            await _with_faults(ProgramHarness(stand_in, address, project), random.Random(seed))
             stand_in.faults.waiting.clear()
-            desk = Desk(stand_in, address, patient)
-            assert await desk.orchestrator().delete() == (), f"seed {seed}: {desk.text()}"
-            assert (stand_in.left(), stand_in.responses.all) == ([], {}), f"seed {seed}: {desk.text()}"
+            harness = ProgramHarness(stand_in, address, patient)
+            assert await harness.orchestrator().delete() == (), f"seed {seed}: {harness.text()}"
+            assert (stand_in.left(), stand_in.responses.all) == ([], {}), f"seed {seed}: {harness.text()}"
     assert set(asked.values()) <= {1}
     assert asked, "some questions were answered"
 
 
-async def _with_faults(desk: Desk, chance: random.Random) -> None:
-    steps = [desk.orchestrator(FOUNDRY_TOOL_NAME=chance.choice(["a", "b"])).create]
+async def _with_faults(harness: ProgramHarness, chance: random.Random) -> None:
+    steps = [harness.orchestrator(FOUNDRY_TOOL_NAME=chance.choice(["a", "b"])).create]
     if chance.random() < 0.7:
         await steps.pop()()
-        steps.append(desk.orchestrator(FOUNDRY_TOOL_NAME=chance.choice(["a", "b"])).create)
+        steps.append(harness.orchestrator(FOUNDRY_TOOL_NAME=chance.choice(["a", "b"])).create)
     for _ in range(chance.randint(1, 3)):
-        desk.stand_in.faults.add(
+        harness.stand_in.faults.add(
             chance.choice(CALLS),
             chance.choice([400, 404, 409, 429, 500, 503, None]),
             times=chance.randint(1, 5),
             skipped=chance.randint(0, 2),
             after=chance.random() < 0.5,
         )
-    for step in (*steps, lambda: desk.orchestrator().ask(f"{chance.random()}?", 2), desk.orchestrator().delete):
+    for step in (*steps, lambda: harness.orchestrator().ask(f"{chance.random()}?", 2), harness.orchestrator().delete):
         task = asyncio.ensure_future(step())
         if chance.random() < 0.2:
             asyncio.get_running_loop().call_later(chance.random() * 0.2, task.cancel)

@@ -20,7 +20,7 @@ from tests.fakes.azurite import Azurite
 from tests.fakes.deployed_app import deployed_in
 from tests.fakes.foundry_project import served
 from tests.fakes.serving_endpoint import ServingEndpoint, Stream, chat_stream
-from tests.foundry.agents.conftest import Desk, quick_calls
+from tests.foundry.agents.conftest import ProgramHarness, quick_calls
 from tests.foundry.mcp.served_mcp import KEY
 from tests.foundry.mcp.test_foundry_mcp import text_of
 from tests.foundry.requests.kill_run import kill_run
@@ -80,7 +80,7 @@ async def test_an_agent_in_foundry_gets_what_took_long_by_its_handle(
     ):
         endpoint.replies += [Stream([answered, *chat_stream("It is 7.").steps])]
         async with deployed(endpoint, FUNCTIONS_LOCAL_KEY=KEY, DATABRICKS_MODEL_NAME=endpoint.name) as app:
-            orchestrator = Desk(stand_in, address, project).orchestrator(
+            orchestrator = ProgramHarness(stand_in, address, project).orchestrator(
                 FOUNDRY_MCP_URL=f"{app.address}/api/mcp", FOUNDRY_MCP_CONNECTION="bot"
             )
             await orchestrator.create()
