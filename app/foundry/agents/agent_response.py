@@ -44,10 +44,12 @@ class AgentResponse:
 def read_response(body: Mapping[str, Any]) -> AgentResponse:
     items = [each for each in _listed(body.get("output")) if isinstance(each, Mapping)]
     status = str(body.get("status") or "completed")
+    # A tool of the service may look like a function: https://github.com/microsoft/agent-framework/pull/8078
+    answered = {str(each.get("call_id")) for each in items if each.get("type") == "function_call_output"}
     calls = tuple(
         FunctionCall(str(each.get("call_id") or ""), str(each.get("name") or ""), str(each.get("arguments") or ""))
         for each in items
-        if each.get("type") == "function_call"
+        if each.get("type") == "function_call" and str(each.get("call_id")) not in answered
     )
     text = _text(items)
     return AgentResponse(
@@ -58,7 +60,8 @@ def read_response(body: Mapping[str, Any]) -> AgentResponse:
         tool_calls=tuple(
             str(each.get("name") or kind)
             for each in items
-            if (kind := str(each.get("type"))).endswith("_call") and kind != "function_call"
+            if (kind := str(each.get("type"))).endswith("_call")
+            and (kind != "function_call" or str(each.get("call_id")) in answered)
         ),
         problem=_problem(status, body, items, answered=bool(text or calls)),
     )

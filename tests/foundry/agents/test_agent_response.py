@@ -130,3 +130,13 @@ def test_nothing_that_a_body_holds_breaks_the_reading(
 ) -> None:
     read_response(body)
     read_response({"output": [*output, item | {"type": "message"}, item]})
+
+
+def test_a_function_that_the_service_has_called_is_no_call_for_us() -> None:
+    def call(call_id: str) -> dict[str, Any]:
+        return {"type": "function_call", "call_id": call_id, "name": f"tool_{call_id}", "arguments": "{}"}
+
+    output = {"type": "function_call_output", "call_id": "a", "output": "42"}
+    found = read_response(response("completed", call("a"), output, call("b")))
+    assert found.tool_calls == ("tool_a",)
+    assert [each.name for each in found.function_calls] == ["tool_b"]

@@ -78,7 +78,10 @@ async def test_the_orchestrator_has_a_specialist_that_asks_our_function(harness:
     assert answer.text == "ask says 42 to How many?"
     assert answer.tool_calls == ("ask", "connected_azure_function_agent")
     assert not harness.stand_in.classic.threads, "the thread is removed"
+    assert "POST /threads/{thread}/runs/{id}/cancel" not in harness.stand_in.faults.calls
+    harness.lines.clear()
     assert await harness.orchestrator().delete() == ()
+    assert [line.partition(":")[0] for line in harness.lines] == [ORCHESTRATOR, SPECIALIST]
     assert harness.stand_in.left() == []
 
 
@@ -93,6 +96,15 @@ async def test_creating_again_changes_only_what_differs(harness: ClassicProgramH
     assert harness.stand_in.faults.calls.count("POST /assistants/{id}") == 1
     assert harness.agents()[SPECIALIST]["instructions"] != "Do as you like."
     assert {each["id"] for each in harness.agents().values()} == {each["id"] for each in before.values()}
+
+
+async def test_a_failure_while_agents_are_changed_removes_none(harness: ClassicProgramHarness) -> None:
+    await harness.orchestrator().create()
+    before = list(harness.stand_in.classic.all)
+    harness.stand_in.faults.add("POST /assistants/{id}", 400, skipped=1)
+    with pytest.raises(RefusedError):
+        await harness.orchestrator(MODEL_DEPLOYMENT_NAME="gpt-4.1").create()
+    assert list(harness.stand_in.classic.all) == before
 
 
 async def test_specialists_stand_side_by_side_and_those_too_many_are_removed(harness: ClassicProgramHarness) -> None:
