@@ -269,6 +269,16 @@ async def test_a_run_that_another_program_left_is_cancelled_by_delete(harness: C
     ]
 
 
+async def test_a_run_that_ended_before_it_was_cancelled_is_not_left(harness: ClassicProgramHarness) -> None:
+    await harness.orchestrator().create()
+    thread = await harness.project.create_thread(MARK)
+    harness.stand_in.runs.ends.append("stuck")
+    await harness.project.start_run(thread, harness.agents()[ORCHESTRATOR]["id"], MARK, "")
+    harness.stand_in.faults.add("POST /threads/{thread}/runs/{id}/cancel", 400)
+    assert await harness.orchestrator().delete() == ()
+    assert not harness.stand_in.classic.threads
+
+
 async def test_one_function_makes_the_agents_asks_them_and_removes_them(
     harness: ClassicProgramHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,12 @@ from collections.abc import Awaitable, Callable
 import httpx2
 import openai
 import pytest
-from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    ServiceRequestError,
+    ServiceRequestTimeoutError,
+    ServiceResponseError,
+)
 
 from app.foundry.agents.foundry_calls import FoundryCalls, Repeat
 from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError
@@ -34,6 +39,11 @@ def answered(status: int, **headers: str) -> openai.APIStatusError:
     return openai.APIStatusError("x", response=response, body=None)
 
 
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "repeat", "is_repeated", "kind"),
     [
@@ -49,6 +59,25 @@ def answered(status: int, **headers: str) -> openai.APIStatusError:
         (openai.APIConnectionError(request=REQUEST), Repeat.IF_REFUSED, False, UnavailableError),
         (openai.APITimeoutError(request=REQUEST), Repeat.ALWAYS, True, UnavailableError),
         (ServiceRequestError("no connection"), Repeat.IF_REFUSED, True, UnavailableError),
+        (ServiceRequestTimeoutError("no connection"), Repeat.IF_REFUSED, True, UnavailableError),
+        (
+            caused(openai.APIConnectionError(request=REQUEST), httpx2.ConnectError("x")),
+            Repeat.IF_REFUSED,
+            True,
+            UnavailableError,
+        ),
+        (
+            caused(openai.APITimeoutError(request=REQUEST), httpx2.ConnectTimeout("x")),
+            Repeat.IF_REFUSED,
+            True,
+            UnavailableError,
+        ),
+        (
+            caused(openai.APITimeoutError(request=REQUEST), httpx2.ReadTimeout("x")),
+            Repeat.IF_REFUSED,
+            False,
+            UnavailableError,
+        ),
         (ServiceResponseError("reset"), Repeat.IF_REFUSED, False, UnavailableError),
         (TimeoutError(), Repeat.ALWAYS, True, UnavailableError),
         (ValueError("no JSON"), Repeat.ALWAYS, True, UnavailableError),
