@@ -16,6 +16,8 @@ DELEGATE = "ask_specialist"
 RESULT_TOOL = "get_result"
 _MADE_BY = "databricks-agent-for-teams"
 _MCP_LABEL = "databricks"
+# After the name of the installation.
+_ROLE = re.compile(r"-(?:orchestrator|specialist(?:-[0-9]{1,2})?)(?:-[0-9a-f]{8})?")
 
 SPECIALIST_INSTRUCTIONS = """\
 You answer questions about a company's Databricks workspace: its data and its jobs.
@@ -72,8 +74,8 @@ def is_ours(metadata: Mapping[str, str], settings: AgentProgramSettings) -> bool
 
 def is_our_agent(name: str, metadata: Mapping[str, str], settings: AgentProgramSettings) -> bool:
     """Somebody's copy of one of ours has its metadata too, under a name of its own."""
-    ours = rf"{re.escape(settings.agents.name)}-(?:orchestrator|specialist(?:-[0-9]{{1,2}})?)(?:-[0-9a-f]{{8}})?"
-    return is_ours(metadata, settings) and re.fullmatch(ours, name) is not None
+    prefix, rest = name[: len(settings.agents.name)], name[len(settings.agents.name) :]
+    return is_ours(metadata, settings) and prefix == settings.agents.name and _ROLE.fullmatch(rest) is not None
 
 
 def agent_plans(settings: AgentProgramSettings, tools: Sequence[ToolDefinition]) -> tuple[AgentPlan, ...]:

@@ -6,13 +6,17 @@ import re
 from collections.abc import Mapping
 
 _URL = re.compile(r"https://[^\s()<>]{1,2000}")
+_END = re.compile(r"[^\w/?&=#%~+-]|\Z")
 _BRACKETS = str.maketrans("[]", "()")
 
 
 def is_source_of(text: str, url: str) -> bool:
     """Whether it is an address that can be linked to, and the text does not show it already."""
+    if _URL.fullmatch(url) is None:
+        return False
+    _, *rests = text.split(url)
     # Another address may begin with this one.
-    return _URL.fullmatch(url) is not None and re.search(rf"{re.escape(url)}(?![\w/?&=#%~+-])", text) is None
+    return not any(_END.match(rest) for rest in rests)
 
 
 def numbered_links(titles: Mapping[str, str]) -> str:
