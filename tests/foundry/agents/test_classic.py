@@ -122,6 +122,7 @@ async def test_nothing_of_others_is_touched(harness: ClassicProgramHarness) -> N
     thread = await harness.project.create_thread({"made_by": "somebody"})
     with pytest.raises(RefusedError, match="run create --classic first"):
         await harness.orchestrator().ask("How many?", 30)
+    assert "GET /threads" not in harness.stand_in.faults.calls, "nothing was made that could be left"
     await harness.orchestrator().create()
     await harness.orchestrator().delete()
     assert [each["name"] for each in harness.stand_in.classic.all.values()] == [ORCHESTRATOR, SPECIALIST]

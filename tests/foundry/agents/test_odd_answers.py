@@ -224,3 +224,12 @@ async def test_a_question_that_is_interrupted_twice_says_that_something_may_be_l
     assert "left: what the question made, perhaps" in harness.text()
     assert await harness.orchestrator().delete() == ()
     assert (harness.stand_in.conversations.all, harness.stand_in.responses.all) == ({}, {})
+
+
+async def test_undoing_has_a_time_limit(harness: ProgramHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.foundry.agents.creation._UNDO_SECONDS", 0.1)
+    harness.stand_in.faults.add("POST /agents/{name}/versions", 400, skipped=1)
+    harness.stand_in.faults.add("GET /agents/{name}/versions", None)
+    with pytest.raises(RefusedError):
+        await harness.orchestrator().create()
+    assert "There was no time for more." in harness.text()
