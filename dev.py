@@ -121,7 +121,7 @@ def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
         return environment.become("pytest", *arguments)
     no_tests = 5
     proofs = "" if arguments else " and not proof"
-    examples = ["--hypothesis-profile", "default"] if arguments else []
+    examples = ["--hypothesis-profile", "all"] if arguments else []
     # A file stays in one process: what its tests share is made once. Those with the most tests are not the longest, and
     # do not come first.
     together = ["--dist", "loadfile", "--no-loadscope-reorder", "-n"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.fakes.azurite import Azurite
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 _FIGURE = "figure"
 
+# How long examples take to make says something of the machine.
+settings.register_profile("all", suppress_health_check=[HealthCheck.too_slow])
 # Half of hypothesis' examples with every test run, all of them with `python dev.py test --all`.
-settings.register_profile("everyday", settings(), max_examples=50)
+settings.register_profile("everyday", settings.get_profile("all"), max_examples=50)
 settings.load_profile("everyday")
 
 

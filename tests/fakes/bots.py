@@ -28,6 +28,7 @@ from app.messaging.result_files import ResultFiles
 from app.models.scripted_model import ScriptedModel
 from app.storage.documents import DocumentStore
 from app.storage.queue import Queue
+from app.storage.queue_encoding import decode_message
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
@@ -90,7 +91,8 @@ class Bot:
         """Hidden ones too, as a look into the file shows them."""
         with closing(sqlite3.connect(self.file)) as connection:
             return [
-                body.encode() for (body,) in connection.execute("SELECT body FROM queue_message WHERE queue = 'turns'")
+                decode_message(content).encode()
+                for (content,) in connection.execute("SELECT content FROM queue_message WHERE queue = 'turns'")
             ]
 
     async def handle_queue(self) -> int:
