@@ -280,6 +280,14 @@ async def test_a_run_that_ended_before_it_was_cancelled_is_not_left(harness: Cla
     assert not harness.stand_in.classic.threads
 
 
+async def test_a_thread_that_is_gone_meanwhile_is_not_left(harness: ClassicProgramHarness) -> None:
+    await harness.project.create_thread(MARK)
+    harness.stand_in.faults.add("GET /threads/{thread}/runs", 404)
+    harness.stand_in.faults.add("DELETE /threads/{id}", 404, after=True)
+    assert await harness.orchestrator().delete() == ()
+    assert not harness.stand_in.classic.threads
+
+
 async def test_one_function_makes_the_agents_asks_them_and_removes_them(
     harness: ClassicProgramHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
