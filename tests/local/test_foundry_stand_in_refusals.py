@@ -62,6 +62,7 @@ async def refused(client: ClientSession, path: str, body: object) -> tuple[int, 
         (version(FUNCTION | {"parameters": {}}), "Invalid tool schema for: ask. An object with properties is needed."),
         ({"definition": {"kind": "prompt"}}, "definition: a prompt agent with a model is needed."),
         (version() | {"metadata": {"k": "v" * 513}}, "metadata: keys of 64 characters, values of 512 characters."),
+        (version() | {"metadata": {f"k{each}": "v" for each in range(17)}}, "metadata: at most 16 keys."),
     ],
 )
 async def test_a_version_that_the_service_would_not_make(client: ClientSession, body: object, message: str) -> None:
