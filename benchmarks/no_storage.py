@@ -19,6 +19,7 @@ from app.storage.ledger import BeginResult, Predecessor, TurnKey, TurnRecord, Tu
 from app.storage.postgres_database import PostgresDatabase
 from app.storage.queue import MESSAGE_LIFETIME_SECONDS, Receipt, ReceivedMessage
 from app.storage.storage_account import StorageAccount
+from app.storage.storage_credential import StorageCredential
 
 
 class NoStore:
@@ -117,7 +118,9 @@ class NoQueue:
     async def close(self) -> None: ...
 
 
-def open_nothing(where: Path | StorageAccount | PostgresDatabase) -> factory.Storage:
+def open_nothing(
+    where: Path | StorageAccount | PostgresDatabase, credential: StorageCredential | None = None
+) -> factory.Storage:
     return factory.Storage(NoStore(), NoDocuments(), NoArtifacts(), lambda name: NoQueue())
 
 

@@ -41,6 +41,7 @@ from app.settings.telemetry_settings import TelemetrySettings
 from app.storage.conversations import ConversationKey
 from app.storage.factory import Storage, open_storage
 from app.storage.storage_account import StorageAccount
+from app.storage.storage_credential import StorageCredential
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
 from app.tools.registry import Closable
@@ -81,7 +82,8 @@ class Core:
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self.settings = settings
         self.telemetry = _telemetry(settings.telemetry, settings.host)
-        self.storage = storage or open_storage(storage_location(settings.storage))
+        self.storage_credential = StorageCredential(settings.storage.client_id)
+        self.storage = storage or open_storage(storage_location(settings.storage), self.storage_credential)
         self.store = self.storage.conversations
         self.queue = self.storage.open_queue(queue_name)
         self.references = ConversationReferences(self.storage.documents)
@@ -113,7 +115,11 @@ class Core:
             else None
         )
         self.tool_providers = tuple(
-            tool_providers(ToolServices(settings, self.workspace, self.storage, self.stored_results, self.files))
+            tool_providers(
+                ToolServices(
+                    settings, self.workspace, self.storage, self.storage_credential, self.stored_results, self.files
+                )
+            )
         )
         # Who may see a job is asked of people in chats.
         of_chats = [self.job_chat.tool_provider] if self.job_chat is not None and settings.agent.offers_tools else []
@@ -209,6 +215,7 @@ class Core:
             # In the order in which they were made: they are closed in reverse, each even where another fails.
             for part in (
                 self.telemetry,
+                self.storage_credential,
                 self.storage,
                 self.queue,
                 self.references,

@@ -53,7 +53,7 @@ class FoundryHost:
         self._queue = core.storage.open_queue(REQUEST_QUEUE)
         self._outputs: list[BreakerQueue] = []
         location = storage_location(settings.storage)
-        self._links = open_answer_links(location) if settings.foundry.answer_links else None
+        self._links = open_answer_links(location, core.storage_credential) if settings.foundry.answer_links else None
         storage = core.storage
         backend = TurnBackend(storage.conversations, self._queue, storage.artifacts, settings.turns.lease_seconds)
         self.requests = ToolRequests(

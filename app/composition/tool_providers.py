@@ -12,6 +12,7 @@ from app.storage.conversations import ConversationKey
 from app.storage.factory import Storage, open_remote_queue
 from app.storage.remote_queue import RemoteQueue
 from app.storage.storage_account import StorageAccount
+from app.storage.storage_credential import StorageCredential
 from app.tools.attached_files import FILES
 from app.tools.clock import ClockTools
 from app.tools.registry import ToolProvider
@@ -53,6 +54,7 @@ class ToolServices:
     settings: CoreSettings
     workspace: WorkspaceClient
     storage: Storage
+    storage_credential: StorageCredential
     results: Callable[[], StoredResults]
     files: QueryRunner
 
@@ -83,11 +85,10 @@ def tool_providers(services: ToolServices) -> list[ToolProvider]:
 def _function_tools(services: ToolServices) -> ToolProvider:
     from app.function_tools.function_tools import FunctionTools  # noqa: PLC0415
 
-    storage = services.settings.storage
-    account = StorageAccount(storage.connection_string, client_id=storage.client_id)
+    account = StorageAccount(services.settings.storage.connection_string)
 
     def open_queue(endpoint: str, name: str) -> RemoteQueue:
-        return open_remote_queue(endpoint, name, account)
+        return open_remote_queue(endpoint, name, account, services.storage_credential)
 
     return FunctionTools(services.settings.function_tools, services.storage.documents, open_queue)
 

@@ -173,7 +173,9 @@ from app.config import CoreSettings, load_sections
 async def main():
     settings = load_sections(CoreSettings, dict(argument.split("=", 1) for argument in sys.argv[1:]))
     core = Core(settings)
-    services = ToolServices(settings, core.workspace, core.storage, core.stored_results, core.files)
+    services = ToolServices(
+        settings, core.workspace, core.storage, core.storage_credential, core.stored_results, core.files
+    )
     offered = [tool.name for each in tool_providers(services) for tool in await each.tools(UNKNOWN_CALLER)]
     await core.close()
     print(*offered, *sorted(sys.modules))
@@ -273,7 +275,7 @@ async def test_functions_bring_their_tools_and_are_checked_swept_and_closed(
 ) -> None:
     queues = FunctionQueues()
     monkeypatch.setattr(
-        "app.composition.tool_providers.open_remote_queue", lambda endpoint, name, _account: queues.open(endpoint, name)
+        "app.composition.tool_providers.open_remote_queue", lambda endpoint, name, *_: queues.open(endpoint, name)
     )
     made, without = core(tmp_path, FUNCTION_TOOLS=json.dumps([WEATHER])), core(tmp_path)
     assert (await made.agent.tools_for(UNKNOWN_CALLER)).find("weather") is not None

@@ -95,15 +95,15 @@ class Entra:
         self.asked.append(dict(request.query))
         if request.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
             return web.json_response({"statusCode": 401, "message": "no header"}, status=401)
-        return await self._give_token()
+        return await self._give_token(resource=request.query["resource"])
 
-    async def _give_token(self) -> web.Response:
+    async def _give_token(self, **claims: str) -> web.Response:
         number = len(self.asked)
         if self.hold is not None:
             await self.hold.wait()
         if self.answer is not None:
             status, content = self.answer
             return web.json_response(content, status=status)
-        token = {"token_type": "Bearer", "access_token": f"token-{number}", "expires_in": self.expires_in}
+        token = {**claims, "token_type": "Bearer", "access_token": f"token-{number}", "expires_in": self.expires_in}
         # The managed identity endpoint says when, not how long.
         return web.json_response({**token, "expires_on": str(int(time.time()) + self.expires_in)})

@@ -27,6 +27,7 @@ from app.storage.postgres.postgres_store import PostgresStore
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
+from app.storage.storage_credential import StorageCredential
 from tests.fakes.azurite import Azurite
 from tests.fakes.postgres import Postgres
 
@@ -72,11 +73,16 @@ def file_or_database(
 
 
 def conversations_table(
-    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+    account: StorageAccount,
+    name: str,
+    *,
+    credential: StorageCredential | None = None,
+    clock: Callable[[], float] = time.time,
+    **options: object,
 ) -> TableStore:
     """Artifacts are in a container of the same name."""
     artifacts = lazy(lambda: open_container(account, name, clock=clock))
-    return open_table(account, name, artifacts, clock=clock, **options)
+    return open_table(account, name, artifacts, credential=credential, clock=clock, **options)
 
 
 @dataclass

@@ -21,6 +21,7 @@ from app.models.model import ToolCall
 from app.settings.function_tool_settings import FunctionToolSettings
 from app.storage.factory import open_remote_queue
 from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.storage_credential import StorageCredential
 from app.tools.registry import ToolRegistry
 from tests.fakes.azurite import Azurite
 from tests.fakes.stores import account
@@ -70,7 +71,9 @@ async def test_two_workers_ask_twenty_times_and_each_hears_its_own_answer_whoeve
 
     def worker() -> FunctionTools:
         return FunctionTools(
-            settings, store.documents(), lambda endpoint, name: open_remote_queue(endpoint, name, account(azurite))
+            settings,
+            store.documents(),
+            lambda endpoint, name: open_remote_queue(endpoint, name, account(azurite), StorageCredential()),
         )
 
     workers = [worker(), worker()]

@@ -10,18 +10,23 @@ import threading
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from app.storage.artifacts import ArtifactKey
+from app.storage.azure import azure_clients
 from app.storage.azure.azure_clients import open_azure_queue, open_container
 from app.storage.documents import Collection
-from app.storage.factory import open_storage
+from app.storage.factory import open_remote_queue, open_storage
 from app.storage.lazy import lazy
 from app.storage.ledger import ConversationStore, TurnState
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import StorageError
+from tests.fakes.certificate import localhost
+from tests.fakes.entra import IDENTITY_HEADER, Entra
 from tests.fakes.memory_receiver import MemoryReceiver
 from tests.fakes.stores import ANN, conversations_table, exchange, turn
 
@@ -49,7 +54,7 @@ def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_even
         import asyncio, sys, threading
         from pydantic import SecretStr
         from app.storage.storage_errors import StorageError
-        from app.storage.factory import open_storage
+        from app.storage.factory import open_remote_queue, open_storage
         from app.storage.storage_account import StorageAccount
 
         class Watch:
@@ -79,6 +84,54 @@ def test_the_azure_packages_are_imported_by_the_first_call_and_never_on_the_even
         [sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (ran.stdout.strip(), ran.stderr) == ("[False]", "")
+
+
+async def test_all_clients_of_an_account_share_one_sign_in_which_ends_with_the_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed: list[tuple[str, str]] = []
+
+    async def empty(request: web.Request) -> web.Response:
+        signed.append((request.path, request.headers["Authorization"]))
+        if "peekonly" in request.query:
+            return web.Response(text="<QueueMessagesList/>", content_type="application/xml")
+        if request.path.startswith("/artifacts"):
+            return web.Response(status=404, headers={"x-ms-error-code": "BlobNotFound"})
+        return web.json_response({"value": []})
+
+    service = web.Application()
+    service.router.add_route("*", "/{path:.*}", empty)
+    tls, trusted = localhost(tmp_path)
+    monkeypatch.setitem(azure_clients._TIMEOUTS, "connection_verify", str(trusted))
+    server = TestServer(service, scheme="https", host="localhost")
+    await server.start_server(ssl=tls)
+    async with Entra() as entra, server:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", entra.managed_identity_endpoint)
+        monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
+        address = str(server.make_url("")).rstrip("/")
+        account = StorageAccount(None, address, address, address, client_id="the-bots-identity")
+        storage = open_storage(account)
+        queue, other = storage.open_queue("turns"), storage.open_queue("other")
+        remote = open_remote_queue(address, "remote", account, storage.credential)
+        await asyncio.gather(
+            *(each.ping() for each in (storage.conversations, queue, other, remote)),
+            storage.documents.due_before(Collection("watches"), 1.0),
+            storage.artifacts.get(ArtifactKey(ANN, "a")),
+        )
+        await queue.close()
+        await remote.close()
+        later = storage.open_queue("later")
+        await asyncio.gather(other.ping(), later.ping())
+        assert {path.split("/")[1].split("(")[0] for path, _ in signed} == {
+            *("conversations", "documents", "artifacts", "turns", "other", "remote", "later")
+        }
+        assert {authorization for _, authorization in signed} == {"Bearer token-1"}
+        assert [each["client_id"] for each in entra.asked] == ["the-bots-identity"]
+        await other.close()
+        await later.close()
+        await storage.close()
+        with pytest.raises(StorageError, match="closed"):
+            await storage.credential.get_token("https://storage.azure.com/.default")
 
 
 class Made:

@@ -18,6 +18,7 @@ from app.storage.factory import open_remote_queue
 from app.storage.queue import MAX_QUEUE_MESSAGE_BYTES
 from app.storage.remote_queue import RemoteQueueBusyError, RemoteQueueRefusedError
 from app.storage.storage_account import StorageAccount
+from app.storage.storage_credential import StorageCredential
 from app.storage.storage_errors import StorageError
 from tests.fakes.azurite import ACCOUNT, KEY, Azurite, free_port
 from tests.fakes.stores import account
@@ -27,7 +28,7 @@ def opened(port: int, **options: object) -> AzureRemoteQueue:
     """Of a queue service on this machine."""
     endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
     text = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};QueueEndpoint={endpoint};"
-    return open_azure_remote_queue(endpoint, "fn-in", StorageAccount(SecretStr(text)), **options)
+    return open_azure_remote_queue(endpoint, "fn-in", StorageAccount(SecretStr(text)), StorageCredential(), **options)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -117,10 +118,12 @@ async def test_a_service_that_nobody_reaches_was_given_nothing() -> None:
 async def test_a_key_goes_to_its_own_service_alone() -> None:
     """Without a managed identity there is no token, and nothing is sent."""
     text = f"DefaultEndpointsProtocol=https;AccountName=own;AccountKey={KEY};EndpointSuffix=core.windows.net"
-    queue = open_remote_queue("https://other.queue.core.windows.net", "fn-in", StorageAccount(SecretStr(text)))
+    other, credential = "https://other.queue.core.windows.net", StorageCredential()
+    queue = open_remote_queue(other, "fn-in", StorageAccount(SecretStr(text)), credential)
     with pytest.raises(RemoteQueueRefusedError):
         await queue.put("question", time_to_live_seconds=60)
     await queue.close()
+    await credential.close()
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ async def raw(azurite: Azurite) -> AsyncIterator[QueueClient]:
 async def test_it_is_put_in_base64_for_its_time_received_as_it_is_and_never_created(
     azurite: Azurite, raw: QueueClient
 ) -> None:
-    queue = open_remote_queue(azurite.address("queue"), raw.queue_name, account(azurite))
+    queue = open_remote_queue(azurite.address("queue"), raw.queue_name, account(azurite), StorageCredential())
     for call in (queue.ping, lambda: queue.put("m", time_to_live_seconds=9)):
         with pytest.raises(RemoteQueueRefusedError):
             await call()

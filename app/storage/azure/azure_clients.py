@@ -1,4 +1,7 @@
-"""Opens the clients of a storage account. Importing this module takes long."""
+"""Opens the clients of a storage account. Importing this module takes long.
+
+A client signs in with `credential` where the account has no connection string, and does not close it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.data.tables.aio import TableClient
 from azure.storage.queue.aio import QueueClient
 
@@ -17,6 +19,7 @@ from app.storage.azure.azure_remote_queue import AUDIENCE, AzureRemoteQueue
 from app.storage.azure.table_documents import TableDocuments
 from app.storage.azure.table_store import ConversationArtifacts, TableStore
 from app.storage.storage_account import StorageAccount
+from app.storage.storage_credential import StorageCredential
 
 if TYPE_CHECKING:
     from app.storage.azure.blob_artifacts import BlobArtifacts
@@ -40,36 +43,42 @@ def open_table(
     name: str,
     artifacts: ConversationArtifacts,
     *,
+    credential: StorageCredential | None = None,
     clock: Callable[[], float] = time.time,
     **options: object,
 ) -> TableStore:
     """`options` are azure-core's. Raises `ValueError` for an invalid connection string."""
-    table, credential = _table(account, name, options)
-    return TableStore(table, artifacts, clock=clock, credential=credential)
+    return TableStore(_table(account, name, credential, options), artifacts, clock=clock)
 
 
 def open_documents_table(
-    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+    account: StorageAccount,
+    name: str,
+    *,
+    credential: StorageCredential | None = None,
+    clock: Callable[[], float] = time.time,
+    **options: object,
 ) -> TableDocuments:
     """As `open_table`."""
-    table, credential = _table(account, name, options)
-    return TableDocuments(table, clock=clock, credential=credential)
+    return TableDocuments(_table(account, name, credential, options), clock=clock)
 
 
-def open_azure_queue(account: StorageAccount, name: str, **options: object) -> AzureQueue:
+def open_azure_queue(
+    account: StorageAccount, name: str, *, credential: StorageCredential | None = None, **options: object
+) -> AzureQueue:
     """`options` are azure-core's. Raises `ValueError` for an invalid connection string."""
     _silence_request_log()
     chosen = {**_TIMEOUTS, **_SERVICE_RETRIES, **options}
     if text := _connection_string(account):
         return AzureQueue(QueueClient.from_connection_string(text, name, **chosen))
-    credential = _credential(account)
-    queue = QueueClient(account.queues, name, credential=credential, audience=AUDIENCE, **chosen)
-    return AzureQueue(queue, credential=credential)
+    return AzureQueue(QueueClient(account.queues, name, credential=credential, audience=AUDIENCE, **chosen))
 
 
-def open_azure_remote_queue(endpoint: str, name: str, account: StorageAccount, **options: object) -> AzureRemoteQueue:
-    """The queue `name` of the queue service at `endpoint`, signed in to as `account` is: with its connection string
-    where that is of the same service, else as the managed identity.
+def open_azure_remote_queue(
+    endpoint: str, name: str, account: StorageAccount, credential: StorageCredential, **options: object
+) -> AzureRemoteQueue:
+    """The queue `name` of the queue service at `endpoint`, signed in to with the connection string of `account`
+    where that is of the same service, else with `credential`.
     """
     _silence_request_log()
     chosen = {**_TIMEOUTS, **_NO_RETRIES, **options}
@@ -77,13 +86,17 @@ def open_azure_remote_queue(endpoint: str, name: str, account: StorageAccount, *
         own = QueueClient.from_connection_string(text, name, **chosen)
         if own.url.partition("?")[0] == f"{endpoint}/{name}":
             return AzureRemoteQueue(own)
-    credential = _credential(account)
     queue = QueueClient(endpoint, name, credential=credential, audience=AUDIENCE, **chosen)
     return AzureRemoteQueue(queue, credential=credential)
 
 
 def open_container(
-    account: StorageAccount, name: str, *, clock: Callable[[], float] = time.time, **options: object
+    account: StorageAccount,
+    name: str,
+    *,
+    credential: StorageCredential | None = None,
+    clock: Callable[[], float] = time.time,
+    **options: object,
 ) -> BlobArtifacts:
     """As `open_table`."""
     # Imported later than the others: no first answer needs artifacts.
@@ -95,13 +108,17 @@ def open_container(
     chosen = {**_TIMEOUTS, **_SERVICE_RETRIES, **options}
     if text := _connection_string(account):
         return BlobArtifacts(ContainerClient.from_connection_string(text, name, **chosen), clock=clock)
-    credential = _credential(account)
     container = ContainerClient(account.blobs, name, credential=credential, audience=AUDIENCE, **chosen)
-    return BlobArtifacts(container, clock=clock, credential=credential)
+    return BlobArtifacts(container, clock=clock)
 
 
 def open_links(
-    account: StorageAccount, container: str, *, clock: Callable[[], float] = time.time, **options: object
+    account: StorageAccount,
+    container: str,
+    *,
+    credential: StorageCredential | None = None,
+    clock: Callable[[], float] = time.time,
+    **options: object,
 ) -> BlobLinks:
     """As `open_table`."""
     from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
@@ -112,20 +129,18 @@ def open_links(
     chosen = {**_TIMEOUTS, **_SERVICE_RETRIES, **options}
     if text := _connection_string(account):
         return BlobLinks(BlobServiceClient.from_connection_string(text, **chosen), container, clock=clock)
-    credential = _credential(account)
     service = BlobServiceClient(account.blobs, credential=credential, audience=AUDIENCE, **chosen)
-    return BlobLinks(service, container, clock=clock, credential=credential)
+    return BlobLinks(service, container, clock=clock)
 
 
 def _table(
-    account: StorageAccount, name: str, options: dict[str, object]
-) -> tuple[TableClient, AsyncTokenCredential | None]:
+    account: StorageAccount, name: str, credential: StorageCredential | None, options: dict[str, object]
+) -> TableClient:
     _silence_request_log()
     chosen = {**_TIMEOUTS, **_TABLE_RETRIES, **options}
     if text := _connection_string(account):
-        return TableClient.from_connection_string(text, name, **chosen), None
-    credential = _credential(account)
-    return TableClient(account.tables, name, credential=credential, audience=AUDIENCE, **chosen), credential
+        return TableClient.from_connection_string(text, name, **chosen)
+    return TableClient(account.tables, name, credential=credential, audience=AUDIENCE, **chosen)
 
 
 def _connection_string(account: StorageAccount) -> str | None:
@@ -134,12 +149,6 @@ def _connection_string(account: StorageAccount) -> str | None:
     text = account.connection_string.get_secret_value().strip().rstrip(";")
     # The clients know this value, but not in every spelling that the Functions host accepts.
     return "UseDevelopmentStorage=true" if text.lower() == "usedevelopmentstorage=true" else text
-
-
-def _credential(account: StorageAccount) -> AsyncTokenCredential:
-    from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415 - not needed with a connection string
-
-    return ManagedIdentityCredential(client_id=account.client_id)
 
 
 def _silence_request_log() -> None:

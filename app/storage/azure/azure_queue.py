@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
@@ -22,11 +21,10 @@ OLD_RECEIPT_CODES = {"MessageNotFound", "PopReceiptMismatch"}
 
 
 class AzureQueue:
-    """Creates the queue if it is missing. Times are rounded up to seconds. `credential` is closed with the queue."""
+    """Creates the queue if it is missing. Times are rounded up to seconds."""
 
-    def __init__(self, queue: QueueClient, *, credential: AsyncTokenCredential | None = None) -> None:
+    def __init__(self, queue: QueueClient) -> None:
         self._queue = queue
-        self._credential = credential
 
     async def create(self) -> None:
         with suppress(ResourceExistsError):
@@ -83,8 +81,6 @@ class AzureQueue:
 
     async def close(self) -> None:
         await self._queue.close()
-        if self._credential is not None:
-            await self._credential.close()
 
     async def _send(self, content: str, visibility_timeout: float, time_to_live_seconds: float) -> Receipt:
         sent = await self._queue.send_message(

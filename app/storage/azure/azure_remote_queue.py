@@ -49,7 +49,7 @@ def _remote_call(method: _Method[_P, _R]) -> _Method[_P, _R]:
 
 
 class AzureRemoteQueue:
-    """`queue` repeats no call by itself; `credential` is closed with it."""
+    """`queue` repeats no call by itself, and signs in with `credential`, which is not closed with it."""
 
     def __init__(self, queue: QueueClient, *, credential: AsyncTokenCredential | None = None) -> None:
         self._queue = queue
@@ -93,8 +93,6 @@ class AzureRemoteQueue:
 
     async def close(self) -> None:
         await self._queue.close()
-        if self._credential is not None:
-            await self._credential.close()
 
 
 def _storage_error(error: Exception) -> StorageError:

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobProperties, ContentSettings
 from azure.storage.blob.aio import ContainerClient
@@ -24,17 +23,10 @@ _WRITTEN_AT = "written_at"
 
 
 class BlobArtifacts:
-    """Creates a missing container. `clock` is in seconds since 1970; `credential` is closed with the store."""
+    """Creates a missing container. `clock` is in seconds since 1970."""
 
-    def __init__(
-        self,
-        container: ContainerClient,
-        *,
-        clock: Callable[[], float] = time.time,
-        credential: AsyncTokenCredential | None = None,
-    ) -> None:
+    def __init__(self, container: ContainerClient, *, clock: Callable[[], float] = time.time) -> None:
         self._container = container
-        self._credential = credential
         self._clock = clock
 
     async def create(self) -> None:
@@ -84,8 +76,6 @@ class BlobArtifacts:
 
     async def close(self) -> None:
         await self._container.close()
-        if self._credential is not None:
-            await self._credential.close()
 
     async def _delete_all(self, names: list[str]) -> None:
         async with asyncio.TaskGroup() as group:

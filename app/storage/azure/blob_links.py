@@ -12,7 +12,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobSasPermissions, ContentSettings, UserDelegationKey, generate_blob_sas
 from azure.storage.blob.aio import BlobServiceClient
@@ -37,21 +36,13 @@ class BlobLinks:
     """Signs with a key that storage gives to the app's identity, or with the account's, which a connection string has.
 
     Blobs stay until the container's lifecycle rule deletes them. Creates a missing container. `clock` is in seconds
-    since 1970; `credential` is closed with the service.
+    since 1970.
     """
 
-    def __init__(
-        self,
-        service: BlobServiceClient,
-        container: str,
-        *,
-        clock: Callable[[], float] = time.time,
-        credential: AsyncTokenCredential | None = None,
-    ) -> None:
+    def __init__(self, service: BlobServiceClient, container: str, *, clock: Callable[[], float] = time.time) -> None:
         self._service = service
         self._container = service.get_container_client(container)
         self._clock = clock
-        self._credential = credential
         self._key: tuple[UserDelegationKey, datetime] | None = None
 
     async def create(self) -> None:
@@ -76,12 +67,10 @@ class BlobLinks:
 
     async def close(self) -> None:
         await self._service.close()
-        if self._credential is not None:
-            await self._credential.close()
 
     async def _signed_with(self, expiry: datetime) -> dict[str, Any]:
-        if self._credential is None:
-            return {"account_key": self._service.credential.account_key}
+        if (key := getattr(self._service.credential, "account_key", None)) is not None:
+            return {"account_key": key}
         if self._key is None or self._key[1] < expiry:
             now = datetime.fromtimestamp(self._clock(), UTC)
             ends = now + _KEY_LIFETIME

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
@@ -33,17 +32,10 @@ from app.storage.storage_errors import ConcurrentUpdateError
 
 
 class TableDocuments:
-    """Creates the table if it is missing. `clock` is in seconds since 1970; `credential` is closed with the store."""
+    """Creates the table if it is missing. `clock` is in seconds since 1970."""
 
-    def __init__(
-        self,
-        table: TableClient,
-        *,
-        clock: Callable[[], float] = time.time,
-        credential: AsyncTokenCredential | None = None,
-    ) -> None:
+    def __init__(self, table: TableClient, *, clock: Callable[[], float] = time.time) -> None:
         self._table = table
-        self._credential = credential
         self._rows = TableRows(table)
         self._clock = clock
 
@@ -123,8 +115,6 @@ class TableDocuments:
 
     async def close(self) -> None:
         await self._table.close()
-        if self._credential is not None:
-            await self._credential.close()
 
     async def _get(self, key: DocumentKey) -> Document | None:
         entity = await self._rows.get(key.collection.name, document_row(key.tenant, key.id))

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
@@ -74,20 +73,14 @@ class ConversationArtifacts(Protocol):
 class TableStore:
     """Creates the table if it is missing. Deletes a conversation's `artifacts` with it.
 
-    `clock` is in seconds since 1970. `artifacts` and `credential` are closed with the store.
+    `clock` is in seconds since 1970. `artifacts` is closed with the store.
     """
 
     def __init__(
-        self,
-        table: TableClient,
-        artifacts: ConversationArtifacts,
-        *,
-        clock: Callable[[], float] = time.time,
-        credential: AsyncTokenCredential | None = None,
+        self, table: TableClient, artifacts: ConversationArtifacts, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._table = table
         self._artifacts = artifacts
-        self._credential = credential
         self._rows = TableRows(table)
         self._clock = clock
         self._max_entry_seconds = _MAX_FIRST_ENTRY_SECONDS
@@ -197,8 +190,6 @@ class TableStore:
     async def close(self) -> None:
         await self._artifacts.close()
         await self._table.close()
-        if self._credential is not None:
-            await self._credential.close()
 
     async def _rows_until(self, key: ConversationKey, kind: str, limit: int) -> list[Entity]:
         """From the first row of `kind` on, until there are `limit` messages."""
