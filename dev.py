@@ -124,12 +124,12 @@ def test(environment: VirtualEnvironment, arguments: list[str]) -> int:
     examples = ["--hypothesis-profile", "all"] if arguments else []
     # A file stays in one process: what its tests share is made once. Those with the most tests are not the longest, and
     # do not come first.
-    together = ["--dist", "loadfile", "--no-loadscope-reorder", "-n"]
-    cores = min(os.cpu_count() or 1, _MAX_CORES)
+    # Two processes a core: many of them wait.
+    processes = 2 * min(os.cpu_count() or 1, _MAX_CORES)
+    together = ["--dist", "loadfile", "--no-loadscope-reorder", "-n", str(processes)]
     runs = [
-        # Two processes a core: many of them wait.
-        [*together, str(2 * cores), *examples, "-m", "not slow"],
-        [*together, str(cores + 1), "-m", f"slow and not alone{proofs}"],
+        [*together, *examples, "-m", "not slow"],
+        [*together, "-m", f"slow and not alone{proofs}"],
         # All of them are there; to look for them everywhere takes half a minute.
         ["tests/faults", "-m", f"alone{proofs}"],
     ]

@@ -17,7 +17,7 @@ from app.local.stand_in_workspace import SETTINGS, StandInWorkspace
 from tests.fakes.host_process import HostProcess
 from tests.fakes.sample_data import DATA_TOKEN, DataWorkspace, small_sample_data
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 async def test_the_turn_of_a_killed_worker_goes_on_in_genies_conversation_and_asks_nothing_twice(

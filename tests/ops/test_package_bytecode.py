@@ -101,7 +101,9 @@ compiler.main()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "python", [pytest.param("3.11", marks=pytest.mark.proof), pytest.param("3.12", marks=pytest.mark.proof), "3.13"]
+)
 def test_bytecode_does_not_depend_on_what_the_compiling_process_did_before(tmp_path: Path, python: str) -> None:
     """marshal writes down reference counts and interned strings unless it is kept from it, each version its own way."""
     try:

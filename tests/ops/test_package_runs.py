@@ -102,7 +102,7 @@ async def test_with_its_bytecode_a_start_compiles_nothing_and_without_it_everyth
     )
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="a package runs on Linux")
 def test_the_delivered_zip_is_started_and_answers_as_its_build(
     package: Package, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -113,12 +113,12 @@ class SmtpTransport:
             start_tls=False,
             tls_context=self._tls_context or await asyncio.to_thread(ssl.create_default_context),
         )
-        is_signed_in = False
+        is_signed_in, connection = False, None
         try:
             async with asyncio.timeout(self._send_seconds):
                 await client.connect()
                 await self._encrypt_and_sign_in(client)
-                is_signed_in = True
+                is_signed_in, connection = True, client.transport
                 yield client
         except MailError:
             raise
@@ -129,7 +129,11 @@ class SmtpTransport:
             with suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=_QUIT_SECONDS)
         finally:
+            connection = client.transport or connection
             client.close()
+            if isinstance(connection, asyncio.Transport):
+                # TLS would wait for the server to say goodbye too, longer than the event loop may live.
+                connection.abort()
 
     async def _encrypt_and_sign_in(self, client: aiosmtplib.SMTP) -> None:
         await client.ehlo()

@@ -177,7 +177,7 @@ async def test_what_delete_could_not_remove_is_listed(
 
 @pytest.mark.parametrize(
     "how",
-    [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), pytest.param(signal.SIGINT, marks=pytest.mark.proof)],
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.proof), pytest.param(signal.SIGINT, marks=pytest.mark.proof)],
 )
 async def test_a_signal_removes_what_was_made(harness: ProgramHarness, how: signal.Signals) -> None:
     """A real process, stopped while its question is being answered."""
