@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from app.foundry.agents.agent_settings import AgentProgramSettings
 from app.foundry.agents.foundry_errors import STANDARD_SETUP, NotFoundError, RefusedError
@@ -28,6 +30,8 @@ _STANDARD_SETUP = {
     "Azure AI Search": {"cognitivesearch"},
 }
 
+_LOOKUP_SECONDS = 5.0
+
 
 async def check_project(project: FoundryProject, settings: AgentProgramSettings, report: Report) -> None:
     """Raises `RefusedError` for what cannot work, and reports what may not. Makes nothing."""
@@ -42,6 +46,8 @@ async def check_project(project: FoundryProject, settings: AgentProgramSettings,
         report(f"warning: {warning}")
     if not agents.mcp_url:
         check_setup(await project.connections(), report)
+        if warning := await account_warning(agents.queue_endpoint):
+            report(f"warning: {warning}")
     elif agents.mcp_connection:
         _check_connection(await project.connections(), agents.mcp_connection)
     found = await project.agents()
@@ -57,6 +63,19 @@ def model_warning(model: str, *, over_mcp: bool) -> str | None:
         return None
     only = ", ".join(sorted(listed))
     return f"Microsoft does not list {model} for {kind} tools, only {only}: a question may be refused."
+
+
+async def account_warning(queue_endpoint: str) -> str | None:
+    """Where its name is not known here; in a private network it may be known to the service all the same."""
+    host = urlsplit(queue_endpoint).hostname or ""
+    try:
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            await asyncio.get_running_loop().getaddrinfo(host, 443)
+    except (OSError, TimeoutError, UnicodeError):
+        return (
+            f"no storage account is known here as {host}: check STORAGE_SERVICE_ENDPOINT, else no question is answered."
+        )
+    return None
 
 
 def check_setup(connections: Mapping[str, str], report: Report) -> None:

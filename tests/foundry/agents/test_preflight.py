@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.foundry.agents.foundry_errors import NotFoundError, RefusedError, UnavailableError, refusal
-from app.foundry.agents.preflight import check_project, check_setup, model_warning
+from app.foundry.agents.preflight import account_warning, check_project, check_setup, model_warning
 from tests.foundry.agents.conftest import ProgramHarness
 
 LACKING = (
@@ -29,6 +29,12 @@ async def test_a_project_that_can_have_the_agents_passes_and_nothing_is_made(har
         "agents: 0 in the project",
     ]
     assert {call.partition(" ")[0] for call in harness.stand_in.faults.calls} == {"GET"}
+
+
+async def test_a_storage_account_that_nobody_knows_is_warned_of(harness: ProgramHarness) -> None:
+    unknown = "https://misspelt.queue.core.windows.net.invalid"
+    assert f"no storage account is known here as {unknown[8:]}" in (await account_warning(unknown) or "")
+    assert await account_warning(harness.settings().agents.queue_endpoint) is None
 
 
 async def test_the_basic_set_up_is_refused_for_the_queues_alone(harness: ProgramHarness) -> None:
