@@ -67,7 +67,8 @@ class KillRun:
 
     async def put(self, number: int) -> None:
         shape, encoding = FORMS[number % len(FORMS)]
-        id = f"call_{number}"
+        # What another run on the same storage has asked would be a repeat.
+        id = f"call_{self.input_queue.queue_name}_{number}"
         self.asked_at[id] = self.now()
         await self.input_queue.send_message(written_message(id, {"query": f"Question {number}?"}, shape, encoding))
 
