@@ -26,7 +26,7 @@ from app.storage.storage_errors import StorageError
 from tests.fakes.function_queues import FunctionQueues
 from tests.fakes.mcp_server import FakeMcpServer
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
-from tests.function_tools.test_function_tools import WEATHER
+from tests.function_tools.function_workers import WEATHER
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = {"DATABRICKS_BASE_URL": "https://w.example/serving-endpoints", "DATABRICKS_MODEL_NAME": "m"}

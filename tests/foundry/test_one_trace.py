@@ -34,7 +34,7 @@ from tests.fakes.function_queues import FunctionQueues
 from tests.fakes.tools import tool_context, without_data_marks
 from tests.foundry.agents.conftest import ProgramHarness, quick_calls
 from tests.foundry.agents.test_classic import ClassicProgramHarness
-from tests.function_tools.test_function_tools import WEATHER
+from tests.function_tools.function_workers import WEATHER
 
 
 class Spans(RecordedTelemetry):

@@ -10,7 +10,7 @@ import pytest
 from app.config import HostSettings, SettingsError, load_sections
 from app.settings.function_tool_settings import FunctionToolSettings
 from app.settings.host_environment import HostEnvironment
-from tests.function_tools.test_function_tools import WEATHER
+from tests.function_tools.function_workers import WEATHER
 
 
 def tools(*entries: Any) -> str:

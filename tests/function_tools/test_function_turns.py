@@ -19,7 +19,7 @@ from tests.fakes.chat import Behind, ends_with
 from tests.fakes.function_queues import FunctionQueues
 from tests.fakes.tools import without_data_marks
 from tests.fakes.turn_harness import TurnHarness, Worker, now, plain, played
-from tests.function_tools.test_function_tools import WEATHER
+from tests.function_tools.function_workers import WEATHER
 
 ANSWERS_AFTER_SECONDS = 40.0
 

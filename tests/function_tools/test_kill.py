@@ -24,7 +24,7 @@ from tests.fakes.azurite import Azurite
 from tests.fakes.connector_service import ConnectorService
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 from tests.faults.workers import Workers
-from tests.function_tools.test_function_tools import WEATHER
+from tests.function_tools.function_workers import WEATHER
 
 _CHATS = 24
 _LEASE_SECONDS = 3

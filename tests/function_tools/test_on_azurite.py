@@ -26,7 +26,7 @@ from app.tools.registry import ToolRegistry
 from tests.fakes.azurite import Azurite
 from tests.fakes.stores import account
 from tests.fakes.tools import tool_context, without_data_marks
-from tests.function_tools.test_function_tools import WEATHER
+from tests.function_tools.function_workers import WEATHER
 
 pytestmark = pytest.mark.slow
 
