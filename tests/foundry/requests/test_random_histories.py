@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from app.foundry.requests.kept_values import hashed_id
 from app.foundry.requests.tool_request import ToolRequest
 from app.foundry.requests.tool_requests import REQUEST_QUEUE
 from app.foundry.tools.foundry_tool import RefusedCallError
+from app.storage.ledger import Predecessor, TurnRecord
 from app.storage.queue import ReceivedMessage
 from app.storage.storage_errors import StorageError
 from app.turns.queue_dispatcher import ShuttingDownError
@@ -54,10 +56,13 @@ class FailingWire(Wire):
 
 @dataclass
 class Asked:
-    """What became of one request: when storage took its message, when it was recorded, when each call began."""
+    """What became of one request: when it was recorded, when no earlier one could come before it any more, when each
+    call began.
+    """
 
     request: ToolRequest
     recorded_at: float | None = None
+    started_at: float | None = None
     calls: list[tuple[float, asyncio.Task[Any]]] = field(default_factory=list)
 
 
@@ -74,6 +79,8 @@ class History:
         self._owned: dict[asyncio.Task[Any], RequestWorker] = {}
         start = now() + self.chance.uniform(0, 60)
         self._outage = (start, start + self.chance.choice((0.0, 3.0, 30.0, 120.0)))
+        self._start = harness.store.start
+        harness.store.start = self._note_start  # type: ignore[method-assign]
         self.workers = [self._worker() for _ in range(3)]
 
     async def play(self) -> None:
@@ -106,6 +113,14 @@ class History:
 
     def _note(self, said: str) -> None:
         self.events.append(f"{now() - 1000:8.2f} {said}")
+
+    async def _note_start(self, record: TurnRecord, *, since: float = 0.0) -> Predecessor | None:
+        """Carried out, though its answer may be lost on the way to the worker."""
+        predecessor = await self._start(record, since=since)
+        if predecessor is None:
+            asked = next(each for id, each in self.asked.items() if hashed_id(id) == record.key.activity_id)
+            asked.started_at = asked.started_at or now()
+        return predecessor
 
     def _later(self, seconds: float, work: Awaitable[None]) -> None:
         async def run() -> None:
@@ -228,7 +243,7 @@ def _overtaken(asked: list[Asked]) -> Iterator[str]:
                 continue
             if first.request.inserted_at >= then.request.inserted_at or not first.calls or not then.calls:
                 continue
-            known = first.recorded_at is not None and first.recorded_at < then.calls[0][0]
+            known = first.recorded_at is not None and first.recorded_at < (then.started_at or then.calls[0][0])
             if known and then.calls[0][0] < first.calls[0][0]:
                 yield f"{then.request.correlation_id} was asked before {first.request.correlation_id}"
 
