@@ -78,6 +78,10 @@ def _bind_foundry_requests(host: FunctionsHost) -> None:
     async def process_foundry_request(msg: func.QueueMessage, context: func.Context) -> None:
         await host.process_foundry_message(msg.get_body(), context.trace_context.trace_parent)
 
+    @app.queue_trigger("msg", "foundry-requests-poison", "AzureWebJobsStorage", data_type=func.DataType.BINARY)
+    async def process_foundry_request_poison(msg: func.QueueMessage, context: func.Context) -> None:
+        await host.process_poisoned_foundry_message(msg.get_body(), msg.id or "", context.trace_context.trace_parent)
+
 
 def _bind_foundry_mcp(host: FunctionsHost) -> None:
     @app.route("api/mcp", methods=METHODS, auth_level=func.AuthLevel.FUNCTION)

@@ -22,7 +22,7 @@ from app.foundry.requests.tool_message import (
     parse_tool_message,
 )
 from app.foundry.requests.tool_request import ToolRequest
-from app.foundry.requests.tool_requests import REQUEST_QUEUE, RequestStorage, ToolRequests
+from app.foundry.requests.tool_requests import POISONED, REQUEST_QUEUE, RequestStorage, ToolRequests
 from app.resilience.circuit_breaker import CircuitBreaker
 from app.storage.breaker_queue import BreakerQueue
 from app.storage.factory import open_answer_links
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-POISONED: Final = "This call could not be processed. Ask again; if it fails again, tell an administrator of this tool."
 # Below functionTimeout in host.json, with which Azure's host ends the worker. The work goes on.
 _WAITING_SECONDS: Final = 540.0
 _CLOSE_SECONDS: Final = 10.0
@@ -87,6 +86,16 @@ class FoundryHost:
     async def process_message(self, body: bytes, traceparent: str | None = None) -> None:
         """As `ToolRequests.process_message`."""
         await self.requests.process_message(body, traceparent)
+
+    async def process_poison(self, body: bytes, id: str, traceparent: str | None = None) -> None:
+        """As `ToolRequests.refuse_poisoned`. Raises `ShuttingDownError` too."""
+        if self._closed:
+            raise ShuttingDownError
+        task = self._started(self.requests.refuse_poisoned(body, id, traceparent))
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise ShuttingDownError
+        task.result()
 
     async def check(self) -> None:
         """Raises `CircuitOpenError` and `StorageError` where the queues of Foundry's agents do not answer."""

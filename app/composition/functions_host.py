@@ -162,6 +162,11 @@ class FunctionsHost:
         foundry = await self._foundry_host()
         await foundry.process_message(text_of(content.decode(errors="replace")).encode(), traceparent)
 
+    async def process_poisoned_foundry_message(self, content: bytes, id: str, traceparent: str | None = None) -> None:
+        """The same for its poison queue, where the host delivers a message that fails ten minutes later."""
+        foundry = await self._foundry_host()
+        await foundry.process_poison(text_of(content.decode(errors="replace")).encode(), id, traceparent)
+
     @property
     def takes_mcp_tokens(self) -> bool:
         return bool(self._settings.foundry_mcp.audience)

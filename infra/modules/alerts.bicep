@@ -62,7 +62,7 @@ var refusedQuery = 'AppRequests | where Name has "messages" and not(ResultCode s
 
 // The host's warning when it moves a message; not only the word MaxDequeueCount, which is among the options that it
 // logs at every start. The agent's own record says why, of a message that it cannot read.
-// What it finds on the poison queue of a tool for Foundry it counts, whoever put it there.
+// What the app finds on a poison queue of requests from Foundry it counts, whoever put it there.
 var poisonQuery = 'union AppTraces, AppExceptions, AppMetrics | where Message contains "has reached MaxDequeueCount" or ExceptionType == "UnreadableMessageError" or Name == "foundry.poison"'
 
 var givenUpQuery = 'AppRequests | where Name == "turn" and Properties["agent.failure"] == "AttemptsExhaustedError"'
@@ -158,7 +158,7 @@ var rules = [
   {
     name: 'poison'
     title: 'messages that cannot be processed'
-    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not resumed, and the person was not told. Look at AppRequests with the name process_queue_message and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands. A queue azure-function-...-input-poison: the agent in Foundry was told that its request failed, and nothing is put back; find out why in AppExceptions for the function of that tool.'
+    description: 'A message on the queue turns failed five times and is in turns-poison, or could not be read: that turn is not resumed, and the person was not told. Look at AppRequests with the name process_queue_message and at AppExceptions for why. UnreadableMessageError: written by another version of the agent, as after going back. Anything else: repair it, storage and its roles first, and put the message back within half an hour, while an answer still helps; docs/operating.md has the commands. A queue azure-function-...-input-poison or foundry-requests-poison: the agent in Foundry was told that its request failed, and nothing is put back; find out why in AppExceptions for the function of that tool, or for process_foundry_request.'
     severity: 1
     windowSize: 'PT30M'
     query: poisonQuery

@@ -18,16 +18,16 @@ import httpx
 import pytest
 from azure.storage.queue.aio import QueueClient
 
-from app.composition.foundry import POISONED
 from app.composition.functions_host import FunctionsHost
-from app.config import SettingsError, load_settings
+from app.config import load_settings
 from app.foundry.requests.tool_message import UNREADABLE_ARGUMENTS
+from app.foundry.requests.tool_requests import POISONED
 from app.storage.breaker_queue import BreakerQueue
 from app.storage.factory import open_storage
 from app.storage.storage_errors import StorageError
 from app.turns.queue_dispatcher import ShuttingDownError
-from tests.composition.test_functions_host import WORKSPACE, triggers_with
 from tests.fakes.azurite import Azurite
+from tests.fakes.deployed_app import deployed_in
 from tests.fakes.foundry_requests import RecordedTelemetry
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_stream
 
@@ -173,11 +173,53 @@ async def test_a_worker_that_ends_hands_its_requests_over_and_takes_no_more(
     with pytest.raises(ShuttingDownError):
         await receive(host, message("c2"))
     other = opened(endpoint, tmp_path)
-    queue = open_storage(tmp_path / "conversations.sqlite").open_queue("foundry-requests")
-    (envelope,) = await queue.receive(5, visibility_timeout=60)
-    await other.process_foundry_message(base64.b64encode(envelope.body.encode()))
+    (envelope,) = await envelopes(tmp_path)
+    await other.process_foundry_message(base64.b64encode(envelope.encode()))
     await other.close()
     assert [each["Value"] for each in await on_queue(tmp_path)] == ["It is 7."]
+
+
+async def envelopes(folder: Path) -> list[str]:
+    queue = open_storage(folder / "conversations.sqlite").open_queue("foundry-requests")
+    return [each.body for each in await queue.receive(32, visibility_timeout=60)]
+
+
+async def test_a_poisoned_envelope_is_answered_once_and_left_to_the_host_by_a_worker_that_ends(
+    endpoint: ServingEndpoint, tmp_path: Path
+) -> None:
+    first, second, third = (opened(endpoint, tmp_path) for _ in range(3))
+    endpoint.replies.appendleft(Stream(["hang"]))
+    receiving = asyncio.create_task(receive(first, message()))
+    await endpoint.began.wait()
+    await first.close()
+    await receiving
+    (envelope,) = await envelopes(tmp_path)
+    content = base64.b64encode(envelope.encode())
+    await second._foundry_host()
+    await second.close()
+    with pytest.raises(ShuttingDownError):
+        await second.process_poisoned_foundry_message(content, "m1")
+    assert await on_queue(tmp_path) == []
+    for _ in range(2):
+        await third.process_poisoned_foundry_message(content, "m1")
+    await third.close()
+    assert await on_queue(tmp_path) == [{"Value": POISONED, "CorrelationId": "c1"}]
+
+
+async def test_an_envelope_that_cannot_be_read_is_moved_to_the_poison_queue_and_dropped_there(
+    endpoint: ServingEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployed = deployed_in(monkeypatch, tmp_path)
+    async with deployed(endpoint):
+        storage = open_storage(tmp_path / "kept here" / "conversations.sqlite")
+        queue, poison = (storage.open_queue(f"foundry-requests{end}") for end in ("", "-poison"))
+        await queue.put("SECRET", visibility_timeout=0)
+        async with asyncio.timeout(20):
+            while "is dropped, without an answer" not in caplog.text:  # noqa: ASYNC110 - the host polls
+                await asyncio.sleep(0.02)
+    assert await queue.receive(5, visibility_timeout=1) == await poison.receive(5, visibility_timeout=1) == []
+    assert re.search(r"Message \S+ on the poison queue of foundry-requests is dropped", caplog.text)
+    assert "SECRET" not in caplog.text
 
 
 async def test_a_function_ends_before_its_time_limit_and_the_answer_is_sent_all_the_same(
@@ -226,31 +268,6 @@ async def test_a_request_that_cannot_be_recorded_is_left_to_the_host(
             await receive(host, message())
     await receive(host, message())
     assert len(await on_queue(tmp_path)) == 1
-
-
-def test_each_tool_has_a_trigger_on_its_queue_and_on_its_poison_queue() -> None:
-    _, triggers = triggers_with(**WORKSPACE, FOUNDRY_TOOLS="ask,diagnose_job", FOUNDRY_TOOL_NAME="sales")
-    found = {name: each for name, each in triggers.items() if "foundry" in name}
-    assert {name: each["queueName"] for name, each in found.items()} == {
-        "foundry_ask": "azure-function-sales-input",
-        "foundry_ask_poison": "azure-function-sales-input-poison",
-        "foundry_diagnose_job": "azure-function-diagnose-job-input",
-        "foundry_diagnose_job_poison": "azure-function-diagnose-job-input-poison",
-        "process_foundry_request": "foundry-requests",
-    }
-    # With text the host would put members of the message over its properties.
-    binary = {name for name, each in found.items() if each.get("dataType") == "BINARY"}
-    assert binary == found.keys() - {"process_foundry_request"}
-
-
-def test_without_tools_there_are_no_queues() -> None:
-    assert load_settings({**WORKSPACE, "DATABRICKS_TOKEN": "t", "FOUNDRY_TOOLS": "none"}).foundry.queue_names == {}
-
-
-@pytest.mark.parametrize("name", ["ask-data", "diagnose-job", "Sales", "a--b", "x" * 36])
-def test_a_name_that_makes_no_queues_of_its_own_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match="FOUNDRY_TOOL_NAME"):
-        load_settings({**WORKSPACE, "DATABRICKS_TOKEN": "t", "FOUNDRY_TOOL_NAME": name})
 
 
 @pytest.mark.slow

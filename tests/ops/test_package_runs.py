@@ -155,6 +155,7 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
         "delete_expired": [None],
         "ask_scheduled_questions": [None],
         "process_foundry_request": [None],
+        "process_foundry_request_poison": [None],
         "mcp": ["api/mcp", None],
         **{f"foundry_{tool}{end}": [None] for tool in ("ask", "ask_data", "diagnose_job") for end in ("", "_poison")},
     }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
 from app.agent.turn import Turn
 from app.foundry.requests.kept_values import KeptValues, hashed_id
 from app.foundry.requests.request_answerer import RequestAnswerer, RequestTurn
-from app.foundry.requests.request_metrics import request_repeated
+from app.foundry.requests.request_metrics import poison_received, request_ended, request_repeated
 from app.foundry.requests.request_reply import LinkTo, RequestReply
 from app.foundry.requests.tool_request import KeptValue, ToolRequest
 from app.foundry.tools.foundry_tool import FoundryTool
@@ -27,18 +28,22 @@ from app.turns.checkpoint import Checkpoint
 from app.turns.claiming import ClaimedTurn
 from app.turns.lease import TurnBackend, TurnLease
 from app.turns.queue_dispatcher import QueueDispatcher, ShuttingDownError
-from app.turns.queue_message import TurnMessage
+from app.turns.queue_message import TurnMessage, UnreadableMessageError
 from app.turns.reply import UndeliveredError
 from app.turns.runner import MAX_PAYLOAD_CHARACTERS, TurnRunner
+
+_log = logging.getLogger(__name__)
 
 REQUEST_QUEUE: Final = "foundry-requests"
 REQUEST_KIND: Final = "foundry"
 MAX_AGE_SECONDS: Final = 600.0
 """As long as a run in Foundry lives: afterwards nobody waits for the answer."""
 TOO_LONG: Final = "The arguments are too long: 40,000 characters are allowed. Ask with less text."
+POISONED: Final = "This call could not be processed. Ask again; if it fails again, tell an administrator of this tool."
 LOST: Final = "The answer to this request could not be kept. Ask again."
 _CHANNEL: Final = "foundry"
 _TENANT: Final = "foundry"
+_UNKNOWN_TOOL: Final = "unknown"
 # A host brings up to 32 messages of each queue at once, and each takes several calls of storage.
 _MAX_RECORDING: Final = 8
 # Longer than a request may wait, so that the answer says that it is too late.
@@ -133,12 +138,47 @@ class ToolRequests:
         """
         await self._dispatcher.dispatch(body, traceparent)
 
+    async def refuse_poisoned(self, body: bytes, id: str, traceparent: str | None = None) -> None:
+        """The message `id` of the poison queue of `foundry-requests`: its request is answered with a sentence.
+
+        One that is answered already or that another worker has is left as it is, one that waits for an earlier one goes
+        back to `foundry-requests`, and a message that cannot be read is dropped. Cancelled, it hands the request over
+        to another worker. Raises `StorageError` where the message has to come again, and `UndeliveredError` where the
+        value is given up.
+        """
+        try:
+            message = _envelope(body)
+        except UnreadableMessageError as reason:
+            with self._poisoned(id, _UNKNOWN_TOOL, traceparent):
+                _drop(id, _UNKNOWN_TOOL, reason)
+            return
+        tool = _tool_of(message.key)
+        with self._poisoned(id, tool, message.traceparent or traceparent) as span:
+            try:
+                claim = await self._runner.claim(message, ToolRequest.from_json)
+            except UnreadableMessageError as reason:
+                _drop(id, tool, reason)
+                return
+            if isinstance(claim, ClaimedTurn):
+                request = replace(claim.request, arguments={}, refusal=POISONED)
+                await self._execute(claim.lease, request, span)
+
     async def close(self) -> None:
-        """Hands over what it answers from the queue; what `answer` answers is its callers' to cancel."""
+        """Hands over what it answers from the queue; the other two ways are their callers' to cancel."""
         await self._dispatcher.close()
         async with AsyncExitStack() as closing:
             for output in self._outputs.values():
                 closing.push_async_callback(output.close)
+
+    @contextmanager
+    def _poisoned(self, id: str, tool: str, traceparent: str | None) -> Iterator[TurnSpan]:
+        with traced(self._telemetry.activity("foundry poison", traceparent)) as span:
+            poison_received(tool)
+            _log.error("Message %s could not be processed and is on the poison queue of %s", id, REQUEST_QUEUE)
+            try:
+                yield span
+            finally:
+                self._telemetry.answered()
 
     async def _resume(self, body: bytes) -> None:
         message = TurnMessage.from_json(body)
@@ -209,8 +249,25 @@ def _recordable(request: ToolRequest) -> ToolRequest:
     return request if fits else replace(request, arguments={}, conversation="", refusal=TOO_LONG)
 
 
+def _envelope(body: bytes) -> TurnMessage:
+    """Raises `UnreadableMessageError`."""
+    message = TurnMessage.from_json(body)
+    if message.kind != REQUEST_KIND:
+        raise UnreadableMessageError("kind: unknown")
+    return message
+
+
+def _drop(id: str, tool: str, reason: UnreadableMessageError) -> None:
+    request_ended(tool, "dropped")
+    _log.error("Message %s on the poison queue of %s is dropped, without an answer: %s", id, REQUEST_QUEUE, reason)
+
+
 def _key(request: ToolRequest) -> TurnKey:
     """Hashed, since an envelope has little room for them."""
     id = hashed_id(request.correlation_id)
     order = f"conversation/{hashed_id(request.conversation)}" if request.conversation else f"request/{id}"
     return TurnKey(ConversationKey(_TENANT, f"{request.tool}/{order}"), id)
+
+
+def _tool_of(key: TurnKey) -> str:
+    return key.conversation.conversation.partition("/")[0]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,6 +82,8 @@ class History:
         self._start = harness.store.start
         harness.store.start = self._note_start  # type: ignore[method-assign]
         self.workers = [self._worker() for _ in range(3)]
+        self._queue = harness.store.queue(REQUEST_QUEUE)
+        self._poison_queue = harness.store.queue(f"{REQUEST_QUEUE}-poison")
 
     async def play(self) -> None:
         chance = self.chance
@@ -94,11 +96,13 @@ class History:
             if chance.random() < 0.2:
                 self._later(chance.choice((0.1, 10.0, 100.0, 900.0)), self._deliver(request))
         self._later(0, self._disturb())
-        queue = self.harness.store.queue(REQUEST_QUEUE)
+        queue, poison = self._queue, self._poison_queue
         until = now() + 4000
         while now() < until:
             for received in await queue.receive(16, visibility_timeout=_LOCK_SECONDS):
                 self._later(0, self._resume(received))
+            for received in await poison.receive(16, visibility_timeout=_LOCK_SECONDS):
+                self._later(0, self._refuse(received))
             self.sent += await self.harness.answers()
             await asyncio.sleep(2 if now() < until - 3000 else 20)
         for task in list(self._owned):
@@ -188,20 +192,30 @@ class History:
 
     async def _resume(self, received: ReceivedMessage) -> None:
         worker = self.chance.choice(self.workers)
-        task = asyncio.create_task(worker.requests.process_message(received.body.encode()))
+        if await self._ended_well(worker, worker.requests.process_message(received.body.encode())):
+            await self._queue.delete(received.receipt)
+        elif worker not in self._killed and received.dequeue_count >= _MAX_DELIVERIES:
+            self._note("poison envelope")
+            await self._poison_queue.put(received.body, visibility_timeout=0)
+            await self._queue.delete(received.receipt)
+        elif worker not in self._killed:
+            with suppress(Exception):
+                await self._queue.update_visibility(received.receipt, visibility_timeout=_PAUSE_SECONDS)
+
+    async def _refuse(self, received: ReceivedMessage) -> None:
+        """The host leaves a message that fails there hidden."""
+        worker = self.chance.choice(self.workers)
+        if await self._ended_well(worker, worker.requests.refuse_poisoned(received.body.encode(), "m1")):
+            await self._poison_queue.delete(received.receipt)
+
+    async def _ended_well(self, worker: RequestWorker, processing: Coroutine[Any, Any, None]) -> bool:
+        task = asyncio.create_task(processing)
         self._owned[task] = worker
         await asyncio.wait([task])
-        if task.cancelled() or worker in self._killed:
-            return
-        error = task.exception()
-        if error is None:
-            await self.harness.store.queue(REQUEST_QUEUE).delete(received.receipt)
-        elif isinstance(error, StorageError | UndeliveredError | ShuttingDownError):
-            with suppress(Exception):
-                queue = self.harness.store.queue(REQUEST_QUEUE)
-                await queue.update_visibility(received.receipt, visibility_timeout=_PAUSE_SECONDS)
-        else:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, StorageError | UndeliveredError | ShuttingDownError):
             self.faults.append(f"envelope: {error!r}")
+        return not task.cancelled() and error is None and worker not in self._killed
 
     async def _disturb(self) -> None:
         for _ in range(self.chance.randint(0, 4)):

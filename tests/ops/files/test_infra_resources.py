@@ -195,10 +195,11 @@ def test_the_queues_are_listened_to_with_the_connection_that_bicep_sets() -> Non
     names = sorted(each["queueName"] for each in queues)
     tools = ("ask", "ask-data", "diagnose-job")
     inputs = [f"azure-function-{tool}-{end}" for tool in tools for end in ("input", "input-poison")]
-    assert names == sorted([TURN_QUEUE, REQUEST_QUEUE, *inputs])
+    named_by_id = [*inputs, f"{REQUEST_QUEUE}-poison"]
+    assert names == sorted([TURN_QUEUE, REQUEST_QUEUE, *named_by_id])
     assert {each["connection"] for each in queues} == {"AzureWebJobsStorage"}
     # Else members of a plain message would take the place of its id and times.
-    assert {each["dataType"] for each in queues if each["queueName"] in inputs} == {"BINARY"}
+    assert {each["dataType"] for each in queues if each["queueName"] in named_by_id} == {"BINARY"}
     assert "AzureWebJobsStorage__queueServiceUri" in deployment(NAMES[0]).app_settings
 
 
