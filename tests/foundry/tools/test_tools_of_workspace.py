@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,15 @@ class Data:
 
     async def ask_data(self, call_id: str = "1", context: dict[str, Any] | None = None, **arguments: Any) -> str:
         return await self.tool("ask_data").call(arguments, ToolCallContext(call_id, **(context or {})))
+
+
+def left_in(folder: Path) -> list[str]:
+    """What storage holds of calls that have ended; how often Genie was asked is not of a call."""
+    with closing(sqlite3.connect(folder / "conversations.sqlite")) as file:
+        kept = file.execute("SELECT name FROM artifact").fetchall()
+        kept += file.execute("SELECT collection FROM document WHERE collection <> 'genie_quota'").fetchall()
+        kept += file.execute("SELECT text FROM message").fetchall()
+    return [name for (name,) in kept]
 
 
 @asynccontextmanager
@@ -86,6 +96,7 @@ async def test_the_numbers_come_as_a_table_with_the_sql_and_a_link_and_nothing_i
         assert "the person sees" not in answer
         assert "Writing SQL…" in heard
         assert len(genie.workspace.genie.deleted) == 1
+        assert left_in(tmp_path) == []
 
 
 async def test_more_rows_come_than_people_see_at_once(tmp_path: Path) -> None:
@@ -153,6 +164,13 @@ async def test_of_several_spaces_one_is_named(tmp_path: Path) -> None:
             await genie.ask_data(query=BY_REGION, space="payroll")
 
 
+async def test_an_equal_question_about_other_data_gets_an_answer_of_its_own(tmp_path: Path) -> None:
+    async with data(tmp_path, GENIE_SPACES=TWO_SPACES, FOUNDRY_CACHE_SECONDS="600") as genie:
+        genie.workspace.genie.spaces.append(StandInSpace(OTHER_SPACE, "Staff"))
+        for space in (SPACE_ID, OTHER_SPACE):
+            assert f"rooms/{space})" in await genie.ask_data(query=BY_REGION, space=space)
+
+
 async def test_every_space_that_the_agent_may_use_can_be_asked(tmp_path: Path) -> None:
     async with data(tmp_path, GENIE_SPACES="all") as genie:
         assert "enum" not in genie.tool("ask_data").parameters["properties"]["space"]
@@ -166,6 +184,7 @@ async def test_ask_uses_genie_too_and_leaves_nothing_behind(tmp_path: Path) -> N
         assert "| AFRICA |" in answer
         assert "Sources:" in answer
         assert len(genie.workspace.genie.deleted) == 1
+        assert left_in(tmp_path) == []
         assert "space" not in genie.tool("ask_data").parameters["properties"], "there is no choice"
 
 

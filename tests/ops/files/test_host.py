@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.composition.foundry import _WAITING_SECONDS
 from app.local.host_json import HostJson
 from app.local.timespan import seconds_of
 from tests.ops.files.deployments import ROOT, alerts, query, template
@@ -43,6 +44,10 @@ def test_a_function_may_run_for_as_long_as_the_longest_turn_that_can_be_chosen()
     limit = seconds_of(HOST["functionTimeout"])
     longest = PARAMETERS["turnTimeoutSeconds"]["maxValue"] + SECONDS_BESIDE_THE_ANSWER
     assert longest <= limit <= LONGEST_FUNCTION_SECONDS
+
+
+def test_a_request_of_foundry_leaves_its_function_before_the_host_ends_the_worker() -> None:
+    assert _WAITING_SECONDS + SECONDS_BESIDE_THE_ANSWER <= seconds_of(HOST["functionTimeout"])
 
 
 def test_a_message_is_seen_soon_and_outlives_a_short_outage() -> None:
