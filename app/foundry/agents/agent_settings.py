@@ -24,7 +24,7 @@ from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
 
 _PROJECT, _MODEL, _QUEUES = "PROJECT_ENDPOINT_ENT", "MODEL_DEPLOYMENT_NAME", "STORAGE_SERVICE_ENDPOINT"
-_MCP_URL = "FOUNDRY_MCP_URL"
+MCP_URL = "FOUNDRY_MCP_URL"
 # Under which others' samples know the same.
 _NAMES_ELSEWHERE = {
     _PROJECT: (
@@ -52,7 +52,10 @@ class FoundryAgentSettings(Section):
         description="the name of the model's deployment in the project, such as gpt-5.1",
     )
     queue_endpoint: _Address = setting(
-        _QUEUES, description=f"the queue service of the Function App's storage account, {QUEUE_FORM}"
+        _QUEUES,
+        default="",
+        left_out="required, except with FOUNDRY_MCP_URL",
+        description=f"the queue service of the Function App's storage account, {QUEUE_FORM}",
     )
     name: str = setting(
         "FOUNDRY_AGENT_NAME",
@@ -71,7 +74,7 @@ class FoundryAgentSettings(Section):
         description="how many specialists stand side by side, each with one question at a time (1 to 10)",
     )
     mcp_url: str = setting(
-        _MCP_URL,
+        MCP_URL,
         default="",
         left_out="the queues are used",
         description=f"{MCP_FORM}, for tools over MCP instead of queues",
@@ -86,15 +89,17 @@ class FoundryAgentSettings(Section):
     @classmethod
     def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:
         del host
+        if not given.keys() & {_QUEUES, MCP_URL}:
+            yield f"{_QUEUES}: missing; put {cls.setting_names()[_QUEUES]}, or set {MCP_URL}"
         checks = (
             (_PROJECT, project_endpoint_problem),
             (_QUEUES, queue_endpoint_problem),
-            (_MCP_URL, mcp_url_problem),
+            (MCP_URL, mcp_url_problem),
         )
         for name, problem_of in checks:
             if (problem := problem_of(given[name]) if name in given else None) is not None:
                 yield f"{name}: {problem}"
-        for name, form in ((_QUEUES, QUEUE_FORM), (_MCP_URL, MCP_FORM)):
+        for name, form in ((_QUEUES, QUEUE_FORM), (MCP_URL, MCP_FORM)):
             if not is_loopback_url(given.get(_PROJECT, "")) and is_loopback_url(given.get(name, "")):
                 yield f"{name}: is this machine's own, which Foundry in Azure does not reach; put {form}"
 
@@ -107,8 +112,13 @@ class AgentProgramSettings(HostSettings):
     genie: GenieSettings
 
 
-def load_agent_settings(environment: Mapping[str, str]) -> AgentProgramSettings:
-    """Raises `SettingsError` with every problem at once; a name that nearly is the missing one is pointed out."""
+def load_agent_settings(environment: Mapping[str, str], *, classic: bool = False) -> AgentProgramSettings:
+    """Raises `SettingsError` with every problem at once; a name that nearly is the missing one is pointed out.
+
+    `classic` agents use the queues alone: FOUNDRY_MCP_URL is not read.
+    """
+    if classic:
+        environment = {name: value for name, value in environment.items() if name != MCP_URL}
     try:
         return load_sections(AgentProgramSettings, environment)
     except SettingsError as error:

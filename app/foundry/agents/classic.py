@@ -22,7 +22,7 @@ def connected_azure_function_agent(
     works where an event loop runs. Raises `app.config.SettingsError` and
     `app.foundry.agents.foundry_errors.FoundryError`.
     """
-    settings = load_agent_settings(os.environ)
+    settings = load_agent_settings(os.environ, classic=True)
     return run_synchronously(lambda: _answer(query, settings, time_limit_seconds, report))
 
 

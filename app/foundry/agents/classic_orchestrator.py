@@ -27,7 +27,6 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
 _LONGEST_RETRY_AFTER_SECONDS = 60.0
 _CLEANUP_SECONDS = 30.0
 _RETIRES = "warning: Foundry ends classic agents on 2027-03-31; without --classic the agents of today are used"
-_QUEUES_ALONE = "warning: classic agents use the queues; FOUNDRY_MCP_URL has no effect"
 
 
 class ClassicOrchestrator:
@@ -54,8 +53,6 @@ class ClassicOrchestrator:
         self._run_id = uuid.uuid4().hex
 
     async def create(self) -> None:
-        if self._settings.agents.mcp_url:
-            self._report(_QUEUES_ALONE)
         try:
             ours = await self._ours()
             specialists = [

@@ -52,12 +52,14 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     # What went wrong is said once, in a sentence.
     logging.getLogger("azure").setLevel(logging.ERROR)
     from app.config import SettingsError  # noqa: PLC0415 - `--help` needs none of it
-    from app.foundry.agents.agent_settings import load_agent_settings, misspelt_settings  # noqa: PLC0415
+    from app.foundry.agents.agent_settings import MCP_URL, load_agent_settings, misspelt_settings  # noqa: PLC0415
     from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError  # noqa: PLC0415
 
     try:
         given = _environment(options.env_file) if environment is None else environment
-        settings = load_agent_settings(given)
+        settings = load_agent_settings(given, classic=options.classic)
+        if options.classic and given.get(MCP_URL, "").strip():
+            say(f"warning: classic agents use the queues; {MCP_URL} has no effect")
         for line in misspelt_settings(given):
             say(f"warning: {line}")
         return asyncio.run(_run(options, settings))

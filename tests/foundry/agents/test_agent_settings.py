@@ -166,3 +166,14 @@ def test_the_address_of_mcp_holds_no_key_and_can_be_reached(url: str, said: str)
     assert said in problem
     assert "secret" not in problem
     load_agent_settings(GIVEN | {"FOUNDRY_MCP_URL": "https://app.azurewebsites.net/api/mcp/entra"})
+
+
+def test_the_queues_address_is_needed_where_queues_are_used() -> None:
+    over_mcp = GIVEN | {"FOUNDRY_MCP_URL": "https://app.azurewebsites.net/api/mcp", "STORAGE_SERVICE_ENDPOINT": " "}
+    assert load_agent_settings(over_mcp).agents.queue_endpoint == ""
+    (problem,) = problems(STORAGE_SERVICE_ENDPOINT="")
+    assert problem.startswith("STORAGE_SERVICE_ENDPOINT: missing; put the queue service of the Function App's storage")
+    assert problem.endswith("https://<account>.queue.core.windows.net, or set FOUNDRY_MCP_URL")
+    with pytest.raises(SettingsError) as raised:
+        load_agent_settings(over_mcp, classic=True)
+    assert len(raised.value.problems) == 1, "classic agents have no tools over MCP"
