@@ -10,10 +10,8 @@ from pathlib import Path
 from app.local.lifetime import LOOPBACK
 from app.local.npm_package import NoNodeError, installed_package, node_environment
 from app.local.processes import Children
+from app.storage.storage_account import EMULATOR_ACCOUNT, EMULATOR_KEY
 
-# The account that every Azurite has, and its published key.
-_ACCOUNT = "devstoreaccount1"
-_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _SERVICES = ("Blob", "Queue", "Table")
 _LISTENS = r"Azurite (\w+) service is successfully listening at (http://\S+)"
 _START_SECONDS = 60.0
@@ -47,5 +45,5 @@ async def start_azurite(children: Children, folder: Path) -> str:
     )
     last = await azurite.ready(_START_SECONDS)
     addresses[last[1]] = last[2]
-    endpoints = "".join(f"{name}Endpoint={address}/{_ACCOUNT};" for name, address in addresses.items())
-    return f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};{endpoints}"
+    endpoints = "".join(f"{name}Endpoint={address}/{EMULATOR_ACCOUNT};" for name, address in addresses.items())
+    return f"DefaultEndpointsProtocol=http;AccountName={EMULATOR_ACCOUNT};AccountKey={EMULATOR_KEY};{endpoints}"

@@ -11,18 +11,24 @@ if __name__ == "__main__":
 import argparse
 import asyncio
 import base64
+import itertools
 import json
 import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.queue.aio import QueueServiceClient
 
 from app.common.printable import printable
+from app.config import SettingsError
+from app.foundry.agents.agent_settings import load_agent_settings
 from app.local.azurite import start_azurite
 from app.local.bot_process import start_bot
 from app.local.lifetime import LOOPBACK, stop_requested
@@ -37,6 +43,7 @@ _START_SECONDS = 30.0
 _NEVER = r"(?!)"
 _INTERRUPTED = 130
 _CONNECTION = "our-app"
+_CLASSIC_MODEL = "gpt-4.1"
 _SHOWN_CHARACTERS = 300
 
 
@@ -76,8 +83,12 @@ async def _steps(children: Children, options: argparse.Namespace, folder: Path) 
             "FOUNDRY_MCP_URL": f"http://{LOOPBACK}:{bot.port}/api/mcp",
             "FOUNDRY_MCP_CONNECTION": _CONNECTION,
         }
+    if options.classic:
+        settings["MODEL_DEPLOYMENT_NAME"] = _CLASSIC_MODEL
     for name, value in settings.items():
         say(f"   {name}={value}")
+    tools = load_agent_settings(os.environ | settings, classic=options.classic).tools
+    await create_tool_queues(storage, tools.queue_names.values())
     classic = ["--classic"] if options.classic else []
     done = True
     try:
@@ -95,6 +106,14 @@ async def _steps(children: Children, options: argparse.Namespace, folder: Path) 
     left = (await _state(settings))["left"]
     say(f"What is left in the project: {', '.join(left) or 'nothing'}.")
     return done and removed and not left
+
+
+async def create_tool_queues(storage: str, names: Iterable[str]) -> None:
+    """As `infra/azure.bicep` makes them in Azure: `names` are those of the tools."""
+    async with QueueServiceClient.from_connection_string(storage) as service:
+        for name, end in itertools.product(names, ("input", "output")):
+            with suppress(ResourceExistsError):
+                await service.create_queue(f"azure-function-{name}-{end}")
 
 
 def _say_how_to_ask_more(settings: Mapping[str, str], file: Path, root: Path) -> None:
@@ -179,7 +198,7 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of function_app.py and host.json")
     try:
         return asyncio.run(run(parser.parse_args()))
-    except (LocalSettingsError, ChildFailedError, NpmPackageError) as error:
+    except (LocalSettingsError, SettingsError, ChildFailedError, NpmPackageError) as error:
         print(printable(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:

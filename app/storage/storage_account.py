@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+# Those of Azurite, published: https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
+EMULATOR_ACCOUNT = "devstoreaccount1"
+EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
 
 @dataclass(frozen=True, slots=True)
 class StorageAccount:

@@ -16,14 +16,12 @@ from typing import Self
 
 import pytest
 
+from app.storage.storage_account import EMULATOR_ACCOUNT, EMULATOR_KEY
 from tests.fakes.npm import npm_installed
 
 ROOT = Path(__file__).parents[2]
 _LOCK = ROOT / "app" / "local" / "npm_azurite"
 _TRIES = 3
-# The account that every Azurite has, and its published key.
-ACCOUNT = "devstoreaccount1"
-KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 def installed(folder: Path = ROOT / ".data" / "azurite") -> Path:
@@ -49,12 +47,12 @@ class Azurite:
     _process: subprocess.Popen[bytes] | None = None
 
     def address(self, service: str, scheme: str = "http", host: str = "127.0.0.1") -> str:
-        return f"{scheme}://{host}:{self.ports[service]}/{ACCOUNT}"
+        return f"{scheme}://{host}:{self.ports[service]}/{EMULATOR_ACCOUNT}"
 
     @property
     def connection_string(self) -> str:
         endpoints = "".join(f"{name.title()}Endpoint={self.address(name)};" for name in self.ports)
-        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{endpoints}"
+        return f"DefaultEndpointsProtocol=http;AccountName={EMULATOR_ACCOUNT};AccountKey={EMULATOR_KEY};{endpoints}"
 
     def __enter__(self) -> Self:
         given = bool(self.ports)

@@ -32,8 +32,8 @@ from tests.fakes.foundry_project import served
 from tests.fakes.foundry_requests import RecordedTelemetry
 from tests.fakes.function_queues import FunctionQueues
 from tests.fakes.tools import tool_context, without_data_marks
+from tests.foundry.agents.classic.conftest import ClassicProgramHarness
 from tests.foundry.agents.conftest import ProgramHarness, quick_calls
-from tests.foundry.agents.test_classic import ClassicProgramHarness
 from tests.function_tools.function_workers import WEATHER
 
 

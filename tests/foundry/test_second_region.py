@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from app.local.foundry import create_tool_queues
 from app.local.foundry_stand_in.server import FoundryStandIn
 from tests.fakes.azurite import Azurite, installed
 from tests.fakes.foundry_project import served
@@ -56,6 +57,7 @@ async def region(azurite: Azurite, folder: Path, model: ServingEndpoint) -> Asyn
             "DATABRICKS_TOKEN": TOKEN,
         }
 
+    await create_tool_queues(azurite.connection_string, ["ask", "ask-data", "diagnose-job"])
     stand_in = FoundryStandIn(azurite.connection_string)
     async with served(stand_in) as project, Workers(1, folder, settings, time.monotonic) as workers:
         yield Region(stand_in, project, workers)

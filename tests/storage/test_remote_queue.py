@@ -17,17 +17,17 @@ from app.storage.azure.azure_remote_queue import AzureRemoteQueue
 from app.storage.factory import open_remote_queue
 from app.storage.queue import MAX_QUEUE_MESSAGE_BYTES
 from app.storage.remote_queue import RemoteQueueBusyError, RemoteQueueRefusedError
-from app.storage.storage_account import StorageAccount
+from app.storage.storage_account import EMULATOR_ACCOUNT, EMULATOR_KEY, StorageAccount
 from app.storage.storage_credential import StorageCredential
 from app.storage.storage_errors import StorageError
-from tests.fakes.azurite import ACCOUNT, KEY, Azurite, free_port
+from tests.fakes.azurite import Azurite, free_port
 from tests.fakes.stores import account
 
 
 def opened(port: int, **options: object) -> AzureRemoteQueue:
     """Of a queue service on this machine."""
-    endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
-    text = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};QueueEndpoint={endpoint};"
+    endpoint = f"http://127.0.0.1:{port}/{EMULATOR_ACCOUNT}"
+    text = f"AccountName={EMULATOR_ACCOUNT};AccountKey={EMULATOR_KEY};QueueEndpoint={endpoint};"
     return open_azure_remote_queue(endpoint, "fn-in", StorageAccount(SecretStr(text)), StorageCredential(), **options)
 
 
@@ -117,7 +117,7 @@ async def test_a_service_that_nobody_reaches_was_given_nothing() -> None:
 
 async def test_a_key_goes_to_its_own_service_alone() -> None:
     """Without a managed identity there is no token, and nothing is sent."""
-    text = f"DefaultEndpointsProtocol=https;AccountName=own;AccountKey={KEY};EndpointSuffix=core.windows.net"
+    text = f"DefaultEndpointsProtocol=https;AccountName=own;AccountKey={EMULATOR_KEY};EndpointSuffix=core.windows.net"
     other, credential = "https://other.queue.core.windows.net", StorageCredential()
     queue = open_remote_queue(other, "fn-in", StorageAccount(SecretStr(text)), credential)
     with pytest.raises(RemoteQueueRefusedError):

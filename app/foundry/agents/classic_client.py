@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.foundry.agents.foundry_calls import FoundryCalls, Repeat
 from app.foundry.agents.foundry_errors import NoEndError, NotFoundError, RefusedError
+from app.foundry.agents.project_resources import ProjectResources
 from app.foundry.agents.sign_in import client_options
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class ClassicProject:
     the service, in which there may be more than the package knows.
     """
 
-    def __init__(self, client: AgentsClient, calls: FoundryCalls) -> None:
+    def __init__(self, endpoint: str, client: AgentsClient, calls: FoundryCalls) -> None:
+        self.resources = ProjectResources(endpoint, client.send_request, calls)
         self._client = client
         self._calls = calls
 
@@ -158,7 +160,7 @@ async def open_classic_project(endpoint: str, calls: FoundryCalls | None = None)
     except ImportError as error:
         raise RefusedError(_NOT_INSTALLED) from error
     async with client_options(endpoint) as options, AgentsClient(**options) as client:
-        yield ClassicProject(client, calls or FoundryCalls())
+        yield ClassicProject(endpoint, client, calls or FoundryCalls())
 
 
 def _plain(model: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a model of the package, or its mapping

@@ -21,6 +21,7 @@ from app.foundry.agents.classic_run import ClassicRun, answer_of, read_run, tool
 from app.foundry.agents.definitions import includes, is_our_agent, mark, orchestrator_name
 from app.foundry.agents.foundry_errors import NoEndError, RefusedError, UnavailableError, question_was_put
 from app.foundry.agents.orchestrator import OrchestratedAnswer, Report
+from app.foundry.agents.preflight import CLASSIC_AZURE_FUNCTIONS, check_project
 from app.foundry.tools.tool_definitions import ToolDefinition
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
@@ -67,8 +68,8 @@ class ClassicOrchestrator:
             await self._remove_others({orchestrator.id, *(each.id for each in specialists)})
 
     async def check(self) -> None:
-        """Whether the project lets us in. Makes nothing."""
         self._report(_RETIRES)
+        await check_project(self._project.resources, self._settings, CLASSIC_AZURE_FUNCTIONS, self._report)
         self._report(f"agents: {len(await self._project.agents())} classic ones in the project")
 
     async def ask(self, question: str, time_limit_seconds: float) -> OrchestratedAnswer:

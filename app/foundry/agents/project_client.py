@@ -17,6 +17,7 @@ from azure.identity.aio import get_bearer_token_provider
 from app.common.net import path_segment
 from app.foundry.agents.foundry_calls import CALL_SECONDS, FoundryCalls, Repeat
 from app.foundry.agents.foundry_errors import NoEndError, NotFoundError, RefusedError
+from app.foundry.agents.project_resources import ProjectResources
 from app.foundry.agents.sign_in import client_options
 
 if TYPE_CHECKING:
@@ -27,13 +28,6 @@ _Result = TypeVar("_Result")
 
 _PAGE_ITEMS = 100
 _MAX_PAGES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    name: str
-    model: str
-    model_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +50,13 @@ class StoredItem:
 class FoundryProject:
     """Raises `FoundryError`. What is deleted and not there counts as deleted."""
 
-    def __init__(self, client: AIProjectClient, responses: openai.AsyncOpenAI, calls: FoundryCalls) -> None:
+    def __init__(
+        self, endpoint: str, client: AIProjectClient, responses: openai.AsyncOpenAI, calls: FoundryCalls
+    ) -> None:
+        self.resources = ProjectResources(endpoint, client.send_request, calls)
         self._client = client
         self._openai = responses
         self._calls = calls
-
-    async def deployment(self, name: str) -> Deployment:
-        found = await self._read(f"read the deployment {name}", lambda: self._client.deployments.get(name))
-        return Deployment(name, str(found.get("modelName") or ""), str(found.get("modelVersion") or ""))
-
-    async def connections(self) -> Mapping[str, str]:
-        """The kind of each, by name."""
-
-        listed = await self._calls.all_of("list the project's connections", self._client.connections.list)
-        return {str(each.get("name")): str(each.get("type")) for each in listed}
 
     async def agents(self) -> tuple[AgentVersion, ...]:
         """The latest version of each that has one."""
@@ -204,7 +191,7 @@ async def open_project(endpoint: str, calls: FoundryCalls | None = None) -> Asyn
             timeout=CALL_SECONDS,
         ) as responses,
     ):
-        yield FoundryProject(client, responses, calls or FoundryCalls())
+        yield FoundryProject(endpoint, client, responses, calls or FoundryCalls())
 
 
 def _agent_version(version: Any) -> AgentVersion:  # noqa: ANN401 - a model of the package, or its mapping

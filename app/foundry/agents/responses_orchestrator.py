@@ -26,7 +26,7 @@ from app.foundry.agents.definitions import (
 )
 from app.foundry.agents.foundry_errors import NoEndError, RefusedError
 from app.foundry.agents.orchestrator import OrchestratedAnswer, Report
-from app.foundry.agents.preflight import check_project
+from app.foundry.agents.preflight import AZURE_FUNCTIONS, FUNCTIONS, check_project
 from app.foundry.agents.project_client import AgentVersion, FoundryProject
 from app.foundry.agents.removal import Removal
 from app.foundry.agents.response_runs import ResponseRuns
@@ -53,7 +53,9 @@ class ResponsesOrchestrator:
         self._poll_seconds = poll_seconds
 
     async def check(self) -> None:
-        await check_project(self._project, self._settings, self._report)
+        models = FUNCTIONS if self._settings.agents.mcp_url else AZURE_FUNCTIONS
+        await check_project(self._project.resources, self._settings, models, self._report)
+        self._report(f"agents: {len(await self._project.agents())} in the project")
 
     async def create(self) -> None:
         await AgentCreation(self._project, self._settings, self._report).bring_up(self._plans())

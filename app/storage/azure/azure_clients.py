@@ -11,17 +11,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from azure.data.tables.aio import TableClient
-from azure.storage.queue.aio import QueueClient
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from app.storage.azure.azure_calls import CONNECTION_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from app.storage.azure.azure_queue import AzureQueue
-from app.storage.azure.azure_remote_queue import AUDIENCE, AzureRemoteQueue
+from app.storage.azure.azure_remote_queue import AUDIENCE, AzureRemoteQueue, queue_names
 from app.storage.azure.table_documents import TableDocuments
 from app.storage.azure.table_store import ConversationArtifacts, TableStore
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_credential import StorageCredential
 
 if TYPE_CHECKING:
+    from azure.core.credentials import AzureNamedKeyCredential
+    from azure.core.credentials_async import AsyncTokenCredential
+
     from app.storage.azure.blob_artifacts import BlobArtifacts
     from app.storage.azure.blob_links import BlobLinks
 
@@ -88,6 +91,16 @@ def open_azure_remote_queue(
             return AzureRemoteQueue(own)
     queue = QueueClient(endpoint, name, credential=credential, audience=AUDIENCE, **chosen)
     return AzureRemoteQueue(queue, credential=credential)
+
+
+async def list_remote_queues(
+    endpoint: str, prefix: str, credential: AsyncTokenCredential | AzureNamedKeyCredential, **options: object
+) -> frozenset[str]:
+    """The names that begin with `prefix` at a queue service. Raises as `RemoteQueue` does."""
+    _silence_request_log()
+    chosen: dict[str, Any] = {**_TIMEOUTS, **_NO_RETRIES, **options}
+    async with QueueServiceClient(endpoint, credential=credential, audience=AUDIENCE, **chosen) as service:
+        return await queue_names(service, prefix)
 
 
 def open_container(

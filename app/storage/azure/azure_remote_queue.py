@@ -17,7 +17,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceRequestTimeoutError,
 )
-from azure.storage.queue.aio import QueueClient
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from app.resilience.retry_after import retry_after_seconds
 from app.storage.azure.azure_calls import code_of
@@ -93,6 +93,15 @@ class AzureRemoteQueue:
 
     async def close(self) -> None:
         await self._queue.close()
+
+
+async def queue_names(service: QueueServiceClient, prefix: str) -> frozenset[str]:
+    """Those that begin with `prefix`. `service` repeats no call by itself. Raises as `RemoteQueue` does."""
+    try:
+        async with asyncio.timeout(_CALL_SECONDS):
+            return frozenset([str(each.name) async for each in service.list_queues(name_starts_with=prefix)])
+    except (AzureError, TimeoutError, OSError) as error:
+        raise _storage_error(error) from error
 
 
 def _storage_error(error: Exception) -> StorageError:

@@ -19,7 +19,8 @@ from app.resilience.retry import Backoff
 from tests.fakes.foundry_project import served
 
 QUICK = Backoff(first_seconds=0.001, attempts=4)
-QUEUES = "http://127.0.0.1:10001/devstoreaccount1"
+QUEUES = "http://127.0.0.1:9/devstoreaccount1"
+"""Where nothing listens."""
 
 
 @dataclass

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from app.foundry.agents.foundry_errors import NotFoundError, RefusedError, UnavailableError, refusal
-from app.foundry.agents.preflight import account_warning, check_project, check_setup, model_warning
+from app.foundry.agents.preflight import (
+    AZURE_FUNCTIONS,
+    CLASSIC_AZURE_FUNCTIONS,
+    FUNCTIONS,
+    ToolModels,
+    check_setup,
+    model_warning,
+)
 from tests.foundry.agents.conftest import ProgramHarness
 
 LACKING = (
@@ -18,8 +27,8 @@ ONLY_STANDARD = "Invalid tool value(s): azure_function. Use the Enterprise Stand
 
 
 async def preflight(harness: ProgramHarness, **given: str) -> list[str]:
-    await check_project(harness.project, harness.settings(**given), harness.lines.append)
-    return harness.lines
+    await harness.orchestrator(**given).check()
+    return [line for line in harness.lines if not line.startswith("warning: 127.0.0.1 gave no answer")]
 
 
 async def test_a_project_that_can_have_the_agents_passes_and_nothing_is_made(harness: ProgramHarness) -> None:
@@ -29,12 +38,6 @@ async def test_a_project_that_can_have_the_agents_passes_and_nothing_is_made(har
         "agents: 0 in the project",
     ]
     assert {call.partition(" ")[0] for call in harness.stand_in.faults.calls} == {"GET"}
-
-
-async def test_a_storage_account_that_nobody_knows_is_warned_of(harness: ProgramHarness) -> None:
-    unknown = "https://misspelt.queue.core.windows.net.invalid"
-    assert f"no storage account is known here as {unknown[8:]}" in (await account_warning(unknown) or "")
-    assert await account_warning(harness.settings().agents.queue_endpoint) is None
 
 
 async def test_the_basic_set_up_is_refused_for_the_queues_alone(harness: ProgramHarness) -> None:
@@ -72,19 +75,40 @@ async def test_a_model_that_is_not_listed_for_the_tools_is_warned_of(harness: Pr
 
 
 @pytest.mark.parametrize(
-    ("model", "over_mcp", "is_listed"),
+    ("model", "tools", "is_listed"),
     [
-        ("gpt-5.1", False, True),
-        ("GPT-5.2", False, True),
-        ("gpt-4.1", False, False),
-        ("gpt-5.4", False, False),
-        ("gpt-4.1", True, True),
-        ("gpt-5.4", True, False),
-        ("", False, True),
+        ("gpt-5.1", AZURE_FUNCTIONS, True),
+        ("GPT-5.2", AZURE_FUNCTIONS, True),
+        ("gpt-4.1", AZURE_FUNCTIONS, False),
+        ("gpt-5.4", AZURE_FUNCTIONS, False),
+        ("gpt-4.1", FUNCTIONS, True),
+        ("gpt-5.4", FUNCTIONS, False),
+        ("gpt-4.1", CLASSIC_AZURE_FUNCTIONS, True),
+        ("gpt-5.1", CLASSIC_AZURE_FUNCTIONS, False),
+        ("", AZURE_FUNCTIONS, True),
     ],
 )
-def test_the_lists_are_those_of_the_tool_in_use(model: str, over_mcp: bool, is_listed: bool) -> None:
-    assert (model_warning(model, over_mcp=over_mcp) is None) is is_listed
+def test_the_lists_are_those_of_the_tools_in_use(model: str, tools: ToolModels, is_listed: bool) -> None:
+    assert (model_warning(model, tools) is None) is is_listed
+
+
+async def test_connections_are_read_from_every_page(harness: ProgramHarness) -> None:
+    """A page may name the next one by any address, which is not gone to with our token."""
+    pages = (
+        {"value": [{"name": "a", "type": "AzureBlob"}, 7], "nextLink": "https://elsewhere.example/x?skip=a%26b&n=1"},
+        {
+            "value": [{"name": "b", "type": "CosmosDb"}],
+            "nextLink": f"{harness.address}/connections?api-version=v0&skip=2",
+        },
+        {"value": None},
+    )
+    for page in pages:
+        harness.stand_in.faults.add("GET /connections", 200, body=json.dumps(page))
+    assert await harness.project.resources.connections() == {"a": "AzureBlob", "b": "CosmosDb"}
+    assert harness.stand_in.faults.calls.count("GET /connections") == 3
+    same = json.dumps({"value": [], "nextLink": f"{harness.address}/connections"})
+    harness.stand_in.faults.add("GET /connections", 200, body=same, times=50)
+    assert await harness.project.resources.connections() == {}
 
 
 async def test_a_missing_data_action_is_said_in_words(harness: ProgramHarness) -> None:
