@@ -93,6 +93,14 @@ async def test_old_versions_of_its_own_are_pruned_but_the_one_that_may_be_in_use
     assert versions(harness) == {SPECIALIST: ["3", "4"], ORCHESTRATOR: ["1"]}
 
 
+async def test_a_version_of_somebody_else_is_not_pruned(harness: ProgramHarness) -> None:
+    for name in ("a", "b", "c", "d"):
+        await harness.orchestrator(FOUNDRY_TOOL_NAME=name).create()
+        if name == "b":
+            harness.stand_in.agents.versions[SPECIALIST][0]["metadata"] = {"made_by": "somebody"}
+    assert versions(harness)[SPECIALIST] == ["1", "3", "4"]
+
+
 async def test_a_smaller_scale_factor_removes_specialists(harness: ProgramHarness) -> None:
     await harness.orchestrator(FOUNDRY_SCALE_FACTOR="3").create()
     assert set(versions(harness)) == {SPECIALIST, f"{SPECIALIST}-2", f"{SPECIALIST}-3", ORCHESTRATOR}
