@@ -92,11 +92,17 @@ def test_callers_are_compared_without_regard_to_case() -> None:
 
 
 async def call(host: FunctionsHost, name: str, **arguments: str) -> str:
+    text, _ = await result_of_call(host, name, **arguments)
+    return text
+
+
+async def result_of_call(host: FunctionsHost, name: str, **arguments: str) -> tuple[str, bool]:
+    """What the tool says, and whether it says that it is an error."""
     body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
     body["params"] = {"name": name, "arguments": arguments}
     answer = await host.receive_mcp("POST", {}, json.dumps(body).encode())
-    text: str = json.loads(answer.body)["result"]["content"][0]["text"]
-    return text
+    result = json.loads(answer.body)["result"]
+    return result["content"][0]["text"], result.get("isError", False)
 
 
 async def test_a_call_whose_worker_ends_is_finished_by_another_and_its_handle_is_known_to_every_worker(
@@ -123,16 +129,17 @@ async def test_a_call_whose_worker_ends_is_finished_by_another_and_its_handle_is
     assert await outputs.receive(5, visibility_timeout=60) == [], "the value is on a queue where nobody waits for it"
 
 
-async def test_a_refused_and_a_failed_call_are_sentences(tmp_path: Path) -> None:
+async def test_a_refused_and_a_failed_call_are_errors_and_say_why(tmp_path: Path) -> None:
     async with ServingEndpoint() as endpoint:
-        endpoint.replies += [HttpReply(400, {"message": "a secret"})] * 3
+        endpoint.replies += [chat_stream("It is 7."), *[HttpReply(400, {"message": "a secret"})] * 3]
         host = opened(endpoint, tmp_path)
-        refused = await call(host, "ask", question="Sales?")
-        failed = await call(host, "ask", query="Sales?")
+        assert await result_of_call(host, "ask", query="Profit?") == ("It is 7.", False)
+        refused = await result_of_call(host, "ask", question="Sales?")
+        failed = await result_of_call(host, "ask", query="Sales?")
         await host.close()
-    assert refused.startswith("There is no question")
-    assert "error id" in failed
-    assert "secret" not in failed
+    assert (refused[0].startswith("There is no question"), refused[1]) == (True, True)
+    assert ("error id" in failed[0], failed[1]) == (True, True)
+    assert "secret" not in failed[0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
 
-from app.foundry.requests.tool_request import KeptValue, ToolRequest
+from app.foundry.requests.tool_request import KeptValue, OpenRequest, ToolRequest
 from app.foundry.tools.foundry_tool import FoundryTool
 from app.storage.storage_errors import StorageError
 from app.telemetry.spans import new_error_id
@@ -45,9 +45,9 @@ class CallResult:
 class Requests(Protocol):
     """What `app.foundry.requests.tool_requests.ToolRequests` does."""
 
-    async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> str | None: ...
+    async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> KeptValue | None: ...
 
-    async def find(self, tool: str, correlation_id: str) -> KeptValue | None: ...
+    async def find(self, tool: str, correlation_id: str) -> KeptValue | OpenRequest | None: ...
 
 
 @dataclass(slots=True)
@@ -120,8 +120,8 @@ class ToolCalls:
                 return _unexpected()
             if found is None and call is None:
                 return CallResult(_UNKNOWN_HANDLE, failed=True)
-            if found is not None and found.text is not None:
-                return CallResult(found.text)
+            if isinstance(found, KeptValue):
+                return CallResult(found.text, found.failed)
             if clock() + pause >= until or self._closing.is_set():
                 return _not_ready(handle, call.progress if call is not None else "")
             with suppress(TimeoutError):
@@ -155,7 +155,7 @@ class ToolCalls:
             return CallResult(_NOT_RECORDED, failed=True)
         except Exception:
             return _unexpected()
-        return None if value is None else CallResult(value)
+        return None if value is None else CallResult(value.text, value.failed)
 
 
 def _unexpected() -> CallResult:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
+from app.foundry.requests.tool_request import KeptValue
 from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError
 
@@ -19,7 +21,7 @@ _VALUES: Final = Collection("foundry_values", retention_days=2)
 class StoredValue:
     """`was_kept`: by an earlier call of `keep`."""
 
-    text: str
+    value: KeptValue
     was_kept: bool
 
 
@@ -29,28 +31,35 @@ class KeptValues:
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
 
-    async def find(self, tool: str, correlation_id: str) -> str | None:
+    async def find(self, tool: str, correlation_id: str) -> KeptValue | None:
         found = await self._documents.get(_key(tool, correlation_id))
-        return None if found is None else str(json.loads(found.value)["text"])
+        return None if found is None else _value(json.loads(found.value))
 
-    async def keep(self, tool: str, correlation_id: str, text: str, *, writer: str | None = None) -> StoredValue:
-        """What is kept from now on: `text`, or what was kept before. A `writer` that calls again is known by its id."""
+    async def keep(self, tool: str, correlation_id: str, value: KeptValue, *, writer: str | None = None) -> StoredValue:
+        """What is kept from now on: `value`, or what was kept before. A `writer` that calls again is known by its
+        id.
+        """
         key, writer = _key(tool, correlation_id), writer or uuid.uuid4().hex
         while True:
             try:
-                value = json.dumps({"v": 1, "writer": writer, "text": text}, ensure_ascii=False)
-                await self._documents.put(Document(key, value))
-                return StoredValue(text, was_kept=False)
+                row = {"v": 1, "writer": writer, "text": value.text, "failed": value.failed}
+                await self._documents.put(Document(key, json.dumps(row, ensure_ascii=False)))
+                return StoredValue(value, was_kept=False)
             except ConcurrentUpdateError:
                 found = await self._documents.get(key)
             if found is not None:
                 row = json.loads(found.value)
-                return StoredValue(str(row["text"]), was_kept=row["writer"] != writer)
+                return StoredValue(_value(row), was_kept=row["writer"] != writer)
 
 
 def hashed_id(text: str) -> str:
     """For keys: a correlation id has any characters and any length."""
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _value(row: Mapping[str, Any]) -> KeptValue:
+    # Rows of older versions do not say whether it failed.
+    return KeptValue(str(row["text"]), bool(row.get("failed")))
 
 
 def _key(tool: str, correlation_id: str) -> DocumentKey:

@@ -14,7 +14,7 @@ from app.agent.turn import Turn
 from app.common.cancellation import Cancellation, time_limit_seconds
 from app.foundry.requests.kept_values import KeptValues
 from app.foundry.requests.request_metrics import request_begun, request_ended
-from app.foundry.requests.tool_request import ToolRequest
+from app.foundry.requests.tool_request import KeptValue, ToolRequest
 from app.foundry.tools.foundry_tool import FailedCallError, FoundryTool, RefusedCallError, ToolCallContext
 from app.storage.conversations import StoredMessage
 
@@ -35,6 +35,11 @@ class RequestTurn(Turn):
     waited_seconds: float = 0.0
     deadline: float = math.inf
     progress: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalAnswer(Answer):
+    """It says why there is no answer."""
 
 
 class RequestAnswerer:
@@ -64,21 +69,21 @@ class RequestAnswerer:
         request = turn.request
         # The worker before this one may have kept it, and died before it was sent.
         kept = await self._values.find(request.tool, request.correlation_id) if said is not None else None
-        text = kept if kept is not None else await self._text(turn, request, cancellation or Cancellation())
-        yield Answer(text, by_model=False)
+        value = kept or await self._value(turn, request, cancellation or Cancellation())
+        yield (RefusalAnswer if value.failed else Answer)(value.text, by_model=False)
 
-    async def _text(self, turn: RequestTurn, request: ToolRequest, cancellation: Cancellation) -> str:
+    async def _value(self, turn: RequestTurn, request: ToolRequest, cancellation: Cancellation) -> KeptValue:
         clock = asyncio.get_running_loop().time
         if request.refusal:
             request_ended(request.tool, "refused")
-            return request.refusal
+            return KeptValue(request.refusal, failed=True)
         if (tool := self._tools.get(request.tool)) is None:
             request_ended(request.tool, "refused")
-            return NOT_OFFERED
+            return KeptValue(NOT_OFFERED, failed=True)
         async with self._slots:
             if clock() >= turn.deadline:
                 request_ended(request.tool, "too late")
-                return TOO_LATE
+                return KeptValue(TOO_LATE, failed=True)
             request_begun(request.tool, turn.waited_seconds)
             deadline = min(turn.deadline, clock() + self._time_limit_seconds)
             context = ToolCallContext(turn.idempotency_key, deadline, cancellation, turn.progress)
@@ -87,6 +92,6 @@ class RequestAnswerer:
                     text = await tool.call(request.arguments, context)
             except RefusedCallError as refusal:
                 request_ended(request.tool, "failed" if isinstance(refusal, FailedCallError) else "refused")
-                return str(refusal)
+                return KeptValue(str(refusal), failed=True)
         request_ended(request.tool, "answered")
-        return text
+        return KeptValue(text)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from app.agent.events import End, Event, Failure
 from app.common.text import replace_lone_surrogates
 from app.foundry.requests.kept_values import KeptValues
 from app.foundry.requests.output_message import SHORTENED, SHORTENED_WITH_LINK, fits, output_message, shortened
+from app.foundry.requests.request_answerer import RefusalAnswer
 from app.foundry.requests.request_metrics import request_ended, value_repeated
-from app.foundry.requests.tool_request import ToolRequest
+from app.foundry.requests.tool_request import KeptValue, ToolRequest
 from app.resilience.retry import Backoff, retry
 from app.storage.queue import Queue
 from app.storage.storage_errors import StorageError
@@ -40,7 +42,7 @@ class RequestReply:
         self._writer = uuid.uuid4().hex
         self._end: End | None = None
         self._is_sent_again = False
-        self.value: str | None = None
+        self.value: KeptValue | None = None
         self.shown = ""
         self.stopped = False
         self.activity_id: str | None = None
@@ -56,10 +58,11 @@ class RequestReply:
             self._end = event
 
     async def finish(self) -> None:
-        text = await self._fitting(self._text())
+        value = self._answered()
+        value = replace(value, text=await self._fitting(value.text))
         try:
             self.value = await retry(
-                lambda: self._keep(text), _BACKOFF.after(StorageError), limit_seconds=_STORING_SECONDS
+                lambda: self._keep(value), _BACKOFF.after(StorageError), limit_seconds=_STORING_SECONDS
             )
             await retry(self._send, _BACKOFF.after(StorageError), limit_seconds=_STORING_SECONDS)
         except StorageError as failure:
@@ -68,12 +71,12 @@ class RequestReply:
     async def abandon(self) -> None:
         """Nothing is under way."""
 
-    async def _keep(self, text: str) -> str:
+    async def _keep(self, value: KeptValue) -> KeptValue:
         request = self._request
-        kept = await self._values.keep(request.tool, request.correlation_id, text, writer=self._writer)
-        if kept.was_kept and request.value_is_sent:
+        stored = await self._values.keep(request.tool, request.correlation_id, value, writer=self._writer)
+        if stored.was_kept and request.value_is_sent:
             value_repeated(request.tool)
-        return kept.text
+        return stored.value
 
     async def _send(self) -> None:
         if self._output is None or self.value is None:
@@ -82,17 +85,20 @@ class RequestReply:
             # Storage may have taken the first one, though it did not say so.
             value_repeated(self._request.tool)
         self._is_sent_again = True
-        body = output_message(self.value, self._request.correlation_id)
+        body = output_message(self.value.text, self._request.correlation_id)
         await self._output.put(body, visibility_timeout=0, time_to_live_seconds=OUTPUT_LIFETIME_SECONDS)
 
-    def _text(self) -> str:
+    def _answered(self) -> KeptValue:
         if isinstance(self._end, Failure):
             request_ended(self._request.tool, "failed")
             error_id = self._end.error_id
-            return f"{self._end.sentence} (error id {error_id})" if error_id else str(self._end.sentence)
+            said = f" (error id {error_id})" if error_id else ""
+            return KeptValue(f"{self._end.sentence}{said}", failed=True)
         text = self._end.text if self._end is not None else ""
         # An agent may wait on where it gets nothing: https://github.com/microsoft-foundry/foundry-samples/issues/200
-        return text if text.strip() else EMPTY
+        if not text.strip():
+            return KeptValue(EMPTY, failed=True)
+        return KeptValue(text, failed=isinstance(self._end, RefusalAnswer))
 
     async def _fitting(self, text: str) -> str:
         id = self._request.correlation_id

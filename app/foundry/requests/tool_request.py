@@ -65,9 +65,15 @@ class _Row(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class KeptValue:
-    """`text` is None while the request is being answered."""
+    """What a request was answered with; `failed` where it says why there is no answer."""
 
-    text: str | None
+    text: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request that is being answered."""
 
 
 def exact_json(value: object) -> str:

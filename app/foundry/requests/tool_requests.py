@@ -14,7 +14,7 @@ from app.foundry.requests.kept_values import KeptValues, hashed_id
 from app.foundry.requests.request_answerer import RequestAnswerer, RequestTurn
 from app.foundry.requests.request_metrics import poison_received, request_ended, request_repeated
 from app.foundry.requests.request_reply import LinkTo, RequestReply
-from app.foundry.requests.tool_request import KeptValue, ToolRequest
+from app.foundry.requests.tool_request import KeptValue, OpenRequest, ToolRequest
 from app.foundry.tools.foundry_tool import FoundryTool
 from app.storage.conversations import ConversationKey
 from app.storage.documents import DocumentStore
@@ -91,7 +91,7 @@ class ToolRequests:
         *,
         recorded: Callable[[], object] = lambda: None,
         progress: Callable[[str], None] = lambda _: None,
-    ) -> str | None:
+    ) -> KeptValue | None:
         """The value, once it is kept, and sent where it is to be sent; None for a repeat that another worker has.
 
         Cancelled, it hands the request over to another worker. `recorded` is called once the request is on the queue
@@ -116,20 +116,20 @@ class ToolRequests:
             finally:
                 self._telemetry.answered()
 
-    async def find(self, tool: str, correlation_id: str) -> KeptValue | None:
+    async def find(self, tool: str, correlation_id: str) -> KeptValue | OpenRequest | None:
         """None for a request that is not known; one with a `conversation` is known here once it is answered.
 
         Raises `StorageError`.
         """
-        text = await self._values.find(tool, correlation_id)
-        if text is not None:
-            return KeptValue(text)
+        value = await self._values.find(tool, correlation_id)
+        if value is not None:
+            return value
         found = await self._storage.turns.store.find(_key(ToolRequest(tool, correlation_id, {}, 0.0)))
         if found is None:
             return None
         # One whose worker died before its envelope was on the queue stays as it is.
         is_waited_for = found.lease_until > self._storage.turns.clock() - MAX_AGE_SECONDS
-        return KeptValue(None if found.state is TurnState.STARTED and is_waited_for else LOST)
+        return OpenRequest() if found.state is TurnState.STARTED and is_waited_for else KeptValue(LOST, failed=True)
 
     async def process_message(self, body: bytes, traceparent: str | None = None) -> None:
         """A message of the queue `foundry-requests`: the worker of its request is gone, or it waits for its turn.
@@ -202,7 +202,7 @@ class ToolRequests:
         request: ToolRequest,
         span: TurnSpan,
         progress: Callable[[str], None] = lambda _: None,
-    ) -> str | None:
+    ) -> KeptValue | None:
         key = lease.record.key
         span.begin(channel=_CHANNEL, conversation=hashed_id(f"{key.conversation.conversation}")[:32])
         waited_seconds = max(0.0, lease.message_inserted_at - request.inserted_at)
@@ -217,7 +217,7 @@ class ToolRequests:
         )
         return await self._run(lease, turn, request)
 
-    async def _run(self, lease: TurnLease, turn: Turn, request: ToolRequest) -> str | None:
+    async def _run(self, lease: TurnLease, turn: Turn, request: ToolRequest) -> KeptValue | None:
         replies: list[RequestReply] = []
 
         def open_reply(_: Checkpoint) -> RequestReply:

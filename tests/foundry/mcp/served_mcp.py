@@ -17,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from app.foundry.mcp.foundry_mcp import FoundryMcp
 from app.foundry.mcp.tool_calls import ToolCalls
-from app.foundry.requests.tool_request import KeptValue, ToolRequest
+from app.foundry.requests.tool_request import KeptValue, OpenRequest, ToolRequest
 from app.foundry.tools.foundry_tool import RefusedCallError, ToolCallContext
 from app.local import host
 from app.local.indexing import index
@@ -53,32 +53,32 @@ class MemoryRequests:
 
     def __init__(self, *tools: Weather) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self.kept: dict[tuple[str, str], str | None] = {}
+        self.kept: dict[tuple[str, str], KeptValue | OpenRequest] = {}
         self.requests: list[ToolRequest] = []
         self.fails_with: Exception | None = None
         self.found = 0
 
-    async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> str | None:
+    async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> KeptValue | None:
         if self.fails_with is not None:
             raise self.fails_with
         self.requests.append(request)
         key = (request.tool, request.correlation_id)
-        self.kept[key] = None
+        self.kept[key] = OpenRequest()
         try:
             text = await self._tools[request.tool].call(
                 request.arguments, ToolCallContext(request.correlation_id, progress=progress)
             )
+            value = KeptValue(text)
         except RefusedCallError as refusal:
-            text = str(refusal)
-        self.kept[key] = text
-        return text
+            value = KeptValue(str(refusal), failed=True)
+        self.kept[key] = value
+        return value
 
-    async def find(self, tool: str, correlation_id: str) -> KeptValue | None:
+    async def find(self, tool: str, correlation_id: str) -> KeptValue | OpenRequest | None:
         self.found += 1
         if self.fails_with is not None:
             raise self.fails_with
-        key = (tool, correlation_id)
-        return KeptValue(self.kept[key]) if key in self.kept else None
+        return self.kept.get((tool, correlation_id))
 
 
 def ready(**changes: Any) -> Weather:

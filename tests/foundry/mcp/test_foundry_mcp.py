@@ -46,7 +46,7 @@ async def test_a_client_lists_the_tools_and_calls_them(
         hints = tool.annotations
         assert (hints.read_only_hint, hints.destructive_hint, hints.open_world_hint) == (True, False, False)
     assert (text_of(answer), answer.is_error) == ("Sunny in Oslo", False)
-    assert text_of(refused) == "There is no question."
+    assert (text_of(refused), refused.is_error) == ("There is no question.", True)
     assert (text_of(unknown), unknown.is_error) == ("There is no tool of the name 'drop_table'.", True)
     (asked, _) = host.requests.requests
     assert (asked.tool, dict(asked.arguments), asked.value_is_sent) == ("weather", {"query": "Oslo"}, False)
@@ -54,10 +54,15 @@ async def test_a_client_lists_the_tools_and_calls_them(
     assert asked.traceparent.startswith("00-")
 
 
-async def test_what_takes_long_is_got_later_by_its_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "text"), [({"query": "Oslo"}, "Sunny in Oslo"), ({"city": "Oslo"}, "There is no question.")]
+)
+async def test_what_takes_long_is_got_later_by_its_handle(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], text: str
+) -> None:
     monkeypatch.setattr("app.foundry.mcp.tool_calls._WAIT_SECONDS", 0.1)
     async with served(Weather(), monkeypatch) as host, host.client() as client:
-        begun = await client.call_tool("weather", {"query": "Oslo"})
+        begun = await client.call_tool("weather", arguments)
         (request,) = host.requests.requests
         again = await client.call_tool("get_result", {"handle": request.correlation_id})
         host.tool.go_on.set()
@@ -67,7 +72,8 @@ async def test_what_takes_long_is_got_later_by_its_handle(monkeypatch: pytest.Mo
     assert request.correlation_id in text_of(begun)
     assert text_of(begun) == text_of(again)
     assert not begun.is_error
-    assert (text_of(answer), host.tool.calls) == ("Sunny in Oslo", [{"query": "Oslo"}])
+    assert (text_of(answer), answer.is_error) == (text, "query" not in arguments)
+    assert host.tool.calls == [arguments]
     for failed in (unknown, none):
         assert (failed.is_error, "no result of that handle" in text_of(failed)) == (True, True)
 

@@ -19,7 +19,7 @@ from app.local.foundry_stand_in.server import FoundryStandIn
 from tests.fakes.azurite import Azurite
 from tests.fakes.deployed_app import deployed_in
 from tests.fakes.foundry_project import served
-from tests.fakes.serving_endpoint import ServingEndpoint, Stream, chat_stream
+from tests.fakes.serving_endpoint import HttpReply, ServingEndpoint, Stream, chat_stream
 from tests.foundry.agents.conftest import ProgramHarness, quick_calls
 from tests.foundry.mcp.served_mcp import KEY
 from tests.foundry.mcp.test_foundry_mcp import text_of
@@ -49,6 +49,29 @@ async def test_a_client_with_the_key_asks_the_agent(monkeypatch: pytest.MonkeyPa
                 assert not_there.status == 404
     assert names == ["ask", "ask_data", "diagnose_job", "get_result"]
     assert text_of(answer) == "It is 7."
+
+
+async def test_a_call_that_is_refused_or_fails_is_an_error_also_by_its_handle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deployed = deployed_in(monkeypatch, tmp_path)
+    async with ServingEndpoint() as endpoint:
+        endpoint.replies += [HttpReply(400, {"message": "no"})] * 3
+        async with (
+            deployed(endpoint, FUNCTIONS_LOCAL_KEY=KEY, DATABRICKS_MODEL_NAME=endpoint.name) as app,
+            client_of(app.address) as client,
+        ):
+            for arguments, words in (({}, "There is no question"), ({"query": "Sales?"}, "error id")):
+                monkeypatch.setattr("app.foundry.mcp.tool_calls._WAIT_SECONDS", 0)
+                begun = await client.call_tool("ask", arguments)
+                assert not begun.is_error
+                handle = text_of(begun).partition("the handle ")[2].split()[0]
+                monkeypatch.setattr("app.foundry.mcp.tool_calls._WAIT_SECONDS", 20)
+                for result in (
+                    await client.call_tool("get_result", {"handle": handle}),
+                    await client.call_tool("ask", arguments),
+                ):
+                    assert (words in text_of(result), result.is_error) == (True, True)
 
 
 async def test_the_address_for_tokens_is_closed_to_who_brings_none_and_to_keys(

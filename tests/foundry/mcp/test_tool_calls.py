@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.foundry.mcp.tool_calls import CallResult, ToolCalls
-from app.foundry.requests.tool_request import ToolRequest
+from app.foundry.requests.tool_request import KeptValue, OpenRequest, ToolRequest
 from app.storage.storage_errors import StorageError
 from app.turns.reply import UndeliveredError
 from tests.fakes.virtual_time import VirtualTimeLoop
@@ -62,7 +62,7 @@ def test_who_waits_at_a_worker_that_ends_is_told_so_at_once() -> None:
     async def test() -> None:
         requests, clock = MemoryRequests(), asyncio.get_running_loop().time
         handle = "weather." + "0" * 32
-        requests.kept["weather", handle] = None
+        requests.kept["weather", handle] = OpenRequest()
         calls = ToolCalls([Weather()], requests)
         began, waiting = clock(), asyncio.create_task(calls.result_of(handle))
         await asyncio.sleep(10.5)
@@ -75,7 +75,7 @@ def test_who_waits_at_a_worker_that_ends_is_told_so_at_once() -> None:
 
 def test_a_handle_is_known_while_its_call_is_being_recorded() -> None:
     class SlowStorage(MemoryRequests):
-        async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> str | None:
+        async def answer(self, request: ToolRequest, *, progress: Callable[[str], None]) -> KeptValue | None:
             await asyncio.sleep(150)
             return await super().answer(request, progress=progress)
 
@@ -97,10 +97,11 @@ async def test_a_worker_that_ends_hands_the_call_over_and_says_how_to_get_its_re
         await asyncio.sleep(0)
     await calls.close()
     handle = handle_in(await calling)
-    assert requests.kept == {("weather", handle): None}
+    assert requests.kept == {("weather", handle): OpenRequest()}
     # What another worker does with it.
-    requests.kept["weather", handle] = "Rain"
-    assert await ToolCalls([tool], requests).result_of(handle) == CallResult("Rain")
+    for failed in (False, True):
+        requests.kept["weather", handle] = KeptValue("Rain", failed)
+        assert await ToolCalls([tool], requests).result_of(handle) == CallResult("Rain", failed)
 
 
 @pytest.mark.parametrize(

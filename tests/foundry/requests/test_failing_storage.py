@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.foundry.requests.tool_request import KeptValue
+from app.foundry.requests.tool_request import KeptValue, OpenRequest
 from app.foundry.requests.tool_requests import LOST
 from app.storage.storage_errors import StorageError
 from app.turns.reply import UndeliveredError
@@ -63,7 +63,7 @@ async def test_a_request_that_is_neither_answered_nor_on_the_queue_has_to_come_a
     with pytest.raises(StorageError):
         await worker.requests.answer(request_of())
     await asyncio.sleep(100)
-    assert await harness.worker().requests.answer(request_of()) == "question 1: answer 2"
+    assert await harness.worker().requests.answer(request_of()) == KeptValue("question 1: answer 2")
 
 
 @in_virtual_time
@@ -86,7 +86,8 @@ async def test_a_value_that_may_have_been_sent_before_is_counted_as_a_repeat(har
     forgetful: Any = _ForgetfulStorage(queue)
     worker.requests._storage = replace(worker.requests._storage, open_output=lambda _: forgetful)
     value = await worker.requests.answer(request_of())
-    assert await harness.answers() == [("call_1", value)] * 2
+    assert value is not None
+    assert await harness.answers() == [("call_1", value.text)] * 2
     assert harness.telemetry.counted("foundry.repeats", kind="value", tool="ask") == 1
 
 
@@ -98,7 +99,8 @@ def test_a_value_that_is_kept_again_though_it_was_not_sent_is_no_repeat(value_is
         forgetful: Any = _ForgetfulStorage(harness.store.documents())
         worker.requests._values._documents = forgetful
         value = await worker.requests.answer(replace(request_of(), value_is_sent=value_is_sent))
-        assert await harness.answers() == [("call_1", value)] * value_is_sent
+        assert value is not None
+        assert await harness.answers() == [("call_1", value.text)] * value_is_sent
         assert harness.telemetry.counted("foundry.repeats") == 0
 
     script(tmp_path)
@@ -112,7 +114,7 @@ async def test_a_request_that_failed_before_its_value_was_kept_is_known_as_lost(
     await worker.requests.answer(request_of())
     with pytest.raises(UndeliveredError):
         await harness.later(worker, 3000)
-    assert await harness.worker().requests.find("ask", "call_1") == KeptValue(LOST)
+    assert await harness.worker().requests.find("ask", "call_1") == KeptValue(LOST, failed=True)
 
 
 @in_virtual_time
@@ -123,9 +125,9 @@ async def test_a_request_that_no_worker_can_find_is_known_as_lost_after_the_time
     worker.requests._storage.turns.queue.put = _RefusingQueue(None, until=now() + 100).put  # type: ignore[method-assign]
     async with worker.killed(replace(request_of(), value_is_sent=False), 1):
         await harness.later(other, 60)
-        assert await other.requests.find("ask", "call_1") == KeptValue(None)
+        assert await other.requests.find("ask", "call_1") == OpenRequest()
         await asyncio.sleep(LEASE_SECONDS + 600)
-        assert await other.requests.find("ask", "call_1") == KeptValue(LOST)
+        assert await other.requests.find("ask", "call_1") == KeptValue(LOST, failed=True)
 
 
 class _ForgetfulStorage:

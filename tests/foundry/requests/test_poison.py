@@ -46,7 +46,7 @@ def test_a_request_whose_envelope_is_poison_is_answered_with_a_sentence_and_coun
         worker, envelope = await left_by_a_killed_worker(harness, request_of())
         await refuse(worker, envelope.body)
         assert await harness.answers() == [("call_1", POISONED)]
-        assert await worker.requests.find("ask", "call_1") == KeptValue(POISONED)
+        assert await worker.requests.find("ask", "call_1") == KeptValue(POISONED, failed=True)
         assert len(harness.calls.made) == 1, "the tool was called again"
         await refuse(worker, envelope.body)
         await harness.later(worker)
@@ -63,7 +63,7 @@ async def test_a_value_that_was_kept_before_its_envelope_was_poison_is_the_one_t
     harness: RequestHarness,
 ) -> None:
     worker, envelope = await left_by_a_killed_worker(harness, request_of())
-    await KeptValues(harness.store.documents()).keep("ask", "call_1", "It is 7.")
+    await KeptValues(harness.store.documents()).keep("ask", "call_1", KeptValue("It is 7."))
     await refuse(worker, envelope.body)
     assert await harness.answers() == [("call_1", "It is 7.")]
     assert harness.telemetry.counted("foundry.repeats", kind="value") == 1

@@ -12,6 +12,7 @@ import pytest
 
 from app.foundry.requests.request_answerer import TOO_LATE
 from app.foundry.requests.request_reply import EMPTY
+from app.foundry.requests.tool_request import KeptValue
 from app.foundry.requests.tool_requests import TOO_LONG
 from app.foundry.tools.foundry_tool import RefusedCallError
 from tests.fakes.foundry_requests import RequestHarness, in_virtual_time, now, request_of
@@ -79,8 +80,9 @@ async def _never(_: Mapping[str, Any]) -> str:
 def test_a_failure_is_answered_with_a_sentence(answer: Any, said: str, outcome: str, tmp_path: Path) -> None:
     @in_virtual_time
     async def script(harness: RequestHarness) -> None:
-        await harness.worker(answer=answer).requests.answer(request_of())
+        kept = await harness.worker(answer=answer).requests.answer(request_of())
         ((_, value),) = await harness.answers()
+        assert kept == await harness.worker().requests.find("ask", "call_1") == KeptValue(value, failed=True)
         assert value.startswith(said)
         assert "SECRET" not in value
         assert ("error id" in value) == (outcome == "failed")

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from app.foundry.requests.kept_values import hashed_id
 from app.foundry.requests.request_answerer import NOT_OFFERED
-from app.foundry.requests.tool_request import KeptValue
+from app.foundry.requests.tool_request import KeptValue, OpenRequest
 from app.foundry.requests.tool_requests import LOST
+from app.storage.documents import Collection, Document, DocumentKey
 from app.storage.queue import Queue
 from tests.fakes.foundry_requests import RequestHarness, in_virtual_time, now, request_of
 
@@ -24,14 +26,21 @@ async def test_a_request_is_answered_once_and_its_value_is_sent_and_kept(harness
     assert await worker.requests.find("ask", "call_1") is None
     answering = asyncio.create_task(worker.requests.answer(request_of()))
     await asyncio.sleep(2)
-    assert await worker.requests.find("ask", "call_1") == KeptValue(None)
-    value = await answering
-    assert value == "question 1: answer 1"
-    assert await harness.answers() == [("call_1", value)]
-    assert await harness.worker().requests.find("ask", "call_1") == KeptValue(value)
+    assert await worker.requests.find("ask", "call_1") == OpenRequest()
+    value = KeptValue("question 1: answer 1")
+    assert await answering == value
+    assert await harness.answers() == [("call_1", value.text)]
+    assert await harness.worker().requests.find("ask", "call_1") == value
     await harness.later(worker)
     assert harness.telemetry.counted("foundry.requests", outcome="answered", tool="ask") == 1
     assert harness.telemetry.counted("foundry.repeats") == 0
+
+
+@in_virtual_time
+async def test_a_value_that_an_older_version_has_kept_is_no_failure(harness: RequestHarness) -> None:
+    key = DocumentKey(Collection("foundry_values"), "ask", hashed_id("call_1"))
+    await harness.store.documents().put(Document(key, '{"v": 1, "writer": "w", "text": "It is 7."}'))
+    assert await harness.worker().requests.find("ask", "call_1") == KeptValue("It is 7.")
 
 
 @in_virtual_time
@@ -72,11 +81,11 @@ async def test_a_message_that_comes_again_is_counted_and_changes_nothing(harness
     answering = asyncio.create_task(first.requests.answer(request_of()))
     await asyncio.sleep(1)
     assert await second.requests.answer(request_of()) is None
-    value = await answering
+    assert (value := await answering) is not None
     # The same id with other arguments is a repeat too.
     assert await second.requests.answer(request_of(query="Another?")) == value
     assert await second.requests.answer(request_of(conversation="elsewhere")) == value
-    assert {text for _, text in await harness.answers()} == {value}
+    assert {text for _, text in await harness.answers()} == {value.text}
     assert harness.telemetry.counted("foundry.repeats", kind="request", tool="ask") == 2
 
 
@@ -90,7 +99,7 @@ async def test_a_message_that_comes_after_its_value_was_deleted_gets_no_second_o
     await harness.store.documents().delete_expired()
     assert await worker.requests.answer(request_of(inserted_at=now())) is None
     assert len(harness.calls.made) == 1
-    assert await worker.requests.find("ask", "call_1") == KeptValue(LOST)
+    assert await worker.requests.find("ask", "call_1") == KeptValue(LOST, failed=True)
 
 
 @in_virtual_time
@@ -126,10 +135,11 @@ async def test_requests_of_one_conversation_are_answered_one_at_a_time_by_when_t
 @in_virtual_time
 async def test_tools_may_have_the_same_correlation_id(harness: RequestHarness) -> None:
     worker = harness.worker()
-    assert await worker.requests.answer(request_of()) == "question 1: answer 1"
-    assert await worker.requests.answer(replace(request_of(), tool="ask_data")) == NOT_OFFERED
+    assert await worker.requests.answer(request_of()) == KeptValue("question 1: answer 1")
+    not_offered = KeptValue(NOT_OFFERED, failed=True)
+    assert await worker.requests.answer(replace(request_of(), tool="ask_data")) == not_offered
     assert await worker.requests.find("ask", "call_1") == KeptValue("question 1: answer 1")
-    assert await worker.requests.find("ask_data", "call_1") == KeptValue(NOT_OFFERED)
+    assert await worker.requests.find("ask_data", "call_1") == not_offered
 
 
 @pytest.mark.parametrize("link", [None, "https://a.example/answer.md?sig=1"])
@@ -150,9 +160,9 @@ def test_a_value_that_is_too_long_is_shortened_once_with_a_link_where_there_is_o
         worker = harness.worker(answer=answer)
         worker.requests._link_to = link_to
         value = await worker.requests.answer(request_of())
-        assert await harness.answers() == [("call_1", value)]
-        assert kept == ["Größe \ufffd\n" * 9_000]
         assert value is not None
-        assert (f" {link}]" in value) == (link is not None)
+        assert await harness.answers() == [("call_1", value.text)]
+        assert kept == ["Größe \ufffd\n" * 9_000]
+        assert (f" {link}]" in value.text) == (link is not None)
 
     script(tmp_path)
