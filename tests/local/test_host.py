@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from aiohttp import ClientSession
 from app.local import host
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
+from app.storage.factory import open_storage
 from tests.fakes.host_process import ROOT, HostProcess, module_of
 
 CLOSED = """
@@ -127,6 +130,30 @@ async def test_the_app_is_closed_while_requests_still_run_so_that_it_can_end_the
             assert await answer.text() == "handed over"
     assert (await asyncio.to_thread(process.process.wait, 20)) == 0
     assert time.monotonic() - started < 4, "nothing waited for a time limit"
+
+
+async def test_a_message_stays_hidden_after_a_kill_for_as_long_as_the_host_was_told(
+    tmp_path: Path, processes: list[HostProcess]
+) -> None:
+    (tmp_path / "function_app.py").write_text(
+        "import asyncio\n"
+        "import azure.functions as func\n"
+        "app = func.FunctionApp()\n"
+        "@app.queue_trigger('msg', 'work', 'AzureWebJobsStorage')\n"
+        "async def work(msg: func.QueueMessage):\n"
+        "    print('taken', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+    )
+    file = tmp_path / "conversations.sqlite"
+    await open_storage(file).open_queue("work").put("{}", visibility_timeout=0)
+    settings = {"DATA_DIR": str(tmp_path), "AzureWebJobsStorage": ""}
+    processes.append(process := HostProcess("--root", str(tmp_path), "--lock-seconds", "600", **settings))
+    process.address()
+    assert await asyncio.to_thread(process.line) == "taken\n"
+    process.kill()
+    with closing(sqlite3.connect(file)) as connection:
+        ((visible_at,),) = connection.execute("SELECT visible_at FROM queue_message").fetchall()
+    assert 590 < visible_at - time.time() <= 600
 
 
 def test_a_port_in_use_is_reported_in_one_sentence(app_folder: Path) -> None:
