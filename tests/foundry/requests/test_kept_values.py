@@ -13,7 +13,7 @@ from tests.fakes.foundry_requests import RequestHarness, in_virtual_time, reques
 async def test_a_value_is_known_for_two_days_and_then_deleted(harness: RequestHarness) -> None:
     worker = harness.worker()
     value = await worker.requests.answer(request_of())
-    for hours, known in ((47, value), (2, LOST)):
+    for hours, known in ((47, value), (2, KeptValue(LOST, failed=True))):
         await asyncio.sleep(hours * 3600)
         await harness.store.documents().delete_expired()
-        assert await worker.requests.find("ask", "call_1") == KeptValue(known)
+        assert await worker.requests.find("ask", "call_1") == known
