@@ -48,7 +48,7 @@ async def test_where_an_app_is_the_model_an_administrator_has_to_name_the_worksp
             # A URL of another workspace is refused before any is asked.
             sentence = f"not of {elsewhere}" if has_jobs else "put the workspace into DATABRICKS_HOST"
             with pytest.raises(RefusedCallError, match=sentence):
-                await diagnose.call({"query": "https://evil.example/jobs/1"}, ToolCallContext("1"))
+                await diagnose.prepare({"query": "https://evil.example/jobs/1"})(ToolCallContext("1"))
         finally:
             await tools.close()
             await core.close()

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from app.foundry.requests.tool_request import ToolRequest
 from app.foundry.requests.tool_requests import REQUEST_QUEUE, RequestStorage, ToolRequests
-from app.foundry.tools.foundry_tool import ToolCallContext
+from app.foundry.tools.foundry_tool import PreparedCall, RefusedCallError
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.span_records import FinishedSpan, Measurement
@@ -22,6 +22,7 @@ from tests.fakes.chat import Behind, Wire, ends_with
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 LEASE_SECONDS = 30.0
+NO_QUESTION = "There is no question."
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[str]]
 
@@ -37,7 +38,7 @@ class Calls:
 
 
 class AskTool:
-    """Answers `query` after `seconds`: each call in other words, as a model does."""
+    """Answers `query` after `seconds`: each call in other words, as a model does. Without one it refuses."""
 
     name = "ask"
     queue_name = "ask"
@@ -49,8 +50,13 @@ class AskTool:
         self._seconds = seconds
         self._answer = answer
 
-    async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
-        calls, query, began = self._calls, str(arguments.get("query", "")), now()
+    def prepare(self, arguments: Mapping[str, Any]) -> PreparedCall:
+        if not arguments.get("query"):
+            raise RefusedCallError(NO_QUESTION)
+        return lambda _: self._call(arguments)
+
+    async def _call(self, arguments: Mapping[str, Any]) -> str:
+        calls, query, began = self._calls, str(arguments["query"]), now()
         calls.made.append(query)
         calls.running += 1
         calls.most = max(calls.most, calls.running)

@@ -16,7 +16,7 @@ from app.foundry.agents.classic_client import open_classic_project
 from app.foundry.agents.project_client import open_project
 from app.foundry.requests.tool_message import QueuedMessage, parse_tool_message
 from app.foundry.requests.tool_requests import REQUEST_QUEUE, RequestStorage, ToolRequests
-from app.foundry.tools.foundry_tool import ToolCallContext
+from app.foundry.tools.foundry_tool import PreparedCall, ToolCallContext
 from app.function_tools.function_tools import FunctionTools
 from app.local.foundry_stand_in.function_queues import Encoding, Shape, read_answer, written_message
 from app.local.foundry_stand_in.function_queues import caller_traceparent as sent_traceparent
@@ -57,7 +57,10 @@ class WeatherTool:
     def __init__(self, registry: ToolRegistry) -> None:
         self._registry = registry
 
-    async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
+    def prepare(self, arguments: Mapping[str, Any]) -> PreparedCall:
+        return self._call
+
+    async def _call(self, context: ToolCallContext) -> str:
         call = ToolCall("1", "weather", '{"city": "Lisbon"}')
         return without_data_marks((await self._registry.run(call, tool_context())).text)
 

@@ -80,18 +80,19 @@ class RequestAnswerer:
         if (tool := self._tools.get(request.tool)) is None:
             request_ended(request.tool, "refused")
             return KeptValue(NOT_OFFERED, failed=True)
-        async with self._slots:
-            if clock() >= turn.deadline:
-                request_ended(request.tool, "too late")
-                return KeptValue(TOO_LATE, failed=True)
-            request_begun(request.tool, turn.waited_seconds)
-            deadline = min(turn.deadline, clock() + self._time_limit_seconds)
-            context = ToolCallContext(turn.idempotency_key, deadline, cancellation, turn.progress)
-            try:
+        try:
+            call = tool.prepare(request.arguments)
+            async with self._slots:
+                if clock() >= turn.deadline:
+                    request_ended(request.tool, "too late")
+                    return KeptValue(TOO_LATE, failed=True)
+                request_begun(request.tool, turn.waited_seconds)
+                deadline = min(turn.deadline, clock() + self._time_limit_seconds)
+                context = ToolCallContext(turn.idempotency_key, deadline, cancellation, turn.progress)
                 async with time_limit_seconds(deadline - clock(), cancellation):
-                    text = await tool.call(request.arguments, context)
-            except RefusedCallError as refusal:
-                request_ended(request.tool, "failed" if isinstance(refusal, FailedCallError) else "refused")
-                return KeptValue(str(refusal), failed=True)
+                    text = await call(context)
+        except RefusedCallError as refusal:
+            request_ended(request.tool, "failed" if isinstance(refusal, FailedCallError) else "refused")
+            return KeptValue(str(refusal), failed=True)
         request_ended(request.tool, "answered")
         return KeptValue(text)

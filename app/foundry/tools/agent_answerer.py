@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 from app.agent.agent import Agent
 from app.agent.events import Answer, End, Event, Failure, Status, ToolStarted
@@ -48,7 +47,7 @@ class AgentAnswerer:
     agent: Agent
     forget: Forget
 
-    async def about(self, arguments: Mapping[str, Any]) -> str:
+    async def about(self, wanted: str) -> str:
         return ""
 
     async def answer(self, question: str, about: str, context: ToolCallContext) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation
@@ -13,7 +13,6 @@ from app.common.identity import APP_IDENTITY, identity_key
 from app.content.citation import Citation
 from app.databricks.workspace_errors import WorkspaceError
 from app.foundry.tools.answer_markdown import answer_markdown
-from app.foundry.tools.call_arguments import text_argument
 from app.foundry.tools.call_conversation import TENANT, Forget, call_conversation
 from app.foundry.tools.foundry_tool import FailedCallError, RefusedCallError, ToolCallContext
 from app.foundry.tools.tool_definitions import space_names
@@ -45,9 +44,8 @@ class DataAnswerer:
     results: Callable[[], StoredResults]
     forget: Forget
 
-    async def about(self, arguments: Mapping[str, Any]) -> str:
-        """The name of the space's tool."""
-        wanted = text_argument(arguments, "space")
+    async def about(self, wanted: str) -> str:
+        """The name of the tool of the space that is `wanted`, by its alias, id or name."""
         spaces = await self._spaces()
         found = [name for name, space in spaces.items() if wanted and _is_meant(wanted, name, space)]
         if not found and not wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +30,14 @@ class FailedCallError(RefusedCallError):
     """The call failed, and the log says why. `str()` has the error id if there is one."""
 
 
+PreparedCall = Callable[[ToolCallContext], Coroutine[Any, Any, str]]
+"""The answer as Markdown, with its sources as numbered links at the end; of any length.
+
+Raises `RefusedCallError`, of which `FailedCallError` is one; any other exception is a fault of ours, whose text nobody
+may see.
+"""
+
+
 class FoundryTool(Protocol):
     """Only reads, so a call may be made again. `name` is that of the function in Foundry; `queue_name` the <name> of
     its queues, `azure-function-<name>-input` and `-output`. `parameters` is a JSON schema without `anyOf`, `allOf` and
@@ -48,10 +56,8 @@ class FoundryTool(Protocol):
     @property
     def parameters(self) -> Mapping[str, Any]: ...
 
-    async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
-        """The answer as Markdown, with its sources as numbered links at the end; of any length.
-
-        `arguments` are untrusted, and may have others than the schema's. Raises `RefusedCallError`, of which
-        `FailedCallError` is one; any other exception is a fault of ours, whose text nobody may see.
+    def prepare(self, arguments: Mapping[str, Any]) -> PreparedCall:
+        """Waits for nothing. `arguments` are untrusted, and may have others than the schema's. Raises
+        `RefusedCallError`.
         """
         ...

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from app.databricks.jobs_api import JobsApi
 from app.databricks.workspace_errors import (
@@ -49,7 +48,7 @@ class JobAnswerer:
 
     services: Callable[[], JobServices]
 
-    async def about(self, arguments: Mapping[str, Any]) -> str:
+    async def about(self, wanted: str) -> str:
         return ""
 
     async def answer(self, question: str, about: str, context: ToolCallContext) -> str:

@@ -12,8 +12,8 @@ from app.agent.user_messages import UNEXPECTED
 from app.common.concurrency import gather_or_cancel
 from app.common.identity import APP_IDENTITY, identity_key
 from app.foundry.tools.answer_markdown import Part, parts_markdown
-from app.foundry.tools.call_arguments import MAX_QUERY_CHARACTERS, questions_of
-from app.foundry.tools.foundry_tool import FailedCallError, RefusedCallError, ToolCallContext
+from app.foundry.tools.call_arguments import MAX_QUERY_CHARACTERS, questions_of, text_argument
+from app.foundry.tools.foundry_tool import FailedCallError, PreparedCall, RefusedCallError, ToolCallContext
 from app.foundry.tools.shared_answers import SharedAnswers
 from app.foundry.tools.tool_definitions import ToolDefinition
 from app.telemetry.spans import new_error_id
@@ -27,20 +27,20 @@ _CLOSE_SECONDS = 3.0
 
 
 class QuestionAnswerer(Protocol):
-    async def about(self, arguments: Mapping[str, Any]) -> str:
-        """What the questions are about, such as a name of data; "" where there is no choice. Raises
-        `RefusedCallError`.
+    async def about(self, wanted: str) -> str:
+        """What the questions are about, such as a name of data; "" where there is no choice. `wanted` is what the
+        caller wrote, or "". Raises `RefusedCallError`.
         """
         ...
 
     async def answer(self, question: str, about: str, context: ToolCallContext) -> str:
-        """Markdown. Raises as `FoundryTool.call`."""
+        """Markdown. Raises as `PreparedCall`."""
         ...
 
 
 class QuestionTool:
-    """A `FoundryTool` whose parameters are `query`, `queries`, and what `answerer.about` reads. `also` are other names
-    that a model may give its one question.
+    """A `FoundryTool` whose parameters are `query` and `queries`, and the one that `about` names, which `answerer.about`
+    is given. `also` are other names that a model may give its one question.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class QuestionTool:
         shared: SharedAnswers,
         *,
         max_characters: int = MAX_QUERY_CHARACTERS,
+        about: str = "",
         also: Sequence[str] = (),
     ) -> None:
         self.name = definition.name
@@ -59,11 +60,16 @@ class QuestionTool:
         self._answerer = answerer
         self._shared = shared
         self._max_characters = max_characters
+        self._about = about
         self._also = also
 
-    async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
+    def prepare(self, arguments: Mapping[str, Any]) -> PreparedCall:
         questions = questions_of(arguments, max_characters=self._max_characters, also=self._also)
-        about = await _in_time(self._answerer.about(arguments), context)
+        wanted = text_argument(arguments, self._about) if self._about else ""
+        return lambda context: self._call(questions, wanted, context)
+
+    async def _call(self, questions: Sequence[str], wanted: str, context: ToolCallContext) -> str:
+        about = await _in_time(self._answerer.about(wanted), context)
         if len(questions) == 1:
             return await self._answer(questions[0], about, context)
         slots = asyncio.Semaphore(_MAX_QUESTIONS_AT_ONCE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.foundry.tools.foundry_tool import RefusedCallError, ToolCallContext
+from app.foundry.tools.foundry_tool import PreparedCall, RefusedCallError
 from app.foundry.tools.tool_definitions import ToolDefinition
 
 
@@ -19,5 +19,5 @@ class RefusingTool:
         self.parameters = definition.parameters
         self._sentence = sentence
 
-    async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
+    def prepare(self, arguments: Mapping[str, Any]) -> PreparedCall:
         raise RefusedCallError(self._sentence)

@@ -75,7 +75,7 @@ def _ask_data(definition: ToolDefinition, services: FoundryToolServices, shared:
     if not services.genie_settings.spaces:
         return RefusingTool(definition, _NO_SPACES)
     answerer = DataAnswerer(services.genie, services.results, services.forget)
-    return QuestionTool(definition, answerer, shared, max_characters=_MAX_GENIE_QUESTION_CHARACTERS)
+    return QuestionTool(definition, answerer, shared, max_characters=_MAX_GENIE_QUESTION_CHARACTERS, about="space")
 
 
 def _diagnose_job(definition: ToolDefinition, services: FoundryToolServices, shared: SharedAnswers) -> FoundryTool:

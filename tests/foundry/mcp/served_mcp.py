@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from app.foundry.mcp.foundry_mcp import FoundryMcp
 from app.foundry.mcp.tool_calls import ToolCalls
 from app.foundry.requests.tool_request import KeptValue, OpenRequest, ToolRequest
-from app.foundry.tools.foundry_tool import RefusedCallError, ToolCallContext
+from app.foundry.tools.foundry_tool import PreparedCall, RefusedCallError, ToolCallContext
 from app.local import host
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
@@ -38,6 +38,9 @@ class Weather:
     )
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def prepare(self, arguments: Mapping[str, Any]) -> PreparedCall:
+        return lambda context: self.call(arguments, context)
 
     async def call(self, arguments: Mapping[str, Any], context: ToolCallContext) -> str:
         self.calls.append(arguments)

@@ -15,7 +15,7 @@ from app.foundry.requests.request_reply import EMPTY
 from app.foundry.requests.tool_request import KeptValue
 from app.foundry.requests.tool_requests import TOO_LONG
 from app.foundry.tools.foundry_tool import RefusedCallError
-from tests.fakes.foundry_requests import RequestHarness, in_virtual_time, now, request_of
+from tests.fakes.foundry_requests import NO_QUESTION, RequestHarness, in_virtual_time, now, request_of
 
 
 @in_virtual_time
@@ -49,6 +49,19 @@ async def test_a_request_that_waits_too_long_for_its_place_is_too_late(harness: 
     assert [texts[f"call_{number}"] == TOO_LATE for number in range(3)] == [False, False, False]
     assert texts["call_3"] == TOO_LATE
     assert len(harness.calls.made) == 3
+
+
+@in_virtual_time
+async def test_a_call_that_cannot_be_made_is_refused_without_waiting_for_a_place(harness: RequestHarness) -> None:
+    worker = harness.worker(280, max_concurrent=1)
+    answering = asyncio.create_task(worker.requests.answer(request_of(1)))
+    await asyncio.sleep(1)
+    asked_at = now()
+    await worker.requests.answer(replace(request_of(2), arguments={}))
+    assert now() - asked_at < 1
+    assert await harness.answers() == [("call_2", NO_QUESTION)]
+    assert harness.telemetry.counted("foundry.requests", outcome="refused") == 1
+    await answering
 
 
 async def _refuse(_: Mapping[str, Any]) -> str:

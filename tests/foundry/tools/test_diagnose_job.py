@@ -51,7 +51,7 @@ class Diagnosis:
     model: ScriptedModel
 
     async def of(self, **arguments: Any) -> str:
-        return await self.tool.call(arguments, ToolCallContext("1"))
+        return await self.tool.prepare(arguments)(ToolCallContext("1"))
 
 
 @asynccontextmanager

@@ -42,7 +42,7 @@ class Data:
         return next(tool for tool in self.tools.tools if tool.name == name)
 
     async def ask_data(self, call_id: str = "1", context: dict[str, Any] | None = None, **arguments: Any) -> str:
-        return await self.tool("ask_data").call(arguments, ToolCallContext(call_id, **(context or {})))
+        return await self.tool("ask_data").prepare(arguments)(ToolCallContext(call_id, **(context or {})))
 
 
 def left_in(folder: Path) -> list[str]:
@@ -162,6 +162,8 @@ async def test_of_several_spaces_one_is_named(tmp_path: Path) -> None:
             await genie.ask_data(query=BY_REGION)
         with pytest.raises(RefusedCallError, match="no Genie space of that name"):
             await genie.ask_data(query=BY_REGION, space="payroll")
+        with pytest.raises(RefusedCallError, match="space has to be a text"):
+            genie.tool("ask_data").prepare({"query": BY_REGION, "space": ["Sales"]})
 
 
 async def test_an_equal_question_about_other_data_gets_an_answer_of_its_own(tmp_path: Path) -> None:
@@ -180,7 +182,7 @@ async def test_every_space_that_the_agent_may_use_can_be_asked(tmp_path: Path) -
 
 async def test_ask_uses_genie_too_and_leaves_nothing_behind(tmp_path: Path) -> None:
     async with data(tmp_path) as genie:
-        answer = await genie.tool("ask").call({"query": BY_REGION}, ToolCallContext("1"))
+        answer = await genie.tool("ask").prepare({"query": BY_REGION})(ToolCallContext("1"))
         assert "| AFRICA |" in answer
         assert "Sources:" in answer
         assert len(genie.workspace.genie.deleted) == 1
@@ -193,6 +195,6 @@ async def test_a_failed_job_is_explained_by_the_model_of_the_agent(tmp_path: Pat
         broken = failure("Workload failed", "ValueError: bad row\n", seconds=0.0)
         plan = JobPlan("nightly_etl", (TaskPlan("load", in_turn(broken)),), setup_seconds=0.0)
         workspace.jobs.store.start(workspace.jobs.store.add(plan))
-        answer = await workspace.tool("diagnose_job").call({"query": "nightly_etl"}, ToolCallContext("1"))
+        answer = await workspace.tool("diagnose_job").prepare({"query": "nightly_etl"})(ToolCallContext("1"))
         assert "- Assessment, by a model: " in answer
         assert "ValueError: bad row" in answer
