@@ -39,8 +39,8 @@ class QuestionAnswerer(Protocol):
 
 
 class QuestionTool:
-    """A `FoundryTool` whose parameters are `query` and `queries`, and the one that `about` names, which `answerer.about`
-    is given. `also` are other names that a model may give its one question.
+    """A `FoundryTool` whose parameters are `query` and `queries`, and the one that `about` names, whose value
+    `answerer.about` is given. `also` are other names that a model may give its one question.
     """
 
     def __init__(
