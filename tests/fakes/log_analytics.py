@@ -32,6 +32,7 @@ def tables_of(insights: ApplicationInsights) -> Tables:
                 tables["AppExceptions"].append({**row, "ExceptionType": kind, "OuterMessage": kind})
             case "MetricData":
                 metric = data["metrics"][0]
+                row |= {"ItemCount": metric.get("count", 1), "Max": metric.get("max", metric["value"])}
                 tables["AppMetrics"].append({**row, "Name": metric["name"], "Sum": metric["value"]})
     return tables
 
@@ -88,6 +89,9 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _aggregate(text: str, rows: list[Row]) -> Any:
+    if " / " in text:
+        dividend, divisor = (_aggregate(part, rows) for part in text.split(" / "))
+        return dividend / divisor
     call = re.fullmatch(r"(\w+)\((.*)\)", text)
     assert call, text
     kind, given = call[1], call[2].split(", ", 1)
@@ -95,6 +99,7 @@ def _aggregate(text: str, rows: list[Row]) -> Any:
         "sum": lambda: sum(row[given[0]] for row in rows),
         "sumif": lambda: sum(row[given[0]] for row in rows if _value(given[1], row)),
         "countif": lambda: sum(1 for row in rows if _value(call[2], row)),
+        "max": lambda: max((row[given[0]] for row in rows), default=None),
         "min": lambda: min((row[given[0]] for row in rows), default=None),
     }
     return aggregates[kind]()

@@ -228,6 +228,7 @@ async def test_requests_from_foundry_are_in_the_workbook_and_poison_raises_an_al
     async with ApplicationInsights() as insights:
         telemetry = Telemetry(Destination("agent", "1", "i", insights.connection_string))
         with traced(telemetry.activity("foundry")):
+            request_begun("ask", 100.0)
             request_begun("ask", 700.0)
             request_ended("ask", "too late")
             request_repeated("ask")
@@ -242,8 +243,8 @@ async def test_requests_from_foundry_are_in_the_workbook_and_poison_raises_an_al
         assert requests == [{"Tool": "ask", "Outcome": "too late", "Requests": 1}]
         repeats = {row["Kind"]: row["Repeats"] for row in tile("Foundry: repeated requests and values", insights)}
         assert repeats == {"request": 1, "value": 1}
-        (age,) = [row for row in tables_of(insights)["AppMetrics"] if row["Name"] == "foundry.request.age"]
-        assert age["Sum"] == 700.0
+        waited = tile("Foundry: seconds that a request had waited", insights)
+        assert waited == [{"Average": 400.0, "Longest": 700.0}]
 
 
 def test_the_backlog_of_foundrys_queues_is_read_from_storages_log() -> None:
