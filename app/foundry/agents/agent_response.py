@@ -46,17 +46,20 @@ def read_response(body: Mapping[str, Any]) -> AgentResponse:
     status = str(body.get("status") or "completed")
     # A tool of the service may look like a function: https://github.com/microsoft/agent-framework/pull/8078
     answered = {str(each.get("call_id")) for each in items if each.get("type") == "function_call_output"}
-    calls = tuple(
-        FunctionCall(str(each.get("call_id") or ""), str(each.get("name") or ""), str(each.get("arguments") or ""))
-        for each in items
-        if each.get("type") == "function_call" and str(each.get("call_id")) not in answered
-    )
+    # One may come again without its arguments: https://github.com/microsoft/agent-framework/issues/7485
+    calls: dict[str, FunctionCall] = {}
+    for each in items:
+        call = FunctionCall(*(str(each.get(name) or "") for name in ("call_id", "name", "arguments")))
+        if each.get("type") != "function_call" or call.call_id in answered:
+            continue
+        if call.arguments or call.call_id not in calls:
+            calls[call.call_id] = call
     text = _text(items)
     return AgentResponse(
         id=str(body.get("id") or ""),
         status=status,
         text=text,
-        function_calls=calls,
+        function_calls=tuple(calls.values()),
         tool_calls=tuple(
             str(each.get("name") or kind)
             for each in items

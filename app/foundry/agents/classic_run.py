@@ -12,7 +12,8 @@ from app.foundry.agents.sources import is_source_of, numbered_links
 
 # https://learn.microsoft.com/rest/api/aifoundry/aiagents/runs: "incomplete" is not among the package's.
 _ENDED = frozenset({"completed", "failed", "cancelled", "canceled", "expired", "incomplete"})
-_TRANSIENT_CODES = frozenset({"server_error", "rate_limit_exceeded"})
+# Of all other failures it is not known what a tool had done before.
+_REFUSAL_CODES = frozenset({"invalid_prompt", "content_filter"})
 _MAX_QUOTED_CHARACTERS = 300
 
 
@@ -92,7 +93,7 @@ def _failure(error: Mapping[str, Any]) -> FoundryError:
     if "azure_function" in message and "standard" in message.lower():
         return RefusedError(STANDARD_SETUP)
     said = ": ".join(filter(None, (code, message))) or "no reason given"
-    kind = NoEndError if code in _TRANSIENT_CODES or not code else RefusedError
+    kind = RefusedError if code in _REFUSAL_CODES else NoEndError
     return kind(f"The run failed ({said}).")
 
 

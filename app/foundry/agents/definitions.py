@@ -16,6 +16,8 @@ DELEGATE = "ask_specialist"
 RESULT_TOOL = "get_result"
 _MADE_BY = "databricks-agent-for-teams"
 _MCP_LABEL = "databricks"
+# It was seen not to come back: https://github.com/microsoft/agent-framework/issues/3229
+_MAY_BE_MISSING = frozenset({"strict"})
 # After the name of the installation.
 _ROLE = re.compile(r"-(?:orchestrator|specialist(?:-[0-9]{1,2})?)(?:-[0-9a-f]{8})?")
 
@@ -153,7 +155,9 @@ def _mcp_tool(settings: AgentProgramSettings, tools: Sequence[ToolDefinition]) -
 
 def includes(found: object, planned: object) -> bool:
     if isinstance(planned, Mapping):
-        return isinstance(found, Mapping) and all(includes(found.get(key), value) for key, value in planned.items())
+        return isinstance(found, Mapping) and all(
+            includes(found[key], value) if key in found else key in _MAY_BE_MISSING for key, value in planned.items()
+        )
     if isinstance(planned, list | tuple):
         return isinstance(found, list | tuple) and len(found) == len(planned) and all(map(includes, found, planned))
     return found == planned

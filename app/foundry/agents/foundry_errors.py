@@ -10,6 +10,8 @@ from typing import Any
 _DATA_ACTION = re.compile(r"principal `?([^`\s]{1,100})`? lacks the required data action `?([A-Za-z0-9./*]{1,200})")
 # Not of an agent whose name holds the word: https://github.com/microsoft/agent-framework/issues/4117
 _NO_PROJECT = re.compile(r"(?:the )?project (?:\S{1,150} )?(?:was )?(?:not found|does not exist)", re.IGNORECASE)
+# https://github.com/microsoft/microsoft-foundry-for-vscode/issues/436
+_NO_PARENT = re.compile(r"parent resource '\S{1,500}' could not be found", re.IGNORECASE)
 _MAX_QUOTED_CHARACTERS = 300
 STANDARD_SETUP = (
     "Azure Functions tools need the standard set-up of Foundry's agent service, with a storage account, Azure AI "
@@ -64,7 +66,7 @@ def question_was_put() -> Iterator[None]:
 def refusal(status: int, body: object, what: str) -> RefusedError:
     """For an HTTP status from 400 to 499, with the body as it was read."""
     code, message = _error_of(body)
-    if status == 404 and _NO_PROJECT.match(message):
+    if status == 404 and (_NO_PROJECT.match(message) or _NO_PARENT.search(message)):
         # Everything in it would be missing too.
         return RefusedError(f"Foundry has no such project: check PROJECT_ENDPOINT_ENT. {message}", status=status)
     sentence = _sentence(status, code, message, what)
@@ -84,6 +86,12 @@ def _sentence(status: int, code: str, message: str, what: str) -> str:
     if status == 401:
         return (
             f"Foundry did not take the sign-in: run az login, or check the identity of this machine. {message}".strip()
+        )
+    if status == 403 and "cosmos" in f"{code} {message}".lower():
+        # https://github.com/microsoft-foundry/foundry-samples/issues/397, and 449
+        return (
+            f"Foundry refused to {what}: the project has no access to its Cosmos DB. Check the roles of the project's "
+            f"identity there, and Cosmos DB's network rules. {message}"
         )
     if status == 403:
         return (

@@ -140,3 +140,13 @@ def test_a_function_that_the_service_has_called_is_no_call_for_us() -> None:
     found = read_response(response("completed", call("a"), output, call("b")))
     assert found.tool_calls == ("tool_a",)
     assert [each.name for each in found.function_calls] == ["tool_b"]
+
+
+def test_a_call_that_comes_again_without_its_arguments_is_one_call() -> None:
+    """https://github.com/microsoft/agent-framework/issues/7485"""
+
+    def call(call_id: str, arguments: str) -> dict[str, Any]:
+        return {"type": "function_call", "call_id": call_id, "name": "ask_specialist", "arguments": arguments}
+
+    found = read_response(response("completed", call("a", "{}"), call("a", ""), call("b", ""), call("b", "[]")))
+    assert [(each.call_id, each.arguments) for each in found.function_calls] == [("a", "{}"), ("b", "[]")]

@@ -23,6 +23,11 @@ LACKING = (
     "to perform `POST /api/projects/{projectName}/agents/*` operation. For instructions on granting the necessary "
     "permissions, see https://aka.ms/FoundryPermissions."
 )
+NO_PARENT = (
+    "Failed to perform 'read' on resource(s) of type 'accounts/projects/connections', because the parent resource "
+    "'/subscriptions/0/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/a/projects/p' could not be "
+    "found."
+)
 ONLY_STANDARD = "Invalid tool value(s): azure_function. Use the Enterprise Standard offering to access these tool(s)."
 
 
@@ -133,7 +138,10 @@ async def test_a_project_that_is_away_is_no_refusal(harness: ProgramHarness) -> 
         (400, {"error": {"message": ONLY_STANDARD}}, "need the standard set-up"),
         (404, {"error": {"code": "DeploymentNotFound", "message": "x"}}, "check MODEL_DEPLOYMENT_NAME"),
         (404, {"error": {"code": "NotFound", "message": "Project not found"}}, "check PROJECT_ENDPOINT_ENT"),
+        (404, {"error": {"code": "ParentResourceNotFound", "message": NO_PARENT}}, "check PROJECT_ENDPOINT_ENT"),
         (401, {"error": {"code": "401", "message": "Access denied"}}, "run az login"),
+        (401, {"statusCode": 401, "message": "audience is incorrect"}, "run az login"),
+        (403, {"error": {"code": "cosmos_vnet_blocked", "message": "VNET"}}, "Cosmos DB's network rules. VNET"),
         (403, None, "network rules"),
         (400, {"error": {"code": "invalid_payload", "message": "No\n such\tthing"}}, "invalid_payload: No such thing"),
         (400, {"error": {"code": None, "message": "m" * 5000}}, "m" * 300 + "…"),

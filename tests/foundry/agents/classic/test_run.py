@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.foundry.agents.classic_run import answer_of, read_run, tool_calls_of
-from app.foundry.agents.foundry_errors import NoEndError
+from app.foundry.agents.foundry_errors import NoEndError, RefusedError
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,22 @@ def test_sources_that_are_annotations_become_numbered_links() -> None:
     assert answer_of([{"role": "assistant", "content": [part]}]) == (
         "In May [1].【2†source】\n\n1. [Contract](https://a.example)"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("tool_server_error", NoEndError),
+        ("tool_user_error", NoEndError),
+        ("invalid_tool_input", NoEndError),
+        ("server_error", NoEndError),
+        ("invalid_prompt", RefusedError),
+        ("content_filter", RefusedError),
+    ],
+)
+def test_after_a_failure_of_a_tool_it_is_not_known_what_was_done(code: str, kind: type[Exception]) -> None:
+    """https://github.com/microsoft/agent-framework/issues/1643 and https://github.com/microsoft/agent-framework/issues/774"""
+    error = {"code": code, "message": "Error: list_tools_server_error; Server error while listing tools"}
+    problem = read_run({"id": "run_1", "status": "failed", "last_error": error}).problem
+    assert type(problem) is kind
+    assert str(problem).startswith(f"The run failed ({code}: Error: list_tools_server_error;")
