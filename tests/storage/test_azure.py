@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.azure.azure_calls import storage_call
 from app.storage.azure.azure_clients import (
-    list_remote_queues,
+    find_remote_queues,
     open_azure_queue,
     open_azure_remote_queue,
     open_container,
@@ -314,7 +314,8 @@ async def test_a_managed_identity_opens_tables_queues_and_blobs(
             assert [message.body for message in await queue.receive(1, visibility_timeout=60)] == ["m"]
             await remote.put("question", time_to_live_seconds=60)
             assert [message.body for message in await remote.receive(1, visibility_timeout=60)] == ["question"]
-            assert await list_remote_queues(queues, "tur", credential, connection_verify=tls) == {"turns"}
+            found = await find_remote_queues(queues, ["turns", "other"], credential, connection_verify=tls)
+            assert found == {"turns": True, "other": False}
             await remote.close()
             await store.close()
             await queue.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential
@@ -16,8 +17,6 @@ from app.storage.storage_account import EMULATOR_ACCOUNT, EMULATOR_KEY
 from app.storage.storage_errors import StorageError
 
 _LOOKUP_SECONDS = 5.0
-_PREFIX = "azure-function-"
-_NOT_KNOWN = "so whether the queues of the tools are there is not known"
 
 
 async def check_queues(settings: AgentProgramSettings, report: Report) -> None:
@@ -30,24 +29,30 @@ async def check_queues(settings: AgentProgramSettings, report: Report) -> None:
             "is answered."
         )
         return
-    wanted = [f"{_PREFIX}{name}-{end}" for name in settings.tools.queue_names.values() for end in ("input", "output")]
+    names = settings.tools.queue_names.values()
+    wanted = [f"azure-function-{name}-{end}" for name in names for end in ("input", "output")]
     try:
-        found = await _queue_names(settings.agents)
-    except RemoteQueueRefusedError as error:
+        found = await _look_for(wanted, settings.agents)
+    except StorageError as error:
         report(
-            f"warning: {host} does not let this identity list its queues ({error}), {_NOT_KNOWN}. The role Storage "
-            "Queue Data Reader on the account would, where its network rules let this machine in."
+            f"warning: {host} gave no answer ({error}), as from outside its private network, so whether it has the "
+            "queues of the tools is not known."
         )
         return
-    except StorageError as error:
-        report(f"warning: {host} gave no answer ({error}), as from outside its private network, {_NOT_KNOWN}.")
-        return
-    if missing := [each for each in wanted if each not in found]:
+    if missing := [name for name in wanted if found[name] is False]:
         raise RefusedError(
             f"The storage account at {host} has no queue {', '.join(missing)}: provision the Function App with these "
             "tools in foundryTools, or check STORAGE_SERVICE_ENDPOINT, FOUNDRY_TOOLS and FOUNDRY_TOOL_NAME."
         )
-    report(f"queues: {', '.join(wanted)}")
+    if seen := [name for name in wanted if found[name] is True]:
+        report(f"queues: {', '.join(seen)}")
+    refused = {name: error for name, error in found.items() if not isinstance(error, bool)}
+    if refused:
+        report(
+            f"warning: {host} does not let this identity see {', '.join(refused)} ({next(iter(refused.values()))}), so "
+            "whether they are there is not known. It takes the role Storage Queue Data Reader on the account, and "
+            "network rules that let this machine in."
+        )
 
 
 async def _is_known(host: str) -> bool:
@@ -59,12 +64,12 @@ async def _is_known(host: str) -> bool:
     return True
 
 
-async def _queue_names(agents: FoundryAgentSettings) -> frozenset[str]:
-    from app.storage.azure.azure_clients import list_remote_queues  # noqa: PLC0415 - takes long
+async def _look_for(names: Sequence[str], agents: FoundryAgentSettings) -> Mapping[str, bool | RemoteQueueRefusedError]:
+    from app.storage.azure.azure_clients import find_remote_queues  # noqa: PLC0415 - takes long
 
     if is_loopback_url(agents.queue_endpoint):
         # azure-core refuses to send tokens over http://.
         emulator = AzureNamedKeyCredential(EMULATOR_ACCOUNT, EMULATOR_KEY)
-        return await list_remote_queues(agents.queue_endpoint, _PREFIX, emulator)
+        return await find_remote_queues(agents.queue_endpoint, names, emulator)
     async with project_credential(agents.project_endpoint) as credential:
-        return await list_remote_queues(agents.queue_endpoint, _PREFIX, credential)
+        return await find_remote_queues(agents.queue_endpoint, names, credential)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from azure.data.tables.aio import TableClient
@@ -15,9 +15,10 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from app.storage.azure.azure_calls import CONNECTION_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from app.storage.azure.azure_queue import AzureQueue
-from app.storage.azure.azure_remote_queue import AUDIENCE, AzureRemoteQueue, queue_names
+from app.storage.azure.azure_remote_queue import AUDIENCE, AzureRemoteQueue, find_queues
 from app.storage.azure.table_documents import TableDocuments
 from app.storage.azure.table_store import ConversationArtifacts, TableStore
+from app.storage.remote_queue import RemoteQueueRefusedError
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_credential import StorageCredential
 
@@ -93,14 +94,17 @@ def open_azure_remote_queue(
     return AzureRemoteQueue(queue, credential=credential)
 
 
-async def list_remote_queues(
-    endpoint: str, prefix: str, credential: AsyncTokenCredential | AzureNamedKeyCredential, **options: object
-) -> frozenset[str]:
-    """The names that begin with `prefix` at a queue service. Raises as `RemoteQueue` does."""
+async def find_remote_queues(
+    endpoint: str,
+    names: Iterable[str],
+    credential: AsyncTokenCredential | AzureNamedKeyCredential,
+    **options: object,
+) -> Mapping[str, bool | RemoteQueueRefusedError]:
+    """As `find_queues`, of the queue service at `endpoint`."""
     _silence_request_log()
     chosen: dict[str, Any] = {**_TIMEOUTS, **_NO_RETRIES, **options}
     async with QueueServiceClient(endpoint, credential=credential, audience=AUDIENCE, **chosen) as service:
-        return await queue_names(service, prefix)
+        return await find_queues(service, names)
 
 
 def open_container(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from aiohttp import ClientConnectorError
@@ -14,6 +14,7 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
+    ResourceNotFoundError,
     ServiceRequestError,
     ServiceRequestTimeoutError,
 )
@@ -95,13 +96,26 @@ class AzureRemoteQueue:
         await self._queue.close()
 
 
-async def queue_names(service: QueueServiceClient, prefix: str) -> frozenset[str]:
-    """Those that begin with `prefix`. `service` repeats no call by itself. Raises as `RemoteQueue` does."""
-    try:
-        async with asyncio.timeout(_CALL_SECONDS):
-            return frozenset([str(each.name) async for each in service.list_queues(name_starts_with=prefix)])
-    except (AzureError, TimeoutError, OSError) as error:
-        raise _storage_error(error) from error
+async def find_queues(
+    service: QueueServiceClient, names: Iterable[str]
+) -> Mapping[str, bool | RemoteQueueRefusedError]:
+    """Whether each is there, or why that may not be seen. `service` repeats no call by itself. Raises as `RemoteQueue`
+    where it gives no answer.
+    """
+    found: dict[str, bool | RemoteQueueRefusedError] = {}
+    for name in names:
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await service.get_queue_client(name).get_queue_properties()
+            found[name] = True
+        except ResourceNotFoundError:
+            found[name] = False
+        except (AzureError, TimeoutError, OSError) as error:
+            translated = _storage_error(error)
+            if not isinstance(translated, RemoteQueueRefusedError):
+                raise translated from error
+            found[name] = translated
+    return found
 
 
 def _storage_error(error: Exception) -> StorageError:
