@@ -56,6 +56,7 @@ class KillRun:
     input_queue: QueueClient
     output_queue: QueueClient
     request_queue: QueueClient
+    poison_queue: QueueClient
     asked_at: dict[str, float] = field(default_factory=dict)
     answered_at: dict[str, float] = field(default_factory=dict)
     values: dict[str, list[str]] = field(default_factory=dict)
@@ -164,14 +165,15 @@ async def kill_run(
                 "AzureFunctionsJobHost__extensions__queues__newBatchThreshold": str(_BATCH_SIZE // 2),
             }
 
-        queues = [f"azure-function-{name}-input", f"azure-function-{name}-output", "foundry-requests"]
-        given, answers, own = (service.get_queue_client(queue) for queue in queues)
-        for client in (given, answers, own):
+        queues = [f"azure-function-{name}-{end}" for end in ("input", "output")]
+        queues += ["foundry-requests", "foundry-requests-poison"]
+        given, answers, own, poison = clients = [service.get_queue_client(queue) for queue in queues]
+        for client in clients:
             with suppress(HttpResponseError):
                 await client.create_queue()
         lock = ("--lock-seconds", str(LOCK_SECONDS))
         async with Workers(workers, folder, settings, time.monotonic, *lock) as processes:
-            run = KillRun(model, processes, lease_seconds, given, answers, own)
+            run = KillRun(model, processes, lease_seconds, given, answers, own, poison)
             reading = asyncio.create_task(run.read())
             try:
                 yield run

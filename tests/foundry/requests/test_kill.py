@@ -31,10 +31,12 @@ async def test_another_worker_answers_what_a_killed_one_had_taken_though_its_hos
         run.kills += 1
         # Messages that nobody can be answered do no harm to those that come after them.
         dropped = [(await run.input_queue.send_message(content)).id for content in _BAD]
+        unreadable = [(await run.poison_queue.send_message(content)).id for content in _BAD]
         await run.put(9)
         await within(60, run.all_answered(), lambda: log_of(run))
-        log = log_of(run)
-    assert [log.count(f"Message {id} on the queue of ask is dropped") for id in dropped] == [1] * len(_BAD), log
+        log = "\n".join(worker.log.read_text() for worker in run.workers.all.values())
+    for queue, ids in (("queue of ask", dropped), ("poison queue of foundry-requests", unreadable)):
+        assert [log.count(f"Message {id} on the {queue} is dropped") for id in ids] == [1] * len(_BAD), log
     run.check()
     figure(run.figures())
 
