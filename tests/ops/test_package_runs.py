@@ -137,6 +137,7 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
             ("process_queue_message", "neither a turn nor JSON"),
             # Of a message without a correlation id nothing but a line is left.
             ("foundry_ask", '{"id": "theirs", "insertionTime": "yesterday"}'),
+            ("process_foundry_request_poison", '{"id": "theirs", "insertionTime": "yesterday"}'),
             ("delete_expired", timer),
             ("ask_scheduled_questions", timer),
         ]
@@ -146,7 +147,7 @@ async def test_microsofts_worker_library_indexes_and_invokes_every_trigger_of_th
     said = json.loads(output)
     posted, *rest = said["answers"]
     assert posted["status"] in ("200", "202")
-    assert rest == [{}, {"failed": "UnreadableMessageError: the message: json_invalid"}, {}, {}, {}]
+    assert rest == [{}, {"failed": "UnreadableMessageError: the message: json_invalid"}, {}, {}, {}, {}]
     assert said["functions"] == {
         "messages": ["api/messages", None],
         "health": ["api/health", None],
