@@ -89,6 +89,16 @@ async def test_a_poisoned_message_raises_the_alert_and_a_dropped_one_is_in_the_w
     assert requests == [{"Tool": "ask", "Outcome": outcome, "Requests": 1}]
 
 
+async def test_a_request_goes_on_in_the_trace_that_the_host_has_begun_for_its_message(tmp_path: Path) -> None:
+    async with ServingEndpoint() as endpoint, ApplicationInsights() as insights:
+        host = opened(endpoint, tmp_path, APPLICATIONINSIGHTS_CONNECTION_STRING=insights.connection_string)
+        trace_id = "a" * 32
+        await host.receive_foundry_request("ask", message(), "m1", time.time(), f"00-{trace_id}-{'b' * 16}-01")
+        await host.close()
+        (turn,) = [row for row in tables_of(insights)["AppRequests"] if row["Name"] == "turn"]
+    assert turn["OperationId"] == trace_id
+
+
 @pytest.mark.parametrize(
     ("uri", "is_told"),
     [

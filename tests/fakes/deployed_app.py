@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 
 from app.config import setting_names
 from app.local import host
+from app.local.host_json import HostJson
 from app.local.indexing import index
 from app.local.lifetime import listen, port_of
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint
@@ -62,7 +63,8 @@ def deployed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deployed:
             monkeypatch.setenv(name, value)
         listener = listen(0)
         module = await asyncio.to_thread(function_app)
-        async with host.serving(index(module, ""), listener), ClientSession() as http:
+        queues = HostJson.read(ROOT, {}).queues
+        async with host.serving(index(module, ""), listener, queues=queues), ClientSession() as http:
             yield Client(f"http://127.0.0.1:{port_of(listener)}", http)
 
     return start

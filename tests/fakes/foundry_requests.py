@@ -13,6 +13,7 @@ from typing import Any, cast
 from app.foundry.requests.tool_request import ToolRequest
 from app.foundry.requests.tool_requests import REQUEST_QUEUE, RequestStorage, ToolRequests
 from app.foundry.tools.foundry_tool import PreparedCall, RefusedCallError
+from app.settings.turn_settings import TurnSettings
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.span_records import FinishedSpan, Measurement
@@ -21,7 +22,8 @@ from app.turns.lease import TurnBackend
 from tests.fakes.chat import Behind, Wire, ends_with
 from tests.fakes.virtual_time import VirtualTimeLoop
 
-LEASE_SECONDS = 30.0
+# Of an app whose settings do not say otherwise.
+LEASE_SECONDS = float(TurnSettings.model_validate({}).lease_seconds)
 NO_QUESTION = "There is no question."
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[str]]

@@ -14,6 +14,8 @@ import pytest
 
 from app.foundry.agents import command
 from app.foundry.agents.command import main
+from app.foundry.agents.orchestrator import OrchestratedAnswer
+from app.foundry.agents.responses_orchestrator import ResponsesOrchestrator
 from tests.foundry.agents.conftest import QUEUES, ProgramHarness
 
 CREATE_RESPONSE = "POST /openai/v1/responses"
@@ -65,6 +67,21 @@ async def test_it_is_said_for_how_long_an_answer_is_waited_for(
     said = capsys.readouterr().err.splitlines()
     assert [each for each in said if each in {"0.25 s", "0.5 s"}] == ["0.25 s", "0.5 s"]
     assert said[-1] == "There was no answer within 1 s; ask with a longer time limit."
+
+
+@pytest.mark.parametrize(("given", "seconds"), [((), 120), (("--timeout", "3600"), 3600)])
+async def test_an_answer_is_waited_for_two_minutes_or_as_long_as_is_said(
+    harness: ProgramHarness, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], seconds: float
+) -> None:
+    limits: list[float] = []
+
+    async def ask(_: object, question: str, time_limit_seconds: float) -> OrchestratedAnswer:
+        limits.append(time_limit_seconds)
+        return OrchestratedAnswer("42", ("ask",))
+
+    monkeypatch.setattr(ResponsesOrchestrator, "ask", ask)
+    assert await run(harness, "ask", "How many?", *given) == 0
+    assert limits == [seconds]
 
 
 async def test_it_is_said_that_the_tool_was_never_called(
