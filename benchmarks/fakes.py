@@ -54,7 +54,6 @@ class LoadState:
     by_reference: dict[str, TurnTiming] = field(default_factory=dict)
     by_conversation: dict[str, TurnTiming] = field(default_factory=dict)
     answered: dict[str, asyncio.Event] = field(default_factory=dict)
-    asked_without_reference: int = 0
 
 
 LOAD_STATE = web.AppKey("load_state", LoadState)
@@ -146,10 +145,7 @@ async def _stream(response: web.StreamResponse, state: LoadState, turn: TurnTimi
 def _turn_of(body: dict[str, Any], state: LoadState) -> TurnTiming | None:
     question = next((each for each in reversed(body["messages"]) if each["role"] == "user"), None)
     found = _REFERENCE.findall(json.dumps(question))
-    if not found:
-        state.asked_without_reference += 1
-        return None
-    return state.by_reference.get(found[-1])
+    return state.by_reference.get(found[-1]) if found else None
 
 
 def _chunks_for(model: str) -> Callable[[dict[str, Any], str | None], bytes]:

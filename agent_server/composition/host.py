@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -57,8 +56,6 @@ from app.turns.queue_dispatcher import QueueDispatcher
 from app.turns.queue_message import TURN_KIND
 from app.turns.rating_queue import RATING_KIND, RatingQueue
 from app.version import VERSION, read_build, read_git_commit
-
-_log = logging.getLogger(__name__)
 
 QUEUE = "responses"
 # Of the four seconds in which the application closes.

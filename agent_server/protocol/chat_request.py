@@ -139,10 +139,6 @@ class ChatRequest:
     def model(self) -> str:
         return str(self.body.get("model", ""))
 
-    @property
-    def include_usage_chunk(self) -> bool:
-        return self.stream and self.include_usage
-
 
 def parse_chat_request(body: Any) -> ChatRequest:  # noqa: ANN401 - any JSON
     """Raises `ApiError` with the `param` that is at fault."""

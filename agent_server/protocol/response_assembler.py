@@ -74,10 +74,6 @@ class ResponseAssembler:
     def has_ended(self) -> bool:
         return self._status not in ("queued", "in_progress")
 
-    @property
-    def next_sequence_number(self) -> int:
-        return self._next_number
-
     def begin(self, *, queued: bool = False) -> list[Json]:
         """`response.created`, and what it is then: with `queued` the answer begins with `start`."""
         self._status = "queued" if queued else "in_progress"

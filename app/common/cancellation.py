@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
@@ -26,7 +26,6 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._reason: CancelReason | None = None
-        self._callbacks: list[Callable[[], object]] = []
 
     @property
     def reason(self) -> CancelReason | None:
@@ -37,20 +36,8 @@ class Cancellation:
         """Whether another worker continues the same turn."""
         return self._reason in (CancelReason.HANDED_OVER, CancelReason.LEASE_LOST)
 
-    def on_cancel(self, callback: Callable[[], object]) -> None:
-        """Calls `callback` once, at once if it has been cancelled already."""
-        if self._reason is None:
-            self._callbacks.append(callback)
-        else:
-            callback()
-
     def cancel(self, reason: CancelReason) -> None:
-        if self._reason is not None:
-            return
-        self._reason = reason
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+        self._reason = self._reason or reason
 
 
 @asynccontextmanager

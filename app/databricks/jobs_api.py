@@ -111,12 +111,6 @@ class JobsApi:
         """With `termination_reason` where it has ended."""
         return await self._get(f"{_CLUSTERS}/get", {"cluster_id": cluster_id})
 
-    async def cluster_events(self, cluster_id: str, *, limit: int = 50) -> Sequence[Json]:
-        """The newest first."""
-        body = {"cluster_id": cluster_id, "order": "DESC", "limit": limit}
-        page = await self._workspace.request("POST", f"{_CLUSTERS}/events", json_body=body, idempotent=True)
-        return [mapping(event) for event in items(page.get("events"))]
-
     async def pipeline_errors(self, pipeline_id: str, *, limit: int = 25) -> Sequence[Json]:
         """The events of level ERROR in the pipeline's log, at most `limit`. No ordering is asked for, which the
         service refuses beside a page token.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,8 +20,6 @@ from app.databricks.workspace_errors import (
 from app.genie.genie_sentences import failure_sentence, workspace_sentence
 from app.genie.looking import look, pauses_seconds
 from app.tools.base import ToolContext, ToolError
-
-_log = logging.getLogger(__name__)
 
 CAPABILITY = "genie"
 """The `Query.capability` of its results."""

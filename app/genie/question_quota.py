@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from math import ceil
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,12 +35,6 @@ class QuotaExceededError(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"{seconds:.0f} s until the next free place")
         self.seconds = seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    at_seconds: float
-    is_free_now: bool
 
 
 class QuestionQuota:

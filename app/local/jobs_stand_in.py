@@ -1,4 +1,4 @@
-"""Jobs API 2.2 of the stand-in workspace, with the events of clusters and pipelines that explain a failed run."""
+"""Jobs API 2.2 of the stand-in workspace, with the clusters and the events of pipelines that explain a failed run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from app.local.job_run_json import (
     PAGED_RUN_ARRAYS,
     cluster_id,
     job_json,
-    milliseconds,
     output_json,
     repair_history_json,
     run_json,
@@ -86,7 +85,6 @@ class JobsStandIn:
             *(web.post(f"{jobs}/{name}", self._call(name, handler)) for name, handler in posts.items()),
             web.get("/api/2.0/permissions/jobs/{job}", self._call("permissions", self._permissions)),
             web.get("/api/2.1/clusters/get", self._call("clusters/get", self._get_cluster)),
-            web.post("/api/2.1/clusters/events", self._call("clusters/events", self._cluster_events)),
             web.get("/api/2.0/pipelines/{pipeline}/events", self._call("pipelines/events", self._pipeline_events)),
         )
 
@@ -242,15 +240,6 @@ class JobsStandIn:
         if task.state(self._clock()) == "TERMINATED":
             told |= {"state": "TERMINATED", "termination_reason": _termination_reason(task)}
         return web.json_response(told)
-
-    async def _cluster_events(self, request: web.Request) -> web.Response:
-        wanted = str((await json_of(request)).get("cluster_id"))
-        task = self._task_on(wanted)
-        events: list[Json] = [{"cluster_id": wanted, "timestamp": milliseconds(task.begins_at), "type": "CREATING"}]
-        if task.state(self._clock()) == "TERMINATED":
-            ended = {"cluster_id": wanted, "timestamp": milliseconds(task.ends_at), "type": "TERMINATING"}
-            events.insert(0, {**ended, "details": {"reason": _termination_reason(task)}})
-        return web.json_response({"events": events, "total_count": len(events)})
 
     def _task_on(self, cluster: str) -> TaskRun:
         number = cluster.rpartition("-")[2]

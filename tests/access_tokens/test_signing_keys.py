@@ -155,14 +155,6 @@ async def test_a_cancelled_caller_does_not_cancel_the_fetch_for_others(auth: Aut
     assert auth.login.document_requests == 1
 
 
-async def test_warming_up_fetches_the_keys_before_the_first_message(auth: AuthSetup) -> None:
-    await auth.authenticator.warm_up()
-    assert auth.login.key_requests == 1
-
-    await auth.receives(auth.login.token(auth.claims()))
-    assert auth.login.key_requests == 1
-
-
 @pytest.mark.parametrize("what", ["the document", "the keys"])
 async def test_a_redirection_is_not_followed(auth: AuthSetup, what: str, caplog: pytest.LogCaptureFixture) -> None:
     async with BotFrameworkLogin() as stranger:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import pytest
 
@@ -20,9 +19,6 @@ from app.bot.connector.send_errors import (
 from app.local.lifetime import listen, port_of
 from tests.fakes.connector_service import Reply
 from tests.fakes.open_channel import MESSAGE, Channel, a_channel
-
-STREAMED = {"type": "typing", "text": "H", "entities": [{"type": "streaminfo", "streamSequence": 1}]}
-NOW = datetime(2026, 11, 21, 5, 0, 0, tzinfo=UTC)
 
 
 @pytest.fixture

@@ -25,14 +25,6 @@ HOST = "https://adb-1.2.azuredatabricks.net"
 SECRET = SecretStr("s3cret~value")
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.mark.parametrize(
     ("choice", "kind"),
     [

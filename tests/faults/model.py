@@ -65,10 +65,6 @@ class ModelEndpoint:
             "DATABRICKS_API": "chat",
         }
 
-    def last_asked(self, question: str, before: float) -> ModelCall | None:
-        found = [asked for asked in self.asked if asked.question == question and asked.at <= before]
-        return found[-1] if found else None
-
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         worker = request.headers.get("Authorization", "").removeprefix("Bearer dapi-")

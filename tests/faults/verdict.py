@@ -231,11 +231,6 @@ def _passed_by(run: Run, question: Question) -> bool:
     return any(later.at - earlier.at > _PATIENCE for earlier, later in pairwise(run.tap.of(question)))
 
 
-def _came_at(run: Run, question: Question) -> float:
-    """When the first delivery began that was taken in the end."""
-    return min((each.at for each in run.deliveries.of(question.id) if each.taken), default=run.seconds)
-
-
 def _as_answered(run: Run, questions: Sequence[Question]) -> list[Question]:
     """In the order in which their first answers came."""
     answered = [question for question in questions if run.teams.finals(question.id)]

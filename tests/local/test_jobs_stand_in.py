@@ -280,14 +280,13 @@ async def test_the_cluster_of_a_task_says_why_it_ended() -> None:
         task = (await jobs.api.run(jobs.run(TaskPlan("load", in_turn(spot)))))["tasks"][0]
         cluster = task["cluster_instance"]["cluster_id"]
         reason = (await jobs.api.cluster(cluster))["termination_reason"]
-        events = await jobs.api.cluster_events(cluster)
         serverless = (await jobs.api.run(jobs.run(ALWAYS, is_serverless=True)))["tasks"][0]
         jobs.now += 31 * 24 * 3600
         for gone in (cluster, "0101-000000-1"):
             with pytest.raises(WorkspaceNotFoundError):
                 await jobs.api.cluster(gone)
     expected = {"code": "SPOT_INSTANCE_TERMINATION", "type": "CLOUD_FAILURE", "parameters": {"instance_id": "i-1"}}
-    assert (code(task), reason, events[0]["details"]["reason"]) == ("CLUSTER_ERROR", expected, expected)
+    assert (code(task), reason) == ("CLUSTER_ERROR", expected)
     assert "cluster_instance" not in serverless
 
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from app.local.schedule import Schedule, ScheduleError
 from app.local.timer_trigger import TimerListener
 from tests.fakes.virtual_time import VirtualTimeLoop
 
-Code = Callable[[TimerRequest], Coroutine[Any, Any, object]]
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 

@@ -22,7 +22,6 @@ from app.storage.storage_errors import StorageError
 from tests.fakes.stores import ANN, exchange, turn
 
 ROOT = Path(__file__).parents[2]
-OLD = ConversationKey("tenant", "ann")
 
 
 def older(path: Path, script: str) -> Path:

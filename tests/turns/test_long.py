@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from app.agent.events import Answer, TextAdded
-from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.channel import TEAMS_GROUP, TEAMS_PERSONAL
 from app.bot.connector.send_errors import MessageTooLargeError, NotDeliveredError
 from app.bot.replies.parts_delivery import SENT_AGAIN
 from app.bot.replies.stream_reply import StreamReply
 from app.models.model import Completed, TextDelta
 from app.turns.checkpoint import Checkpoint
 from app.turns.reply import UndeliveredError
-from tests.fakes.bots import Bot
 from tests.fakes.chat import Wire, ends_with
 from tests.fakes.turn_harness import ANSWER, TurnHarness, Worker, plain, played, vanishing
-
-STREAMS = [TEAMS_PERSONAL, COPILOT]
-
-
-def named(channel: Channel) -> str:
-    return channel.name
 
 
 def test_an_answer_that_was_too_large_is_whole_when_the_worker_vanishes_between_its_parts(tmp_path: Path) -> None:
@@ -173,6 +165,3 @@ def test_a_turn_that_waits_does_not_hold_the_function_longer_than_its_host_allow
 
     played(TEAMS_GROUP, tmp_path, script)
     assert longest < 600, f"one call of the function takes {longest:.0f} s"
-
-
-MakeBot = Callable[..., Bot]

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from app.agent.turn import Turn
-from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
+from app.bot.channel import TEAMS_GROUP, TEAMS_PERSONAL
 from app.bot.connector.send_errors import DeliveryUnknownError, SendRefusedError
 from app.storage.ledger import TurnKey, TurnState
 from app.storage.storage_errors import StorageError
@@ -19,12 +19,6 @@ from app.turns.queue_message import TurnMessage
 from app.turns.reply import LeaseLostError, UndeliveredError
 from tests.fakes.chat import Wire, ends_with
 from tests.fakes.turn_harness import ANN, ANSWER, TurnHarness, Worker, plain, played
-
-STREAMS = [TEAMS_PERSONAL, COPILOT]
-
-
-def named(channel: Channel) -> str:
-    return channel.name
 
 
 class Blocked(Wire):

@@ -56,11 +56,6 @@ class Authenticator:
         self._login_issuers = frozenset(issuer for tenant in tenants for issuer in addresses.login_issuers(tenant))
         self._now = now
 
-    async def warm_up(self) -> None:
-        """Fetches the channels' keys, so that the first message need not wait for them. Raises nothing."""
-        if self._identity.app_id:
-            await self._channel_keys.refresh()
-
     async def close(self) -> None:
         await self._channel_keys.close()
         await self._login_keys.close()

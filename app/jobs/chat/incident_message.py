@@ -37,8 +37,6 @@ _SENTENCE = 300
 _ERROR = 1_500
 _MAX_TASKS_SHOWN = 2
 _MAX_HYPOTHESES = 3
-_MAX_PARAMETERS = 10
-_MAX_RUNS = 5
 
 _HEADLINES: Final = {
     "failure": sentences.FAILED,

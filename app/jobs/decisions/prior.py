@@ -90,14 +90,6 @@ def prior_of(failure: RunFailure) -> Prior:
     return priors[0]
 
 
-def prior_decision(task: TaskFailure) -> Decision:
-    """RETRY only for a known transient code; an unknown code escalates. For failures of a cluster the type of its
-    termination decides. A driver is started again only where its cluster says why it failed and nothing speaks of
-    memory.
-    """
-    return _prior(task).decision
-
-
 def is_known_code(code: str) -> bool:
     """False for a code that the service got after this was written, or none."""
     return code in _FOR_A_MODEL or code in _TRANSIENT or code in _SAME_AGAIN or code in _NO_FAILURE
@@ -125,6 +117,10 @@ def is_out_of_memory(task: TaskFailure) -> bool:
 
 
 def _prior(task: TaskFailure) -> Prior:
+    """RETRY only for a known transient code; an unknown code escalates. For failures of a cluster the type of its
+    termination decides. A driver is started again only where its cluster says why it failed and nothing speaks of
+    memory.
+    """
     code = task.termination_code[:_MAX_CODE_CHARACTERS]
     if code == "CANCELED" and _CANCELED_BY_PERSON.search(task.message[:1_000].lower()):
         code = "USER_CANCELED"

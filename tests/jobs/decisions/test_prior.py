@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.jobs.decisions.decision import DecisionAction
-from app.jobs.decisions.prior import is_out_of_memory, prior_decision, prior_of
+from app.jobs.decisions.prior import Prior, is_out_of_memory, prior_of
 from app.jobs.runs.run_failure import ClusterTermination, TaskFailure
 from tests.jobs.decisions.test_guard_rails import FAILURE
 
@@ -15,6 +15,10 @@ from tests.jobs.decisions.test_guard_rails import FAILURE
 def task(code: str, cluster_type: str = "", *, trace: str = "", error: str = "", message: str = "") -> TaskFailure:
     cluster = ClusterTermination("SOME_REASON", cluster_type, {}) if cluster_type else None
     return TaskFailure("load", 1, code, "", message, error, trace, cluster=cluster)
+
+
+def prior(failed: TaskFailure) -> Prior:
+    return prior_of(replace(FAILURE, tasks=(failed,)))
 
 
 @pytest.mark.parametrize(
@@ -43,13 +47,13 @@ def task(code: str, cluster_type: str = "", *, trace: str = "", error: str = "",
     ],
 )
 def test_the_termination_codes_support_this_decision(code: str, cluster_type: str, expected: str) -> None:
-    decision = prior_decision(task(code, cluster_type))
+    decision = prior(task(code, cluster_type)).decision
     assert (decision.action, decision.source) == (expected, "prior")
     assert (300 <= decision.delay_seconds <= 1800) == (expected == "RETRY")
 
 
 def test_a_run_that_an_old_workspace_says_a_person_canceled_is_skipped() -> None:
-    assert prior_decision(task("CANCELED", message="Run cancelled by user.")).action is DecisionAction.SKIP
+    assert prior(task("CANCELED", message="Run cancelled by user.")).decision.action is DecisionAction.SKIP
 
 
 @pytest.mark.parametrize(
@@ -66,9 +70,9 @@ def test_a_run_that_an_old_workspace_says_a_person_canceled_is_skipped() -> None
 )
 @pytest.mark.parametrize("where", ["error", "trace", "message"])
 def test_a_driver_out_of_memory_is_not_started_again(told: str, where: str) -> None:
-    failed = task("DRIVER_ERROR", "CLOUD_FAILURE", **{where: told})
-    assert prior_decision(failed).action is DecisionAction.ESCALATE_EMAIL
-    assert DecisionAction.RETRY in prior_of(replace(FAILURE, tasks=(failed,))).rules_out
+    judged = prior(task("DRIVER_ERROR", "CLOUD_FAILURE", **{where: told}))
+    assert judged.decision.action is DecisionAction.ESCALATE_EMAIL
+    assert DecisionAction.RETRY in judged.rules_out
 
 
 def test_a_cluster_that_names_memory_itself_is_out_of_memory() -> None:
