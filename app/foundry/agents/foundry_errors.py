@@ -13,6 +13,7 @@ _NO_PROJECT = re.compile(r"(?:the )?project (?:\S{1,150} )?(?:was )?(?:not found
 # https://github.com/microsoft/microsoft-foundry-for-vscode/issues/436
 _NO_PARENT = re.compile(r"parent resource '\S{1,500}' could not be found", re.IGNORECASE)
 _MAX_QUOTED_CHARACTERS = 300
+_MAX_DETAILS = 3
 STANDARD_SETUP = (
     "Azure Functions tools need the standard set-up of Foundry's agent service, with a storage account, Azure AI "
     "Search and Cosmos DB of your own; the basic one has none. Or set FOUNDRY_MCP_URL to use MCP."
@@ -103,14 +104,21 @@ def _sentence(status: int, code: str, message: str, what: str) -> str:
 
 
 def _error_of(body: object) -> tuple[str, str]:
-    """Code and message, in Azure's form and in OpenAI's."""
+    """Code and message, in Azure's form and in OpenAI's. Some messages say no more than that something is wrong, and
+    the details what: https://github.com/microsoft/agent-framework/issues/3003
+    """
     error: Any = body.get("error", body) if isinstance(body, Mapping) else None
-    if isinstance(error, Mapping):
-        return _quoted(error.get("code"), 80), _quoted(error.get("message"), 2000 if "data action" in str(error) else 0)
-    return "", ""
+    if not isinstance(error, Mapping):
+        return "", ""
+    said = [_quoted(error.get("message"), 2000 if "data action" in str(error) else _MAX_QUOTED_CHARACTERS)]
+    listed = error.get("details")
+    details = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    for each in details[:_MAX_DETAILS]:
+        where, what = _quoted(each.get("param"), 80), _quoted(each.get("message"), _MAX_QUOTED_CHARACTERS)
+        said.append(f"{where} {what}".strip())
+    return _quoted(error.get("code"), 80), "; ".join(filter(None, said))
 
 
 def _quoted(value: object, most: int) -> str:
     text = " ".join(value.split()) if isinstance(value, str) else ""
-    most = most or _MAX_QUOTED_CHARACTERS
     return text if len(text) <= most else f"{text[:most]}…"

@@ -49,6 +49,21 @@ def failed(code: str, message: str) -> dict[str, object]:
             1,
             "the identity 238d lacks the data action X/agents/write. Give it the role",
         ),
+        # https://github.com/microsoft/agent-framework/issues/3003
+        (
+            ANSWER,
+            0,
+            400,
+            {
+                "error": {
+                    "code": "invalid_payload",
+                    "message": "Invalid payload",
+                    "details": [{"message": 'type: Value is "array" but should be "string"', "param": "/input"}, 7],
+                }
+            },
+            1,
+            '(HTTP 400, invalid_payload: Invalid payload; /input type: Value is "array" but should be "string").',
+        ),
         # https://github.com/Azure/azure-sdk-for-python/issues/46868
         (READ, 0, 200, failed("storage_error", "An internal error occurred"), 2, "storage_error: An internal error"),
         # https://github.com/Azure/azure-sdk-for-python/issues/43521
