@@ -19,7 +19,7 @@ async def test_the_age_of_a_message_and_its_id_are_those_of_storage(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     deployed, folder = deployed_in(monkeypatch, tmp_path), tmp_path / "data"
-    folder.mkdir()  # noqa: ASYNC240 - a folder of the test
+    folder.mkdir()
     file, values = folder / "conversations.sqlite", dict[str, str]()
     earlier, now = SqliteStore(file, clock=lambda: time.time() - 601), SqliteStore(file)
     for store, id in ((earlier, "late"), (now, "in time")):
