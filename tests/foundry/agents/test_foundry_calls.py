@@ -115,6 +115,18 @@ async def test_retry_after_is_waited_for() -> None:
     assert pauses == [7, 2, 4]
 
 
+async def test_programs_that_fail_at_one_time_do_not_all_try_again_at_one_time() -> None:
+    pauses = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    for _ in range(5):
+        call, _ = failing(answered(503))
+        assert await FoundryCalls(sleep=sleep).make("try", call, Repeat.ALWAYS) == "done"
+    assert len(set(pauses)) > 1
+
+
 async def test_a_call_without_an_answer_ends() -> None:
     async def silent() -> None:
         await asyncio.Event().wait()
