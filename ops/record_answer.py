@@ -7,14 +7,9 @@ Chromium of this machine. What a slow machine took longer for is shown faster, a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
-import os
-import re
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -23,56 +18,26 @@ from PIL import Image
 from playwright.async_api import Page, ViewportSize, async_playwright
 
 from ops.chromium import chromium
+from ops.local_page import PICTURES, ROOT, local_page
 
-ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "answer.gif"
 # Each question, and the name of the picture of its answer.
 QUESTIONS = (("How did revenue develop by month?", "revenue_by_month"), ("as a pie chart", "revenue_as_a_pie"))
-PICTURES = ROOT / "docs" / "pictures"
 VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 860}
 SCALE = 1
 SECONDS_BETWEEN_FRAMES = 0.2
 SECONDS_AT_THE_END = 4.0
 SECONDS_TO_LOOK = 3.0
 LONGEST_SECONDS = 20.0
-_SECONDS_TO_START = 400
 _SECONDS_TO_ANSWER = 150
 _COLORS = 64
 _BOX = "div[role=textbox][contenteditable=true]"
-_WITHOUT_WORKSPACE = ("DATABRICKS_", "Microsoft")
 
 
-@contextlib.asynccontextmanager
-async def playground(data: str) -> AsyncIterator[str]:
+def playground(data: str) -> AbstractAsyncContextManager[str]:
     """The address of its page."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_WITHOUT_WORKSPACE)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app.local.run", "--no-browser", "--port", "0", "--playground-port", "0"),
-        cwd=ROOT,
-        env={**environment, "DATA_DIR": data},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    draining: asyncio.Task[bytes] | None = None
-    try:
-        output = ""
-        async with asyncio.timeout(_SECONDS_TO_START):
-            while "Ctrl-C ends everything" not in output:
-                line = (await process.stdout.readline()).decode()
-                if not line:
-                    sys.exit(f"It ended early and said:\n{output}")
-                output += line
-        page = re.search(r"playground\s+(http://\S+)", output)
-        if page is None:
-            sys.exit(f"There is no Playground:\n{output}")
-        draining = asyncio.create_task(process.stdout.read())
-        yield page[1]
-    finally:
-        process.send_signal(signal.SIGINT)
-        if draining is not None:
-            await draining
-        await process.wait()
+    arguments = ("--no-browser", "--port", "0", "--playground-port", "0")
+    return local_page(data, "app.local.run", *arguments, name="playground")
 
 
 async def _frames(page: Page, until: asyncio.Task[None]) -> list[tuple[float, bytes]]:

@@ -13,7 +13,8 @@ from typing import Final
 from playwright.async_api import ViewportSize, async_playwright
 
 from ops.chromium import chromium
-from ops.record_answer import PICTURES, playground
+from ops.local_page import PICTURES
+from ops.record_answer import playground
 
 PICTURE = PICTURES / "job_approved.png"
 _VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 1240}

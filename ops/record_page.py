@@ -6,63 +6,27 @@ The real thing: `python dev.py agent-server`, and questions typed into the page 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import re
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 from playwright.async_api import Browser, ViewportSize, async_playwright
 
 from ops.chromium import chromium
+from ops.local_page import PICTURES, local_page
 
-ROOT = Path(__file__).resolve().parents[1]
-PICTURES = ROOT / "docs" / "pictures"
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 860}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 860}
-_SECONDS_TO_START = 400
 _MILLISECONDS_TO_ANSWER = 150_000
-_WITHOUT_SETTINGS = ("DATABRICKS_", "MLFLOW_", "PG")
 
 
-@contextlib.asynccontextmanager
-async def agent_server(data: str) -> AsyncIterator[str]:
+def agent_server(data: str) -> AbstractAsyncContextManager[str]:
     """The address of its page."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_WITHOUT_SETTINGS)}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app.local.agent_server", "--no-browser", "--port", str(port)),
-        cwd=ROOT,
-        env={**environment, "DATA_DIR": data},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    draining: asyncio.Task[bytes] | None = None
-    try:
-        output = ""
-        async with asyncio.timeout(_SECONDS_TO_START):
-            while "Ctrl-C ends everything" not in output:
-                line = (await process.stdout.readline()).decode()
-                if not line:
-                    sys.exit(f"It ended early and said:\n{output}")
-                output += line
-        page = re.search(r"page\s+(http://\S+)", output)
-        if page is None:
-            sys.exit(f"There is no page:\n{output}")
-        draining = asyncio.create_task(process.stdout.read())
-        yield page[1]
-    finally:
-        process.send_signal(signal.SIGINT)
-        if draining is not None:
-            await draining
-        await process.wait()
+    return local_page(data, "app.local.agent_server", "--no-browser", "--port", str(port), name="page")
 
 
 async def _picture(

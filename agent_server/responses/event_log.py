@@ -12,7 +12,7 @@ from typing import Any, Final
 from agent_server.responses.new_batches import NewBatches, NewBatchesWatch
 from app.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from app.storage.conversations import ConversationKey
-from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, list_all
 from app.storage.storage_errors import ConcurrentUpdateError
 
 ResponseEvents = Sequence[dict[str, Any]]
@@ -91,21 +91,8 @@ class EventLog:
             yield watch
 
     async def _batches(self, key: LogKey) -> list[Document]:
-        documents: list[Document] = []
-        continuation = ""
-        while True:
-            page = await self._documents.list_page(
-                self._collection,
-                key.tenant,
-                prefix=f"{key.response_id}/",
-                limit=MAX_PAGE_SIZE,
-                continuation=continuation,
-            )
-            documents += page.documents
-            continuation = page.continuation
-            if not continuation:
-                break
-        return sorted(documents, key=lambda document: document.key.id)
+        found = list_all(self._documents, self._collection, key.tenant, prefix=f"{key.response_id}/")
+        return sorted([document async for document in found], key=lambda document: document.key.id)
 
     async def _events(self, key: LogKey, document: Document) -> ResponseEvents:
         value = json.loads(document.value)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.content.feedback_target import FeedbackTarget
-from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, list_all
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 
 _NAME = "ratings"
@@ -82,15 +82,11 @@ class RatingRecords:
 
     async def find_all(self, tenant: str, prefix: str) -> dict[str, RatingRecord]:
         """By their ids, those that begin with `prefix`."""
-        found: dict[str, RatingRecord] = {}
-        continuation = ""
-        while True:
-            page = await self._documents.list_page(
-                self.collection, tenant, prefix=prefix, limit=MAX_PAGE_SIZE, continuation=continuation
-            )
-            found |= {each.key.id: record for each in page.documents if (record := _parse(each)) is not None}
-            if not (continuation := page.continuation):
-                return found
+        return {
+            document.key.id: record
+            async for document in list_all(self._documents, self.collection, tenant, prefix=prefix)
+            if (record := _parse(document)) is not None
+        }
 
     async def change(
         self, tenant: str, rating: str, change: Callable[[RatingRecord | None], RatingRecord | None]

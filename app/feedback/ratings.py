@@ -14,7 +14,7 @@ from app.feedback.rating_delivery import RatingDelivery
 from app.feedback.rating_keys import answer_id, conversation_prefix, person_id, rating_id
 from app.feedback.rating_records import RatingRecord, RatingRecords, Reaction
 from app.storage.conversations import ConversationKey
-from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, delete_all
 from app.storage.storage_errors import ConcurrentUpdateError
 
 MAX_COMMENT_CHARACTERS = 4_000
@@ -88,9 +88,7 @@ class Ratings:
         """Deletes what is kept here; what MLflow and Genie were told stays there."""
         prefix = conversation_prefix(conversation, threads=threads)
         for collection in (self._records.collection, self.targets.collection):
-            while page := (await self._documents.list_page(collection, conversation.tenant, prefix=prefix)).documents:
-                for document in page:
-                    await self._documents.delete(document.key)
+            await delete_all(self._documents, collection, conversation.tenant, prefix=prefix)
 
     async def _pseudonym(self, tenant: str, person: str) -> str:
         key = DocumentKey(_PSEUDONYMS, tenant, person_id(person))

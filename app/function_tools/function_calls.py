@@ -11,7 +11,7 @@ from typing import Any
 
 from app.function_tools.function_messages import FunctionAnswer
 from app.storage.conversations import ConversationKey
-from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, delete_all
 from app.storage.storage_errors import ConcurrentUpdateError, StorageError
 
 CALLS = Collection("function_calls", retention_days=1)
@@ -74,10 +74,7 @@ class FunctionCalls:
         await self._documents.delete(_key(correlation_id))
 
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
-        prefix = _prefix(conversation, threads=threads)
-        while page := (await self._documents.list_page(CALLS, _TENANT, prefix=prefix)).documents:
-            for document in page:
-                await self._documents.delete(document.key)
+        await delete_all(self._documents, CALLS, _TENANT, prefix=_prefix(conversation, threads=threads))
 
 
 def _key(correlation_id: str) -> DocumentKey:

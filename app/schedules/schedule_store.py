@@ -18,7 +18,7 @@ from app.content.blocks import Block
 from app.schedules.condition import Condition, Outcome
 from app.schedules.recurrence import Recurrence, occasion_of, zone_of
 from app.storage.conversations import ConversationKey
-from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, delete_all
 from app.storage.storage_errors import ConcurrentUpdateError
 
 _log = logging.getLogger(__name__)
@@ -129,9 +129,7 @@ class ScheduleStore:
 
     async def forget(self, conversation: ConversationKey, *, threads: bool = False) -> None:
         prefix = _prefix(conversation, threads=threads)
-        while documents := (await self._documents.list_page(SCHEDULES, conversation.tenant, prefix=prefix)).documents:
-            for document in documents:
-                await self._documents.delete(document.key)
+        await delete_all(self._documents, SCHEDULES, conversation.tenant, prefix=prefix)
 
     async def due(self) -> AsyncIterator[list[DueSchedule]]:
         """Those of all conversations in pages, to be `advance`d before the next page. Several workers get the same."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +97,28 @@ class DocumentStore(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+async def list_all(
+    documents: DocumentStore, collection: Collection, tenant: str, *, prefix: str = ""
+) -> AsyncIterator[Document]:
+    """As `list_page`, over all pages."""
+    continuation = ""
+    while True:
+        page = await documents.list_page(
+            collection, tenant, prefix=prefix, limit=MAX_PAGE_SIZE, continuation=continuation
+        )
+        for document in page.documents:
+            yield document
+        if not (continuation := page.continuation):
+            return
+
+
+async def delete_all(documents: DocumentStore, collection: Collection, tenant: str, *, prefix: str) -> None:
+    """Also those that are written meanwhile."""
+    while found := (await documents.list_page(collection, tenant, prefix=prefix)).documents:
+        for document in found:
+            await documents.delete(document.key)
 
 
 def check_document(document: Document) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from app.jobs.chat.watches import chat_digest
 from app.storage.conversations import ConversationKey
-from app.storage.documents import Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, delete_all
 from app.storage.storage_errors import ConcurrentUpdateError
 
 JOB_THREADS: Final = Collection("job_threads", retention_days=400)
@@ -36,10 +36,7 @@ class IncidentThreads:
         return "" if document is None else document.value
 
     async def forget(self, chat: ConversationKey) -> None:
-        prefix = f"{chat_digest(chat)}/"
-        while documents := (await self._documents.list_page(JOB_THREADS, chat.tenant, prefix=prefix)).documents:
-            for document in documents:
-                await self._documents.delete(document.key)
+        await delete_all(self._documents, JOB_THREADS, chat.tenant, prefix=f"{chat_digest(chat)}/")
 
 
 def _key(chat: ConversationKey, name: str) -> DocumentKey:

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.storage.conversations import ConversationKey
-from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, list_all
 from app.storage.storage_errors import ConcurrentUpdateError
 
 JOB_WATCHES: Final = Collection("job_watches")
@@ -91,17 +91,9 @@ class Watches:
             await self.remove(watch.job_id, chat)
 
     async def _all(self, prefix: str) -> AsyncIterator[Watch]:
-        continuation = ""
-        while True:
-            page = await self._documents.list_page(
-                JOB_WATCHES, self._workspace, prefix=prefix, limit=MAX_PAGE_SIZE, continuation=continuation
-            )
-            for document in page.documents:
-                with suppress(ValidationError):
-                    yield Watch.model_validate_json(document.value)
-            continuation = page.continuation
-            if not continuation:
-                return
+        async for document in list_all(self._documents, JOB_WATCHES, self._workspace, prefix=prefix):
+            with suppress(ValidationError):
+                yield Watch.model_validate_json(document.value)
 
     def _key(self, job_id: int, chat: ConversationKey) -> DocumentKey:
         return DocumentKey(JOB_WATCHES, self._workspace, f"{job_id}/{chat_digest(chat)}")

@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from app.jobs.history.decision_record import PRIMARY, DecisionRecord
-from app.storage.documents import MAX_PAGE_SIZE, Collection, Document, DocumentKey, DocumentStore
+from app.storage.documents import Collection, Document, DocumentKey, DocumentStore, list_all
 from app.storage.storage_errors import ConcurrentUpdateError
 
 DECISIONS: Final = Collection("job_decisions", retention_days=400)
@@ -70,21 +70,9 @@ class DecisionRecords:
         day = datetime.fromtimestamp(max(0.0, since_seconds), UTC).date()
         last = datetime.fromtimestamp(until_seconds, UTC).date()
         while day <= last:
-            continuation = ""
-            while True:
-                page = await self._documents.list_page(
-                    DECISIONS,
-                    self._workspace,
-                    prefix=f"{day:%Y%m%d}T",
-                    limit=MAX_PAGE_SIZE,
-                    continuation=continuation,
-                )
-                for document in page.documents:
-                    if (record := _parse(document)) is not None:
-                        yield record
-                continuation = page.continuation
-                if not continuation:
-                    break
+            async for document in list_all(self._documents, DECISIONS, self._workspace, prefix=f"{day:%Y%m%d}T"):
+                if (record := _parse(document)) is not None:
+                    yield record
             day += timedelta(days=1)
 
     def _key(self, key: str) -> DocumentKey:

@@ -15,7 +15,7 @@ from app.storage.sqlite.sqlite_store import SqliteStore
 
 @pytest.fixture
 async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteStore]:
-    monkeypatch.setattr("app.jobs.chat.watches.MAX_PAGE_SIZE", 2)
+    monkeypatch.setattr("app.storage.documents.MAX_PAGE_SIZE", 2)
     opened = SqliteStore(tmp_path / "w.sqlite")
     yield opened
     await opened.close()
