@@ -156,7 +156,7 @@ async def test_a_conversation_answers_one_request_at_a_time(client: ClientSessio
     stand_in.runs.ends.append("stuck")
     body = {"input": "x", "agent_reference": REFERENCE, "conversation": conversation}
     await client.post("openai/v1/responses", json=body | {"background": True})
-    assert (await refused(client, "openai/v1/responses", body))[:2] == (409, "conversation_locked")
+    assert (await refused(client, "openai/v1/responses", body))[:2] == (400, "conversation_locked")
 
 
 @pytest.mark.parametrize("path", ["agents/agent/versions", "agents/agent/versions?api-version=2024-05-01-preview"])

@@ -110,12 +110,12 @@ class ClassicProject:
     async def start_run(
         self, thread_id: str, agent_id: str, metadata: Mapping[str, str], traceparent: str
     ) -> Mapping[str, Any]:
-        """Never sent again: the agent's tools would run again."""
+        """Sent again only where it was certainly not carried out: the agent's tools would run again."""
         create = self._client.runs.create
         made = await self._calls.make(
             "answer",
             lambda: create(thread_id, agent_id=agent_id, metadata=dict(metadata), headers={"traceparent": traceparent}),
-            Repeat.NEVER,
+            Repeat.IF_REFUSED,
         )
         return _plain(made)
 

@@ -21,7 +21,7 @@ from azure.core.exceptions import (
     ServiceRequestTimeoutError,
 )
 
-from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError, refusal
+from app.foundry.agents.foundry_errors import FoundryError, RefusedError, UnavailableError, error_of, refusal
 from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpenError
 from app.resilience.retry import Backoff, retry
 from app.resilience.retry_after import retry_after_seconds
@@ -35,6 +35,8 @@ _RETRYING_SECONDS = 90.0
 _MAX_PAGES = 200
 _BACKOFF = Backoff(first_seconds=1, longest_seconds=15, attempts=5, jitter=0.5)
 _TRANSIENT_STATUSES = frozenset({408, 409, 429})
+# With 400: https://github.com/paulgmiller/careme/issues/379
+_BUSY_CODES = frozenset({"conversation_locked"})
 
 
 class Repeat(enum.Enum):
@@ -150,9 +152,9 @@ def _may_have_arrived(failure: Exception) -> bool:
 
 
 def _of_status(status: int, body: object, retry_after: str | None, what: str) -> FoundryError:
-    if status in _TRANSIENT_STATUSES or status >= 500:
-        # 409: https://github.com/Azure/azure-sdk-for-net/issues/58060, and a conversation in which a response runs.
-        busy = status in {409, 429}
+    # 409: https://github.com/Azure/azure-sdk-for-net/issues/58060
+    busy = status in {409, 429} or error_of(body)[0] in _BUSY_CODES
+    if busy or status in _TRANSIENT_STATUSES or status >= 500:
         pause = retry_after_seconds(retry_after)
         wish = f" It asks to wait {pause:g} s." if pause else ""
         return UnavailableError(

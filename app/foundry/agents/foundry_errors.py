@@ -66,7 +66,7 @@ def question_was_put() -> Iterator[None]:
 
 def refusal(status: int, body: object, what: str) -> RefusedError:
     """For an HTTP status from 400 to 499, with the body as it was read."""
-    code, message = _error_of(body)
+    code, message = error_of(body)
     if status == 404 and (_NO_PROJECT.match(message) or _NO_PARENT.search(message)):
         # Everything in it would be missing too.
         return RefusedError(f"Foundry has no such project: check PROJECT_ENDPOINT_ENT. {message}", status=status)
@@ -103,7 +103,7 @@ def _sentence(status: int, code: str, message: str, what: str) -> str:
     return f"Foundry refused to {what} (HTTP {status}{f', {said}' if said else ''})."
 
 
-def _error_of(body: object) -> tuple[str, str]:
+def error_of(body: object) -> tuple[str, str]:
     """Code and message, in Azure's form and in OpenAI's. Some messages say no more than that something is wrong, and
     the details what: https://github.com/microsoft/agent-framework/issues/3003
     """

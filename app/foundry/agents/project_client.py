@@ -117,11 +117,11 @@ class FoundryProject:
         await self._delete(f"delete the conversation {conversation_id}", partial(_no_page, delete))
 
     async def create_response(self, body: Mapping[str, Any], traceparent: str) -> Mapping[str, Any]:
-        """Never sent again: the agent's tools would run again."""
+        """Sent again only where it was certainly not carried out: the agent's tools would run again."""
         create = partial(self._openai.post, "/responses", cast_to=object, body=dict(body))
         return _mapping(
             await self._calls.make(
-                "answer", lambda: create(options={"headers": {"traceparent": traceparent}}), Repeat.NEVER
+                "answer", lambda: create(options={"headers": {"traceparent": traceparent}}), Repeat.IF_REFUSED
             )
         )
 

@@ -142,7 +142,7 @@ class Responses:
         conversation = self._conversations.find(given["id"] if isinstance(given, dict) else given)
         if conversation.busy:
             raise RefusedError(
-                409,
+                400,
                 "conversation_locked",
                 "Another process is currently operating on this conversation. Please retry in a few seconds.",
             )

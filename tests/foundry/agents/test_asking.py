@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -158,24 +159,27 @@ async def test_a_run_without_an_end_is_cancelled_at_the_time_limit(harness: Prog
     assert made(harness) == []
 
 
-@pytest.mark.parametrize(
-    ("status", "carried_out", "kind"),
-    [
-        (500, False, UnavailableError),
-        (500, True, UnavailableError),
-        (429, False, UnavailableError),
-        (409, False, UnavailableError),
-    ],
-)
-async def test_a_question_is_never_put_twice(
-    harness: ProgramHarness, status: int, carried_out: bool, kind: type[FoundryError]
-) -> None:
+@pytest.mark.parametrize("carried_out", [False, True])
+async def test_a_question_is_never_put_twice(harness: ProgramHarness, carried_out: bool) -> None:
     await harness.orchestrator().create()
-    harness.stand_in.faults.add(CREATE_RESPONSE, status, after=carried_out)
-    with pytest.raises(kind):
+    harness.stand_in.faults.add(CREATE_RESPONSE, 500, after=carried_out)
+    with pytest.raises(UnavailableError):
         await harness.orchestrator().ask("How many?", 60)
     assert harness.stand_in.faults.calls.count(CREATE_RESPONSE) == 1
     assert made(harness) == [], "also a response whose id was never heard"
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2])
+async def test_a_question_that_was_certainly_not_put_is_put_again(harness: ProgramHarness, skipped: int) -> None:
+    """A conversation may be locked a moment longer than its response runs: https://community.openai.com/t/1355268"""
+    locked = {"message": "Another process is currently operating on this conversation.", "code": "conversation_locked"}
+    await harness.orchestrator().create()
+    harness.stand_in.faults.add(CREATE_RESPONSE, 429, skipped=skipped)
+    harness.stand_in.faults.add(CREATE_RESPONSE, 400, body=json.dumps({"error": locked}))
+    assert (await harness.orchestrator().ask("How many?", 60)).text
+    assert harness.stand_in.faults.calls.count(CREATE_RESPONSE) == 5
+    assert harness.stand_in.faults.waiting == []
+    assert made(harness) == []
 
 
 async def test_what_may_be_repeated_is_repeated(harness: ProgramHarness) -> None:

@@ -34,9 +34,9 @@ def failing(*errors: Exception) -> tuple[Callable[[], Awaitable[str]], list[Exce
     return call, left
 
 
-def answered(status: int, **headers: str) -> openai.APIStatusError:
+def answered(status: int, body: object = None, **headers: str) -> openai.APIStatusError:
     response = httpx2.Response(status, headers=headers, request=REQUEST)
-    return openai.APIStatusError("x", response=response, body=None)
+    return openai.APIStatusError("x", response=response, body=body)
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -51,6 +51,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (answered(500), Repeat.IF_REFUSED, False, UnavailableError),
         (answered(429), Repeat.IF_REFUSED, True, UnavailableError),
         (answered(409), Repeat.IF_REFUSED, True, UnavailableError),
+        (answered(400, {"code": "conversation_locked"}), Repeat.IF_REFUSED, True, UnavailableError),
         (answered(429), Repeat.NEVER, False, UnavailableError),
         (answered(408), Repeat.ALWAYS, True, UnavailableError),
         (answered(400), Repeat.ALWAYS, False, RefusedError),
