@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,18 +15,11 @@ from app.models.model import Completed, ToolCall
 from app.storage.conversations import ConversationKey
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from app.turns.answer_removal import AnswerRemoval
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 from tests.fakes.tools import StaticTools
 
-MakeBot = Callable[..., Bot]
 CHAT = ConversationKey("", "emulator/c1")
 OTHER: dict[str, Any] = {"conversation": {"id": "c2"}}
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 async def say(bot: Bot, text: str, **more: Any) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,16 +11,8 @@ import pytest
 from app.agent import tool_steps
 from app.models.model import Completed, ToolCall
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 from tests.fakes.tools import StaticTools
-
-MakeBot = Callable[..., Bot]
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 class Run(ToolArguments):

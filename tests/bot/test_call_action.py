@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +13,9 @@ from app.models.model import Completed, ToolCall
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.turns.queue_dispatcher import ShuttingDownError
 from tests.bot.test_approvals import buttons, press
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 from tests.fakes.tools import StaticTools
 
-MakeBot = Callable[..., Bot]
 TABLE = Table((Column("region"),), (("Porto",),))
 
 
@@ -52,12 +49,6 @@ class Pages:
     def provider(self) -> StaticTools:
         tool: AnyTool = Tool("next_rows", "Shows rows.", Page, self.run, self._effect, offered=self._offered)
         return StaticTools([tool])
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 BUTTON = call_button("Next rows", "next_rows", {"result": "r1", "start": "20"})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +16,8 @@ from app.messaging.actions import ActionAnswer, CardAction
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from app.turns.queue_message import UnreadableMessageError
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 
-MakeBot = Callable[..., Bot]
 MESSAGE = "application/vnd.microsoft.activity.message"
 CARD = "application/vnd.microsoft.card.adaptive"
 ERROR = "application/vnd.microsoft.error"
@@ -53,12 +50,6 @@ class Repair:
             self._failures -= 1
             raise ConnectionError("the workspace is away")
         self.done.append(action)
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 def press(bot: Bot, data: dict[str, Any], verb: str = "repair", more: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,16 +27,10 @@ from app.bot.connector.send_errors import (
     ThrottledError,
 )
 from tests.fakes.connector_service import ConnectorService, Reply
-from tests.fakes.open_channel import MESSAGE, Channel, a_channel
+from tests.fakes.open_channel import MESSAGE, Channel
 
 STREAMED = {"type": "typing", "text": "H", "entities": [{"type": "streaminfo", "streamSequence": 1}]}
 NOW = datetime(2026, 11, 21, 5, 0, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-async def channel() -> AsyncIterator[Channel]:
-    async with a_channel() as opened:
-        yield opened
 
 
 async def test_a_message_is_posted_to_its_conversation(channel: Channel) -> None:

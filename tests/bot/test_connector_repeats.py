@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,12 +18,6 @@ from app.bot.connector.send_errors import (
 from app.local.lifetime import listen, port_of
 from tests.fakes.connector_service import Reply
 from tests.fakes.open_channel import MESSAGE, Channel, a_channel
-
-
-@pytest.fixture
-async def channel() -> AsyncIterator[Channel]:
-    async with a_channel() as opened:
-        yield opened
 
 
 async def test_a_throttled_message_is_sent_again_when_the_channel_says(channel: Channel) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +13,8 @@ from app.bot.inbound.conversation_reference import reference_of, target_of
 from app.messaging.conversation_references import ConversationReference
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 
-MakeBot = Callable[..., Bot]
 CHAT = ConversationKey("t", "msteams/a:1")
 IN_TEAMS: dict[str, Any] = {
     "channelId": "msteams",
@@ -29,12 +26,6 @@ IN_A_CHANNEL: dict[str, Any] = {
     **IN_TEAMS,
     "conversation": {"id": "19:x;messageid=77", "conversationType": "channel", "tenantId": "t"},
 }
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 async def found(bot: Bot, key: ConversationKey = CHAT) -> ConversationReference | None:

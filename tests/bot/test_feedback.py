@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,10 @@ from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from app.turns import rating_queue
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot, bots
 from tests.fakes.mlflow_traces import MlflowTraces
 from tests.fakes.tools import StaticTools
 
-MakeBot = Callable[..., Bot]
 TRACE = "tr-0af7651916cd43dd8448eb211c80319c"
 CHAT = ConversationKey("t", "msteams/a:1")
 ANSWER = ["Because.", Completed(trace_id=TRACE)]

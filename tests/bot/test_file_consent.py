@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,8 @@ from app.messaging.result_files import NoResultFileError, ResultFile, file_butto
 from app.storage.conversations import ConversationKey
 from app.translation import ENGLISH
 from tests.bot.test_approvals import press
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 
-MakeBot = Callable[..., Bot]
 CONTENT = b"\xef\xbb\xbfregion\r\nPorto\r\n"
 CONSENT_CARD = "application/vnd.microsoft.teams.card.file.consent"
 INFO_CARD = "application/vnd.microsoft.teams.card.file.info"
@@ -60,12 +58,6 @@ async def one_drive() -> AsyncIterator[OneDrive]:
     async with TestServer(application) as server:
         drive.url = f"http://127.0.0.1:{server.port}"
         yield drive
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 def attachments(bot: Bot, content_type: str) -> list[dict[str, Any]]:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from zoneinfo import ZoneInfo
-
-import pytest
 
 from app.jobs.chat.chat_digests import ChatDigests
 from app.jobs.chat.watches import Watches
 from app.jobs.incidents.incident import IncidentState
 from app.jobs.notifications.digest import DigestPeriod
-from tests.bot.job_chats import CHANNEL, GROUP, WORKSPACE, JobChats, handle_all, job_chats, say, unhurried
+from tests.bot.job_chats import CHANNEL, GROUP, WORKSPACE, JobChats, handle_all, say
 from tests.jobs.chat.sample_incidents import BOB, NOW, hostile_incident
 
 PERIOD = DigestPeriod(NOW - 3600, NOW + 1, ZoneInfo("Europe/Berlin"))
-
-
-@pytest.fixture
-async def chats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobChats]:
-    unhurried(monkeypatch)
-    async with job_chats(tmp_path) as made:
-        yield made
 
 
 async def test_each_chat_is_told_once_of_its_own_jobs(chats: JobChats) -> None:

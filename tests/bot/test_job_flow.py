@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -30,11 +29,9 @@ from tests.bot.job_chats import (
     handle_all,
     id_of,
     incidents_of,
-    job_chats,
     press,
     replies,
     say,
-    unhurried,
 )
 from tests.fakes.bots import Bot
 from tests.jobs.chat.sample_incidents import ANN, BOB, DECISION
@@ -58,14 +55,12 @@ def fits_fifty(attempt: Attempt) -> Outcome:
 
 
 @pytest.fixture
-async def chats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobChats]:
-    unhurried(monkeypatch)
-    async with job_chats(tmp_path) as made:
-        task = TaskPlan("load_orders", fits_fifty)
-        settings = {"parameters": {"batch_size": "500"}, "viewers": ("bob@example.com",)}
-        made.job_id = made.jobs.add(task, name="hourly_orders", **settings)
-        made.policy = replace(made.policy, owners=())
-        yield made
+def chats(chats: JobChats) -> JobChats:
+    task = TaskPlan("load_orders", fits_fifty)
+    settings = {"parameters": {"batch_size": "500"}, "viewers": ("bob@example.com",)}
+    chats.job_id = chats.jobs.add(task, name="hourly_orders", **settings)
+    chats.policy = replace(chats.policy, owners=())
+    return chats
 
 
 def watch_of(bot: Bot, chats: JobChats) -> JobWatch:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,22 +23,13 @@ from tests.bot.job_chats import (
     handle_all,
     id_of,
     incidents_of,
-    job_chats,
     member,
     replies,
     say,
     tell,
-    unhurried,
 )
 from tests.fakes.bots import Bot
 from tests.jobs.chat.sample_incidents import ANN, BOB, OLGA, PROPOSAL
-
-
-@pytest.fixture
-async def chats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobChats]:
-    unhurried(monkeypatch)
-    async with job_chats(tmp_path) as made:
-        yield made
 
 
 async def change(bot: Bot, chats: JobChats, **changes: Any) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,12 +22,10 @@ from tests.bot.job_chats import (
     handle_all,
     id_of,
     incidents_of,
-    job_chats,
     press,
     replies,
     say,
     tell,
-    unhurried,
 )
 from tests.fakes.bots import Bot
 from tests.jobs.chat.sample_incidents import ANN, BOB, PROPOSAL, RUN, TENANT
@@ -38,11 +34,9 @@ ADA = Person(TENANT, "d0000000-0000-4000-8000-00000000000d", "Ada", "ada@example
 
 
 @pytest.fixture
-async def chats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobChats]:
-    unhurried(monkeypatch)
-    async with job_chats(tmp_path) as made:
-        made.policy = replace(made.policy, approvers=(ANN, ADA))
-        yield made
+def chats(chats: JobChats) -> JobChats:
+    chats.policy = replace(chats.policy, approvers=(ANN, ADA))
+    return chats
 
 
 async def proposed(chats: JobChats, conversation: Any = GROUP) -> tuple[Bot, dict[str, dict[str, Any]]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,20 +11,13 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.handler import AgentHandler
 from app.models.model import Completed, Source, ToolCall
 from app.models.model_errors import PermissionDeniedError, RateLimitedError
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import MakeBot
 
-MakeBot = Callable[..., Bot]
 TEAMS: dict[str, Any] = {
     "channelId": "msteams",
     "conversation": {"id": "c1", "conversationType": "personal", "tenantId": "t"},
 }
 IMAGE = {"contentType": "image/png", "contentUrl": "https://x.example/1.png"}
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from app.local.connector_server import ConnectorResponse
 from app.messaging.proactive_sender import NoConversationReferenceError, ProactiveMessage, ProactiveSender
 from app.storage.conversations import ConversationKey
 from app.turns.queue_message import UnreadableMessageError
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot, bots
 
-MakeBot = Callable[..., Bot]
 CHAT = ConversationKey("t", "msteams/a:1")
 IN_TEAMS: dict[str, Any] = {
     "type": "typing",

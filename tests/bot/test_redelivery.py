@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +12,7 @@ from app.bot.connector.send_errors import DeliveryUnknownError, NotDeliveredErro
 from app.bot.handler import AgentHandler
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
-from tests.fakes.bots import Bot, bots
-
-MakeBot = Callable[..., Bot]
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> Any:
-    async with bots(tmp_path) as make:
-        yield make
+from tests.fakes.bots import MakeBot
 
 
 async def test_a_removal_is_not_acknowledged_before_storage_has_deleted(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,16 +17,9 @@ from app.bot.inbound.inbound_question import turn_id_of
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import TurnKey
 from app.turns.queue_message import UnreadableMessageError
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 
-MakeBot = Callable[..., Bot]
 C1 = ConversationKey("", "emulator/c1")
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 async def test_a_repeat_that_reaches_another_worker_does_nothing(make_bot: MakeBot) -> None:

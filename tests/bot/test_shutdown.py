@@ -7,9 +7,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +17,7 @@ from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.storage_errors import StorageError
 from app.turns.queue_dispatcher import ShuttingDownError
 from app.turns.queue_message import UnreadableMessageError
-from tests.fakes.bots import Bot, bots
-
-MakeBot = Callable[..., Bot]
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> Any:
-    async with bots(tmp_path) as make:
-        yield make
+from tests.fakes.bots import Bot, MakeBot
 
 
 class Slow:

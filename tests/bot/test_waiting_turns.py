@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.local.connector_server import ConnectorResponse
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot
 
-MakeBot = Callable[..., Bot]
 TEAMS = {"channelId": "msteams", "conversation": {"id": "c1", "conversationType": "personal"}}
-
-
-@pytest.fixture
-async def make_bot(tmp_path: Path) -> AsyncIterator[MakeBot]:
-    async with bots(tmp_path) as make:
-        yield make
 
 
 async def two_that_wait(bot: Bot, question: str = "And then?", **more: Any) -> tuple[str, bytes]:

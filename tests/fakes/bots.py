@@ -108,8 +108,11 @@ class Bot:
         return [call.text for call in self.connector.calls if call.is_message]
 
 
+MakeBot = Callable[..., Bot]
+
+
 @asynccontextmanager
-async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> AsyncIterator[Callable[..., Bot]]:
+async def bots(folder: Path, workspace_url: str = "http://127.0.0.1:9") -> AsyncIterator[MakeBot]:
     """Makes workers that share a store, a channel and a workspace."""
     async with ConnectorServer() as connector, workspace_at(f"{workspace_url}/serving-endpoints") as workspace:
         apps, log = [], SqliteStore(folder / "c.sqlite")

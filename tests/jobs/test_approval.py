@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +11,13 @@ from app.jobs.approval import ApprovalError, approve
 from app.jobs.incidents.incident import Incident, IncidentState, Proposal
 from app.jobs.incidents.incident_store import IncidentStore
 from app.jobs.job_policy import Person
-from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.documents import DocumentStore
 from tests.jobs.incidents.test_incident_store import WORKSPACE, an_incident
 
 
 @pytest.fixture
-async def incidents(tmp_path: Path) -> AsyncIterator[IncidentStore]:
-    store = SqliteStore(tmp_path / "store.db")
-    documents = store.documents()
-    yield IncidentStore(documents, workspace=WORKSPACE)
-    await documents.close()
-    await store.close()
+def incidents(documents: DocumentStore) -> IncidentStore:
+    return IncidentStore(documents, workspace=WORKSPACE)
 
 
 def proposed(**changes: object) -> Incident:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,10 +25,9 @@ from app.storage.storage_errors import StorageError
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from app.turns.queue_dispatcher import ShuttingDownError
 from tests.bot.test_approvals import buttons, press
-from tests.fakes.bots import Bot, bots
+from tests.fakes.bots import Bot, MakeBot, bots
 from tests.fakes.data_chat import a_data_chat
 
-MakeBot = Callable[..., Bot]
 BERLIN: dict[str, Any] = {"localTimezone": "Europe/Berlin"}
 TEAMS: dict[str, Any] = {
     "channelId": "msteams",

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from app.jobs.history.decision_record import DECISION_SCHEMA, DecisionRecord
 from app.jobs.history.decision_records import DecisionRecords, record_key
-from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.documents import DocumentStore
 
 DAY = 24 * 3600.0
 NOON = 1_795_780_800.0
 
 
 @pytest.fixture
-async def records(tmp_path: Path) -> AsyncIterator[DecisionRecords]:
-    store = SqliteStore(tmp_path / "store.db")
-    documents = store.documents()
-    yield DecisionRecords(documents, workspace="adb-1.azuredatabricks.net")
-    await documents.close()
-    await store.close()
+def records(documents: DocumentStore) -> DecisionRecords:
+    return DecisionRecords(documents, workspace="adb-1.azuredatabricks.net")
 
 
 def a_record(ended_at_seconds: float = NOON, run_id: int = 456, **changes: str | int) -> DecisionRecord:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,7 +19,7 @@ from app.jobs.history.event_server import EventServer, EventServerError
 from app.jobs.history.history_events import HistoryEvent, HistoryEvents
 from app.jobs.incidents.incident import IncidentState
 from app.jobs.incidents.incident_store import IncidentStore
-from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.documents import DocumentStore
 from app.storage.storage_errors import StorageError
 from tests.jobs.chat.sample_incidents import an_incident
 from tests.jobs.history.sample_records import NOON, WORKSPACE, a_record
@@ -45,12 +44,8 @@ class Store:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    sqlite = SqliteStore(tmp_path / "store.db")
-    documents = sqlite.documents()
-    yield Store(DecisionRecords(documents, workspace=WORKSPACE), IncidentStore(documents, workspace=WORKSPACE))
-    await documents.close()
-    await sqlite.close()
+def store(documents: DocumentStore) -> Store:
+    return Store(DecisionRecords(documents, workspace=WORKSPACE), IncidentStore(documents, workspace=WORKSPACE))
 
 
 class Client:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -21,19 +19,9 @@ from app.jobs.incidents.incident import (
 from app.jobs.incidents.incident_store import MAX_RUNS, IncidentStore, incident_id
 from app.jobs.job_policy import WatchMode
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, DocumentStore
-from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.jobs.mail.test_incident_mail import DECISION, RUN
 
 WORKSPACE = "adb-1.azuredatabricks.net"
-
-
-@pytest.fixture
-async def documents(tmp_path: Path) -> AsyncIterator[DocumentStore]:
-    store = SqliteStore(tmp_path / "store.db")
-    documents = store.documents()
-    yield documents
-    await documents.close()
-    await store.close()
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.message import Message
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from app.jobs.mail.mail_content import MailContent, MailSection
 from app.jobs.mail.mail_transport import MAX_RECIPIENTS, PermanentMailError, RefusedRecipient, TemporaryMailError
 from app.jobs.mail.outbox import MAILS, Mail, mail_outbox, new_mail
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, Document, DocumentKey, DocumentStore
-from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.stores import Clock
 
 ANN, BOB, EVE = "ann@contoso.com", "bob@contoso.com", "eve@contoso.com"
@@ -56,18 +54,6 @@ class ScriptedTransport:
         answer, self.answers = (self.answers[0], self.answers[1:]) if self.answers else ((), ())
         if isinstance(answer, Exception):
             raise answer
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def documents(tmp_path: Path, clock: Clock) -> AsyncIterator[DocumentStore]:
-    store = SqliteStore(tmp_path / "agent.sqlite", clock=clock)
-    yield store.documents()
-    await store.close()
 
 
 async def test_one_mail_goes_out_for_an_incident_however_many_watchers_send_it(

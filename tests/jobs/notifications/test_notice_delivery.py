@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,7 +25,6 @@ from app.jobs.notifications.webhook import webhook_target
 from app.jobs.quiet_hours import QuietHours
 from app.settings.job_notice_settings import JobNoticeSettings
 from app.storage.documents import DocumentStore
-from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes.hook_server import HookServer, Reply, running
 from tests.fakes.stores import Clock
 from tests.jobs.chat.sample_incidents import an_incident
@@ -34,24 +32,6 @@ from tests.jobs.chat.sample_incidents import an_incident
 KEY = "R0123456789abcdefghijklmnopqrstu"
 BUSY = Reply(429, headers={"Retry-After": "600"})
 BROKEN = Reply(500)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def documents(tmp_path: Path, clock: Clock) -> AsyncIterator[DocumentStore]:
-    store = SqliteStore(tmp_path / "agent.sqlite", clock=clock)
-    yield store.documents()
-    await store.close()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[HookServer]:
-    async with running(HookServer()) as server:
-        yield server
 
 
 def a_notice(clock: Clock, id_: str = "n-1", kind: NoticeKind = "opened", **changes: Any) -> Notice:

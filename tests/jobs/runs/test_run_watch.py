@@ -19,7 +19,7 @@ from app.jobs.runs.watched_jobs import JobSelection
 from app.local.job_plans import SUCCESS, Outcome, TaskPlan, failure, in_turn
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
-from tests.fakes.job_service import JobService, job_service
+from tests.fakes.job_service import JobService
 from tests.fakes.workspaces import workspace_at
 
 HOUR = 3600.0
@@ -29,10 +29,9 @@ WORKS = TaskPlan("load")
 
 
 @pytest.fixture(params=["newest first", "oldest first"])
-async def jobs(request: pytest.FixtureRequest) -> AsyncIterator[JobService]:
-    async with job_service() as service:
-        service.stand_in.order = request.param
-        yield service
+def jobs(request: pytest.FixtureRequest, jobs: JobService) -> JobService:
+    jobs.stand_in.order = request.param
+    return jobs
 
 
 @pytest.fixture

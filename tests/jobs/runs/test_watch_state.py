@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,18 +21,10 @@ from app.jobs.runs.watch_state import (
 )
 from app.jobs.runs.watched_jobs import JobSelection
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, Document, DocumentStore
-from app.storage.sqlite.sqlite_store import SqliteStore
 
 LARGEST = 2**63 - 1
 NOW_MS = 1_790_000_000_000
 IDS = [LARGEST - number for number in range(20_000)]
-
-
-@pytest.fixture
-async def documents(tmp_path: Path) -> AsyncIterator[DocumentStore]:
-    store = SqliteStore(tmp_path / "agent.sqlite")
-    yield store.documents()
-    await store.close()
 
 
 def store_of(documents: DocumentStore | None, selection: JobSelection | None = None) -> WatchStateStore:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, time
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,8 +22,7 @@ from app.jobs.notifications.ticket import ticket_target
 from app.jobs.notifications.webhook import webhook_target
 from app.jobs.watching.daily_digest import DailyDigest
 from app.storage.documents import DocumentStore
-from app.storage.sqlite.sqlite_store import SqliteStore
-from tests.fakes.hook_server import HookServer, Reply, running
+from tests.fakes.hook_server import HookServer, Reply
 from tests.fakes.stores import Clock
 from tests.jobs.chat.sample_incidents import an_incident
 from tests.jobs.mail.test_outbox import ScriptedTransport
@@ -43,19 +40,6 @@ def clock() -> Clock:
     clock = Clock()
     clock.now = MORNING + 60
     return clock
-
-
-@pytest.fixture
-async def documents(tmp_path: Path, clock: Clock) -> AsyncIterator[DocumentStore]:
-    store = SqliteStore(tmp_path / "agent.sqlite", clock=clock)
-    yield store.documents()
-    await store.close()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[HookServer]:
-    async with running(HookServer()) as server:
-        yield server
 
 
 class Watch:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
-
-import pytest
 
 from app.jobs.chat.watches import Watch, Watches
 from app.jobs.environment import load_watch_settings
@@ -19,32 +16,13 @@ from app.local.job_plans import TaskPlan, failure, in_turn
 from app.storage.documents import DocumentStore
 from app.storage.queue import Queue
 from app.storage.sqlite.sqlite_store import SqliteStore
-from tests.fakes.hook_server import HookServer, ReceivedPost, Reply, running
-from tests.fakes.job_service import JobService, job_service
+from tests.fakes.hook_server import HookServer, ReceivedPost, Reply
+from tests.fakes.job_service import JobService
 from tests.jobs.watching.watch_harness import ScriptedStrategy
 
 KEY = "R0123456789abcdefghijklmnopqrstu"
 FAILS = TaskPlan("load", in_turn(failure("ValueError: <!channel> bad")))
 HOUR = 3600.0
-
-
-@pytest.fixture
-async def documents(tmp_path: Path) -> AsyncIterator[DocumentStore]:
-    store = SqliteStore(tmp_path / "agent.sqlite")
-    yield store.documents()
-    await store.close()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[HookServer]:
-    async with running(HookServer()) as server:
-        yield server
-
-
-@pytest.fixture
-async def jobs() -> AsyncIterator[JobService]:
-    async with job_service() as jobs:
-        yield jobs
 
 
 def a_watch(
