@@ -210,7 +210,7 @@ async def test_an_envelope_that_cannot_be_read_is_moved_to_the_poison_queue_and_
     endpoint: ServingEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     deployed = deployed_in(monkeypatch, tmp_path)
-    async with deployed(endpoint):
+    async with deployed(endpoint, AzureFunctionsJobHost__extensions__queues__visibilityTimeout="00:00:00"):
         storage = open_storage(tmp_path / "kept here" / "conversations.sqlite")
         queue, poison = (storage.open_queue(f"foundry-requests{end}") for end in ("", "-poison"))
         await queue.put("SECRET", visibility_timeout=0)

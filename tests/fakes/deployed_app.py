@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ def deployed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deployed:
             monkeypatch.setenv(name, value)
         listener = listen(0)
         module = await asyncio.to_thread(function_app)
-        queues = HostJson.read(ROOT, {}).queues
+        queues = HostJson.read(ROOT, os.environ).queues
         async with host.serving(index(module, ""), listener, queues=queues), ClientSession() as http:
             yield Client(f"http://127.0.0.1:{port_of(listener)}", http)
 
