@@ -135,9 +135,12 @@ def _text(items: list[Mapping[str, Any]]) -> str:
 
 
 def _parts(items: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for item in items:
-        if item.get("type") == "message" and item.get("role", "assistant") == "assistant":
-            yield from (part for part in _listed(item.get("content")) if isinstance(part, Mapping))
+    """Of the answer, not of what was said on the way to it: https://github.com/JetBrains/koog/issues/1961"""
+    messages = [
+        each for each in items if each.get("type") == "message" and each.get("role", "assistant") == "assistant"
+    ]
+    for message in [each for each in messages if each.get("phase") != "commentary"] or messages:
+        yield from (part for part in _listed(message.get("content")) if isinstance(part, Mapping))
 
 
 def _listed(value: object) -> list[Any]:

@@ -150,3 +150,12 @@ def test_a_call_that_comes_again_without_its_arguments_is_one_call() -> None:
 
     found = read_response(response("completed", call("a", "{}"), call("a", ""), call("b", ""), call("b", "[]")))
     assert [(each.call_id, each.arguments) for each in found.function_calls] == [("a", "{}"), ("b", "[]")]
+
+
+def test_what_was_said_on_the_way_to_the_answer_is_not_the_answer() -> None:
+    """https://github.com/JetBrains/koog/issues/1961"""
+    on_the_way = {**message("I ask Databricks."), "phase": "commentary"}
+    called = {"type": "azure_function_call", "name": "ask"}
+    answer = {**message("It is 7."), "phase": "final_answer"}
+    assert read_response(response("completed", on_the_way, called, answer)).text == "It is 7."
+    assert read_response(response("completed", on_the_way, called)).text == "I ask Databricks."
