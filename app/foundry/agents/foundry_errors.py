@@ -80,6 +80,9 @@ def _sentence(status: int, code: str, message: str, what: str) -> str:
             f"Foundry refused to {what}: the identity {lacking[1]} lacks the data action {lacking[2]}. Give it the "
             "role Foundry User (Azure AI User) on the project; a new role takes up to ten minutes."
         )
+    if "does not match resource tenant" in message:
+        # With 400: https://github.com/Azure-Samples/Azure-Language-OpenAI-Conversational-Agent-Accelerator/issues/49
+        return f"Foundry did not take the sign-in: run az login --tenant with the project's own tenant. {message}"
     if "azure_function" in message and re.search("invalid tool|standard", message, re.IGNORECASE):
         return f"Foundry refused to {what}. {STANDARD_SETUP}"
     if "deployment" in f"{code} {message}".lower() and (status == 404 or "notfound" in code.lower()):

@@ -28,6 +28,7 @@ NO_PARENT = (
     "'/subscriptions/0/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/a/projects/p' could not be "
     "found."
 )
+OTHER_TENANT = "Tenant provided in token does not match resource token"
 ONLY_STANDARD = "Invalid tool value(s): azure_function. Use the Enterprise Standard offering to access these tool(s)."
 
 
@@ -140,6 +141,11 @@ async def test_a_project_that_is_away_is_no_refusal(harness: ProgramHarness) -> 
         (404, {"error": {"code": "NotFound", "message": "Project not found"}}, "check PROJECT_ENDPOINT_ENT"),
         (404, {"error": {"code": "ParentResourceNotFound", "message": NO_PARENT}}, "check PROJECT_ENDPOINT_ENT"),
         (401, {"error": {"code": "401", "message": "Access denied"}}, "run az login"),
+        (
+            400,
+            {"error": {"code": OTHER_TENANT, "message": "Token tenant 33 does not match resource tenant."}},
+            "--tenant",
+        ),
         (401, {"statusCode": 401, "message": "audience is incorrect"}, "run az login"),
         (403, {"error": {"code": "cosmos_vnet_blocked", "message": "VNET"}}, "Cosmos DB's network rules. VNET"),
         (403, None, "network rules"),
