@@ -13,10 +13,7 @@ import httpx
 import pytest
 
 from agent_server.agent import answer
-from agent_server.composition.host import build_services
-from agent_server.handlers.registry import agent
-from agent_server.server import create_server
-from tests.agent_server.http.serving import in_process
+from tests.agent_server.app_server import app_server
 from tests.fakes.serving_endpoint import TOKEN, HttpReply, ServingEndpoint, databricks_error
 
 PERSON = "token-of-ann"
@@ -27,8 +24,6 @@ FORBIDDEN = databricks_error(403, "PERMISSION_DENIED", "Provided OAuth token doe
 
 @asynccontextmanager
 async def app(model: ServingEndpoint, folder: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
-    agent.clear()
-    agent.stream_method(answer)
     environment = {
         "DATABRICKS_APP_NAME": "an-app",
         "DATABRICKS_BASE_URL": model.base_url,
@@ -37,17 +32,8 @@ async def app(model: ServingEndpoint, folder: Path, **settings: str) -> AsyncIte
         "DATA_DIR": str(folder),
         **settings,
     }
-    try:
-        services = build_services(create_server("agent/v1/responses", databricks_agent=True), environment)
-        await services.start()
-        try:
-            async with in_process(services) as http:
-                yield http
-        finally:
-            await services.hand_over()
-            await services.close()
-    finally:
-        agent.clear()
+    async with app_server(answer, environment, databricks_agent=True) as (_, http):
+        yield http
 
 
 async def ask(http: httpx.AsyncClient, token: str = "", **body: Any) -> Any:

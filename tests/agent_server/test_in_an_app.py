@@ -10,11 +10,8 @@ from typing import Any
 import httpx
 
 from agent_server.agent import answer
-from agent_server.composition.host import build_services
-from agent_server.handlers.registry import agent
-from agent_server.server import create_server
 from ops.databricks_app.bundle import load_bundle
-from tests.agent_server.http.serving import in_process
+from tests.agent_server.app_server import app_server
 from tests.fakes.serving_endpoint import ServingEndpoint
 from tests.ops.files.deployments import ROOT
 
@@ -35,19 +32,8 @@ async def deployed(workspace: ServingEndpoint, folder: Path, **given: str) -> As
         "DATA_DIR": str(folder),
         **{each.name: bundle.setting(each.name) for each in bundle.settings},
     }
-    agent.clear()
-    agent.stream_method(answer)
-    try:
-        services = build_services(create_server("agent/v1/responses", databricks_agent=True), environment)
-        await services.start()
-        try:
-            async with in_process(services) as http:
-                yield http
-        finally:
-            await services.hand_over()
-            await services.close()
-    finally:
-        agent.clear()
+    async with app_server(answer, environment, databricks_agent=True) as (_, http):
+        yield http
 
 
 async def asked(http: httpx.AsyncClient, headers: dict[str, str]) -> tuple[int, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from app.composition.functions_host import FunctionsHost
 from app.config import load_settings
 from app.local.connector_server import ConnectorServer
 from tests.agent_server.http.serving import Running, running
+from tests.fakes.activities import a_message
 from tests.fakes.serving_endpoint import TOKEN, ServingEndpoint, Stream, chat_chunk, chat_stream
 
 
@@ -49,16 +49,7 @@ class BotInFront:
         self._connector = connector
 
     async def ask(self, text: str) -> str:
-        activity = {
-            "type": "message",
-            "id": str(uuid.uuid4()),
-            "text": text,
-            "channelId": "emulator",
-            "serviceUrl": self._connector.service_url,
-            "from": {"id": "29:ann", "name": "Ann"},
-            "recipient": {"id": "28:bot", "name": "Bricks"},
-            "conversation": {"id": "c1"},
-        }
+        activity = a_message(self._connector.service_url, text)
         headers = {"Host": "localhost:7071", "Content-Type": "application/json"}
         assert (await self._host.receive_activity("POST", headers, json.dumps(activity).encode())).status < 300
         return [call.text for call in self._connector.calls if call.is_message][-1]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from unicodedata import category
 
@@ -52,8 +50,8 @@ from app.content.blocks import (
 from app.content.citation import Citation
 from app.translation import ENGLISH, translator_for
 from tests.content.test_blocks import BLOCKS, PIXEL, WORDS
+from tests.fakes.golden import assert_golden, assert_golden_json
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "blocks"
 READER = MarkdownIt("commonmark").enable("table")
 
 REVENUE = Table(
@@ -188,24 +186,16 @@ NOT_ON_A_CARD = ["code", "text_left_open", "image", "citation"]
 ON_A_CARD = [name for name in CASES if name not in NOT_ON_A_CARD]
 
 
-def golden(name: str, made: str) -> None:
-    file = GOLDEN / name
-    if os.environ.get("UPDATE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(made, encoding="utf-8")
-    assert made == file.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_block_is_written_as_markdown_and_as_plain_text_as_it_was(name: str) -> None:
     blocks = CASES[name]
-    golden(f"{name}.md", "\n\n".join(markdown(block, ENGLISH) for block in blocks) + "\n")
-    golden(f"{name}.txt", "\n".join(plain_text(block, ENGLISH) for block in blocks) + "\n")
+    assert_golden(f"blocks/{name}.md", "\n\n".join(markdown(block, ENGLISH) for block in blocks) + "\n")
+    assert_golden(f"blocks/{name}.txt", "\n".join(plain_text(block, ENGLISH) for block in blocks) + "\n")
 
 
 @pytest.mark.parametrize("name", ON_A_CARD)
 def test_a_block_is_drawn_on_a_card_as_it_was(name: str) -> None:
-    golden(f"{name}.card.json", json.dumps(adaptive_card(CASES[name], ENGLISH), indent=1, ensure_ascii=False) + "\n")
+    assert_golden_json(f"blocks/{name}.card.json", adaptive_card(CASES[name], ENGLISH))
 
 
 @pytest.mark.parametrize("name", NOT_ON_A_CARD)
@@ -497,7 +487,7 @@ def test_where_charts_are_not_drawn_there_is_an_image_of_the_chart_or_its_table(
     image = Image("", "Revenue by month as a line", PIXEL)
     card = adaptive_card([replace(chart, image=image)], ENGLISH, draws_charts=False)
     assert card is not None
-    golden("chart_as_an_image.card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    assert_golden_json("blocks/chart_as_an_image.card.json", card)
     assert card["body"][1:] == [
         {"type": "Image", "url": f"data:image/png;base64,{PIXEL}", "altText": "Revenue by month as a line"}
     ]

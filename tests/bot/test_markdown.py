@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
@@ -16,8 +13,9 @@ from app.bot.rendering import activities
 from app.bot.rendering.markdown import closable, end_of, render, streamable_prefix
 from app.bot.rendering.rendered_end import RenderedEnd
 from app.translation import ENGLISH
+from tests.fakes.golden import GOLDEN, assert_golden, assert_golden_json
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "rendering"
+ANSWER = (GOLDEN / "rendering" / "answer.md").read_text(encoding="utf-8")
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 NOTE = "*(I was interrupted and go on here.)*"
 
@@ -45,26 +43,17 @@ def streamed(text: str) -> list[str]:
     return shown
 
 
-def golden(name: str, made: str) -> None:
-    file = GOLDEN / name
-    if os.environ.get("UPDATE_GOLDEN"):
-        file.write_text(made, encoding="utf-8")
-    assert made == file.read_text(encoding="utf-8")
-
-
 def test_an_answer_is_sent_as_it_was() -> None:
-    golden("answer.sent.md", render((GOLDEN / "answer.md").read_text(encoding="utf-8")))
+    assert_golden("rendering/answer.sent.md", render(ANSWER))
 
 
 def test_an_answer_is_streamed_as_it_was() -> None:
-    text = (GOLDEN / "answer.md").read_text(encoding="utf-8")
-    grown = [shown[len(before) :] for before, shown in zip(["", *streamed(text)], streamed(text), strict=False)]
-    golden("answer.stream.json", json.dumps(grown, indent=1, ensure_ascii=False) + "\n")
+    grown = [shown[len(before) :] for before, shown in zip(["", *streamed(ANSWER)], streamed(ANSWER), strict=False)]
+    assert_golden_json("rendering/answer.stream.json", grown)
 
 
 def test_no_moment_of_a_stream_shows_markup() -> None:
-    text = (GOLDEN / "answer.md").read_text(encoding="utf-8")
-    for shown in streamed(text):
+    for shown in streamed(ANSWER):
         assert not markup_in(read(render(shown))), shown[-60:]
 
 
@@ -76,9 +65,8 @@ def test_no_moment_of_a_stream_shows_markup() -> None:
     ],
 )
 def test_an_answer_that_ends_at_any_moment_shows_no_markup(end: Answer | Failure) -> None:
-    text = (GOLDEN / "answer.md").read_text(encoding="utf-8")
-    for length in range(len(text)):
-        cut = text[:length]
+    for length in range(len(ANSWER)):
+        cut = ANSWER[:length]
         ended = Answer(cut, truncated=True) if isinstance(end, Answer) else Failure(end.sentence, end.error_id, cut)
         sent = RenderedEnd(ended, OTHER, ENGLISH).text
         assert sent.startswith(render(streamable_prefix(cut)))

@@ -6,7 +6,7 @@ import pytest
 
 from app.databricks.database_token import DatabaseToken
 from app.databricks.workspace_errors import CredentialError, WorkspacePermissionError
-from tests.fakes.stores import Clock
+from tests.fakes.clock import Clock
 from tests.fakes.workspace_api import ApiReply, WorkspaceApi
 from tests.fakes.workspaces import workspace_at
 

@@ -3,16 +3,9 @@ from __future__ import annotations
 import asyncio
 
 from app.databricks.serving_endpoints import ServingEndpoints
+from tests.fakes.clock import Clock
 from tests.fakes.serving_endpoint import ServingEndpoint, databricks_error
 from tests.fakes.workspaces import workspace_at
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_the_endpoints_task_is_looked_up_once() -> None:
@@ -24,7 +17,7 @@ async def test_the_endpoints_task_is_looked_up_once() -> None:
 
 
 async def test_a_failed_lookup_is_repeated_a_minute_later_and_not_before() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     async with ServingEndpoint(task="agent/v1/responses") as fake, workspace_at(fake.host) as workspace:
         endpoints = ServingEndpoints(workspace, clock=clock)
         fake.lookup_replies.append(databricks_error(503, "TEMPORARILY_UNAVAILABLE", "later"))

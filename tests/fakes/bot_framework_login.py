@@ -6,14 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
 import jwt
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from jwt.algorithms import RSAAlgorithm
+
+from tests.fakes.fake_service import FakeService
 
 CHANNELS = ("msteams", "webchat", "directline")
 
@@ -37,7 +38,7 @@ class Key:
         return {**jwk, "endorsements": list(self.endorsements)} if self.endorsements else jwk
 
 
-class BotFrameworkLogin:
+class BotFrameworkLogin(FakeService):
     """Serves `metadata_url` and counts; `keys` may be changed at any time, `broken` makes it answer 500, `redirected`
     sends a path elsewhere.
     """
@@ -53,22 +54,15 @@ class BotFrameworkLogin:
         self.document: Any = None
         app = web.Application(middlewares=[self._redirect])
         app.add_routes([web.get("/v1/.well-known/openidconfiguration", self._document), web.get("/keys", self._keys)])
-        self._server = TestServer(app, host="127.0.0.1")
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.close()
+        super().__init__(app)
 
     @property
     def keys_url(self) -> str:
-        return str(self._server.make_url("/keys"))
+        return f"{self.url}/keys"
 
     @property
     def metadata_url(self) -> str:
-        return str(self._server.make_url("/v1/.well-known/openidconfiguration"))
+        return f"{self.url}/v1/.well-known/openidconfiguration"
 
     def new_key(self, endorsements: Sequence[str] = CHANNELS, **more: Any) -> Key:
         """Not published yet."""
@@ -104,7 +98,7 @@ class BotFrameworkLogin:
         document = {
             "issuer": "https://api.botframework.com",
             "authorization_endpoint": "https://invalid.botframework.com",
-            "jwks_uri": str(self._server.make_url("/keys")),
+            "jwks_uri": f"{self.url}/keys",
             "id_token_signing_alg_values_supported": ["RS256"],
             "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         }

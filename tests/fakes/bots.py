@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -36,6 +35,7 @@ from app.tools.registry import ToolProvider
 from app.turns.answer_removal import AnswerRemoval
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
+from tests.fakes.activities import a_message
 from tests.fakes.commands import commands_of
 from tests.fakes.workspaces import workspace_at
 
@@ -75,17 +75,7 @@ class Bot:
         return await self.app.messages.receive(method, {**LOCAL, **headers}, raw)
 
     def activity(self, text: str = "Why?", **more: Any) -> dict[str, Any]:
-        return {
-            "type": "message",
-            "id": str(uuid.uuid4()),
-            "text": text,
-            "channelId": "emulator",
-            "serviceUrl": self.connector.service_url,
-            "from": {"id": "29:ann", "name": "Ann"},
-            "recipient": {"id": "28:bot", "name": "Bricks"},
-            "conversation": {"id": "c1"},
-            **more,
-        }
+        return a_message(self.connector.service_url, text, **more)
 
     def on_the_queue(self) -> list[bytes]:
         """Hidden ones too, as a look into the file shows them."""

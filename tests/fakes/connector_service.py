@@ -6,10 +6,11 @@ import asyncio
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.fakes.fake_service import FakeService
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Reply:
         )
 
 
-class ConnectorService:
+class ConnectorService(FakeService):
     """The next replies come from `replies`, then ids are given out; a refused token is answered with 401."""
 
     def __init__(self) -> None:
@@ -52,21 +53,17 @@ class ConnectorService:
         self.connections = 0
         app = web.Application(client_max_size=10 * 1024 * 1024)
         app.add_routes([web.route("*", "/{path:.*}", self._take)])
-        self._server = TestServer(app, host="127.0.0.1")
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server()
-        return self
+        super().__init__(app)
 
     async def __aexit__(self, *_: object) -> None:
         for reply in self.replies:
             if reply.hold:
                 reply.hold.set()
-        await self._server.close()
+        await super().__aexit__()
 
     @property
     def service_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.port}/teams/"
+        return f"{self.url}/teams/"
 
     @property
     def bodies(self) -> list[Any]:

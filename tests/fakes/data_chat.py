@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from app.local.connector_server import ConnectorServer
 from app.local.model_server import ModelServer
 from app.local.stand_in_workspace import SETTINGS, StandInWorkspace
 from app.schedules.schedule_store import ScheduleStore
+from tests.fakes.activities import an_activity
 from tests.fakes.sample_data import DATA_TOKEN, DataWorkspace, small_sample_data
 
 _LOCAL = {"Host": "localhost:7071", "Content-Type": "application/json"}
@@ -101,15 +101,8 @@ class DataChat:
 
     async def send_only(self, more: Mapping[str, Any]) -> None:
         """An activity that nothing is said to."""
-        activity = {
-            "id": str(uuid.uuid4()),
-            "channelId": "msteams",
-            "serviceUrl": self._connector.service_url,
-            "from": {"id": "29:ann", "name": "Ann"},
-            "recipient": {"id": "28:bot", "name": "Bricks"},
-            "conversation": {"id": "c1", "conversationType": "personal"},
-            **more,
-        }
+        in_teams = {"channelId": "msteams", "conversation": {"id": "c1", "conversationType": "personal"}}
+        activity = an_activity(self._connector.service_url, **{**in_teams, **more})
         answer = await self._host.receive_activity("POST", _LOCAL, json.dumps(activity).encode())
         assert answer.status < 300, answer
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from requests.adapters import HTTPAdapter
+
+from tests.fakes.fake_service import FakeService
 
 SECRET = "s3cret~value"
 IDENTITY_HEADER = "identity-header"
@@ -30,7 +31,7 @@ class _Redirected(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-class Entra:
+class Entra(FakeService):
     """Gives out `token-1`, `token-2`, ...; `asked` is what was asked for, `answer` what it answers instead."""
 
     def __init__(self) -> None:
@@ -47,24 +48,20 @@ class Entra:
                 web.get("/msi/token", self._managed_identity),
             ]
         )
-        self._server = TestServer(app, host="127.0.0.1")
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server()
-        return self
+        super().__init__(app)
 
     async def __aexit__(self, *_: object) -> None:
         if self.hold is not None:
             self.hold.set()
-        await self._server.close()
+        await super().__aexit__()
 
     @property
     def managed_identity_endpoint(self) -> str:
-        return str(self._server.make_url("/msi/token"))
+        return f"{self.url}/msi/token"
 
     def http_client(self) -> requests.Session:
         session = requests.Session()
-        session.mount("https://", _Redirected(str(self._server.make_url("/"))))
+        session.mount("https://", _Redirected(f"{self.url}/"))
         return session
 
     async def _configuration(self, request: web.Request) -> web.Response:

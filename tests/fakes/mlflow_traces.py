@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.fakes.fake_service import FakeService
 
 Json = dict[str, Any]
 
@@ -16,7 +17,7 @@ Disturbance = Literal["answer lost", "request lost"] | int
 """Of one request: done without an answer, not done and without one, or refused with this status."""
 
 
-class MlflowTraces:
+class MlflowTraces(FakeService):
     """`assessments` by the id of their trace. `disturbances` befall the next writes, one each."""
 
     def __init__(self, *trace_ids: str) -> None:
@@ -38,18 +39,7 @@ class MlflowTraces:
             app.router.add_delete(f"{path}/assessments/{{assessment}}", self._write)
         genie = "/api/2.0/genie/spaces/{space}/conversations/{conversation}/messages/{message}/feedback"
         app.router.add_post(genie, self._write)
-        self._server = TestServer(app, host="127.0.0.1")
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server(shutdown_timeout=0.1)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.port}"
+        super().__init__(app)
 
     @property
     def kept(self) -> list[Json]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from app.tools.clock import ClockTools
 from app.tools.registry import ToolProvider
 from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
+from tests.fakes.activities import a_message
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.commands import commands_of
 from tests.fakes.tools import StaticTools
@@ -53,17 +53,7 @@ class ObservedBot:
         self.store = store
 
     async def ask(self, text: str = "Why?", traceparent: str | None = CALLED_FROM, **more: Any) -> int:
-        activity = {
-            "type": "message",
-            "id": str(uuid.uuid4()),
-            "text": text,
-            "channelId": "emulator",
-            "serviceUrl": self.connector.service_url,
-            "from": {"id": "29:ann", "name": "Ann"},
-            "recipient": {"id": "28:bot", "name": "Bricks"},
-            "conversation": {"id": "c1"},
-            **more,
-        }
+        activity = a_message(self.connector.service_url, text, **more)
         answer = await self.app.messages.receive("POST", LOCAL, json.dumps(activity).encode(), None, traceparent)
         return answer.status
 

@@ -8,10 +8,11 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.fakes.fake_service import FakeService
 
 DONE = b"data: [DONE]\n\n"
 TOKEN = "dapi0123456789abcdef0123456789abcdef"
@@ -89,7 +90,7 @@ def databricks_error(status: int, code: str, message: str, **headers: str) -> Ht
     )
 
 
-class ServingEndpoint:
+class ServingEndpoint(FakeService):
     """`replies` are given in turn; when none is left the answer is "Hello"."""
 
     def __init__(self, name: str = "my-model", task: str = "llm/v1/chat") -> None:
@@ -113,14 +114,7 @@ class ServingEndpoint:
         app.router.add_post("/serving-endpoints/chat/completions", self._complete)
         app.router.add_post("/serving-endpoints/responses", self._complete)
         app.router.add_post("/oidc/v1/token", self._sign_in)
-        self._server = TestServer(app, host="127.0.0.1")
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server(shutdown_timeout=0.1)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.close()
+        super().__init__(app)
 
     @property
     def host(self) -> str:

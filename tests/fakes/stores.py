@@ -29,6 +29,7 @@ from app.storage.sqlite.sqlite_store import SqliteStore
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_credential import StorageCredential
 from tests.fakes.azurite import Azurite
+from tests.fakes.clock import Clock
 from tests.fakes.postgres import Postgres
 
 ENGINES = [
@@ -39,13 +40,6 @@ ENGINES = [
 
 ANN = ConversationKey("tenant", "msteams/19:ann@thread.v2;messageid=1 / #?\\ Größe")
 BOB = ConversationKey("tenant", "bob")
-
-
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def account(azurite: Azurite) -> StorageAccount:

@@ -6,10 +6,11 @@ import asyncio
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.fakes.fake_service import FakeService
 
 Disturbance = Literal["cut", "hang", "cut body"]
 """The connection is closed before the answer, or within it; or no answer comes until the client leaves."""
@@ -34,7 +35,7 @@ class ApiReply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class WorkspaceApi:
+class WorkspaceApi(FakeService):
     """`replies` are given in turn; when none is left the answer is `{"ok": true}`. `refused_tokens` get 401."""
 
     def __init__(self) -> None:
@@ -45,18 +46,7 @@ class WorkspaceApi:
         self.client_left = asyncio.Event()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._server = TestServer(app, host="127.0.0.1", handler_cancellation=True)
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server(shutdown_timeout=0.1)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.port}"
+        super().__init__(app, handler_cancellation=True)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         content = await request.read()

@@ -11,8 +11,9 @@ from signal import SIGTERM
 from app.storage.storage_errors import StorageError
 from app.turns.answering import MAX_ATTEMPTS
 from app.turns.checkpoint import Checkpoint, CheckpointUnreadableError
+from tests.fakes.azurite import Azurite
 from tests.faults.plan import Kill, Pause, Plan
-from tests.faults.storage import LedgerReader, PausableAzurite
+from tests.faults.storage import LedgerReader
 from tests.faults.tap import Tap
 from tests.faults.workers import Worker, Workers
 
@@ -38,7 +39,7 @@ class Chaos:
 
     plan: Plan
     workers: Workers
-    azurite: PausableAzurite
+    azurite: Azurite
     ledger_reader: LedgerReader
     tap: Tap
     clock: Callable[[], float]

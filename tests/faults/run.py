@@ -12,14 +12,14 @@ from typing import Any
 
 import aiohttp
 
-from tests.fakes.azurite import installed
+from tests.fakes.azurite import Azurite, installed
 from tests.faults.channel_faults import ChannelFaults
 from tests.faults.chaos import Chaos
 from tests.faults.deliveries import Deliveries
 from tests.faults.heartbeat import Heartbeat
 from tests.faults.model import ModelEndpoint
 from tests.faults.plan import Plan, Question
-from tests.faults.storage import LedgerReader, PausableAzurite
+from tests.faults.storage import LedgerReader
 from tests.faults.tap import Tap
 from tests.faults.teams import Teams
 from tests.faults.workers import Worker, Workers
@@ -144,7 +144,7 @@ async def _stage(plan: Plan, folder: Path, program: Path, lock_seconds: float) -
 
     questions = {question.id: question for question in plan.questions}
     async with AsyncExitStack() as stack:
-        azurite = stack.enter_context(PausableAzurite(program))
+        azurite = stack.enter_context(Azurite(program))
         teams = await stack.enter_async_context(
             Teams(questions, ChannelFaults(plan.seed) if plan.kills else None, clock)
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -25,7 +23,6 @@ from app.storage.factory import ARTIFACTS_CONTAINER
 from app.storage.ledger import TurnKey, TurnRecord, TurnState
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_errors import StorageError
-from tests.fakes.azurite import Azurite
 from tests.faults.plan import Question
 
 _TABLE = "conversations"
@@ -34,19 +31,6 @@ _POISON = "turns-poison"
 _MORE_THAN_ANYBODY_ASKS = 200
 _LOOKS_AT_A_TIME = 8
 _BETWEEN_LOOKS = 1.0
-
-
-class PausableAzurite(Azurite):
-    def pause(self) -> None:
-        """Connections stay, answers do not come."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process
-        os.kill(self._process.pid, number)
 
 
 class LedgerReader:

@@ -14,6 +14,7 @@ from app.local.connector_server import ConnectorServer
 from app.local.genie_plans import USUAL
 from app.local.model_server import ModelServer
 from app.local.stand_in_workspace import SETTINGS, StandInWorkspace
+from tests.fakes.activities import a_message
 from tests.fakes.host_process import HostProcess
 from tests.fakes.sample_data import DATA_TOKEN, DataWorkspace, small_sample_data
 
@@ -35,16 +36,8 @@ async def test_the_turn_of_a_killed_worker_goes_on_in_genies_conversation_and_as
             "TURN_LEASE_SECONDS": "2",
         }
         first = HostProcess(**settings)
-        activity = {
-            "type": "message",
-            "id": "a1",
-            "text": "How did revenue develop by month?",
-            "channelId": "msteams",
-            "serviceUrl": connector.service_url,
-            "from": {"id": "29:ann", "name": "Ann"},
-            "recipient": {"id": "28:bot", "name": "Bricks"},
-            "conversation": {"id": "c1", "conversationType": "personal"},
-        }
+        in_teams = {"channelId": "msteams", "conversation": {"id": "c1", "conversationType": "personal"}}
+        activity = a_message(connector.service_url, "How did revenue develop by month?", **in_teams)
         address = await asyncio.to_thread(first.address)
         async with ClientSession() as client:
             asked = asyncio.ensure_future(client.post(f"{address}/api/messages", json=activity))

@@ -11,14 +11,7 @@ import pytest
 from app.health.dependency_checks import DependencyChecks, state_of
 from app.health.health import Health
 from app.models import model_errors as failures
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.clock import Clock
 
 
 class Dependency:
@@ -37,7 +30,7 @@ class Dependency:
 
 
 async def test_all_requests_within_ten_seconds_share_one_check() -> None:
-    clock, model = Clock(), Dependency()
+    clock, model = Clock(0.0), Dependency()
     dependencies = DependencyChecks({"model": model.check}, clock=clock)
     askers = [asyncio.create_task(dependencies.check()) for _ in range(50)]
     await asyncio.sleep(0)
@@ -83,7 +76,7 @@ async def test_a_worker_that_ends_does_not_wait_for_a_check() -> None:
 
 async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    clock, model = Clock(), Dependency()
+    clock, model = Clock(0.0), Dependency()
     model.let.set()
     dependencies = DependencyChecks({"model": model.check}, clock=clock)
     for failure in (None, failures.PermissionDeniedError("HTTP 403"), failures.PermissionDeniedError("HTTP 403"), None):

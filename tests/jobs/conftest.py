@@ -9,9 +9,9 @@ import pytest
 
 from app.storage.documents import DocumentStore
 from app.storage.sqlite.sqlite_store import SqliteStore
+from tests.fakes.clock import Clock
 from tests.fakes.hook_server import HookServer, running
 from tests.fakes.job_service import JobService, job_service
-from tests.fakes.stores import Clock
 
 
 @pytest.fixture

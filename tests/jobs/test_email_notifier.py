@@ -15,8 +15,8 @@ from app.jobs.mail.incident_mail import incident_mail
 from app.jobs.mail.smtp_transport import SmtpTransport
 from app.storage.sqlite.sqlite_store import SqliteStore
 from tests.fakes import certificate
+from tests.fakes.clock import Clock
 from tests.fakes.mail_server import MailServer, running
-from tests.fakes.stores import Clock
 from tests.jobs.mail.test_incident_mail import DECISION, RUN
 
 SENDER, ANN, BOB, EVE = "watch@contoso.com", "ann@contoso.com", "bob@contoso.com", "eve@contoso.com"

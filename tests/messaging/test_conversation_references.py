@@ -13,7 +13,8 @@ from app.messaging.conversation_references import REFERENCES, ConversationRefere
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import StorageError
-from tests.fakes.stores import ENGINES, Clock, opened_documents
+from tests.fakes.clock import Clock
+from tests.fakes.stores import ENGINES, opened_documents
 
 CHAT = ConversationKey("t", "msteams/a:1")
 DAY = 24 * 3600

@@ -10,19 +10,12 @@ from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpenError
 from app.telemetry.recorder import Recorder
 from app.telemetry.span_records import Measurement
 from app.telemetry.turn_span import TurnSpan, traced
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from app.storage.storage_credential import StorageCredential
 from app.storage.storage_errors import StorageError
 from tests.fakes.azurite import Azurite, installed
 from tests.fakes.certificate import localhost
-from tests.fakes.stores import Clock, account
+from tests.fakes.clock import Clock
+from tests.fakes.stores import account
 
 TEXT = "# Größe\n\n" + "long, " * 20_000
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.storage.artifacts import MAX_ARTIFACT_BYTES, Artifact, ArtifactKey
-from tests.fakes.stores import ANN, BOB, ENGINES, Clock, ConversationsAndArtifacts, opened_artifacts
+from tests.fakes.clock import Clock
+from tests.fakes.stores import ANN, BOB, ENGINES, ConversationsAndArtifacts, opened_artifacts
 
 THREAD = replace(ANN, thread="19:1/§")
 TABLE = ArtifactKey(ANN, "result of run 17 / Größe 😀")

@@ -12,7 +12,8 @@ import pytest
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnRecord, TurnState
 from app.storage.storage_errors import ConcurrentUpdateError
-from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
+from tests.fakes.clock import Clock
+from tests.fakes.stores import ANN, BOB, ENGINES, exchange, opened_store, turn
 
 
 @pytest.fixture

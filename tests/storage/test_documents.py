@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from app.storage.azure.document_entities import document_range, document_row, due_range, due_row
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, Collection, Document, DocumentKey, DocumentStore
 from app.storage.storage_errors import ConcurrentUpdateError
-from tests.fakes.stores import ENGINES, Clock, opened_documents
+from tests.fakes.clock import Clock
+from tests.fakes.stores import ENGINES, opened_documents
 
 SCHEDULES = Collection("schedules")
 INCIDENTS = Collection("incidents", retention_days=90)

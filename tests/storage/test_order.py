@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnState
-from tests.fakes.stores import ANN, ENGINES, Clock, exchange, opened_store, turn
+from tests.fakes.clock import Clock
+from tests.fakes.stores import ANN, ENGINES, exchange, opened_store, turn
 
 
 class Delays(Clock):

@@ -16,9 +16,10 @@ from app.storage.postgres.postgres_keys import lock_of
 from app.storage.postgres.postgres_session import PostgresSession
 from app.storage.postgres.postgres_store import PostgresStore
 from app.storage.storage_errors import StorageError
+from tests.fakes.clock import Clock
 from tests.fakes.postgres import Postgres
 from tests.fakes.postgres_proxy import PostgresProxy
-from tests.fakes.stores import ANN, Clock, exchange, turn
+from tests.fakes.stores import ANN, exchange, turn
 
 pytestmark = pytest.mark.slow
 

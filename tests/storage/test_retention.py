@@ -11,7 +11,8 @@ import pytest
 
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import ConversationStore, Predecessor, TurnKey, TurnRecord, TurnState
-from tests.fakes.stores import ANN, BOB, ENGINES, Clock, exchange, opened_store, turn
+from tests.fakes.clock import Clock
+from tests.fakes.stores import ANN, BOB, ENGINES, exchange, opened_store, turn
 
 THREAD = replace(ANN, thread="19:1/§")
 OTHER_TENANT = replace(ANN, tenant="other tenant")

@@ -28,9 +28,9 @@ from app.telemetry.telemetry import Telemetry
 from app.telemetry.turn_span import traced
 from app.turns.queue_message import UnreadableMessageError
 from tests.fakes.application_insights import ApplicationInsights
+from tests.fakes.clock import Clock
 from tests.fakes.log_analytics import Row, run, tables_of
 from tests.fakes.observed_bot import MakeBot, ObservedBot, observed_bots
-from tests.fakes.stores import Clock
 from tests.ops.files.deployments import ROOT, query
 
 QUESTIONS = 5

@@ -12,13 +12,7 @@ from agent_server.identity import person_tokens
 from agent_server.identity.person_tokens import PersonTokens
 from agent_server.identity.server_caller import ServerCaller
 from app.common.identity import UserIdentity
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.clock import Clock
 
 
 def jwt(claims: object) -> str:
@@ -36,7 +30,7 @@ def token_of(tokens: PersonTokens, owner: str) -> str | None:
 
 
 def test_each_person_has_the_token_of_their_newest_request() -> None:
-    tokens = PersonTokens(clock=Clock())
+    tokens = PersonTokens(clock=Clock(1_000_000.0))
     for caller in (asks("ann", "a1"), asks("bob", "b1"), asks("ann", "a2"), ServerCaller("ann"), ServerCaller("cid")):
         tokens.remember(caller)
     assert [token_of(tokens, owner) for owner in ("ann", "bob", "cid")] == ["a2", "b1", None]
@@ -60,7 +54,7 @@ def test_each_person_has_the_token_of_their_newest_request() -> None:
     ],
 )
 def test_a_token_is_given_out_until_shortly_before_it_expires(token: str, lives_seconds: int) -> None:
-    clock = Clock()
+    clock = Clock(1_000_000.0)
     tokens = PersonTokens(clock=clock)
     tokens.remember(asks("ann", token))
     assert (token_of(tokens, "ann") == token) == (lives_seconds > 0)
@@ -74,7 +68,7 @@ def test_a_token_is_given_out_until_shortly_before_it_expires(token: str, lives_
 
 def test_of_too_many_people_those_who_asked_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(person_tokens, "_MAX_PERSONS", 2)
-    tokens = PersonTokens(clock=Clock())
+    tokens = PersonTokens(clock=Clock(1_000_000.0))
     for owner in ("ann", "bob", "ann", "cid"):
         tokens.remember(asks(owner, f"token of {owner}"))
     assert [tokens.find(owner) is not None for owner in ("ann", "bob", "cid")] == [True, False, True]

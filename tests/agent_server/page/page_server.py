@@ -30,6 +30,7 @@ from app.files.uploads import MAX_UPLOAD_BYTES, Uploads
 from app.storage.factory import Storage, open_storage
 from app.turns.rating_queue import RatingQueue
 from tests.agent_server.http.serving import in_process, services
+from tests.agent_server.page.persons_client import PersonsClient
 from tests.fakes.memory_receiver import MemoryReceiver
 
 TITLE = "Sales agent"
@@ -104,7 +105,7 @@ class Traces:
 
 
 @dataclass
-class PageServer:
+class PageServer(PersonsClient):
     """Serves people by the header that Databricks sets."""
 
     storage: Storage
@@ -114,29 +115,12 @@ class PageServer:
     traces: Traces
     queue: MemoryReceiver
     rating_queue: RatingQueue
-    http: httpx.AsyncClient
     routes: list[tuple[str, str]]
     """The method and the path of each."""
     services: ServerServices
 
-    async def ask(self, owner: str, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
-        headers = {"X-Forwarded-User": owner, **more.pop("headers", {})}
-        if body is not None:
-            more["json"] = body
-        return await self.http.request(method, path, headers=headers, **more)
-
-    async def read(self, owner: str, path: str) -> Any:
-        answer = await self.ask(owner, "GET", path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    async def begin(self, owner: str, title: str = "") -> str:
-        answer = await self.ask(owner, "POST", "/api/conversations", {"title": title})
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
-
     async def upload(self, owner: str, name: str = "sales.csv", content: bytes = b"a,b\n1,2\n") -> httpx.Response:
-        return await self.ask(owner, "POST", "/api/files", files={"file": (name, content)})
+        return await self.send(owner, "POST", "/api/files", files={"file": (name, content)})
 
     async def deliver(self) -> None:
         """What is on the queue, as a worker takes it."""
@@ -173,7 +157,7 @@ async def page_server(folder: Path, *, reads_files: bool = True) -> AsyncIterato
     served = services(routers=(router,), identify=_identify, app=IN_APP, max_upload_bytes=MAX_UPLOAD_BODY_BYTES)
     async with in_process(served) as http:
         yield PageServer(
-            storage, responses, uploads, ratings, traces, queue, rating_queue, http, _paths(router), served
+            http, storage, responses, uploads, ratings, traces, queue, rating_queue, _paths(router), served
         )
     await storage.close()
 

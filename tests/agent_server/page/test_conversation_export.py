@@ -81,7 +81,7 @@ async def a_conversation(page: PageServer) -> str:
     await page.responses.write(
         ANN, id, "resp_1", "How did sales go?\n# And costs?", files=(file["id"],), output=output, custom_outputs=outputs
     )
-    await page.ask(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "down", "comment": "Wrong\nyear"})
+    await page.send(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "down", "comment": "Wrong\nyear"})
     stopped = [{"type": "message", "content": [{"type": "output_text", "text": "It is"}]}]
     await page.responses.write(ANN, id, "resp_2", "Why?", previous="resp_1", output=stopped, status="cancelled")
     error = {"code": "server_error", "message": "The model is away."}
@@ -95,7 +95,7 @@ async def a_conversation(page: PageServer) -> str:
 
 async def test_a_conversation_is_exported_as_markdown(page: PageServer) -> None:
     id = await a_conversation(page)
-    answer = await page.ask(ANN, "GET", f"/api/conversations/{id}/export")
+    answer = await page.send(ANN, "GET", f"/api/conversations/{id}/export")
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
     begun = (await page.read(ANN, f"/api/conversations/{id}"))["created_at"]
     assert begun > 0
@@ -114,7 +114,7 @@ async def test_a_conversation_is_exported_as_markdown(page: PageServer) -> None:
 
 async def test_a_conversation_is_exported_as_json(page: PageServer) -> None:
     id = await a_conversation(page)
-    answer = await page.ask(ANN, "GET", f"/api/conversations/{id}/export?format=json")
+    answer = await page.send(ANN, "GET", f"/api/conversations/{id}/export?format=json")
     assert answer.headers["content-disposition"].startswith('attachment; filename="Sales costs.json"')
     exported = json.loads(answer.text)
     assert exported.pop("version") == 1

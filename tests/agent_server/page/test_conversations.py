@@ -28,7 +28,7 @@ async def test_a_conversation_is_named_after_its_first_question_until_a_person_n
     assert await titles(page) == [""]
     await page.responses.write(ANN, id, "resp_1", "How did\nsales go?")
     assert await titles(page) == ["How did sales go?"]
-    renamed = await page.ask(ANN, "PATCH", f"/api/conversations/{id}", {"title": " Sales  2026 \n"})
+    renamed = await page.send(ANN, "PATCH", f"/api/conversations/{id}", {"title": " Sales  2026 \n"})
     assert (renamed.status_code, renamed.json()["title"]) == (200, "Sales 2026")
     await page.responses.write(ANN, id, "resp_2", "And now?", previous="resp_1")
     assert await titles(page) == ["Sales 2026"]
@@ -76,7 +76,7 @@ async def test_pages_have_each_conversation_once_though_others_come_and_go(
         if not (cursor := listed["next"]):
             break
         await page.begin(ANN, "newer")
-        await page.ask(ANN, "DELETE", f"/api/conversations/{ids[int(seen[-1][1:])]}")
+        await page.send(ANN, "DELETE", f"/api/conversations/{ids[int(seen[-1][1:])]}")
     assert seen == ["c4", "c3", "c2", "c1", "c0"]
 
 
@@ -143,7 +143,7 @@ async def test_a_conversation_has_the_turns_of_its_newest_branch(page: PageServe
     await page.responses.write(ANN, id, "resp_1", "One?", files=(file["id"], f"file-{'0' * 32}"))
     await page.responses.write(ANN, id, "resp_2", "Two?", previous="resp_1")
     await page.responses.write(ANN, id, "resp_3", "Two, edited?", previous="resp_1", status="in_progress")
-    await page.ask(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "down", "comment": "Wrong."})
+    await page.send(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "down", "comment": "Wrong."})
     read = await page.read(ANN, f"/api/conversations/{id}")
     assert read["running_response_id"] == "resp_3"
     one, two = read["turns"]
@@ -171,16 +171,16 @@ async def test_with_a_conversation_everything_of_it_is_deleted_and_nothing_else(
     await page.responses.write(ANN, id, "resp_2", "One, edited?")
     key = ConversationKey(f"apps/{ANN}", id)
     await page.ratings.targets.save(key, "resp_1", [TraceTarget("tr-1")])
-    await page.ask(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "up"})
-    deleted = await page.ask(ANN, "DELETE", f"/api/conversations/{id}")
+    await page.send(ANN, "POST", "/api/responses/resp_1/feedback", {"value": "up"})
+    deleted = await page.send(ANN, "DELETE", f"/api/conversations/{id}")
     assert deleted.json() == {"id": id, "deleted": True}
     assert page.responses.forgotten == [id]
     assert await page.ratings.find_all(key, ANN) == {}
     assert await page.uploads.find(f"apps/{ANN}", asked["id"]) is None
     assert await page.uploads.find(f"apps/{ANN}", other["id"]) is not None
     assert await titles(page) == ["kept"]
-    assert (await page.ask(ANN, "DELETE", f"/api/conversations/{id}")).status_code == 404
-    assert (await page.ask(ANN, "GET", f"/api/conversations/{kept}")).status_code == 200
+    assert (await page.send(ANN, "DELETE", f"/api/conversations/{id}")).status_code == 404
+    assert (await page.send(ANN, "GET", f"/api/conversations/{kept}")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -200,21 +200,21 @@ async def test_odd_requests_are_refused_with_a_sentence(
     method: str, path: str, body: Any, param: str | None, page: PageServer
 ) -> None:
     id = await page.begin(ANN)
-    answer = await page.ask(ANN, method, f"/api/conversations{path.replace('{id}', id)}", body)
+    answer = await page.send(ANN, method, f"/api/conversations{path.replace('{id}', id)}", body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
     assert answer.json()["error"]["message"].endswith(".")
 
 
 async def test_odd_titles_and_ids_are_taken_as_they_are(page: PageServer) -> None:
-    assert (await page.ask(ANN, "POST", "/api/conversations", content=b"")).status_code == 201
-    half_a_pair = await page.ask(ANN, "POST", "/api/conversations", content=b'{"title": "\\ud83d."}')
+    assert (await page.send(ANN, "POST", "/api/conversations", content=b"")).status_code == 201
+    half_a_pair = await page.send(ANN, "POST", "/api/conversations", content=b'{"title": "\\ud83d."}')
     assert half_a_pair.json()["title"] == "\ufffd."
-    long = await page.ask(ANN, "POST", "/api/conversations", {"title": "long " * 10_000})
+    long = await page.send(ANN, "POST", "/api/conversations", {"title": "long " * 10_000})
     assert len(long.json()["title"]) < 200
     assert await titles(page, "?cursor=nan_") == []
     for id in ("nan", "%00", "..%2F..%2Fetc", "😀", "x" * 5_000):
-        assert (await page.ask(ANN, "GET", f"/api/conversations/{id}")).status_code == 404
+        assert (await page.send(ANN, "GET", f"/api/conversations/{id}")).status_code == 404
 
 
 async def test_where_storage_does_not_answer_the_person_is_told_to_try_again(
@@ -237,7 +237,7 @@ async def test_where_storage_does_not_answer_the_person_is_told_to_try_again(
         ("DELETE", f"/api/conversations/{id}", None),
         ("POST", "/api/responses/resp_1/feedback", {"value": "up"}),
     ]
-    answers = [await page.ask(ANN, *each) for each in asked]
+    answers = [await page.send(ANN, *each) for each in asked]
     for answer in [*answers, await page.upload(ANN)]:
         assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true")
         assert "try again" in answer.json()["error"]["message"].lower()

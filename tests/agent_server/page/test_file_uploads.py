@@ -88,7 +88,7 @@ async def test_a_form_that_is_none_is_refused_with_a_sentence(
     body: bytes, content_type: str, status: int, page: PageServer
 ) -> None:
     content_type = "multipart/form-data; boundary=x" if content_type == "boundary" else content_type
-    answer = await page.ask(ANN, "POST", "/api/files", content=body, headers={"Content-Type": content_type})
+    answer = await page.send(ANN, "POST", "/api/files", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == status
     assert answer.json()["error"]["message"].endswith(".")
 

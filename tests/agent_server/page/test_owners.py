@@ -42,7 +42,7 @@ async def test_what_is_another_s_looks_unknown_and_stays_as_it_is(
     assert before["turns"][0]["files"][0]["name"] == "secret.csv"
 
     async def tried(id: str, response_id: str, file_id: str) -> tuple[int, str]:
-        answer = await page.ask(BOB, method, path.format(id=id, response_id=response_id, file_id=file_id), body)
+        answer = await page.send(BOB, method, path.format(id=id, response_id=response_id, file_id=file_id), body)
         return answer.status_code, answer.text.replace(id, "X").replace(response_id, "X").replace(file_id, "X")
 
     assert await tried(*its) == await tried("conv_0", "resp_0", f"file-{'0' * 32}")
@@ -72,7 +72,7 @@ async def test_neither_an_address_nor_a_name_makes_somebody_the_owner(page: Page
         "X-User": ANN,
         "Authorization": f"Bearer {ANN}",
     }
-    assert (await page.ask(BOB, "GET", f"/api/conversations/{id}", headers=as_ann)).status_code == 404
+    assert (await page.send(BOB, "GET", f"/api/conversations/{id}", headers=as_ann)).status_code == 404
 
 
 async def test_who_is_named_twice_is_nobody(page: PageServer) -> None:
@@ -86,7 +86,7 @@ async def test_an_id_that_another_has_chosen_first_is_each_one_s_own(page: PageS
     id, _, _ = await ann_s(page)
     await page.responses.records.create(f"apps/{BOB}", title="Bob's", id=id)
     assert (await page.read(BOB, f"/api/conversations/{id}"))["turns"] == []
-    await page.ask(BOB, "DELETE", f"/api/conversations/{id}")
+    await page.send(BOB, "DELETE", f"/api/conversations/{id}")
     assert (await page.read(ANN, f"/api/conversations/{id}"))["title"] == "Secret sales"
 
 
@@ -94,6 +94,6 @@ async def test_an_id_that_another_has_chosen_first_is_each_one_s_own(page: PageS
     "path", ["/api/me", "/api/conversations", "/api/conversations/x", "/api/conversations/x/export"]
 )
 async def test_nobody_is_answered_without_being_signed_in(path: str, page: PageServer) -> None:
-    answer = await page.ask("", "GET", path)
+    answer = await page.send("", "GET", path)
     assert answer.status_code == 401
     assert "X-Forwarded-User" in answer.json()["error"]["message"]

@@ -35,7 +35,7 @@ async def test_feedback_is_shown_again_told_to_the_trace_changed_in_place_and_ta
         ({"value": None}, None, []),
     ]
     for said, now, told in steps:
-        answer = await page.ask(ANN, "POST", FEEDBACK, said)
+        answer = await page.send(ANN, "POST", FEEDBACK, said)
         assert answer.status_code == 200
         assert answer.json() == (now or {"value": None, "comment": ""})
         assert await shown(page, id) == now
@@ -45,7 +45,7 @@ async def test_feedback_is_shown_again_told_to_the_trace_changed_in_place_and_ta
 
 async def test_what_mlflow_is_told_names_no_person(page: PageServer) -> None:
     await begin(page)
-    await page.ask(ANN, "POST", FEEDBACK, {"value": "up"})
+    await page.send(ANN, "POST", FEEDBACK, {"value": "up"})
     await page.deliver()
     ((trace, source),) = page.traces.kept
     assert trace == "tr-1"
@@ -59,7 +59,7 @@ async def test_what_is_said_of_a_response_that_failed_or_was_stopped_is_told_to_
 ) -> None:
     id = await page.begin(ANN)
     await page.responses.write(ANN, id, "resp_1", "One?", trace_id="tr-2", status=status)
-    await page.ask(ANN, "POST", FEEDBACK, {"value": "down"})
+    await page.send(ANN, "POST", FEEDBACK, {"value": "down"})
     await page.deliver()
     assert [trace for trace, _ in page.traces.kept] == ["tr-2"]
 
@@ -67,7 +67,7 @@ async def test_what_is_said_of_a_response_that_failed_or_was_stopped_is_told_to_
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
 async def test_a_response_that_is_still_being_written_is_not_rated_yet(status: str, page: PageServer) -> None:
     id = await begin(page, status=status)
-    answer = await page.ask(ANN, "POST", FEEDBACK, {"value": "up"})
+    answer = await page.send(ANN, "POST", FEEDBACK, {"value": "up"})
     assert answer.status_code == 409
     assert answer.headers["x-should-retry"] == "true"
     assert await shown(page, id) is None
@@ -87,12 +87,12 @@ async def test_a_response_that_is_still_being_written_is_not_rated_yet(status: s
 )
 async def test_odd_feedback_is_refused(said: Any, param: str | None, page: PageServer) -> None:
     await begin(page)
-    answer = await page.ask(ANN, "POST", FEEDBACK, said)
+    answer = await page.send(ANN, "POST", FEEDBACK, said)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert page.queue.bodies == []
 
 
 async def test_a_comment_with_half_a_character_is_kept(page: PageServer) -> None:
     id = await begin(page)
-    await page.ask(ANN, "POST", FEEDBACK, content=b'{"value": "up", "comment": "good \\ud83d"}')
+    await page.send(ANN, "POST", FEEDBACK, content=b'{"value": "up", "comment": "good \\ud83d"}')
     assert await shown(page, id) == {"value": "up", "comment": "good \ufffd"}

@@ -48,7 +48,7 @@ async def test_a_sentence_says_as_whom_databricks_is_asked(
 
 async def test_the_page_learns_what_it_can_offer(page: PageServer) -> None:
     headers = {"X-Forwarded-Email": "ann@example.com", "X-Forwarded-Preferred-Username": "Ann"}
-    told = (await page.ask("4711@99", "GET", "/api/me", headers=headers)).json()
+    told = (await page.send("4711@99", "GET", "/api/me", headers=headers)).json()
     del told["says"]
     assert told == {
         "owner": "4711@99",

@@ -12,7 +12,7 @@ import pytest
 from agent_server.page.watch_leader import LEASE_SECONDS, WATCH_PASSES, WatchLeader
 from app.storage.documents import Document, DocumentKey, DocumentStore
 from app.storage.factory import open_storage
-from tests.fakes.stores import Clock
+from tests.fakes.clock import Clock
 
 WORKSPACE, EVERY = "https://adb-1.example", 300.0
 

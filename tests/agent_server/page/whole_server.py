@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from agent_server.composition.host import build_services
-from agent_server.handlers.registry import agent
 from agent_server.http.server_services import ServerServices
-from agent_server.server import create_server
-from tests.agent_server.http.serving import in_process
+from tests.agent_server.app_server import app_server
+from tests.agent_server.page.persons_client import PersonsClient
 
 
 class Echo:
@@ -33,24 +29,9 @@ class Echo:
 
 
 @dataclass
-class WholeServer:
+class WholeServer(PersonsClient):
     services: ServerServices
     echo: Echo
-    http: httpx.AsyncClient
-
-    async def send(self, owner: str, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
-        headers = {"X-Forwarded-User": owner, **more.pop("headers", {})}
-        if body is not None:
-            more["json"] = body
-        return await self.http.request(method, path, headers=headers, **more)
-
-    async def read(self, owner: str, path: str) -> Any:
-        answer = await self.send(owner, "GET", path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    async def begin(self, owner: str, title: str = "") -> str:
-        return str((await self.send(owner, "POST", "/api/conversations", {"title": title})).json()["id"])
 
     async def ask(self, owner: str, question: str, **body: Any) -> str:
         """The id of a response in the background."""
@@ -68,18 +49,6 @@ class WholeServer:
 @asynccontextmanager
 async def whole_server(folder: Path, **environment: str) -> AsyncIterator[WholeServer]:
     echo = Echo()
-    agent.clear()
-    agent.stream_method(echo.stream)
-    try:
-        given = {"DATABRICKS_APP_NAME": "an-app", "DATA_DIR": str(folder), **environment}
-        services = build_services(create_server("agent/v1/responses"), given)
-        await services.start()
-        try:
-            async with in_process(services) as http:
-                yield WholeServer(services, echo, http)
-        finally:
-            echo.go_on.set()
-            await services.hand_over()
-            await services.close()
-    finally:
-        agent.clear()
+    given = {"DATABRICKS_APP_NAME": "an-app", "DATA_DIR": str(folder), **environment}
+    async with app_server(echo.stream, given) as (services, http):
+        yield WholeServer(http, services, echo)

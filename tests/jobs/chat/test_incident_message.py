@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
@@ -18,6 +16,7 @@ from app.jobs.chat.incident_message import headline, incident_blocks, said_of
 from app.jobs.incidents.incident import Incident, IncidentState
 from app.messaging.job_messages import JOB_VERBS
 from app.translation import ENGLISH, translator_for
+from tests.fakes.golden import assert_golden, assert_golden_json
 from tests.jobs.chat.sample_incidents import (
     ANN,
     BOB,
@@ -30,7 +29,6 @@ from tests.jobs.chat.sample_incidents import (
     hostile_incident,
 )
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "job_chat"
 CASES = {
     "proposed": INCIDENT,
     "escalated": an_incident(state=IncidentState.ESCALATED, decided_by=ANN, acknowledged_by=BOB, note="Disk is full"),
@@ -41,20 +39,12 @@ CASES = {
 }
 
 
-def golden(name: str, made: str) -> None:
-    file = GOLDEN / name
-    if os.environ.get("UPDATE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(made, encoding="utf-8")
-    assert made == file.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_an_incident_is_shown_as_it_was(name: str) -> None:
     incident = CASES[name]
     blocks = incident_blocks(incident, POLICY, ENGLISH)
-    golden(f"{name}.md", render(headline(incident, ENGLISH)) + "\n")
-    golden(f"{name}.card.json", json.dumps(adaptive_card(blocks, ENGLISH), indent=1, ensure_ascii=False) + "\n")
+    assert_golden(f"job_chat/{name}.md", render(headline(incident, ENGLISH)) + "\n")
+    assert_golden_json(f"job_chat/{name}.card.json", adaptive_card(blocks, ENGLISH))
 
 
 def kinds_in(text: str) -> set[str]:

@@ -14,7 +14,7 @@ from app.jobs.mail.mail_content import MailContent, MailSection
 from app.jobs.mail.mail_transport import MAX_RECIPIENTS, PermanentMailError, RefusedRecipient, TemporaryMailError
 from app.jobs.mail.outbox import MAILS, Mail, mail_outbox, new_mail
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS, Document, DocumentKey, DocumentStore
-from tests.fakes.stores import Clock
+from tests.fakes.clock import Clock
 
 ANN, BOB, EVE = "ann@contoso.com", "bob@contoso.com", "eve@contoso.com"
 CONTENT = MailContent(subject="nightly_etl failed", sections=(MailSection(paragraphs=("It failed.",)),))

@@ -25,8 +25,8 @@ from app.jobs.notifications.webhook import webhook_target
 from app.jobs.quiet_hours import QuietHours
 from app.settings.job_notice_settings import JobNoticeSettings
 from app.storage.documents import DocumentStore
+from tests.fakes.clock import Clock
 from tests.fakes.hook_server import HookServer, Reply, running
-from tests.fakes.stores import Clock
 from tests.jobs.chat.sample_incidents import an_incident
 
 KEY = "R0123456789abcdefghijklmnopqrstu"

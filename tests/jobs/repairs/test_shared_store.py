@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.storage.documents import DocumentStore
+from tests.fakes.clock import Clock
 from tests.fakes.job_service import JobService
-from tests.fakes.stores import ENGINES, Clock, opened_documents
+from tests.fakes.stores import ENGINES, opened_documents
 from tests.jobs.repairs.repair_harness import failed_run, repairs_of
 
 

@@ -22,8 +22,8 @@ from app.jobs.notifications.ticket import ticket_target
 from app.jobs.notifications.webhook import webhook_target
 from app.jobs.watching.daily_digest import DailyDigest
 from app.storage.documents import DocumentStore
+from tests.fakes.clock import Clock
 from tests.fakes.hook_server import HookServer, Reply
-from tests.fakes.stores import Clock
 from tests.jobs.chat.sample_incidents import an_incident
 from tests.jobs.mail.test_outbox import ScriptedTransport
 from tests.jobs.notifications.test_digest import with_failures

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from email.message import Message
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from app.jobs.job_policy import WatchMode
 from app.jobs.mail.mail_transport import RefusedRecipient
 from app.jobs.notifications.notifier import Notice
 from app.jobs.watching.mail_notifier import MailNotifier, mail_of
-from app.storage.sqlite.sqlite_store import SqliteStore
+from app.storage.documents import DocumentStore
 from tests.jobs.history.test_decision_records import NOON, a_record
 from tests.jobs.incidents.test_incident_store import WORKSPACE, an_incident
 
@@ -42,6 +41,14 @@ def notice(kind: NoticeKind, incident: Incident) -> Notice:
     return Notice(f"n-{kind}", kind, NOON, incident)
 
 
+def notifier_of(email: EmailNotifier, documents: DocumentStore, *, is_told_in_chat: bool = False) -> MailNotifier:
+    async def is_told(_: Incident) -> bool:
+        return is_told_in_chat
+
+    records = DecisionRecords(documents, workspace=WORKSPACE)
+    return MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told)
+
+
 @pytest.mark.parametrize(
     ("kind", "mode", "in_chat", "is_mailed"),
     [
@@ -56,20 +63,15 @@ def notice(kind: NoticeKind, incident: Incident) -> Notice:
     ],
 )
 async def test_a_person_is_mailed_what_is_escalated_and_what_no_chat_tells(
-    tmp_path: Path, kind: NoticeKind, mode: WatchMode, in_chat: bool, is_mailed: bool
+    documents: DocumentStore, kind: NoticeKind, mode: WatchMode, in_chat: bool, is_mailed: bool
 ) -> None:
-    store = SqliteStore(tmp_path / "store.db")
-    documents = store.documents()
     records = DecisionRecords(documents, workspace=WORKSPACE)
     key = record_key(NOON, RUN.key)
     await records.add(a_record(key=key))
     transport = RecordingTransport()
 
-    async def is_told_in_chat(_: Incident) -> bool:
-        return in_chat
-
     email = EmailNotifier(transport, documents, clock=lambda: NOON)
-    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    notifier = notifier_of(email, documents, is_told_in_chat=in_chat)
     incident = an_incident(mode=mode, runs=(RUN,))
     for _ in range(2):
         await notifier.notify(notice(kind, incident))
@@ -80,13 +82,9 @@ async def test_a_person_is_mailed_what_is_escalated_and_what_no_chat_tells(
     record = await records.find(key)
     assert record is not None
     assert record.recipients == ("team@example.com" if is_mailed else "")
-    await documents.close()
-    await store.close()
 
 
-async def test_no_more_than_two_mails_are_sent_at_once(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "store.db")
-    documents = store.documents()
+async def test_no_more_than_two_mails_are_sent_at_once(documents: DocumentStore) -> None:
     open_now, most = 0, 0
 
     class SlowTransport(RecordingTransport):
@@ -98,17 +96,12 @@ async def test_no_more_than_two_mails_are_sent_at_once(tmp_path: Path) -> None:
             open_now -= 1
             return await super().send(message, recipients)
 
-    async def is_told_in_chat(_: Incident) -> bool:
-        return False
-
     transport = SlowTransport()
     email = EmailNotifier(transport, clock=lambda: NOON)
-    records = DecisionRecords(documents, workspace=WORKSPACE)
-    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    notifier = notifier_of(email, documents)
     incidents = [an_incident(id=f"incident {number}") for number in range(8)]
     await asyncio.gather(*(notifier.notify(notice("opened", incident)) for incident in incidents))
     assert (len(transport.sent), most) == (8, 2)
-    await store.close()
 
 
 def test_a_mail_about_a_proposal_says_how_to_approve_it_and_has_no_link_that_does() -> None:
@@ -127,35 +120,26 @@ def test_a_mail_about_a_job_that_did_not_fail_says_what_is_wrong(kind: Any, said
 
 
 @pytest.mark.parametrize("state", [IncidentState.APPROVED, IncidentState.DELAYED, IncidentState.RETRYING])
-async def test_an_automatic_retry_is_mailed_only_when_it_did_not_help(tmp_path: Path, state: IncidentState) -> None:
-    store = SqliteStore(tmp_path / "store.db")
+async def test_an_automatic_retry_is_mailed_only_when_it_did_not_help(
+    documents: DocumentStore, state: IncidentState
+) -> None:
     transport = RecordingTransport()
 
-    async def is_told_in_chat(_: Incident) -> bool:
-        return False
-
-    email = EmailNotifier(transport, store.documents(), clock=lambda: NOON)
-    records = DecisionRecords(store.documents(), workspace=WORKSPACE)
-    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    email = EmailNotifier(transport, documents, clock=lambda: NOON)
+    notifier = notifier_of(email, documents)
     await notifier.notify(notice("opened", an_incident(mode=WatchMode.AUTO, state=state)))
     await email.deliver_due_async()
     assert transport.sent == []
     await notifier.notify(notice("escalated", an_incident(mode=WatchMode.AUTO, state=IncidentState.ESCALATED)))
     await email.deliver_due_async()
     assert len(transport.sent) == 1
-    await store.close()
 
 
-async def test_a_proposal_that_was_mailed_and_did_not_help_is_mailed_again(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "store.db")
+async def test_a_proposal_that_was_mailed_and_did_not_help_is_mailed_again(documents: DocumentStore) -> None:
     transport = RecordingTransport()
 
-    async def is_told_in_chat(_: Incident) -> bool:
-        return False
-
-    email = EmailNotifier(transport, store.documents(), clock=lambda: NOON)
-    records = DecisionRecords(store.documents(), workspace=WORKSPACE)
-    notifier = MailNotifier(email, lambda _: ["team@example.com"], records, is_told_in_chat=is_told_in_chat)
+    email = EmailNotifier(transport, documents, clock=lambda: NOON)
+    notifier = notifier_of(email, documents)
     retry = Retry(id="r", proposal="p", of_run="k", kind="repair", run_id=456, started_at_seconds=1.0, outcome="failed")
     proposed = an_incident(mode=WatchMode.APPROVE, state=IncidentState.PROPOSED)
     await notifier.notify(notice("proposed", proposed))
@@ -164,4 +148,3 @@ async def test_a_proposal_that_was_mailed_and_did_not_help_is_mailed_again(tmp_p
         await notifier.notify(notice("escalated", failed))
     await email.deliver_due_async()
     assert len(transport.sent) == 2
-    await store.close()
