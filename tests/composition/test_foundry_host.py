@@ -14,6 +14,7 @@ from app.composition.functions_host import FunctionsHost
 from app.config import load_settings
 from app.foundry.requests.tool_message import QueuedMessage
 from app.foundry.requests.tool_request import ToolRequest
+from app.storage.storage_errors import StorageError
 from tests.composition.test_foundry import message, on_queue, opened, receive
 from tests.composition.test_functions_host import ACCOUNT, WORKSPACE
 from tests.fakes.application_insights import ApplicationInsights
@@ -97,6 +98,20 @@ async def test_a_request_goes_on_in_the_trace_that_the_host_has_begun_for_its_me
         await host.close()
         (turn,) = [row for row in tables_of(insights)["AppRequests"] if row["Name"] == "turn"]
     assert turn["OperationId"] == trace_id
+
+
+async def test_health_says_that_requests_cannot_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse() -> None:
+        raise StorageError("AuthorizationFailure")
+
+    async with ServingEndpoint() as endpoint:
+        host = opened(endpoint, tmp_path)
+        await receive(host, message())
+        assert host._foundry is not None
+        monkeypatch.setattr(host._foundry._queue, "ping", refuse)
+        answer = await host.health.answer_with_dependencies("GET")
+        await host.close()
+    assert json.loads(answer.body)["foundry"]["state"] == "failed"
 
 
 @pytest.mark.parametrize(

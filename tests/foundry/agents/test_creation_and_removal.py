@@ -61,6 +61,8 @@ async def test_over_mcp_no_approval_is_needed_and_only_our_tools_are_allowed(har
         "require_approval": "never",
         "project_connection_id": "key",
     }
+    instructions = harness.stand_in.agents.versions[SPECIALIST][-1]["definition"]["instructions"]
+    assert "returns a handle instead of an answer, call get_result with it" in instructions
 
 
 async def test_creating_again_makes_no_new_version(harness: ProgramHarness) -> None:

@@ -233,3 +233,14 @@ async def test_undoing_has_a_time_limit(harness: ProgramHarness, monkeypatch: py
     with pytest.raises(RefusedError):
         await harness.orchestrator().create()
     assert "There was no time for more." in harness.text()
+
+
+async def test_removing_what_a_question_made_has_a_time_limit(
+    harness: ProgramHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.orchestrator().create()
+    monkeypatch.setattr("app.foundry.agents.responses_orchestrator._CLEANUP_SECONDS", 0.1)
+    harness.stand_in.faults.add("DELETE /openai/v1/conversations/{id}", None)
+    async with asyncio.timeout(20):
+        assert (await harness.orchestrator().ask("How many?", 60)).text
+    assert "left: what the question made, for which there was no time" in harness.text()
