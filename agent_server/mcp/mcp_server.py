@@ -19,6 +19,7 @@ from agent_server.mcp.mcp_services import AskAnswer, McpServices, failed_answer
 from agent_server.protocol.api_error import ApiError
 from app.mcp_server.call_progress import CallProgress, with_progress
 from app.mcp_server.tools import listed_tool, object_schema, text_result
+from app.mcp_server.tools_only_server import tools_only_server
 
 _Context = ServerRequestContext[Any, Any]
 _MAX_QUESTION_CHARACTERS = 100_000
@@ -33,12 +34,12 @@ _RESPONSE_ID = {"type": "string", "minLength": 1, "description": "The response_i
 
 def mcp_server(services: McpServices) -> Server[Any]:
     calls = _Calls(services)
-    return Server(
+    return tools_only_server(
         services.name,
-        version=services.version,
+        services.version,
+        calls.list_tools,
+        calls.call_tool,
         instructions=services.description or None,
-        on_list_tools=calls.list_tools,
-        on_call_tool=calls.call_tool,
     )
 
 

@@ -19,8 +19,8 @@ _PATH = "/api/mcp"
 _MAX_BODY_BYTES = 256 * 1024
 _TIME_LIMIT_SECONDS = 58.0
 _CLOSE_SECONDS = 2.0
-_ACCEPTED = {"accept": "application/json", "content-type": "application/json"}
-"""For callers that do not say it."""
+_CONTENT_TYPE = {"content-type": "application/json"}
+"""Whatever a caller calls it: no body is anything else."""
 
 
 class FoundryMcp:
@@ -46,7 +46,7 @@ class FoundryMcp:
             return HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "Send MCP requests with POST.", headers={"Allow": "POST"})
         if self._closed:
             return HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE, "This worker ends. Call again.")
-        given = _ACCEPTED | _of_mcp(headers)
+        given = _CONTENT_TYPE | _of_mcp(headers)
         if traceparent:
             given["traceparent"] = traceparent
         receiving = asyncio.create_task(asgi_call(self._endpoint, "POST", _PATH, given, body))
@@ -69,6 +69,6 @@ class FoundryMcp:
 
 
 def _of_mcp(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those that the protocol knows: keys and tokens end here."""
+    """Those of the protocol: keys and tokens end here."""
     lower = {name.lower(): value for name, value in headers.items() if value}
-    return {name: value for name, value in lower.items() if name in _ACCEPTED or name.startswith("mcp-")}
+    return {name: value for name, value in lower.items() if name.startswith("mcp-")}

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from app.foundry.mcp.tool_calls import ToolCalls
 from app.mcp_server.tools import listed_tool, object_schema, text_result
+from app.mcp_server.tools_only_server import tools_only_server
 from app.version import VERSION
 
 GET_RESULT = "get_result"
@@ -25,7 +26,7 @@ _Context = ServerRequestContext[Any, Any]
 
 def tool_server(calls: ToolCalls) -> Server[Any]:
     served = _ServedTools(calls)
-    return Server("databricks-agent", version=VERSION, on_list_tools=served.list, on_call_tool=served.call)
+    return tools_only_server("databricks-agent", VERSION, served.list, served.call)
 
 
 class _ServedTools:

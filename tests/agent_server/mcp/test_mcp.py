@@ -211,6 +211,45 @@ async def test_no_address_redirects_and_only_post_is_taken() -> None:
     assert [answer.status_code for answer in others] == [405, 405, 405]
 
 
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("application/json, text/event-stream", "text/event-stream"),
+        ("text/event-stream", "text/event-stream"),
+        ("application/json", "application/json"),
+        ("application/*", "application/json"),
+        ("*/*", "application/json"),
+        ("", "application/json"),
+    ],
+)
+async def test_a_stream_of_events_is_for_callers_that_name_it_and_others_get_json(
+    accept: str, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.mcp_server.call_progress._PROGRESS_SECONDS", 0.01)
+    tools = Tools()
+    tools.go_on.clear()
+    asked = {"name": "weather", "arguments": {"city": "Oslo"}, "_meta": {"progressToken": 7}}
+    made = services(tools=AgentTools(tools.registry_for))
+    async with raw(made) as client:
+        asyncio.get_running_loop().call_later(0.05, tools.go_on.set)
+        answer = await client.post(
+            "/mcp", json={**LISTING, "method": "tools/call", "params": asked}, headers={"Accept": accept}
+        )
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, content_type)
+    if content_type == "application/json":
+        assert answer.json()["result"]["content"][0]["text"].startswith("Sunny in Oslo")
+    else:
+        assert "Sunny in Oslo" in answer.text
+
+
+async def test_who_asks_for_prompts_or_resources_is_told_that_there_are_none() -> None:
+    async with client_of(services()) as client:
+        prompts = await client.list_prompts()
+        resources = await client.list_resources()
+        templates = await client.list_resource_templates()
+    assert (prompts.prompts, resources.resources, templates.resource_templates) == ([], [], [])
+
+
 async def test_the_host_of_the_proxy_is_taken_and_a_foreign_page_is_not() -> None:
     made = services()
     in_app = replace(made, app=type(made.app)(name="agent"))

@@ -88,19 +88,31 @@ async def test_who_has_no_key_is_told_nothing(monkeypatch: pytest.MonkeyPatch, k
 
 
 @pytest.mark.parametrize(
-    ("accept", "status"),
+    "headers",
     [
-        ("application/json, text/event-stream", 200),
-        ("text/event-stream, application/json", 200),
-        ("application/json", 200),
-        ("*/*", 200),
-        ("", 200),
-        ("text/event-stream", 406),
+        *(
+            {"Accept": accept}
+            for accept in ("application/json, text/event-stream", "application/json", "*/*", "", "text/event-stream")
+        ),
+        *(
+            {"Content-Type": content_type}
+            for content_type in ("application/json; charset=utf-8", "Application/JSON", "application/json-rpc", "")
+        ),
     ],
 )
-async def test_callers_get_json_unless_they_take_none(accept: str, status: int) -> None:
-    answer = await received(json.dumps(LISTING).encode(), {"Accept": accept})
-    assert (answer.status, answer.content_type) == (status, "application/json")
+async def test_every_caller_gets_json_whatever_its_headers_say(headers: dict[str, str]) -> None:
+    answer = await received(json.dumps(LISTING).encode(), headers)
+    assert (answer.status, answer.content_type) == (200, "application/json")
+    assert "result" in json.loads(answer.body)
+
+
+@pytest.mark.parametrize("kind", ["prompts", "resources", "resourceTemplates"])
+@pytest.mark.parametrize("version", ["", "2025-06-18"])
+async def test_who_asks_for_prompts_or_resources_is_told_that_there_are_none(kind: str, version: str) -> None:
+    method = "resources/templates/list" if kind == "resourceTemplates" else f"{kind}/list"
+    asked = {**LISTING, "method": method}
+    answer = await received(json.dumps(asked).encode(), {"MCP-Protocol-Version": version})
+    assert json.loads(answer.body)["result"] == {kind: []}
 
 
 async def received(body: bytes, headers: dict[str, str] | None = None, method: str = "POST") -> Any:
@@ -187,4 +199,4 @@ async def test_keys_and_tokens_are_not_handed_to_the_protocol(monkeypatch: pytes
     mcp = FoundryMcp(ToolCalls([], MemoryRequests()))
     monkeypatch.setattr(mcp, "_endpoint", app)
     await mcp.receive("POST", {"X-Functions-Key": KEY, "Authorization": "Bearer x", "Mcp-Method": "m"}, b"", "00-a")
-    assert seen[0].keys() == {b"accept", b"content-type", b"mcp-method", b"traceparent"}
+    assert seen[0].keys() == {b"content-type", b"mcp-method", b"traceparent"}
