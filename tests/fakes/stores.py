@@ -22,7 +22,7 @@ from app.storage.azure.table_store import TableStore
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.documents import DocumentStore
 from app.storage.lazy import lazy
-from app.storage.ledger import ConversationStore, TurnKey, TurnRecord, TurnState
+from app.storage.ledger import BeginResult, ConversationStore, TurnKey, TurnRecord, TurnState
 from app.storage.postgres.postgres_store import PostgresStore
 from app.storage.queue import MessageReceiver
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -168,6 +168,12 @@ class Wire(AioHttpTransport):  # type: ignore[misc]
 
 def turn(activity: str = "a1", key: ConversationKey = ANN, owner: str = "worker-1") -> TurnRecord:
     return TurnRecord(TurnKey(key, activity), 0, TurnState.STARTED, owner, 60.0, payload='{"question": "Why?"}')
+
+
+async def begin(store: ConversationStore, record: TurnRecord | None = None, history_limit: int = 10) -> BeginResult:
+    result = await store.begin(record or turn(), history_limit=history_limit)
+    assert result is not None, "taken for a repeat"
+    return result
 
 
 def exchange(n: object) -> list[StoredMessage]:

@@ -16,11 +16,6 @@ THREAD = replace(ANN, thread="19:1/§")
 TABLE = ArtifactKey(ANN, "result of run 17 / Größe 😀")
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=ENGINES)
 async def storage(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock

@@ -33,6 +33,7 @@ from app.storage.queue import PopReceiptMismatchError
 from app.storage.storage_account import StorageAccount
 from app.storage.storage_credential import StorageCredential
 from app.storage.storage_errors import StorageError
+from tests.fakes import stores
 from tests.fakes.azurite import Azurite, free_ports, installed
 from tests.fakes.certificate import localhost
 from tests.fakes.entra import IDENTITY_HEADER, Entra
@@ -71,9 +72,7 @@ async def test_a_queue_with_a_wrong_key_fails_its_ping(azurite: Azurite) -> None
 
 
 async def begin(store: TableStore, activity: str = "a1", owner: str = "worker-1") -> BeginResult:
-    result = await store.begin(turn(activity, owner=owner), history_limit=10)
-    assert result is not None, "taken for a repeat"
-    return result
+    return await stores.begin(store, turn(activity, owner=owner))
 
 
 async def test_a_turn_costs_three_round_trips_before_the_model_is_asked(

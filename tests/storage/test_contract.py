@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from app.storage.conversations import ConversationKey, StoredMessage
-from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnRecord, TurnState
+from app.storage.ledger import ConversationStore, Predecessor, TurnRecord, TurnState
 from app.storage.storage_errors import ConcurrentUpdateError
-from tests.fakes.clock import Clock
-from tests.fakes.stores import ANN, BOB, ENGINES, exchange, opened_store, turn
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=ENGINES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[ConversationStore]:
-    async with opened_store(request, tmp_path, clock) as store:
-        yield store
-
-
-async def begin(store: ConversationStore, record: TurnRecord | None = None, history_limit: int = 10) -> BeginResult:
-    result = await store.begin(record or turn(), history_limit=history_limit)
-    assert result is not None, "taken for a repeat"
-    return result
+from tests.fakes.stores import ANN, BOB, begin, exchange, turn
 
 
 async def answered(store: ConversationStore, n: int, key: ConversationKey = ANN) -> None:

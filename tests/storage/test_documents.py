@@ -22,11 +22,6 @@ INCIDENTS = Collection("incidents", retention_days=90)
 DAY_SECONDS = 24 * 3600.0
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=ENGINES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[DocumentStore]:
     async with opened_documents(request, tmp_path, clock) as store:

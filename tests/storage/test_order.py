@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from app.storage.ledger import BeginResult, ConversationStore, Predecessor, TurnState
+from tests.fakes import stores
 from tests.fakes.clock import Clock
-from tests.fakes.stores import ANN, ENGINES, exchange, opened_store, turn
+from tests.fakes.stores import ANN, exchange, turn
 
 
 class Delays(Clock):
@@ -29,16 +28,8 @@ def clock() -> Delays:
     return Delays()
 
 
-@pytest.fixture(params=ENGINES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Delays) -> AsyncIterator[ConversationStore]:
-    async with opened_store(request, tmp_path, clock) as store:
-        yield store
-
-
 async def begin(store: ConversationStore, activity: str, asked: int) -> BeginResult:
-    result = await store.begin(replace(turn(activity), ticket=asked), history_limit=10)
-    assert result is not None, "taken for a repeat"
-    return result
+    return await stores.begin(store, replace(turn(activity), ticket=asked))
 
 
 async def test_the_earlier_question_is_started_first_even_if_it_is_entered_later(store: ConversationStore) -> None:

@@ -14,12 +14,12 @@ import pytest
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.conversations import ConversationKey
 from app.storage.documents import Collection, Document, DocumentKey
-from app.storage.ledger import TurnRecord, TurnState
+from app.storage.ledger import TurnState
 from app.storage.postgres.postgres_storage import open_database
 from app.storage.postgres.postgres_store import PostgresStore
 from app.storage.storage_errors import StorageError
 from tests.fakes.postgres import USER, Postgres
-from tests.fakes.stores import ANN, exchange, turn
+from tests.fakes.stores import ANN, begin, exchange, turn
 
 pytestmark = pytest.mark.slow
 
@@ -27,12 +27,6 @@ _IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 ROOT = Path(__file__).parents[2]
 WATCHES = Collection("watches")
 KEY = DocumentKey(WATCHES, "contoso", "a")
-
-
-async def begun(store: PostgresStore, activity: str = "a1") -> TurnRecord:
-    entered = await store.begin(turn(activity), history_limit=9)
-    assert entered is not None, "taken for a repeat"
-    return entered.record
 
 
 WORKER = """
@@ -117,7 +111,7 @@ async def test_a_certificate_is_verified_as_far_as_the_setting_says(
 async def test_a_turn_is_closed_with_its_messages_or_not_at_all(postgres: Postgres) -> None:
     database = postgres.database()
     store = PostgresStore(database)
-    record = await begun(store)
+    record = (await begin(store)).record
     await postgres.execute(f"ALTER TABLE {database.schema}.message ADD CHECK (role <> 'assistant')")
     with pytest.raises(StorageError, match=r"CheckViolationError 23514$"):
         await store.end(record, TurnState.ANSWERED, exchange(1))
@@ -130,10 +124,10 @@ async def test_a_turn_is_closed_with_its_messages_or_not_at_all(postgres: Postgr
 async def test_tables_that_are_gone_are_made_again(postgres: Postgres) -> None:
     database = postgres.database()
     store = PostgresStore(database)
-    await begun(store)
+    await begin(store)
     await postgres.execute(f"DROP SCHEMA {database.schema} CASCADE")
     await asyncio.gather(*(store.ping() for _ in range(3)))
-    await begun(store)
+    await begin(store)
     await store.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.storage.artifacts import Artifact, ArtifactKey
 from app.storage.documents import Collection, Document, DocumentKey
-from app.storage.ledger import TurnRecord, TurnState
+from app.storage.ledger import TurnState
 from app.storage.postgres import postgres_pool, postgres_session
 from app.storage.postgres.postgres_keys import lock_of
 from app.storage.postgres.postgres_session import PostgresSession
@@ -19,7 +19,7 @@ from app.storage.storage_errors import StorageError
 from tests.fakes.clock import Clock
 from tests.fakes.postgres import Postgres
 from tests.fakes.postgres_proxy import PostgresProxy
-from tests.fakes.stores import ANN, exchange, turn
+from tests.fakes.stores import ANN, begin, exchange, turn
 
 pytestmark = pytest.mark.slow
 
@@ -41,16 +41,10 @@ async def store(postgres: Postgres, proxy: PostgresProxy) -> AsyncIterator[Postg
     await store.close()
 
 
-async def begun(store: PostgresStore, activity: str = "a1") -> TurnRecord:
-    entered = await store.begin(turn(activity), history_limit=9)
-    assert entered is not None, "taken for a repeat"
-    return entered.record
-
-
 async def test_a_worker_that_stalls_in_a_transaction_holds_nobody_up(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = await begun(store)
+    record = (await begin(store)).record
     monkeypatch.setattr(postgres_session, "_BEGIN", postgres_session._BEGIN.replace("'10s'", "'200ms'"))
     stalls, tries = asyncio.Event(), []
 
@@ -69,7 +63,7 @@ async def test_a_worker_that_stalls_in_a_transaction_holds_nobody_up(
 
 
 async def test_a_call_that_is_cancelled_gives_its_connection_back(postgres: Postgres, store: PostgresStore) -> None:
-    record = await begun(store)
+    record = (await begin(store)).record
     lock = asyncio.create_task(hold_lock(postgres, seconds=30))
     await asyncio.sleep(0.1)
     waiting = [asyncio.create_task(store.start(record)) for _ in range(2 * postgres_pool._MAX_CONNECTIONS)]
@@ -102,14 +96,14 @@ async def test_a_call_for_which_no_connection_is_free_is_an_error_after_a_time(s
 
 
 async def test_a_closed_connection_costs_no_call(store: PostgresStore, proxy: PostgresProxy) -> None:
-    record = await begun(store)
+    record = (await begin(store)).record
     await asyncio.gather(*(store.ping() for _ in range(4)))
     proxy.close_connections()
     assert await asyncio.gather(*(store.find(record.key) for _ in range(6))) == [record] * 6
 
 
 async def test_connections_that_the_server_ends_cost_no_call(postgres: Postgres, store: PostgresStore) -> None:
-    record = await begun(store)
+    record = (await begin(store)).record
     await postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
     record = await store.change(record.changed(checkpoint="so far"))
     waiting = asyncio.create_task(hold_lock(postgres, seconds=30))
@@ -207,7 +201,7 @@ async def test_connections_that_go_silent_are_given_up_for_another(store: Postgr
 
 
 async def test_a_database_that_sleeps_is_waited_for(store: PostgresStore, proxy: PostgresProxy) -> None:
-    record = await begun(store)
+    record = (await begin(store)).record
     proxy.refusing = True
     proxy.close_connections()
     asleep = [asyncio.create_task(store.find(record.key)) for _ in range(3)]

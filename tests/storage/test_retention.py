@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from app.storage.conversations import ConversationKey
 from app.storage.ledger import ConversationStore, Predecessor, TurnKey, TurnRecord, TurnState
 from tests.fakes.clock import Clock
-from tests.fakes.stores import ANN, BOB, ENGINES, exchange, opened_store, turn
+from tests.fakes.stores import ANN, BOB, exchange, turn
 
 THREAD = replace(ANN, thread="19:1/§")
 OTHER_TENANT = replace(ANN, tenant="other tenant")
 DAY = 24 * 3600.0
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=ENGINES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[ConversationStore]:
-    async with opened_store(request, tmp_path, clock) as store:
-        yield store
 
 
 async def begin(store: ConversationStore, activity: str, key: ConversationKey = ANN) -> TurnRecord:

@@ -14,10 +14,10 @@ from app.storage.queue import MESSAGE_LIFETIME_SECONDS, PopReceiptMismatchError,
 from app.storage.queue_encoding import encode_message, text_of
 
 # Azure's limit.
-MAX_RECEIVED = 32
+_MAX_RECEIVED = 32
 # Azure answers an old receipt with the first code, whether the message was deleted or received again. The second one is
 # documented too: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
-OLD_RECEIPT_CODES = {"MessageNotFound", "PopReceiptMismatch"}
+_OLD_RECEIPT_CODES = {"MessageNotFound", "PopReceiptMismatch"}
 
 
 class AzureQueue:
@@ -48,32 +48,18 @@ class AzureQueue:
                 receipt.message_id, receipt.pop_receipt, visibility_timeout=math.ceil(visibility_timeout)
             )
         except HttpResponseError as error:
-            if code_of(error) in OLD_RECEIPT_CODES:
+            if code_of(error) in _OLD_RECEIPT_CODES:
                 raise PopReceiptMismatchError from error
             raise
         return Receipt(receipt.message_id, str(changed.pop_receipt), receipt.inserted_at)
 
     @storage_call()
     async def delete(self, receipt: Receipt) -> None:
-        try:
-            await self._queue.delete_message(receipt.message_id, receipt.pop_receipt)
-        except HttpResponseError as error:
-            if code_of(error) not in OLD_RECEIPT_CODES:
-                raise
+        await delete_message(self._queue, receipt)
 
     @storage_call()
     async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
-        pages = self._queue.receive_messages(
-            messages_per_page=min(max_messages, MAX_RECEIVED), visibility_timeout=max(1, math.ceil(visibility_timeout))
-        ).by_page()
-        async for page in pages:
-            return [
-                ReceivedMessage(
-                    receipt_of(message), text_of(message.content), message.dequeue_count or 1, message.content
-                )
-                async for message in page
-            ]
-        return []
+        return await receive_messages(self._queue, max_messages, visibility_timeout)
 
     @storage_call()
     async def ping(self) -> None:
@@ -88,9 +74,30 @@ class AzureQueue:
             visibility_timeout=math.ceil(visibility_timeout),
             time_to_live=math.ceil(time_to_live_seconds),
         )
-        return receipt_of(sent)
+        return _receipt_of(sent)
 
 
-def receipt_of(message: QueueMessage) -> Receipt:
+async def receive_messages(queue: QueueClient, max_messages: int, visibility_timeout: float) -> list[ReceivedMessage]:
+    pages = queue.receive_messages(
+        messages_per_page=min(max_messages, _MAX_RECEIVED), visibility_timeout=max(1, math.ceil(visibility_timeout))
+    ).by_page()
+    async for page in pages:
+        return [
+            ReceivedMessage(_receipt_of(message), text_of(message.content), message.dequeue_count or 1, message.content)
+            async for message in page
+        ]
+    return []
+
+
+async def delete_message(queue: QueueClient, receipt: Receipt) -> None:
+    """A message that is gone, or that somebody else has received since, is no error."""
+    try:
+        await queue.delete_message(receipt.message_id, receipt.pop_receipt)
+    except HttpResponseError as error:
+        if code_of(error) not in _OLD_RECEIPT_CODES:
+            raise
+
+
+def _receipt_of(message: QueueMessage) -> Receipt:
     inserted_at = message.inserted_on.timestamp() if message.inserted_on is not None else 0.0
     return Receipt(str(message.id), str(message.pop_receipt), inserted_at)

@@ -22,9 +22,9 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from app.resilience.retry_after import retry_after_seconds
 from app.storage.azure.azure_calls import code_of
-from app.storage.azure.azure_queue import MAX_RECEIVED, OLD_RECEIPT_CODES, receipt_of
+from app.storage.azure.azure_queue import delete_message, receive_messages
 from app.storage.queue import Receipt, ReceivedMessage, check_size
-from app.storage.queue_encoding import encode_message, text_of
+from app.storage.queue_encoding import encode_message
 from app.storage.remote_queue import RemoteQueueBusyError, RemoteQueueRefusedError
 from app.storage.storage_errors import StorageError
 
@@ -68,25 +68,11 @@ class AzureRemoteQueue:
 
     @_remote_call
     async def receive(self, max_messages: int, *, visibility_timeout: float) -> list[ReceivedMessage]:
-        pages = self._queue.receive_messages(
-            messages_per_page=min(max_messages, MAX_RECEIVED), visibility_timeout=max(1, math.ceil(visibility_timeout))
-        ).by_page()
-        async for page in pages:
-            return [
-                ReceivedMessage(
-                    receipt_of(message), text_of(message.content), message.dequeue_count or 1, message.content
-                )
-                async for message in page
-            ]
-        return []
+        return await receive_messages(self._queue, max_messages, visibility_timeout)
 
     @_remote_call
     async def delete(self, receipt: Receipt) -> None:
-        try:
-            await self._queue.delete_message(receipt.message_id, receipt.pop_receipt)
-        except HttpResponseError as error:
-            if code_of(error) not in OLD_RECEIPT_CODES:
-                raise
+        await delete_message(self._queue, receipt)
 
     @_remote_call
     async def ping(self) -> None:

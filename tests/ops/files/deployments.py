@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,3 +119,12 @@ def alerts() -> dict[str, Resource]:
 def query(alert: str) -> str:
     (criterion,) = alerts()[alert]["properties"]["criteria"]["allOf"]
     return str(criterion["query"])
+
+
+def strings(value: object) -> Iterator[str]:
+    """Those in a value of YAML or JSON, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings(inner)

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from app.config import load_settings
 from ops.parameters import PARAMETERS, placeholders_in, read_environment
-from tests.ops.files.deployments import DEV_COMMANDS, ROOT, template
+from tests.ops.files.deployments import DEV_COMMANDS, ROOT, strings, template
 
 PROJECTS = {
     file.name: YAML(typ="safe").load(file.read_text(encoding="utf-8")) for file in sorted(ROOT.glob("m365agents*.yml"))
@@ -53,14 +53,6 @@ Step = dict[str, Any]
 
 def steps(name: str) -> dict[str, list[Step]]:
     return {lifecycle: PROJECTS[name].get(lifecycle, []) for lifecycle in LIFECYCLES[name]}
-
-
-def strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from strings(inner)
 
 
 def variables(file: Path) -> dict[str, str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from ops.bicep import pinned_version
-from tests.ops.files.deployments import DEV_COMMANDS, ROOT
+from tests.ops.files.deployments import DEV_COMMANDS, ROOT, strings
 
 FOLDER = ROOT / ".github/workflows"
 TEXTS = {file.stem: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.yml"))}
@@ -33,14 +32,6 @@ def scripts(name: str) -> str:
     jobs = WORKFLOWS[name]["jobs"].values()
     runs = [step.get("run", "") for content in jobs for step in steps(content)]
     return "\n".join(line for run in runs for line in run.splitlines() if not line.lstrip().startswith("#"))
-
-
-def strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from strings(inner)
 
 
 def env_value(name: str) -> str:
