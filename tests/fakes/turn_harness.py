@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -86,6 +86,13 @@ class TurnHarness:
         assert await receiver.receive(16, visibility_timeout=1) == [], "messages are left on the queue"
         return other
 
+    async def take_message(self) -> str:
+        """The only one that is visible on the queue."""
+        receiver = self.store.queue("turns")
+        (taken,) = await receiver.receive(9, visibility_timeout=600)
+        await receiver.delete(taken.receipt)
+        return taken.body
+
     async def _until_due(self) -> float:
         """Seconds until a message appears that is on the queue now; a minute if there is none."""
         appears: float | None = await self.store._file.run_transaction(
@@ -138,6 +145,23 @@ def played(channel: Channel, folder: Path, script: Callable[[TurnHarness], Await
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as virtual:
         return virtual.run(run())
+
+
+def moments(first: float, step: float, count: int) -> list[float]:
+    """In seconds from the beginning of a script."""
+    return [round(first + step * number, 4) for number in range(count)]
+
+
+def played_at(
+    moments: Iterable[float], channel: Channel, folder: Path, script: Callable[[TurnHarness, float], Awaitable[None]]
+) -> Iterator[tuple[float, TurnHarness, Any]]:
+    """`played` once for each moment, which the script gets too."""
+    for number, moment in enumerate(moments):
+
+        async def at_moment(harness: TurnHarness, moment: float = moment) -> None:
+            await script(harness, moment)
+
+        yield moment, *played(channel, folder / str(number), at_moment)
 
 
 def in_virtual_time(script: Callable[[TurnHarness], Awaitable[None]]) -> Callable[[Path], None]:

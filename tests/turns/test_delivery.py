@@ -74,16 +74,13 @@ def test_after_three_workers_have_vanished_the_person_is_told_with_an_error_id(
     channel: Channel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def script(harness: TurnHarness) -> None:
-        receiver = harness.store.queue("turns")
         workers = [harness.worker() for _ in range(3)]
         running = [asyncio.create_task(workers[0].ask())]
         await asyncio.sleep(0.5)
         for worker, before in zip(workers[1:], workers, strict=False):
             before.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await receiver.receive(9, visibility_timeout=600)
-            running.append(asyncio.create_task(worker.resume(taken.body)))
-            await receiver.delete(taken.receipt)
+            running.append(asyncio.create_task(worker.resume(await harness.take_message())))
             await asyncio.sleep(0.5)
         workers[-1].wire.cut()
         async with ends_with(*running):

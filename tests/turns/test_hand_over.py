@@ -17,7 +17,7 @@ from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnKey, TurnState
 from app.storage.storage_errors import StorageError
 from tests.fakes.chat import ends_with
-from tests.fakes.turn_harness import ANN, ANSWER, TurnHarness, plain, played
+from tests.fakes.turn_harness import ANN, ANSWER, TurnHarness, plain, played_at
 
 
 def assert_answered_once(harness: TurnHarness, kept: Any) -> None:
@@ -50,22 +50,19 @@ ALL = pytest.param(MOMENTS, id="at all moments", marks=pytest.mark.slow)
 def test_a_worker_that_vanishes_at_any_moment_leaves_a_turn_that_another_ends(
     channel: Channel, moments: list[float], tmp_path: Path
 ) -> None:
-    for number, moment in enumerate(moments):
+    async def script(harness: TurnHarness, moment: float) -> None:
+        first = harness.worker()
+        asking = asyncio.create_task(first.ask())
+        await asyncio.sleep(moment)
+        first.wire.cut()
+        async with ends_with(asking):
+            await harness.later()
+            # Teams repeats what was not acknowledged; so does who was not entered at all.
+            again = harness.worker()
+            await again.ask()
+            await harness.later()
 
-        async def script(harness: TurnHarness, moment: float = moment) -> None:
-            first = harness.worker()
-            asking = asyncio.create_task(first.ask())
-            await asyncio.sleep(moment)
-            first.wire.cut()
-            async with ends_with(asking):
-                await harness.later()
-                # Teams repeats what was not acknowledged; so does who was not entered at all.
-                again = harness.worker()
-                await again.ask()
-                await harness.later()
-
-        folder = tmp_path / str(number)
-        harness, kept = played(channel, folder, script)
+    for _, harness, kept in played_at(moments, channel, tmp_path, script):
         assert_answered_once(harness, kept)
 
 
@@ -75,21 +72,20 @@ def test_a_worker_that_vanishes_at_any_moment_leaves_a_turn_that_another_ends(
 def test_a_worker_that_stalls_says_nothing_in_a_turn_that_another_has_taken(
     channel: Channel, moments: list[float], stalls_for: float, tmp_path: Path
 ) -> None:
-    for number, moment in enumerate(moments):
-        told: list[BaseException | None] = []
+    told: list[BaseException | None] = []
 
-        async def script(harness: TurnHarness, moment: float = moment, told: list[BaseException | None] = told) -> None:
-            first = harness.worker()
-            asking = asyncio.create_task(first.ask())
-            loop = asyncio.get_running_loop()
-            loop.call_later(moment, first.wire.cut)
-            loop.call_later(moment + stalls_for, first.wire.join)
-            await harness.later()
-            await asyncio.wait([asking])
-            told.append(asking.exception())
+    async def script(harness: TurnHarness, moment: float) -> None:
+        first = harness.worker()
+        asking = asyncio.create_task(first.ask())
+        loop = asyncio.get_running_loop()
+        loop.call_later(moment, first.wire.cut)
+        loop.call_later(moment + stalls_for, first.wire.join)
+        await harness.later()
+        await asyncio.wait([asking])
+        told.append(asking.exception())
 
-        harness, kept = played(channel, tmp_path / str(number), script)
-        if isinstance(told[0], StorageError) and not harness.chat.messages:
+    for _, harness, kept in played_at(moments, channel, tmp_path, script):
+        if isinstance(told[-1], StorageError) and not harness.chat.messages:
             # Nothing was entered, and the person is told so.
             assert kept == (None, [])
         else:
@@ -101,23 +97,22 @@ def test_a_worker_that_stalls_says_nothing_in_a_turn_that_another_has_taken(
 def test_a_worker_that_is_told_to_stop_hands_over_at_once(
     channel: Channel, moments: list[float], tmp_path: Path
 ) -> None:
-    for number, moment in enumerate(moments):
-        seconds = 0.0
+    seconds = 0.0
 
-        async def script(harness: TurnHarness, moment: float = moment) -> None:
-            nonlocal seconds
-            first = harness.worker()
-            asking = asyncio.create_task(first.ask())
-            await asyncio.sleep(moment)
-            asking.cancel()
-            started = asyncio.get_running_loop().time()
-            await asyncio.wait([asking])
-            seconds = asyncio.get_running_loop().time() - started
-            if not await harness.store.find(TurnKey(ANN, "1")):
-                # Nothing was entered yet, and so nothing acknowledged: Teams sends it again.
-                await harness.worker().ask()
-            await harness.later(20.0, every=0.2)
+    async def script(harness: TurnHarness, moment: float) -> None:
+        nonlocal seconds
+        first = harness.worker()
+        asking = asyncio.create_task(first.ask())
+        await asyncio.sleep(moment)
+        asking.cancel()
+        started = asyncio.get_running_loop().time()
+        await asyncio.wait([asking])
+        seconds = asyncio.get_running_loop().time() - started
+        if not await harness.store.find(TurnKey(ANN, "1")):
+            # Nothing was entered yet, and so nothing acknowledged: Teams sends it again.
+            await harness.worker().ask()
+        await harness.later(20.0, every=0.2)
 
-        harness, kept = played(channel, tmp_path / str(number), script)
+    for _, harness, kept in played_at(moments, channel, tmp_path, script):
         assert_answered_once(harness, kept)
         assert seconds < 4.5

@@ -54,7 +54,6 @@ def worker(harness: TurnHarness, model: Knows) -> Worker:
 
 async def vanishing_after(harness: TurnHarness, models: list[Knows], seconds: float) -> None:
     """Each model's worker vanishes after so long, but the last."""
-    receiver = harness.store.queue("turns")
     running = []
     first, *others = [worker(harness, model) for model in models]
     running.append(asyncio.create_task(first.ask()))
@@ -63,9 +62,7 @@ async def vanishing_after(harness: TurnHarness, models: list[Knows], seconds: fl
         await asyncio.sleep(seconds)
         before.wire.cut()
         await asyncio.sleep(2 * LEASE)
-        (taken,) = await receiver.receive(9, visibility_timeout=600)
-        await receiver.delete(taken.receipt)
-        running.append(asyncio.create_task(other.resume(taken.body)))
+        running.append(asyncio.create_task(other.resume(await harness.take_message())))
         before = other
     async with ends_with(*running[:-1]):
         await running[-1]

@@ -16,25 +16,24 @@ from app.models.model import Completed, TextDelta
 from app.turns.checkpoint import Checkpoint
 from app.turns.reply import UndeliveredError
 from tests.fakes.chat import Wire, ends_with
-from tests.fakes.turn_harness import ANSWER, TurnHarness, Worker, plain, played, vanishing
+from tests.fakes.turn_harness import ANSWER, TurnHarness, Worker, moments, plain, played, played_at, vanishing
+
+
+def too_large(activity: dict[str, Any], harness: TurnHarness) -> Exception | None:
+    """Of the final message of a stream."""
+    ended = any(stream.ended for stream in harness.chat.streams.values())
+    final = activity["type"] == "message" and not ended
+    return MessageTooLargeError("size") if final and len(activity["text"]) > 60 else None
 
 
 def test_an_answer_that_was_too_large_is_whole_when_the_worker_vanishes_between_its_parts(tmp_path: Path) -> None:
+    async def script(harness: TurnHarness, moment: float) -> None:
+        harness.chat.refuses = lambda activity: too_large(activity, harness)
+        await vanishing(harness, moment, 1.0)
+
     wrong = {}
     limited = replace(TEAMS_PERSONAL, text_limit_utf16=80)
-    for number in range(60):
-        moment = round(1.0 + 0.02 * number, 3)
-
-        async def script(harness: TurnHarness, moment: float = moment) -> None:
-            def too_large(activity: dict[str, Any]) -> Exception | None:
-                ended = any(stream.ended for stream in harness.chat.streams.values())
-                final = activity["type"] == "message" and not ended
-                return MessageTooLargeError("size") if final and len(activity["text"]) > 60 else None
-
-            harness.chat.refuses = too_large
-            await vanishing(harness, moment, 1.0)
-
-        harness, _ = played(limited, tmp_path / str(number), script)
+    for moment, harness, _ in played_at(moments(1.0, 0.02, 60), limited, tmp_path, script):
         said = " ".join(plain(text) for text in harness.chat.messages.values() if SENT_AGAIN.english not in text)
         if not set(ANSWER.split()) <= set(said.split()) and not any(
             SENT_AGAIN.english in text for text in harness.chat.messages.values()
@@ -58,12 +57,7 @@ def test_the_second_half_of_an_answer_is_not_lost_with_a_worker_whose_first_try_
                 await asyncio.Event().wait()
             kept.append(checkpoint)
 
-        def too_large(activity: dict[str, Any]) -> Exception | None:
-            ended = any(stream.ended for stream in harness.chat.streams.values())
-            final = activity["type"] == "message" and not ended
-            return MessageTooLargeError("size") if final and len(activity["text"]) > 60 else None
-
-        harness.chat.refuses = too_large
+        harness.chat.refuses = lambda activity: too_large(activity, harness)
         first = StreamReply(harness.chat.through(wire), channel, rules, clock=clock)
         await first.begin(keep)
         await first.write(TextAdded(ANSWER[:20]))

@@ -12,7 +12,7 @@ import pytest
 from app.bot.channel import COPILOT, TEAMS_PERSONAL, Channel
 from app.storage.ledger import TurnKey
 from tests.fakes.chat import Wire, ends_with
-from tests.fakes.turn_harness import ANN, ANSWER, LEASE, TurnHarness, now, plain, played
+from tests.fakes.turn_harness import ANN, ANSWER, LEASE, TurnHarness, moments, now, plain, played, played_at
 
 STREAMS = [TEAMS_PERSONAL, COPILOT]
 in_streams = pytest.mark.parametrize("channel", STREAMS, ids=lambda channel: channel.name)
@@ -119,18 +119,15 @@ def test_a_turn_that_continues_elsewhere_keeps_its_stream_and_the_next_one_waits
 def test_where_a_stream_was_opened_and_its_id_lost_no_second_one_is_opened_for_that_turn(
     channel: Channel, tmp_path: Path
 ) -> None:
+    async def script(harness: TurnHarness, moment: float) -> None:
+        asking = asyncio.create_task((first := harness.worker()).ask())
+        await asyncio.sleep(moment)
+        first.wire.cut()
+        async with ends_with(asking):
+            await harness.later()
+
     wrong = {}
-    for number in range(12):
-        moment = round(0.27 + 0.01 * number, 3)
-
-        async def script(harness: TurnHarness, moment: float = moment) -> None:
-            asking = asyncio.create_task((first := harness.worker()).ask())
-            await asyncio.sleep(moment)
-            first.wire.cut()
-            async with ends_with(asking):
-                await harness.later()
-
-        harness, _ = played(channel, tmp_path / str(number), script)
+    for moment, harness, _ in played_at(moments(0.27, 0.01, 12), channel, tmp_path, script):
         if harness.chat.beside or [plain(text) for text in harness.chat.messages.values()] != [ANSWER]:
             wrong[moment] = (harness.chat.beside, list(harness.chat.messages.values()))
     assert wrong == {}

@@ -13,7 +13,7 @@ from app.bot.channel import COPILOT, TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.storage.conversations import StoredMessage
 from app.storage.ledger import TurnState
 from tests.fakes.chat import ends_with
-from tests.fakes.turn_harness import ANSWER, LEASE, TurnHarness, played
+from tests.fakes.turn_harness import ANSWER, LEASE, TurnHarness, moments, played, played_at
 from tests.turns.test_one_stream import in_streams
 
 SPOKEN = [StoredMessage("user", "How?"), StoredMessage("assistant", ANSWER)]
@@ -33,17 +33,17 @@ async def cut_off(harness: TurnHarness, moment: float, seconds: float) -> int:
 def test_a_worker_that_vanishes_while_the_pace_is_waited_for_costs_no_second_model_call(
     channel: Channel, tmp_path: Path
 ) -> None:
+    asked: list[int] = []
+
+    async def script(harness: TurnHarness, moment: float) -> None:
+        asked.append(await cut_off(harness, moment, 0.3))
+
     wrong = {}
-    for number in range(18):
-        # The model ends after 0.3 s, and the channel takes the end after 1.1 s.
-        moment, asked = round(0.36 + 0.05 * number, 3), list[int]()
-
-        async def script(harness: TurnHarness, moment: float = moment, asked: list[int] = asked) -> None:
-            asked.append(await cut_off(harness, moment, 0.3))
-
-        harness, kept = played(channel, tmp_path / str(number), script)
-        if asked != [0] or list(harness.chat.messages.values()) != [ANSWER] or kept != (TurnState.ANSWERED, SPOKEN):
-            wrong[moment] = (asked, list(harness.chat.messages.values()), kept)
+    # The model ends after 0.3 s, and the channel takes the end after 1.1 s.
+    for moment, harness, kept in played_at(moments(0.36, 0.05, 18), channel, tmp_path, script):
+        seen = (asked[-1], list(harness.chat.messages.values()), kept)
+        if seen != (0, [ANSWER], (TurnState.ANSWERED, SPOKEN)):
+            wrong[moment] = seen
     assert wrong == {}
 
 
@@ -74,16 +74,13 @@ def test_a_third_worker_that_vanishes_while_the_pace_is_waited_for_does_not_give
     channel: Channel, tmp_path: Path
 ) -> None:
     async def script(harness: TurnHarness) -> None:
-        receiver = harness.store.queue("turns")
         workers = [harness.worker(4), harness.worker(4), harness.worker(0.3)]
         running = [asyncio.create_task(workers[0].ask())]
         await asyncio.sleep(1)
         for worker, before in zip(workers[1:], workers, strict=False):
             before.wire.cut()
             await asyncio.sleep(LEASE + 2)
-            (taken,) = await receiver.receive(9, visibility_timeout=600)
-            running.append(asyncio.create_task(worker.resume(taken.body)))
-            await receiver.delete(taken.receipt)
+            running.append(asyncio.create_task(worker.resume(await harness.take_message())))
             await asyncio.sleep(0.8)
         workers[-1].wire.cut()
         async with ends_with(*running):
