@@ -51,17 +51,20 @@ def read_answer(content: str) -> FunctionAnswer:
     fields = _object(content)
     named = {name.lower(): value for name, value in reversed(fields.items())}
     correlation_id = named.get("correlationid")
-    if not isinstance(correlation_id, str) or not correlation_id.strip():
+    if not isinstance(correlation_id, str) or not (correlation_id := correlation_id.strip()):
         raise UnreadableAnswerError("no CorrelationId")
     if len(correlation_id) > _MAX_ID_CHARACTERS:
         raise UnreadableAnswerError("a CorrelationId that is too long")
+    # Storage may refuse a key with NUL or half a surrogate pair, and the message would come again for days.
+    if not correlation_id.isascii() or not correlation_id.isprintable():
+        raise UnreadableAnswerError("a CorrelationId with characters that none of ours has")
     if "value" not in named:
         raise UnreadableAnswerError("no Value")
     try:
         value = _text(named["value"])
     except RecursionError:
         raise UnreadableAnswerError("a Value that is nested too deeply") from None
-    return FunctionAnswer(correlation_id.strip(), _shortened(value))
+    return FunctionAnswer(correlation_id, _shortened(value))
 
 
 def _object(content: str) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def test_a_value_of_any_kind_becomes_text(value: str, text: str) -> None:
         ('{"Value": 1, "CorrelationId": 7}', "no CorrelationId"),
         ('{"Value": 1, "CorrelationId": " "}', "no CorrelationId"),
         ('{"Value": 1, "CorrelationId": "' + "c" * 300 + '"}', "too long"),
+        ('{"Value": 1, "CorrelationId": "c\\ud83d"}', "characters that none of ours has"),
+        ('{"Value": 1, "CorrelationId": "c\\u0000"}', "characters that none of ours has"),
         ('{"CorrelationId": "c-1", "result": 1}', "no Value"),
         (base64_of(base64_of(base64_of(base64_of(base64_of(PLAIN))))), "no JSON object"),
     ],
