@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator
 
 from app.config import CoreSettings, HostSettings, load_sections
-from app.settings.host_names import read_host_names
 from app.settings.postgres_settings import PostgresSettings
 from app.settings.section import Section, setting
+from app.settings.setting_types import read_host_names
 from app.settings.storage_settings import StorageSettings
 from app.settings.turn_settings import TurnSettings
 

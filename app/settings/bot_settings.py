@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from app.settings.host_environment import HostEnvironment
-from app.settings.host_names import read_host_names
 from app.settings.section import GUID, Section, setting
+from app.settings.setting_types import read_host_names
 
 BotAppType = Literal["UserAssignedMSI", "SingleTenant", "MultiTenant"]
 BotCloud = Literal["public", "gcc-high", "dod"]

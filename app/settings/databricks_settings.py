@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
+from app.settings.setting_types import Origin
 
 _APP = re.compile(r"https://[A-Za-z0-9.-]+\.databricksapps\.com(?:[:/]|$)")
 
@@ -84,18 +85,13 @@ class DatabricksSettings(Section):
         description="the sampling temperature of the model, from 0 to 2",
     )
 
-    mlflow_base_url: str = setting(
+    mlflow_base_url: Origin = setting(
         "MLFLOW_BASE_URL",
         default="",
         left_out="the workspace",
         description="the workspace that has the traces of answers and signs in, where the model is an app; it gets the "
         "same tokens",
     )
-
-    @field_validator("mlflow_base_url")
-    @classmethod
-    def _check_mlflow_base_url(cls, value: str) -> str:
-        return secure_origin(value.strip()) if value.strip() else ""
 
     @field_validator("base_url")
     @classmethod

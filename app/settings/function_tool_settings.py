@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
@@ -13,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
+from app.settings.setting_types import read_json
 
 MAX_FUNCTION_TOOLS = 20
 _QueueName = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -76,10 +76,6 @@ def _references(schema: object) -> Iterator[str]:
             yield from _references(each)
 
 
-def _from_json(value: object) -> object:
-    return json.loads(value) if isinstance(value, str) else value
-
-
 def _distinct(tools: tuple[FunctionTool, ...]) -> tuple[FunctionTool, ...]:
     if len({each.name for each in tools}) < len(tools):
         raise PydanticCustomError("names", "each function needs a name of its own")
@@ -91,7 +87,7 @@ def _distinct(tools: tuple[FunctionTool, ...]) -> tuple[FunctionTool, ...]:
 
 _FunctionTools = Annotated[
     tuple[FunctionTool, ...],
-    BeforeValidator(_from_json),
+    BeforeValidator(read_json),
     Field(max_length=MAX_FUNCTION_TOOLS),
     AfterValidator(_distinct),
 ]

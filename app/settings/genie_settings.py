@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
+from app.settings.setting_types import Origin
 from app.settings.turn_settings import TurnSettings
 
 MAX_SPACES = 50
@@ -69,7 +69,7 @@ class GenieSettings(Section):
         default=False,
         description="whether Genie plans several queries for a question, where the workspace has its agent mode (Beta)",
     )
-    base_url: str = setting(
+    base_url: Origin = setting(
         "GENIE_BASE_URL",
         default="",
         left_out="the workspace",
@@ -89,11 +89,6 @@ class GenieSettings(Section):
         le=86_400,
         description="for so many seconds the same question runs the known SQL again (0 to 86400; 0 asks Genie always)",
     )
-
-    @field_validator("base_url")
-    @classmethod
-    def _check_base_url(cls, value: str) -> str:
-        return secure_origin(value.strip()) if value.strip() else ""
 
     @classmethod
     def cross_field_problems(cls, given: Mapping[str, str], host: HostEnvironment) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
+from app.settings.setting_types import SecretUrl
 
 _TIME = r"([01]\d|2[0-3]):[0-5]\d"
 TIME_RANGE = f"^({_TIME}-{_TIME})?$"
@@ -22,7 +23,7 @@ TIME_RANGE = f"^({_TIME}-{_TIME})?$"
 class JobNoticeSettings(Section):
     title: ClassVar[str] = "Notices about failed jobs: webhooks, incidents elsewhere, quiet hours"
 
-    webhook_url: SecretStr | None = setting(
+    webhook_url: SecretUrl | None = setting(
         "JOB_WEBHOOK_URL",
         default=None,
         left_out="no webhook",
@@ -34,7 +35,7 @@ class JobNoticeSettings(Section):
         min_length=16,
         description="the secret that these posts are signed with, of at least 16 characters",
     )
-    slack_webhook_url: SecretStr | None = setting(
+    slack_webhook_url: SecretUrl | None = setting(
         "SLACK_WEBHOOK_URL", default=None, left_out="no Slack", description="an incoming webhook of Slack"
     )
     pagerduty_routing_key: SecretStr | None = setting(
@@ -48,7 +49,7 @@ class JobNoticeSettings(Section):
         default="https://events.pagerduty.com",
         description="where PagerDuty takes events, for example https://events.eu.pagerduty.com",
     )
-    ticket_url: SecretStr | None = setting(
+    ticket_url: SecretUrl | None = setting(
         "TICKET_URL",
         default=None,
         left_out="no tickets",
@@ -83,13 +84,6 @@ class JobNoticeSettings(Section):
     @property
     def digest_at(self) -> time | None:
         return time.fromisoformat(self.digest_time) if self.digest_time else None
-
-    @field_validator("webhook_url", "slack_webhook_url", "ticket_url")
-    @classmethod
-    def _is_secure(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            secure_origin(value.get_secret_value())
-        return value
 
     @field_validator("pagerduty_routing_key")
     @classmethod

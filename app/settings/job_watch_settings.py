@@ -22,6 +22,7 @@ from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.job_notice_settings import TIME_RANGE
 from app.settings.section import GUID, Section, setting
+from app.settings.setting_types import SecretUrl, read_json
 
 Mode = Literal["observe", "approve", "auto"]
 NO_TIMER = "off"
@@ -39,10 +40,6 @@ def _comma_list(value: object) -> object:
     if value.lstrip().startswith("["):
         return json.loads(value)
     return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _from_json(value: object) -> object:
-    return json.loads(value) if isinstance(value, str) else value
 
 
 class PersonSetting(BaseModel):
@@ -102,7 +99,7 @@ Emails = Annotated[tuple[Annotated[str, AfterValidator(_email)], ...], *_LISTED]
 JobIds = Annotated[tuple[Annotated[int, Field(gt=0)], ...], *_LISTED]
 Parameters = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=_MAX_TEXT_CHARACTERS)], ParameterSetting],
-    BeforeValidator(_from_json),
+    BeforeValidator(read_json),
     Field(max_length=_MAX_ENTRIES),
 ]
 Attempts = Annotated[int, Field(ge=0, le=100)]
@@ -152,7 +149,7 @@ class JobWatchSettings(Section):
     )
     jobs: Annotated[
         dict[Annotated[str, Field(min_length=1, max_length=_MAX_TEXT_CHARACTERS)], JobSetting],
-        BeforeValidator(_from_json),
+        BeforeValidator(read_json),
         Field(max_length=_MAX_ENTRIES),
     ] = setting(
         "JOB_WATCH_JOBS",
@@ -273,7 +270,7 @@ class JobWatchSettings(Section):
         left_out="one that `job-watch serve` says",
         description="the bearer token for the events of `job-watch serve`, of at least 16 ASCII characters",
     )
-    heartbeat_url: SecretStr | None = setting(
+    heartbeat_url: SecretUrl | None = setting(
         "JOB_WATCH_HEARTBEAT_URL",
         default=None,
         left_out="no heartbeat",
@@ -293,13 +290,6 @@ class JobWatchSettings(Section):
         text = value.get_secret_value() if value is not None else ""
         if not (text.isascii() and text.isprintable()):
             raise PydanticCustomError("password", "has characters beyond ASCII")
-        return value
-
-    @field_validator("heartbeat_url")
-    @classmethod
-    def _is_secure(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            secure_origin(value.get_secret_value())
         return value
 
     @classmethod

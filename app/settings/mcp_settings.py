@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from app.common.net import secure_origin
 from app.settings.host_environment import HostEnvironment
 from app.settings.section import Section, setting
+from app.settings.setting_types import read_json
 
 MAX_SERVERS = 20
 
@@ -45,10 +46,6 @@ class McpServer(BaseModel):
         return value.strip()
 
 
-def _from_json(value: object) -> object:
-    return json.loads(value) if isinstance(value, str) else value
-
-
 def _distinct(servers: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
     if len({server.name for server in servers}) < len(servers):
         raise PydanticCustomError("names", "each server needs a name of its own")
@@ -56,7 +53,7 @@ def _distinct(servers: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
 
 
 _Servers = Annotated[
-    tuple[McpServer, ...], BeforeValidator(_from_json), Field(max_length=MAX_SERVERS), AfterValidator(_distinct)
+    tuple[McpServer, ...], BeforeValidator(read_json), Field(max_length=MAX_SERVERS), AfterValidator(_distinct)
 ]
 
 

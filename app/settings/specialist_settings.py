@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from app.settings.section import Section, setting
+from app.settings.setting_types import read_json
 
 MAX_SPECIALISTS = 20
 
@@ -23,10 +23,6 @@ class Specialist(BaseModel):
     description: str = Field("", max_length=1000)
 
 
-def _from_json(value: object) -> object:
-    return json.loads(value) if isinstance(value, str) else value
-
-
 def _distinct(specialists: tuple[Specialist, ...]) -> tuple[Specialist, ...]:
     if len({each.name for each in specialists}) < len(specialists):
         raise PydanticCustomError("names", "each specialist needs a name of its own")
@@ -34,7 +30,7 @@ def _distinct(specialists: tuple[Specialist, ...]) -> tuple[Specialist, ...]:
 
 
 _Specialists = Annotated[
-    tuple[Specialist, ...], BeforeValidator(_from_json), Field(max_length=MAX_SPECIALISTS), AfterValidator(_distinct)
+    tuple[Specialist, ...], BeforeValidator(read_json), Field(max_length=MAX_SPECIALISTS), AfterValidator(_distinct)
 ]
 
 
