@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from agent_server.handlers.direct import answer_direct
 from agent_server.handlers.handler import JsonObject
 from agent_server.http.answering import Answering
 from agent_server.http.open_answers import OpenAnswers, restarting, took_too_long
+from agent_server.http.request_body import read_body
 from agent_server.http.server_services import ServerServices
 from agent_server.identity.server_caller import ServerCaller
 from agent_server.mcp.mcp_services import AskAnswer, McpServices, text_of
@@ -53,22 +54,37 @@ def mcp_endpoint(services: ServerServices, answers: OpenAnswers) -> McpEndpoint:
 def mcp_routes(endpoint: McpEndpoint, services: ServerServices, answers: OpenAnswers) -> list[BaseRoute]:
     app = _PostOnly(endpoint, Answering(services, answers))
     # Under /api tokens are documented to work. Neither address redirects to the other.
-    return [Route(path, app, name="mcp") for path in ("/mcp", "/mcp/", "/api/mcp", "/api/mcp/")]
+    return [Route(path, app) for path in ("/mcp", "/mcp/", "/api/mcp", "/api/mcp/")]
 
 
 class _PostOnly:
-    """There are no sessions to listen to, or to end."""
+    """There are no sessions to listen to, or to end. `name` is the route's in the log and in the metrics."""
+
+    name = "mcp"
 
     def __init__(self, app: McpEndpoint, answering: Answering) -> None:
         self._app = app
         self._answering = answering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
         if scope["method"] != "POST":
             raise HTTPException(405, headers={"Allow": "POST"})
-        # Who may not ask is told so by HTTP, as at every other address.
-        self._answering.context(Request(scope))
-        await self._app(scope, receive, send)
+        # Who may not ask is told so by HTTP, as at every other address, and so is who sends half of a body, which `mcp`
+        # would log as an error of ours.
+        request = Request(scope, receive)
+        self._answering.context(request)
+        await self._app(scope, _replayed(await read_body(request), receive), send)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """`receive`, for who comes after the body has been read."""
+    read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return read.pop() if read else await receive()
+
+    return replayed
 
 
 class _CountedTools:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -248,6 +249,26 @@ async def test_who_asks_for_prompts_or_resources_is_told_that_there_are_none() -
         resources = await client.list_resources()
         templates = await client.list_resource_templates()
     assert (prompts.prompts, resources.resources, templates.resource_templates) == ([], [], [])
+
+
+@pytest.mark.parametrize("version", [{}, {"MCP-Protocol-Version": "2026-07-28"}])
+async def test_a_client_that_leaves_before_it_has_sent_the_whole_body_is_no_error_of_the_server(
+    version: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """https://github.com/modelcontextprotocol/python-sdk/issues/3142"""
+
+    async def half_of_a_body() -> AsyncIterator[bytes]:
+        yield b'{"jsonrpc": "2.0", '
+        raise ConnectionError
+
+    async with raw(services()) as client:
+        with suppress(ConnectionError):
+            await client.post("/mcp", content=half_of_a_body(), headers={**ACCEPTED, **version})
+        counted = 'agent_server_requests_total{method="POST",route="mcp",status="400"} 1.0'
+        async with asyncio.timeout(10):
+            while counted not in (await client.get("/metrics")).text:
+                pass
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_the_host_of_the_proxy_is_taken_and_a_foreign_page_is_not() -> None:
