@@ -16,9 +16,9 @@ from app.content.citation import Citation
 from app.content.feedback_target import GenieTarget, TraceTarget
 from app.models import model_errors as failures
 from app.models.model import Completed, Source, ToolCall
-from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from tests.fakes.scripted_model import ScriptedModel
 from tests.fakes.tools import StaticTools, without_data_marks
 
 KEY = ConversationKey("tenant", "conversation")

@@ -10,10 +10,10 @@ import pytest
 from app.agent.agent import Agent
 from app.agent.events import Answer, Event, Status
 from app.agent.turn import Turn, UnreadReason
-from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.tools.attached_files import AttachedFile
 from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from tests.fakes.scripted_model import ScriptedModel
 
 KEY = ConversationKey("t", "c")
 FILE = AttachedFile("a.csv", "https://contoso.sharepoint.com/a?tempauth=secret")

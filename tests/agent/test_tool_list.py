@@ -12,10 +12,10 @@ from app.agent.turn import Turn
 from app.common.caller import Caller
 from app.content.blocks import Fact, Facts, Folded
 from app.models.model import ToolCall
-from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey
 from app.tools.base import AnyTool, Effect, RawArguments, Tool, ToolContext, ToolError, ToolOutput, UnavailableTools
 from app.translation import Sentence
+from tests.fakes.scripted_model import ScriptedModel
 from tests.fakes.tools import StaticTools
 
 KEY = ConversationKey("tenant", "conversation")

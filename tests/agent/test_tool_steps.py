@@ -35,10 +35,10 @@ from app.content.blocks import Actions, Block, Code, Fact, Facts, Text
 from app.content.citation import Citation
 from app.messaging.actions import APPROVE_VERB, REJECT_VERB, TURN_ID, WAITING_FOR
 from app.models.model import Message, Source, ToolCall
-from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey
 from app.storage.storage_errors import StorageError
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from tests.fakes.scripted_model import ScriptedModel
 from tests.fakes.tools import without_data_marks
 
 TERMS = (Fact("Asked by", "Ann"), Fact("Valid", "for 24 hours, once"))

@@ -24,7 +24,6 @@ from app.local.connector_server import ConnectorServer
 from app.messaging.actions import ActionHandler
 from app.messaging.conversation_references import ConversationReferences
 from app.messaging.result_files import ResultFiles
-from app.models.scripted_model import ScriptedModel
 from app.storage.documents import DocumentStore
 from app.storage.queue import Queue
 from app.storage.queue_encoding import decode_message
@@ -37,6 +36,7 @@ from app.turns.lease import TurnBackend
 from app.turns.runner import TurnRunner
 from tests.fakes.activities import a_message
 from tests.fakes.commands import commands_of
+from tests.fakes.scripted_model import ScriptedModel
 from tests.fakes.workspaces import workspace_at
 
 MakeJobChat = Callable[[DocumentStore, ConversationReferences, Queue, WorkspaceClient], JobChat]

@@ -14,7 +14,6 @@ from app.bot.auth.bot_identity import BotIdentity
 from app.bot.bot_app import BotApp, build_bot
 from app.local.connector_server import ConnectorServer
 from app.messaging.conversation_references import ConversationReferences
-from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
@@ -26,6 +25,7 @@ from app.turns.runner import TurnRunner
 from tests.fakes.activities import a_message
 from tests.fakes.application_insights import ApplicationInsights
 from tests.fakes.commands import commands_of
+from tests.fakes.scripted_model import ScriptedModel
 from tests.fakes.tools import StaticTools
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

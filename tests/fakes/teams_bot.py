@@ -21,7 +21,6 @@ from app.bot.bot_app import BotApp, build_bot
 from app.common.http_session import HttpSession
 from app.http import HttpAnswer
 from app.messaging.conversation_references import ConversationReferences
-from app.models.scripted_model import ScriptedModel
 from app.storage.sqlite.sqlite_store import SqliteStore
 from app.telemetry.destination import Destination
 from app.telemetry.telemetry import Telemetry
@@ -31,6 +30,7 @@ from app.turns.runner import TurnRunner
 from tests.fakes.adapter_bot import APP, SERVICE_URL, TENANT, Tokens
 from tests.fakes.bot_framework_login import BotFrameworkLogin
 from tests.fakes.connector_service import ConnectorService
+from tests.fakes.scripted_model import ScriptedModel
 
 
 class _Tokens(Tokens):

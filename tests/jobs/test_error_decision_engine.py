@@ -20,8 +20,8 @@ from app.jobs.job_policy import JobPolicy, ParameterRule
 from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailure
 from app.models.model import Completed, Model
 from app.models.model_errors import ContentFilteredError, EndpointUnavailableError, RequestRefusedError
-from app.models.scripted_model import ScriptedModel, ScriptedReply
 from app.storage.sqlite.sqlite_store import SqliteStore
+from tests.fakes.scripted_model import ScriptedModel, ScriptedReply
 from tests.jobs.decisions.test_guard_rails import FAILURE
 from tests.jobs.decisions.test_model_answer import written
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.models.model import Completed, Message, ModelEvent, ModelRequest, Source, TextDelta, ToolCall
 from app.models.model_errors import ModelError, RateLimitedError
-from app.models.scripted_model import ScriptedModel
+from tests.fakes.scripted_model import ScriptedModel
 
 REQUEST = ModelRequest((Message("user", "Hi"),))
 

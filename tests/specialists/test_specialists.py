@@ -17,12 +17,12 @@ from app.databricks.workspace_client import WorkspaceClient
 from app.databricks.workspace_url import WorkspaceUrl
 from app.models.model import Source, ToolCall
 from app.models.model_errors import RateLimitedError
-from app.models.scripted_model import ScriptedModel, ScriptedReply
 from app.settings.specialist_settings import SpecialistSettings
 from app.specialists.specialists import MAX_ANSWER_CHARACTERS, Specialists
 from app.storage.conversations import ConversationKey
 from app.tools.base import ToolResult
 from app.tools.registry import ToolRegistry
+from tests.fakes.scripted_model import ScriptedModel, ScriptedReply
 from tests.fakes.serving_endpoint import DONE, TOKEN, ServingEndpoint, Stream, event
 from tests.fakes.tools import tool_context, without_data_marks
 

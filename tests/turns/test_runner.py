@@ -20,7 +20,6 @@ from app.bot.replies.message_reply import MessageReply
 from app.bot.replies.stream_reply import StreamReply
 from app.databricks.current_user import CurrentUser
 from app.models import model_errors as failures
-from app.models.scripted_model import ScriptedModel
 from app.storage.conversations import ConversationKey, StoredMessage
 from app.storage.ledger import BeginResult, TurnRecord
 from app.storage.sqlite.sqlite_store import SqliteStore
@@ -30,6 +29,7 @@ from app.turns.reply import SaveCheckpoint, discard_checkpoint
 from app.turns.runner import TurnRunner
 from tests.fakes.channel import FakeChannel
 from tests.fakes.commands import commands_of
+from tests.fakes.scripted_model import ScriptedModel
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 APPLICATION = "11111111-2222-4333-8444-555555555555"

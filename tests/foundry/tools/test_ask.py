@@ -12,8 +12,8 @@ from app.content.blocks import Action, Actions, Code, Column, ColumnType, Fact, 
 from app.foundry.tools.foundry_tool import FailedCallError, RefusedCallError, ToolCallContext
 from app.models.model import Completed, Source, ToolCall
 from app.models.model_errors import ConversationTooLongError, RateLimitedError
-from app.models.scripted_model import ScriptedModel, ScriptedReply
 from app.tools.base import Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from tests.fakes.scripted_model import ScriptedModel, ScriptedReply
 from tests.fakes.virtual_time import VirtualTimeLoop
 from tests.foundry.tools.tool_calls import ToolsOfModel
 

@@ -22,8 +22,8 @@ from app.jobs.decisions.completion_client import ModelCompletion
 from app.jobs.error_decision_engine import ErrorDecisionEngine
 from app.local.job_plans import SUCCESS, Outcome, TaskPlan, cluster_failure, failure, in_turn
 from app.models.model_errors import RateLimitedError
-from app.models.scripted_model import ScriptedModel, ScriptedReply
 from tests.fakes.job_service import JobService, job_service
+from tests.fakes.scripted_model import ScriptedModel, ScriptedReply
 
 HOST = "https://adb-1.2.azuredatabricks.net"
 BROKEN = failure(

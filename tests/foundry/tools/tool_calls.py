@@ -9,11 +9,11 @@ from app.agent.agent import Agent
 from app.foundry.tools.agent_answerer import ReadOnlyTools
 from app.foundry.tools.foundry_tool import FoundryTool
 from app.foundry.tools.tools import FoundryToolServices, foundry_tools
-from app.models.scripted_model import ScriptedModel
 from app.settings.foundry_settings import FoundryToolSettings
 from app.settings.genie_settings import GenieSettings
 from app.storage.conversations import ConversationKey
 from app.tools.base import AnyTool
+from tests.fakes.scripted_model import ScriptedModel
 from tests.fakes.tools import StaticTools
 
 
