@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.common.caller import Caller
 from app.common.cancellation import Cancellation
@@ -44,6 +44,15 @@ class ToolArguments(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: object) -> object:
+        """Some clients and models write null for what they leave out: https://github.com/langflow-ai/langflow/issues/8059"""
+        if not isinstance(given, dict):
+            return given
+        optional = {name for name, each in cls.model_fields.items() if not each.is_required()}
+        return {name: value for name, value in given.items() if value is not None or name not in optional}
 
 
 class RawArguments(ToolArguments):

@@ -75,6 +75,7 @@ def result_of(arguments: str, name: str = "echo", *, turn_ends_in: float = 60.0)
         ("[1]", "should be an object"),
         ('{"times": "often"}', "times Input should be a valid integer"),
         ('{"until": 1}', "until Extra inputs are not permitted"),
+        ('{"until": null}', "until Extra inputs are not permitted"),
     ],
 )
 def test_the_model_is_told_why_a_tool_failed(arguments: str, told: str) -> None:
@@ -97,6 +98,7 @@ def test_a_tool_has_no_more_time_than_its_turn() -> None:
 def test_arguments_that_only_look_wrong_are_taken_and_none_are_the_defaults() -> None:
     assert result_of('{"times": "3"}').text.startswith(" 3")
     assert result_of(" ").text.startswith(" 1")
+    assert result_of('{"do": null, "times": null}').text.startswith(" 1"), "langflow-ai/langflow#8059"
     assert result_of('"{\\"times\\": 2}"').text.startswith(" 2"), "quarkiverse/quarkus-langchain4j#2642"
     assert result_of('{"do": "a\nb"}').text.startswith("a\nb"), "openclaw/openclaw#141323"
     assert result_of('{"do": "\\ud800"}').text.startswith("\ufffd")
