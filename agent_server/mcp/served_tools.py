@@ -53,7 +53,7 @@ class ServedTools(Protocol):
 
 
 class AgentTools:
-    """Those of the Databricks agent that only read. `registry_for` is `Agent.tools_for`."""
+    """Those of the Databricks agent that only read and need no conversation. `registry_for` is `Agent.tools_for`."""
 
     def __init__(self, registry_for: Callable[[Caller], Awaitable[ToolRegistry]]) -> None:
         self._registry_for = registry_for
@@ -88,7 +88,8 @@ class AgentTools:
 
     async def _reading(self, caller: ServerCaller) -> ToolRegistry:
         registry = await self._registry_for(_as_caller(caller))
-        return ToolRegistry([tool for tool in registry.tools if tool.effect is Effect.READ_ONLY])
+        served = (tool for tool in registry.tools if tool.effect is Effect.READ_ONLY and not tool.needs_conversation)
+        return ToolRegistry(list(served))
 
 
 def _as_caller(caller: ServerCaller) -> Caller:

@@ -54,7 +54,16 @@ class Redraw:
 
     @property
     def tool(self) -> AnyTool:
-        return Tool("redraw_result", _DESCRIPTION, RedrawArguments, self._run, Effect.READ_ONLY, 15, title=_TITLE)
+        return Tool(
+            "redraw_result",
+            _DESCRIPTION,
+            RedrawArguments,
+            self._run,
+            Effect.READ_ONLY,
+            15,
+            title=_TITLE,
+            needs_conversation=True,
+        )
 
     async def _run(self, arguments: RedrawArguments, context: ToolContext) -> ToolOutput:
         stored = await self._stored(arguments, context)

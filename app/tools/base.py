@@ -126,7 +126,8 @@ class Tool(Generic[A]):
     `name` and `description` are read by the model, `title` by people: in the progress of a turn, in approvals and in
     `/tools`; a `Sentence` is translated. `schema`, of a tool of others, is told to the model in place of that of
     `arguments`, as far as every endpoint accepts it. A tool that is not `offered` is called by buttons alone
-    (`app.messaging.actions.call_button`): the model does not know it.
+    (`app.messaging.actions.call_button`): the model does not know it. One that `needs_conversation` uses what earlier
+    calls have left there, and is of no use where each call is for itself, as over MCP.
 
     A call of a tool that `is_resumable` is recorded before it is made, and made again under the same idempotency key by
     a worker that resumes the turn, whatever its effect: the tool goes on with what was begun and begins nothing twice.
@@ -141,6 +142,7 @@ class Tool(Generic[A]):
     title: Sentence | str = ""
     schema: Mapping[str, Any] | None = None
     offered: bool = True
+    needs_conversation: bool = False
     is_resumable: bool = False
     definition: ToolDefinition = field(init=False, repr=False)
 

@@ -36,7 +36,7 @@ class Place(ToolArguments):
 
 
 class Tools:
-    """Two that only read, and one that changes something."""
+    """Two that only read, one that changes something, and one that goes on with what a conversation holds."""
 
     def __init__(self) -> None:
         self.contexts: list[ToolContext] = []
@@ -69,6 +69,7 @@ class Tools:
         return [
             Tool("drop_table", "Drops a table.", Place, run, Effect.NEEDS_APPROVAL),
             Tool("ask", "A tool that has the agent's name.", Place, run, Effect.READ_ONLY),
+            Tool("redraw", "Draws a result again.", Place, run, Effect.READ_ONLY, needs_conversation=True),
         ]
 
 
@@ -94,6 +95,7 @@ async def test_the_agent_and_its_tools_that_only_read_are_served(mode: Literal["
         nowhere = await client.call_tool("weather", {"city": "Nowhere"})
         wrong = await client.call_tool("weather", {"town": "Oslo"})
         changing = await client.call_tool("drop_table", {"city": "Oslo"})
+        going_on = await client.call_tool("redraw", {"city": "Oslo"})
         unknown = await client.call_tool("nothing", {})
     assert [tool.name for tool in listed] == ["ask", "weather"]
     assert listed[1].title == "Weather"
@@ -106,6 +108,7 @@ async def test_the_agent_and_its_tools_that_only_read_are_served(mode: Literal["
         (nowhere, "no such place"),
         (wrong, "arguments"),
         (changing, "no tool"),
+        (going_on, "no tool"),
         (unknown, "no tool"),
     ):
         assert failed.is_error
