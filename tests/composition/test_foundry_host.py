@@ -97,7 +97,7 @@ async def test_a_request_goes_on_in_the_trace_that_the_host_has_begun_for_its_me
         await host.receive_foundry_request("ask", message(), "m1", time.time(), f"00-{trace_id}-{'b' * 16}-01")
         await host.close()
         (turn,) = [row for row in tables_of(insights)["AppRequests"] if row["Name"] == "turn"]
-    assert turn["OperationId"] == trace_id
+    assert (turn["OperationId"], turn["Properties"]["bot.channel"]) == (trace_id, "foundry")
 
 
 async def test_health_says_that_requests_cannot_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
