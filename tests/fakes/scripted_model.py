@@ -24,19 +24,13 @@ class ScriptedModel:
     A reply without a Completed ends with one that holds its tool calls.
     """
 
-    def __init__(
-        self, replies: Iterable[ScriptedReply] = (), *, name: str = "scripted", repeat_last: bool = False
-    ) -> None:
+    name = "scripted"
+
+    def __init__(self, replies: Iterable[ScriptedReply] = (), *, repeat_last: bool = False) -> None:
         self.requests: list[ModelRequest] = []
         self.streams_closed_early = 0
-        self.closed = False
         self._replies = list(replies)
-        self._name = name
         self._repeat_last = repeat_last
-
-    @property
-    def name(self) -> str:
-        return self._name
 
     def add(self, reply: ScriptedReply) -> None:
         self._replies.append(reply)
@@ -72,7 +66,7 @@ class ScriptedModel:
             raise
 
     async def close(self) -> None:
-        self.closed = True
+        pass
 
     def _next_reply(self) -> ScriptedReply:
         if not self._replies:

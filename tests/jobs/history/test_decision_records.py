@@ -6,36 +6,17 @@ import asyncio
 
 import pytest
 
-from app.jobs.history.decision_record import DECISION_SCHEMA, DecisionRecord
+from app.jobs.history.decision_record import DECISION_SCHEMA
 from app.jobs.history.decision_records import DecisionRecords, record_key
 from app.storage.documents import DocumentStore
+from tests.jobs.history.sample_records import NOON, a_record
 
 DAY = 24 * 3600.0
-NOON = 1_795_780_800.0
 
 
 @pytest.fixture
 def records(documents: DocumentStore) -> DecisionRecords:
     return DecisionRecords(documents, workspace="adb-1.azuredatabricks.net")
-
-
-def a_record(ended_at_seconds: float = NOON, run_id: int = 456, **changes: str | int) -> DecisionRecord:
-    fields: dict[str, str | int] = {
-        "key": record_key(ended_at_seconds, f"{run_id}-{ended_at_seconds * 1000:.0f}"),
-        "pass_id": "p1",
-        "at": "2026-11-27T12:00:00Z",
-        "workspace": "adb-1.azuredatabricks.net",
-        "mode": "observe",
-        "run_id": run_id,
-        "job_id": 123,
-        "job_name": "nightly_etl",
-        "decision": "RETRY",
-        "cause": "Java heap space",
-        "reason": "It may pass.",
-        "source": "model",
-        "action": "proposed",
-    }
-    return DecisionRecord.model_validate(fields | changes)
 
 
 async def test_a_failure_is_recorded_once_however_many_passes_see_it(records: DecisionRecords) -> None:
@@ -55,13 +36,13 @@ async def test_the_outcome_is_added_to_the_record(records: DecisionRecords) -> N
 async def test_the_history_has_the_records_of_the_days_asked_for(records: DecisionRecords) -> None:
     for days in range(5):
         for run in range(3):
-            await records.add(a_record(NOON - days * DAY, 100 * days + run))
+            await records.add(a_record(100 * days + run, NOON - days * DAY))
     found = [each.run_id async for each in records.between(NOON - 2 * DAY, NOON)]
     assert sorted(found) == [0, 1, 2, 100, 101, 102, 200, 201, 202]
 
 
 async def test_more_records_than_a_page_holds_are_all_found(records: DecisionRecords) -> None:
-    await asyncio.gather(*(records.add(a_record(NOON, run)) for run in range(450)))
+    await asyncio.gather(*(records.add(a_record(run)) for run in range(450)))
     found = {each.run_id async for each in records.between(NOON, NOON)}
     assert len(found) == 450
 

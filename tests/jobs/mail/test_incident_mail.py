@@ -14,47 +14,30 @@ from app.jobs.mail.mail_content import MailContent
 from app.jobs.mail.mail_rendering import as_html, as_text
 from app.jobs.mail.mail_transport import MAX_RECIPIENTS
 from app.jobs.mail.outbox import new_mail
-from app.jobs.runs.run_failure import ClusterTermination, RunFailure, TaskFailure
+from app.jobs.runs.run_failure import ClusterTermination
 from app.storage.documents import MAX_DOCUMENT_CHARACTERS
+from tests.jobs.chat import sample_incidents
+from tests.jobs.chat.sample_incidents import FAILURE
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "job_mail"
 
-TASK = TaskFailure(
-    task_key="load_orders",
-    run_id=71,
-    termination_code="RUN_EXECUTION_ERROR",
-    termination_type="CLIENT_ERROR",
+TASK = replace(
+    FAILURE.tasks[0],
     message="Task load_orders failed with message: Workload failed, see run output for details.",
-    error="java.lang.OutOfMemoryError: Java heap space\n    at org.apache.spark.sql.Orders.load(<console>:25)",
-    trace="",
     attempt_number=2,
+    cluster=None,
 )
-RUN = RunFailure(
-    workspace="adb-123.azuredatabricks.net",
-    job_id=11,
-    job_name="nightly_etl",
-    run_id=70,
-    url="https://adb-123.azuredatabricks.net/jobs/11/runs/70?o=123",
+RUN = replace(
+    FAILURE,
+    parameters={"batch_size": "500", "empty": "", "api_key": "0123456789abcdef"},
     started_at_seconds=1_795_744_800.0,
     ended_at_seconds=1_795_748_460.0,
-    termination_code="RUN_EXECUTION_ERROR",
-    run_type="JOB_RUN",
-    trigger="PERIODIC",
-    parameters={"batch_size": "500", "empty": "", "api_key": "0123456789abcdef"},
     tasks=(TASK,),
     repair_ids=(1, 2),
     was_edited_since=True,
     newer_run="failed",
 )
-DECISION = Decision(
-    action=DecisionAction.RETRY_WITH_PARAMS,
-    reason="The batch does not fit into the driver's memory.",
-    cause="The driver ran out of memory while it collected 500 GB.",
-    hypotheses=(Hypothesis("The batch is too large.", "Java heap space in load_orders"),),
-    suggested_params={"batch_size": "100"},
-    confidence=0.8,
-    source="model",
-)
+DECISION = replace(sample_incidents.DECISION, hypotheses=sample_incidents.DECISION.hypotheses[:1])
 HOSTILE = '<b>**job**</b>\r\nBcc: eve@evil.test\u202e"'
 CASES = {
     "one_run": incident_mail([RUN], DECISION),

@@ -17,7 +17,7 @@ from app.jobs.mail.mail_transport import RefusedRecipient
 from app.jobs.notifications.notifier import Notice
 from app.jobs.watching.mail_notifier import MailNotifier, mail_of
 from app.storage.documents import DocumentStore
-from tests.jobs.history.test_decision_records import NOON, a_record
+from tests.jobs.history.sample_records import NOON, a_record
 from tests.jobs.incidents.test_incident_store import WORKSPACE, an_incident
 
 RUN = IncidentRun(key="456-1", run_id=456, job_id=123, job_name="nightly_etl", url="", ended_at_seconds=NOON)
