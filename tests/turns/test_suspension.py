@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,73 +14,25 @@ from app.agent.turn import Turn
 from app.bot.channel import TEAMS_GROUP, TEAMS_PERSONAL, Channel
 from app.common.caller import Caller
 from app.common.cancellation import CancelReason
-from app.models.model import Completed, ModelEvent, ModelRequest, TextDelta, ToolCall
 from app.storage.ledger import TurnKey, TurnState
 from app.storage.storage_errors import StorageError
-from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
+from app.tools.base import ToolContext, ToolOutput
 from app.turns.queue_message import TurnMessage
-from tests.fakes.tools import without_data_marks
+from tests.fakes.table_deleter import Table, TableDeleter
 from tests.fakes.turn_harness import ANN, TurnHarness, Worker, claims_with, in_virtual_time, now, played
 
 KEY = TurnKey(ANN, "1")
 
 
-class Table(ToolArguments):
-    name: str
+def worker_with(deleter: TableDeleter, harness: TurnHarness) -> Worker:
+    made = harness.worker()
+    made.runner._agent = Agent(deleter, [deleter], system_prompt="", history_token_budget=1000)
+    return made
 
 
-class Bench:
-    """A model that reads a table, then deletes it if it may; `large` is how much it reads."""
-
-    name = "bench"
-
-    def __init__(self, large: int = 10) -> None:
-        self.large = large
-        self.asked = 0
-        self.read: list[str] = []
-        self.deleted: list[str] = []
-        self.reasons: list[CancelReason | None] = []
-
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        self.asked += 1
-        results = [without_data_marks(message.content) for message in request.messages if message.role == "tool"]
-        match len(results):
-            case 0:
-                yield Completed((ToolCall("a", "read", '{"name": "sales"}'),))
-            case 1:
-                yield TextDelta("It is empty.")
-                yield Completed((ToolCall("b", "delete", '{"name": "sales"}'),))
-            case _:
-                yield TextDelta("Done." if self.deleted else "Then it stays.")
-                yield Completed()
-
-    async def close(self) -> None:
-        pass
-
-    async def _read(self, table: Table, context: ToolContext) -> ToolOutput:
-        self.read.append(table.name)
-        return ToolOutput("0" * self.large)
-
-    async def _delete(self, table: Table, context: ToolContext) -> ToolOutput:
-        await asyncio.sleep(3)
-        self.deleted.append(table.name)
-        return ToolOutput("deleted")
-
-    async def tools(self, caller: Caller) -> list[AnyTool]:
-        return [
-            Tool("read", "Reads.", Table, self._read, Effect.READ_ONLY),
-            Tool("delete", "Deletes.", Table, self._delete, Effect.NEEDS_APPROVAL),
-        ]
-
-    def worker(self, harness: TurnHarness) -> Worker:
-        made = harness.worker()
-        made.runner._agent = Agent(self, [self], system_prompt="", history_token_budget=1000)
-        return made
-
-
-async def suspended(harness: TurnHarness, bench: Bench) -> str:
+async def suspended(harness: TurnHarness, deleter: TableDeleter) -> str:
     """What it waits for."""
-    await bench.worker(harness).ask("Delete what is empty")
+    await worker_with(deleter, harness).ask("Delete what is empty")
     found = await harness.store.find(KEY)
     assert found is not None
     assert found.state is TurnState.SUSPENDED
@@ -91,11 +42,11 @@ async def suspended(harness: TurnHarness, bench: Bench) -> str:
     return checkpoint.suspension.waiting_for
 
 
-async def take_up(harness: TurnHarness, bench: Bench, seconds: float = 100.0) -> None:
+async def take_up(harness: TurnHarness, deleter: TableDeleter, seconds: float = 100.0) -> None:
     until, receiver = now() + seconds, harness.store.queue("turns")
     while now() < until:
         for taken in await receiver.receive(9, visibility_timeout=600):
-            await bench.worker(harness).resume(taken.body)
+            await worker_with(deleter, harness).resume(taken.body)
             await receiver.delete(taken.receipt)
         await asyncio.sleep(1)
 
@@ -106,22 +57,22 @@ async def take_up(harness: TurnHarness, bench: Bench, seconds: float = 100.0) ->
 def test_a_turn_continues_with_the_decision_and_neither_reads_nor_asks_again(
     channel: Channel, approved: bool, large: int, tmp_path: Path
 ) -> None:
-    bench = Bench(large)
+    deleter = TableDeleter(large)
 
     async def script(harness: TurnHarness) -> None:
-        waiting_for = await suspended(harness, bench)
-        asked = bench.asked
+        waiting_for = await suspended(harness, deleter)
+        asked = deleter.asked
         await asyncio.sleep(3 * 24 * 3600)
-        runner = bench.worker(harness).runner
+        runner = worker_with(deleter, harness).runner
         assert await runner.resume_suspended(KEY, "something else", approved=approved) is False
         assert await runner.resume_suspended(KEY, waiting_for, approved=approved) is True
         assert await runner.resume_suspended(KEY, waiting_for, approved=not approved) is False, "the first one stands"
-        await take_up(harness, bench)
-        assert bench.asked == asked + 1
+        await take_up(harness, deleter)
+        assert deleter.asked == asked + 1
 
     harness, (state, memory) = played(channel, tmp_path, script)
     assert state is TurnState.ANSWERED
-    assert (bench.read, bench.deleted) == (["sales"], ["sales"] if approved else [])
+    assert (deleter.read, deleter.deleted) == (["sales"], ["sales"] if approved else [])
     question, *answers = harness.chat.messages.values()
     assert "I need your approval" in question
     assert "".join(answers).endswith("Done." if approved else "Then it stays.")
@@ -133,12 +84,12 @@ def test_a_turn_continues_with_the_decision_and_neither_reads_nor_asks_again(
 async def test_a_turn_that_waits_for_a_decision_delays_no_other_and_is_not_answered_by_a_repeat(
     harness: TurnHarness,
 ) -> None:
-    bench = Bench()
-    await suspended(harness, bench)
+    deleter = TableDeleter()
+    await suspended(harness, deleter)
     started, worker = now(), harness.worker(seconds=1)
     await worker.ask("And this?", "2")
     assert now() - started < 5
-    await bench.worker(harness).ask("Delete what is empty")
+    await worker_with(deleter, harness).ask("Delete what is empty")
     found = await harness.store.find(KEY)
     assert found is not None
     assert found.state is TurnState.SUSPENDED
@@ -147,11 +98,11 @@ async def test_a_turn_that_waits_for_a_decision_delays_no_other_and_is_not_answe
 
 @pytest.mark.parametrize("lost", ["put", "begin", "update_visibility"])
 def test_a_decision_whose_worker_vanishes_is_not_lost_when_it_is_brought_again(lost: str, tmp_path: Path) -> None:
-    bench = Bench()
+    deleter = TableDeleter()
 
     async def script(harness: TurnHarness) -> None:
-        waiting_for = await suspended(harness, bench)
-        worker = bench.worker(harness)
+        waiting_for = await suspended(harness, deleter)
+        worker = worker_with(deleter, harness)
         backend = worker.runner._backend
         engine = cast(Any, backend.store if lost == "begin" else backend.queue)
         method = getattr(engine, lost)
@@ -166,18 +117,18 @@ def test_a_decision_whose_worker_vanishes_is_not_lost_when_it_is_brought_again(l
         await asyncio.sleep(5)
         bringing.cancel()
         await asyncio.wait([bringing])
-        await bench.worker(harness).runner.resume_suspended(KEY, waiting_for, approved=True)
-        await take_up(harness, bench)
+        await worker_with(deleter, harness).runner.resume_suspended(KEY, waiting_for, approved=True)
+        await take_up(harness, deleter)
 
     _, (state, _) = played(TEAMS_GROUP, tmp_path, script)
-    assert (state, bench.deleted) == (TurnState.ANSWERED, ["sales"])
+    assert (state, deleter.deleted) == (TurnState.ANSWERED, ["sales"])
 
 
 @in_virtual_time
 async def test_a_message_that_was_dropped_before_its_turn_was_open_is_put_again(harness: TurnHarness) -> None:
-    bench = Bench()
-    waiting_for = await suspended(harness, bench)
-    worker = bench.worker(harness)
+    deleter = TableDeleter()
+    waiting_for = await suspended(harness, deleter)
+    worker = worker_with(deleter, harness)
     store = cast(Any, worker.runner._backend.store)
     begin = store.begin
 
@@ -187,36 +138,36 @@ async def test_a_message_that_was_dropped_before_its_turn_was_open_is_put_again(
 
     store.begin = slow
     bringing = asyncio.create_task(worker.runner.resume_suspended(KEY, waiting_for, approved=True))
-    await take_up(harness, bench, 50)
+    await take_up(harness, deleter, 50)
     assert await bringing is True
-    await take_up(harness, bench)
-    assert bench.deleted == ["sales"]
+    await take_up(harness, deleter)
+    assert deleter.deleted == ["sales"]
 
 
 @in_virtual_time
 async def test_a_worker_that_vanishes_while_the_approved_tool_runs_has_it_run_once(harness: TurnHarness) -> None:
-    bench = Bench()
-    waiting_for = await suspended(harness, bench)
-    worker = bench.worker(harness)
+    deleter = TableDeleter()
+    waiting_for = await suspended(harness, deleter)
+    worker = worker_with(deleter, harness)
     assert await worker.runner.resume_suspended(KEY, waiting_for, approved=True)
     resuming = asyncio.create_task(worker.resume(await harness.take_message()))
     await asyncio.sleep(1.5)
     worker.wire.cut()
-    await take_up(harness, bench, 100)
+    await take_up(harness, deleter, 100)
     resuming.cancel()
     await asyncio.wait([resuming])
     found = await harness.store.find(KEY)
     assert found is not None
     assert found.state is TurnState.ANSWERED
-    assert len(bench.deleted) <= 1
+    assert len(deleter.deleted) <= 1
 
 
 @in_virtual_time
 async def test_a_long_journal_is_an_artifact_that_goes_with_the_end_of_its_turn(harness: TurnHarness) -> None:
-    bench = Bench(19_999)
+    deleter = TableDeleter(19_999)
     artifacts = harness.store.artifacts()
     kept: set[str] = set()
-    waiting_for = await suspended(harness, bench)
+    waiting_for = await suspended(harness, deleter)
 
     def names() -> Any:
         return harness.store._file.run_transaction(
@@ -225,9 +176,9 @@ async def test_a_long_journal_is_an_artifact_that_goes_with_the_end_of_its_turn(
 
     kept = await names()
     assert len(kept) == 1
-    assert await bench.worker(harness).runner.resume_suspended(KEY, waiting_for, approved=True)
-    await take_up(harness, bench)
-    assert bench.read == ["sales"]
+    assert await worker_with(deleter, harness).runner.resume_suspended(KEY, waiting_for, approved=True)
+    await take_up(harness, deleter)
+    assert deleter.read == ["sales"]
     assert await names() == set()
     await artifacts.close()
 
@@ -241,8 +192,8 @@ def test_a_person_is_asked_though_storage_did_not_take_what_was_recorded(refusal
 
 
 async def asked_while_storage_refuses(harness: TurnHarness, refusals: int) -> None:
-    bench = Bench()
-    worker = bench.worker(harness)
+    deleter = TableDeleter()
+    worker = worker_with(deleter, harness)
     store = cast(Any, worker.runner._backend.store)
     change = store.change
 
@@ -256,7 +207,7 @@ async def asked_while_storage_refuses(harness: TurnHarness, refusals: int) -> No
 
     store.change = refuse
     await worker.ask("Delete what is empty")
-    await take_up(harness, bench)
+    await take_up(harness, deleter)
     assert len(refused) == refusals
     (question,) = harness.chat.messages.values()
     assert "I need your approval" in question
@@ -274,7 +225,7 @@ def test_a_tool_that_is_cancelled_knows_why(why: str, reason: CancelReason, tmp_
     seen: list[CancelReason | None] = []
 
     async def script(harness: TurnHarness) -> None:
-        bench = Bench()
+        deleter = TableDeleter()
 
         async def slow(table: Table, context: ToolContext) -> ToolOutput:
             try:
@@ -284,8 +235,8 @@ def test_a_tool_that_is_cancelled_knows_why(why: str, reason: CancelReason, tmp_
                 raise
             return ToolOutput("late")
 
-        bench._read = slow  # type: ignore[method-assign]
-        worker = bench.worker(harness)
+        deleter._read = slow  # type: ignore[method-assign]
+        worker = worker_with(deleter, harness)
         limit = 5.0 if why == "the time is over" else 60.0
         turn = Turn("1", ANN, "Delete what is empty")
         asking = asyncio.create_task(worker.runner.run(turn, worker.reply, payload="x", time_limit_seconds=limit))
@@ -304,8 +255,8 @@ def test_a_tool_that_is_cancelled_knows_why(why: str, reason: CancelReason, tmp_
 
 def test_the_message_of_a_resumed_turn_has_the_kind_and_the_trace_of_its_first(tmp_path: Path) -> None:
     async def script(harness: TurnHarness) -> None:
-        bench = Bench()
-        worker = bench.worker(harness)
+        deleter = TableDeleter()
+        worker = worker_with(deleter, harness)
         turn = Turn("1", ANN, "Delete what is empty")
         await worker.runner.run(turn, worker.reply, payload="Delete what is empty", traceparent="00-a-b-01")
         found = await harness.store.find(KEY)
@@ -342,12 +293,12 @@ async def test_what_is_remembered_of_a_question_says_who_asked_it(harness: TurnH
 @in_virtual_time
 async def test_an_approval_whose_recorded_calls_are_gone_changes_nothing(harness: TurnHarness) -> None:
     """The model is asked anew, and may call another tool than the one that was approved."""
-    bench = Bench(19_999)
-    waiting_for = await suspended(harness, bench)
+    deleter = TableDeleter(19_999)
+    waiting_for = await suspended(harness, deleter)
     await harness.store._file.run_transaction(lambda connection: connection.execute("DELETE FROM artifact"))
-    assert await bench.worker(harness).runner.resume_suspended(KEY, waiting_for, approved=True)
-    await take_up(harness, bench)
-    assert bench.deleted == []
+    assert await worker_with(deleter, harness).runner.resume_suspended(KEY, waiting_for, approved=True)
+    await take_up(harness, deleter)
+    assert deleter.deleted == []
     found = await harness.store.find(KEY)
     assert found is not None
     assert found.state is not TurnState.STARTED

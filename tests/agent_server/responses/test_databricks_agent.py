@@ -12,60 +12,10 @@ from agent_server.databricks_agent import DatabricksAgent, ask_agent
 from agent_server.handlers.handler import JsonObject
 from agent_server.protocol.api_error import ApiError
 from app.agent.agent import Agent
-from app.common.caller import Caller
 from app.files.uploads import Uploads
-from app.models.model import Completed, ModelEvent, ModelRequest, TextDelta, ToolCall
 from app.storage.sqlite.sqlite_store import SqliteStore
-from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolOutput
 from tests.agent_server.responses.instances import ANN, Instance, in_virtual_time, text_of
-from tests.fakes.tools import without_data_marks
-
-
-class Table(ToolArguments):
-    name: str
-
-
-class Bench:
-    """A model that reads a table, then deletes it if it may."""
-
-    name = "bench"
-
-    def __init__(self) -> None:
-        self.requests: list[ModelRequest] = []
-        self.deleted: list[str] = []
-
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        self.requests.append(request)
-        results = [without_data_marks(message.content) for message in request.messages if message.role == "tool"]
-        match len(results):
-            case 0:
-                yield Completed((ToolCall("a", "read", '{"name": "sales"}'),))
-            case 1:
-                yield TextDelta("It is empty.")
-                yield Completed((ToolCall("b", "delete", '{"name": "sales"}'),))
-            case _:
-                yield TextDelta("Done." if self.deleted else "Then it stays.")
-                yield Completed()
-
-    async def close(self) -> None: ...
-
-    async def _read(self, table: Table, context: ToolContext) -> ToolOutput:
-        return ToolOutput("nothing")
-
-    async def _more_rows(self, table: Table, context: ToolContext) -> ToolOutput:
-        return ToolOutput("", sentence=f"More of {table.name}.")
-
-    async def _delete(self, table: Table, context: ToolContext) -> ToolOutput:
-        await asyncio.sleep(3)
-        self.deleted.append(table.name)
-        return ToolOutput("deleted")
-
-    async def tools(self, caller: Caller) -> list[AnyTool]:
-        return [
-            Tool("read", "Reads.", Table, self._read, Effect.READ_ONLY),
-            Tool("delete", "Deletes.", Table, self._delete, Effect.NEEDS_APPROVAL),
-            Tool("more_rows", "For buttons.", Table, self._more_rows, Effect.READ_ONLY, offered=False),
-        ]
+from tests.fakes.table_deleter import TableDeleter
 
 
 class AsksAgent:
@@ -77,8 +27,8 @@ class AsksAgent:
             yield event
 
 
-def instance(store: SqliteStore, bench: Bench) -> Instance:
-    agent = Agent(bench, [bench], system_prompt="You help.", history_token_budget=1000)
+def instance(store: SqliteStore, deleter: TableDeleter) -> Instance:
+    agent = Agent(deleter, [deleter], system_prompt="You help.", history_token_budget=1000)
     return Instance(store, AsksAgent(), agent=DatabricksAgent(agent, Uploads(store.artifacts())))
 
 
@@ -97,49 +47,49 @@ def _decision(approval: JsonObject, *, approve: bool) -> list[JsonObject]:
 def test_a_decision_continues_the_answer_in_a_response_of_its_own(tmp_path: Any, approve: bool) -> None:
     @in_virtual_time
     async def script(store: SqliteStore) -> None:
-        bench = Bench()
-        first, second = instance(store, bench), instance(store, bench)
+        deleter = TableDeleter()
+        first, second = instance(store, deleter), instance(store, deleter)
         id, approval = await _asked(first)
         assert "sales" in approval["arguments"]
-        assert bench.deleted == []
-        assert "Be brief." in bench.requests[0].messages[0].content
+        assert deleter.deleted == []
+        assert "Be brief." in deleter.requests[0].messages[0].content
         # Decided at another instance, and repeated by a client that has lost the answer.
         response = await second.ask(_decision(approval, approve=approve), previous_response_id=id)
         finished = await response.finished()
         assert text_of(finished).strip().endswith("Done." if approve else "Then it stays.")
-        assert bench.deleted == (["sales"] if approve else [])
+        assert deleter.deleted == (["sales"] if approve else [])
         assert (await first.service.get(id, ANN))["output"][-1]["type"] == "mcp_approval_request"
         with pytest.raises(ApiError) as refusal:
             await first.ask(_decision(approval, approve=approve), previous_response_id=id)
         assert refusal.value.status == 409
-        asked = len(bench.requests)
+        asked = len(deleter.requests)
         await first.answered("And?", previous_response_id=finished["id"])
-        assert "It is empty." in str(bench.requests[asked].messages), "the conversation forgot what was said"
+        assert "It is empty." in str(deleter.requests[asked].messages), "the conversation forgot what was said"
 
     script(tmp_path)
 
 
 @in_virtual_time
 async def test_an_approved_call_runs_once_though_instances_die_before_and_after(store: SqliteStore) -> None:
-    bench = Bench()
-    first = instance(store, bench)
+    deleter = TableDeleter()
+    first = instance(store, deleter)
     id, approval = await _asked(first)
     await asyncio.sleep(1)
     await first.vanish()
-    second, third = instance(store, bench), instance(store, bench)
+    second, third = instance(store, deleter), instance(store, deleter)
     response = await second.ask(_decision(approval, approve=True), previous_response_id=id)
     await asyncio.sleep(4)
     await second.vanish()
     events = await third.events(response.id)
     assert events[-1]["type"] == "response.completed"
-    assert bench.deleted == ["sales"]
+    assert deleter.deleted == ["sales"]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
 @in_virtual_time
 async def test_a_decision_counts_though_the_instance_died_while_it_asked(store: SqliteStore) -> None:
-    bench = Bench()
-    first, second = instance(store, bench), instance(store, bench)
+    deleter = TableDeleter()
+    first, second = instance(store, deleter), instance(store, deleter)
     id, approval = await _asked(first)
     await first.vanish()
     with pytest.raises(ApiError) as refusal:
@@ -148,15 +98,15 @@ async def test_a_decision_counts_though_the_instance_died_while_it_asked(store: 
     await asyncio.sleep(60)
     response = await (await second.ask(_decision(approval, approve=True), previous_response_id=id)).finished()
     assert response["status"] == "completed"
-    assert bench.deleted == ["sales"]
+    assert deleter.deleted == ["sales"]
 
 
 @in_virtual_time
 async def test_a_tool_that_was_called_is_an_item_of_the_answer(store: SqliteStore) -> None:
-    bench = Bench()
-    _, approval = await _asked(instance(store, bench))
+    deleter = TableDeleter()
+    _, approval = await _asked(instance(store, deleter))
     assert approval["name"]
-    response = await instance(store, bench).answered("Delete what is empty")
+    response = await instance(store, deleter).answered("Delete what is empty")
     types = [item["type"] for item in response["output"]]
     assert "mcp_call" in types
     assert types[-1] == "mcp_approval_request"
@@ -166,12 +116,12 @@ async def test_a_tool_that_was_called_is_an_item_of_the_answer(store: SqliteStor
 async def test_a_button_calls_its_tool_without_the_model_in_the_conversation_where_it_stands(
     store: SqliteStore,
 ) -> None:
-    bench = Bench()
-    served = instance(store, bench)
+    deleter = TableDeleter()
+    served = instance(store, deleter)
     response = await served.answered("More rows", custom_inputs={"call_tool": {"tool": "more_rows", "name": "sales"}})
     assert response["status"] == "completed"
     assert text_of(response) == "More of sales."
-    assert bench.requests == []
+    assert deleter.requests == []
 
 
 @pytest.mark.parametrize(
@@ -181,22 +131,22 @@ async def test_a_button_calls_its_tool_without_the_model_in_the_conversation_whe
 def test_a_button_calls_no_other_tool_and_its_data_is_checked(tmp_path: Any, data: Any) -> None:
     @in_virtual_time
     async def script(store: SqliteStore) -> None:
-        bench = Bench()
-        response = await instance(store, bench).answered("More rows", custom_inputs={"call_tool": data})
+        deleter = TableDeleter()
+        response = await instance(store, deleter).answered("More rows", custom_inputs={"call_tool": data})
         assert response["status"] == "failed"
-        assert bench.deleted == []
-        assert bench.requests == []
+        assert deleter.deleted == []
+        assert deleter.requests == []
 
     script(tmp_path)
 
 
 @in_virtual_time
 async def test_what_was_said_before_is_told_to_the_model_once_and_in_order(store: SqliteStore) -> None:
-    bench = Bench()
-    at = instance(store, bench)
+    deleter = TableDeleter()
+    at = instance(store, deleter)
     id, approval = await _asked(at)
     first = await (await at.ask(_decision(approval, approve=False), previous_response_id=id)).finished()
-    asked = len(bench.requests)
+    asked = len(deleter.requests)
     items = [
         {"role": "developer", "content": "Answer in French."},
         {"role": "user", "content": "Between?"},
@@ -204,7 +154,7 @@ async def test_what_was_said_before_is_told_to_the_model_once_and_in_order(store
         {"role": "user", "content": "Two?"},
     ]
     await at.answered(items, previous_response_id=first["id"])
-    system, *said = [message.content for message in bench.requests[asked].messages]
+    system, *said = [message.content for message in deleter.requests[asked].messages]
     assert "Answer in French." in system
     expected = ["Delete what is empty", "Between?", "Yes.", "Two?"]
     assert [text for text in said if text in expected] == expected
