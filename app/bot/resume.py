@@ -18,7 +18,6 @@ from app.telemetry.spans import new_error_id
 from app.telemetry.turn_span import turn_failed, turn_resumed
 from app.turns.claiming import ClaimedTurn, WaitingTurn
 from app.turns.lease import TurnLease
-from app.turns.queue_dispatcher import ShuttingDownError
 from app.turns.queue_message import TurnMessage
 from app.turns.reply import UndeliveredError
 from app.turns.runner import TurnRunner
@@ -53,15 +52,11 @@ class TurnMessageHandler:
 
     async def _claim(self, message: TurnMessage) -> ClaimedTurn[InboundQuestion] | WaitingTurn[InboundQuestion] | None:
         try:
-            try:
-                return await self._runner.claim(message, parse_inbound_question)
-            except StorageError as failure:
-                _log.warning("A turn on the queue cannot be claimed (%s); it is requeued", type(failure).__name__)
-                await self._runner.requeue(message)
-                return None
-        except asyncio.CancelledError:
-            # If this returned, the host would delete the message.
-            raise ShuttingDownError from None
+            return await self._runner.claim(message, parse_inbound_question)
+        except StorageError as failure:
+            _log.warning("A turn on the queue cannot be claimed (%s); it is requeued", type(failure).__name__)
+            await self._runner.requeue(message)
+            return None
 
     async def _show_typing(self, question: InboundQuestion) -> None:
         """The person sees nothing else until the turn before theirs has ended: once each time it is requeued."""

@@ -27,7 +27,7 @@ from app.turns.answerer import NoCommands
 from app.turns.checkpoint import Checkpoint
 from app.turns.claiming import ClaimedTurn
 from app.turns.lease import TurnBackend, TurnLease
-from app.turns.queue_dispatcher import QueueDispatcher, ShuttingDownError
+from app.turns.queue_dispatcher import QueueDispatcher
 from app.turns.queue_message import TurnMessage, UnreadableMessageError
 from app.turns.reply import UndeliveredError
 from app.turns.runner import MAX_PAYLOAD_CHARACTERS, TurnRunner
@@ -183,14 +183,10 @@ class ToolRequests:
     async def _resume(self, body: bytes) -> None:
         message = TurnMessage.from_json(body)
         try:
-            try:
-                claim = await self._runner.claim(message, ToolRequest.from_json)
-            except StorageError:
-                await self._runner.requeue(message)
-                return
-        except asyncio.CancelledError:
-            # If this returned, the host would delete the message.
-            raise ShuttingDownError from None
+            claim = await self._runner.claim(message, ToolRequest.from_json)
+        except StorageError:
+            await self._runner.requeue(message)
+            return
         span = current_turn()
         if isinstance(claim, ClaimedTurn) and span is not None:
             turn_resumed(_CHANNEL)
