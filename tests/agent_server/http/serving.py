@@ -231,6 +231,11 @@ def frames(text: str) -> list[Any]:
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
 
+def event_types(text: str) -> list[str]:
+    """Of the frames, in order; of the last one its text."""
+    return [frame if frame == "[DONE]" else frame["type"] for frame in frames(text)]
+
+
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - there is no event for whatever it is

@@ -2,34 +2,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from typing import Any
 
-import httpx
 import pytest
 
-from agent_server.http import event_stream, request_frame
-from agent_server.http.application import Application
 from agent_server.http.event_stream import EventStream
 from agent_server.http.json_encoding import json_bytes
 from agent_server.http.open_answers import OpenAnswers
-from agent_server.http.stream_ends import chat_end, no_end
+from agent_server.http.stream_ends import no_end
 from agent_server.protocol.task import Task
 from tests.agent_server.handlers.agents import RecordingAgent
 from tests.agent_server.http.serving import (
     ScriptedHandler,
+    event_types,
     frames,
     in_process,
     running,
     services,
-    settings,
-    until,
 )
-
-
-def types(text: str) -> list[str]:
-    return [frame if frame == "[DONE]" else frame["type"] for frame in frames(text)]
-
 
 WHOLE = [
     "response.created",
@@ -54,7 +44,7 @@ async def test_every_address_of_a_question_streams_the_whole_sequence(path: str)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-accel-buffering"] == "no"
     assert answer.headers["cache-control"] == "no-cache, no-transform"
-    assert types(answer.text) == WHOLE
+    assert event_types(answer.text) == WHOLE
     assert all(line.startswith(("data: ", ":")) or not line for line in answer.text.split("\n"))
 
 
@@ -98,56 +88,11 @@ async def test_a_body_that_cannot_be_answered_is_refused_with_a_sentence(
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-async def test_a_body_without_a_length_is_limited_too() -> None:
-    async def body() -> Any:
-        for _ in range(20):
-            yield b"x" * 1000
-
-    async with in_process(services(settings=settings(AGENT_SERVER_MAX_BODY_BYTES="5000"))) as client:
-        answer = await client.post("/responses", content=body())
-    assert answer.status_code == 413
-    assert "5000 bytes" in answer.json()["error"]["message"]
-
-
-async def test_a_body_that_says_that_it_is_too_large_is_not_read() -> None:
-    async def body() -> Any:
-        raise AssertionError("it is read")
-        yield b""
-
-    async with in_process(services()) as client:
-        answer = await client.post("/responses", content=body(), headers={"Content-Length": "999999999"})
-    assert answer.status_code == 413
-
-
 async def test_half_of_a_surrogate_pair_reaches_no_handler() -> None:
     handler = ScriptedHandler()
     async with in_process(services(handler)) as client:
         await client.post("/responses", content=b'{"input": "a\\ud800b", "stream": false}')
     assert "\ud800" not in json.dumps(handler.requests, ensure_ascii=False)
-
-
-async def test_what_is_nested_within_the_limit_reaches_the_handler() -> None:
-    handler = ScriptedHandler()
-    nested = b'{"a": [' + b"[]," * 200 + b"[" * 97 + b"]" * 97 + b"]}"
-    async with in_process(services(handler)) as client:
-        answer = await client.post(
-            "/responses", content=b'\xef\xbb\xbf{"input": "[[", "custom_inputs": ' + nested + b"}"
-        )
-    assert answer.status_code == 200
-    assert handler.requests[0]["custom_inputs"] == json.loads(nested)
-
-
-async def test_a_body_that_drips_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_frame, "_BODY_SECONDS", 0.05)
-
-    async def body() -> Any:
-        while True:
-            yield b" "
-            await asyncio.sleep(0.01)
-
-    async with in_process(services()) as client:
-        answer = await client.post("/responses", content=body())
-    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "incomplete_body")
 
 
 async def test_clients_that_split_lines_at_any_unicode_line_end_read_whole_frames() -> None:
@@ -160,24 +105,6 @@ async def test_clients_that_split_lines_at_any_unicode_line_end_read_whole_frame
 
 def test_a_number_that_json_does_not_have_is_null() -> None:
     assert json.loads(json_bytes({"a": [float("nan"), 1.5, (float("inf"),)]})) == {"a": [None, 1.5, [None]]}
-
-
-async def test_a_client_that_leaves_a_stream_cancels_the_handler() -> None:
-    handler = ScriptedHandler(waits=True)
-    async with running(services(handler)) as server, server.client() as client:
-        async with client.stream("POST", "/responses", json={"input": "Hi", "stream": True}) as answer:
-            assert answer.headers["x-request-id"]
-            await handler.began.wait()
-        await until(lambda: handler.ended == ["cancelled"])
-
-
-async def test_a_client_that_leaves_before_its_answer_cancels_the_handler() -> None:
-    handler = ScriptedHandler(waits=True)
-    async with running(services(handler)) as server, server.client() as client:
-        asking = asyncio.create_task(client.post("/responses", json={"input": "Hi"}))
-        await handler.began.wait()
-        asking.cancel()
-        await until(lambda: handler.ended == ["cancelled"])
 
 
 async def test_headers_and_the_first_event_leave_before_the_handler_says_anything() -> None:
@@ -223,100 +150,6 @@ async def test_silence_is_filled_with_comments() -> None:
         b"data: [DONE]\n\n",
         b"",
     ]
-
-
-async def test_an_answer_that_takes_too_long_ends_with_error_and_failed() -> None:
-    handler = ScriptedHandler(waits=True)
-    made = services(handler, settings=settings(TURN_TIMEOUT_SECONDS="0.05"))
-    async with in_process(made) as client:
-        streamed = await client.post("/responses", json={"input": "Hi", "stream": True})
-        whole = await client.post("/responses", json={"input": "Hi"})
-    assert types(streamed.text)[-3:] == ["error", "response.failed", "[DONE]"]
-    failed = frames(streamed.text)
-    assert "longer than allowed" in failed[-3]["message"]
-    assert failed[-2]["response"]["status"] == "failed"
-    assert [frame["sequence_number"] for frame in failed[:-1]] == list(range(len(failed) - 1))
-    assert whole.status_code == 504
-    assert whole.headers["x-should-retry"] == "false"
-    assert handler.ended == ["cancelled", "cancelled"]
-
-
-async def test_a_client_that_reads_nothing_occupies_no_place_after_the_time_limit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(event_stream, "_LAST_FRAMES_SECONDS", 0.02)
-    answers = OpenAnswers(1)
-
-    async def endless() -> Any:
-        while True:
-            yield ({"type": "x"},)
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.body":
-            await asyncio.Event().wait()
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
-
-    stream = EventStream(endless(), answers, chat_end, time_limit_seconds=0.02)
-    await asyncio.wait_for(stream({"type": "http"}, receive, send), 10)
-    answers.admit()
-
-
-async def test_a_handler_that_ignores_its_cancellation_ends_with_the_time_limit_too() -> None:
-    async def stubborn() -> Any:
-        while True:
-            with suppress(asyncio.CancelledError):
-                yield ({"type": "x"},)
-                await asyncio.sleep(0.01)
-
-    sent: list[bytes] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message.get("body", b""))
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
-
-    stream = EventStream(stubborn(), OpenAnswers(1), chat_end, time_limit_seconds=0.05)
-    await asyncio.wait_for(stream({"type": "http"}, receive, send), 10)
-    assert b"longer than allowed" in sent[-3]
-    assert sent[-2:] == [b"data: [DONE]\n\n", b""]
-
-
-async def test_no_more_answers_than_allowed_are_made_at_the_same_time() -> None:
-    handler = ScriptedHandler(waits=True)
-    made = services(handler, settings=settings(AGENT_SERVER_MAX_CONCURRENT_ANSWERS="1"))
-    async with in_process(made) as client:
-        first = asyncio.create_task(client.post("/responses", json={"input": "Hi", "stream": True}))
-        await handler.began.wait()
-        refused = await client.post("/responses", json={"input": "Hi"})
-        handler.go_on.set()
-        await first
-        accepted = await client.post("/responses", json={"input": "Hi"})
-    assert refused.status_code == 429
-    assert refused.headers["retry-after"] == "2"
-    assert refused.headers["x-should-retry"] == "true"
-    assert accepted.status_code == 200
-
-
-async def test_bodies_that_arrive_at_the_same_time_are_no_way_around_the_limit() -> None:
-    handler = ScriptedHandler(waits=True)
-    made = services(handler, settings=settings(AGENT_SERVER_MAX_CONCURRENT_ANSWERS="2"))
-    arrive = asyncio.Event()
-
-    async def body() -> Any:
-        await arrive.wait()
-        yield b'{"input": "Hi"}'
-
-    async with in_process(made) as client:
-        asked = [asyncio.create_task(client.post("/responses", content=body())) for _ in range(6)]
-        await asyncio.sleep(0.02)
-        arrive.set()
-        await handler.began.wait()
-        handler.go_on.set()
-        statuses = sorted([(await each).status_code for each in asked])
-    assert statuses == [200, 200, 429, 429, 429, 429]
 
 
 @pytest.mark.parametrize("task", list(Task))
@@ -411,7 +244,7 @@ async def test_the_trace_is_named_where_its_header_asks_for_it() -> None:
         unasked = await client.post("/responses", json={"input": "Hi", "stream": True})
     assert frames(streamed.text)[-2:] == [{"trace_id": "tr-1"}, "[DONE]"]
     assert whole.json()["metadata"] == {"trace_id": "tr-1"}
-    assert types(unasked.text) == WHOLE
+    assert event_types(unasked.text) == WHOLE
     assert ended == ["completed"] * 3
 
 
@@ -447,46 +280,3 @@ async def test_a_frame_that_is_no_json_ends_the_stream_with_a_sentence_and_is_lo
     assert "error id" in sent[1]["error"]["message"]
     assert whole.status_code == 200
     assert len([record for record in caplog.records if record.exc_info]) == 1
-
-
-async def test_when_the_server_stops_new_questions_are_refused_and_running_ones_end_or_are_told() -> None:
-    handler = ScriptedHandler(waits=True)
-    handed_over: list[bool] = []
-
-    async def hand_over() -> None:
-        handed_over.append(True)
-
-    made = services(handler, hand_over=hand_over)
-    application = Application(made)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application), base_url="http://localhost:8000"
-    ) as client:
-        asking = asyncio.create_task(client.post("/responses", json={"input": "Hi", "stream": True}))
-        whole = asyncio.create_task(client.post("/responses", json={"input": "Hi"}))
-        await handler.began.wait()
-        await until(lambda: len(handler.requests) == 2)
-        stopping = asyncio.create_task(application.stop(finish_seconds=0.05))
-        await asyncio.sleep(0)
-        refused = await client.post("/responses", json={"input": "Hi"})
-        ready = await client.get("/ready")
-        await stopping
-        told, cut = await asyncio.gather(asking, whole)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_restarting")
-    assert (ready.status_code, ready.json()["status"]) == (503, "stopping")
-    assert types(told.text)[-3:] == ["error", "response.failed", "[DONE]"]
-    assert "restarted" in frames(told.text)[-3]["message"]
-    assert (cut.status_code, cut.headers["x-should-retry"]) == (503, "true")
-    assert handed_over == [True]
-    assert handler.ended == ["cancelled", "cancelled"]
-
-
-async def test_an_answer_that_ends_while_the_server_stops_is_complete() -> None:
-    handler = ScriptedHandler(waits=True)
-    async with running(services(handler)) as server, server.client() as client:
-        asking = asyncio.create_task(client.post("/responses", json={"input": "Hi", "stream": True}))
-        await handler.began.wait()
-        server.server.should_exit = True
-        await until(lambda: server.application._answers.is_stopping)
-        handler.go_on.set()
-        answer = await asking
-    assert types(answer.text) == WHOLE
