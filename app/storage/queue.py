@@ -21,12 +21,14 @@ def check_size(body: str) -> None:
 class Receipt:
     """Identifies a message for a change. It is valid until the message is changed or received again.
 
-    `inserted_at` is when the message was put on the queue, by storage's clock, in seconds since 1970.
+    `inserted_at` is when the message was put on the queue, by storage's clock, in seconds since 1970. `repeats`, of one
+    that has just been put, is how many more of it storage may have, because it had not answered.
     """
 
     message_id: str
     pop_receipt: str
     inserted_at: float = field(default=0.0, compare=False)
+    repeats: int = field(default=0, compare=False)
 
 
 class PopReceiptMismatchError(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.data.tables.aio import TableServiceClient
 from pydantic import SecretStr
 
@@ -164,6 +164,38 @@ async def test_a_queue_message_is_not_lost_when_an_answer_is(queue: AzureQueue, 
         await queue.update_visibility(receipt, visibility_timeout=0)
     assert wire.lost == 0
     assert {message.body for message in await queue.receive(9, visibility_timeout=60)} == {"m"}
+
+
+class Unreachable(Wire):
+    async def send(self, request: Any, **options: Any) -> Any:
+        if self.lost:
+            self.lost -= 1
+            raise ServiceRequestError("there is no way to it")
+        return await super().send(request, **options)
+
+
+class Failing(Wire):
+    """Does what it says that it has not done."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        lost, self.lost = self.lost, 0
+        response = await super().send(request, **options)
+        if lost:
+            self.lost = lost - 1
+            response.status_code = 500
+        return response
+
+
+@pytest.mark.parametrize(("wire", "messages"), [(Wire(), 3), (Failing(), 3), (Unreachable(), 1)])
+async def test_a_message_that_may_be_on_the_queue_more_than_once_says_so(
+    queue: AzureQueue, wire: Wire, messages: int
+) -> None:
+    await queue.create()
+    wire.lost = 2
+    receipt = await queue.put("m", visibility_timeout=0)
+    assert wire.lost == 0
+    assert receipt.repeats == messages - 1
+    assert len(await queue.receive(9, visibility_timeout=60)) == messages
 
 
 async def test_a_failed_call_can_be_repeated(azurite: Azurite, wire: Wire) -> None:

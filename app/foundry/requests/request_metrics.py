@@ -24,9 +24,9 @@ def request_repeated(tool: str) -> None:
     _measure(FOUNDRY_REPEATS, 1, tool=tool, kind="request")
 
 
-def value_repeated(tool: str) -> None:
+def value_repeated(tool: str, times: int = 1) -> None:
     """The value of a request may have been sent before."""
-    _measure(FOUNDRY_REPEATS, 1, tool=tool, kind="value")
+    _measure(FOUNDRY_REPEATS, times, tool=tool, kind="value")
 
 
 def poison_received(tool: str) -> None:

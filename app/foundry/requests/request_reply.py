@@ -86,7 +86,9 @@ class RequestReply:
             value_repeated(self._request.tool)
         self._is_sent_again = True
         body = output_message(self.value.text, self._request.correlation_id)
-        await self._output.put(body, visibility_timeout=0, time_to_live_seconds=OUTPUT_LIFETIME_SECONDS)
+        receipt = await self._output.put(body, visibility_timeout=0, time_to_live_seconds=OUTPUT_LIFETIME_SECONDS)
+        if receipt.repeats:
+            value_repeated(self._request.tool, receipt.repeats)
 
     def _answered(self) -> KeptValue:
         if isinstance(self._end, Failure):

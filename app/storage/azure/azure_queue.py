@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from dataclasses import replace
+from http import HTTPStatus
 
-from azure.core.exceptions import HttpResponseError, ResourceExistsError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ServiceRequestError
+from azure.core.pipeline.transport import AsyncHttpResponse
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
@@ -69,12 +72,19 @@ class AzureQueue:
         await self._queue.close()
 
     async def _send(self, content: str, visibility_timeout: float, time_to_live_seconds: float) -> Receipt:
+        repeats = 0
+
+        def tried_again(error: AzureError | None, response: AsyncHttpResponse | None, **_: object) -> None:
+            nonlocal repeats
+            repeats += _may_have_been_done(error, response)
+
         sent = await self._queue.send_message(
             content,
             visibility_timeout=math.ceil(visibility_timeout),
             time_to_live=math.ceil(time_to_live_seconds),
+            retry_hook=tried_again,
         )
-        return _receipt_of(sent)
+        return replace(_receipt_of(sent), repeats=repeats)
 
 
 async def receive_messages(queue: QueueClient, max_messages: int, visibility_timeout: float) -> list[ReceivedMessage]:
@@ -96,6 +106,15 @@ async def delete_message(queue: QueueClient, receipt: Receipt) -> None:
     except HttpResponseError as error:
         if code_of(error) not in _OLD_RECEIPT_CODES:
             raise
+
+
+def _may_have_been_done(error: AzureError | None, response: AsyncHttpResponse | None) -> bool:
+    """Not what did not reach storage, or what it was too busy for. It was seen to do what it answered with 500:
+    https://github.com/Azure/azure-sdk-for-net/issues/37014
+    """
+    if response is None:
+        return not isinstance(error, ServiceRequestError)
+    return response.status_code != HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _receipt_of(message: QueueMessage) -> Receipt:

@@ -91,6 +91,16 @@ async def test_a_value_that_may_have_been_sent_before_is_counted_as_a_repeat(har
     assert harness.telemetry.counted("foundry.repeats", kind="value", tool="ask") == 1
 
 
+@in_virtual_time
+async def test_a_value_that_the_client_of_storage_put_again_by_itself_is_counted_too(harness: RequestHarness) -> None:
+    worker = harness.worker()
+    repeating: Any = _RepeatingQueue(harness.store.queue("azure-function-ask-output"))
+    worker.requests._storage = replace(worker.requests._storage, open_output=lambda _: repeating)
+    await worker.requests.answer(request_of())
+    assert len(await harness.answers()) == 3
+    assert harness.telemetry.counted("foundry.repeats", kind="value", tool="ask") == 2
+
+
 @pytest.mark.parametrize("value_is_sent", [True, False])
 def test_a_value_that_is_kept_again_though_it_was_not_sent_is_no_repeat(value_is_sent: bool, tmp_path: Path) -> None:
     @in_virtual_time
@@ -146,6 +156,15 @@ class _ForgetfulStorage:
             self._has_answered = True
             raise StorageError("no answer")
         return receipt
+
+
+class _RepeatingQueue:
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    async def put(self, *arguments: Any, **named: Any) -> Any:
+        receipts = [await self._queue.put(*arguments, **named) for _ in range(3)]
+        return replace(receipts[-1], repeats=2)
 
 
 class _RefusingQueue:
