@@ -159,6 +159,19 @@ def test_no_setting_is_left_to_be_set_by_hand_and_lost_at_the_next_provision() -
     assert set(all_setting_names()) - written == NOT_FROM_BICEP
 
 
+def test_what_nobody_chooses_is_as_the_app_has_it_by_itself() -> None:
+    """But for the tools of Foundry's agents, which need queues."""
+    settings = in_azure(deployment("defaults"))
+    written = load_settings(settings).model_dump()
+    required = {"DATABRICKS_BASE_URL", "DATABRICKS_MODEL_NAME", "FOUNDRY_TOOLS"}
+    chosen = [
+        setting
+        for setting in FROM_PARAMETERS.keys() & settings.keys() - required
+        if load_settings({name: value for name, value in settings.items() if name != setting}).model_dump() != written
+    ]
+    assert chosen == []
+
+
 # One has to be below the other.
 TIME_LIMITS = {"GENIE_TIMEOUT_SECONDS": "10", "TURN_TIMEOUT_SECONDS": "540"}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 
 import pytest
 
+from app.foundry.agents.classic import connected_azure_function_agent
 from app.foundry.agents.foundry_errors import UnavailableError
 from tests.foundry.agents.classic.conftest import MARK, ClassicProgramHarness
 
@@ -29,3 +31,14 @@ async def test_after_a_lost_answer_nothing_of_another_question_is_removed(harnes
     other.cancel()
     await asyncio.wait([other])
     assert not stand_in.classic.threads
+
+
+async def test_agents_that_were_made_to_stay_are_not_those_of_one_question(
+    harness: ClassicProgramHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.orchestrator().create()
+    before = copy.deepcopy(harness.stand_in.classic.all)
+    for name, value in harness.environment(FOUNDRY_TOOLS="ask_data").items():
+        monkeypatch.setenv(name, value)
+    assert await asyncio.to_thread(connected_azure_function_agent, "How many?") == "ask_data says 42 to How many?"
+    assert harness.stand_in.classic.all == before
