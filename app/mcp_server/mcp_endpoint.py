@@ -62,7 +62,7 @@ class McpEndpoint:
         await manager.handle_request({**scope, "headers": headers}, receive, send)
 
     def _managers(self) -> Awaitable[_Managers]:
-        if self._started is None or (self._started.done() and self._started.exception() is not None):
+        if self._started is None:
             self._started = asyncio.get_running_loop().create_future()
             self._running = asyncio.create_task(self._run(self._started))
         return asyncio.shield(self._started)
@@ -74,11 +74,14 @@ class McpEndpoint:
             async with managers.streaming.run(), managers.whole.run():
                 started.set_result(managers)
                 await self._closing.wait()
-        except Exception as error:
+        except (Exception, BaseExceptionGroup) as error:
             if not started.done():
                 started.set_exception(error)
             else:
                 _log.exception("The MCP server ended")
+        finally:
+            # The next request starts another: https://github.com/modelcontextprotocol/python-sdk/issues/1104
+            self._started = None
 
     def _make_managers(self) -> _Managers:
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Literal
 
@@ -181,6 +182,26 @@ async def test_half_a_surrogate_pair_in_an_answer_is_replaced(monkeypatch: pytes
     monkeypatch.setattr(Weather, "call", call)
     answer = await received(json.dumps(CALLING).encode())
     assert json.loads(answer.body)["result"]["content"][0]["text"] == "It is \ufffd 7"
+
+
+async def test_a_server_that_a_call_has_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class EndOfEverythingError(BaseException):
+        """Taken by nobody who handles failures."""
+
+    async def end(*_: object) -> str:
+        raise EndOfEverythingError
+
+    tool = ready()
+    mcp = FoundryMcp(ToolCalls([tool], MemoryRequests(tool)))
+    with monkeypatch.context() as ending:
+        ending.setattr(Weather, "call", end)
+        ended = await mcp.receive("POST", {}, json.dumps(CALLING).encode())
+    assert mcp._endpoint._running is not None
+    await asyncio.wait({mcp._endpoint._running}, timeout=10)
+    answered = await mcp.receive("POST", {}, json.dumps(CALLING).encode())
+    await mcp.close()
+    assert ended.status == 500
+    assert json.loads(answered.body)["result"]["content"][0]["text"] == "Sunny in X"
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
