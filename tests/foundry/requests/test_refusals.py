@@ -25,6 +25,7 @@ async def test_a_request_older_than_a_run_is_answered_without_asking_anything(ha
     for number, age in ((1, 601.0), (2, 590.0)):
         await worker.requests.answer(request_of(number, inserted_at=now() - age))
     assert dict(await harness.answers()) == {"call_1": TOO_LATE, "call_2": "question 2: answer 1"}
+    assert await worker.requests.find("ask", "call_1") == KeptValue(TOO_LATE, failed=True)
     assert harness.telemetry.counted("foundry.requests", outcome="too late") == 1
     assert harness.telemetry.counted("foundry.request.age") == pytest.approx(590, abs=1)
 
