@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.types import CallToolResult
 
 from agent_server.http.server_services import ServerServices
@@ -114,6 +114,21 @@ async def test_the_agent_and_its_tools_that_only_read_are_served(mode: Literal["
         assert failed.is_error
         assert words in texts(failed)[0]
     assert tools.contexts[0].caller.user_id == "local"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_nobody_is_told_what_an_unexpected_failure_says(mode: Literal["auto", "legacy"]) -> None:
+    async def registry_for(_: Caller) -> ToolRegistry:
+        raise RuntimeError(f"no access with {SECRET}")
+
+    async with client_of(services(tools=AgentTools(registry_for)), mode) as client:
+        called = await client.call_tool("weather", {"city": "Oslo"})
+        with pytest.raises(MCPError) as listing:
+            await client.list_tools()
+    for told in (texts(called)[0], str(listing.value)):
+        assert "(error id " in told
+        assert SECRET not in told
+    assert called.is_error
 
 
 async def test_where_answers_are_kept_a_conversation_goes_on_and_a_long_answer_is_fetched_later(
