@@ -178,7 +178,7 @@ async def run(
     """
     chance = random.Random(seed)
     async with instances(folder, database_url, instance_count) as running:
-        followed = [Followed(f"q{number}") for number in range(questions)]
+        followed = [Followed(f"q{seed}-{number}") for number in range(questions)]
 
         async def ask(each: Followed, after: float) -> None:
             await asyncio.sleep(after)
