@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,14 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSto
 
     with an_mlflow_store(tmp_path_factory.mktemp("mlflow")) as store:
         yield store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_to_warn_of(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Sockets that MLflow leaves open are collected where its tests ignore that, not in the middle of other tests."""
+    yield
+    if request.node.get_closest_marker("filterwarnings"):
+        gc.collect()
 
 
 @pytest.fixture
