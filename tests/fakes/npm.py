@@ -9,18 +9,27 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from tests.fakes.file_lock import locked
+
 _OPTIONS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error")
 
 
 def npm_installed(folder: Path, package: str, lock: Path) -> Path:
     """The package's own folder; takes up to minutes the first time. `lock` has package.json and package-lock.json."""
-    version = json.loads((lock / "package.json").read_text(encoding="utf-8"))["dependencies"][package]
+    version: str = json.loads((lock / "package.json").read_text(encoding="utf-8"))["dependencies"][package]
     installed = folder / "node_modules" / package
-    if _version(installed) == version:
-        return installed
+    if _version(installed) != version:
+        # The others wait for the first: each would download and unpack the same.
+        with locked(folder.with_name(f"{folder.name}.lock")):
+            if _version(installed) != version:
+                _install(folder, package, version, lock)
+    return installed
+
+
+def _install(folder: Path, package: str, version: str, lock: Path) -> None:
     npm = shutil.which("npm")
     assert npm, "there is no npm"
-    # Into a folder of its own first: others may be installing too, and what was interrupted is never taken for whole.
+    # Into a folder of its own first: what was interrupted is never taken for whole. Windows knows no such lock.
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -35,6 +44,7 @@ def npm_installed(folder: Path, package: str, lock: Path) -> Path:
         timeout=900,
     )
     assert ended.returncode == 0, f"npm could not install {package}:\n{ended.stderr[-2000:]}"
+    installed = folder / "node_modules" / package
     if _version(installed) != version:
         shutil.rmtree(folder, ignore_errors=True)
         # Where another was faster, its own is as good.
@@ -42,7 +52,6 @@ def npm_installed(folder: Path, package: str, lock: Path) -> Path:
             fresh.rename(folder)
     shutil.rmtree(fresh, ignore_errors=True)
     assert _version(installed) == version, f"{package} {version} is not where npm was to install it"
-    return installed
 
 
 def _version(installed: Path) -> str | None:

@@ -24,6 +24,7 @@ from ops.chromium import chromium
 from ops.databricks_app.page import build_page
 from tests.agent_server.ui.apps_proxy import AppsProxy
 from tests.agent_server.ui.scripted_agent import GO_ON
+from tests.fakes.file_lock import locked
 
 ROOT = Path(__file__).parents[3]
 FLAGS = [
@@ -41,12 +42,8 @@ Result = TypeVar("Result")
 def built_page() -> Path:
     if shutil.which("npm") is None:
         pytest.skip("there is no npm to build the page with")
-    import fcntl  # not on Windows, where there is no Chromium to test with either
-
-    (ROOT / ".data").mkdir(exist_ok=True)
-    with (ROOT / ".data" / "page.lock").open("w") as lock:
-        # The tests of another process may be building it.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # The tests of another process may be building it.
+    with locked(ROOT / ".data" / "page.lock"):
         assert build_page(ROOT, print)
     return ROOT / "agent_server" / "ui" / "dist"
 
