@@ -34,6 +34,7 @@ KNOWN_WHEN_IT_RUNS = {
     "app/local/processes.py": "a line that a child of ours prints",
     "app/local/routes.py": "our own routes: what repeats ends at a slash",
     "app/local/scripted_answers.py": "our own words for kinds of charts, one after the other",
+    "ops/local_page.py": "our own name of a page, and one address",
 }
 
 
