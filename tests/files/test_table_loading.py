@@ -114,7 +114,7 @@ def test_the_lines_of_a_text_are_numbered(connection: duckdb.DuckDBPyConnection,
 
 
 @given(st.text(alphabet=st.sampled_from("ab,;\t|\"'\n\r =-1é\u2028"), max_size=80))
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_has_a_dialect_and_becomes_a_table(tmp_path: Path, text: str) -> None:
     dialect = dialect_of(text)
     assert 1 <= len(dialect.names) <= MAX_COLUMNS
@@ -127,7 +127,7 @@ def test_any_text_has_a_dialect_and_becomes_a_table(tmp_path: Path, text: str) -
 @given(
     st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), min_size=1, max_size=5), st.sampled_from(",;\t|")
 )
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_a_program_writes_as_csv_is_read_as_it_was(tmp_path: Path, cells: list[list[str]], separator: str) -> None:
     clean = [["".join(c for c in cell if c.isprintable()) for cell in row] for row in cells]
     file = io.StringIO()

@@ -21,7 +21,7 @@ TASKS = (
 
 
 @example([("start", 0), ("start", 0), ("cancel", 1), ("repair", 0), ("wait", 185)], 1, False, 0, 0.0)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(STEPS, max_size=25), st.integers(1, 3), st.booleans(), st.integers(0, 2), st.sampled_from([0.0, 15.0]))
 def test_runs_keep_the_rules_of_the_service(
     steps: list[tuple[str, int]], at_once: int, is_queued: bool, retries: int, termination: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -22,7 +22,6 @@ SERVERS = st.from_regex(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*", fullmatch=Tru
 TOOLS = st.text(st.sampled_from("ab_-. é/"), min_size=1, max_size=80)
 
 
-@settings(deadline=None)
 @given(SERVERS, TOOLS, SERVERS, TOOLS)
 def test_names_are_short_accepted_stable_and_of_one_tool(server: str, tool: str, server2: str, tool2: str) -> None:
     name = model_name(server, tool)

@@ -46,7 +46,7 @@ def fits(entity: Mapping[str, Any]) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(LONG, min_size=1, max_size=3))
 def test_messages_come_back_as_they_were_in_pieces_that_fit(texts: list[str]) -> None:
     said = [StoredMessage("assistant", text) for text in texts]
@@ -75,7 +75,7 @@ def test_what_was_said_later_is_found_first(tickets: list[int]) -> None:
     assert [message.text for message in found[::2]] == [str(ticket) for ticket in sorted(tickets)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(*[LONG.filter(lambda text: len(text) < 40_000)] * 2, st.text())
 def test_a_turn_comes_back_as_it_was_in_pieces_that_fit(payload: str, checkpoint: str, name: str) -> None:
     record = TurnRecord(

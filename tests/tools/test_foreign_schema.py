@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tools.foreign_schema import acceptable_schema
@@ -80,7 +80,6 @@ def problems(schema: Any) -> list[str]:
     return found + [problem for part in parts for problem in problems(part)]
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYWORDS), JSON, max_size=6))
 def test_any_schema_becomes_one_that_endpoints_accept(schema: dict[str, Any]) -> None:
     read = acceptable_schema(schema)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.common.caller import UNKNOWN_CALLER, Caller
@@ -104,7 +104,6 @@ def test_arguments_that_only_look_wrong_are_taken_and_none_are_the_defaults() ->
     assert result_of('{"do": "\\ud800"}').text.startswith("\ufffd")
 
 
-@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_no_arguments_break_a_turn(arguments: str) -> None:
     result_of(arguments).text.encode()

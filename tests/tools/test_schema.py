@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any, Literal, Optional
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
@@ -86,7 +86,6 @@ def refused_keywords(schema: Any, *, is_schema: bool = True) -> list[str]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(TYPES, max_size=4))
 def test_no_type_of_an_argument_brings_what_endpoints_refuse(types: list[Any]) -> None:
     fields: dict[str, Any] = {f"title{number}": (kind, ...) for number, kind in enumerate(types)}

@@ -94,7 +94,7 @@ def test_of_the_events_of_any_answer_the_client_builds_what_their_last_one_says(
     streams: list[list[Json]] = []
 
     @given(st.lists(LOOSE_EVENTS, max_size=12), ENDS)
-    @settings(max_examples=200, deadline=None, phases=[Phase.generate], database=None)
+    @settings(max_examples=200, phases=[Phase.generate], database=None)
     def collect(loose: list[Json], end: Json | None) -> None:
         response = assembler()
         events = response.begin()

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 @given(st.lists(LOOSE_EVENTS, max_size=12), ENDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_chunks_of_any_answer_add_up_to_its_completion(loose: list[Json], end: Json | None) -> None:
     """As openai's own accumulator adds them up."""
     response, chunks = assembler(), ChatChunks("m", include_usage=True)

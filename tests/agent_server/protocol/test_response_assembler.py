@@ -318,7 +318,7 @@ def test_an_interrupted_item_closes_as_incomplete_and_another_follows() -> None:
 
 
 @given(st.lists(LOOSE_EVENTS, max_size=12), ENDS, st.integers(0, 12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_loose_sequence_gives_a_strict_one_and_can_be_resumed_anywhere(
     loose: list[Json], end: Json | None, cut: int
 ) -> None:

@@ -158,7 +158,7 @@ async def test_a_body_that_is_too_long_is_not_read() -> None:
     assert (answer.status, answer.body) == (413, "Request body too large")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(
     body=st.one_of(
         st.binary(max_size=200),

@@ -139,7 +139,7 @@ def test_what_jobs_say_stays_inside_the_messages(tmp_path: Path) -> None:
     assert len(answers(data)) == 12
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(text=st.text(max_size=50))
 def test_any_parameters_and_hypotheses_are_read(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     odd = records(10, parameters=text, hypotheses=text)

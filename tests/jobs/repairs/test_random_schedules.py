@@ -173,7 +173,7 @@ def _refused(run_id: int, **_: object) -> int:
     raise invalid_parameter(f"Run {run_id} has no failed tasks to repair.")
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(SCHEDULES)
 def test_a_failed_attempt_is_retried_once_in_every_schedule(schedule: Schedule) -> None:
     async def live() -> None:

@@ -233,7 +233,7 @@ def is_near_change(moment_ms: int, zone: str) -> bool:
     return len(offsets) > 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(CHANGES), st.sampled_from(MINUTES), st.sampled_from(HOURS), st.data())
 def test_a_scheduler_that_keeps_its_times_is_never_called_late(
     change: tuple[str, str], minute: str, hour: str, data: st.DataObject
@@ -255,7 +255,7 @@ def test_a_scheduler_that_keeps_its_times_is_never_called_late(
         now += 31 * MINUTE_MS
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(CHANGES), st.sampled_from(MINUTES), st.sampled_from(HOURS), st.integers(-12, 12))
 def test_a_scheduler_that_stops_is_called_late_when_its_first_missed_time_is(
     change: tuple[str, str], minute: str, hour: str, stops_after_hours: int

@@ -103,7 +103,7 @@ async def live_through(steps: Sequence[Step], *, newest_first: bool) -> None:
         await history.look(watch, saves=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(STEPS, min_size=12, max_size=25), st.booleans())
 def test_no_failed_run_is_missed_and_none_is_found_twice(steps: list[Step], newest_first: bool) -> None:
     asyncio.run(live_through(steps, newest_first=newest_first))

@@ -41,7 +41,7 @@ class ListedRuns(JobsApi):
             yield {"run_id": number, "start_time": start}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example([0, *[1] * 5], "newest first", 0, 24 * MINUTE_MS, None)
 @given(
     st.lists(st.integers(0, 40 * MINUTE_MS) | st.sampled_from([0, 7 * MINUTE_MS, 7 * MINUTE_MS + 1]), max_size=80),
