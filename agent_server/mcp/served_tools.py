@@ -14,7 +14,7 @@ from app.common.caller import Caller
 from app.common.cancellation import Cancellation
 from app.models.model import ToolCall
 from app.storage.conversations import ConversationKey
-from app.tools.base import Effect, ToolContext
+from app.tools.base import SEEN_AS_TABLE, Effect, ToolContext
 from app.tools.registry import ToolRegistry
 from app.translation import translator_for
 
@@ -62,7 +62,12 @@ class AgentTools:
         registry = await self._reading(caller)
         translate = translator_for(_LOCALE)
         return [
-            ServedTool(tool.name, tool.title_in(translate), tool.description, tool.definition.parameters)
+            ServedTool(
+                tool.name,
+                tool.title_in(translate),
+                tool.description.replace(SEEN_AS_TABLE, ""),
+                tool.definition.parameters,
+            )
             for tool in registry.tools
         ]
 
@@ -82,6 +87,7 @@ class AgentTools:
             idempotency_key=call_id,
             progress=progress,
             deadline=asyncio.get_running_loop().time() + _TIME_LIMIT_SECONDS,
+            shows_blocks=False,
         )
         result = await registry.run(ToolCall(call_id, name, json.dumps(dict(arguments))), context)
         return ServedResult(result.text, result.succeeded)

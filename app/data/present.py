@@ -12,6 +12,7 @@ from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult
 from app.messaging.actions import call_button
 from app.messaging.result_files import file_button
+from app.tools.base import ToolContext
 from app.translation import Sentence, Translator
 
 PAGE_ROWS = 20
@@ -67,8 +68,14 @@ def page_of(
     return Table(columns, rows, total, title, stored.source, page)
 
 
+def stored_for_model(stored: StoredResult, context: ToolContext) -> str:
+    return for_model(stored.result, stored.id if context.shows_blocks else "")
+
+
 def for_model(result: ResultSet, id: str = "") -> str:
-    """The first rows as JSON lines, how many there are, and by which id the result can be drawn again."""
+    """The first rows as JSON lines, and how many there are. With `id` the person sees the result, which can be drawn
+    again by it.
+    """
     lines = [json.dumps([column.name for column in result.columns], ensure_ascii=False)]
     left = _MODEL_CHARACTERS
     for row in result.rows[:_MODEL_ROWS]:
@@ -79,8 +86,8 @@ def for_model(result: ResultSet, id: str = "") -> str:
         lines.append(line)
     total = len(result.rows) if result.total_rows is None else result.total_rows
     more = "more than " if result.truncated else ""
-    known_as = f"; its id is {id}" if id else ""
-    lines.append(f"({len(lines) - 1} of {more}{total} rows; the person sees the result as a table{known_as})")
+    seen = f"; the person sees the result as a table; its id is {id}" if id else ""
+    lines.append(f"({len(lines) - 1} of {more}{total} rows{seen})")
     return "\n".join(lines)
 
 

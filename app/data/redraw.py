@@ -12,7 +12,7 @@ from app.content.blocks import ChartKind, Text
 from app.data.chart_choice import chart_of
 from app.data.grouping import GroupingError, grouped
 from app.data.more_rows import with_more_rows
-from app.data.present import for_model, present
+from app.data.present import present, stored_for_model
 from app.data.rerun import as_of
 from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.statement_chunks import StatementChunks
@@ -82,7 +82,7 @@ class Redraw:
         )
         text = f"The stored result is drawn {kind}."
         if arguments.group_by:
-            text = f"{text}\n{for_model(stored.result, stored.id)}"
+            text = f"{text}\n{stored_for_model(stored, context)}"
         return ToolOutput(text, (Text(as_of(stored, context.translate)), *blocks))
 
     async def _grouped(self, stored: StoredResult, arguments: RedrawArguments, context: ToolContext) -> StoredResult:

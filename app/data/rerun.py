@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from app.data.present import RUN_AGAIN, for_model, present
+from app.data.present import RUN_AGAIN, present, stored_for_model
 from app.data.result_set import ResultSet
 from app.data.stored_results import Query, StoredResult, StoredResults, stored_now
 from app.databricks.statement_chunks import NextChunk
@@ -85,7 +85,7 @@ class Reruns:
         if stored is None:
             return gone(context)
         blocks = present(stored, context.translate)
-        return ToolOutput(for_model(stored.result, stored.id), blocks, sentence=ran_again(stored, context.translate))
+        return ToolOutput(stored_for_model(stored, context), blocks, sentence=ran_again(stored, context.translate))
 
 
 def gone(context: ToolContext) -> ToolOutput:

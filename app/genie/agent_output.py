@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.content.block_limits import within_limits
 from app.content.blocks import Block, Code, Folded, FoldedBlock, Link, Text
-from app.data.present import SHOW_SQL, for_model, present
+from app.data.present import SHOW_SQL, present, stored_for_model
 from app.data.stored_results import Query, StoredResult, stored_now
 from app.genie.agent_response import AgentAnswer, AgentQuery
 from app.genie.agent_result import result_of
@@ -30,7 +30,7 @@ def agent_output(
     if shown is not None and result is not None:
         query = Query(capability=sql_capability, sql=shown.sql) if sql_capability else None
         stored = stored_now(context, shown.title, result, query=query, source=source)
-        text = f"{text}\n\n{for_model(result, stored.id)}".strip()
+        text = f"{text}\n\n{stored_for_model(stored, context)}".strip()
         blocks += present(stored, context.translate)
         if query is None:
             blocks.append(within_limits(Folded(context.translate(SHOW_SQL), (Code(shown.sql, "sql"),))))

@@ -17,7 +17,7 @@ from app.common.identity import APP_IDENTITY, identity_key
 from app.common.keyed_locks import KeyedLocks
 from app.content.blocks import Action, Actions, Block, Folded, Link, Text
 from app.content.feedback_target import FeedbackTarget, GenieTarget
-from app.data.present import for_model, present
+from app.data.present import present, stored_for_model
 from app.data.result_set import ResultSet
 from app.data.stored_results import StoredResult, StoredResults, stored_now
 from app.databricks.genie_api import GenieApi
@@ -164,7 +164,7 @@ class GenieQuestion:
         with suppress(StorageError):
             await self._services.results.save(self._context.conversation, stored)
         summary = "\n".join((*message.texts, message.clarification)).strip()
-        text = f"{summary}\n\n{for_model(stored.result, stored.id)}".strip()
+        text = f"{summary}\n\n{stored_for_model(stored, self._context)}".strip()
         blocks = await self._blocks(message, stored)
         return ToolOutput(text, blocks, feedback_targets=self._feedback_targets(message))
 

@@ -28,7 +28,7 @@ from app.genie.question_quota import QuestionQuota
 from app.settings.genie_settings import MAX_SPACES, GenieSettings, GenieSpace
 from app.storage.conversations import ConversationKey
 from app.storage.documents import DocumentStore
-from app.tools.base import AnyTool, Effect, Tool, ToolContext, ToolOutput, UnavailableTools
+from app.tools.base import SEEN_AS_TABLE, AnyTool, Effect, Tool, ToolContext, ToolOutput, UnavailableTools
 from app.translation import Sentence
 
 _log = logging.getLogger(__name__)
@@ -98,8 +98,8 @@ class GenieTools:
     def _tool(self, space: GenieSpace, name: str) -> AnyTool:
         about = f" The data: {space.alias or space.id}. {space.description}"[:_MAX_DESCRIPTION]
         description = (
-            "Asks a Databricks Genie space a question about data; the person sees the result as a table and chart. Use "
-            f"it for every question about figures in this data, also for follow-ups.{about}"
+            "Asks a Databricks Genie space a question about data"
+            f"{SEEN_AS_TABLE}. Use it for every question about figures in this data, also for follow-ups.{about}"
         )
 
         async def run(arguments: GenieArguments, context: ToolContext) -> ToolOutput:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from app.common.caller import Caller
 from app.data.more_rows import all_rows
-from app.data.present import for_model, present
+from app.data.present import present, stored_for_model
 from app.data.result_set import ResultSet
 from app.data.stored_results import Query, StoredResults, stored_now
 from app.databricks.sql_statements import Json, SqlStatements, StatementFailedError
@@ -25,7 +25,7 @@ from app.databricks.workspace_errors import (
 )
 from app.settings.sql_settings import SqlSettings
 from app.storage.storage_errors import StorageError
-from app.tools.base import AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
+from app.tools.base import SEEN_AS_TABLE, AnyTool, Effect, Tool, ToolArguments, ToolContext, ToolError, ToolOutput
 from app.translation import Sentence
 
 _log = logging.getLogger(__name__)
@@ -42,9 +42,9 @@ CAPABILITY = "sql"
 """The `Query.capability` of its results."""
 _MAX_TITLE_CHARACTERS = 200
 _DESCRIPTION = (
-    "Runs one read-only query in Databricks SQL, such as SELECT, on the SQL warehouse; the person sees the result as a "
-    "table and chart. Name tables in full (catalog.schema.table). Without comments in /* */ and hints. What tables and "
-    "columns there are is in system.information_schema and samples.information_schema, not in your memory."
+    "Runs one read-only query in Databricks SQL, such as SELECT, on the SQL warehouse"
+    f"{SEEN_AS_TABLE}. Name tables in full (catalog.schema.table). Without comments in /* */ and hints. What tables "
+    "and columns there are is in system.information_schema and samples.information_schema, not in your memory."
 )
 
 
@@ -71,7 +71,7 @@ class SqlTools:
         stored = stored_now(context, arguments.title, result, query=query, unread=unread)
         with suppress(StorageError):
             await self._results.save(context.conversation, stored)
-        return ToolOutput(for_model(result, stored.id), present(stored, context.translate))
+        return ToolOutput(stored_for_model(stored, context), present(stored, context.translate))
 
     async def run_again(self, query: Query, context: ToolContext) -> tuple[ResultSet, NextChunk | None]:
         """A `app.data.rerun.QueryRunner`."""

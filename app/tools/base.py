@@ -26,6 +26,8 @@ from app.tools.schema import argument_schema
 from app.translation import Sentence, Translator, translator_for
 
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
+SEEN_AS_TABLE = "; the person sees the result as a table and chart"
+"""Part of a tool's description, to be left out where no person sees blocks."""
 
 
 class ToolError(Exception):
@@ -80,7 +82,8 @@ class ToolContext:
     `cancellation` says why the tool's task was cancelled, None if its own time is over. `idempotency_key`, of at most
     64 characters, is the same when a resumed turn makes the same call again, and that of no other call. `deadline` is
     the end of the tool's time, on the event loop's clock. `shows_chart_images`: charts are not drawn for this person,
-    but images of them are shown. Where the question `is_scheduled`, nobody waits for its answer.
+    but images of them are shown. Where the question `is_scheduled`, nobody waits for its answer. Where `shows_blocks`
+    is false, `ToolOutput.text` is all that anybody gets.
     """
 
     conversation: ConversationKey
@@ -93,6 +96,7 @@ class ToolContext:
     deadline: float = math.inf
     shows_chart_images: bool = False
     is_scheduled: bool = False
+    shows_blocks: bool = True
 
     @property
     def translate(self) -> Translator:

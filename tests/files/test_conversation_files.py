@@ -120,7 +120,8 @@ async def test_a_file_is_downloaded_without_a_token_and_asked_in_sql(chat: Chat)
     output = await chat.ask("SELECT region, revenue FROM sales_2024 ORDER BY 2", title="Revenue")
     assert '["Lyon", "-2.25"]' in output.text.replace("'", '"')
     assert {type(block).__name__ for block in output.blocks} >= {"Table", "Folded", "Actions"}
-    assert not (await chat.ask("SELECT * FROM sales_2024", shown=False)).blocks
+    unseen = await chat.ask("SELECT * FROM sales_2024", shown=False)
+    assert (unseen.blocks, "the person sees" in unseen.text) == ((), False)
 
 
 async def test_a_resumed_turn_does_not_download_again(chat: Chat) -> None:

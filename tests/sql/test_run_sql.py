@@ -73,6 +73,7 @@ async def test_a_query_shows_a_table_and_its_sql_and_is_kept_to_be_drawn_again(t
         kept = await StoredResults(run_sql.artifacts).last(tool_context().conversation, "app")
         assert kept is not None
         assert kept.query is not None
+        assert result.text.endswith(f"(3 of 3 rows; the person sees the result as a table; its id is {kept.id})")
         assert (kept.title, kept.query.sql, kept.result.rows) == ("Orders", BY_STATUS, table.rows)
 
 
