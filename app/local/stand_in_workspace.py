@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from app.local.genie_agent_stand_in import GenieAgentStandIn
 from app.local.genie_stand_in import SPACE_ID, GenieStandIn
@@ -74,7 +74,9 @@ class StandInWorkspace:
     async def _session(self, application: web.Application) -> Any:  # noqa: ANN401 - aiohttp wants a bare generator
         timeout = ClientTimeout(total=None, sock_connect=5, sock_read=_SILENCE_SECONDS)
         headers = {"Authorization": f"Bearer {self._model.key}"}
-        async with ClientSession(self._model.address, timeout=timeout, headers=headers) as session:
+        # llama.cpp closes a connection that is kept without a word, perhaps while the next request is on its way.
+        connector = TCPConnector(force_close=True)
+        async with ClientSession(self._model.address, connector=connector, timeout=timeout, headers=headers) as session:
             self._client = session
             yield
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,29 @@ async def test_a_wrong_token_is_refused_everywhere(path: str) -> None:
         assert answer.status == 401
         assert (await answer.json())["error_code"] == "UNAUTHENTICATED"
     assert llama.asked == []
+
+
+async def test_a_model_that_closes_its_connection_without_a_word_answers_the_next_question() -> None:
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b'{"choices":[{"message":{"content":"Hi"}}]}'
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+        writer.write(body)
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"POST ")
+        writer.close()
+
+    upstream = await asyncio.start_server(answer_once, "127.0.0.1", 0)
+    async with upstream:
+        model = ModelServer(f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}", "llama-key")
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with (
+            TestServer(StandInWorkspace(model, TOKEN).application()) as server,
+            ClientSession(server.make_url(""), headers=headers) as client,
+        ):
+            for _ in range(2):
+                async with client.post("/serving-endpoints/chat/completions", json=HELLO) as answer:
+                    assert answer.status == 200, await answer.text()
 
 
 async def test_an_unknown_model_is_a_404_of_databricks() -> None:
