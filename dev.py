@@ -34,7 +34,7 @@ HELP = """COMMAND
   package [--python 3.12]            make the deployment package in .data/package
   deploy [--build BUILD | --builds]  deploy the package, bring an earlier build back, or list the builds
   agent-server [--no-browser]        start the agent server, and the page to talk to it
-  foundry [--classic | --mcp]        have an agent in a stand-in Foundry project ask ours, and show each step
+  foundry [question] [--mcp]         have an agent in a stand-in Foundry project ask ours, and show each step
   preflight [--target prod]          make the agent server's folder for Databricks Apps, start it alone and ask it
   deploy-app [--var endpoint=NAME]   deploy that folder as a Databricks App, and wait for its health
   check-access [--app]               ask what the agent server uses, here or in the app, and name missing grants

@@ -100,7 +100,7 @@ async def _start_and_watch(children: Children, settings: LocalSettings, options:
     except NoNodeError:
         instead = _NODE_MISSING
     except NpmPackageError as error:
-        instead = f"The Agents Playground did not start: {error}"
+        instead = f"The bot runs, but the Agents Playground did not start: {error}"
     for line in run_summary(bot, page, instead):
         say(line)
     if page and not options.no_browser:
@@ -138,7 +138,7 @@ def run_summary(bot: RunningBot, page: str | None, instead: str) -> list[str]:
     if page:
         lines += [f"  playground  {page}", "", f"Type a question at {page}, or use `{chat}` in another terminal."]
     else:
-        lines += ["", f"Talk to it with `{chat}` in another terminal.", instead]
+        lines += ["", instead, f"Talk to it with `{chat}` in another terminal."]
     if bot.authenticates:
         lines.append("MicrosoftAppId is set, so callers need a Bot Framework token: unset it to chat on this machine.")
     if bot.stand_in:

@@ -408,7 +408,7 @@ async def test_an_install_that_fails_is_reported_in_a_sentence_and_is_never_used
         ({}, "With Node.js installed there is also a page"),
         (
             {"npm": "echo npm error code ENOTFOUND; exit 1"},
-            "The Agents Playground did not start: npm could not install",
+            "the Agents Playground did not start: npm could not install",
         ),
         ({"npm": INSTALLED, "node": "echo too old; exit 9"}, "exit code 9. It said:\n  too old"),
     ],
